@@ -1,0 +1,1 @@
+"""An independent auditor of applications in dstack confidential VMs."""

@@ -1,0 +1,48 @@
+"""What can go wrong, by cause.
+
+    VerifierError
+      CollectError         evidence could not be obtained
+        NetworkError       the server did not answer, or answered with an error
+        NotFoundError      the server says that it has no such thing
+        LimitError         a size, time or redirect limit stopped the transfer
+      EvidenceError        evidence was obtained and is malformed
+      PolicyError          the appraisal policy, or an option that feeds it, is malformed
+
+A negative finding about well-formed evidence is a check result, never an exception.
+"""
+
+
+class VerifierError(Exception):
+    """Base of every error raised on purpose.
+
+    `message` says what happened and in which evidence; `hint` says what to do next.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class CollectError(VerifierError):
+    """Evidence could not be obtained."""
+
+
+class NetworkError(CollectError):
+    """The server did not answer, or answered with an error."""
+
+
+class NotFoundError(CollectError):
+    """The server says that it has no such thing."""
+
+
+class LimitError(CollectError):
+    """A size, time, address or redirect limit stopped the transfer."""
+
+
+class EvidenceError(VerifierError):
+    """Evidence is malformed: its bytes do not have the form that its kind requires."""
+
+
+class PolicyError(VerifierError):
+    """The appraisal policy, or an option that feeds it, is malformed or below the floor."""

@@ -1,0 +1,183 @@
+"""Attestation results: claims, check results, verdicts and the report (RFC 9334 terms).
+
+Every value here is already decided; nothing in this module verifies or renders anything.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
+
+
+class Status(StrEnum):
+    """Outcome of one check. Only `pass` and `warn` make the evidence usable by later checks."""
+
+    PASS = "pass"  # noqa: S105 - a status, not a password
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+    ERROR = "error"
+
+
+class SkipKind(StrEnum):
+    """Why a check was not evaluated."""
+
+    MISSING_EVIDENCE = "missing-evidence"
+    BLOCKED = "blocked"
+    NOT_APPLICABLE = "not-applicable"
+
+
+class Basis(StrEnum):
+    """The direct support of a claim, strongest first."""
+
+    HARDWARE = "hardware"
+    MEASURED = "measured"
+    CHAIN = "chain"
+    KMS = "kms"
+    REFERENCE = "reference"
+    WITNESS = "witness"
+    ASSERTED = "asserted"
+    UNKNOWN = "unknown"
+
+
+BASIS_ORDER: Final = tuple(Basis)
+
+
+class Verdict(StrEnum):
+    """EAR trust tiers, from best to worst as `VERDICT_ORDER` lists them."""
+
+    AFFIRMING = "affirming"
+    WARNING = "warning"
+    NONE = "none"
+    CONTRAINDICATED = "contraindicated"
+
+
+VERDICT_ORDER: Final = tuple(Verdict)
+
+
+class Requirement(StrEnum):
+    """What a policy asks of one check."""
+
+    REQUIRED = "required"
+    ADVISORY = "advisory"
+    NOT_ASKED = "not-asked"
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceRef:
+    """Where in the bundle a statement comes from.
+
+    `blob` is the sha256 of the raw bytes (lower-case hex); `pointer` is an RFC 6901 JSON pointer
+    into them, or `bytes=FIRST-LAST` for a byte range, or empty for the whole blob.
+    """
+
+    blob: str
+    pointer: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One named fact and what supports it.
+
+    `conditions` names the checks that the fact further rests on: it means what it says only while
+    each of them is `pass` or `warn`.
+    """
+
+    name: str
+    value: JsonValue
+    basis: Basis
+    conditions: tuple[str, ...] = ()
+    evidence: tuple[EvidenceRef, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckResult:
+    """The result of one registered check. `title` is true exactly when the status is `pass`."""
+
+    id: str
+    title: str
+    status: Status
+    summary: str
+    requirement: Requirement = Requirement.REQUIRED
+    expected: JsonValue = None
+    actual: JsonValue = None
+    evidence: tuple[EvidenceRef, ...] = ()
+    reason: str = ""
+    skip_kind: SkipKind | None = None
+    remediation: str = ""
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """Where a finding stands: JSON pointer into the manifest, 1-based line and column or 0."""
+
+    pointer: str
+    line: int = 0
+    column: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One finding about the manifest."""
+
+    rule: str
+    severity: str
+    title: str
+    service: str
+    location: Location
+    message: str
+    fix: str
+    conditional: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectReport:
+    """The result for one attester: one guest, named by where its evidence came from."""
+
+    name: str
+    verdict: Verdict
+    checks: tuple[CheckResult, ...]
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The attestation result of one audit.
+
+    `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
+    that of the first. Times are Unix seconds. Digests are lower-case hex sha256.
+    """
+
+    tool: str
+    target: str
+    requested_app_id: str | None
+    verdict: Verdict
+    accepted: bool
+    evaluated_at: int
+    time_note: str
+    bundle_digest: str
+    bundle_trusted: bool
+    policy_name: str
+    policy_digest: str
+    reference_digest: str
+    root_note: str
+    subjects: tuple[SubjectReport, ...]
+    sources: tuple["Source", ...]
+    findings: tuple[Finding, ...]
+    gaps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One thing that collection asked for: what, where, and what came back.
+
+    `error` is empty when bytes were received; then `blob` is their sha256.
+    """
+
+    kind: str
+    subject: str
+    source: str
+    blob: str | None
+    error: str
