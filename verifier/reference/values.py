@@ -1,0 +1,192 @@
+"""The reference values and how they are loaded.
+
+One JSON document holds them all: `values.json` beside this file is what the auditor trusts by
+default. A simulated world brings a document of the same form, which only `--unsafe-root` reads.
+Every row carries `source` and `date` (ISO 8601, when the source was read).
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from importlib import resources
+from typing import Any, Final
+
+from verifier.errors import PolicyError
+
+SCHEMA: Final = "dstack-audit/reference/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsRecord:
+    """One dstack KMS. It drives provider, root, certificate, contract, chain and generation.
+
+    `ca_spki` is the DER SubjectPublicKeyInfo of its CA key, `k256` its compressed secp256k1 root
+    key, both lower-case hex ("" = not known). `contract` is the EIP-55 address of its DstackKms
+    on `chain_id`, None for a KMS without a public contract. `generation` is the contract
+    generation. `deployed_block` is a block known to be no later than the contract's creation.
+    """
+
+    name: str
+    ca_spki: str
+    k256: str
+    root_address: str
+    chain_id: int | None
+    contract: str | None
+    generation: str
+    deployed_block: int
+    urls: tuple[str, ...]
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OsImage:
+    """Registers of one OS image (hex, 48 bytes each; "" = not known).
+
+    `kind` is production, development or unknown. `origin` is `observed` (read from others'
+    quotes), `published` (a hash from a list, no registers) or `recomputed` (from the image).
+    `rtmr0` lists the values that the image gives for known machine shapes.
+    """
+
+    os_image_hash: str
+    release: str
+    kind: str
+    origin: str
+    mrtd: str
+    rtmr0: tuple[str, ...]
+    rtmr1: str
+    rtmr2: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractCode:
+    """Fingerprint of one contract build.
+
+    `fingerprint` is keccak256 (0x hex) of the runtime code without its CBOR metadata trailer and
+    with the 32 bytes at each of `immutable_offsets` zeroed. `length` is the raw code length.
+    """
+
+    role: str
+    generation: str
+    build: str
+    length: int
+    immutable_offsets: tuple[int, ...]
+    fingerprint: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TcbEvaluation:
+    """From `valid_from` (Unix seconds) on, collateral must have at least this number."""
+
+    valid_from: int
+    number: int
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A place to ask. `operator` tells who runs it, so that two endpoints can be two operators."""
+
+    url: str
+    operator: str
+    chain_id: int
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Denied:
+    """A value that anybody can produce: keys published in a repository, simulated worlds.
+
+    `kind` names what it is: ca-spki, k256-address, app-id, mrtd, rtmr3, report-data.
+    """
+
+    kind: str
+    value: str
+    why: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceValues:
+    """All reference values. `root` is the DER trust anchor of TD quotes.
+
+    `unsafe` is empty for the embedded values; otherwise it says, for every report, that the trust
+    anchor is not Intel's. `digest` is the sha256 of the documents they came from.
+    """
+
+    root: bytes
+    unsafe: str
+    digest: str
+    kms: tuple[KmsRecord, ...]
+    os_images: tuple[OsImage, ...]
+    contracts: tuple[ContractCode, ...]
+    tcb_evaluations: tuple[TcbEvaluation, ...]
+    gateways: tuple[Endpoint, ...]
+    rpc: tuple[Endpoint, ...]
+    pcs_url: str
+    denied: tuple[Denied, ...]
+
+    def with_root(self, root: bytes, unsafe: str) -> "ReferenceValues":
+        """The same values under another trust anchor."""
+        digest = hashlib.sha256(bytes.fromhex(self.digest) + root).hexdigest()
+        return replace(self, root=root, unsafe=unsafe, digest=digest)
+
+    def is_denied(self, kind: str, value: str) -> Denied | None:
+        """The deny-list row for a value, or None."""
+        return next((row for row in self.denied if (row.kind, row.value) == (kind, value)), None)
+
+
+_TABLES: Final[Mapping[str, type[Any]]] = {
+    "kms": KmsRecord,
+    "os_images": OsImage,
+    "contracts": ContractCode,
+    "tcb_evaluations": TcbEvaluation,
+    "gateways": Endpoint,
+    "rpc": Endpoint,
+    "denied": Denied,
+}
+
+
+@cache
+def embedded() -> ReferenceValues:
+    """The reference values that this version of the auditor trusts."""
+    raw = resources.files(__package__).joinpath("values.json").read_bytes()
+    return parse_reference(raw, unsafe="")
+
+
+def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
+    """Reference values from a document. Raises PolicyError when it is malformed."""
+    try:
+        document = json.loads(raw)
+        if document["schema"] != SCHEMA:
+            raise PolicyError(f"reference values: schema is not {SCHEMA!r}")
+        tables = {
+            name: tuple(_row(row_type, row) for row in document[name])
+            for name, row_type in _TABLES.items()
+        }
+        return ReferenceValues(
+            root=base64.b64decode(document["root"]["certificate"], validate=True),
+            unsafe=unsafe,
+            digest=hashlib.sha256(raw).hexdigest(),
+            pcs_url=document["pcs_url"],
+            **tables,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PolicyError(f"reference values: malformed document: {error!r}") from error
+
+
+def _row(row_type: type[Any], row: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one row of any table
+    known = {item.name for item in fields(row_type)}
+    if set(row) != known:
+        raise ValueError(f"{row_type.__name__} needs exactly {sorted(known)}, found {sorted(row)}")
+    return row_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})
