@@ -1,0 +1,444 @@
+"""The bundle: every response as it was received, and a manifest that says where it came from.
+
+A bundle is a directory, or a plain tar of the same names:
+
+    manifest.json       RFC 8785 JSON: {"schema": …, "artifacts": [{kind, trust, subject, source,
+                        collected_at, sha256, size, status, media_type, headers, request, error}]}
+    blobs/<sha256>      the raw bytes of each artifact, once
+
+The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sorted, so that the
+same evidence gives the same digest in whatever order it arrived.
+
+Trust is fixed per kind. *Self-authenticating* evidence (quotes, collateral, certificates, key
+signatures) proves itself. *Witnessed* evidence (pages, API text, JSON-RPC answers) proves
+something only to whoever fetched it, or trusts who did.
+"""
+
+import hashlib
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import rfc8785
+
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.model.result import EvidenceRef, JsonValue
+
+SCHEMA: Final = "dstack-audit/bundle/v1"
+MANIFEST_NAME: Final = "manifest.json"
+MAX_MANIFEST_BYTES: Final = 4 << 20
+MAX_BLOB_BYTES: Final = 32 << 20
+MAX_BUNDLE_BYTES: Final = 256 << 20
+MAX_STATUS: Final = 999
+MAX_TIME: Final = 253_402_300_799
+"""9999-12-31T23:59:59Z, the last time that RFC 3339 can write."""
+
+
+class Kind(StrEnum):
+    """What an artifact is. The value is stable: it is written into bundles."""
+
+    PAGE = "page"
+    INFO = "info"
+    QUOTE = "quote"
+    GET_QUOTE = "get-quote"
+    APP_KEY_QUOTE = "app-key-quote"
+    ATTESTATION = "attestation"
+    EVENT_LOG = "event-log"
+    TCB_INFO = "tcb-info"
+    APP_COMPOSE = "app-compose"
+    APP_CERT = "app-cert"
+    SIGNATURE_CHAIN = "signature-chain"
+    COLLATERAL = "collateral"
+    PCS_TCB_INFO = "pcs-tcb-info"
+    PCS_QE_IDENTITY = "pcs-qe-identity"
+    PCS_PCK_CRL = "pcs-pck-crl"
+    PCS_ROOT_CA_CRL = "pcs-root-ca-crl"
+    KMS_META = "kms-meta"
+    KMS_ENV_KEY = "kms-env-key"
+    CLOUD_ATTESTATIONS = "cloud-attestations"
+    DNS_TXT = "dns-txt"
+    JSON_RPC = "json-rpc"
+
+
+class Trust(StrEnum):
+    """Whether an artifact proves itself, or only its collector can vouch for it."""
+
+    SELF_AUTHENTICATING = "self-authenticating"
+    WITNESSED = "witnessed"
+
+
+_WITNESSED: Final = frozenset(
+    {
+        Kind.PAGE,
+        Kind.INFO,
+        Kind.TCB_INFO,
+        Kind.KMS_META,
+        Kind.CLOUD_ATTESTATIONS,
+        Kind.DNS_TXT,
+        Kind.JSON_RPC,
+    }
+)
+
+
+def trust_of(kind: Kind) -> Trust:
+    """The trust of every artifact of this kind."""
+    return Trust.WITNESSED if kind in _WITNESSED else Trust.SELF_AUTHENTICATING
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """One response, or the record that there was none.
+
+    `subject` names the attester that it is about (empty: shared by all). `source` is the logical
+    URL, or the name of the imported file. `collected_at` is Unix seconds. `sha256` (lower-case
+    hex) is None when nothing was received; then `error` says why. `headers` keeps only response
+    headers that are evidence themselves. `request` is the body that was sent, if any.
+    """
+
+    kind: Kind
+    source: str
+    collected_at: int
+    subject: str = ""
+    sha256: str | None = None
+    size: int = 0
+    status: int | None = None
+    media_type: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    request: str = ""
+    error: str = ""
+
+    @property
+    def ref(self) -> EvidenceRef:
+        """A reference to the whole blob."""
+        return EvidenceRef(self.sha256 or "")
+
+    def at(self, pointer: str) -> EvidenceRef:
+        """A reference to one place in the blob."""
+        return EvidenceRef(self.sha256 or "", pointer)
+
+    def header(self, name: str) -> str:
+        """The value of a kept header (case-insensitive), or the empty string."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """Artifacts in canonical order, and the bytes they name by sha256."""
+
+    artifacts: tuple[Artifact, ...]
+    blobs: Mapping[str, bytes]
+
+    @property
+    def manifest(self) -> bytes:
+        """The canonical manifest."""
+        return rfc8785.dumps(
+            {"schema": SCHEMA, "artifacts": [_to_json(item) for item in self.artifacts]}
+        )
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the canonical manifest, lower-case hex."""
+        return hashlib.sha256(self.manifest).hexdigest()
+
+    def of(self, kind: Kind, subject: str | None = None) -> list[Artifact]:
+        """The received artifacts of a kind, in canonical order; `subject` None takes every one."""
+        return [
+            item
+            for item in self.artifacts
+            if item.kind is kind
+            and item.sha256 is not None
+            and (subject is None or item.subject == subject)
+        ]
+
+    def blob(self, artifact: Artifact) -> bytes:
+        """The raw bytes of a received artifact."""
+        if artifact.sha256 is None:
+            raise EvidenceError(f"{artifact.source}: nothing was received: {artifact.error}")
+        return self.blobs[artifact.sha256]
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """The names of the attesters, sorted; the empty name when nothing names one."""
+        named = {item.subject for item in self.artifacts if item.subject}
+        return tuple(sorted(named)) or ("",)
+
+
+class BundleBuilder:
+    """Collects artifacts; `build` puts them in canonical order. Safe to share between threads:
+    each addition is one append or one dictionary store."""
+
+    def __init__(self) -> None:
+        self._artifacts: list[Artifact] = []
+        self._blobs: dict[str, bytes] = {}
+
+    def add(  # noqa: PLR0913 - the fields of one artifact
+        self,
+        kind: Kind,
+        raw: bytes,
+        *,
+        source: str,
+        collected_at: int,
+        subject: str = "",
+        status: int | None = None,
+        media_type: str = "",
+        headers: Mapping[str, str] | None = None,
+        request: str = "",
+    ) -> Artifact:
+        """Record received bytes."""
+        digest = hashlib.sha256(raw).hexdigest()
+        artifact = Artifact(
+            kind=kind,
+            source=source,
+            collected_at=collected_at,
+            subject=subject,
+            sha256=digest,
+            size=len(raw),
+            status=status,
+            media_type=media_type,
+            headers=tuple(sorted((headers or {}).items())),
+            request=request,
+        )
+        self._blobs[digest] = raw
+        self._artifacts.append(artifact)
+        return artifact
+
+    def add_failure(  # noqa: PLR0913 - the fields of one artifact
+        self,
+        kind: Kind,
+        *,
+        source: str,
+        collected_at: int,
+        error: str,
+        subject: str = "",
+        status: int | None = None,
+        request: str = "",
+    ) -> Artifact:
+        """Record that a source gave nothing, and why."""
+        artifact = Artifact(
+            kind=kind,
+            source=source,
+            collected_at=collected_at,
+            subject=subject,
+            status=status,
+            request=request,
+            error=error,
+        )
+        self._artifacts.append(artifact)
+        return artifact
+
+    def build(self) -> Bundle:
+        """The bundle of everything recorded so far; exact repetitions count once."""
+        return Bundle(tuple(sorted(set(self._artifacts), key=_sort_key)), dict(self._blobs))
+
+
+def save_directory(bundle: Bundle, path: Path) -> None:
+    """Write the bundle as a new or empty directory. Raises EvidenceError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(path.iterdir()):
+            raise EvidenceError(
+                f"{path}: the directory is not empty", hint="name a new directory for the bundle"
+            )
+        (path / "blobs").mkdir()
+        for digest, raw in _used_blobs(bundle):
+            (path / "blobs" / digest).write_bytes(raw)
+        (path / MANIFEST_NAME).write_bytes(bundle.manifest)
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot write the bundle: {error.strerror}") from error
+
+
+def to_tar(bundle: Bundle) -> bytes:
+    """The bundle as a plain sorted tar with zero times: the same bundle gives the same bytes."""
+    members = {MANIFEST_NAME: bundle.manifest}
+    members.update({f"blobs/{digest}": raw for digest, raw in _used_blobs(bundle)})
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted(members):
+            member = tarfile.TarInfo(name)
+            member.size = len(members[name])
+            archive.addfile(member, io.BytesIO(members[name]))
+    return out.getvalue()
+
+
+def load(path: Path) -> Bundle:
+    """Read a bundle from a directory or a plain tar.
+
+    Raises EvidenceError for a wrong digest, a missing, extra or duplicate blob, a link, a name
+    outside the bundle, or a manifest that is not in canonical form.
+    """
+    try:
+        files = _read_directory(path) if path.is_dir() else _read_tar(path)
+    except OSError as error:
+        raise EvidenceError(
+            f"{path}: cannot read the bundle: {error.strerror or error}",
+            hint="name a directory or tar that `--save` or `verify import` wrote",
+        ) from error
+    if MANIFEST_NAME not in files:
+        raise EvidenceError(
+            f"{path}: no {MANIFEST_NAME}: this is not a bundle",
+            hint="`verify import FILE… -o BUNDLE` makes a bundle from evidence files",
+        )
+    manifest = files.pop(MANIFEST_NAME)
+    artifacts = _parse_manifest(manifest, str(path))
+    bundle = Bundle(artifacts, _check_blobs(artifacts, files, str(path)))
+    if bundle.manifest != manifest:
+        raise EvidenceError(f"{path}: {MANIFEST_NAME} is not in canonical form")
+    return bundle
+
+
+def _used_blobs(bundle: Bundle) -> list[tuple[str, bytes]]:
+    used = {item.sha256 for item in bundle.artifacts if item.sha256 is not None}
+    return sorted((digest, bundle.blobs[digest]) for digest in used)
+
+
+def _sort_key(item: Artifact) -> tuple[str, ...]:
+    return (
+        item.kind.value,
+        item.subject,
+        item.source,
+        item.request,
+        item.sha256 or "",
+        str(item.collected_at),
+        item.error,
+        str(item.status),
+        item.media_type,
+        repr(item.headers),
+        str(item.size),
+    )
+
+
+def _to_json(item: Artifact) -> dict[str, JsonValue]:
+    return {
+        "kind": item.kind.value,
+        "trust": trust_of(item.kind).value,
+        "subject": item.subject,
+        "source": item.source,
+        "collected_at": item.collected_at,
+        "sha256": item.sha256,
+        "size": item.size,
+        "status": item.status,
+        "media_type": item.media_type,
+        "headers": dict(item.headers),
+        "request": item.request,
+        "error": item.error,
+    }
+
+
+def _parse_manifest(raw: bytes, where: str) -> tuple[Artifact, ...]:
+    what = f"{where}/{MANIFEST_NAME}"
+    document = codec.parse_json_object(raw, what)
+    if document.get("schema") != SCHEMA:
+        raise EvidenceError(
+            f"{what}: schema {document.get('schema')!r} is not {SCHEMA!r}",
+            hint="the bundle was written by another version of this tool",
+        )
+    items = codec.as_list(document.get("artifacts"), f"{what}: artifacts")
+    artifacts = tuple(
+        _parse_artifact(codec.as_object(item, f"{what}: artifacts[{index}]"), f"{what}[{index}]")
+        for index, item in enumerate(items)
+    )
+    if list(artifacts) != sorted(set(artifacts), key=_sort_key):
+        raise EvidenceError(f"{what}: artifacts are not sorted, or one stands twice")
+    return artifacts
+
+
+def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
+    try:
+        kind = Kind(codec.text_field(item, "kind", what))
+    except ValueError as error:
+        raise EvidenceError(f"{what}: unknown kind of artifact {item.get('kind')!r}") from error
+    if item.get("trust") != trust_of(kind).value:
+        raise EvidenceError(f"{what}: trust of {kind.value} is fixed as {trust_of(kind).value}")
+    sha256 = item.get("sha256")
+    headers = codec.as_object(item.get("headers"), f"{what}.headers")
+    return Artifact(
+        kind=kind,
+        subject=codec.text_field(item, "subject", what),
+        source=codec.text_field(item, "source", what),
+        collected_at=_number(item, "collected_at", MAX_TIME, what),
+        sha256=None if sha256 is None else codec.as_str(sha256, f"{what}.sha256"),
+        size=_number(item, "size", MAX_BLOB_BYTES, what),
+        status=None if item.get("status") is None else _number(item, "status", MAX_STATUS, what),
+        media_type=codec.text_field(item, "media_type", what),
+        headers=tuple(sorted((key, codec.as_str(value, what)) for key, value in headers.items())),
+        request=codec.text_field(item, "request", what),
+        error=codec.text_field(item, "error", what),
+    )
+
+
+def _number(item: codec.JsonObject, name: str, limit: int, what: str) -> int:
+    value = codec.as_int(item.get(name), f"{what}.{name}")
+    if not 0 <= value <= limit:
+        raise EvidenceError(f"{what}.{name}: {value} is out of range")
+    return value
+
+
+def _check_blobs(
+    artifacts: Iterable[Artifact], files: Mapping[str, bytes], where: str
+) -> dict[str, bytes]:
+    blobs: dict[str, bytes] = {}
+    for item in artifacts:
+        if item.sha256 is None:
+            continue
+        raw = files.get(f"blobs/{item.sha256}")
+        if raw is None:
+            raise EvidenceError(f"{where}: blob {item.sha256} of {item.source} is missing")
+        if len(raw) != item.size or hashlib.sha256(raw).hexdigest() != item.sha256:
+            raise EvidenceError(f"{where}: blob {item.sha256} does not have the bytes it names")
+        blobs[item.sha256] = raw
+    extra = sorted(set(files) - {f"blobs/{digest}" for digest in blobs})
+    if extra:
+        raise EvidenceError(f"{where}: {extra[0]!r} is not named by the manifest")
+    return blobs
+
+
+def _read_directory(path: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    total = 0
+    for folder, prefix in ((path, ""), (path / "blobs", "blobs/")):
+        if not folder.is_dir() or folder.is_symlink():
+            continue
+        for entry in sorted(os.scandir(folder), key=lambda item: item.name):
+            if not prefix and entry.name == "blobs" and entry.is_dir(follow_symlinks=False):
+                continue
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if not stat.S_ISREG(mode):
+                raise EvidenceError(f"{path}: {entry.name!r} is a link or not a regular file")
+            total += _check_size(prefix + entry.name, entry.stat().st_size, total, path)
+            files[prefix + entry.name] = Path(entry.path).read_bytes()
+    return files
+
+
+def _read_tar(path: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    total = 0
+    try:
+        with tarfile.open(path, mode="r:") as archive:
+            for member in archive:
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+                    raise EvidenceError(f"{path}: {member.name!r} is not a regular file")
+                if member.name in files:
+                    raise EvidenceError(f"{path}: {member.name!r} stands twice")
+                total += _check_size(member.name, member.size, total, path)
+                reader = archive.extractfile(member)
+                files[member.name] = reader.read() if reader else b""
+    except (tarfile.TarError, RecursionError) as error:
+        raise EvidenceError(
+            f"{path}: not a bundle: neither a directory nor a plain tar",
+            hint="`verify import FILE… -o BUNDLE` makes a bundle from evidence files",
+        ) from error
+    return files
+
+
+def _check_size(name: str, size: int, total: int, path: Path) -> int:
+    limit = MAX_MANIFEST_BYTES if name == MANIFEST_NAME else MAX_BLOB_BYTES
+    if not 0 <= size <= limit or total + size > MAX_BUNDLE_BYTES:
+        raise EvidenceError(f"{path}: {name!r} has {size} bytes, over the limit")
+    return size

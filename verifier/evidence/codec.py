@@ -1,0 +1,194 @@
+"""The one strict reader for hex, base64 and JSON.
+
+Two readers that disagree about the same bytes are how a forged document passes one tool and means
+something else in another. So: ASCII hex of even length, canonical base64, JSON without duplicate
+keys, NaN, infinities, lone surrogates, integers over 4,300 digits or nesting over 64.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Final, NoReturn
+
+from verifier.errors import EvidenceError
+from verifier.model.result import JsonValue
+
+MAX_DEPTH: Final = 64
+JsonObject = dict[str, JsonValue]
+
+_HEX = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
+
+
+def parse_hex(
+    text: object,
+    what: str,
+    *,
+    length: int | None = None,
+    allow_0x: bool = False,
+    lower: bool = False,
+) -> bytes:
+    """Bytes of an even-length ASCII hex string.
+
+    `length` is the required number of bytes; `lower` refuses upper-case digits, for formats whose
+    only writer never makes them. `what` names the evidence in the error. Raises EvidenceError.
+    """
+    if not isinstance(text, str):
+        raise EvidenceError(f"{what}: expected a hex string, found {_type_name(text)}")
+    digits = text[2:] if allow_0x and text.startswith("0x") else text
+    if not _HEX.fullmatch(digits) or (lower and digits != digits.lower()):
+        raise EvidenceError(f"{what}: not a hex string of whole bytes: {_excerpt(text)}")
+    if length is not None and len(digits) != 2 * length:
+        raise EvidenceError(f"{what}: expected {length} bytes, found {len(digits) // 2}")
+    return bytes.fromhex(digits)
+
+
+def parse_base64(text: str, what: str) -> bytes:
+    """Bytes of a canonical padded base64 string. Raises EvidenceError."""
+    try:
+        raw = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EvidenceError(f"{what}: not base64: {_excerpt(text)}") from error
+    if base64.b64encode(raw).decode("ascii") != text:
+        raise EvidenceError(f"{what}: not canonical base64: {_excerpt(text)}")
+    return raw
+
+
+def parse_utf8(raw: bytes, what: str) -> str:
+    """Strict UTF-8, without a byte order mark. Raises EvidenceError."""
+    if raw.startswith(b"\xef\xbb\xbf"):
+        raise EvidenceError(f"{what}: starts with a byte order mark")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise EvidenceError(f"{what}: not UTF-8 at byte {error.start}") from error
+
+
+def parse_json(raw: bytes | str, what: str) -> JsonValue:
+    """Strict JSON (see the module's text). Raises EvidenceError."""
+    text = parse_utf8(raw, what) if isinstance(raw, bytes) else raw
+    try:
+        value: JsonValue = json.loads(
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+        )
+    except RecursionError as error:
+        raise EvidenceError(f"{what}: JSON nested deeper than {MAX_DEPTH}") from error
+    except ValueError as error:
+        raise EvidenceError(f"{what}: not JSON: {error}") from error
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        _refuse_depth(value, what)
+    if "\\u" in text or not isinstance(raw, bytes):
+        _refuse_surrogates(value, what)
+    return value
+
+
+def parse_json_object(raw: bytes | str, what: str) -> JsonObject:
+    """Strict JSON whose top level is an object. Raises EvidenceError."""
+    return as_object(parse_json(raw, what), what)
+
+
+def as_object(value: JsonValue, what: str) -> JsonObject:
+    """`value` if it is an object. Raises EvidenceError."""
+    if not isinstance(value, dict):
+        raise EvidenceError(f"{what}: expected a JSON object, found {_type_name(value)}")
+    return value
+
+
+def as_list(value: JsonValue, what: str) -> list[JsonValue]:
+    """`value` if it is an array. Raises EvidenceError."""
+    if not isinstance(value, list):
+        raise EvidenceError(f"{what}: expected a JSON array, found {_type_name(value)}")
+    return value
+
+
+def as_str(value: JsonValue, what: str) -> str:
+    """`value` if it is a string. Raises EvidenceError."""
+    if not isinstance(value, str):
+        raise EvidenceError(f"{what}: expected a string, found {_type_name(value)}")
+    return value
+
+
+def as_int(value: JsonValue, what: str) -> int:
+    """`value` if it is an integer; a boolean or a float is not one. Raises EvidenceError."""
+    if type(value) is not int:
+        raise EvidenceError(f"{what}: expected an integer, found {_type_name(value)}")
+    return value
+
+
+def text_field(document: Mapping[str, JsonValue], key: str, what: str) -> str:
+    """A string field; absent or null reads as the empty string. Raises EvidenceError."""
+    value = document.get(key)
+    return "" if value is None else as_str(value, f"{what}.{key}")
+
+
+def nested_json(value: JsonValue, what: str) -> JsonValue:
+    """A JSON document that may be given as itself or as text inside a string.
+
+    dstack sends `tcb_info`, `event_log` and `vm_config` as strings; providers that relay its
+    answers often parse them first. Raises EvidenceError.
+    """
+    return parse_json(value, what) if isinstance(value, str) else value
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        keys = [key for key, _ in pairs]
+        duplicate = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"duplicate key {_excerpt(duplicate)}")
+    return value
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"number out of range: {_excerpt(text)}")
+    return value
+
+
+def _refuse_depth(value: JsonValue, what: str) -> None:
+    level: list[JsonValue] = [value]
+    for _ in range(MAX_DEPTH):
+        deeper: list[JsonValue] = []
+        for item in level:
+            if isinstance(item, dict):
+                deeper.extend(item.values())
+            elif isinstance(item, list):
+                deeper.extend(item)
+        level = deeper
+    if any(isinstance(item, dict | list) for item in level):
+        raise EvidenceError(f"{what}: JSON nested deeper than {MAX_DEPTH}")
+
+
+def _refuse_surrogates(value: JsonValue, what: str) -> None:
+    stack: list[JsonValue] = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack.extend(item.keys())
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, str):
+            try:
+                item.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise EvidenceError(f"{what}: lone surrogate in a JSON string") from error
+
+
+def _type_name(value: object) -> str:
+    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean"}
+    return "null" if value is None else names.get(type(value), f"a {type(value).__name__}")
+
+
+def _excerpt(text: str) -> str:
+    return ascii(text if len(text) <= 40 else text[:40] + "…")

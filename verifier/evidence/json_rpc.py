@@ -1,0 +1,96 @@
+"""JSON-RPC 2.0 exchanges with Ethereum nodes, as recorded in a bundle.
+
+Ids are constant and parameters are spelled canonically, so that the same question is the same
+bytes. An error, a null and a missing answer are three different things, and none is an empty list.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.model.result import EvidenceRef, JsonValue
+
+REQUEST_ID: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result of one call at one endpoint, and where it stands in the bundle."""
+
+    value: JsonValue
+    evidence: EvidenceRef
+
+
+def encode_request(method: str, params: list[JsonValue]) -> str:
+    """The body of a request, canonically."""
+    return json.dumps(
+        {"id": REQUEST_ID, "jsonrpc": "2.0", "method": method, "params": params},
+        separators=(",", ":"),
+        sort_keys=True,
+    )
+
+
+def parse_answer(raw: bytes, what: str) -> JsonValue:
+    """The result of a response. Raises EvidenceError for an error object, a null or another id."""
+    document = codec.parse_json_object(raw, what)
+    error = document.get("error")
+    if error is not None:
+        message = error.get("message") if isinstance(error, dict) else error
+        raise EvidenceError(f"{what}: the node answered with an error: {message!r}")
+    if document.get("id") != REQUEST_ID or "result" not in document:
+        raise EvidenceError(f"{what}: not the response to this request")
+    if document["result"] is None:
+        raise EvidenceError(f"{what}: the node answered null")
+    return document["result"]
+
+
+class Exchanges:
+    """All recorded exchanges of a bundle, by endpoint and request."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+        self._by_endpoint: dict[str, dict[str, Artifact]] = {}
+        for artifact in bundle.artifacts:
+            if artifact.kind is Kind.JSON_RPC:
+                requests = self._by_endpoint.setdefault(artifact.source, {})
+                if artifact.request in requests:
+                    requests[artifact.request] = _conflict(artifact)
+                else:
+                    requests[artifact.request] = artifact
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """The endpoints that were asked, sorted."""
+        return tuple(sorted(self._by_endpoint))
+
+    def requests(self, endpoint: str) -> Mapping[str, Artifact]:
+        """What was asked of one endpoint."""
+        return self._by_endpoint.get(endpoint, {})
+
+    def call(self, endpoint: str, method: str, params: list[JsonValue]) -> Answer:
+        """The recorded result of a call.
+
+        Raises EvidenceError when it was not asked, not answered, or answered with an error.
+        """
+        artifact = self._by_endpoint.get(endpoint, {}).get(encode_request(method, params))
+        what = f"{method} at {endpoint}"
+        if artifact is None:
+            raise EvidenceError(f"{what}: not in the evidence")
+        if artifact.sha256 is None:
+            raise EvidenceError(f"{what}: no answer: {artifact.error}")
+        raw = self._bundle.blob(artifact)
+        return Answer(parse_answer(raw, what), artifact.at("/result"))
+
+
+def _conflict(artifact: Artifact) -> Artifact:
+    return Artifact(
+        kind=artifact.kind,
+        source=artifact.source,
+        collected_at=artifact.collected_at,
+        request=artifact.request,
+        error="the evidence holds two answers to the same request",
+    )

@@ -1,0 +1,95 @@
+"""The metadata page that a guest agent serves on port 8090.
+
+Template: Dstack-TEE/dstack guest-agent/templates/dashboard.html (tappd/templates before 0.4.2),
+rendered by rinja, which escapes exactly `&`, `<`, `>`, `"` and `'`, as decimal references. Pages
+of 0.3.1 to dev-0.4 have a second textarea under "App Certificate".
+
+The page is text that the operator's host relays. A reader that guesses at broken markup can be
+shown another document than the next reader; so the raw text and the parsed tree must agree on
+where each textarea is, and anything but the template's own escapes is refused.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.evidence.tcb_info import TcbInfo, parse_tcb_info
+
+_TEXTAREA: Final = re.compile(r"<textarea readonly>(.*?)</textarea>", re.DOTALL)
+_FOREIGN_ENTITY: Final = re.compile(r"&(?!#(?:38|60|62|34|39);)")
+_CHARSET: Final = re.compile(r"""charset\s*=\s*["']?\s*([\w-]+)""", re.IGNORECASE | re.ASCII)
+_TCB_INFO: Final = "TCB Info"
+_APP_CERTIFICATE: Final = "App Certificate"
+_HIDDEN: Final = "TCB info is not public"
+MAX_PAGE_BYTES: Final = 2 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """A metadata page. `labels` are its label/value rows, such as "App ID".
+
+    `tcb_info` is None where the app hides it. `app_cert` is PEM text, empty from 0.4.2 on.
+    """
+
+    labels: dict[str, str]
+    tcb_info: TcbInfo | None
+    app_cert: str
+
+
+def parse_page(raw: bytes, what: str) -> Page:
+    """Parse a metadata page of any dstack version. Raises EvidenceError."""
+    from bs4 import BeautifulSoup  # noqa: PLC0415 - 0.1 s that only pages need
+    from bs4.exceptions import ParserRejectedMarkup  # noqa: PLC0415
+
+    if len(raw) > MAX_PAGE_BYTES:
+        raise EvidenceError(f"{what}: {len(raw)} bytes are no metadata page")
+    text = codec.parse_utf8(raw, what)
+    for charset in _CHARSET.findall(text):
+        if charset.lower() not in ("utf-8", "utf8"):
+            raise EvidenceError(f"{what}: declares the charset {charset!r}, not UTF-8")
+    areas = _TEXTAREA.findall(text)
+    if text.count("<textarea") != len(areas) or text.lower().count("<textarea") != len(areas):
+        raise EvidenceError(f"{what}: a textarea that the template does not have")
+    for area in areas:
+        if "<" in area or _FOREIGN_ENTITY.search(area):
+            raise EvidenceError(f"{what}: markup or a foreign entity inside a textarea")
+    try:
+        soup = BeautifulSoup(text, "html.parser")
+    except ParserRejectedMarkup as error:
+        raise EvidenceError(f"{what}: markup that no template has: {error!s:.80}") from error
+    titled: dict[str, str] = {}
+    for node in soup.find_all("textarea"):
+        heading = node.find_previous("h2")
+        title = heading.get_text(strip=True) if heading else ""
+        if title not in (_TCB_INFO, _APP_CERTIFICATE) or title in titled:
+            raise EvidenceError(f"{what}: a textarea under {title!r}, where none belongs")
+        titled[title] = node.get_text()
+    if len(titled) != len(areas):
+        raise EvidenceError(f"{what}: its text and its markup disagree about textareas")
+    if _TCB_INFO not in titled and _HIDDEN not in text:
+        raise EvidenceError(
+            f"{what}: no TCB Info: this is not a metadata page",
+            hint="the page is at https://<app id>-8090.<gateway domain>/",
+        )
+    return Page(
+        labels=_labels(soup.find_all("div", class_="info-row"), what),
+        tcb_info=parse_tcb_info(titled[_TCB_INFO], f"{what}: TCB Info")
+        if titled.get(_TCB_INFO)
+        else None,
+        app_cert=titled.get(_APP_CERTIFICATE, ""),
+    )
+
+
+def _labels(rows: object, what: str) -> dict[str, str]:
+    labels: dict[str, str] = {}
+    for row in rows:  # type: ignore[attr-defined]
+        label, value = (row.find("div", class_=f"info-{part}") for part in ("label", "value"))
+        if label is None or value is None:
+            continue
+        name = label.get_text(strip=True).rstrip(":")
+        if name in labels:
+            raise EvidenceError(f"{what}: the row {name!r} stands twice")
+        labels[name] = value.get_text(strip=True)
+    return labels

@@ -1,0 +1,89 @@
+"""What has to be collected to audit one attester, and the exact contract calls that a check reads.
+
+Collection and checks use the same calls, so that what is asked is what is later looked up.
+"""
+
+from dataclasses import dataclass
+
+from verifier.evidence import contracts
+from verifier.evidence.contracts import BootInfo, Call
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainPlan:
+    """What has to be read from a chain to audit one attester.
+
+    `app` is the app contract's address, None while only the KMS contract can tell it (G3).
+    `boot_infos` holds one entry per id that the KMS may know the device by.
+    """
+
+    chain_id: int
+    kms: str
+    app: str | None
+    app_id: bytes
+    compose_hash: bytes | None
+    os_image_hash: bytes | None
+    boot_infos: tuple[BootInfo, ...]
+    deployed_block: int
+
+    def speculative_calls(self) -> list[Call]:
+        """Calls at the finalized tag that do not need to know the block."""
+        addresses = [self.kms] + ([self.app] if self.app else [])
+        return [
+            ("eth_chainId", []),
+            contracts.get_block("finalized"),
+            *(contracts.get_implementation(address, "finalized") for address in addresses),
+            *([self.controller_call("finalized")] if self.app is None else []),
+        ]
+
+    def controller_call(self, block: str) -> Call:
+        """`apps(appId)` of a G3 KMS: (bool isRegistered, address controller)."""
+        return contracts.eth_call(self.kms, contracts.APPS + contracts.word(self.app_id), block)
+
+    def state_calls(self, number: int, app: str, implementations: tuple[str, ...]) -> list[Call]:
+        """Every call at the agreed block; `implementations` are those of KMS and app."""
+        block = hex(number)
+        getters = [
+            (self.kms, contracts.KMS_INFO),
+            (self.kms, contracts.OWNER),
+            (self.kms, contracts.GATEWAY_APP_ID),
+            (app, contracts.OWNER),
+            (app, contracts.ALLOW_ANY_DEVICE),
+        ]
+        if self.app is not None:
+            getters.append((self.kms, contracts.REGISTERED_APPS + contracts.word(self.app_id)))
+        if self.os_image_hash is not None:
+            image = contracts.word(self.os_image_hash)
+            getters.append((self.kms, contracts.ALLOWED_OS_IMAGES + image))
+        if self.compose_hash is not None:
+            compose = contracts.word(self.compose_hash)
+            getters.append((app, contracts.ALLOWED_COMPOSE_HASHES + compose))
+        getters.extend(
+            (app, contracts.ALLOWED_DEVICE_IDS + contracts.word(boot.device_id))
+            for boot in self.boot_infos
+        )
+        return [
+            contracts.get_block(block),
+            *(contracts.get_code(address, block) for address in (self.kms, app)),
+            *(contracts.get_implementation(address, block) for address in (self.kms, app)),
+            *(contracts.get_code(address, block) for address in implementations),
+            *(contracts.eth_call(to, selector, block) for to, selector in getters),
+            *(contracts.is_app_allowed(self.kms, boot, block) for boot in self.boot_infos),
+            *([self.controller_call(block)] if self.app is None else []),
+            contracts.get_logs(app, self.deployed_block, number),
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectPlan:
+    """What to collect for one attester, as its evidence so far tells.
+
+    `platform` is FMSPC (upper-case hex) and CA of its quote, None without a quote. `kms_urls` are
+    the addresses of its KMS, most likely first. `app_id` is as measured, or b"".
+    """
+
+    subject: str
+    platform: tuple[str, str] | None
+    kms_urls: tuple[str, ...]
+    app_id: bytes
+    chain: ChainPlan | None

@@ -1,0 +1,281 @@
+"""The evidence about one attester, parsed from a bundle and grouped; nothing is verified.
+
+Artifacts that do not parse are set aside with their error: a malformed page must not hide a
+genuine quote, and must not vanish either.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
+
+from verifier.errors import EvidenceError
+from verifier.evidence import event_log as log_format
+from verifier.evidence.attestation import parse_attestation
+from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.cloud import parse_cloud_attestations
+from verifier.evidence.codec import parse_json
+from verifier.evidence.event_log import Event, parse_event_log
+from verifier.evidence.page import Page, parse_page
+from verifier.evidence.ra_tls import (
+    EXT_ATTESTATION,
+    EXT_EVENT_LOG,
+    EXT_QUOTE,
+    RaTlsChain,
+    parse_chain,
+)
+from verifier.evidence.tcb_info import (
+    Info,
+    TcbInfo,
+    parse_info,
+    parse_quote_answer,
+    parse_tcb_info,
+)
+from verifier.model.result import EvidenceRef, JsonValue
+
+T = TypeVar("T")
+
+CHANNEL_APP_CERT: Final = "app certificate"
+CHANNEL_APP_KEY: Final = "GetAttestationForAppKey"
+CHANNEL_GET_QUOTE: Final = "GetQuote"
+CHANNEL_BLOB: Final = "attestation blob"
+CHANNEL_QUOTE: Final = "quote"
+CHANNEL_CLOUD: Final = "cloud API"
+_CHANNELS: Final = (
+    CHANNEL_APP_CERT,
+    CHANNEL_APP_KEY,
+    CHANNEL_GET_QUOTE,
+    CHANNEL_BLOB,
+    CHANNEL_QUOTE,
+    CHANNEL_CLOUD,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Located(Generic[T]):
+    """A parsed value and the artifact that it was parsed from."""
+
+    value: T
+    artifact: Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteSource:
+    """A quote and what came with it. `log` is JSON or text of the event log, None when absent;
+    `parsed_events` takes its place for channels whose log is not JSON."""
+
+    channel: str
+    quote: bytes
+    evidence: EvidenceRef
+    log: JsonValue = None
+    log_evidence: EvidenceRef | None = None
+    parsed_events: tuple[Event, ...] | None = None
+    chain: RaTlsChain | None = None
+    vm_config: str = ""
+
+    @property
+    def has_log(self) -> bool:
+        """Whether any event log came with the quote."""
+        return self.parsed_events is not None or self.log is not None
+
+    def events(self) -> tuple[Event, ...]:
+        """The event log. Raises EvidenceError when it is malformed."""
+        if self.parsed_events is not None:
+            return self.parsed_events
+        return parse_event_log(self.log, f"event log ({self.channel})")
+
+
+@dataclass(slots=True)
+class SubjectEvidence:
+    """Everything in a bundle about one attester, with what all attesters share.
+
+    `manifests` are raw app-compose texts. `malformed` are the artifacts that did not parse.
+    """
+
+    name: str
+    bundle: Bundle
+    pages: list[Located[Page]] = field(default_factory=list)
+    infos: list[Located[Info]] = field(default_factory=list)
+    tcb_infos: list[Located[TcbInfo]] = field(default_factory=list)
+    manifests: list[Located[bytes]] = field(default_factory=list)
+    quotes: list[QuoteSource] = field(default_factory=list)
+    malformed: list[tuple[Artifact, EvidenceError]] = field(default_factory=list)
+
+    def artifacts(self, kind: Kind) -> list[Artifact]:
+        """Received artifacts of a kind: this attester's own first, then those shared by all."""
+        found = [item for item in self.bundle.of(kind) if item.subject in (self.name, "")]
+        return sorted(found, key=lambda item: item.subject == "")
+
+    def parsed(self, kind: Kind, parse: Callable[[bytes, str], T]) -> list[Located[T]]:
+        """Parsed artifacts of a kind; those that do not parse join `malformed`."""
+        found: list[Located[T]] = []
+        for artifact in self.artifacts(kind):
+            try:
+                value = parse(self.bundle.blob(artifact), _what(artifact))
+            except EvidenceError as error:
+                self.malformed.append((artifact, error))
+            else:
+                found.append(Located(value, artifact))
+        return found
+
+
+def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
+    """Parse the evidence about one attester."""
+    subject = SubjectEvidence(name, bundle)
+    subject.pages = subject.parsed(Kind.PAGE, parse_page)
+    subject.infos = subject.parsed(Kind.INFO, parse_info)
+    subject.tcb_infos = [
+        *subject.parsed(Kind.TCB_INFO, parse_tcb_info_bytes),
+        *(Located(i.value.tcb_info, i.artifact) for i in subject.infos if i.value.tcb_info),
+        *(Located(p.value.tcb_info, p.artifact) for p in subject.pages if p.value.tcb_info),
+    ]
+    subject.manifests = subject.parsed(Kind.APP_COMPOSE, lambda raw, _: raw)
+    stated: list[tuple[str | None, Artifact]] = [
+        *((item.value.app_compose, item.artifact) for item in subject.tcb_infos),
+        *((item.value.app_compose, item.artifact) for item in subject.infos),
+    ]
+    subject.manifests.extend(
+        Located(text.encode("utf-8"), artifact) for text, artifact in stated if text is not None
+    )
+    for sources in (_from_answers, _from_certificates, _from_blobs, _from_raw, _from_cloud):
+        subject.quotes.extend(sources(subject))
+    subject.quotes.sort(key=lambda source: _CHANNELS.index(source.channel))
+    return subject
+
+
+def parse_tcb_info_bytes(raw: bytes, what: str) -> TcbInfo:
+    """Parse a tcb_info document from bytes. Raises EvidenceError."""
+    return parse_tcb_info(parse_json(raw, what), what)
+
+
+def _what(artifact: Artifact) -> str:
+    return f"{artifact.kind.value} from {artifact.source}"
+
+
+def _from_answers(subject: SubjectEvidence) -> list[QuoteSource]:
+    return [
+        QuoteSource(
+            channel=channel,
+            quote=item.value.quote,
+            evidence=item.artifact.at("/quote"),
+            log=item.value.event_log,
+            log_evidence=item.artifact.at("/event_log"),
+            vm_config=item.value.vm_config,
+        )
+        for kind, channel in (
+            (Kind.APP_KEY_QUOTE, CHANNEL_APP_KEY),
+            (Kind.GET_QUOTE, CHANNEL_GET_QUOTE),
+        )
+        for item in subject.parsed(kind, parse_quote_answer)
+    ]
+
+
+def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
+    found: list[QuoteSource] = []
+    given = [
+        *((item.value.app_cert, item.artifact, "/app_cert") for item in subject.infos),
+        *((item.value.app_cert, item.artifact, "") for item in subject.pages),
+        *(
+            (subject.bundle.blob(item).decode("ascii", "replace"), item, "")
+            for item in subject.artifacts(Kind.APP_CERT)
+        ),
+    ]
+    for pem, artifact, pointer in given:
+        if not pem.strip():
+            continue
+        try:
+            chain = parse_chain(pem, f"app certificate in {_what(artifact)}")
+            source = _certificate_source(chain, artifact.at(pointer))
+        except EvidenceError as error:
+            subject.malformed.append((artifact, error))
+            continue
+        if source:
+            found.append(source)
+    return found
+
+
+def _certificate_source(chain: RaTlsChain, evidence: EvidenceRef) -> QuoteSource | None:
+    if EXT_QUOTE in chain.leaf:
+        raw_log = chain.leaf.get(EXT_EVENT_LOG)
+        log = log_format.inflate_event_log(raw_log, "event log extension") if raw_log else None
+        return QuoteSource(
+            channel=CHANNEL_APP_CERT,
+            quote=chain.leaf[EXT_QUOTE],
+            evidence=evidence,
+            log=log.decode("utf-8", "replace") if log is not None else None,
+            log_evidence=evidence,
+            chain=chain,
+        )
+    if EXT_ATTESTATION in chain.leaf:
+        blob = parse_attestation(chain.leaf[EXT_ATTESTATION], "attestation extension")
+        return QuoteSource(
+            channel=CHANNEL_APP_CERT,
+            quote=blob.quote,
+            evidence=evidence,
+            parsed_events=blob.events,
+            log_evidence=evidence,
+            chain=chain,
+            vm_config=blob.config,
+        )
+    return None
+
+
+def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
+    return [
+        QuoteSource(
+            channel=CHANNEL_BLOB,
+            quote=item.value.quote,
+            evidence=item.artifact.ref,
+            parsed_events=item.value.events,
+            log_evidence=item.artifact.ref,
+            vm_config=item.value.config,
+        )
+        for item in subject.parsed(Kind.ATTESTATION, parse_attestation)
+    ]
+
+
+def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
+    logs = subject.parsed(Kind.EVENT_LOG, lambda raw, what: raw.decode("utf-8", "replace"))
+    log: JsonValue = None
+    log_evidence: EvidenceRef | None = None
+    if logs:
+        log, log_evidence = logs[0].value, logs[0].artifact.ref
+    else:
+        for item in subject.tcb_infos:
+            if item.value.event_log is not None:
+                log, log_evidence = item.value.event_log, item.artifact.at("/event_log")
+                break
+    return [
+        QuoteSource(
+            channel=CHANNEL_QUOTE,
+            quote=subject.bundle.blob(artifact),
+            evidence=artifact.ref,
+            log=log,
+            log_evidence=log_evidence,
+        )
+        for artifact in subject.artifacts(Kind.QUOTE)
+    ]
+
+
+def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:
+    found: list[QuoteSource] = []
+    for item in subject.parsed(Kind.CLOUD_ATTESTATIONS, parse_cloud_attestations):
+        for index, instance in enumerate(item.value):
+            if not instance.quote:
+                continue
+            pointer = f"/instances/{index}"
+            tcb_info = instance.tcb_info
+            if tcb_info:
+                subject.tcb_infos.append(Located(tcb_info, item.artifact))
+                if tcb_info.app_compose is not None:
+                    manifest = tcb_info.app_compose.encode("utf-8")
+                    subject.manifests.append(Located(manifest, item.artifact))
+            found.append(
+                QuoteSource(
+                    channel=CHANNEL_CLOUD,
+                    quote=instance.quote,
+                    evidence=item.artifact.at(f"{pointer}/quote"),
+                    log=instance.event_log or (tcb_info.event_log if tcb_info else None),
+                    log_evidence=item.artifact.at(pointer),
+                )
+            )
+    return found
