@@ -1,0 +1,212 @@
+"""RTMR3 → which app, which manifest, and what the quote is bound to."""
+
+import base64
+import hashlib
+import re
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.chain import confirmed_ca_key
+from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.evidence.measurements import (
+    MR_CONFIG_ID_UNSET,
+    mr_config_id_v1,
+    mr_config_id_v2,
+    mr_config_id_v3,
+)
+from verifier.evidence.ra_tls import leaf_report_data, spki
+from verifier.evidence.subject import CHANNEL_APP_CERT, Located
+
+_APP_KEY: Final = re.compile(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0*")
+"""Report data of GetAttestationForAppKey (Dstack-TEE/dstack guest-agent/src/rpc_service.rs)."""
+
+
+@check(
+    "application.identity",
+    "The measured app id is the requested one, and is bound",
+    requires=("runtime.events",),
+)
+def identity(case: Case) -> Outcome:
+    """The app-id event equals the app id that was asked for, and something stronger than the host
+    binds it: the id is the start of the manifest's hash, or the guest got its keys from an
+    identified KMS, which hands out the keys of an app id only to what it has authorized. Anybody
+    can start a genuine OS with any app id; an id that nothing binds is refused."""
+    measured = case.identity
+    app_id = measured.app_id.hex()
+    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    denied = case.reference.is_denied("app-id", app_id) or case.reference.is_denied(
+        "rtmr3", case.quote.rtmrs[3].hex()
+    )
+    if denied:
+        return failed(f"denied: {denied.why}", actual=app_id, evidence=evidence)
+    requested = case.question.app_id
+    if requested is None:
+        raise MissingEvidence(
+            f"nobody said which app this should be; the evidence is about {app_id}",
+            hint=f"name the app that you mean: verify {app_id} --bundle …",
+        )
+    if requested != app_id:
+        return failed(
+            "this is another app than the one asked for",
+            expected=str(requested),
+            actual=app_id,
+            evidence=evidence,
+            remediation="the address served another app's evidence: do not use it",
+        )
+    if measured.self_bound:
+        return passed(
+            "the app id is the start of the manifest's hash", actual=app_id, evidence=evidence
+        )
+    record = case.kms_record
+    if record is not None and confirmed_ca_key(case, record):
+        return passed(
+            f"bound by the KMS {record.name}, which gave this guest its keys",
+            actual=app_id,
+            evidence=evidence,
+        )
+    provider = measured.provider or "none"
+    return failed(
+        f"nothing binds this app id: key provider {provider}"
+        + (f" with unknown CA key {measured.provider_id.hex()[-16:]}" if provider == "kms" else ""),
+        expected="an app id equal to compose_hash[:20], or an identified KMS",
+        actual=app_id,
+        evidence=evidence,
+        remediation="whoever runs the host chose this id; for a self-hosted KMS that you trust, "
+        "name it with --kms CHAIN:ADDRESS",
+    )
+
+
+@check(
+    "application.manifest",
+    "The manifest given is the one that was measured",
+    requires=("runtime.events",),
+)
+def manifest(case: Case) -> Outcome:
+    """The sha256 of the app-compose manifest, taken over its raw bytes as received, equals the
+    measured compose-hash, and MRCONFIGID, where the host set it, commits to the same manifest. The
+    manifest must be strict JSON: a file that two readers read differently proves nothing."""
+    measured = case.identity.compose_hash
+    if measured is None:
+        raise MissingEvidence("this dstack version measures no compose-hash")
+    if not case.evidence.manifests:
+        raise MissingEvidence(
+            "the manifest was not given (the app may hide it: public_tcbinfo is false)",
+            hint="ask the operator for the exact app-compose.json and import it with the bundle",
+        )
+    found = _matching(case.evidence.manifests, measured)
+    hashes = sorted({hashlib.sha256(item.value).hexdigest() for item in case.evidence.manifests})
+    if found is None:
+        return failed(
+            "the manifest given is not the one that was measured",
+            expected=measured.hex(),
+            actual=hashes[0] if len(hashes) == 1 else list(hashes),
+            evidence=(case.evidence.manifests[0].artifact.ref,),
+            remediation="hash the file exactly as deployed: a changed byte, a byte order mark or "
+            "a new line at its end makes another manifest",
+        )
+    try:
+        codec.parse_json_object(found.value, "app-compose")
+    except EvidenceError as error:
+        return failed(
+            f"the measured manifest is ambiguous: {error.message}",
+            reason=error.message,
+            evidence=(found.artifact.ref,),
+        )
+    config_id = _config_id(case)
+    if config_id == "":
+        return failed(
+            "MRCONFIGID commits to another manifest",
+            expected=mr_config_id_v1(measured).hex(),
+            actual=case.quote.mr_config_id.hex(),
+            evidence=(case.source.evidence,),
+        )
+    return passed(
+        f"sha256 of {len(found.value)} bytes equals the compose-hash event and {config_id}",
+        expected=measured.hex(),
+        actual=measured.hex(),
+        evidence=(found.artifact.ref,),
+    )
+
+
+@check(
+    "application.binding",
+    "The quote is bound to what came with it",
+    requires=("hardware.quote",),
+)
+def binding(case: Case) -> Outcome:
+    """The quote's report data commits to something that came with it: the key of the certificate
+    it travels in, the app key that it names, or the challenge of whoever asked. Without it the
+    quote may have been made for something else. A convention that this auditor does not know is
+    missing evidence, not a wrong binding. A bound key is vouched for by the app's code: that it
+    never left the TD is not proven."""
+    report_data = case.quote.report_data
+    evidence = (case.source.evidence,)
+    challenge = case.question.challenge
+    if challenge:
+        if challenge in (report_data[: len(challenge)], report_data[-len(challenge) :]):
+            return passed("the report data carries the challenge", evidence=evidence)
+        return failed(
+            "the report data does not carry the challenge",
+            expected=challenge.hex(),
+            actual=report_data.hex(),
+            evidence=evidence,
+        )
+    if case.source.channel == CHANNEL_APP_CERT and case.source.chain:
+        expected = leaf_report_data(spki(case.source.chain.certificates[0]))
+        if report_data != expected:
+            return failed(
+                "the quote was made for another key than that of its certificate",
+                expected=expected.hex(),
+                actual=report_data.hex(),
+                evidence=evidence,
+                remediation="the quote was taken from another certificate or guest",
+            )
+        return passed("the report data commits to the certificate's key", evidence=evidence)
+    match = _APP_KEY.fullmatch(report_data)
+    if match:
+        key = base64.urlsafe_b64decode(match[2] + b"=" * (-len(match[2]) % 4))
+        if len(key) in (32, 33):
+            return passed(
+                f"the report data names the app's {match[1].decode('ascii')} key {key.hex()}",
+                actual=key.hex(),
+                evidence=evidence,
+            )
+    raise MissingEvidence(
+        f"what the report data {report_data[:16].hex()}… commits to is not known",
+        hint="ask for a quote over a challenge of your own and pass it with --challenge",
+    )
+
+
+def _matching(manifests: list[Located[bytes]], digest: bytes) -> Located[bytes] | None:
+    return next((m for m in manifests if hashlib.sha256(m.value).digest() == digest), None)
+
+
+def _config_id(case: Case) -> str:
+    """What MRCONFIGID agrees with, in words; empty when it commits to something else."""
+    config_id, measured = case.quote.mr_config_id, case.identity
+    compose_hash = measured.compose_hash or b""
+    if config_id == MR_CONFIG_ID_UNSET:
+        return "MRCONFIGID is not set"
+    if config_id == mr_config_id_v1(compose_hash):
+        return "MRCONFIGID (version 1)"
+    provider = measured.provider or "none"
+    if config_id[:1] == b"\x02" and config_id == mr_config_id_v2(
+        compose_hash, measured.app_id, provider, measured.provider_id
+    ):
+        return "MRCONFIGID (version 2)"
+    if config_id[:1] == b"\x03" and config_id in mr_config_id_v3(
+        compose_hash,
+        measured.app_id,
+        provider,
+        measured.provider_id,
+        measured.instance_id or b"",
+        measured.gpu_policy_hash,
+        measured.init_script_hashes,
+    ):
+        return "MRCONFIGID (version 3)"
+    return ""
+
+
+CHECKS: Final = (identity, manifest, binding)

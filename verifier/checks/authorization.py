@@ -1,0 +1,273 @@
+"""app-id → contracts → is this very boot allowed, and by what code?"""
+
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.chain import Agreed, ChainView, view_for
+from verifier.checks.spec import (
+    MissingEvidence,
+    Outcome,
+    check,
+    failed,
+    not_applicable,
+    passed,
+    warned,
+)
+from verifier.errors import EvidenceError
+from verifier.evidence import contracts
+from verifier.evidence.contracts import BootInfo, Log
+from verifier.model.identifiers import format_time
+from verifier.model.result import EvidenceRef, JsonValue
+from verifier.reference.values import ContractCode, ReferenceValues
+
+MAX_BLOCK_AGE: Final = 3600
+MAX_CLOCK_SKEW: Final = 120
+_NO_LOG: Final = (
+    "no public log: the keys come from a KMS without a contract, whose operator can authorize "
+    "any manifest at any time, unseen"
+)
+_ZERO_ADDRESS: Final = "0x" + "00" * 20
+
+
+@check(
+    "authorization.contract",
+    "KMS and app are governed by known contract code",
+    requires=("key_management.provider",),
+)
+def contract(case: Case) -> Outcome:
+    """On the chain that the KMS record names, at a finalized block whose hash two operators agree
+    on, the code at the app's address is a known proxy, and the implementations behind app and KMS
+    are known builds of DstackApp and DstackKms, of the generation that the record says. Every
+    implementation that the app ever had, by its Upgraded events, is known too: code that was
+    swapped and swapped back may have allowed anything in between. A KMS without a contract has no
+    public log, which is a warning."""
+    found = view_for(case)
+    if found is None:
+        return _without_contract(case)
+    record, view = found
+    if view.foreign:
+        return failed(
+            f"{', '.join(view.foreign)} serves another chain than {view.plan.chain_id}",
+            expected=view.plan.chain_id,
+            remediation="name endpoints of the KMS's own chain with --rpc-url",
+        )
+    header = view.header
+    app = view.app_address()
+    problems: list[str] = []
+    kms_code = _implementation(case.reference, view, view.plan.kms, "kms", problems)
+    app_code = _implementation(case.reference, view, app, "app", problems)
+    if kms_code is not None and record.generation not in ("", kms_code.generation):
+        problems.append(
+            f"the KMS runs generation {kms_code.generation}, its record says {record.generation}"
+        )
+    problems.extend(_proxy_problems(case.reference, view, app))
+    logs = _app_logs(view, app)
+    if logs is not None:
+        problems.extend(_upgrade_problems(case.reference, view, app, logs.value))
+    if problems:
+        return failed(
+            "; ".join(problems),
+            expected="known DstackKms and DstackApp builds behind ERC-1967 proxies",
+            evidence=header.evidence,
+            remediation="unknown code can allow anything: have it reviewed before you trust it",
+        )
+    summary = (
+        f"KMS {view.plan.kms} and app {app} on chain {view.plan.chain_id} run known code "
+        f"({kms_code.generation if kms_code else '?'}, {app_code.generation if app_code else '?'})"
+    )
+    doubts = []
+    if logs is None:
+        doubts.append("its past upgrades were not readable")
+    if view.single_source:
+        doubts.append("read from one operator only")
+    if doubts:
+        return warned(f"{summary}; {'; '.join(doubts)}", evidence=header.evidence)
+    return passed(f"{summary}, block {view.number}", evidence=header.evidence)
+
+
+@check(
+    "authorization.allowed",
+    "The contracts allow this very boot",
+    requires=("authorization.contract", "runtime.events"),
+)
+def allowed(case: Case) -> Outcome:
+    """`DstackKms.isAppAllowed` says yes to this boot (app, manifest hash, instance, device, OS
+    image, TCB), and each getter behind that answer agrees: the app is registered, its contract
+    allows the hash and the device, the KMS allows the OS image, taken from the registers and not
+    from an event. All of it at one finalized block, less than an hour old."""
+    found = view_for(case)
+    if found is None:
+        return _without_contract(case)
+    _, view = found
+    boots = view.plan.boot_infos
+    if not boots:
+        raise MissingEvidence(
+            "the OS image is not identified, so whether it is allowed cannot be asked",
+            hint="boot.image says which registers are not known",
+        )
+    _, mined = view.header.value
+    if not -MAX_CLOCK_SKEW <= case.question.at - mined <= MAX_BLOCK_AGE:
+        raise MissingEvidence(
+            f"the finalized block {view.number} is of {format_time(mined)}, not within an hour of "
+            f"{format_time(case.question.at)}",
+            hint="collect again, or judge as of the time of collection with --at",
+        )
+    app = view.app_address()
+    getters, any_device, evidence = _getters(view, app)
+    answers = [_ask(view, boot) for boot in boots]
+    devices = [_device(view, app, boot) for boot in boots]
+    refusals = [name for name, value in getters.items() if not value]
+    if not any_device and not any(devices):
+        refusals.append("device")
+    yes = [
+        index
+        for index, (answer, device) in enumerate(zip(answers, devices, strict=True))
+        if answer.value[0] and (any_device or device)
+    ]
+    references = (*evidence, *answers[0].evidence)
+    if refusals or not yes:
+        return failed(
+            f"not allowed: {', '.join(refusals) or answers[0].value[1] or 'isAppAllowed says no'}",
+            expected="isAppAllowed and every getter say yes",
+            actual=_actual(getters, any_device, answers),
+            evidence=references,
+            remediation="the KMS would refuse this boot now: the guest was started before the "
+            "permission was removed, or never had it",
+        )
+    summary = f"isAppAllowed says yes at block {view.number} ({format_time(mined)}); " + (
+        "any device may run it" if any_device else "this device is listed"
+    )
+    if view.single_source:
+        return warned(f"{summary}; read from one operator only", evidence=references)
+    return passed(summary, actual=_actual(getters, any_device, answers), evidence=references)
+
+
+def _without_contract(case: Case) -> Outcome:
+    if case.identity.provider != "kms":
+        return not_applicable("the guest has no KMS, so no contract decides")
+    return warned(_NO_LOG)
+
+
+def _implementation(
+    reference: ReferenceValues, view: ChainView, address: str, role: str, problems: list[str]
+) -> ContractCode | None:
+    """The known build behind a proxy; problems are added when there is none."""
+    block = hex(view.number)
+    slot = view.read(contracts.get_implementation(address, block), contracts.decode_address).value
+    if slot.lower() == _ZERO_ADDRESS:
+        problems.append(f"{address} is not an ERC-1967 proxy")
+        return None
+    code = view.read(contracts.get_code(slot, block), contracts.decode_bytes).value
+    known = identify_code(reference, code, role)
+    if known is None:
+        problems.append(f"the {role} implementation {slot} is not a known build")
+    return known
+
+
+def identify_code(reference: ReferenceValues, code: bytes, role: str) -> ContractCode | None:
+    """The reference build that this runtime code is, or None."""
+    for row in reference.contracts:
+        if row.role != role or row.length != len(code):
+            continue
+        try:
+            fingerprint = contracts.code_fingerprint(code, row.immutable_offsets)
+        except EvidenceError:
+            continue
+        if fingerprint == row.fingerprint:
+            return row
+    return None
+
+
+def _proxy_problems(reference: ReferenceValues, view: ChainView, app: str) -> list[str]:
+    """The app's proxy must be known code: a false one shows any implementation it likes. The KMS
+    is at an address that the record vouches for, and its proxy comes from a deploy tool."""
+    block = hex(view.number)
+    proxy = view.read(contracts.get_code(app, block), contracts.decode_bytes).value
+    if not proxy:
+        return [f"there is no contract at the app id {app}"]
+    if identify_code(reference, proxy, "proxy") is None:
+        return [f"the code at {app} is not a known proxy"]
+    if not view.read(contracts.get_code(view.plan.kms, block), contracts.decode_bytes).value:
+        return [f"there is no contract at the KMS address {view.plan.kms}"]
+    return []
+
+
+def _app_logs(view: ChainView, app: str) -> Agreed[tuple[Log, ...]] | None:
+    """The app's logs, or None where no endpoint gives so wide a range. Two that differ raise."""
+    call = contracts.get_logs(app, view.plan.deployed_block, view.number)
+    try:
+        return view.read(call, contracts.decode_logs)
+    except EvidenceError as error:
+        if "disagree" in error.message:
+            raise
+        return None
+
+
+def _upgrade_problems(
+    reference: ReferenceValues, view: ChainView, app: str, logs: tuple[Log, ...]
+) -> list[str]:
+    problems: list[str] = []
+    if any(log.address != app.lower() for log in logs):
+        problems.append("an endpoint gave logs of another contract")
+    upgrades = [log for log in logs if log.topics and log.topics[0].hex() == contracts.UPGRADED[2:]]
+    if not upgrades:
+        problems.append("the app's logs have no Upgraded event, which every proxy emits")
+    for address in sorted({_implementation_of(log) for log in upgrades}):
+        code = view.read(
+            contracts.get_code(address, hex(view.number)), contracts.decode_bytes
+        ).value
+        if identify_code(reference, code, "app") is None:
+            problems.append(f"the app once ran the unknown implementation {address}")
+    return problems
+
+
+def _implementation_of(log: Log) -> str:
+    if len(log.topics) != 2:  # noqa: PLR2004 - Upgraded(address indexed implementation)
+        raise EvidenceError("an Upgraded event without its implementation")
+    return contracts.decode_address("0x" + log.topics[1].hex(), "Upgraded event")
+
+
+def _getters(view: ChainView, app: str) -> tuple[dict[str, bool], bool, tuple[EvidenceRef, ...]]:
+    plan = view.plan
+    image, compose = plan.os_image_hash or b"", plan.compose_hash or b""
+    reads = {
+        "OS image": view.call(
+            plan.kms,
+            contracts.ALLOWED_OS_IMAGES + contracts.word(image),
+            contracts.decode_bool,
+        ),
+        "compose hash": view.call(
+            app, contracts.ALLOWED_COMPOSE_HASHES + contracts.word(compose), contracts.decode_bool
+        ),
+    }
+    if plan.app is not None:
+        reads["registration"] = view.call(
+            plan.kms,
+            contracts.REGISTERED_APPS + contracts.word(plan.app_id),
+            contracts.decode_bool,
+        )
+    any_device = view.call(app, contracts.ALLOW_ANY_DEVICE, contracts.decode_bool)
+    evidence = tuple(ref for read in (*reads.values(), any_device) for ref in read.evidence)
+    return {name: read.value for name, read in reads.items()}, any_device.value, evidence
+
+
+def _ask(view: ChainView, boot: BootInfo) -> Agreed[tuple[bool, str]]:
+    call = contracts.is_app_allowed(view.plan.kms, boot, hex(view.number))
+    return view.read(call, contracts.decode_is_app_allowed)
+
+
+def _device(view: ChainView, app: str, boot: BootInfo) -> bool:
+    data = contracts.ALLOWED_DEVICE_IDS + contracts.word(boot.device_id)
+    return view.call(app, data, contracts.decode_bool).value
+
+
+def _actual(
+    getters: dict[str, bool],
+    any_device: bool,
+    answers: list[Agreed[tuple[bool, str]]],  # noqa: FBT001
+) -> JsonValue:
+    said: list[JsonValue] = [answer.value[1] or answer.value[0] for answer in answers]
+    return {**getters, "any device": any_device, "isAppAllowed": said}
+
+
+CHECKS: Final = (contract, allowed)

@@ -1,0 +1,226 @@
+"""One attester's evidence, put before the checks: what was asked, and what is derived from it.
+
+Everything here is computed on first use and kept. A property that needs evidence which is not
+there raises `MissingEvidence`; one that needs a quote which did not verify raises `Blocked`.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from verifier.checks.dcap import DcapResult, platform_of, verify_quote
+from verifier.checks.spec import Blocked, MissingEvidence
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.evidence.collateral import Collateral, find_collateral
+from verifier.evidence.event_log import Event, system_events
+from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.quote import TdQuote, parse_quote
+from verifier.evidence.subject import QuoteSource, SubjectEvidence
+from verifier.model.identifiers import AppId
+from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
+
+EMPTY_ID = bytes(20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What the relying party asks, the same for every attester of an audit.
+
+    `at` is Unix seconds. `trusted` says whether the collector's own observations count.
+    `challenge` is report data, or its first or last part, that the relying party chose. `kms` is a
+    KMS that it names itself.
+    """
+
+    app_id: AppId | None
+    reference: ReferenceValues
+    at: int
+    trusted: bool
+    challenge: bytes = b""
+    kms: KmsRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredIdentity:
+    """What the guest measured about itself into RTMR3 before `system-ready`; raw bytes.
+
+    A field is None when its event does not exist in that version. `provider` and `provider_id`
+    are the key provider's name and id (for a KMS: the DER SubjectPublicKeyInfo of its CA key).
+    """
+
+    app_id: bytes
+    compose_hash: bytes | None
+    instance_id: bytes | None
+    os_image_hash: bytes | None
+    mr_kms: bytes | None
+    provider: str
+    provider_id: bytes
+    provider_payload: bytes | None
+    gpu_policy_hash: bytes | None
+    init_script_hashes: tuple[bytes, ...]
+
+    @property
+    def self_bound(self) -> bool:
+        """Whether the app id is the start of the manifest's hash, and so binds itself."""
+        return self.compose_hash is not None and self.app_id == self.compose_hash[:20]
+
+
+class Case:
+    """The evidence about one attester, and the question."""
+
+    def __init__(self, evidence: SubjectEvidence, question: Question, exchanges: Exchanges) -> None:
+        self.evidence = evidence
+        self.question = question
+        self.exchanges = exchanges
+
+    @property
+    def reference(self) -> ReferenceValues:
+        """The reference values of the audit."""
+        return self.question.reference
+
+    @cached_property
+    def source(self) -> QuoteSource:
+        """The quote that the audit rests on: the one with the challenge, else the best channel."""
+        sources = self.evidence.quotes
+        if not sources:
+            raise MissingEvidence(
+                "no TD quote was collected",
+                hint="the guest gives one in its app certificate (/prpc/Info) or by "
+                "/prpc/GetAttestationForAppKey; or hand one over with `verify import`",
+            )
+        challenge = self.question.challenge
+        for source in sources if challenge else ():
+            try:
+                if challenge in parse_quote(source.quote, source.channel).report_data:
+                    return source
+            except EvidenceError:
+                continue
+        return sources[0]
+
+    @cached_property
+    def quote(self) -> TdQuote:
+        """The parsed quote. Raises EvidenceError when it is malformed."""
+        return parse_quote(self.source.quote, f"TD quote ({self.source.channel})")
+
+    @cached_property
+    def collateral(self) -> Collateral:
+        """The endorsements for the quote's platform."""
+        fmspc, _ = platform_of(self.quote.raw)
+        found = find_collateral(self.evidence.bundle, fmspc, self.question.at)
+        if found is None:
+            raise MissingEvidence(
+                f"no collateral for the platform with FMSPC {fmspc}",
+                hint="audit online, or import the platform's collateral with the quote",
+            )
+        return found
+
+    @cached_property
+    def dcap(self) -> DcapResult:
+        """The result of DCAP verification, good or bad."""
+        return verify_quote(self.quote.raw, self.collateral, self.reference.root, self.question.at)
+
+    @property
+    def verified(self) -> DcapResult:
+        """The result of DCAP verification of a quote that verified."""
+        if self.dcap.failure:
+            raise Blocked("hardware.quote")
+        return self.dcap
+
+    @cached_property
+    def events(self) -> tuple[Event, ...]:
+        """The event log of the quote."""
+        if not self.source.has_log:
+            raise MissingEvidence(
+                "no event log came with the quote",
+                hint="hand over the event_log or tcb_info of the same guest with the quote",
+            )
+        return self.source.events()
+
+    @cached_property
+    def identity(self) -> MeasuredIdentity:
+        """The measured identity. Raises EvidenceError when an identity event is malformed."""
+        return measured_identity(self.events)
+
+    @cached_property
+    def os_image(self) -> OsImage | None:
+        """The reference row whose registers the quote has, the best known first; None if none."""
+        quote = self.quote
+        registers = (quote.mr_td.hex(), quote.rtmrs[1].hex(), quote.rtmrs[2].hex())
+        rows = [
+            row
+            for row in self.reference.os_images
+            if row.mrtd and (row.mrtd, row.rtmr1, row.rtmr2) == registers
+        ]
+        order = ("recomputed", "observed", "published")
+        return min(rows, key=lambda row: order.index(row.origin), default=None)
+
+    @cached_property
+    def kms_record(self) -> KmsRecord | None:
+        """The record of the KMS that the measured key-provider event names, or None.
+
+        A KMS that the relying party names is taken when its CA key is not known otherwise: its
+        contract then has to confirm the key.
+        """
+        if self.identity.provider != "kms":
+            return None
+        spki = self.identity.provider_id.hex()
+        known = next((row for row in self.reference.kms if row.ca_spki == spki), None)
+        named = self.question.kms
+        if named is not None and (known is None or known == named) and named.ca_spki in ("", spki):
+            return named
+        return known
+
+    @cached_property
+    def device_ids(self) -> tuple[bytes, ...]:
+        """The ids that a KMS may know this device by: sha256(PPID) since dstack 0.5.6, before it
+        sha256 of the quote header's user data (kms/src/main_service.rs of the releases)."""
+        return (
+            hashlib.sha256(self.verified.ppid).digest(),
+            hashlib.sha256(self.quote.user_data).digest(),
+        )
+
+
+def measured_identity(events: tuple[Event, ...]) -> MeasuredIdentity:
+    """The identity that the system events state, the first of each name.
+
+    Raises EvidenceError for a payload of the wrong size and for a log without `app-id`.
+    """
+    payloads: dict[str, bytes] = {}
+    scripts: list[bytes] = []
+    for event in system_events(events):
+        payloads.setdefault(event.name, event.payload)
+        if event.name == "init-script-hash":
+            scripts.append(event.payload)
+
+    def sized(name: str, *sizes: int) -> bytes | None:
+        value = payloads.get(name)
+        if value is not None and len(value) not in sizes:
+            raise EvidenceError(f"event {name}: {len(value)} bytes, expected {sizes[-1]}")
+        return value
+
+    app_id = sized("app-id", 20)
+    if app_id is None:
+        raise EvidenceError("the event log has no app-id event")
+    provider_payload = payloads.get("key-provider")
+    provider, provider_id = _parse_provider(provider_payload)
+    return MeasuredIdentity(
+        app_id=app_id,
+        compose_hash=sized("compose-hash", 32),
+        instance_id=sized("instance-id", 0, 20),
+        os_image_hash=sized("os-image-hash", 32),
+        mr_kms=sized("mr-kms", 32),
+        provider=provider,
+        provider_id=provider_id,
+        provider_payload=provider_payload,
+        gpu_policy_hash=sized("gpu-policy-hash", 32),
+        init_script_hashes=tuple(scripts),
+    )
+
+
+def _parse_provider(payload: bytes | None) -> tuple[str, bytes]:
+
+    if payload is None:
+        return "", b""
+    document = codec.parse_json_object(payload, "event key-provider")
+    provider = codec.text_field(document, "name", "event key-provider")
+    return provider, codec.parse_hex(document.get("id"), "event key-provider: id", lower=True)

@@ -1,0 +1,194 @@
+"""Claims: what the evidence says, and what supports each statement.
+
+A value read from a quote is `hardware` or `measured` only while the checks that make it so are
+`pass` or `warn`; otherwise the same value is `asserted`, as is everything that page, API and
+certificate say. Of several sources for one name, the best supported is kept.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.chain import view_for
+from verifier.checks.spec import USABLE, Blocked, MissingEvidence
+from verifier.errors import EvidenceError
+from verifier.evidence import contracts
+from verifier.evidence.tcb_info import REGISTERS
+from verifier.model.identifiers import format_time
+from verifier.model.result import (
+    BASIS_ORDER,
+    Basis,
+    CheckResult,
+    Claim,
+    EvidenceRef,
+    JsonValue,
+)
+
+_RUNTIME: Final = ("hardware.quote", "runtime.replay", "runtime.events")
+_PAGE_CLAIMS: Final = {
+    "App Name": "app_name",
+    "App ID": "app_id",
+    "Instance ID": "instance_id",
+    "Device ID": "device_id",
+    "Operating System": "operating_system",
+}
+
+
+def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, ...]:
+    """The claims of one attester, one per name, sorted by name."""
+    best: dict[str, Claim] = {}
+    for source in (_hardware, _platform, _measured, _image, _kms, _chain, _stated):
+        try:
+            for claim in source(case, results):
+                rival = best.get(claim.name)
+                if rival is None or _rank(claim) < _rank(rival):
+                    best[claim.name] = claim
+        except (MissingEvidence, Blocked, EvidenceError):
+            continue
+    return tuple(best[name] for name in sorted(best))
+
+
+def _rank(claim: Claim) -> int:
+    return BASIS_ORDER.index(claim.basis)
+
+
+def _holds(results: Mapping[str, CheckResult], *ids: str) -> bool:
+    return all(results[item].status in USABLE for item in ids if item in results)
+
+
+def _hardware(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    basis = Basis.HARDWARE if _holds(results, "hardware.quote") else Basis.ASSERTED
+    quote, evidence = case.quote, (case.source.evidence,)
+    for name, register in zip(REGISTERS, (quote.mr_td, *quote.rtmrs), strict=True):
+        yield _claim(name, register.hex(), basis, evidence, "hardware.td")
+    yield _claim("report_data", quote.report_data.hex(), basis, evidence, "hardware.td")
+    yield _claim("mr_config_id", quote.mr_config_id.hex(), basis, evidence, "hardware.td")
+    yield _claim("td_attributes", f"{quote.td_attributes:016x}", basis, evidence)
+
+
+def _platform(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    verified = case.verified
+    evidence = (case.source.evidence, *case.collateral.evidence)
+    for name, value in (
+        ("tcb_status", verified.tcb_status),
+        ("tcb_advisories", list(verified.advisory_ids)),
+        ("tcb_evaluation_number", verified.evaluation_number),
+        ("collateral_issued", format_time(verified.issued)),
+        ("collateral_expires", format_time(verified.expires)),
+        ("fmspc", verified.fmspc.hex()),
+        ("device_id", case.device_ids[0].hex()),
+    ):
+        yield _claim(name, value, Basis.HARDWARE, evidence, "hardware.quote")  # type: ignore[arg-type]
+
+
+def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    basis = Basis.MEASURED if _holds(results, *_RUNTIME) else Basis.ASSERTED
+    identity = case.identity
+    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
+    bound = (*conditions, "application.identity")
+    yield _claim("app_id", identity.app_id.hex(), basis, evidence, *bound)
+    for name, value in (
+        ("compose_hash", identity.compose_hash),
+        ("instance_id", identity.instance_id),
+        ("os_image_hash", identity.os_image_hash),
+        ("mr_kms", identity.mr_kms),
+    ):
+        if value is not None:
+            yield _claim(name, value.hex(), basis, evidence, *conditions)
+    if identity.provider:
+        value_of = {"name": identity.provider, "id": identity.provider_id.hex()}
+        yield _claim("key_provider", dict(value_of), basis, evidence, *conditions)
+
+
+def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    row = case.os_image
+    if row is None:
+        return
+    basis = Basis.REFERENCE if _holds(results, "hardware.quote") else Basis.ASSERTED
+    evidence = (case.source.evidence,)
+    value: JsonValue = {
+        "release": row.release,
+        "kind": row.kind,
+        "origin": row.origin,
+        "os_image_hash": row.os_image_hash,
+    }
+    yield _claim("os_image", value, basis, evidence, "boot.image")
+    if row.os_image_hash:
+        yield _claim("os_image_hash", row.os_image_hash, basis, evidence, "boot.image")
+
+
+def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    record = case.kms_record
+    if record is None:
+        return
+    basis = Basis.REFERENCE if _holds(results, *_RUNTIME) else Basis.ASSERTED
+    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    value: JsonValue = {
+        "name": record.name,
+        "chain_id": record.chain_id,
+        "contract": record.contract,
+    }
+    yield _claim("kms", value, basis, evidence, "key_management.provider")
+    if record.root_address:
+        proven = results.get("key_management.root")
+        signed = proven is not None and proven.status in USABLE
+        yield _claim(
+            "kms_root",
+            record.root_address,
+            Basis.KMS if signed else basis,
+            proven.evidence if proven and signed else evidence,
+            "key_management.provider",
+        )
+
+
+def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    found = view_for(case)
+    if found is None or not _holds(results, "authorization.contract"):
+        return
+    _, view = found
+    header = view.header
+    block: JsonValue = {
+        "chain_id": view.plan.chain_id,
+        "number": view.number,
+        "hash": header.value[0],
+        "time": format_time(header.value[1]),
+        "single_source": view.single_source,
+    }
+    yield _claim("block", block, Basis.CHAIN, header.evidence)
+    app = view.app_address()
+    for name, address in (("app_owner", app), ("kms_owner", view.plan.kms)):
+        owner = view.call(address, contracts.OWNER, contracts.decode_address)
+        yield _claim(name, owner.value, Basis.CHAIN, owner.evidence, "authorization.contract")
+    yield _claim("app_contract", app, Basis.CHAIN, header.evidence, "authorization.contract")
+
+
+def _stated(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    for page in case.evidence.pages:
+        for label, name in _PAGE_CLAIMS.items():
+            if page.value.labels.get(label):
+                value = page.value.labels[label]
+                yield _claim(name, value, Basis.ASSERTED, (page.artifact.ref,))
+    stated = [
+        *((item.value.stated, item.artifact) for item in case.evidence.infos),
+        *((item.value.stated, item.artifact) for item in case.evidence.tcb_infos),
+    ]
+    for values, artifact in stated:
+        for name, value in values.items():
+            yield _claim(name, value, Basis.ASSERTED, (artifact.at(f"/{name}"),))
+
+
+def _claim(
+    name: str,
+    value: JsonValue,
+    basis: Basis,
+    evidence: tuple[EvidenceRef, ...],
+    *conditions: str,
+) -> Claim:
+    return Claim(
+        name=name,
+        value=value,
+        basis=basis,
+        conditions=conditions if basis is not Basis.ASSERTED else (),
+        evidence=evidence,
+    )

@@ -1,0 +1,154 @@
+"""What page, API and certificate say, held against what was measured."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.spec import Outcome, check, failed, not_applicable, passed
+from verifier.errors import EvidenceError
+from verifier.evidence.bundle import Artifact
+from verifier.evidence.measurements import mr_aggregated, mr_key_provider
+from verifier.evidence.quote import TdQuote, parse_quote
+from verifier.evidence.ra_tls import EXT_APP_ID
+from verifier.evidence.tcb_info import REGISTERS
+from verifier.model.result import EvidenceRef, JsonValue
+
+_LABELS: Final = {
+    "App ID": "app_id",
+    "Instance ID": "instance_id",
+    "Device ID": "device_id",
+    "Key Provider Info": "key_provider_info",
+}
+Statement = tuple[str, str, str, EvidenceRef]
+"""Field, value as stated, who states it, where."""
+
+
+@check(
+    "application.consistency",
+    "What the app and its host say equals what was measured",
+    requires=("runtime.events",),
+)
+def consistency(case: Case) -> Outcome:
+    """Ids, hashes, registers, key provider and manifests that the page, the Info answer, the
+    certificate and other quotes state are those of the quote. Differences that dstack versions
+    are known for are allowed: a device id may be sha256 of the platform id, of the quote's user
+    data, or of nothing. Evidence that could not be read counts against this check."""
+    statements = list(_statements(case))
+    wrong = [item for item in statements if not _agrees(case, item[0], item[1])]
+    wrong.extend(_other_quotes(case))
+    if wrong:
+        return failed(
+            "stated and measured values differ: " + ", ".join(sorted({item[0] for item in wrong})),
+            expected={name: _expected(case, name) for name, *_ in wrong},
+            actual={f"{name} ({who})": value for name, value, who, _ in wrong},
+            evidence=tuple(dict.fromkeys(item[3] for item in wrong)),
+            remediation="evidence of several guests was mixed, or somebody states what is not so",
+        )
+    if case.evidence.malformed:
+        artifact, error = case.evidence.malformed[0]
+        raise EvidenceError(f"{artifact.source}: {error.message}", hint=error.hint)
+    if not statements:
+        return not_applicable("nothing but the quote and its log was given, so nothing is stated")
+    return passed(
+        f"{len(statements)} stated values agree",
+        evidence=tuple(dict.fromkeys(item[3] for item in statements)),
+    )
+
+
+def _statements(case: Case) -> Iterator[Statement]:
+    evidence = case.evidence
+    for info in evidence.infos:
+        yield from _fields(info.value.stated, "Info", info.artifact)
+    for tcb_info in evidence.tcb_infos:
+        yield from _fields(tcb_info.value.stated, "tcb_info", tcb_info.artifact)
+    for page in evidence.pages:
+        for label, name in _LABELS.items():
+            if page.value.labels.get(label):
+                yield name, page.value.labels[label], "page", page.artifact.ref
+    for manifest in evidence.manifests:
+        digest = hashlib.sha256(manifest.value).hexdigest()
+        yield "compose_hash", digest, "manifest", manifest.artifact.ref
+    for source in evidence.quotes:
+        for extensions in source.chain.extensions if source.chain else ():
+            if EXT_APP_ID in extensions:
+                yield "app_id", extensions[EXT_APP_ID].hex(), "certificate", source.evidence
+
+
+def _fields(stated: dict[str, str], who: str, artifact: Artifact) -> Iterator[Statement]:
+    for name, value in stated.items():
+        yield name, value, who, artifact.at(f"/{name}")
+
+
+def _agrees(case: Case, name: str, value: str) -> bool:
+    expected = _expected(case, name)
+    if expected is None:
+        return True
+    if name == "key_provider_info":
+        return _same_json(value, str(expected))
+    spelled = value.lower().removeprefix("0x")
+    return spelled in expected if isinstance(expected, list) else spelled == expected
+
+
+def _expected(case: Case, name: str) -> JsonValue:
+    """The measured value of a stated field: a string, the list of allowed ones, or None when
+    nothing measured speaks of it."""
+    quote, identity = case.quote, case.identity
+    if name in REGISTERS:
+        registers = (quote.mr_td, *quote.rtmrs)
+        return registers[REGISTERS.index(name)].hex()
+    if name == "device_id":
+        return [item.hex() for item in case.device_ids] + [hashlib.sha256(b"").hexdigest()]
+    payload = identity.provider_payload
+    values = {
+        "app_id": identity.app_id,
+        "instance_id": identity.instance_id,
+        "compose_hash": identity.compose_hash,
+        "os_image_hash": identity.os_image_hash,
+        "mr_key_provider": mr_key_provider(payload),
+    }
+    if name == "mr_aggregated":
+        return _aggregated(quote)
+    if name == "key_provider_info":
+        return payload.decode("utf-8", "replace") if payload is not None else None
+    value = values.get(name)
+    return value.hex() if value is not None else None
+
+
+def _aggregated(quote: TdQuote) -> list[JsonValue]:
+    """mr_aggregated with and without the owner fields: dstack 0.5.0 began to add them."""
+    bare = hashlib.sha256(quote.mr_td + b"".join(quote.rtmrs)).hexdigest()
+    return [mr_aggregated(quote).hex(), bare]
+
+
+def _other_quotes(case: Case) -> Iterator[Statement]:
+    """Registers of the other quotes that came for the same attester."""
+    for source in case.evidence.quotes:
+        if source is case.source:
+            continue
+        try:
+            other = parse_quote(source.quote, f"TD quote ({source.channel})")
+        except EvidenceError as error:
+            yield "quote", error.message, source.channel, source.evidence
+            continue
+        pairs = zip(
+            REGISTERS,
+            (other.mr_td, *other.rtmrs),
+            (case.quote.mr_td, *case.quote.rtmrs),
+            strict=True,
+        )
+        for name, actual, expected in pairs:
+            if actual != expected:
+                yield name, actual.hex(), f"quote from {source.channel}", source.evidence
+
+
+def _same_json(left: str, right: str) -> bool:
+    try:
+        same: bool = json.loads(left) == json.loads(right)
+    except ValueError:
+        return False
+    return same
+
+
+CHECKS: Final = (consistency,)

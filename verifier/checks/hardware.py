@@ -1,0 +1,84 @@
+"""Intel root → PCK → QE → TD quote: is this a genuine TDX TD?"""
+
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.spec import Outcome, check, failed, passed
+from verifier.errors import EvidenceError
+from verifier.evidence.quote import DEBUG_BIT, SEPT_VE_DISABLE_BIT
+from verifier.model.identifiers import format_time
+
+_PKS_BIT: Final = 1 << 30
+_KL_BIT: Final = 1 << 31
+_KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | _PKS_BIT | _KL_BIT
+
+
+@check("hardware.quote", "The TD quote verifies to the Intel root")
+def quote(case: Case) -> Outcome:
+    """The signature chain from Intel's root certificate over the PCK certificate and the quoting
+    enclave to the TD quote holds, at the time of judgement and with collateral in force then:
+    nothing on it is expired or revoked, the platform has a TCB level, and TCB info and QE identity
+    are signed by Intel's TCB signing certificate itself. The quote must be exactly one quote:
+    anything but zero padding after it is refused."""
+    evidence = (case.source.evidence,)
+    try:
+        parsed = case.quote
+    except EvidenceError as error:
+        return failed("the quote is malformed", reason=error.message, evidence=evidence)
+    references = (*evidence, *case.collateral.evidence)
+    if case.dcap.failure:
+        return failed(
+            f"the quote does not verify: {case.dcap.failure}",
+            expected="a signature chain to the Intel root, in force at "
+            + format_time(case.question.at),
+            actual=case.dcap.failure,
+            reason=case.dcap.failure,
+            evidence=references,
+            remediation="collateral is in force for 30 days: collect again, or judge recorded "
+            "evidence as of its own time with --at"
+            if "xpired" in case.dcap.failure
+            else "do not trust this quote",
+        )
+    return passed(
+        f"TD quote v{parsed.version} from the {case.source.channel} verifies to the root, "
+        f"platform FMSPC {case.dcap.fmspc.hex().upper()}",
+        evidence=references,
+    )
+
+
+@check("hardware.td", "The TD is a production TD with known attributes")
+def td(case: Case) -> Outcome:
+    """Debug is off, SEPT_VE_DISABLE is on, no attribute bit outside the known set is on, the TDX
+    module is Intel's (its signer measurement is zero and its attributes are clear), and no service
+    TD can reach in. The fields are read from the quote's body before its signature is judged, so
+    that a debug TD is named as one."""
+    body = case.quote
+    attributes = body.td_attributes
+    problems = [
+        text
+        for text, bad in (
+            ("debug is on: the host can read the TD's memory", attributes & DEBUG_BIT),
+            ("SEPT_VE_DISABLE is off", not attributes & SEPT_VE_DISABLE_BIT),
+            (
+                f"unknown attribute bits {attributes & ~(_KNOWN_ATTRIBUTES | DEBUG_BIT):#x}",
+                attributes & ~(_KNOWN_ATTRIBUTES | DEBUG_BIT),
+            ),
+            ("the TDX module has a signer other than Intel", any(body.mr_signer_seam)),
+            ("the TDX module has attributes", any(body.seam_attributes)),
+            ("a service TD is bound", any(body.mr_service_td or b"")),
+        )
+        if bad
+    ]
+    details = f"{attributes:#018x}"
+    if problems:
+        return failed(
+            "; ".join(problems),
+            expected=f"{SEPT_VE_DISABLE_BIT:#018x}, signer zero, no service TD",
+            actual=details,
+            evidence=(case.source.evidence,),
+            remediation="do not trust this TD with data",
+        )
+    return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
+
+
+CHECKS: Final = (quote, td)

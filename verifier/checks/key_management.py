@@ -1,0 +1,291 @@
+"""key-provider → one KMS: its CA key, its root key, its contract."""
+
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.chain import view_for
+from verifier.checks.spec import (
+    MissingEvidence,
+    Outcome,
+    check,
+    failed,
+    not_applicable,
+    passed,
+    warned,
+)
+from verifier.errors import EvidenceError
+from verifier.evidence import contracts, kms
+from verifier.evidence.bundle import Kind
+from verifier.evidence.ethereum import key_address, recover_key
+from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, spki
+from verifier.model.identifiers import format_time
+from verifier.model.result import EvidenceRef
+from verifier.reference.values import KmsRecord
+
+_SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
+_ENV_KEY_AGE: Final = 300
+_ENV_KEY_SKEW: Final = 60
+"""Seconds, as the SDK accepts a v1 signature (sdk/python verify_env_encrypt_public_key)."""
+
+
+@check(
+    "key_management.provider",
+    "The key provider is an identified KMS",
+    requires=("runtime.events",),
+)
+def provider(case: Case) -> Outcome:
+    """The measured key-provider event names the CA key of a KMS that the reference values know, or
+    that the relying party named with --kms; and where that KMS has a contract, its `kmsInfo` holds
+    the same CA key, and the same root key. A KMS without a contract is identified by its record
+    alone. Keys that are public, such as a simulator's, are refused by name."""
+    measured = case.identity
+    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    ca_key = measured.provider_id.hex()
+    denied = case.reference.is_denied("ca-spki", ca_key)
+    if denied:
+        return failed(f"denied: {denied.why}", actual=ca_key, evidence=evidence)
+    if measured.provider != "kms":
+        if measured.provider in _SELF_PROVIDERS and measured.self_bound:
+            return not_applicable(
+                f"key provider {measured.provider}: the guest's keys are its own, "
+                "and its id is the manifest's hash"
+            )
+        return failed(
+            f"key provider {measured.provider or 'none'} holds no keys for this app id",
+            expected="a KMS, or an app id equal to compose_hash[:20]",
+            actual=measured.provider,
+            evidence=evidence,
+        )
+    record = case.kms_record
+    if record is None:
+        return failed(
+            "the keys come from a KMS that is not known",
+            expected="a KMS of the reference values, or one named with --kms CHAIN:ADDRESS",
+            actual=ca_key,
+            evidence=evidence,
+            remediation="whoever runs that KMS can read every key of this app",
+        )
+    if record.contract is None:
+        return passed(f"{record.name}, by its CA key", actual=ca_key, evidence=evidence)
+    return _on_chain_keys(case, record, evidence)
+
+
+@check(
+    "key_management.root",
+    "Key signatures recover to the root key of the same KMS",
+    requires=("key_management.provider",),
+)
+def root(case: Case) -> Outcome:
+    """Every signature that was given, over an app's root key or over its env-encrypt key, recovers
+    to the root key of the KMS that `key_management.provider` identified, and an app's root key
+    signed what is shown as derived from it. An env-key signature is given to anybody who asks, and
+    its first version can be replayed for ever: it shows that this KMS answers for the app id, and
+    nothing about this TD."""
+    record = case.kms_record
+    if record is None:
+        raise MissingEvidence("the KMS has no record")
+    root_address = _root_address(case, record)
+    problems: list[str] = []
+    proofs: list[str] = []
+    evidence: list[EvidenceRef] = []
+    stale = False
+    for item in case.evidence.parsed(Kind.KMS_ENV_KEY, kms.parse_env_key):
+        evidence.append(item.artifact.ref)
+        problem, is_stale = _check_env_key(case, item.value, root_address)
+        stale |= is_stale
+        (problems if problem else proofs).append(problem or "env-encrypt key")
+    for chain in case.evidence.parsed(Kind.SIGNATURE_CHAIN, kms.parse_signature_chain):
+        evidence.append(chain.artifact.ref)
+        problem = _check_chain(case, chain.value, root_address)
+        (problems if problem else proofs).append(problem or "app key chain")
+    if problems:
+        return failed(
+            "; ".join(problems),
+            expected=root_address,
+            evidence=tuple(evidence),
+            remediation="the signature is not this KMS's word about this app",
+        )
+    if not proofs:
+        raise MissingEvidence(
+            "no signature of the KMS root key was collected",
+            hint="the KMS signs its answer to GetAppEnvEncryptPubKey; apps publish key chains",
+        )
+    summary = f"{' and '.join(sorted(set(proofs)))} signed by {root_address}"
+    if stale:
+        return warned(f"{summary}; the signature's time is not now", evidence=tuple(evidence))
+    return passed(summary, actual=root_address, evidence=tuple(evidence))
+
+
+@check(
+    "key_management.certificate",
+    "The app certificate chains to the CA of the same KMS",
+    requires=("key_management.provider",),
+)
+def certificate(case: Case) -> Outcome:
+    """The RA-TLS chain is signed link by link up to the CA key that the key-provider event names,
+    every certificate is in force, only the CAs have CA rights and their path lengths hold, and the
+    app id and usage extensions are those of this app and of each certificate's place."""
+    sources = [source for source in case.evidence.quotes if source.chain is not None]
+    if not sources or sources[0].chain is None:
+        raise MissingEvidence(
+            "no app certificate was collected",
+            hint="guests before 0.6.0 give one in /prpc/Info, sometimes only at the second call",
+        )
+    chain = sources[0].chain
+    problems = _check_certificates(case, chain)
+    if problems:
+        return failed(
+            "; ".join(problems),
+            expected=f"a chain to CA key {case.identity.provider_id.hex()[-16:]}",
+            evidence=(sources[0].evidence,),
+            remediation="this certificate was not issued by the KMS for this app",
+        )
+    return passed(
+        f"{len(chain.certificates)} certificates chain to the KMS CA",
+        evidence=(sources[0].evidence,),
+    )
+
+
+def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, ...]) -> Outcome:
+    view = view_for(case)
+    if view is None or record.contract is None:
+        raise MissingEvidence("the KMS has no contract")
+    info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
+    if not info.value.ca_pubkey:
+        raise MissingEvidence(
+            f"kmsInfo() of {record.contract} holds no CA key to compare with",
+            hint="the KMS's owner has not published its keys on chain",
+        )
+    measured = case.identity.provider_id
+    published = info.value.k256_pubkey.hex()
+    if info.value.ca_pubkey != measured:
+        return failed(
+            f"the contract of {record.name} names another CA key",
+            expected=info.value.ca_pubkey.hex(),
+            actual=measured.hex(),
+            evidence=(*evidence, *info.evidence),
+        )
+    if record.k256 and published != record.k256:
+        return failed(
+            f"the contract of {record.name} names another root key than its record",
+            expected=record.k256,
+            actual=published,
+            evidence=info.evidence,
+        )
+    return passed(
+        f"{record.name}: its CA key is that of contract {record.contract}",
+        actual=measured.hex(),
+        evidence=(*evidence, *info.evidence),
+    )
+
+
+def _root_address(case: Case, record: KmsRecord) -> str:
+    """Address of the KMS root key: the record's, else what the KMS's contract publishes."""
+    address = record.root_address
+    if not address:
+        view = view_for(case)
+        if view is None or record.contract is None:
+            raise MissingEvidence(f"the root key of {record.name} is not known")
+        info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
+        address = key_address(info.value.k256_pubkey)
+    denied = case.reference.is_denied("k256-address", address)
+    if denied:
+        raise EvidenceError(f"root key {address} is denied: {denied.why}")
+    return address
+
+
+def _check_env_key(case: Case, key: kms.EnvKey, root_address: str) -> tuple[str, bool]:
+    """The problem with an env-key answer, or "", and whether its time is not that of the audit."""
+    app_id = case.identity.app_id
+    signed = [(kms.env_key_digest(app_id, key.public_key, None), key.signature)]
+    stale = False
+    if key.signature_v1 is not None and key.timestamp is not None:
+        digest = kms.env_key_digest(app_id, key.public_key, key.timestamp)
+        signed.append((digest, key.signature_v1))
+        stale = not -_ENV_KEY_SKEW <= case.question.at - key.timestamp <= _ENV_KEY_AGE
+    for digest, signature in signed:
+        problem = _check_signer(digest, signature, root_address, "env-key signature")
+        if problem:
+            return problem, stale
+    return "", stale
+
+
+def _check_chain(case: Case, chain: kms.SignatureChain, root_address: str) -> str:
+    if chain.app_id != case.identity.app_id:
+        return f"the key chain is about app {chain.app_id.hex()}"
+    try:
+        digest = kms.derived_key_digest(chain.purpose, chain.derived_public_key)
+        app_key = recover_key(digest, chain.app_signature, "app key signature")
+    except EvidenceError as error:
+        return error.message
+    return _check_signer(
+        kms.app_key_digest(chain.app_id, app_key),
+        chain.kms_signature,
+        root_address,
+        "app key chain",
+    )
+
+
+def _check_signer(digest: bytes, signature: bytes, root_address: str, what: str) -> str:
+    try:
+        address = key_address(recover_key(digest, signature, what))
+    except EvidenceError as error:
+        return error.message
+    return "" if address == root_address else f"the {what} recovers to {address}"
+
+
+def _check_certificates(case: Case, chain: RaTlsChain) -> list[str]:
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+
+    problems: list[str] = []
+    certificates = chain.certificates
+    for child, issuer in zip(certificates, certificates[1:], strict=False):
+        try:
+            child.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature):
+            problems.append(f"{issuer.subject.rfc4514_string()} did not sign the one below it")
+    try:
+        certificates[-1].verify_directly_issued_by(certificates[-1])
+    except (ValueError, TypeError, InvalidSignature):
+        problems.append("the chain does not end in a self-signed CA")
+    if spki(certificates[-1]) != case.identity.provider_id:
+        problems.append("the chain ends in another CA than the key-provider event names")
+    for place, item in enumerate(certificates):
+        problems.extend(_check_place(case, chain, place))
+        if (
+            not item.not_valid_before_utc.timestamp()
+            <= case.question.at
+            <= (item.not_valid_after_utc.timestamp())
+        ):
+            problems.append(f"a certificate is not in force at {format_time(case.question.at)}")
+    return problems
+
+
+def _check_place(case: Case, chain: RaTlsChain, place: int) -> list[str]:
+    """CA rights, path length and dstack extensions of one certificate; 0 is the leaf."""
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        constraints = chain.certificates[place].extensions.get_extension_for_class(
+            x509.BasicConstraints
+        )
+        is_ca, path_length = constraints.value.ca, constraints.value.path_length
+    except x509.ExtensionNotFound:
+        is_ca, path_length = False, None
+    problems: list[str] = []
+    if is_ca != (place > 0):
+        problems.append("the leaf has CA rights" if place == 0 else "an issuer has no CA rights")
+    if place > 0 and path_length is not None and path_length < place - 1:
+        problems.append("the chain is longer than a CA allows")
+    extensions, is_root = chain.extensions[place], place == len(chain.certificates) - 1
+    if is_root and place > 0:
+        return problems
+    if extensions.get(EXT_APP_ID) != case.identity.app_id:
+        problems.append("a certificate is not for this app id")
+    usage = b"app:custom" if place == 0 else b"app:ca"
+    if extensions.get(EXT_USAGE) != usage:
+        problems.append(f"a certificate is not for the use {usage.decode('ascii')}")
+    return problems
+
+
+CHECKS: Final = (provider, root, certificate)

@@ -1,0 +1,171 @@
+"""What a check is, and how one is run.
+
+A check is one function from a `Case` to an `Outcome`; its docstring is its public explanation.
+It raises `MissingEvidence` when what it needs is not there, `Blocked` when what it needs is there
+but not genuine, and lets `EvidenceError` pass when what it needs is malformed.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from verifier.errors import EvidenceError, VerifierError
+from verifier.model.result import CheckResult, EvidenceRef, JsonValue, SkipKind, Status
+
+C = TypeVar("C")
+USABLE = (Status.PASS, Status.WARN)
+
+
+class MissingEvidence(VerifierError):
+    """What the check needs was not collected, or nobody vouches for it."""
+
+
+class Blocked(VerifierError):
+    """What the check needs did not prove genuine; `message` is the id of the check that says so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a check found; the engine adds who it is."""
+
+    status: Status
+    summary: str
+    expected: JsonValue = None
+    actual: JsonValue = None
+    evidence: tuple[EvidenceRef, ...] = ()
+    reason: str = ""
+    skip_kind: SkipKind | None = None
+    remediation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckSpec(Generic[C]):
+    """A registered check. `title` is true exactly when it passes."""
+
+    id: str
+    title: str
+    requires: tuple[str, ...]
+    explanation: str
+    run: Callable[[C], Outcome]
+
+
+def check(
+    check_id: str, title: str, *, requires: tuple[str, ...] = ()
+) -> Callable[[Callable[[C], Outcome]], CheckSpec[C]]:
+    """Make a check of a function."""
+
+    def make(run: Callable[[C], Outcome]) -> CheckSpec[C]:
+        return CheckSpec(check_id, title, requires, inspect.getdoc(run) or "", run)
+
+    return make
+
+
+def passed(summary: str, **details: JsonValue | tuple[EvidenceRef, ...]) -> Outcome:
+    """The title holds."""
+    return _outcome(Status.PASS, summary, details)
+
+
+def warned(summary: str, **details: JsonValue | tuple[EvidenceRef, ...]) -> Outcome:
+    """The evidence is genuine, but the title holds only in part."""
+    return _outcome(Status.WARN, summary, details)
+
+
+def failed(summary: str, **details: JsonValue | tuple[EvidenceRef, ...]) -> Outcome:
+    """The title is false."""
+    return _outcome(Status.FAIL, summary, details)
+
+
+def not_applicable(reason: str) -> Outcome:
+    """A rule says that this attester has nothing that the check could look at."""
+    return Outcome(
+        status=Status.SKIP,
+        summary="not applicable",
+        reason=reason,
+        skip_kind=SkipKind.NOT_APPLICABLE,
+    )
+
+
+def run_checks(specs: Iterable[CheckSpec[C]], case: C) -> tuple[CheckResult, ...]:
+    """Run every check, each after those it requires; results stand in the order of `specs`."""
+    by_id = {spec.id: spec for spec in specs}
+    results: dict[str, CheckResult] = {}
+
+    def evaluate(spec: CheckSpec[C]) -> CheckResult:
+        if spec.id not in results:
+            needed = {other: evaluate(by_id[other]) for other in spec.requires if other in by_id}
+            results[spec.id] = _result(spec, _blocked_by(needed) or _run(spec, case))
+        return results[spec.id]
+
+    return tuple(evaluate(spec) for spec in by_id.values())
+
+
+def _outcome(
+    status: Status, summary: str, details: Mapping[str, JsonValue | tuple[EvidenceRef, ...]]
+) -> Outcome:
+    return Outcome(status=status, summary=summary, **details)  # type: ignore[arg-type]
+
+
+def _blocked_by(needed: Mapping[str, CheckResult]) -> Outcome | None:
+    for other, result in needed.items():
+        if result.skip_kind is SkipKind.NOT_APPLICABLE:
+            return not_applicable(f"{other} is not applicable: {result.reason}")
+    for other, result in needed.items():
+        if result.status not in USABLE:
+            return _blocked(other)
+    return None
+
+
+def _blocked(other: str) -> Outcome:
+    return Outcome(
+        status=Status.SKIP,
+        summary=f"not evaluated: {other} did not pass",
+        reason=f"{other} says whether this evidence is genuine, and did not pass",
+        skip_kind=SkipKind.BLOCKED,
+    )
+
+
+def _run(spec: CheckSpec[C], case: C) -> Outcome:
+    try:
+        return spec.run(case)
+    except Blocked as error:
+        return _blocked(error.message)
+    except MissingEvidence as error:
+        return Outcome(
+            status=Status.SKIP,
+            summary=f"not evaluated: {error.message}",
+            reason=error.message,
+            skip_kind=SkipKind.MISSING_EVIDENCE,
+            remediation=error.hint,
+        )
+    except EvidenceError as error:
+        return Outcome(
+            status=Status.ERROR,
+            summary=f"malformed evidence: {error.message}",
+            reason=error.message,
+            remediation=error.hint,
+        )
+    except Exception as error:  # noqa: BLE001 - a crash in one check must not end the others
+        reason = f"the check crashed: {type(error).__name__}: {error}"
+        return Outcome(
+            status=Status.ERROR,
+            summary="the check crashed on this evidence",
+            reason=reason,
+            remediation="report this with the bundle: it is a defect of the auditor",
+        )
+
+
+def _result(spec: CheckSpec[C], outcome: Outcome) -> CheckResult:
+    return CheckResult(
+        id=spec.id,
+        title=spec.title,
+        status=outcome.status,
+        summary=outcome.summary,
+        expected=outcome.expected,
+        actual=outcome.actual,
+        evidence=outcome.evidence,
+        reason=outcome.reason,
+        skip_kind=outcome.skip_kind,
+        remediation=outcome.remediation,
+        requires=spec.requires,
+    )
