@@ -1,0 +1,1 @@
+"""Appraisal: is what the evidence proves acceptable to the relying party?"""

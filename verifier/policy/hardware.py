@@ -1,0 +1,164 @@
+"""TCB status and freshness: facts of the platform that a policy finds acceptable or not."""
+
+import functools
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.chain import view_for
+from verifier.checks.spec import (
+    Blocked,
+    CheckSpec,
+    MissingEvidence,
+    Outcome,
+    check,
+    failed,
+    passed,
+    warned,
+)
+from verifier.errors import EvidenceError
+from verifier.evidence import contracts
+from verifier.model.identifiers import format_time
+from verifier.model.result import JsonValue
+from verifier.policy.policy import Policy
+
+_DAY: Final = 86400
+
+
+def policy_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
+    """The checks that need the policy, bound to it."""
+    return tuple(
+        CheckSpec(
+            spec.id,
+            spec.title,
+            spec.requires,
+            spec.explanation,
+            functools.partial(_apply, spec, policy),
+        )
+        for spec in POLICY_CHECKS
+    )
+
+
+def _apply(spec: CheckSpec[tuple[Case, Policy]], policy: Policy, case: Case) -> Outcome:
+    return spec.run((case, policy))
+
+
+@check("hardware.tcb", "The platform's TCB is acceptable")
+def tcb(given: tuple[Case, Policy]) -> Outcome:
+    """The platform's TCB status is one that the policy accepts, none of its security advisories is
+    rejected, and the collateral is of a TCB evaluation at least as new as the one in force at the
+    time of judgement: the same quote can be UpToDate under an old evaluation and OutOfDate under
+    the current one, so a kinder, older set is refused."""
+    case, policy = given
+    if case.dcap.failure:
+        if case.dcap.revoked:
+            return failed("the platform's TCB is revoked", actual="Revoked")
+        raise Blocked("hardware.quote")
+    verified = case.verified
+    actual: JsonValue = {
+        "status": verified.tcb_status,
+        "advisories": list(verified.advisory_ids),
+        "evaluation_number": verified.evaluation_number,
+    }
+    minimum, dated = _minimum_evaluation(case, policy)
+    rejected = sorted(set(verified.advisory_ids) & set(policy.reject_advisories))
+    problems = []
+    if verified.tcb_status not in policy.tcb_statuses:
+        problems.append(f"TCB status {verified.tcb_status}")
+    if rejected:
+        problems.append(f"rejected advisories {', '.join(rejected)}")
+    if verified.evaluation_number < minimum:
+        problems.append(f"TCB evaluation {verified.evaluation_number}, below {minimum}")
+    expected: JsonValue = {
+        "status": list(policy.tcb_statuses),
+        "evaluation_number": minimum,
+    }
+    if problems:
+        return failed(
+            "; ".join(problems),
+            expected=expected,
+            actual=actual,
+            evidence=case.collateral.evidence,
+            remediation="the operator has to update the platform's firmware, or the collateral "
+            "has to be collected again",
+        )
+    summary = f"{verified.tcb_status}, TCB evaluation {verified.evaluation_number}"
+    if not dated:
+        return warned(
+            f"{summary}; no reference says which evaluation was in force then",
+            expected=expected,
+            actual=actual,
+        )
+    return passed(summary, expected=expected, actual=actual, evidence=case.collateral.evidence)
+
+
+@check("hardware.freshness", "The evidence is fresh", requires=("hardware.quote",))
+def freshness(given: tuple[Case, Policy]) -> Outcome:
+    """The collateral is not older than the policy allows, and something bounds the age of the
+    quote: a challenge in its report data, or the chain, since the KMS gives a guest its keys only
+    once the measured manifest is authorized. A quote carries no time of its own; one whose age
+    nothing bounds says only that such a TD existed once."""
+    case, policy = given
+    at, verified = case.question.at, case.verified
+    doubts = []
+    age = (at - verified.issued) / _DAY
+    if age > policy.max_collateral_age:
+        doubts.append(f"the collateral is {age:.0f} days old")
+    since = _not_before(case)
+    if since is None:
+        doubts.append("nothing bounds the quote's age: such a TD existed")
+    elif (at - since) / _DAY > policy.max_quote_age:
+        doubts.append(f"the quote may be {(at - since) / _DAY:.0f} days old")
+    if doubts:
+        return warned(
+            "; ".join(doubts),
+            expected={
+                "max_collateral_age": policy.max_collateral_age,
+                "max_quote_age": policy.max_quote_age,
+            },
+            evidence=(case.source.evidence,),
+            remediation="ask the app for a quote over a challenge of your own, and pass it with "
+            "--challenge",
+        )
+    bound = "it answers the challenge" if since == at else f"made after {format_time(since or 0)}"
+    return passed(
+        f"collateral of {format_time(verified.issued)}; quote: {bound}",
+        evidence=(case.source.evidence, *case.collateral.evidence),
+    )
+
+
+def _minimum_evaluation(case: Case, policy: Policy) -> tuple[int, bool]:
+    """The least acceptable evaluation number, and whether a reference dates it."""
+    rows = [
+        row.number for row in case.reference.tcb_evaluations if row.valid_from <= case.question.at
+    ]
+    return max([policy.minimum_evaluation_number, *rows]), bool(rows)
+
+
+def _not_before(case: Case) -> int | None:
+    """A time (Unix seconds) before which the quote cannot have been made, or None.
+
+    With a challenge: the time of judgement. Else the first authorization of the measured manifest,
+    when the logs of the app's contract were readable and carry block times.
+    """
+    challenge, report_data = case.question.challenge, case.quote.report_data
+    if challenge and challenge in (report_data[: len(challenge)], report_data[-len(challenge) :]):
+        return case.question.at
+    try:
+        found = view_for(case)
+        if found is None or case.identity.compose_hash is None:
+            return None
+        _, view = found
+        call = contracts.get_logs(view.app_address(), view.plan.deployed_block, view.number)
+        logs = view.read(call, contracts.decode_logs).value
+    except (MissingEvidence, EvidenceError):
+        return None
+    added = bytes.fromhex(contracts.COMPOSE_HASH_ADDED[2:])
+    times = [
+        log.time
+        for log in logs
+        if log.topics[:1] == (added,) and case.identity.compose_hash in (log.data, *log.topics[1:])
+    ]
+    return times[0] if times else None
+
+
+POLICY_CHECKS: Final[tuple[CheckSpec[tuple[Case, Policy]], ...]] = (tcb, freshness)
