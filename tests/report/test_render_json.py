@@ -1,0 +1,74 @@
+"""JSON: canonical, complete, as the schema says."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import jsonschema  # type: ignore[import-untyped]
+import rfc8785
+from syrupy.assertion import SnapshotAssertion
+
+from verifier.model.result import Report
+from verifier.report.json import render_json
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs" / "schema" / "report-v1.schema.json").read_text()
+)
+
+
+def test_schema_is_itself_valid() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_matches_schema(any_report: Report) -> None:
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(render_json(any_report)))
+
+
+def test_schema_refuses_unknown_names(reports: dict[str, Report]) -> None:
+    document = json.loads(render_json(reports["warning"]))
+    places = [document, document["policy"], document["checks"][0], document["claims"][0]]
+    places += [document["findings"][0], document["findings"][0]["location"], document["sources"][0]]
+    for place in places:
+        place["extra"] = 1
+        assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(document)
+        del place["extra"]
+
+
+def test_is_canonical_and_ends_with_a_newline(any_report: Report) -> None:
+    rendered = render_json(any_report)
+    assert rendered == rfc8785.dumps(json.loads(rendered)) + b"\n"
+    assert rendered.count(b"\n") == 1
+
+
+def test_no_check_and_no_claim_is_dropped(any_report: Report) -> None:
+    document = json.loads(render_json(any_report))
+    shown = [document, *document["other_subjects"]]
+    for subject, found in zip(any_report.subjects, shown, strict=False):
+        assert [item["id"] for item in found["checks"]] == [item.id for item in subject.checks]
+        assert [item["name"] for item in found["claims"]] == [item.name for item in subject.claims]
+    assert len(document["other_subjects"]) == max(len(any_report.subjects) - 1, 0)
+
+
+def test_large_integers_are_strings(reports: dict[str, Report]) -> None:
+    report = reports["affirming"]
+    subject = report.subjects[0]
+    values = {2**53 - 1: 2**53 - 1, 2**53: str(2**53), -(2**53): str(-(2**53)), 2**256: str(2**256)}
+    for value, written in values.items():
+        check = replace(subject.checks[0], expected={"deep": [value]}, actual=True)
+        changed = replace(report, subjects=(replace(subject, checks=(check,)),))
+        found = json.loads(render_json(changed))["checks"][0]
+        assert found["expected"] == {"deep": [written]}
+        assert found["actual"] is True
+
+
+def test_does_not_import_rich() -> None:
+    code = "import sys, verifier.report.json; sys.exit('rich' in sys.modules)"
+    root = Path(__file__).parents[2]
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=root)  # noqa: S603 - our own words
+
+
+def test_snapshot(reports: dict[str, Report], snapshot: SnapshotAssertion) -> None:
+    for name, report in reports.items():
+        assert json.loads(render_json(report)) == snapshot(name=name)

@@ -1,0 +1,108 @@
+r"""Hostile text made harmless, in one place per format.
+
+Every string that was collected is written by whoever wants to be believed. A terminal obeys
+control characters, a reader believes reordered or invisible ones, and Markdown is a language. So
+each format has one function that takes any text and gives text that cannot act:
+
+    visible         terminal: characters that act or cannot be seen become `\u{HEX}`
+    markdown        Markdown prose and table cells
+    markdown_code   Markdown code spans
+
+Apply exactly one of them, once: each escapes its own escapes.
+"""
+
+import re
+from itertools import groupby
+from typing import Final
+
+_UNSEEN: Final = (
+    "\x00-\x1f\x7f-\x9f"  # C0 controls, DEL, C1 controls
+    "\ud800-\udfff"  # lone surrogates
+    # Unicode DerivedCoreProperties, Default_Ignorable_Code_Point: bidi controls, zero-width
+    # characters, fillers, variation selectors, tags
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+    "\ufff9-\ufffc\U00013430-\U0001343f"  # other format controls
+    "\u2800\ufdd0-\ufdef\ufffe\uffff"  # the blank braille pattern, noncharacters
+    "\ue000-\uf8ff\U000f0000-\U0010ffff"  # private use: any font draws what it likes
+)
+_COMBINING: Final = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_HOSTILE: Final = re.compile(
+    f"[{_UNSEEN}]"
+    r"|[^\S ]"  # white space other than the space, with line and paragraph separators
+    f"|(?<=[{_COMBINING}]{{2}})[{_COMBINING}]"  # a third mark on one letter draws over other lines
+    r"|\\(?=u\{)"  # so that no text can look like an escape of ours
+)
+
+_TOKEN: Final = re.compile(r"(?P<gap> *)(?P<word>`(?P<quoted>[^`]+)`|[^ `]+|`)")
+# Words that Markdown renderers leave alone: no ASCII punctuation that is syntax anywhere.
+_PLAIN_WORD: Final = re.compile(r"(?:[A-Za-z0-9,.;:'\"()/+=%?!-]|[^\x00-\x7f])+")
+# What sites turn into something else, even when it is escaped: links, issue and commit references,
+# emoji shortcodes. Only code spans are exempt from all of it.
+_AUTOLINKED: Final = re.compile(
+    r"://|mailto:|xmpp:|www\.|\bGH-\d|:[\w+-]+:|\b[0-9a-f]{7,}\b", re.IGNORECASE | re.ASCII
+)
+# As the first word of a block: a list item, or a line that makes the one above a heading.
+_BLOCK_START: Final = re.compile(r"[-+=]+|\d{1,9}[.)]", re.ASCII)
+
+_CELL_OR_TEMPLATE: Final = re.compile(r"\||\{(?=[{%#])")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    r"""`text` with every character that acts, hides or breaks lines written as `\u{HEX}`."""
+    return _HOSTILE.sub(lambda match: _escape(match[0]), text)
+
+
+def markdown(text: str) -> str:
+    """`text` as one line of Markdown that renders as these words and nothing else.
+
+    Plain words stay; what stands between two backticks, words with any other syntax in them, and
+    what a site would turn into a link become code spans. Runs of spaces become one.
+    """
+    pieces: list[str] = []
+    for is_code, run in groupby(_TOKEN.finditer(visible(text)), key=_needs_code):
+        tokens = list(run)
+        gap = " " if pieces and tokens[0]["gap"] else ""
+        words = "".join(f"{' ' * bool(token['gap'])}{token['word']}" for token in tokens).strip()
+        if is_code and len(tokens) == 1 and tokens[0]["quoted"]:
+            words = tokens[0]["quoted"]
+        pieces.append(gap + (_code_span(words) if is_code else words))
+    return "".join(pieces)
+
+
+def markdown_code(text: str) -> str:
+    """`text` as one Markdown code span, safe in paragraphs and in table cells."""
+    return _code_span(visible(text))
+
+
+def without_surrogates(text: str) -> str:
+    r"""`text` with lone surrogates, which UTF-8 and thus JSON cannot carry, as `\u{HEX}`."""
+    return _SURROGATE.sub(lambda match: _escape(match[0]), text)
+
+
+def _needs_code(token: re.Match[str]) -> bool:
+    word = token["word"]
+    return (
+        not _PLAIN_WORD.fullmatch(word)
+        or _AUTOLINKED.search(word) is not None
+        or (token.start() == 0 and _BLOCK_START.fullmatch(word) is not None)
+    )
+
+
+def _code_span(text: str) -> str:
+    """A code span (CommonMark 6.1) of text without line breaks.
+
+    A pipe would end a table cell even here, and doubled braces start a template in site
+    generators, so both are escaped. The fence is longer than any run of backticks inside; one
+    space on each side is stripped again by the reader.
+    """
+    inner = _CELL_OR_TEMPLATE.sub(lambda match: _escape(match[0]), text)
+    fence = "`" * (max(map(len, re.findall("`+", inner)), default=0) + 1)
+    padding = " " if inner[:1] in ("`", " ") or inner[-1:] in ("`", " ") else ""
+    return f"{fence}{padding}{inner}{padding}{fence}" if inner.strip() else "(empty)"
+
+
+def _escape(character: str) -> str:
+    return f"\\u{{{ord(character):x}}}"

@@ -1,0 +1,273 @@
+"""The report as GitHub Flavored Markdown, for publishing: everything in full.
+
+Every string goes through `escape.markdown` (prose) or `escape.markdown_code` (values); what stands
+outside of those two is fixed text of this module.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from verifier.model.identifiers import format_time
+from verifier.model.result import CheckResult, EvidenceRef, Report, SubjectReport
+from verifier.report import summary
+from verifier.report.chain import (
+    FAMILIES,
+    MEANINGS,
+    RESTS_ON,
+    Mark,
+    by_family,
+    family_mark,
+    in_chain_order,
+    mark,
+    needs_attention,
+)
+from verifier.report.escape import markdown, markdown_code, visible
+from verifier.report.limits import LIMITS
+
+# Mermaid classes: text on fill with a contrast of at least 4.5 in light and dark themes.
+_CLASSES: Final = {
+    Mark.OK: "fill:#1a7f37,color:#ffffff,stroke:#1a7f37",
+    Mark.WARN: "fill:#9a6700,color:#ffffff,stroke:#9a6700",
+    Mark.FAIL: "fill:#cf222e,color:#ffffff,stroke:#cf222e",
+    Mark.ERROR: "fill:#cf222e,color:#ffffff,stroke:#cf222e",
+    Mark.MISSING: "fill:#8250df,color:#ffffff,stroke:#8250df",
+    Mark.BLOCKED: "fill:#57606a,color:#ffffff,stroke:#57606a",
+    Mark.NOT_APPLICABLE: "fill:#eaeef2,color:#57606a,stroke:#57606a,stroke-dasharray:4",
+}
+
+
+def render_markdown(report: Report) -> str:
+    """The report as a Markdown document with a newline at the end."""
+    subject = summary.worst_subject(report)
+    sections = [
+        _header(report),
+        _statements(report, subject),
+        _subject(report, subject),
+        *(_other_subject(report, other) for other in report.subjects[1:]),
+        _findings(report),
+        _sources(report),
+        _bullets("Not covered by this audit", report.gaps),
+        _bullets("What attestation cannot prove", LIMITS),
+        _footer(report),
+    ]
+    return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
+
+
+def _header(report: Report) -> Iterator[str]:
+    yield "# Attestation report"
+    yield ""
+    yield f"**{report.verdict.value.upper()}: {summary.HEADLINES[report.verdict]}.**"
+    yield markdown(summary.verdict_sentence(report))
+    for label, note in (("Unsafe root", report.root_note), ("Time", report.time_note)):
+        if note:
+            yield from ("", "> [!CAUTION]", f"> **{label}:** {markdown(note)}")
+    yield ""
+    subject = summary.worst_subject(report)
+    rows = [("App", _value(summary.about(report)))]
+    rows += [("Guest", markdown_code(subject.name))] if subject.name else []
+    rows += [
+        ("Judged as of", markdown_code(format_time(report.evaluated_at))),
+        ("Checks", summary.tally(subject.checks)),
+    ]
+    if link := summary.weakest_link(report):
+        rows += [
+            ("Weakest link", markdown(summary.outcome(link))),
+            ("What to do", markdown(summary.what_to_do(link))),
+        ]
+    yield from _table(("", ""), rows)
+
+
+def _statements(report: Report, subject: SubjectReport) -> Iterator[str]:
+    found = summary.statements(subject)
+    if not found:
+        return
+    rows = []
+    for item in found:
+        facts = ", ".join(f"{markdown(name)} {markdown_code(value)}" for name, value in item.facts)
+        more = f", and {item.more} more below" if item.more else ""
+        support = f"{item.support}{summary.claim_note(report, item.standing)}"
+        rows.append((f"**{item.standing.value}**", markdown(support), f"{facts}{more}"))
+    yield from _table(("", "Support", "Facts"), rows)
+
+
+def _subject(report: Report, subject: SubjectReport) -> Iterator[str]:
+    yield "## The chain"
+    yield ""
+    if not subject.checks:
+        yield "No check was evaluated."
+        return
+    yield "Each link rests on those before it."
+    yield ""
+    yield from _diagram(subject.checks)
+    yield from _checks(report, subject)
+    yield from _claims(report, subject)
+
+
+def _other_subject(report: Report, subject: SubjectReport) -> Iterator[str]:
+    yield f"## Another guest: {markdown(summary.subject_name(subject))}"
+    yield ""
+    yield f"**{subject.verdict.value}**: {summary.tally(subject.checks)}"
+    if subject.checks:
+        yield from _checks(report, subject)
+        yield from _claims(report, subject)
+
+
+def _diagram(checks: Iterable[CheckResult]) -> Iterator[str]:
+    """A flowchart of the families that have checks. Its labels are fixed text."""
+    fixed = {family.key for family in FAMILIES}
+    marks = {
+        family.key: family_mark(members)
+        for family, members in by_family(checks)
+        if family.key in fixed
+    }
+    if not marks:
+        return
+    yield "```mermaid"
+    yield "flowchart LR"
+    for family in FAMILIES:
+        if family.key in marks:
+            outcome = marks[family.key]
+            yield f'  {family.key}["{family.title}: {outcome.value}"]:::{outcome.name.lower()}'
+    for family in FAMILIES:
+        parent = RESTS_ON.get(family.key)
+        while parent and parent not in marks:
+            parent = RESTS_ON.get(parent)
+        if family.key in marks and parent:
+            yield f"  {parent} --> {family.key}"
+    for outcome in Mark:
+        if outcome in marks.values():
+            yield f"  classDef {outcome.name.lower()} {_CLASSES[outcome]}"
+    yield "```"
+
+
+def _checks(report: Report, subject: SubjectReport) -> Iterator[str]:
+    for family, members in by_family(subject.checks):
+        yield ""
+        yield f"### {markdown(family.title)}: {family.about}"
+        yield ""
+        rows = [
+            (
+                f"**{mark(check).value}**" if needs_attention(check) else mark(check).value,
+                markdown_code(check.id),
+                markdown(check.summary + summary.check_note(report, check)),
+            )
+            for check in members
+        ]
+        yield from _table(("Result", "Check", "Summary"), rows)
+        for check in filter(needs_attention, members):
+            yield from _details(check)
+    marks = {mark(check) for check in subject.checks}
+    yield ""
+    yield "; ".join(f"{item.value} = {MEANINGS[item]}" for item in Mark if item in marks) + "."
+    plain = [check for check in in_chain_order(subject.checks) if not needs_attention(check)]
+    if plain:
+        yield from ("", "<details><summary>The other checks in detail</summary>")
+        for check in plain:
+            yield from _details(check)
+        yield from ("", "</details>")
+
+
+def _details(check: CheckResult) -> Iterator[str]:
+    yield ""
+    yield f"{markdown_code(check.id)} **{mark(check).value}** ({check.requirement.value})"
+    yield ""
+    yield f"- Holds if: {markdown(check.title)}"
+    for label, value in (("Expected", check.expected), ("Actual", check.actual)):
+        if value is not None:
+            yield f"- {label}: {markdown_code(summary.value_text(value))}"
+    for label, text in (("Why", check.reason), ("What to do", check.remediation)):
+        if text:
+            yield f"- {label}: {markdown(text)}"
+    if check.requires:
+        yield f"- Rests on: {_codes(check.requires)}"
+    for ref in check.evidence:
+        yield f"- Evidence: {_ref(ref)}"
+
+
+def _claims(report: Report, subject: SubjectReport) -> Iterator[str]:
+    if not subject.claims:
+        return
+    yield ""
+    yield "### Claims: facts, and what supports them"
+    yield ""
+    rows = []
+    for claim in subject.claims:
+        worth = summary.standing(claim, subject.checks)
+        basis = f"{claim.basis.value}{summary.claim_note(report, worth)}"
+        rows.append(
+            (
+                markdown_code(claim.name),
+                markdown_code(summary.value_text(claim.value)),
+                markdown(basis),
+                worth.value,
+                _codes(claim.conditions),
+                ", ".join(map(_ref, claim.evidence)),
+            )
+        )
+    yield from _table(("Claim", "Value", "Basis", "Worth", "Rests on", "Evidence"), rows)
+
+
+def _findings(report: Report) -> Iterator[str]:
+    if not report.findings:
+        return
+    yield "## Findings about the manifest"
+    yield ""
+    rows = [
+        (
+            markdown(item.severity),
+            markdown(summary.finding_title(item)),
+            markdown(item.message),
+            markdown(item.fix),
+        )
+        for item in report.findings
+    ]
+    yield from _table(("Severity", "Finding", "What it means", "Fix"), rows)
+
+
+def _sources(report: Report) -> Iterator[str]:
+    if not report.sources:
+        return
+    yield "## Sources"
+    yield ""
+    rows = [
+        (
+            markdown(item.kind),
+            markdown(item.subject),
+            markdown_code(item.source),
+            markdown(item.error) if item.error else markdown_code(item.blob or ""),
+        )
+        for item in report.sources
+    ]
+    yield from _table(("Kind", "Guest", "Source", "sha256, or why there is none"), rows)
+
+
+def _bullets(title: str, items: Iterable[str]) -> Iterator[str]:
+    lines = [f"- {markdown(item)}" for item in items]
+    if lines:
+        yield from (f"## {title}", "", *lines)
+
+
+def _footer(report: Report) -> Iterator[str]:
+    yield "## To repeat this audit offline"
+    yield ""
+    yield from ("```sh", visible(summary.repeat_command(report)), "```", "")
+    rows = [(label, _value(text)) for label, text in summary.provenance(report)]
+    yield from _table(("", ""), rows)
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    for cells in (head, ("---",) * len(head), *rows):
+        yield f"| {' | '.join(cells)} |"
+
+
+def _value(text: str) -> str:
+    """One word is a value; more are a sentence."""
+    return markdown(text) if " " in text else markdown_code(text)
+
+
+def _codes(ids: Iterable[str]) -> str:
+    return ", ".join(map(markdown_code, ids))
+
+
+def _ref(ref: EvidenceRef) -> str:
+    return f"{markdown_code(ref.blob)} {markdown_code(ref.pointer) if ref.pointer else ''}".strip()
