@@ -1,0 +1,337 @@
+"""Collection: ask, record every answer as it came, look at what it names, ask again.
+
+In each round everything that the evidence so far calls for, and that was not asked yet, is asked
+side by side; the collection ends when nothing new is called for. For an app behind a gateway that
+is three rounds: the guest; its instances, collateral, KMS and the chain's head; contract state.
+
+What a source does not give is recorded with the reason, and the collection goes on. Nothing is
+believed here: what an answer names only decides what is asked next.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from verifier.collect import requests
+from verifier.collect.http import LIMITS, HttpClient, Response
+from verifier.collect.requests import Request
+from verifier.errors import CollectError, EvidenceError, NotFoundError
+from verifier.evidence import contracts
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
+from verifier.evidence.dns import RECORD_NAMES, parse_app_address
+from verifier.evidence.event_log import first_payload, parse_event_log
+from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.page import parse_page
+from verifier.evidence.plan import ChainPlan, SubjectPlan
+from verifier.evidence.tcb_info import parse_info, parse_quote_answer
+
+MAX_ROUNDS: Final = 8
+MAX_INSTANCES: Final = 64
+MAX_WORKERS: Final = 48
+_GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
+
+Planner = Callable[[Bundle], tuple[SubjectPlan, ...]]
+"""What the evidence so far calls for, one plan per attester."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Where to look.
+
+    `guests` are base URLs of guest agents, tried side by side. A custom `domain` is looked up, and
+    the guest that its TXT record names is asked at each of `gateways`. `rpc` are endpoints by
+    chain id; those under None are asked for every chain. `cloud_url` is asked only when no guest
+    gives a quote; empty never.
+    """
+
+    app_id: str | None
+    guests: tuple[str, ...] = ()
+    domain: str = ""
+    gateways: tuple[str, ...] = ()
+    rpc: tuple[tuple[int | None, str], ...]
+    pcs_url: str
+    cloud_url: str = requests.CLOUD_URL
+
+
+def collect(
+    client: HttpClient,
+    scope: Scope,
+    planner: Planner,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Bundle:
+    """Collect the evidence about an app into a bundle. Never raises for a source that fails."""
+    collection = _Collection(client, scope, planner)
+    collection.look_up()
+    with ThreadPoolExecutor(MAX_WORKERS) as pool:
+        for _ in range(MAX_ROUNDS):
+            wanted = collection.wanted()
+            if not wanted:
+                break
+            progress(_describe(wanted))
+            for request, answer in zip(wanted, pool.map(collection.ask, wanted), strict=True):
+                collection.record(request, answer)
+    return collection.builder.build()
+
+
+class _Collection:
+    """The state of one collection: what was asked, what came, what it calls for."""
+
+    def __init__(self, client: HttpClient, scope: Scope, planner: Planner) -> None:
+        self.builder = BundleBuilder()
+        self._client = client
+        self._scope = scope
+        self._planner = planner
+        self._asked: set[Request] = set()
+        self._guests: dict[str, None] = dict.fromkeys(scope.guests)
+
+    def look_up(self) -> None:
+        """Find the guest that a custom domain is mapped to."""
+        for name in RECORD_NAMES if self._scope.domain else ():
+            request = Request(
+                kind=Kind.DNS_TXT, url=f"{requests.DNS_URL}{name}.{self._scope.domain}"
+            )
+            answer = self.ask(request)
+            self.record(request, answer)
+            with suppress(EvidenceError):
+                identifier = (
+                    parse_app_address(answer.body, "TXT record")
+                    if isinstance(answer, Response)
+                    else None
+                )
+                if identifier:
+                    for gateway in self._scope.gateways:
+                        self._guests.setdefault(requests.guest_url(identifier, gateway))
+                    return
+
+    def wanted(self) -> list[Request]:
+        """What the evidence so far calls for and was not asked yet, in a stable order."""
+        bundle = self.builder.build()
+        plans = self._planner(bundle) if self._asked else ()
+        found: dict[Request, None] = {}
+        for guest in self._guests:
+            found.update(dict.fromkeys(requests.guest_requests(guest)))
+        exchanges = Exchanges(bundle)
+        for plan in plans:
+            found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
+        if self._asked and self._scope.cloud_url and self._scope.app_id:
+            if not any(plan.platform for plan in plans):
+                request = requests.cloud_request(self._scope.cloud_url, self._scope.app_id)
+                found[request] = None
+        fresh = [request for request in found if request not in self._asked]
+        self._asked.update(fresh)
+        return fresh
+
+    def ask(self, request: Request) -> Response | CollectError:
+        """One exchange; its failure is a value."""
+        try:
+            response = self._exchange(request, request.url)
+            if response.status == 404 and request.fallback:  # noqa: PLR2004 - not found
+                response = self._exchange(request, request.fallback)
+            return response
+        except CollectError as error:
+            return error
+
+    def record(self, request: Request, answer: Response | CollectError) -> None:
+        """Put an answer, or its absence, into the bundle."""
+        source = request.label or request.url
+        moment = self._client.clock()
+        subject = request.subject or self._host_subject(request)
+        if isinstance(answer, Response):
+            failure = _failure(answer)
+            if failure is None or (request.kind is Kind.JSON_RPC and answer.body):
+                if request.kind in _GUEST_KINDS:
+                    subject = self._guest_subject(request, answer.body)
+                self.builder.add(
+                    request.kind,
+                    answer.body,
+                    source=source if not request.fallback else answer.url,
+                    collected_at=moment,
+                    subject=subject,
+                    status=answer.status,
+                    media_type=answer.header("content-type"),
+                    headers={
+                        name: answer.header(name)
+                        for name in request.keep_headers
+                        if answer.header(name)
+                    },
+                    request=request.body,
+                )
+                return
+            answer = failure
+        if self._is_noise(request, answer):
+            return
+        self.builder.add_failure(
+            request.kind,
+            source=source,
+            collected_at=moment,
+            error=answer.message.replace(request.url, source),
+            subject=subject,
+            request=request.body,
+        )
+
+    def _exchange(self, request: Request, url: str) -> Response:
+        limits = LIMITS[request.kind]
+        if request.body:
+            return self._client.request(
+                "POST", url, limits=limits, body=request.body.encode("utf-8")
+            )
+        return self._client.request("GET", url, limits=limits)
+
+    def _for_plan(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Request]:
+        if plan.platform:
+            yield from requests.pcs_requests(self._scope.pcs_url, plan.platform)
+        if plan.kms_urls:
+            url = _nearest(plan.kms_urls, plan.subject)
+            yield from requests.kms_requests(url, plan.app_id, plan.subject)
+        if plan.chain:
+            endpoints = [
+                url for chain, url in self._scope.rpc if chain in (None, plan.chain.chain_id)
+            ]
+            for endpoint in endpoints:
+                yield from requests.rpc_requests(endpoint, plan.chain.speculative_calls())
+            yield from _state_requests(plan.chain, exchanges, endpoints)
+
+    def _guest_subject(self, request: Request, body: bytes) -> str:
+        """`<gateway host>/<instance id>` as the answer claims it; its instance is asked next."""
+        label, gateway = requests.gateway_of(_base(request.url))
+        instance = claimed_instance(request.kind, body)
+        if instance and instance != label and len(self._guests) < MAX_INSTANCES:
+            self._guests.setdefault(requests.guest_url(instance, gateway))
+        return f"{urlsplit(gateway).netloc}/{instance or label}"
+
+    def _host_subject(self, request: Request) -> str:
+        if request.kind not in _GUEST_KINDS:
+            return ""
+        label, gateway = requests.gateway_of(_base(request.url))
+        return f"{urlsplit(gateway).netloc}/{label}"
+
+    def _is_noise(self, request: Request, error: CollectError) -> bool:
+        """One failure per silent gateway is enough; a method that a version lacks is none."""
+        if request.kind is Kind.APP_KEY_QUOTE and isinstance(error, NotFoundError):
+            return True
+        several = len(self._scope.guests or self._scope.gateways) > 1
+        return several and request.kind in (Kind.PAGE, Kind.APP_KEY_QUOTE)
+
+
+def claimed_instance(kind: Kind, body: bytes) -> str:
+    """The instance id that a guest's answer claims, "" when it claims none or is malformed."""
+    try:
+        if kind is Kind.PAGE:
+            return _hex_id(parse_page(body, "page").labels.get("Instance ID", ""))
+        if kind is Kind.INFO:
+            return _hex_id(parse_info(body, "Info").stated.get("instance_id", ""))
+        answer = parse_quote_answer(body, "quote answer")
+        events = parse_event_log(answer.event_log, "event log")
+        return (first_payload(events, "instance-id") or b"").hex()
+    except EvidenceError:
+        return ""
+
+
+def _hex_id(text: str) -> str:
+    lowered = text.lower()
+    return lowered if len(lowered) == 40 and set(lowered) <= set("0123456789abcdef") else ""  # noqa: PLR2004
+
+
+def _state_requests(
+    plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]
+) -> Iterator[Request]:
+    """Contract state at the lower of the finalized heads, once the endpoints have told theirs."""
+    heads = {url: _head(plan, exchanges, requests.public_label(url)) for url in endpoints}
+    known = {url: head for url, head in heads.items() if head is not None}
+    if not known:
+        return
+    number = min(head.number for head in known.values())
+    implementations = sorted({item for head in known.values() for item in head.implementations})
+    for url, head in known.items():
+        calls = plan.state_calls(number, head.app, tuple(implementations))
+        yield from requests.rpc_requests(url, calls)
+        label = requests.public_label(url)
+        yield from requests.rpc_requests(url, _later_code(plan, exchanges, label, head.app, number))
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    number: int
+    app: str
+    implementations: tuple[str, ...]
+
+
+def _head(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> _Head | None:
+    """Finalized block, app contract and implementations as one endpoint tells them, or None."""
+    try:
+        chain_id = exchanges.call(endpoint, "eth_chainId", []).value
+        if contracts.decode_quantity(chain_id, endpoint) != plan.chain_id:
+            return None
+        method, params = contracts.get_block("finalized")
+        header = exchanges.call(endpoint, method, params).value
+        if not isinstance(header, dict):
+            return None
+        number = contracts.decode_quantity(header.get("number"), endpoint)
+        app = plan.app or _controller(plan, exchanges, endpoint)
+    except EvidenceError:
+        return None
+    found = []
+    for address in (plan.kms, app):
+        call = contracts.get_implementation(address, "finalized")
+        found.extend(_address(exchanges, endpoint, call))
+    return _Head(number, app, tuple(found))
+
+
+def _controller(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> str:
+    method, params = plan.controller_call("finalized")
+    raw = contracts.decode_bytes(exchanges.call(endpoint, method, params).value, endpoint)
+    return contracts.decode_address("0x" + raw[32:].hex(), endpoint)
+
+
+def _address(exchanges: Exchanges, endpoint: str, call: contracts.Call) -> list[str]:
+    try:
+        answer = exchanges.call(endpoint, *call)
+        return [contracts.decode_address(answer.value, endpoint)]
+    except EvidenceError:
+        return []
+
+
+def _later_code(
+    plan: ChainPlan, exchanges: Exchanges, endpoint: str, app: str, number: int
+) -> list[contracts.Call]:
+    """Code of every implementation that the app's logs, or its slot at the block, name."""
+    block = hex(number)
+    named: list[str] = []
+    for address in (plan.kms, app):
+        named.extend(_address(exchanges, endpoint, contracts.get_implementation(address, block)))
+    try:
+        call = contracts.get_logs(app, plan.deployed_block, number)
+        logs = contracts.decode_logs(exchanges.call(endpoint, *call).value, endpoint)
+    except EvidenceError:
+        logs = ()
+    for log in logs:
+        if len(log.topics) == 2 and log.topics[0].hex() == contracts.UPGRADED[2:]:  # noqa: PLR2004
+            named.append(contracts.decode_address("0x" + log.topics[1].hex(), endpoint))
+    return [contracts.get_code(address, block) for address in dict.fromkeys(named)]
+
+
+def _failure(response: Response) -> CollectError | None:
+    try:
+        response.require_ok()
+    except CollectError as error:
+        return error
+    return None
+
+
+def _nearest(urls: tuple[str, ...], subject: str) -> str:
+    """The KMS of the attester's own cluster where its record has one, else the first."""
+    cluster = f"kms.{subject.partition('/')[0]}"
+    return next((url for url in urls if urlsplit(url).netloc == cluster), urls[0])
+
+
+def _base(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _describe(wanted: list[Request]) -> str:
+    kinds = sorted({request.kind.value for request in wanted})
+    return f"{len(wanted)} requests: {', '.join(kinds)}"

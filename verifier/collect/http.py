@@ -1,0 +1,371 @@
+"""The one HTTP client: every byte that collection receives comes through here.
+
+Servers are hostile until their evidence proves itself. One exchange therefore has a cap on its
+bytes, one deadline for everything (name resolution, TLS, redirects, retries, a body that drips),
+at most three redirects and none to another origin, at most two retries (of a connection that
+could not be made, 429 and 5xx), no compression, no cookies, and public addresses only unless the
+user named another. Nothing is taken from the environment: no proxy, no netrc, no certificates.
+"""
+
+import http.cookiejar
+import math
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol, Self
+
+import httpcore
+import httpx
+
+from verifier.collect.network import System, Transport, is_loopback
+from verifier.errors import CollectError, LimitError, NetworkError, NotFoundError
+from verifier.evidence.bundle import Kind
+
+MAX_REDIRECTS: Final = 3
+MAX_RETRY_AFTER_SECONDS: Final = 5
+RETRY_PAUSES_SECONDS: Final = (0.5, 1.0)
+
+_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+_NOT_FOUND: Final = 404
+_USER_INFO: Final = re.compile(r"(?<=//)[^/]*@")
+_HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "dstack-audit"}
+_FOREIGN_ERRORS: Final = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one exchange may cost, and whether TLS must prove the server's name.
+
+    `max_bytes` caps the body, `deadline_seconds` everything from the first look-up to the last
+    byte. `verify_tls` is False only where the server's certificate is evidence that checks
+    judge: a KMS serves a self-signed RA-TLS chain.
+    """
+
+    max_bytes: int
+    deadline_seconds: float = 20.0
+    verify_tls: bool = True
+
+
+_KIB: Final = 1 << 10
+_MIB: Final = 1 << 20
+LIMITS: Final[Mapping[Kind, Limits]] = {
+    Kind.PAGE: Limits(max_bytes=2 * _MIB),
+    Kind.INFO: Limits(max_bytes=4 * _MIB),
+    Kind.QUOTE: Limits(max_bytes=_MIB),
+    Kind.GET_QUOTE: Limits(max_bytes=_MIB),
+    Kind.APP_KEY_QUOTE: Limits(max_bytes=_MIB),
+    Kind.ATTESTATION: Limits(max_bytes=_MIB),
+    Kind.EVENT_LOG: Limits(max_bytes=4 * _MIB),
+    Kind.TCB_INFO: Limits(max_bytes=4 * _MIB),
+    Kind.APP_COMPOSE: Limits(max_bytes=4 * _MIB),
+    Kind.APP_CERT: Limits(max_bytes=_MIB),
+    Kind.SIGNATURE_CHAIN: Limits(max_bytes=_MIB),
+    Kind.COLLATERAL: Limits(max_bytes=4 * _MIB),
+    Kind.PCS_TCB_INFO: Limits(max_bytes=_MIB),
+    Kind.PCS_QE_IDENTITY: Limits(max_bytes=_MIB),
+    Kind.PCS_PCK_CRL: Limits(max_bytes=4 * _MIB),
+    Kind.PCS_ROOT_CA_CRL: Limits(max_bytes=4 * _MIB),
+    Kind.KMS_META: Limits(max_bytes=256 * _KIB, verify_tls=False),
+    Kind.KMS_ENV_KEY: Limits(max_bytes=256 * _KIB, verify_tls=False),
+    Kind.CLOUD_ATTESTATIONS: Limits(max_bytes=8 * _MIB),
+    Kind.DNS_TXT: Limits(max_bytes=64 * _KIB),
+    Kind.JSON_RPC: Limits(max_bytes=8 * _MIB),
+}
+"""The limits of each kind of artifact."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One complete answer, whatever its status.
+
+    `url` is the logical URL that answered, `body` the raw bytes, `headers` (name, value) pairs in
+    the order received, `peer_certificate` the TLS server's leaf certificate (DER), if there was
+    TLS.
+    """
+
+    status: int
+    url: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    peer_certificate: bytes | None = None
+
+    def header(self, name: str) -> str:
+        """The first value of a header (case-insensitive), or the empty string."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
+
+    def require_ok(self) -> Self:
+        """The response itself if its status is 2xx.
+
+        Raises NotFoundError for 404, else NetworkError.
+        """
+        if self.status in range(200, 300):
+            return self
+        text = printable(self.body[:200].decode("utf-8", "replace"))
+        message = f"{printable(self.url)}: HTTP {self.status}" + (f": {text}" if text else "")
+        if self.status == _NOT_FOUND:
+            raise NotFoundError(message, hint="check the name that was asked for, and the server's")
+        raise NetworkError(message, hint=_status_hint(self.status))
+
+
+class Answer(Protocol):
+    """What a world in memory answers."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Response headers by name."""
+
+    @property
+    def body(self) -> bytes:
+        """The raw body."""
+
+
+Responder = Callable[[str, str, Mapping[str, str], bytes], Answer]
+"""A world in memory: (method, logical URL, request headers, body) → answer."""
+
+
+class HttpClient:
+    """The client (see the module's text). A context manager, safe to use from several threads.
+
+    `clock` gives Unix seconds; it stamps what is collected. `allow_hosts` holds the host names,
+    `.suffixes` and addresses that the user named, which may then be private. `routes` serves
+    logical hosts (names or `.suffixes`) from a loopback (address, port), and `responder` serves
+    every request from memory: both keep the logical https URL and every limit.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int],
+        allow_hosts: Collection[str] = (),
+        routes: Mapping[str, tuple[str, int]] | None = None,
+        responder: Responder | None = None,
+        system: System | None = None,
+    ) -> None:
+        self.clock = clock
+        self._system = system or System()
+        self._client = httpx.Client(
+            transport=_Memory(responder)
+            if responder
+            else Transport(allow_hosts=allow_hosts, routes=routes, system=self._system),
+            headers=_HEADERS,
+            cookies=http.cookiejar.CookieJar(
+                http.cookiejar.DefaultCookiePolicy(allowed_domains=())
+            ),
+            trust_env=False,
+            follow_redirects=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._client.close()
+
+    def get(
+        self, url: str, *, limits: Limits, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """The 2xx answer to a GET. Raises NetworkError, NotFoundError, LimitError."""
+        return self.request("GET", url, limits=limits, headers=headers).require_ok()
+
+    def post_json(self, url: str, body: bytes, *, limits: Limits) -> Response:
+        """The 2xx answer to a POST of JSON bytes. Raises NetworkError, NotFoundError, LimitError.
+
+        What is posted must be a query: it may be sent three times.
+        """
+        return self.request("POST", url, limits=limits, body=body).require_ok()
+
+    def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        limits: Limits,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Response:
+        """The final answer of any status, after redirects (of GET) and retries.
+
+        A `body` is sent as JSON. Raises NetworkError, LimitError.
+        """
+        sent = {**({"Content-Type": "application/json"} if body else {}), **(headers or {})}
+        deadline = self._system.monotonic() + limits.deadline_seconds
+        try:
+            target = _checked_url(httpx.URL(url))
+            for _ in range(MAX_REDIRECTS + 1):
+                request = self._client.build_request(
+                    method,
+                    target,
+                    headers=sent,
+                    content=body,
+                    extensions={"deadline": deadline, "verify_tls": limits.verify_tls},
+                )
+                response = self._send(request, limits)
+                location = response.header("location")
+                if response.status not in _REDIRECTS or not location:
+                    return response
+                target = _redirected(request, location)
+            raise LimitError(
+                f"more than {MAX_REDIRECTS} redirects", hint="ask for the final address yourself"
+            )
+        except CollectError as error:
+            reason = error
+        except _FOREIGN_ERRORS as error:
+            reason = _explained(error, limits)
+        shown = printable(_USER_INFO.sub("", url))
+        raise type(reason)(f"{shown}: {reason.message}", hint=reason.hint) from reason
+
+    def _send(self, request: httpx.Request, limits: Limits) -> Response:
+        for pause in RETRY_PAUSES_SECONDS:
+            try:
+                response = self._exchange(request, limits)
+            except httpcore.ConnectError:
+                if not self._slept(pause, request):
+                    raise
+            else:
+                again = response.status in _RETRIED
+                if not (again and self._slept(_asked_pause(response, pause), request)):
+                    return response
+        return self._exchange(request, limits)
+
+    def _slept(self, seconds: float, request: httpx.Request) -> bool:
+        if self._system.monotonic() + seconds >= request.extensions["deadline"]:
+            return False
+        self._system.sleep(seconds)
+        return True
+
+    def _exchange(self, request: httpx.Request, limits: Limits) -> Response:
+        response = self._client.send(request, stream=True)
+        try:
+            return Response(
+                status=response.status_code,
+                url=str(request.url),
+                body=_read_body(response, limits),
+                headers=tuple(response.headers.multi_items()),
+                peer_certificate=response.extensions["peer_certificate"],
+            )
+        finally:
+            response.close()
+
+
+class _Memory(httpx.BaseTransport):
+    """A responder as a transport, so that a world in memory meets the same limits."""
+
+    def __init__(self, responder: Responder) -> None:
+        self._responder = responder
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        response = self._responder(
+            request.method, str(request.url), request.headers, request.read()
+        )
+        return httpx.Response(
+            response.status,
+            headers=dict(response.headers),
+            stream=httpx.ByteStream(response.body),
+            extensions={"peer_certificate": None},
+        )
+
+
+def printable(text: str, limit: int = 300) -> str:
+    """Hostile text on one line: spaces folded, controls and bidi marks escaped, cut at `limit`."""
+    line = " ".join(text[:limit].split()) + ("…" if len(text) > limit else "")
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in line
+    )
+
+
+def _checked_url(url: httpx.URL) -> httpx.URL:
+    local = url.scheme == "http" and is_loopback(url.host)
+    if not url.host or not (url.scheme == "https" or local):
+        raise LimitError("not an https URL", hint="use https; plain http is for localhost alone")
+    if url.port is not None and url.port not in range(1, 1 << 16):
+        raise httpx.InvalidURL(f"port {url.port}")
+    if url.userinfo:
+        raise LimitError("the URL holds a user name", hint="give the URL without `user@`")
+    return url.copy_with(fragment=None)
+
+
+def _redirected(request: httpx.Request, location: str) -> httpx.URL:
+    origin, target = request.url, request.url.join(location)
+    same = (origin.scheme, origin.host, origin.port) == (target.scheme, target.host, target.port)
+    if not same or request.method != "GET":
+        raise LimitError(
+            f"redirected to {printable(str(target))}, which is not followed",
+            hint="ask for that address yourself if you trust it",
+        )
+    return _checked_url(target)
+
+
+def _asked_pause(response: Response, default: float) -> float:
+    """The pause before a retry; infinite when the server asks for too long a one."""
+    asked = response.header("retry-after")
+    if not (asked.isascii() and asked.isdigit()):
+        return default
+    longest = len(str(MAX_RETRY_AFTER_SECONDS))
+    seconds = int(asked) if len(asked) <= longest else math.inf
+    return seconds if seconds <= MAX_RETRY_AFTER_SECONDS else math.inf
+
+
+def _read_body(response: httpx.Response, limits: Limits) -> bytes:
+    headers = response.headers
+    encodings = set(headers.get_list("content-encoding", split_commas=True)) - {"", "identity"}
+    if encodings:
+        raise LimitError(
+            f"the answer is compressed: {printable(', '.join(sorted(encodings)))}",
+            hint="use a server that honours `Accept-Encoding: identity`",
+        )
+    too_large = LimitError(
+        f"the answer is larger than {limits.max_bytes} bytes",
+        hint="no evidence of this kind is that large; check the address",
+    )
+    if int(headers.get("content-length", "0")) > limits.max_bytes:
+        raise too_large
+    body = bytearray()
+    for chunk in response.iter_raw():
+        body += chunk
+        if len(body) > limits.max_bytes:
+            raise too_large
+    return bytes(body)
+
+
+def _explained(error: Exception, limits: Limits) -> CollectError:
+    if isinstance(error, (httpcore.TimeoutException, httpx.TimeoutException)):
+        return LimitError(
+            f"no complete answer within {limits.deadline_seconds:g} seconds",
+            hint="try again, or use another server for the same evidence",
+        )
+    text = printable(str(error)) or type(error).__name__
+    if isinstance(error, httpx.InvalidURL):
+        return NetworkError(f"not a URL: {text}", hint="check the address")
+    if isinstance(error, httpcore.ConnectError):
+        return NetworkError(
+            f"cannot connect: {text}", hint="check the address, and that the server is up"
+        )
+    return NetworkError(
+        f"the answer broke off or is not HTTP: {text}",
+        hint="try again; if it stays so, use another server for the same evidence",
+    )
+
+
+def _status_hint(status: int) -> str:
+    if status in _RETRIED:
+        return "the server is overloaded or failing: try again later, or use another one"
+    return "check the address, and whether this server asks for permission"

@@ -1,0 +1,383 @@
+"""The way to a server: names, addresses, TLS and one deadline for everything.
+
+Whoever controls a host name controls what it resolves to, and can answer differently each time.
+So the auditor resolves a name itself, refuses addresses that are not public unless the user named
+them, and connects to the very address that it checked.
+
+Which addresses are public follows the IANA special-purpose address registries (RFC 6890):
+
+    IPv4   everything but the registry's blocks, multicast and 240.0.0.0/4
+    IPv6   2000::/3 without 2001::/23 (Teredo, ORCHID), 2002::/16 (6to4) and documentation;
+           an IPv4-mapped or NAT64 (RFC 6052, 64:ff9b::/96) address is what it carries
+
+`localhost` and names under `.localhost` are 127.0.0.1 without asking anyone (RFC 6761, 6.3).
+"""
+
+import functools
+import ipaddress
+import queue
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import certifi
+import httpcore
+import httpx
+
+from verifier.errors import CollectError, LimitError, NetworkError
+
+MAX_CONNECTIONS: Final = 32
+KEEPALIVE_SECONDS: Final = 5.0
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _networks(*texts: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+_DER: Final = True  # ssl's binary_form
+_GLOBAL_IPV6: Final = ipaddress.IPv6Network("2000::/3")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_SPECIAL: Final = _networks(
+    *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16"),
+    *("172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+    *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+    *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
+)
+# Where servers of one's own stand. A user who names a host means these, never the link-local
+# address of a cloud's metadata service: that one has to be named as an address.
+_OWN: Final = _networks(
+    *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
+    *("::1/128", "fc00::/7"),
+)
+
+
+@functools.cache
+def web_trust() -> ssl.SSLContext:
+    """TLS as browsers use it: certifi's roots, host names checked, TLS 1.2 or later."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(certifi.where())
+    return context
+
+
+def resolve(host: str) -> list[str]:
+    """The addresses that the system's resolver gives for a host name. Raises OSError."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return [str(sockaddr[0]) for *_, sockaddr in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class System:
+    """What the client takes from the machine that it runs on.
+
+    `monotonic` and `sleep` are in seconds; `resolve` gives the addresses of a host name as text;
+    `trust` is the TLS context for servers whose certificate must verify.
+    """
+
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    resolve: Callable[[str], Sequence[str]] = resolve
+    trust: Callable[[], ssl.SSLContext] = web_trust
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is an ordinary one of the public internet (see the module's text)."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(address.packed[12:]))
+        if address not in _GLOBAL_IPV6:
+            return False
+    return not any(address in network for network in _SPECIAL)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a URL's host is this machine: `localhost`, `*.localhost`, 127.0.0.0/8 or ::1."""
+    address = parse_address(host)
+    return _is_localhost(host) if address is None else address.is_loopback
+
+
+def parse_address(text: str) -> Address | None:
+    """The address that `text` spells (an IPv4-mapped one as the IPv4 address), or None."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
+
+
+def matching_host(host: str, patterns: Iterable[str]) -> str | None:
+    """The closest pattern for a host: the name itself, else the longest `.suffix`; or None."""
+    found = [item for item in patterns if item == host or _is_under(host, item)]
+    return max(found, key=len, default=None)
+
+
+class Transport(httpx.BaseTransport):
+    """httpx over connections that this module opens. Safe to use from several threads.
+
+    `allow_hosts` holds what the user named: host names, `.suffixes` and addresses. `routes` sends
+    a logical host (a name or `.suffix`) to a loopback (address, port) over plain HTTP; the Host
+    header stays the logical one. A request carries two extensions: `deadline`, on the system's
+    monotonic clock, and `verify_tls`. A response carries `peer_certificate`, DER or None.
+    Raises LimitError for a refused address, NetworkError, and httpcore's exceptions.
+    """
+
+    def __init__(
+        self,
+        *,
+        allow_hosts: Collection[str] = (),
+        routes: Mapping[str, tuple[str, int]] | None = None,
+        system: System,
+    ) -> None:
+        self._routes = {host.lower(): route for host, route in (routes or {}).items()}
+        for host, (address, _) in self._routes.items():
+            if not is_loopback(address):
+                raise CollectError(
+                    f"route for {host}: {address} is not a loopback address",
+                    hint="plain HTTP stays on this machine: serve the simulated world on 127.0.0.1",
+                )
+        self._monotonic = system.monotonic
+        guard = _Guard(allow_hosts, system).addresses
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname = False
+        unverified.verify_mode = ssl.CERT_NONE
+        self._verified = _pool(system.trust(), _Backend(guard, system))
+        self._unverified = _pool(unverified, _Backend(guard, system))
+        self._routed = _pool(None, _Backend(lambda address, _: [address], system))
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request; the response's body is still on its way."""
+        url, pool = self._target(request)
+        deadline: float = request.extensions["deadline"]
+        phases = {"connect": deadline, "read": deadline, "write": deadline}
+        answer = pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=url,
+                headers=request.headers.raw,
+                content=request.read(),
+                extensions={"timeout": {**phases, "pool": max(deadline - self._monotonic(), 0)}},
+            )
+        )
+        stream: httpcore.NetworkStream = answer.extensions["network_stream"]
+        tls = stream.get_extra_info("ssl_object")
+        return httpx.Response(
+            answer.status,
+            headers=answer.headers,
+            stream=_Body(answer),
+            extensions={"peer_certificate": None if tls is None else tls.getpeercert(_DER)},
+        )
+
+    def close(self) -> None:
+        """Close every connection."""
+        for pool in (self._verified, self._unverified, self._routed):
+            pool.close()
+
+    def _target(self, request: httpx.Request) -> tuple[httpcore.URL, httpcore.ConnectionPool]:
+        url = request.url
+        scheme, host, port = url.raw_scheme, url.raw_host, url.port
+        pool = self._verified if request.extensions["verify_tls"] else self._unverified
+        logical = matching_host(url.host, self._routes)
+        if logical is not None:
+            address, port = self._routes[logical]
+            scheme, host, pool = b"http", address.encode("ascii"), self._routed
+        return httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path), pool
+
+
+class _Body(httpx.SyncByteStream):
+    """A response body on its way."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._answer.iter_stream()
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+class _Guard:
+    """Turns a host name into addresses that may be connected to."""
+
+    def __init__(self, allow_hosts: Collection[str], system: System) -> None:
+        self._names = {item.lower().strip("[]") for item in allow_hosts}
+        self._addresses = {parse_address(item) for item in self._names} - {None}
+        self._system = system
+
+    def addresses(self, host: str, deadline: float) -> Sequence[str]:
+        """The addresses of a host, all of them permitted. Raises LimitError, NetworkError."""
+        if parse_address(host) is not None:
+            found: Sequence[str] = [host]
+        elif _is_localhost(host):
+            found = ["127.0.0.1"]
+        else:
+            found = self._resolve(host, deadline)
+        named = matching_host(host, self._names) is not None
+        refused = next((item for item in found if not self._permits(item, named=named)), None)
+        if refused is not None:
+            raise LimitError(
+                f"{host} is at {refused}, which is not a public address",
+                hint="if that is your own server, name its host or address yourself",
+            )
+        return found
+
+    def _permits(self, text: str, *, named: bool) -> bool:
+        address = parse_address(text)
+        if address is None:
+            return False
+        if is_public(address) or address in self._addresses:
+            return True
+        return named and any(address in network for network in _OWN)
+
+    def _resolve(self, host: str, deadline: float) -> Sequence[str]:
+        # The system's resolver knows no timeout, so it is asked in a thread that can be left.
+        answers: queue.SimpleQueue[Sequence[str] | Exception] = queue.SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(self._system.resolve(host))
+            except (OSError, ValueError) as error:
+                answers.put(error)
+
+        threading.Thread(target=ask, daemon=True).start()
+        try:
+            answer = answers.get(timeout=max(deadline - self._system.monotonic(), 0))
+        except queue.Empty as error:
+            raise httpcore.ConnectTimeout(f"no address for {host} in time") from error
+        if isinstance(answer, socket.gaierror) and answer.errno == socket.EAI_AGAIN:
+            raise httpcore.ConnectError(f"the resolver has no answer for {host} now")
+        if isinstance(answer, Exception) or not answer:
+            raise NetworkError(
+                f"the host name {host} does not resolve",
+                hint="check its spelling, and that this machine can resolve names",
+            )
+        return answer
+
+
+class _Backend(httpcore.NetworkBackend):
+    """Opens connections. Every `timeout` here is a deadline on the monotonic clock.
+
+    httpcore hands the timeouts of a request down as they are and starts each one anew for every
+    read, which lets a slow server drip for ever; a deadline is the same for all of them.
+    """
+
+    def __init__(self, addresses_of: Callable[[str, float], Sequence[str]], system: System) -> None:
+        self._addresses_of = addresses_of
+        self._monotonic = system.monotonic
+        self._tcp = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,  # noqa: ARG002 - part of httpcore's interface
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """A connection to the first address that accepts one."""
+        deadline = _given(timeout)
+        addresses = self._addresses_of(host, deadline)
+        failure: Exception = httpcore.ConnectError(f"{host} has no address")
+        for index, address in enumerate(addresses):
+            share = self._remaining(deadline) / (len(addresses) - index)
+            try:
+                stream = self._tcp.connect_tcp(
+                    address, port, timeout=share, socket_options=socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+            else:
+                return _Stream(stream, self._remaining)
+        raise failure
+
+    def _remaining(self, deadline: float) -> float:
+        seconds = deadline - self._monotonic()
+        if seconds <= 0:
+            raise httpcore.ReadTimeout("deadline passed")
+        return seconds
+
+
+class _Stream(httpcore.NetworkStream):
+    """A connection whose timeouts are deadlines.
+
+    A server may close an idle connection at the very moment when it is used again. That request
+    was not answered, so it counts as a connection that could not be made (RFC 9112, 9.3.1).
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream, remaining: Callable[[float], float]) -> None:
+        self._stream = stream
+        self._remaining = remaining
+        self._used = False
+        self._awaits_answer = False
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        reused = self._used and self._awaits_answer
+        try:
+            received = self._stream.read(max_bytes, self._remaining(_given(timeout)))
+        except httpcore.ReadError as error:
+            if reused:
+                raise httpcore.ConnectError("the server closed an idle connection") from error
+            raise
+        if reused and not received:
+            raise httpcore.ConnectError("the server closed an idle connection")
+        self._used, self._awaits_answer = True, False
+        return received
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._awaits_answer = True
+        self._stream.write(buffer, self._remaining(_given(timeout)))
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        seconds = self._remaining(_given(timeout))
+        try:
+            stream = self._stream.start_tls(ssl_context, server_hostname, seconds)
+        except httpcore.ConnectError as error:
+            if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise
+            raise NetworkError(
+                f"the TLS certificate is not trusted: {error.__cause__.verify_message}",
+                hint="check the host name, this machine's clock, and who intercepts its TLS",
+            ) from error
+        return _Stream(stream, self._remaining)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's interface
+        return self._stream.get_extra_info(info)
+
+
+def _pool(tls: ssl.SSLContext | None, backend: _Backend) -> httpcore.ConnectionPool:
+    return httpcore.ConnectionPool(
+        ssl_context=tls,
+        max_connections=MAX_CONNECTIONS,
+        keepalive_expiry=KEEPALIVE_SECONDS,
+        network_backend=backend,
+    )
+
+
+def _given(deadline: float | None) -> float:
+    if deadline is None:
+        raise httpcore.ReadTimeout("a request without a deadline")
+    return deadline
+
+
+def _is_localhost(host: str) -> bool:
+    return host == "localhost" or host.endswith(".localhost")
+
+
+def _is_under(host: str, suffix: str) -> bool:
+    return suffix.startswith(".") and host.endswith(suffix)

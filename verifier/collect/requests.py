@@ -1,0 +1,112 @@
+"""What is asked of whom: the requests that collection makes, as plain values."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlsplit
+
+from verifier.evidence import json_rpc
+from verifier.evidence.bundle import Kind
+from verifier.evidence.collateral import CHAIN_HEADERS
+from verifier.evidence.contracts import Call
+
+_GUEST_PORT: Final = 8090
+_APP_KEY: Final = "/prpc/GetAttestationForAppKey?algorithm=ed25519"
+DNS_URL: Final = "https://dns.google/resolve?type=TXT&name="
+CLOUD_URL: Final = "https://cloud-api.phala.com/api/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One thing to ask. A `body` makes it a POST of JSON; it is recorded with the answer.
+
+    `subject` names the attester that the answer is about, "" for all. `label` is recorded in
+    place of the URL: an RPC URL may hold a key. `fallback` is asked when the answer is 404.
+    """
+
+    kind: Kind
+    url: str
+    subject: str = ""
+    body: str = ""
+    keep_headers: tuple[str, ...] = ()
+    label: str = ""
+    fallback: str = ""
+
+
+def guest_url(identifier: str, gateway: str) -> str:
+    """Base URL of a guest agent behind a gateway: `https://<id>-8090.<gateway host>`."""
+    parts = urlsplit(gateway)
+    return f"{parts.scheme}://{identifier}-{_GUEST_PORT}.{parts.netloc}"
+
+
+def gateway_of(base: str) -> tuple[str, str]:
+    """Label and gateway URL of a guest agent's base URL: the reverse of `guest_url`."""
+    parts = urlsplit(base)
+    label, _, host = parts.netloc.partition(".")
+    return label.split("-")[0], f"{parts.scheme}://{host}"
+
+
+def guest_requests(base: str) -> tuple[Request, ...]:
+    """Page, Info and a fresh quote of one guest agent."""
+    return (
+        Request(kind=Kind.PAGE, url=f"{base}/"),
+        Request(kind=Kind.INFO, url=f"{base}/prpc/Info", fallback=f"{base}/prpc/Worker.Info"),
+        Request(kind=Kind.APP_KEY_QUOTE, url=f"{base}{_APP_KEY}"),
+    )
+
+
+def pcs_requests(pcs_url: str, platform: tuple[str, str]) -> tuple[Request, ...]:
+    """The four documents of Intel's PCS (or a PCCS) for a platform's FMSPC and CA."""
+    fmspc, ca = platform
+    sgx, tdx = (f"{pcs_url.rstrip('/')}/{tee}/certification/v4" for tee in ("sgx", "tdx"))
+    urls = (
+        (Kind.PCS_TCB_INFO, f"{tdx}/tcb?fmspc={fmspc}&update=standard"),
+        (Kind.PCS_QE_IDENTITY, f"{tdx}/qe/identity?update=standard"),
+        (Kind.PCS_PCK_CRL, f"{sgx}/pckcrl?ca={ca}&encoding=der"),
+        (Kind.PCS_ROOT_CA_CRL, f"{sgx}/rootcacrl"),
+    )
+    return tuple(Request(kind=kind, url=url, keep_headers=CHAIN_HEADERS) for kind, url in urls)
+
+
+def kms_requests(base: str, app_id: bytes, subject: str) -> tuple[Request, ...]:
+    """GetMeta of a KMS, and the env-encrypt key that it signs for an app id."""
+    return (
+        Request(kind=Kind.KMS_META, url=f"{base}/prpc/KMS.GetMeta?json", subject=subject),
+        Request(
+            kind=Kind.KMS_ENV_KEY,
+            url=f"{base}/prpc/KMS.GetAppEnvEncryptPubKey?json",
+            subject=subject,
+            body=json.dumps({"app_id": app_id.hex()}, separators=(",", ":")),
+        ),
+    )
+
+
+def rpc_requests(endpoint: str, calls: Iterable[Call]) -> tuple[Request, ...]:
+    """JSON-RPC calls at one endpoint."""
+    label = public_label(endpoint)
+    return tuple(
+        Request(
+            kind=Kind.JSON_RPC,
+            url=endpoint,
+            body=json_rpc.encode_request(method, params),
+            label=label,
+        )
+        for method, params in calls
+    )
+
+
+def cloud_request(base: str, app_id: str) -> Request:
+    """Phala Cloud's account of an app."""
+    return Request(kind=Kind.CLOUD_ATTESTATIONS, url=f"{base}/apps/{app_id}/attestations")
+
+
+def public_label(endpoint: str) -> str:
+    """An endpoint without what may be a key: path and query give way to a digest of them."""
+    parts = urlsplit(endpoint)
+    origin = f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
+    secret = parts.path.strip("/") + parts.query
+    if not secret:
+        return origin
+    return f"{origin}/#{hashlib.sha256(secret.encode()).hexdigest()[:8]}"
