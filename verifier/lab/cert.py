@@ -1,0 +1,275 @@
+"""RA-TLS certificate chains and versioned attestations of simulated guests.
+
+    leaf CN=demo-cert ── O=Dstack,CN=Dstack App CA ── O=Dstack,CN=Dstack KMS CA     key provider kms
+    leaf CN=demo-cert ── CN=App Root Cert                                           every other
+
+Extensions 1.3.6.1.4.1.62397.1.N, each a DER OCTET STRING inside the extension value: 1 quote,
+2 event log, 3 app id, 4 usage, 8 versioned attestation (Dstack-TEE/dstack ra-tls/src/oids.rs).
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+import msgpack  # type: ignore[import-untyped]
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from verifier.evidence.codec import JsonObject
+from verifier.lab import keys
+from verifier.lab.events import release
+from verifier.lab.pki import DAY, key_usage, moment, pem_chain, serial, tlv
+
+OID_PREFIX: Final = "1.3.6.1.4.1.62397.1"
+QUOTE, EVENT_LOG, APP_ID, USAGE, ATTESTATION = 1, 2, 3, 4, 8
+_NOT_BEFORE: Final = datetime(1975, 1, 1, tzinfo=UTC)
+_TEN_YEARS: Final = 3650 * DAY
+
+AttestationForm = Literal["quote", "scale-v0", "msgpack-v1"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attestation:
+    """What a guest can show with a certificate: `log` is the full log as JSON entries."""
+
+    quote: bytes
+    log: Sequence[JsonObject]
+    report_data: bytes
+    vm_config: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertOptions:
+    """How the chain is made. `ca` labels the KMS whose CA tops it; empty for a local root."""
+
+    version: str
+    subject: str
+    app_id: bytes
+    issued: int
+    ca: str
+    form: AttestationForm
+    forged: bool = False
+    usage: str = "app:custom"
+    leaf_is_ca: bool = False
+
+
+def kms_ca_key(kms: str) -> ec.EllipticCurvePrivateKey:
+    """The CA key of a labelled KMS."""
+    return keys.p256(f"kms {kms} CA")
+
+
+def kms_ca(kms: str, issued: int) -> x509.Certificate:
+    """The self-signed CA certificate of a labelled KMS."""
+    key = kms_ca_key(kms)
+    name = _name("Dstack KMS CA", "Dstack")
+    builder = _builder(name, name, key, f"kms {kms}", issued)
+    for extension, critical in _ca_extensions(key, path_length=1):
+        builder = builder.add_extension(extension, critical)
+    return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True)
+
+
+def leaf_key(options: CertOptions) -> ec.EllipticCurvePrivateKey:
+    """The key of the leaf, which the quote's report data binds."""
+    return keys.p256(f"app certificate {options.subject}")
+
+
+def report_data(options: CertOptions) -> bytes:
+    """sha512("ratls-cert:" || SubjectPublicKeyInfo of the leaf)."""
+    return hashlib.sha512(b"ratls-cert:" + keys.spki(leaf_key(options))).digest()
+
+
+def app_cert(options: CertOptions, attestation: Attestation) -> str:
+    """The chain as PEM, leaf first, blocks separated by an empty line."""
+    if not options.ca:
+        root_key = keys.p256(f"app root {options.subject}")
+        root_name = _name("App Root Cert")
+        label = f"root {options.subject}"
+        builder = _builder(root_name, root_name, root_key, label, options.issued)
+        for extension, critical in _ca_extensions(root_key, path_length=1):
+            builder = builder.add_extension(extension, critical)
+        root = builder.sign(root_key, hashes.SHA256(), ecdsa_deterministic=True)
+        chain = [_leaf(options, attestation, root_name, root_key), root]
+    else:
+        ca_key = keys.p256("forged KMS CA") if options.forged else kms_ca_key(options.ca)
+        app_key = keys.p256(f"app CA {options.ca} {options.app_id.hex()}")
+        app_name = _name("Dstack App CA", "Dstack")
+        issuer = _name("Dstack KMS CA", "Dstack")
+        builder = _builder(app_name, issuer, app_key, f"app CA {options.subject}", options.issued)
+        for extension, critical in _ca_extensions(app_key, path_length=0):
+            builder = builder.add_extension(extension, critical)
+        for number, value in ((APP_ID, options.app_id), (USAGE, b"app:ca")):
+            builder = builder.add_extension(_extension(number, value), critical=False)
+        app_ca = builder.sign(ca_key, hashes.SHA256(), ecdsa_deterministic=True)
+        leaf = _leaf(options, attestation, app_name, app_key)
+        chain = [leaf, app_ca, kms_ca(options.ca, options.issued)]
+    return "\n".join(pem_chain([item]).decode() for item in chain)
+
+
+def scale_v0(attestation: Attestation) -> bytes:
+    """The SCALE form: `00 | 00 | quote | event log | runtime events | report data | config`."""
+    log = [
+        struct.pack("<II", _int(entry["imr"]), _int(entry["event_type"]))
+        + _vector(_bytes(entry["digest"]))
+        + _vector(str(entry["event"]).encode())
+        + _vector(_bytes(entry["event_payload"]))
+        for entry in attestation.log
+    ]
+    runtime = [
+        _vector(str(entry["event"]).encode()) + _vector(_bytes(entry["event_payload"]))
+        for entry in _runtime(attestation)
+    ]
+    return b"".join(
+        (
+            b"\0\0",
+            _vector(attestation.quote),
+            _compact(len(log)),
+            *log,
+            _compact(len(runtime)),
+            *runtime,
+            attestation.report_data,
+            _vector(attestation.vm_config.encode()),
+        )
+    )
+
+
+def msgpack_v1(attestation: Attestation) -> bytes:
+    """The msgpack form: named maps; quote and report data as arrays, log fields as bin."""
+    log: list[dict[str, Any]] = [
+        {
+            "imr": entry["imr"],
+            "event_type": entry["event_type"],
+            "digest": _bytes(entry["digest"]),
+            "event": entry["event"],
+            "event_payload": _bytes(entry["event_payload"]),
+        }
+        for entry in attestation.log
+    ]
+    runtime = [
+        {"event": entry["event"], "payload": _bytes(entry["event_payload"])}
+        for entry in _runtime(attestation)
+    ]
+    document = {
+        "version": 1,
+        "platform": {
+            "kind": "tdx",
+            "data": {"quote": list(attestation.quote), "event_log": log},
+        },
+        "stack": {
+            "kind": "dstack",
+            "data": {
+                "report_data": list(attestation.report_data),
+                "runtime_events": runtime,
+                "config": attestation.vm_config,
+            },
+        },
+    }
+    packed: bytes = msgpack.packb(document)
+    return packed
+
+
+def _leaf(
+    options: CertOptions,
+    attestation: Attestation,
+    issuer: x509.Name,
+    issuer_key: ec.EllipticCurvePrivateKey,
+) -> x509.Certificate:
+    key = leaf_key(options)
+    label = f"leaf {options.subject}"
+    builder = _builder(_name("demo-cert"), issuer, key, label, options.issued)
+    if options.leaf_is_ca:
+        for extension, critical in _ca_extensions(key, path_length=0):
+            builder = builder.add_extension(extension, critical)
+    else:
+        builder = builder.add_extension(key_usage(is_ca=False), critical=True)
+        usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+        builder = builder.add_extension(usage, critical=False)
+    for number, value in _leaf_values(options, attestation):
+        builder = builder.add_extension(_extension(number, value), critical=False)
+    return builder.sign(issuer_key, hashes.SHA256(), ecdsa_deterministic=True)
+
+
+def _leaf_values(options: CertOptions, attestation: Attestation) -> list[tuple[int, bytes]]:
+    """Extensions in the order of the release: evidence first up to 0.5.5, identity first later."""
+    if options.form == "quote":
+        log = json.dumps(attestation.log, separators=(",", ":")).encode()
+        evidence = [(QUOTE, attestation.quote), (EVENT_LOG, log)]
+    elif options.form == "scale-v0":
+        evidence = [(ATTESTATION, scale_v0(attestation))]
+    else:
+        evidence = [(ATTESTATION, msgpack_v1(attestation))]
+    if not options.ca:
+        return evidence
+    identity = [(APP_ID, options.app_id), (USAGE, options.usage.encode())]
+    return identity + evidence if release(options.version) >= (0, 5, 6) else evidence + identity
+
+
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    label: str,
+    issued: int,
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(serial(label))
+        .not_valid_before(_NOT_BEFORE)
+        .not_valid_after(moment(issued + _TEN_YEARS))
+    )
+
+
+def _ca_extensions(
+    key: ec.EllipticCurvePrivateKey, path_length: int
+) -> list[tuple[x509.ExtensionType, bool]]:
+    identifier = hashlib.sha256(keys.spki(key)).digest()[:20]
+    return [
+        (key_usage(is_ca=True, signature=True), True),
+        (x509.SubjectKeyIdentifier(identifier), False),
+        (x509.BasicConstraints(ca=True, path_length=path_length), True),
+    ]
+
+
+def _extension(number: int, value: bytes) -> x509.UnrecognizedExtension:
+    oid = x509.ObjectIdentifier(f"{OID_PREFIX}.{number}")
+    return x509.UnrecognizedExtension(oid, tlv(0x04, value))
+
+
+def _name(common_name: str, organization: str = "") -> x509.Name:
+    named = [x509.NameAttribute(NameOID.COMMON_NAME, common_name)]
+    if organization:
+        named.insert(0, x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    return x509.Name(named)
+
+
+def _runtime(attestation: Attestation) -> list[JsonObject]:
+    return [entry for entry in attestation.log if entry["imr"] == 3]  # noqa: PLR2004 - RTMR3
+
+
+def _compact(value: int) -> bytes:
+    """A SCALE compact integer below 2^30."""
+    if value < 1 << 6:
+        return bytes([value << 2])
+    if value < 1 << 14:
+        return struct.pack("<H", value << 2 | 1)
+    return struct.pack("<I", value << 2 | 2)
+
+
+def _vector(value: bytes) -> bytes:
+    return _compact(len(value)) + value
+
+
+def _bytes(value: object) -> bytes:
+    return bytes.fromhex(str(value))
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0

@@ -1,0 +1,246 @@
+"""Event logs and OS images of simulated guests.
+
+Boot events (RTMR0-2) have the order, types and payloads that TDVF and Linux write; where a digest
+is that of the payload (separators, EFI actions) it is computed, elsewhere it follows from a label.
+Runtime events (RTMR3) are those of each dstack release: Dstack-TEE/dstack dstack-util
+src/system_setup.rs, earlier tdxctl.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import rfc8785
+
+from verifier.evidence.codec import JsonObject
+from verifier.lab import keys
+
+RUNTIME_EVENT_TYPE: Final = 0x08000001
+MACHINE_SHAPE: Final = "2 cpus, 4 GiB"
+LOCAL_SGX_MRENCLAVE: Final = keys.labelled("local key provider mrenclave", 32)
+
+_GLOBAL_VARIABLE: Final = "61dfe48bca93d211aa0d00e098032b8c"
+_IMAGE_SECURITY_DATABASE: Final = "cbb219d73a3d9645a3bcdad00e67656f"
+
+Stripping = Literal["full", "app-key", "certificate"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One measured entry; `digest` (48 bytes) is what extends the register."""
+
+    imr: int
+    event_type: int
+    digest: bytes
+    name: str
+    payload: bytes
+    version: int = 1
+
+    def to_json(self) -> JsonObject:
+        """The entry as every channel that shows the full log writes it."""
+        entry: JsonObject = {
+            "imr": self.imr,
+            "event_type": self.event_type,
+            "digest": self.digest.hex(),
+            "event": self.name,
+            "event_payload": self.payload.hex(),
+        }
+        if self.version != 1:
+            entry |= {"version": self.version, "preimage": _preimage(self).hex()}
+        return entry
+
+
+def runtime_event(name: str, payload: bytes, version: int = 1) -> Event:
+    """A dstack event of imr 3.
+
+    V1 digest: sha384(u32le(type) || ":" || name || ":" || payload). V2: sha384 of the canonical
+    JSON `{"name", "payload", "type"}`.
+    """
+    blank = Event(3, RUNTIME_EVENT_TYPE, b"", name, payload, version)
+    return Event(
+        3, RUNTIME_EVENT_TYPE, hashlib.sha384(_preimage(blank)).digest(), name, payload, version
+    )
+
+
+def _preimage(event: Event) -> bytes:
+    if event.version == 1:
+        kind = struct.pack("<I", event.event_type)
+        return b":".join((kind, event.name.encode(), event.payload))
+    return rfc8785.dumps(
+        {"name": event.name, "payload": event.payload.hex(), "type": event.event_type}
+    )
+
+
+def replay(events: Iterable[Event]) -> tuple[bytes, bytes, bytes, bytes]:
+    """RTMR0-3 after the events: `mr = sha384(mr || digest)` from 48 zero bytes."""
+    registers = [bytes(48)] * 4
+    for event in events:
+        registers[event.imr] = hashlib.sha384(registers[event.imr] + event.digest).digest()
+    return registers[0], registers[1], registers[2], registers[3]
+
+
+@dataclass(frozen=True, slots=True)
+class OsImage:
+    """A made-up OS image, known by its label."""
+
+    label: str
+
+    @property
+    def os_image_hash(self) -> bytes:
+        """sha256 that stands for its checksum file."""
+        return keys.labelled(f"os image {self.label}", 32)
+
+    @property
+    def mrtd(self) -> bytes:
+        """MRTD: its firmware."""
+        return keys.labelled(f"mrtd {self.label}", 48)
+
+    def boot_events(self) -> list[Event]:
+        """The boot events, in the order in which they are logged."""
+
+        def event(imr: int, event_type: int, payload: bytes, label: str = "") -> Event:
+            digest = (
+                keys.labelled(f"{self.label}: {label}", 48)
+                if label
+                else hashlib.sha384(payload).digest()
+            )
+            return Event(imr, event_type, digest, "", payload)
+
+        table = bytes.fromhex("095464785461626c6500") + struct.pack("<Q", 1)
+        separator = bytes(4)
+        return [
+            event(0, 0x8000000B, table, f"td_hob {MACHINE_SHAPE}"),
+            event(0, 0x8000000A, b")Fv(simulated)" + bytes(16), "cfv"),
+            event(0, 0x80000001, _variable(_GLOBAL_VARIABLE, "SecureBoot")),
+            event(0, 0x80000001, _variable(_GLOBAL_VARIABLE, "PK")),
+            event(0, 0x80000001, _variable(_GLOBAL_VARIABLE, "KEK")),
+            event(0, 0x80000001, _variable(_IMAGE_SECURITY_DATABASE, "db")),
+            event(0, 0x80000001, _variable(_IMAGE_SECURITY_DATABASE, "dbx")),
+            event(0, 4, separator),
+            event(0, 10, b"ACPI DATA", f"acpi loader {MACHINE_SHAPE}"),
+            event(0, 10, b"ACPI DATA", f"acpi rsdp {MACHINE_SHAPE}"),
+            event(0, 10, b"ACPI DATA", f"acpi tables {MACHINE_SHAPE}"),
+            event(1, 0x80000003, keys.labelled("kernel device path", 72), "kernel"),
+            event(0, 0x80000002, _variable(_GLOBAL_VARIABLE, "BootOrder", b"\0\0")),
+            event(0, 0x80000002, _variable(_GLOBAL_VARIABLE, "Boot0000", b"UiApp")),
+            event(1, 0x80000007, b"Calling EFI Application from Boot Option"),
+            event(1, 4, separator),
+            event(2, 6, bytes.fromhex("ed223b8f1a000000") + b"LOADED_IMAGE::LoadOptions\0", "cmd"),
+            event(2, 6, bytes.fromhex("ec223b8f0d000000") + b"Linux initrd\0", "initrd"),
+            event(1, 0x80000007, b"Exit Boot Services Invocation"),
+            event(1, 0x80000007, b"Exit Boot Services Returned with Success"),
+        ]
+
+
+def _variable(namespace: str, name: str, value: bytes = b"") -> bytes:
+    """UEFI_VARIABLE_DATA (TCG PC Client Platform Firmware Profile, 10.2.6)."""
+    return (
+        bytes.fromhex(namespace)
+        + struct.pack("<QQ", len(name), len(value))
+        + name.encode("utf-16-le")
+        + value
+    )
+
+
+def release(version: str) -> tuple[int, ...]:
+    """`0.5.8` as (0, 5, 8), for comparison."""
+    return tuple(int(part) for part in version.split("."))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What a guest measures about itself. `mr_kms` is empty when no KMS gave it keys."""
+
+    app_id: bytes
+    compose_hash: bytes
+    instance_id: bytes
+    key_provider: bytes
+    mr_kms: bytes
+    os_image_hash: bytes
+    init_script_hashes: tuple[bytes, ...] = ()
+
+
+def runtime_events(version: str, identity: Identity, log_version: int = 1) -> list[Event]:
+    """The RTMR3 events of one dstack release, in order."""
+    number = release(version)
+    if number < (0, 4):
+        pairs = _events_03(number, identity)
+    elif number < (0, 6):
+        pairs = _events_05(number, identity)
+    else:
+        pairs = _events_06(identity)
+    return [runtime_event(name, payload, log_version) for name, payload in pairs]
+
+
+def _events_03(number: tuple[int, ...], identity: Identity) -> Sequence[tuple[str, bytes]]:
+    second = "upgraded-app-id" if number < (0, 3, 3) else "compose-hash"
+    value = identity.app_id if number < (0, 3, 3) else identity.compose_hash
+    return (
+        ("rootfs-hash", identity.os_image_hash),
+        ("app-id", identity.app_id),
+        (second, value),
+        ("ca-cert-hash", hashlib.sha256(b"").digest()),
+        ("instance-id", identity.instance_id),
+    )
+
+
+def _events_05(number: tuple[int, ...], identity: Identity) -> Sequence[tuple[str, bytes]]:
+    by_kms = bool(identity.mr_kms)
+    pairs = [
+        ("system-preparing", b""),
+        ("app-id", identity.app_id),
+        ("compose-hash", identity.compose_hash),
+        ("instance-id", identity.instance_id),
+        ("boot-mr-done", b""),
+    ]
+    if number < (0, 4, 2):
+        pairs.insert(1, ("rootfs-hash", identity.os_image_hash))
+    elif by_kms:
+        pairs.append(("mr-kms", identity.mr_kms))
+    if number >= (0, 5, 1) and by_kms:
+        pairs.append(("os-image-hash", identity.os_image_hash))
+    pairs.append(("key-provider", identity.key_provider))
+    if number >= (0, 5, 5):
+        pairs.append(("storage-fs", b"zfs"))
+    return [*pairs, ("system-ready", b"")]
+
+
+def _events_06(identity: Identity) -> Sequence[tuple[str, bytes]]:
+    pairs = [
+        ("system-preparing", b""),
+        ("app-id", identity.app_id),
+        ("compose-hash", identity.compose_hash),
+        *(("init-script-hash", item) for item in identity.init_script_hashes),
+        ("gpu-policy-hash", hashlib.sha256(b"{}").digest()),
+        ("instance-id", identity.instance_id),
+        ("boot-mr-done", b""),
+    ]
+    if identity.mr_kms:
+        pairs.append(("os-image-hash", identity.os_image_hash))
+    return [
+        *pairs,
+        ("key-provider", identity.key_provider),
+        ("storage-fs", b"zfs"),
+        ("system-ready", b""),
+    ]
+
+
+def strip(log: Iterable[JsonObject], how: Stripping, version: str) -> list[JsonObject]:
+    """The log as a channel shows it.
+
+    `app-key` (answers with a quote, 0.5.6 and later): boot payloads emptied, but for the ACPI
+    events of 0.6.0. `certificate` (the attestation extension): imr 3 only.
+    """
+    if how == "full":
+        return list(log)
+    if how == "certificate":
+        return [entry for entry in log if entry.get("imr") == 3]  # noqa: PLR2004 - RTMR3
+    return [
+        entry
+        if entry.get("imr") == 3  # noqa: PLR2004 - RTMR3
+        or (release(version) >= (0, 6) and entry.get("event_type") == 10)  # noqa: PLR2004 - ACPI
+        else {**entry, "event_payload": ""}
+        for entry in log
+    ]

@@ -1,0 +1,228 @@
+"""A simulated dstack KMS: its keys, what it signs, and the TD that it runs in.
+
+Messages signed by the k256 root key, over keccak256 (Dstack-TEE/dstack kms/src/crypto.rs and
+main_service.rs):
+
+    app key     "dstack-kms-issued:" || app id 20 || app public key 33
+    env key v0  "dstack-env-encrypt-pubkey:" || app id 20 || X25519 public key 32
+    env key v1  "dstack-env-encrypt-pubkey:" || app id 20 || u64be timestamp || X25519 public key
+
+The KMS's own quote binds keccak256("dstack-kms-genereted-keys-v1:" || hex(CA SPKI) || ";" ||
+hex(k256 public key) || ";") in the first half of its report data (spelled as the KMS spells it).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from eth_hash.auto import keccak
+
+from verifier.evidence.codec import JsonObject
+from verifier.lab import cert, keys
+from verifier.lab.events import LOCAL_SGX_MRENCLAVE, release
+from verifier.lab.guest import Guest, KeySource, manifest_app_id
+from verifier.lab.knobs import DAY, Knobs
+from verifier.lab.pki import PkiOptions, build_pki, pem_chain
+from verifier.lab.response import Response, answer_json
+
+PLATFORM: Final = "kms-platform"
+CA_AGE: Final = 300 * DAY
+_ENV_PREFIX: Final = b"dstack-env-encrypt-pubkey:"
+_ANSWER_SECONDS: Final = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractPlace:
+    """Where the KMS's contract is: chain id and addresses (20 bytes)."""
+
+    chain_id: int
+    kms: bytes
+    app_implementation: bytes
+    gateway_app_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppKey:
+    """An app key and its signature chain, v0.
+
+    `app_signature` is the app's root key over keccak256(purpose ":" hex(public_key));
+    `kms_signature` is the KMS's k256 key over the app's root key. Both 65 bytes.
+    """
+
+    app_id: bytes
+    purpose: str
+    public_key: bytes
+    app_public_key: bytes
+    app_signature: bytes
+    kms_signature: bytes
+    kms_public_key: bytes
+
+    def to_json(self) -> JsonObject:
+        """The chain as a document that an app publishes."""
+        return {
+            "app_id": self.app_id.hex(),
+            "purpose": self.purpose,
+            "derived_public_key": self.public_key.hex(),
+            "app_public_key": self.app_public_key.hex(),
+            "app_signature": self.app_signature.hex(),
+            "kms_signature": self.kms_signature.hex(),
+            "kms_k256_public_key": self.kms_public_key.hex(),
+        }
+
+
+class Kms:
+    """The KMS of a label. `k256` labels another root key than its own."""
+
+    def __init__(  # noqa: PLR0913 - what one KMS is
+        self,
+        label: str,
+        *,
+        now: int,
+        version: str,
+        pki: PkiOptions,
+        contract: ContractPlace | None,
+        k256: str | None = None,
+    ) -> None:
+        self.label = label
+        self._now = now
+        self._version = version
+        self._pki = pki
+        self._contract = contract
+        self._root = keys.k256(f"kms {k256 or label} k256")
+
+    @property
+    def ca_spki(self) -> bytes:
+        """SubjectPublicKeyInfo (DER) of the CA key."""
+        return keys.spki(cert.kms_ca_key(self.label))
+
+    @property
+    def k256_public(self) -> bytes:
+        """The compressed root public key."""
+        return keys.k256_public(self._root)
+
+    @property
+    def root_address(self) -> bytes:
+        """The Ethereum address of the root key."""
+        return keys.k256_address(self._root)
+
+    @cached_property
+    def guest(self) -> Guest:
+        """The TD that the KMS runs in: its keys come from a local SGX enclave."""
+        knobs = Knobs(
+            seed=f"kms {self.label}",
+            now=self._now,
+            version="0.5.5",
+            app_name="dstack-kms",
+            key_provider="local-sgx",
+            platform=PLATFORM,
+            no_instance_id=True,
+        )
+        return Guest(
+            knobs,
+            index=0,
+            app_id=manifest_app_id(knobs),
+            pki=build_pki(self._pki),
+            keys_from=KeySource("local-sgx", LOCAL_SGX_MRENCLAVE.hex()),
+        )
+
+    @property
+    def key_source(self) -> KeySource:
+        """What a guest that booted with this KMS measures about it."""
+        return KeySource("kms", self.ca_spki.hex(), self.label, self.guest.mr_aggregated)
+
+    @property
+    def bootstrap_report_data(self) -> bytes:
+        """What the KMS's own quote binds."""
+        text = f"dstack-kms-genereted-keys-v1:{self.ca_spki.hex()};{self.k256_public.hex()};"
+        return keccak(text.encode()) + bytes(32)
+
+    @cached_property
+    def bootstrap(self) -> cert.Attestation:
+        """The KMS's own attestation."""
+        return self.guest.attestation(self.bootstrap_report_data)
+
+    @property
+    def event_log(self) -> bytes:
+        """The full log of the KMS's TD as `kmsInfo().eventlog` holds it."""
+        return json.dumps(self.guest.log, separators=(",", ":")).encode()
+
+    def app_key(
+        self, app_id: bytes, purpose: str = "signing", algorithm: str = "secp256k1"
+    ) -> AppKey:
+        """A key that the KMS's app derives, with its signature chain."""
+        root = keys.k256(f"app root {self.label} {app_id.hex()}")
+        label = f"derived {self.label} {app_id.hex()} {algorithm}"
+        public = (
+            keys.ed25519_public(label)
+            if algorithm == "ed25519"
+            else keys.k256_public(keys.k256(label))
+        )
+        link = keys.sign_k256(root, f"{purpose}:{public.hex()}".encode())
+        app_public = keys.k256_public(root)
+        issued = keys.sign_k256(self._root, b"dstack-kms-issued:" + app_id + app_public)
+        return AppKey(
+            app_id=app_id,
+            purpose=purpose,
+            public_key=public,
+            app_public_key=app_public,
+            app_signature=link,
+            kms_signature=issued,
+            kms_public_key=self.k256_public,
+        )
+
+    def env_key(self, app_id: bytes) -> JsonObject:
+        """The GetAppEnvEncryptPubKey answer."""
+        public = keys.labelled(f"env key {self.label} {app_id.hex()}", 32)
+        answer: JsonObject = {
+            "public_key": public.hex(),
+            "signature": keys.sign_k256(self._root, _ENV_PREFIX + app_id + public).hex(),
+        }
+        if release(self._version) >= (0, 5, 6):
+            timestamp = self._now - _ANSWER_SECONDS
+            message = _ENV_PREFIX + app_id + timestamp.to_bytes(8, "big") + public
+            answer["timestamp"] = timestamp
+            answer["signature_v1"] = keys.sign_k256(self._root, message).hex()
+        return answer
+
+    @cached_property
+    def meta(self) -> JsonObject:
+        """The GetMeta answer."""
+        bootstrap: JsonObject = {
+            "ca_pubkey": self.ca_spki.hex(),
+            "k256_pubkey": self.k256_public.hex(),
+        }
+        if release(self._version) >= (0, 5, 6):
+            bootstrap["attestation"] = cert.scale_v0(self.bootstrap).hex()
+        else:
+            bootstrap["quote"] = self.bootstrap.quote.hex()
+            bootstrap["eventlog"] = self.event_log.hex()
+        place = self._contract
+        ca = pem_chain([cert.kms_ca(self.label, self._now - CA_AGE)]).decode()
+        return {
+            "ca_cert": ca,
+            "allow_any_upgrade": False,
+            "k256_pubkey": self.k256_public.hex(),
+            "bootstrap_info": bootstrap,
+            "is_dev": False,
+            "gateway_app_id": place.gateway_app_id if place else None,
+            "kms_contract_address": "0x" + place.kms.hex() if place else None,
+            "chain_id": place.chain_id if place else None,
+            "app_auth_implementation": ("0x" + place.app_implementation.hex() if place else None),
+        }
+
+    def respond(self, path: str, arguments: Mapping[str, str]) -> Response:
+        """What the KMS answers to an RPC."""
+        method = path.removeprefix("/prpc/").removeprefix("KMS.")
+        if not path.startswith("/prpc/"):
+            return answer_json(404, {"error": "not found"})
+        if method == "GetMeta":
+            return answer_json(200, self.meta)
+        if method == "GetAppEnvEncryptPubKey":
+            try:
+                app_id = bytes.fromhex(arguments.get("app_id", "").removeprefix("0x"))
+            except ValueError:
+                return answer_json(400, {"error": "invalid app id"})
+            return answer_json(200, self.env_key(app_id))
+        return answer_json(404, {"error": f"Service not found: {method}"})

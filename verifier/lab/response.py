@@ -1,0 +1,36 @@
+"""HTTP answers of a simulated world."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.model.result import JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """One HTTP answer; header names as they were sent."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+def answer(
+    status: int, media_type: str, body: bytes, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer of a media type."""
+    typed = {"Content-Type": media_type, **(headers or {})}
+    return Response(status=status, headers=typed, body=body)
+
+
+def answer_json(
+    status: int, document: JsonValue, headers: Mapping[str, str] | None = None
+) -> Response:
+    """An answer in compact JSON."""
+    body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    return answer(status, "application/json", body, headers)
+
+
+NOT_FOUND: Final = answer(404, "text/plain", b"")

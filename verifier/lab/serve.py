@@ -1,0 +1,86 @@
+"""A simulated world on loopback, over real HTTP.
+
+One server on 127.0.0.1 answers for every host of the world; it rebuilds the logical https URL from
+the Host header. A client sends its requests to the address that `Served.routes` gives for a host.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+from urllib.parse import urlsplit
+
+from verifier.lab.response import Response
+from verifier.lab.world import CLOUD_URL, GATEWAY_BASE, PCS_URL, RPC_URLS
+
+_BUFFER_BYTES: Final = 1 << 16
+_MAX_REQUEST_BYTES: Final = 1 << 20
+
+Respond = Callable[[str, str, Mapping[str, str], bytes], Response]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where the world is served: an exact host, or a suffix that starts with a dot, → address."""
+
+    routes: Mapping[str, tuple[str, int]]
+
+
+@contextmanager
+def serve(respond: Respond, *, delay: float = 0.0) -> Iterator[Served]:
+    """Serve `respond` (a world's) until the block ends. `delay` seconds pass before each answer."""
+
+    class Handler(_Handler):
+        answer = staticmethod(respond)
+        delay_seconds = delay
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        address = ("127.0.0.1", server.server_address[1])
+        hosts = [urlsplit(url).hostname or "" for url in (PCS_URL, CLOUD_URL, *RPC_URLS.values())]
+        yield Served(dict.fromkeys([*hosts, f".{GATEWAY_BASE}"], address))
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    """HTTP/1.1 with persistent connections; one buffered write per answer, without Nagle."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = _BUFFER_BYTES
+    answer: Respond
+    delay_seconds = 0.0
+
+    def do_GET(self) -> None:
+        """Answer a GET."""
+        self._respond()
+
+    def do_POST(self) -> None:
+        """Answer a POST."""
+        self._respond()
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+    def _respond(self) -> None:
+        length = min(int(self.headers.get("Content-Length") or 0), _MAX_REQUEST_BYTES)
+        body = self.rfile.read(length)
+        host = self.headers.get("Host", "").partition(":")[0]
+        response = self.answer(self.command, f"https://{host}{self.path}", dict(self.headers), body)
+        if self.delay_seconds:
+            time.sleep(self.delay_seconds)
+        self.send_response(response.status)
+        for name, value in response.headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(response.body)))
+        self.end_headers()
+        self.wfile.write(response.body)

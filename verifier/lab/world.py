@@ -1,0 +1,318 @@
+"""A whole simulated world behind one function: `respond` answers every URL of it.
+
+    https://<app id | instance id>-8090.gw.lab.invalid/     guests
+    https://kms.gw.lab.invalid/prpc/                        the KMS
+    https://pcs.lab.invalid/                                collateral
+    https://rpc-a.lab.invalid/ https://rpc-b.lab.invalid/   two JSON-RPC operators
+    https://cloud.lab.invalid/api/v1/                       the cloud's API
+
+Everything follows from the knobs: the same knobs give the same bytes, whenever they are asked for.
+"""
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cached_property
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from eth_utils.address import to_checksum_address
+
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.lab import contracts, history, keys
+from verifier.lab.chain import Chain
+from verifier.lab.cloud import attestations
+from verifier.lab.collateral import Collateral, CollateralOptions
+from verifier.lab.events import LOCAL_SGX_MRENCLAVE, OsImage, replay
+from verifier.lab.guest import Guest, KeySource, manifest_app_id
+from verifier.lab.kms import PLATFORM, ContractPlace, Kms
+from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
+from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki
+from verifier.lab.response import NOT_FOUND, Response, answer_json
+from verifier.lab.rpc import Node
+from verifier.model.identifiers import format_time
+from verifier.reference import values
+
+GATEWAY_BASE: Final = "gw.lab.invalid"
+KMS_URL: Final = f"https://kms.{GATEWAY_BASE}"
+PCS_URL: Final = "https://pcs.lab.invalid"
+CLOUD_URL: Final = "https://cloud.lab.invalid"
+RPC_URLS: Final = {"a": "https://rpc-a.lab.invalid/", "b": "https://rpc-b.lab.invalid/"}
+ONCHAIN: Final = "onchain"
+_SOURCE: Final = "simulated world"
+
+
+class World:
+    """One simulated world. `app_id` and `instance_ids` are lower-case hex."""
+
+    def __init__(self, knobs: Knobs) -> None:
+        self.knobs = knobs
+        self.now = knobs.now
+        self._app_id = knobs.app_id or (
+            keys.labelled(f"app {knobs.seed}", 20)
+            if knobs.key_provider == "kms"
+            else manifest_app_id(knobs)
+        )
+        self.app_id = self._app_id.hex()
+        self.guests = tuple(
+            self._guest(each, index) for index, each in enumerate((knobs, *knobs.others))
+        )
+        self.instance_ids = tuple(guest.instance_id.hex() for guest in self.guests)
+
+    @property
+    def guest(self) -> Guest:
+        """The first instance."""
+        return self.guests[0]
+
+    @cached_property
+    def pki(self) -> Pki:
+        """The certificates of the first instance's platform."""
+        return build_pki(self._pki_options(self.knobs.platform))
+
+    @cached_property
+    def collateral(self) -> Collateral:
+        """The collateral that the PCS serves."""
+        knobs = self.knobs
+        issued = knobs.now - knobs.collateral_age
+        options = CollateralOptions(
+            issued=issued,
+            expires=issued + knobs.collateral_window,
+            evaluation=knobs.tcb_evaluation,
+            fmspc=knobs.collateral_fmspc or FMSPC,
+            tcb_status=knobs.tcb_status,
+            module_status=knobs.module_status,
+            qe_status=knobs.qe_status,
+            advisories=knobs.advisories,
+            signer=knobs.tcb_signer,
+        )
+        return Collateral(self.pki, options)
+
+    @cached_property
+    def kms(self) -> Kms:
+        """The KMS that answers at the KMS's URL."""
+        return self._kms(self.knobs.kms_answers or self.knobs.kms, self.knobs.kms_k256)
+
+    @cached_property
+    def chain(self) -> Chain:
+        """The chain, with its whole history."""
+        knobs = self.knobs
+        chain = Chain(knobs.seed, knobs.chain_id, knobs.now, knobs.finalized_lag)
+        history.write(chain, knobs, self._kms(ONCHAIN, knobs.kms_k256), self._app_id, self.guests)
+        if knobs.edit_chain is not None:
+            app = history.app_contract(chain, knobs.seed, self._app_id)
+            knobs.edit_chain(chain, app, history.kms_contract(chain))
+        return chain
+
+    @cached_property
+    def nodes(self) -> dict[str, Node]:
+        """The JSON-RPC nodes by URL."""
+        faults = self.knobs.rpc_faults
+        return {
+            url: Node(self.chain, faults.get(operator), self.knobs.log_range)
+            for operator, url in RPC_URLS.items()
+        }
+
+    def respond(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> Response:
+        """What this world answers to a request for a logical https URL; 404 where nothing is.
+
+        Request headers are not evidence and change nothing.
+        """
+        del headers
+        answer = self._route(url, body)
+        edit = self.knobs.edit_response
+        return edit(method, url, body, answer) if edit else answer
+
+    def _route(self, url: str, body: bytes) -> Response:
+        parts = urlsplit(url)
+        host, path = parts.hostname or "", parts.path or "/"
+        if host == urlsplit(PCS_URL).hostname:
+            return self.collateral.respond(url)
+        if f"https://{host}/" in RPC_URLS.values():
+            return self._rpc(f"https://{host}/", body)
+        if host == urlsplit(CLOUD_URL).hostname:
+            return self._cloud(path)
+        arguments = _arguments(parts.query, body)
+        if host == urlsplit(KMS_URL).hostname:
+            return self.kms.respond(path, arguments)
+        guest = self._guests_by_label.get(host.removesuffix(f"-8090.{GATEWAY_BASE}"))
+        if guest is None:
+            return NOT_FOUND
+        return guest.respond(path, arguments)
+
+    @cached_property
+    def _guests_by_label(self) -> dict[str, Guest]:
+        """The guest behind each host label: instance ids, app ids, the requested id above all."""
+        everyone = (self.kms.guest, *reversed(self.guests))
+        labels = {guest.app_id.hex(): guest for guest in everyone}
+        labels |= {guest.instance_id.hex(): guest for guest in everyone if guest.instance_id}
+        return labels | {self.app_id: self.guest}
+
+    def _rpc(self, url: str, body: bytes) -> Response:
+        try:
+            answer = self.nodes[url].answer(body)
+        except EvidenceError as error:
+            return answer_json(400, {"error": error.message})
+        return answer_json(200, answer)
+
+    def _cloud(self, path: str) -> Response:
+        if path != f"/api/v1/apps/{self.app_id}/attestations":
+            return answer_json(404, {"detail": "Not Found"})
+        on_chain = self.knobs.kms == ONCHAIN and self.knobs.key_provider == "kms"
+        place = self._place if on_chain else None
+        return answer_json(200, attestations(self.app_id, self.guests, self.kms, place, KMS_URL))
+
+    def reference(self) -> bytes:
+        """Reference values that a relying party of this world would hold (JSON document)."""
+        date = format_time(self.now)[:10]
+        origin = {"source": _SOURCE, "date": date}
+        codes = [
+            values.ContractCode(
+                role=role,
+                generation=contracts.GENERATION,
+                build="lab",
+                length=len(contracts.runtime_code(role)),
+                immutable_offsets=() if role == "proxy" else contracts.IMMUTABLE_OFFSETS,
+                fingerprint=contracts.fingerprint(role),
+                **origin,
+            )
+            for role in ("app", "kms", "proxy")
+        ]
+        evaluation = values.TcbEvaluation(
+            valid_from=self.now - 30 * DAY, number=TCB_EVALUATION, **origin
+        )
+        gateway = values.Endpoint(
+            url=f"https://{GATEWAY_BASE}", operator="lab", chain_id=CHAIN_ID, **origin
+        )
+        rpc = [
+            values.Endpoint(url=url, operator=f"lab {operator}", chain_id=CHAIN_ID, **origin)
+            for operator, url in RPC_URLS.items()
+        ]
+        root = build_pki(PkiOptions(now=self.now, platform="", crl_issued=0, crl_expires=0))
+        document = {
+            "schema": values.SCHEMA,
+            "root": {"certificate": base64.b64encode(root.root_der).decode(), **origin},
+            "kms": [asdict(row) for row in self._kms_records(date)],
+            "os_images": [
+                asdict(_image_row(label, date)) for label in ("production", "development")
+            ],
+            "contracts": [asdict(row) for row in codes],
+            "tcb_evaluations": [asdict(evaluation)],
+            "gateways": [asdict(gateway)],
+            "rpc": [asdict(row) for row in rpc],
+            "pcs_url": PCS_URL,
+            "denied": [],
+        }
+        return json.dumps(document, indent=2).encode()
+
+    def _kms_records(self, date: str) -> list[values.KmsRecord]:
+        chain = Chain(self.knobs.seed, CHAIN_ID, self.now, 0)
+        return [
+            values.KmsRecord(
+                name=f"Lab KMS, {label}",
+                ca_spki=kms.ca_spki.hex(),
+                k256=kms.k256_public.hex(),
+                root_address=to_checksum_address(kms.root_address),
+                chain_id=CHAIN_ID if label == ONCHAIN else None,
+                contract=to_checksum_address(history.KMS_ADDRESS) if label == ONCHAIN else None,
+                generation=contracts.GENERATION if label == ONCHAIN else "",
+                deployed_block=(
+                    chain.block_at(self.now - history.KMS_AGE) if label == ONCHAIN else 0
+                ),
+                urls=(KMS_URL,),
+                source=_SOURCE,
+                date=date,
+            )
+            for label in (ONCHAIN, "hosted")
+            for kms in (self._kms(label),)
+        ]
+
+    def _guest(self, knobs: Knobs, index: int) -> Guest:
+        match knobs.key_provider:
+            case "kms":
+                source = self._kms(knobs.kms).key_source
+            case "local-sgx":
+                source = KeySource("local-sgx", LOCAL_SGX_MRENCLAVE.hex())
+            case name:
+                source = KeySource(name, "")
+        return Guest(
+            knobs,
+            index=index,
+            app_id=knobs.guest_app_id or self._app_id,
+            pki=build_pki(self._pki_options(knobs.platform)),
+            keys_from=source,
+        )
+
+    @property
+    def _place(self) -> ContractPlace:
+        return ContractPlace(
+            chain_id=self.knobs.chain_id,
+            kms=history.KMS_ADDRESS,
+            app_implementation=history.APP_IMPLEMENTATION,
+            gateway_app_id=history.GATEWAY_APP_ID,
+        )
+
+    def _kms(self, label: str, k256: str | None = None) -> Kms:
+        return Kms(
+            label,
+            now=self.now,
+            version=self.knobs.kms_version,
+            pki=self._pki_options(PLATFORM),
+            contract=self._place if label == ONCHAIN else None,
+            k256=k256,
+        )
+
+    def _pki_options(self, platform: str) -> PkiOptions:
+        knobs = self.knobs
+        issued = knobs.now - knobs.collateral_age
+        own = platform == knobs.platform
+        return PkiOptions(
+            now=knobs.now,
+            platform=f"{knobs.seed} {platform}",
+            root=knobs.root,
+            rogue=knobs.rogue if own else frozenset(),
+            revoked=knobs.revoked if own else frozenset(),
+            expired=knobs.expired if own else frozenset(),
+            crl_issued=issued,
+            crl_expires=issued + knobs.collateral_window,
+        )
+
+
+def build(knobs: Knobs | None = None) -> World:
+    """The world of these knobs; the honest one by default."""
+    return World(knobs or Knobs())
+
+
+def _arguments(query: str, body: bytes) -> dict[str, str]:
+    arguments = dict(parse_qsl(query, keep_blank_values=True))
+    if body:
+        try:
+            document = codec.parse_json_object(body, "request")
+        except EvidenceError:
+            return arguments
+        arguments |= {key: value for key, value in document.items() if isinstance(value, str)}
+    return arguments
+
+
+def _image_row(label: str, date: str) -> values.OsImage:
+    image = OsImage(label)
+    rtmr0, rtmr1, rtmr2, _ = replay(image.boot_events())
+    return values.OsImage(
+        os_image_hash=image.os_image_hash.hex(),
+        release=f"lab {label}",
+        kind=label,
+        origin="recomputed",
+        mrtd=image.mrtd.hex(),
+        rtmr0=(rtmr0.hex(),),
+        rtmr1=rtmr1.hex(),
+        rtmr2=rtmr2.hex(),
+        source=_SOURCE,
+        date=date,
+    )
