@@ -1,0 +1,229 @@
+"""The pipeline: collect → evidence → checks → appraisal → report.
+
+The only module that knows the whole way. A live audit is a collection followed by the audit of the
+bundle it made; after the collection there is no network, no clock and no global state, so that the
+same bundle, question and policy give the same report, byte for byte.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import metadata
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from verifier.checks.case import Case, Question
+from verifier.checks.chain import plan_for
+from verifier.checks.claims import make_claims
+from verifier.checks.dcap import platform_of
+from verifier.checks.registry import CHECKS
+from verifier.checks.spec import CheckSpec, MissingEvidence, run_checks
+from verifier.errors import EvidenceError
+from verifier.evidence.bundle import Bundle
+from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.plan import ChainPlan, SubjectPlan
+from verifier.evidence.subject import read_subject
+from verifier.model.identifiers import format_time
+from verifier.model.result import (
+    VERDICT_ORDER,
+    CheckResult,
+    Report,
+    Source,
+    SubjectReport,
+)
+from verifier.policy.appraisal import appraise
+from verifier.policy.hardware import policy_checks
+from verifier.policy.policy import Policy
+
+if TYPE_CHECKING:
+    from verifier.collect.http import Responder
+
+DISTRIBUTION: Final = "dstack-audit"
+_ROOT_CHECK: Final = "hardware.quote"
+_UNSAFE_MARK: Final = " [unsafe root]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where to look for evidence; empty means the reference values' own.
+
+    `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
+    asked for at every gateway. `instance` narrows to one instance id. `routes` and `responder`
+    reach a simulated world.
+    """
+
+    guests: tuple[str, ...] = ()
+    domain: str = ""
+    gateways: tuple[str, ...] = ()
+    instance: str = ""
+    rpc_urls: tuple[str, ...] = ()
+    pcs_url: str = ""
+    cloud: bool = True
+    routes: Mapping[str, tuple[str, int]] | None = None
+    responder: "Responder | None" = None
+
+
+GAPS: Final = (
+    "Upgrade history and governance: who could change what may run, when, and with what notice.",
+    "The manifest's content: what it lets the operator do, which images it names and their source.",
+    "The KMS's own attestation: its quote, code and keys beyond the root key it is known by.",
+    "The serving endpoint: whether the TLS key that users meet is held by the attested TD.",
+    "OS images are known by their registers; they were not rebuilt from source in this audit.",
+)
+
+
+def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy) -> Report:
+    """Audit a bundle: every attester in it, worst verdict first."""
+    exchanges = Exchanges(bundle)
+    subjects = [
+        audit_subject(Case(read_subject(bundle, name), question, exchanges), policy)
+        for name in bundle.subjects
+    ]
+    subjects.sort(key=lambda item: (-VERDICT_ORDER.index(item.verdict), item.name))
+    verdict = subjects[0].verdict
+    return Report(
+        tool=f"{DISTRIBUTION} {tool_version()}",
+        target=target,
+        requested_app_id=question.app_id,
+        verdict=verdict,
+        accepted=verdict in policy.accept,
+        evaluated_at=question.at,
+        time_note=_time_note(bundle, question.at),
+        bundle_digest=bundle.digest,
+        bundle_trusted=question.trusted,
+        policy_name=policy.name,
+        policy_digest=policy.digest,
+        reference_digest=question.reference.digest,
+        root_note=question.reference.unsafe,
+        subjects=tuple(subjects),
+        sources=tuple(
+            Source(
+                kind=item.kind.value,
+                subject=item.subject,
+                source=item.source,
+                blob=item.sha256,
+                error=item.error,
+            )
+            for item in bundle.artifacts
+        ),
+        findings=(),
+        gaps=GAPS,
+    )
+
+
+def collect_evidence(
+    question: Question,
+    sources: Sources,
+    clock: Callable[[], int],
+    progress: Callable[[str], None] = lambda _: None,
+) -> Bundle:
+    """Collect the evidence about an app from where it is served. `clock` gives Unix seconds.
+
+    A source that fails is recorded with its reason; nothing that was collected is lost.
+    """
+    from verifier.collect.collector import Scope, collect  # noqa: PLC0415 - offline needs no network
+    from verifier.collect.http import HttpClient  # noqa: PLC0415
+    from verifier.collect.requests import CLOUD_URL, guest_url  # noqa: PLC0415
+
+    reference = question.reference
+    gateways = sources.gateways or tuple(row.url for row in reference.gateways)
+    label = sources.instance or question.app_id
+    at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
+    guests = sources.guests or (() if sources.domain else at_gateways)
+    rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
+    named = (*sources.guests, *sources.gateways, *sources.rpc_urls, sources.pcs_url)
+    scope = Scope(
+        app_id=question.app_id,
+        guests=guests,
+        domain=sources.domain,
+        gateways=gateways,
+        rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
+        pcs_url=sources.pcs_url or reference.pcs_url,
+        cloud_url=CLOUD_URL if sources.cloud else "",
+    )
+    with HttpClient(
+        clock=clock,
+        allow_hosts=_named_hosts(named),
+        routes=sources.routes,
+        responder=sources.responder,
+    ) as client:
+        return collect(client, scope, lambda bundle: plan_collection(bundle, question), progress)
+
+
+def _named_hosts(urls: Iterable[str]) -> tuple[str, ...]:
+    """Hosts that the user named, and those below them: a gateway serves its guests below it."""
+    hosts = {urlsplit(url).hostname or "" for url in urls if url}
+    return tuple(sorted(hosts | {f".{host}" for host in hosts if not host[-1:].isdigit()}))
+
+
+def plan_collection(bundle: Bundle, question: Question) -> tuple[SubjectPlan, ...]:
+    """What the evidence collected so far calls for, one plan per attester in it."""
+    exchanges = Exchanges(bundle)
+    return tuple(
+        _plan_subject(Case(read_subject(bundle, name), question, exchanges), name)
+        for name in bundle.subjects
+    )
+
+
+def _plan_subject(case: Case, name: str) -> SubjectPlan:
+    platform: tuple[str, str] | None = None
+    kms_urls: tuple[str, ...] = ()
+    app_id = b""
+    chain: ChainPlan | None = None
+    with suppress(MissingEvidence, EvidenceError):
+        platform = platform_of(case.quote.raw)
+    with suppress(MissingEvidence, EvidenceError):
+        app_id = case.identity.app_id
+        record = case.kms_record
+        kms_urls = record.urls if record is not None else ()
+        chain = plan_for(case)
+    return SubjectPlan(
+        subject=name, platform=platform, kms_urls=kms_urls, app_id=app_id, chain=chain
+    )
+
+
+def audit_subject(case: Case, policy: Policy) -> SubjectReport:
+    """Run every check on one attester's evidence and appraise the results."""
+    results = run_checks(all_checks(policy), case)
+    claims = make_claims(case, {item.id: item for item in results})
+    verdict, judged = appraise(results, {item.name: item for item in claims}, policy)
+    if case.reference.unsafe:
+        judged = tuple(_mark_unsafe(item, judged) for item in judged)
+    return SubjectReport(name=case.evidence.name, verdict=verdict, checks=judged, claims=claims)
+
+
+def all_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
+    """Every registered check, in the order of the chain."""
+    by_link = [*CHECKS[:2], *policy_checks(policy), *CHECKS[2:]]
+    return tuple(by_link)
+
+
+def tool_version() -> str:
+    """The version of the installed distribution."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
+
+
+def _mark_unsafe(result: CheckResult, results: tuple[CheckResult, ...]) -> CheckResult:
+    """Name the trust anchor on every result that depends on it."""
+    by_id = {item.id: item for item in results}
+
+    def depends(check_id: str) -> bool:
+        return check_id == _ROOT_CHECK or any(
+            depends(other) for other in by_id[check_id].requires if other in by_id
+        )
+
+    if depends(result.id) or result.id.startswith("hardware."):
+        return replace(result, summary=result.summary + _UNSAFE_MARK)
+    return result
+
+
+def _time_note(bundle: Bundle, at: int) -> str:
+    times = [item.collected_at for item in bundle.artifacts]
+    if not times:
+        return ""
+    first, last = format_time(min(times)), format_time(max(times))
+    collected = f"at {first}" if first == last else f"from {first} to {last}"
+    return f"Judged as of {format_time(at)}; evidence collected {collected}."

@@ -1,0 +1,142 @@
+"""`verify app TARGET`: the whole audit."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from verifier.cli.output import Format, exit_code, progress, write_report
+from verifier.errors import PolicyError
+
+
+def audit_app(  # noqa: PLR0913 - the options of a command
+    ctx: typer.Context,
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", help="App id, metadata URL, Trust Center URL, domain or bundle."
+        ),
+    ],
+    policy: Annotated[
+        str, typer.Option(help="genuine, baseline, strict or a TOML file.", envvar="VERIFY_POLICY")
+    ] = "baseline",
+    form: Annotated[
+        Format, typer.Option("--format", help="Form of the report.", envvar="VERIFY_FORMAT")
+    ] = Format.TERMINAL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the report to this file.")
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Keep the evidence bundle in this new directory.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Audit this bundle instead of asking the network.")
+    ] = None,
+    trust_bundle: Annotated[
+        str, typer.Option(metavar="DIGEST", help="Vouch for the bundle with this digest.")
+    ] = "",
+    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
+    gateway: Annotated[
+        list[str] | None,
+        typer.Option(help="Gateway domain or URL to ask (repeatable).", envvar="VERIFY_GATEWAY"),
+    ] = None,
+    instance: Annotated[str, typer.Option(help="Audit this instance id only.")] = "",
+    rpc_url: Annotated[
+        list[str] | None,
+        typer.Option(help="Ethereum endpoint (repeatable).", envvar="VERIFY_RPC_URL"),
+    ] = None,
+    kms: Annotated[
+        str, typer.Option(metavar="CHAIN:ADDRESS", help="A KMS contract that you trust.")
+    ] = "",
+    pccs_url: Annotated[
+        str,
+        typer.Option(help="Collateral service instead of Intel's.", envvar="VERIFY_PCCS_URL"),
+    ] = "",
+    challenge: Annotated[
+        str, typer.Option(metavar="HEX", help="Report data, or a part of it, that you chose.")
+    ] = "",
+    expect_app_id: Annotated[list[str] | None, typer.Option(help="Expected app id.")] = None,
+    expect_compose_hash: Annotated[
+        list[str] | None, typer.Option(help="Expected manifest hash (repeatable).")
+    ] = None,
+    expect_os_image_hash: Annotated[
+        list[str] | None, typer.Option(help="Expected OS image hash (repeatable).")
+    ] = None,
+    expect_device: Annotated[
+        list[str] | None, typer.Option(help="Expected device id (repeatable).")
+    ] = None,
+    unsafe_root: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Another trust anchor than Intel's. Said on every line."),
+    ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never ask the network; needs a bundle.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The verdict line alone.")] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="More detail (repeatable).")
+    ] = 0,
+) -> None:
+    """Audit an app: collect its evidence, verify it, and report.
+
+    Examples:
+
+      verify APP_ID
+
+      verify APP_ID --format markdown -o report.md --save evidence
+
+      verify APP_ID --bundle evidence --trust-bundle sha256:DIGEST --at 2026-03-23T21:17:00Z
+
+      verify https://APP_ID-8090.dstack-pha-prod9.phala.network/ --policy genuine
+    """
+    from verifier.audit import Sources, audit_bundle, collect_evidence  # noqa: PLC0415
+    from verifier.checks.case import Question  # noqa: PLC0415
+    from verifier.cli import question as asked  # noqa: PLC0415
+    from verifier.cli.target import parse_target  # noqa: PLC0415
+    from verifier.evidence import bundle as bundles  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+
+    parent = ctx.parent.command if ctx.parent else None
+    named = parse_target(target, frozenset(getattr(parent, "commands", ())))
+    if named.bundle is not None and bundle is not None:
+        raise PolicyError("two bundles were named", hint="give the app id and one --bundle")
+    path = bundle or named.bundle
+    if offline and path is None:
+        raise PolicyError("--offline needs a bundle", hint="add --bundle DIR")
+    if trust_bundle and path is None:
+        raise PolicyError("--trust-bundle needs a bundle", hint="add --bundle DIR")
+    reference = asked.reference_values(unsafe_root)
+    expected = asked.one_app_id(expect_app_id)
+    judged = load_policy(policy).expecting(
+        {
+            "app_id": tuple(expect_app_id or ()),
+            "compose_hash": tuple(expect_compose_hash or ()),
+            "os_image_hash": tuple(expect_os_image_hash or ()),
+            "device": tuple(expect_device or ()),
+        }
+    )
+    evidence = bundles.load(path) if path is not None else None
+    question = Question(
+        app_id=named.app_id or expected,
+        reference=reference,
+        at=asked.moment(at) if at else int(time.time()),
+        trusted=evidence is None or asked.vouched(evidence, trust_bundle),
+        challenge=asked.challenge_bytes(challenge),
+        kms=asked.named_kms(kms, reference),
+    )
+    if evidence is None:
+        sources = Sources(
+            guests=(named.guest,) if named.guest and not gateway else (),
+            domain=named.domain,
+            gateways=tuple(asked.gateway_url(item) for item in gateway or ()),
+            instance=asked.instance_id(instance),
+            rpc_urls=tuple(rpc_url or ()),
+            pcs_url=pccs_url,
+        )
+        evidence = collect_evidence(question, sources, lambda: int(time.time()), progress)
+        if save is not None:
+            bundles.save_directory(evidence, save)
+    report = audit_bundle(evidence, named.text, question, judged)
+    write_report(report, form, output, verbose=verbose, quiet=quiet)
+    raise typer.Exit(exit_code(report))

@@ -1,0 +1,134 @@
+"""The `verify` command.
+
+`verify TARGET` is `verify app TARGET`, with options before or after it. Modules that cost time are
+imported by the command that needs them: `verify --help` must answer at once.
+
+Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage · 3 none ·
+4 contraindicated · 5 warning.
+"""
+
+import sys
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from verifier.errors import PolicyError, VerifierError
+
+EXIT_USAGE: Final = 2
+EXIT_NONE: Final = 3
+_DEFAULT: Final = "app"
+
+
+class DefaultCommandGroup(TyperGroup):
+    """A group whose default command is `app`: arguments that name no command are its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's context
+        """Put the command first, whichever order the user wrote."""
+        place = self._first_positional(ctx, args)
+        if place is not None and args[place] in self.commands:
+            args = [args[place], *args[:place], *args[place + 1 :]]
+        elif args and not (place is None and {"--help", "--version"} & set(args)):
+            args = [_DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
+    def _first_positional(self, ctx: Any, args: list[str]) -> int | None:  # noqa: ANN401
+        command = self.commands[_DEFAULT]
+        takes_value = {
+            name
+            for parameter in command.get_params(ctx)
+            if not getattr(parameter, "is_flag", True) and not getattr(parameter, "count", False)
+            for name in parameter.opts
+        }
+        skip = False
+        for place, argument in enumerate(args):
+            if skip:
+                skip = False
+            elif argument == "--":
+                return place + 1 if place + 1 < len(args) else None
+            elif argument.startswith("-") and argument != "-":
+                skip = argument in takes_value
+            else:
+                return place
+        return None
+
+
+app = typer.Typer(
+    name="verify",
+    cls=DefaultCommandGroup,
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+    if wanted:
+        from verifier.audit import DISTRIBUTION, tool_version  # noqa: PLC0415
+
+        typer.echo(f"{DISTRIBUTION} {tool_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def group(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Audit an app that runs in a dstack confidential VM, without trusting its operator.
+
+    verify APP_ID audits a running app: what its hardware, OS, manifest, keys and contracts prove,
+    what is only said, and what is not known.
+
+    Examples:
+
+      verify 2c0a0c96cb6dbd659bf1446e2f3fce58172ff91b
+
+      verify demo
+
+      verify import quote.json tcb_info.json app_compose.json collateral.json -o bundle
+
+    Exit codes: 0 accepted, 1 crash, 2 usage, 3 none, 4 contraindicated, 5 warning.
+    """
+
+
+def _register() -> None:
+    from verifier.cli import app as app_command  # noqa: PLC0415 - after `app` exists
+    from verifier.cli import checks, demo, import_evidence  # noqa: PLC0415
+
+    app.command("app")(app_command.audit_app)
+    app.command("import")(import_evidence.import_evidence)
+    app.command("checks")(checks.explain_checks)
+    app.command("demo")(demo.run_demo)
+
+
+_register()
+
+
+def main() -> None:
+    """Run the command line; every error on purpose is one line and a hint on stderr."""
+    try:
+        app()
+    except PolicyError as error:
+        _complain(error)
+        sys.exit(EXIT_USAGE)
+    except VerifierError as error:
+        _complain(error)
+        sys.exit(EXIT_NONE)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _complain(error: VerifierError) -> None:
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    print(f"verify: {visible(error.message)}", file=sys.stderr)
+    if error.hint:
+        print(f"        {visible(error.hint)}", file=sys.stderr)

@@ -1,0 +1,92 @@
+"""Where a report goes, and how an audit ends."""
+
+import json
+import os
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from verifier.errors import PolicyError
+from verifier.model.result import Report, Verdict
+
+_EXIT_CODES: Final = {
+    Verdict.AFFIRMING: 0,
+    Verdict.NONE: 3,
+    Verdict.CONTRAINDICATED: 4,
+    Verdict.WARNING: 5,
+}
+_MAX_WIDTH: Final = 100
+_PIPE_WIDTH: Final = 80
+
+
+class Format(StrEnum):
+    """Report formats."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    SUMMARY = "summary"
+
+
+def exit_code(report: Report) -> int:
+    """0 when the policy accepts the verdict, else the verdict's own code."""
+    return 0 if report.accepted else _EXIT_CODES[report.verdict] or 3
+
+
+def write_report(
+    report: Report, form: Format, output: Path | None, *, verbose: int, quiet: bool
+) -> None:
+    """Render a report to a file or to stdout. Raises PolicyError when the file cannot be written."""
+    raw = _render(report, form, to_terminal=output is None, verbose=verbose, quiet=quiet)
+    if output is None:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_bytes(raw)
+    except OSError as error:
+        raise PolicyError(
+            f"{output}: cannot write the report: {error.strerror}", hint="name a writable file"
+        ) from error
+
+
+def uses_color() -> bool:
+    """Whether stdout is a terminal that wants colour (NO_COLOR, TERM=dumb say no)."""
+    return (
+        sys.stdout.isatty()
+        and not os.environ.get("NO_COLOR")
+        and os.environ.get("TERM", "") != "dumb"
+    )
+
+
+def progress(message: str) -> None:
+    """One line of progress on stderr, when somebody watches."""
+    if sys.stderr.isatty():
+        print(f"verify: {message}", file=sys.stderr)
+
+
+def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, quiet: bool) -> bytes:
+    if form is Format.SUMMARY or (quiet and form is Format.TERMINAL):
+        from verifier.report.summary import verdict_line  # noqa: PLC0415
+
+        return (verdict_line(report) + "\n").encode("utf-8")
+    if form is Format.JSON:
+        from verifier.report.json import render_json  # noqa: PLC0415
+
+        raw = render_json(report)
+        if to_terminal and sys.stdout.isatty():
+            # RFC 8785 leaves C1 and bidi controls as they are, and a terminal acts on them.
+            return (json.dumps(json.loads(raw), indent=2) + "\n").encode("ascii")
+        return raw
+    if form is Format.MARKDOWN:
+        from verifier.report.markdown import render_markdown  # noqa: PLC0415
+
+        return render_markdown(report).encode("utf-8")
+    from verifier.report.terminal import render_terminal  # noqa: PLC0415
+
+    color = to_terminal and uses_color()
+    width = shutil.get_terminal_size().columns if color else _PIPE_WIDTH
+    text = render_terminal(report, color=color, width=min(width, _MAX_WIDTH), verbose=verbose)
+    return text.encode("utf-8")

@@ -1,0 +1,144 @@
+"""Options that state the relying party's question, from text to values. All raise PolicyError."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from verifier.errors import PolicyError
+from verifier.evidence.bundle import Bundle
+from verifier.model.identifiers import AppId, parse_app_id, parse_time
+from verifier.reference.values import KmsRecord, ReferenceValues, embedded, parse_reference
+
+_MAX_ROOT_BYTES: Final = 4 << 20
+_KMS: Final = re.compile(r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})", re.ASCII)
+_CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
+
+
+def reference_values(unsafe_root: Path | None) -> ReferenceValues:
+    """The embedded values, or those of another trust anchor: a certificate (PEM or DER), or the
+    whole reference document of a simulated world."""
+    if unsafe_root is None:
+        return embedded()
+    try:
+        raw = unsafe_root.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{unsafe_root}: {error.strerror or error}") from error
+    if len(raw) > _MAX_ROOT_BYTES:
+        raise PolicyError(f"{unsafe_root}: larger than {_MAX_ROOT_BYTES} bytes")
+    if raw.lstrip()[:1] == b"{":
+        return simulated_reference(raw)
+    root = _certificate(raw, unsafe_root)
+    return embedded().with_root(
+        root,
+        "UNSAFE ROOT: the trust anchor was named with --unsafe-root and is not Intel's. "
+        "Nothing in this report follows for real hardware.",
+    )
+
+
+def simulated_reference(raw: bytes) -> ReferenceValues:
+    """The reference values of a simulated world; every report says what they are."""
+    return parse_reference(
+        raw,
+        unsafe="SIMULATED: the trust anchor, the keys and the contracts are those of a simulated "
+        "world. Nothing in this report follows for real hardware.",
+    )
+
+
+def moment(text: str) -> int:
+    """Unix seconds of an RFC 3339 time."""
+    seconds = parse_time(text)
+    if seconds is None or seconds < 0:
+        raise PolicyError(
+            f"--at {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
+        )
+    return seconds
+
+
+def vouched(bundle: Bundle, digest: str) -> bool:
+    """Whether the user vouches for this very bundle. A digest of another one is an error."""
+    if not digest:
+        return False
+    if digest.lower().removeprefix("sha256:") != bundle.digest:
+        raise PolicyError(
+            "--trust-bundle names another bundle than this one",
+            hint=f"this bundle has the digest sha256:{bundle.digest}",
+        )
+    return True
+
+
+def challenge_bytes(text: str) -> bytes:
+    """16 to 64 bytes of report data."""
+    if not text:
+        return b""
+    match = _CHALLENGE.fullmatch(text)
+    if match is None:
+        raise PolicyError("--challenge is not 16 to 64 bytes of hex")
+    return bytes.fromhex(match[1])
+
+
+def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
+    """The record of a KMS contract, or a bare one for a contract that only the user knows."""
+    if not text:
+        return None
+    match = _KMS.fullmatch(text)
+    if match is None:
+        raise PolicyError(
+            f"--kms {text!a} is not CHAIN:ADDRESS",
+            hint="such as 8453:0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C",
+        )
+    chain_id, address = int(match[1]), match[2]
+    for row in reference.kms:
+        if row.contract and (row.chain_id, row.contract.lower()) == (chain_id, address.lower()):
+            return row
+    return KmsRecord(
+        name=f"{chain_id}:{address}, named by the user",
+        ca_spki="",
+        k256="",
+        root_address="",
+        chain_id=chain_id,
+        contract=address,
+        generation="",
+        deployed_block=0,
+        urls=(),
+        source="--kms",
+        date="",
+    )
+
+
+def one_app_id(values: list[str] | None) -> AppId | None:
+    """The expected app id, when exactly one is given."""
+    if not values or len(values) != 1:
+        return None
+    return parse_app_id(values[0])
+
+
+def instance_id(text: str) -> str:
+    """An instance id, 40 lower-case hex digits, or "" when none was given."""
+    if text and parse_app_id(text) is None:
+        raise PolicyError(f"--instance {text!a} is not an instance id (40 hex digits)")
+    return parse_app_id(text) or ""
+
+
+def gateway_url(text: str) -> str:
+    """A gateway as a URL: a bare domain is served over https."""
+    return text.rstrip("/") if "://" in text else f"https://{text.rstrip('/')}"
+
+
+def _certificate(raw: bytes, path: Path) -> bytes:
+    from cryptography import x509  # noqa: PLC0415 - only for another root
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    try:
+        load = (
+            x509.load_pem_x509_certificate
+            if raw.lstrip().startswith(b"-----")
+            else x509.load_der_x509_certificate
+        )
+        certificate = load(raw)
+    except ValueError as error:
+        raise PolicyError(
+            f"{path}: not a certificate (PEM or DER), nor a reference document"
+        ) from error
+    if certificate.issuer != certificate.subject:
+        raise PolicyError(f"{path}: not a root certificate: it does not issue itself")
+    return certificate.public_bytes(Encoding.DER)

@@ -1,0 +1,77 @@
+"""What a TARGET names: an app id, a metadata URL, a Trust Center URL, a custom domain, a bundle."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from verifier.errors import PolicyError
+from verifier.model.identifiers import AppId, parse_app_id
+
+_TRUST_CENTER: Final = "trust.phala.com"
+_METADATA_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})-8090s?", re.ASCII)
+_DOMAIN: Final = re.compile(
+    r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A parsed TARGET. `guest` is the base URL of a guest agent, `bundle` a path."""
+
+    text: str
+    app_id: AppId | None = None
+    guest: str = ""
+    domain: str = ""
+    bundle: Path | None = None
+
+
+def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
+    """What a TARGET names. Raises PolicyError (a usage error) when it names nothing known."""
+    app_id = parse_app_id(text)
+    if app_id is not None:
+        return Target(text=app_id, app_id=app_id)
+    if text.startswith(("http://", "https://")):
+        return _parse_url(text)
+    path = Path(text)
+    if "/" in text or text.endswith(".tar") or path.exists():
+        return Target(text=text, bundle=path)
+    if _DOMAIN.fullmatch(text.lower()):
+        return Target(text=text.lower(), domain=text.lower())
+    near = _nearest(text, commands)
+    raise PolicyError(
+        f"{text!a} is no app id (40 hex digits), URL, domain or bundle, and no command",
+        hint=f"did you mean `verify {near}`?" if near else "see `verify --help`",
+    )
+
+
+def _parse_url(text: str) -> Target:
+    parts = urlsplit(text)
+    host = parts.hostname or ""
+    if host == _TRUST_CENTER:
+        app_id = parse_app_id(parts.path.rstrip("/").rpartition("/")[2])
+        if app_id is None:
+            raise PolicyError(
+                f"{text!a} names no app", hint=f"https://{_TRUST_CENTER}/app/<app id> does"
+            )
+        return Target(text=app_id, app_id=app_id)
+    label, _, gateway = parts.netloc.partition(".")
+    match = _METADATA_LABEL.fullmatch(label)
+    if match and gateway:
+        identifier = AppId(match[1].lower())
+        return Target(
+            text=text, app_id=identifier, guest=f"{parts.scheme}://{identifier}-8090.{gateway}"
+        )
+    if _DOMAIN.fullmatch(host):
+        return Target(text=host, domain=host)
+    raise PolicyError(
+        f"{text!a} is not the address of a metadata page",
+        hint="a metadata page is at https://<app id>-8090.<gateway domain>/",
+    )
+
+
+def _nearest(text: str, commands: frozenset[str]) -> str:
+    import difflib  # noqa: PLC0415 - only for a mistyped command
+
+    return next(iter(difflib.get_close_matches(text, sorted(commands), n=1)), "")
