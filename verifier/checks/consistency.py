@@ -99,7 +99,7 @@ def _expected(case: Case, name: str) -> JsonValue:
         registers = (quote.mr_td, *quote.rtmrs)
         return registers[REGISTERS.index(name)].hex()
     if name == "device_id":
-        return [item.hex() for item in case.device_ids] + [hashlib.sha256(b"").hexdigest()]
+        return [*(item.hex() for item in case.device_ids), hashlib.sha256(b"").hexdigest()]
     payload = identity.provider_payload
     values = {
         "app_id": identity.app_id,

@@ -21,7 +21,7 @@ from typing import Any, Final
 import rfc8785
 
 from verifier.errors import PolicyError
-from verifier.model.result import Requirement, Verdict
+from verifier.model.result import JsonValue, Requirement, Verdict
 
 BUILT_IN: Final = ("genuine", "baseline", "strict")
 FLOOR: Final = (
@@ -60,7 +60,7 @@ class Policy:
     @property
     def digest(self) -> str:
         """sha256 of the effective policy as RFC 8785 JSON, lower-case hex."""
-        document = {
+        document: dict[str, JsonValue] = {
             "name": self.name,
             "accept": [verdict.value for verdict in self.accept],
             "checks": {key: value.value for key, value in self.checks.items()},
