@@ -1,9 +1,8 @@
 """Contract state as two operators agree on it, at one finalized block.
 
 The block is the lower of the finalized heads that the endpoints report. A value counts only when
-every endpoint that is asked gives it at that block, and they agree on the block's hash; an error,
-a null or a missing answer is never an empty value. One endpoint alone gives a value with a
-warning: `single_source`.
+no endpoint gives another one at that block, its hash among them; an error, a null or a missing
+answer is never an empty value. What one operator alone gives is marked: `single_source`.
 """
 
 from collections.abc import Callable
@@ -24,6 +23,9 @@ from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import KmsRecord, ReferenceValues
 
 T = TypeVar("T")
+
+OPERATORS = 2
+"""How many independent operators have to agree."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,18 +124,32 @@ class ChainView:
             for endpoint in self.endpoints
             if (number := _finalized(case.exchanges, endpoint)) is not None
         )
-        operators = {_operator(case.reference, endpoint) for endpoint in self.endpoints}
-        self.single_source = len(operators) < 2  # noqa: PLR2004 - two independent operators
+        self._operators = {item: _operator(case.reference, item) for item in self.endpoints}
+        self.single_source = len(set(self._operators.values())) < OPERATORS
 
     def read(self, call: Call, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
-        """A value at the agreed block. Raises EvidenceError when an endpoint errs or disagrees."""
+        """A value at the agreed block; given by one operator alone, it sets `single_source`.
+
+        Raises EvidenceError when endpoints disagree, when none answers, or when an answer is
+        malformed.
+        """
         method, params = call
         values: list[T] = []
         evidence: list[EvidenceRef] = []
+        operators: set[str] = set()
+        problem: EvidenceError | None = None
         for endpoint in self.endpoints:
-            answer = self._exchanges.call(endpoint, method, params)
+            try:
+                answer = self._exchanges.call(endpoint, method, params)
+            except EvidenceError as error:
+                problem = error
+                continue
             values.append(decode(answer.value, f"{method} at {endpoint}"))
             evidence.append(answer.evidence)
+            operators.add(self._operators[endpoint])
+        if problem is not None and not values:
+            raise problem
+        self.single_source |= len(operators) < OPERATORS
         if any(value != values[0] for value in values):
             raise EvidenceError(
                 f"{method}: {' and '.join(self.endpoints)} disagree at block {self.number}",

@@ -172,11 +172,11 @@ def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, .
             actual=published,
             evidence=info.evidence,
         )
-    return passed(
-        f"{record.name}: its CA key is that of contract {record.contract}",
-        actual=measured.hex(),
-        evidence=(*evidence, *info.evidence),
-    )
+    summary = f"{record.name}: its CA key is that of contract {record.contract}"
+    references = (*evidence, *info.evidence)
+    if view[1].single_source:
+        return warned(f"{summary}; read from one operator only", evidence=references)
+    return passed(summary, actual=measured.hex(), evidence=references)
 
 
 def _root_address(case: Case, record: KmsRecord) -> str:

@@ -106,6 +106,8 @@ def audit_app(  # noqa: PLR0913 - the options of a command
         raise PolicyError("--offline needs a bundle", hint="add --bundle DIR")
     if trust_bundle and path is None:
         raise PolicyError("--trust-bundle needs a bundle", hint="add --bundle DIR")
+    if save is not None and save.exists() and any(save.iterdir()):
+        raise PolicyError(f"--save {save}: not empty", hint="name a new directory")
     reference = asked.reference_values(unsafe_root)
     expected = asked.one_app_id(expect_app_id)
     judged = load_policy(policy).expecting(
@@ -135,8 +137,8 @@ def audit_app(  # noqa: PLR0913 - the options of a command
             pcs_url=pccs_url,
         )
         evidence = collect_evidence(question, sources, lambda: int(time.time()), progress)
-        if save is not None:
-            bundles.save_directory(evidence, save)
     report = audit_bundle(evidence, named.text, question, judged)
     write_report(report, form, output, verbose=verbose, quiet=quiet)
+    if save is not None:
+        bundles.save_directory(evidence, save)
     raise typer.Exit(exit_code(report))

@@ -141,7 +141,7 @@ class _Collection:
         subject = request.subject or self._host_subject(request)
         if isinstance(answer, Response):
             failure = _failure(answer)
-            if failure is None or (request.kind is Kind.JSON_RPC and answer.body):
+            if failure is None or _is_rpc_error(request, answer):
                 if request.kind in _GUEST_KINDS:
                     subject = self._guest_subject(request, answer.body)
                 self.builder.add(
@@ -319,6 +319,11 @@ def _failure(response: Response) -> CollectError | None:
     except CollectError as error:
         return error
     return None
+
+
+def _is_rpc_error(request: Request, response: Response) -> bool:
+    """Whether a node says in its own words why it refuses: providers do so under any status."""
+    return request.kind is Kind.JSON_RPC and response.body.lstrip()[:1] == b"{"
 
 
 def _nearest(urls: tuple[str, ...], subject: str) -> str:

@@ -24,6 +24,9 @@ from verifier.evidence.event_log import (
 )
 
 MAX_BLOB_BYTES: Final = 10 << 20
+FIRST_BYTES: Final = bytes((0, *range(0x80, 0x90), 0xDE, 0xDF))
+"""SCALE version 0, or a msgpack map."""
+
 _TDX_KINDS: Final = ("tdx",)
 
 
@@ -44,7 +47,7 @@ def parse_attestation(raw: bytes, what: str) -> AttestationBlob:
         raise EvidenceError(f"{what}: {len(raw)} bytes are no attestation blob")
     if raw[0] == 0:
         return _parse_scale(_Scale(raw[1:], what), what)
-    if 0x80 <= raw[0] <= 0x8F or raw[0] in (0xDE, 0xDF):  # noqa: PLR2004 - msgpack map prefixes
+    if raw[0] in FIRST_BYTES:
         return _parse_msgpack(raw, what)
     raise EvidenceError(f"{what}: starts with byte {raw[0]:#04x}, which no attestation blob does")
 
@@ -117,9 +120,7 @@ def _parse_msgpack(raw: bytes, what: str) -> AttestationBlob:
     import msgpack  # noqa: PLC0415 - only where such a blob is
 
     try:
-        document = msgpack.unpackb(
-            raw, strict_map_key=True, object_pairs_hook=_unique
-        )
+        document = msgpack.unpackb(raw, strict_map_key=True, object_pairs_hook=_unique)
         platform, stack = document["platform"], document["stack"]
         if document["version"] != 1 or platform["kind"] not in _TDX_KINDS:
             raise EvidenceError(

@@ -165,8 +165,8 @@ class Bundle:
 
     @property
     def subjects(self) -> tuple[str, ...]:
-        """The names of the attesters, sorted; the empty name when nothing names one."""
-        named = {item.subject for item in self.artifacts if item.subject}
+        """The names of the attesters that gave evidence, sorted; the empty name when none did."""
+        named = {item.subject for item in self.artifacts if item.subject and item.sha256}
         return tuple(sorted(named)) or ("",)
 
 

@@ -82,7 +82,7 @@ def parse_json(raw: bytes | str, what: str) -> JsonValue:
         raise EvidenceError(f"{what}: not JSON: {error}") from error
     if text.count("[") + text.count("{") > MAX_DEPTH:
         _refuse_depth(value, what)
-    if "\\u" in text or not isinstance(raw, bytes):
+    if "\\u" in text or not text.isascii():
         _refuse_surrogates(value, what)
     return value
 

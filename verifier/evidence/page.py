@@ -43,18 +43,7 @@ def parse_page(raw: bytes, what: str) -> Page:
     from bs4 import BeautifulSoup  # noqa: PLC0415 - 0.1 s that only pages need
     from bs4.exceptions import ParserRejectedMarkup  # noqa: PLC0415
 
-    if len(raw) > MAX_PAGE_BYTES:
-        raise EvidenceError(f"{what}: {len(raw)} bytes are no metadata page")
-    text = codec.parse_utf8(raw, what)
-    for charset in _CHARSET.findall(text):
-        if charset.lower() not in ("utf-8", "utf8"):
-            raise EvidenceError(f"{what}: declares the charset {charset!r}, not UTF-8")
-    areas = _TEXTAREA.findall(text)
-    if text.count("<textarea") != len(areas) or text.lower().count("<textarea") != len(areas):
-        raise EvidenceError(f"{what}: a textarea that the template does not have")
-    for area in areas:
-        if "<" in area or _FOREIGN_ENTITY.search(area):
-            raise EvidenceError(f"{what}: markup or a foreign entity inside a textarea")
+    text, count = _strict_text(raw, what)
     try:
         soup = BeautifulSoup(text, "html.parser")
     except ParserRejectedMarkup as error:
@@ -66,7 +55,7 @@ def parse_page(raw: bytes, what: str) -> Page:
         if title not in (_TCB_INFO, _APP_CERTIFICATE) or title in titled:
             raise EvidenceError(f"{what}: a textarea under {title!r}, where none belongs")
         titled[title] = node.get_text()
-    if len(titled) != len(areas):
+    if len(titled) != count:
         raise EvidenceError(f"{what}: its text and its markup disagree about textareas")
     if _TCB_INFO not in titled and _HIDDEN not in text:
         raise EvidenceError(
@@ -80,6 +69,23 @@ def parse_page(raw: bytes, what: str) -> Page:
         else None,
         app_cert=titled.get(_APP_CERTIFICATE, ""),
     )
+
+
+def _strict_text(raw: bytes, what: str) -> tuple[str, int]:
+    """The page's text and how many textareas it has, each as the template writes it."""
+    if len(raw) > MAX_PAGE_BYTES:
+        raise EvidenceError(f"{what}: {len(raw)} bytes are no metadata page")
+    text = codec.parse_utf8(raw, what)
+    for charset in _CHARSET.findall(text):
+        if charset.lower() not in ("utf-8", "utf8"):
+            raise EvidenceError(f"{what}: declares the charset {charset!r}, not UTF-8")
+    areas = _TEXTAREA.findall(text)
+    if text.count("<textarea") != len(areas) or text.lower().count("<textarea") != len(areas):
+        raise EvidenceError(f"{what}: a textarea that the template does not have")
+    for area in areas:
+        if "<" in area or _FOREIGN_ENTITY.search(area):
+            raise EvidenceError(f"{what}: markup or a foreign entity inside a textarea")
+    return text, len(areas)
 
 
 def _labels(rows: object, what: str) -> dict[str, str]:

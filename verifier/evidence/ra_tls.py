@@ -95,7 +95,7 @@ def _extensions(certificate: "Certificate", what: str) -> dict[int, bytes]:
 
 
 def _octet_string(der: bytes, what: str) -> bytes:
-    """Content of the one DER OCTET STRING that fills `der`, of shortest length (X.690 8.7, 10.1)."""
+    """Content of the one OCTET STRING that fills `der`, its length in DER (X.690 8.7, 10.1)."""
     if len(der) < 2 or der[0] != 0x04:  # noqa: PLR2004 - tag of OCTET STRING
         raise EvidenceError(f"{what}: not a DER OCTET STRING")
     start, length = 2, der[1]

@@ -17,7 +17,7 @@ from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
-from verifier.evidence.attestation import parse_attestation
+from verifier.evidence.attestation import FIRST_BYTES, parse_attestation
 from verifier.evidence.bundle import MAX_BLOB_BYTES, Bundle, BundleBuilder, Kind
 from verifier.evidence.quote import parse_quote
 from verifier.model.result import JsonValue
@@ -133,7 +133,7 @@ def _binary(name: str, raw: bytes) -> Recognised:
     if raw[:2] in _QUOTE_STARTS:
         parse_quote(raw, name)
         return [(Kind.QUOTE, raw)]
-    if raw[:1] == b"\0" or raw[:1] >= b"\x80":
+    if raw[:1] and raw[0] in FIRST_BYTES:
         parse_attestation(raw, name)
         return [(Kind.ATTESTATION, raw)]
     raise _unknown(name, f"{len(raw)} bytes that start with {raw[:8].hex()}")

@@ -138,7 +138,7 @@ def _not_before(case: Case) -> int | None:
     """A time (Unix seconds) before which the quote cannot have been made, or None.
 
     With a challenge: the time of judgement. Else the first authorization of the measured manifest,
-    when the logs of the app's contract were readable and carry block times.
+    when two operators give the logs of the app's contract, with block times.
     """
     challenge, report_data = case.question.challenge, case.quote.report_data
     if challenge and challenge in (report_data[: len(challenge)], report_data[-len(challenge) :]):
@@ -151,6 +151,8 @@ def _not_before(case: Case) -> int | None:
         call = contracts.get_logs(view.app_address(), view.plan.deployed_block, view.number)
         logs = view.read(call, contracts.decode_logs).value
     except (MissingEvidence, EvidenceError):
+        return None
+    if view.single_source:
         return None
     added = bytes.fromhex(contracts.COMPOSE_HASH_ADDED[2:])
     times = [

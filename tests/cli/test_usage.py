@@ -1,0 +1,106 @@
+"""Mistakes of the user and of files: one clear line, the right exit code, no traceback."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command import Run
+
+APP_ID = "2c0a0c96cb6dbd659bf1446e2f3fce58172ff91b"
+
+
+def empty_bundle(path: Path) -> Path:
+    path.mkdir()
+    manifest = {"artifacts": [], "schema": "dstack-audit/bundle/v1"}
+    (path / "manifest.json").write_text(json.dumps(manifest, separators=(",", ":")))
+    (path / "blobs").mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["demoo"], 2, "did you mean `verify demo`?"),
+        (["nonsense"], 2, "no app id"),
+        (["2c0a0c96"], 2, "no app id"),
+        ([APP_ID, "--policy", "none.toml"], 2, "none.toml"),
+        ([APP_ID, "--at", "yesterday", "--bundle", "empty"], 2, "--at"),
+        ([APP_ID, "--offline"], 2, "--offline needs a bundle"),
+        ([APP_ID, "--trust-bundle", "00"], 2, "--trust-bundle needs a bundle"),
+        ([APP_ID, "--bundle", "empty", "--trust-bundle", "00"], 2, "names another bundle"),
+        ([APP_ID, "--kms", "8453"], 2, "CHAIN:ADDRESS"),
+        ([APP_ID, "--challenge", "xyz"], 2, "--challenge"),
+        ([APP_ID, "--instance", "1"], 2, "--instance"),
+        ([APP_ID, "--unsafe-root", "missing.pem"], 2, "missing.pem"),
+        ([APP_ID, "--unsafe-root", "text.txt"], 2, "not a certificate"),
+        ([APP_ID, "--expect-compose-hash", "12"], 2, "32 bytes"),
+        (["https://example.com.:443/x"], 2, "metadata page"),
+        (["./missing"], 3, "cannot read the bundle"),
+        (["text.txt"], 3, "not a bundle"),
+        (["import", "missing.bin", "-o", "out"], 3, "cannot read it"),
+        (["import", "text.txt", "-o", "out"], 3, "text.txt"),
+        (["checks", "nothing.at.all"], 2, "no check is named"),
+    ],
+)
+def test_mistakes(run: Run, tmp_path: Path, arguments: list[str], code: int, says: str) -> None:
+    empty_bundle(tmp_path / "empty")
+    (tmp_path / "text.txt").write_text("just some text\n")
+    ran = run(*arguments)
+    assert ran.code == code, ran.err
+    assert says in ran.err
+    assert "Traceback" not in ran.err
+    assert ran.out == ""
+    assert len(ran.err.splitlines()) <= 3
+
+
+def test_an_empty_bundle_gives_a_report_and_no_verdict(run: Run, tmp_path: Path) -> None:
+    empty_bundle(tmp_path / "empty")
+    ran = run(APP_ID, "--bundle", "empty", "--format", "json")
+    assert ran.code == 3
+    assert json.loads(ran.out)["verdict"] == "none"
+
+
+def test_options_may_stand_before_the_target(run: Run, tmp_path: Path) -> None:
+    empty_bundle(tmp_path / "empty")
+    before = run("--format", "json", "--bundle", "empty", "--at", "2026-01-01", APP_ID)
+    after = run(APP_ID, "--at", "2026-01-01", "--bundle", "empty", "--format", "json")
+    named = run("app", APP_ID, "--at", "2026-01-01", "--bundle", "empty", "--format", "json")
+    assert before.out == after.out == named.out
+    assert before.code == 3
+
+
+def test_a_bundle_named_like_a_command(run: Run, tmp_path: Path) -> None:
+    empty_bundle(tmp_path / "demo")
+    assert '"target":"./demo"' in run("./demo", "--format", "json").out
+
+
+def test_help_names_examples_and_exit_codes(run: Run) -> None:
+    for arguments in (["--help"], [], ["app", "--help"], ["import", "-h"]):
+        ran = run(*arguments)
+        assert "verify " in ran.out + ran.err
+        assert "\x1b" not in ran.out
+    assert "4 contraindicated" in run("--help").out
+
+
+def test_a_report_can_be_written_to_a_file(run: Run, tmp_path: Path) -> None:
+    ran = run("demo", "--format", "json", "-o", "report.json")
+    assert (ran.code, ran.out) == (0, "")
+    assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "affirming"
+    assert run("demo", "-o", "missing/report.json").code == 2
+
+
+def test_help_loads_nothing_heavy(run: Run) -> None:
+    ran = run("--help", PYTHONPROFILEIMPORTTIME="1")
+    for module in ("web3", "httpx", "bs4", "eth_abi", "cryptography", "dcap_qvl", "rich"):
+        assert f" {module}\n" not in ran.err
+
+
+def test_an_offline_audit_loads_no_network(run: Run) -> None:
+    run("demo", "--save", "kept", "-q")
+    report = json.loads(run("demo", "--format", "json").out)
+    ran = run(
+        *(report["requested_app_id"], "--bundle", "kept/bundle", "--format", "json"),
+        PYTHONPROFILEIMPORTTIME="1",
+    )
+    for module in ("web3", "httpx", "httpcore"):
+        assert f" {module}\n" not in ran.err

@@ -1,0 +1,338 @@
+"""What forgeries are made of: edits of one stage of a simulated world, as its knobs take them."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from verifier.evidence.bundle import Kind
+from verifier.evidence.codec import JsonObject
+from verifier.lab import contracts, history, keys
+from verifier.lab.collateral import Collateral, CollateralOptions
+from verifier.lab.events import Event, runtime_event
+from verifier.lab.kms import Kms
+from verifier.lab.knobs import DAY
+from verifier.lab.pki import FMSPC, PkiOptions
+from verifier.lab.quote import TdReport
+from verifier.lab.response import Response
+
+if TYPE_CHECKING:
+    from verifier.lab.chain import Chain
+    from verifier.lab.contracts import DstackApp, DstackKms
+    from verifier.lab.world import World
+
+EventsEdit = Callable[[list[Event]], list[Event]]
+LogEdit = Callable[[list[JsonObject]], list[JsonObject]]
+ResponseEdit = Callable[[str, str, bytes, Response], Response]
+ChainEdit = Callable[["Chain", "DstackApp", "DstackKms"], None]
+HandedOver = tuple[tuple[Kind, bytes], ...]
+
+READY: Final = "system-ready"
+OTHER_HASH: Final = keys.labelled("hash of something else", 32)
+OTHER_APP: Final = keys.labelled("another app", 20)
+SIGNATURE: Final = 636
+"""Offset of the quote's signature in version 4: header 48, body 584, length 4."""
+
+REPORT_DATA: Final = 568
+"""Offset of the report data in version 4: header 48, then 520 into the body."""
+
+QE_REPORT: Final = SIGNATURE + 64 + 64 + 6
+"""Offset of the QE report in version 4; 384 bytes, then its signature."""
+
+_UNKNOWN: Final = keys.labelled("unknown implementation", 20)
+_ALLOWED: Final = contracts.encode(1, "")
+
+
+def before_ready(name: str, payload: bytes) -> EventsEdit:
+    """Measure one more event before `system-ready`."""
+
+    def edit(events: list[Event]) -> list[Event]:
+        place = next(index for index, event in enumerate(events) if event.name == READY)
+        return [*events[:place], runtime_event(name, payload), *events[place:]]
+
+    return edit
+
+
+def after_ready(name: str, payload: bytes) -> EventsEdit:
+    """Measure one more event after everything else, as any app may."""
+    return lambda events: [*events, runtime_event(name, payload)]
+
+
+def measured_without(name: str) -> EventsEdit:
+    """Never measure an event."""
+    return lambda events: [event for event in events if event.name != name]
+
+
+def measured_as(name: str, payload: bytes) -> EventsEdit:
+    """Measure another payload."""
+    return lambda events: [
+        runtime_event(name, payload, event.version) if event.name == name else event
+        for event in events
+    ]
+
+
+def measured_swapped(first: str, second: str) -> EventsEdit:
+    """Measure two events in each other's place."""
+
+    def edit(events: list[Event]) -> list[Event]:
+        named = {event.name: event for event in events}
+        other = {first: named[second], second: named[first]}
+        return [other.get(event.name, event) for event in events]
+
+    return edit
+
+
+def foreign_type(events: list[Event]) -> list[Event]:
+    """Measure into RTMR3 an event that is none of dstack's types."""
+    forged = Event(3, 0x80000001, hashlib.sha384(b"firmware").digest(), "app-id", OTHER_APP)
+    return [*events, forged]
+
+
+def other_machine(events: list[Event]) -> list[Event]:
+    """Measure another machine shape: RTMR0 has a value that no reference gives."""
+    first = replace(events[0], digest=keys.labelled("td_hob of a strange machine", 48))
+    return [first, *events[1:]]
+
+
+def log_entry(name: str, edit: Callable[[JsonObject], JsonObject]) -> LogEdit:
+    """Change how one event is shown; what was measured stays."""
+    return lambda log: [{**item, **edit(item)} if item["event"] == name else item for item in log]
+
+
+def shown_as(name: str, payload: bytes, *, recomputed: bool) -> LogEdit:
+    """Show another payload, with its old digest or with the one that goes with it."""
+    digest = {"digest": runtime_event(name, payload).digest.hex()} if recomputed else {}
+    return log_entry(name, lambda _: {"event_payload": payload.hex(), **digest})
+
+
+def split_elsewhere(name: str) -> LogEdit:
+    """Move the colon between name and payload to the payload's first: same preimage, other name."""
+
+    def edit(entry: JsonObject) -> JsonObject:
+        head, _, rest = bytes.fromhex(str(entry["event_payload"])).partition(b":")
+        return {"event": f"{name}:{head.decode()}", "event_payload": rest.hex()}
+
+    return log_entry(name, edit)
+
+
+def shown_without(name: str) -> LogEdit:
+    """Leave an event out of the log."""
+    return lambda log: [item for item in log if item["event"] != name]
+
+
+def shown_swapped(log: list[JsonObject]) -> list[JsonObject]:
+    """Show the last two events in each other's place."""
+    return [*log[:-2], log[-1], log[-2]]
+
+
+def with_another_boot(log: list[JsonObject]) -> list[JsonObject]:
+    """Append the runtime events of another boot."""
+    return [*log, *(item for item in log if item["imr"] == 3)]  # noqa: PLR2004 - RTMR3
+
+
+def boot_digest(log: list[JsonObject]) -> list[JsonObject]:
+    """Show another digest for the first boot event."""
+    return [{**log[0], "digest": OTHER_HASH.hex() + "00" * 16}, *log[1:]]
+
+
+def boot_entry_dropped(log: list[JsonObject]) -> list[JsonObject]:
+    """Leave the first boot event out of the log."""
+    return log[1:]
+
+
+def flipped(offset: int) -> Callable[[bytes], bytes]:
+    """Flip one bit of a quote."""
+    return lambda raw: raw[:offset] + bytes([raw[offset] ^ 1]) + raw[offset + 1 :]
+
+
+def high_s(raw: bytes) -> bytes:
+    """The other signature that ECDSA accepts for the same quote: (r, order - s)."""
+    order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+    middle, end = SIGNATURE + 32, SIGNATURE + 64
+    s = order - int.from_bytes(raw[middle:end], "big")
+    return raw[:middle] + s.to_bytes(32, "big") + raw[end:]
+
+
+def td(**changes: object) -> Callable[[TdReport], TdReport]:
+    """Change fields of the TD report before it is signed."""
+    return lambda report: replace(report, **changes)  # type: ignore[arg-type]
+
+
+def body_of(path: str, edit: Callable[[bytes], bytes]) -> ResponseEdit:
+    """Change the body of every answer whose URL contains `path`."""
+
+    def respond(_method: str, url: str, _body: bytes, response: Response) -> Response:
+        return replace(response, body=edit(response.body)) if path in url else response
+
+    return respond
+
+
+def info_field(name: str, value: str) -> ResponseEdit:
+    """Change one field of the Info answer."""
+    return body_of("/prpc/Info", lambda raw: json.dumps({**json.loads(raw), name: value}).encode())
+
+
+def page_text(old: str, new: str) -> ResponseEdit:
+    """Change the text of the page."""
+    return body_of("gw.lab.invalid/", lambda raw: _in_page(raw, old, new))
+
+
+def _in_page(raw: bytes, old: str, new: str) -> bytes:
+    return raw.replace(old.encode(), new.encode()) if raw.startswith(b"<!DOCTYPE") else raw
+
+
+def pcs_text(path: str, old: bytes, new: bytes) -> ResponseEdit:
+    """Change the text of a collateral document after it was signed."""
+    return body_of(f"/certification/v4/{path}", lambda raw: raw.replace(old, new))
+
+
+def no_certificate(method: str, url: str, body: bytes, response: Response) -> Response:
+    """Hide the app certificate, as guests of 0.6.0 do."""
+    return info_field("app_cert", "")(method, url, body, response)
+
+
+def stale_env_key(method: str, url: str, body: bytes, response: Response) -> Response:
+    """Replay the answer that the true KMS gave a day ago."""
+    del method
+    if "GetAppEnvEncryptPubKey" not in url:
+        return response
+    app_id = bytes.fromhex(json.loads(body)["app_id"])
+    answer = _kms("onchain", json.loads(response.body)["timestamp"] - DAY).env_key(app_id)
+    return replace(response, body=json.dumps(answer).encode())
+
+
+def env_key_of_another_app(method: str, url: str, body: bytes, response: Response) -> Response:
+    """Answer with what the true KMS signed for another app."""
+    del method, body
+    if "GetAppEnvEncryptPubKey" not in url:
+        return response
+    answer = _kms("onchain", json.loads(response.body)["timestamp"]).env_key(OTHER_APP)
+    return replace(response, body=json.dumps(answer).encode())
+
+
+def _kms(label: str, now: int) -> Kms:
+    pki = PkiOptions(now=now, platform="", crl_issued=0, crl_expires=0)
+    return Kms(label, now=now, version="0.5.8", pki=pki, contract=None)
+
+
+def key_chain(world: "World", **changes: str) -> HandedOver:
+    """The true app-key chain of the world's app, with some fields replaced."""
+    document = world.kms.app_key(bytes.fromhex(world.app_id)).to_json()
+    return ((Kind.SIGNATURE_CHAIN, json.dumps({**document, **changes}).encode()),)
+
+
+def foreign_link(world: "World") -> HandedOver:
+    """A key chain whose first link is another KMS's: its key is not the one the KMS signed."""
+    other = _kms("attacker", world.now).app_key(bytes.fromhex(world.app_id))
+    return key_chain(
+        world, derived_public_key=other.public_key.hex(), app_signature=other.app_signature.hex()
+    )
+
+
+def chain_of_another_kms(world: "World") -> HandedOver:
+    """A whole key chain for the app id, made by a KMS of the attacker's own."""
+    other = _kms("attacker", world.now).app_key(bytes.fromhex(world.app_id))
+    return ((Kind.SIGNATURE_CHAIN, json.dumps(other.to_json()).encode()),)
+
+
+def chain_of_another_app(world: "World") -> HandedOver:
+    """The true key chain of another app of the same KMS."""
+    other = world.kms.app_key(OTHER_APP)
+    return ((Kind.SIGNATURE_CHAIN, json.dumps(other.to_json()).encode()),)
+
+
+def kinder_collateral(world: "World") -> HandedOver:
+    """Genuine collateral of the evaluation before, under which the platform is UpToDate."""
+    options = CollateralOptions(
+        issued=world.now - DAY,
+        expires=world.now + 29 * DAY,
+        evaluation=world.knobs.tcb_evaluation - 1,
+        fmspc=FMSPC,
+    )
+    document = Collateral(world.pki, options).document()
+    return ((Kind.COLLATERAL, json.dumps(document).encode()),)
+
+
+def foreign_quote(world: "World") -> HandedOver:
+    """A genuine quote of the same machine whose TD runs something else."""
+    report = replace(world.guest.td_report, mr_td=keys.labelled("another TD", 48))
+    raw = base64.b16encode(world.guest.quote(bytes(64))).lower()
+    ours, theirs = world.guest.td_report.mr_td.hex(), report.mr_td.hex()
+    return ((Kind.QUOTE, bytes.fromhex(raw.decode().replace(ours, theirs))),)
+
+
+def days_ago(chain: "Chain", days: int) -> int:
+    """The block that was the head so many days ago."""
+    return chain.block_at(chain.timestamp(chain.head) - days * DAY)
+
+
+def foreign_contract(chain: "Chain", app: "DstackApp", _kms_contract: "DstackKms") -> None:
+    """At the app id stands a contract that says yes to everything."""
+    code = contracts.runtime_code("yes to everything")
+    chain.define(code, contracts.foreign(getters=True, decision=True))
+    chain.set_code(days_ago(chain, 50), app.address, code)
+
+
+def unknown_app_code(chain: "Chain", app: "DstackApp", _kms_contract: "DstackKms") -> None:
+    """Upgrade the app to code that says yes to everything."""
+    app.upgrade(days_ago(chain, 20), _unknown_code(chain))
+
+
+def unknown_kms_code(chain: "Chain", _app: "DstackApp", kms: "DstackKms") -> None:
+    """Upgrade the KMS contract to code that says yes to everything."""
+    kms.upgrade(days_ago(chain, 20), _unknown_code(chain))
+
+
+def swapped_and_back(chain: "Chain", app: "DstackApp", _kms_contract: "DstackKms") -> None:
+    """Upgrade the app to unknown code for a week, and back."""
+    app.upgrade(days_ago(chain, 20), _unknown_code(chain))
+    app.upgrade(days_ago(chain, 13), history.APP_IMPLEMENTATION)
+
+
+def upgraded_to_known(chain: "Chain", app: "DstackApp", _kms_contract: "DstackKms") -> None:
+    """Upgrade the app to known code."""
+    app.upgrade(days_ago(chain, 20), history.APP_IMPLEMENTATION)
+
+
+def _unknown_code(chain: "Chain") -> bytes:
+    code = contracts.runtime_code("unknown implementation", _UNKNOWN)
+    chain.define(code, contracts.foreign(getters=True, decision=True))
+    chain.set_code(days_ago(chain, 50), _UNKNOWN, code)
+    return _UNKNOWN
+
+
+def lying_getter(chain: "Chain", app: "DstackApp", _kms_contract: "DstackKms") -> None:
+    """The getter says that the manifest is allowed, and the decision is no."""
+    chain.overrides[app.address, contracts.selector("allowedComposeHashes(bytes32)")] = (
+        contracts.encode(1)
+    )
+
+
+def lying_decision(chain: "Chain", _app: "DstackApp", kms: "DstackKms") -> None:
+    """The decision is yes, and the getters say no."""
+    chain.overrides[kms.address, contracts.IS_APP_ALLOWED] = _ALLOWED
+
+
+def lying_kms_info(chain: "Chain", _app: "DstackApp", kms: "DstackKms") -> None:
+    """The contract publishes another CA key."""
+    kms.set_kms_info(days_ago(chain, 20), (b"\2" * 33, OTHER_HASH, b"", b""))
+
+
+def older_generation(document: JsonObject) -> JsonObject:
+    """The record says that the KMS is of another generation than its code is."""
+    rows = document["kms"]
+    named = [{**row, "generation": "G4"} if row["contract"] else row for row in rows]  # type: ignore[index,union-attr,call-overload,dict-item]
+    return {**document, "kms": named}  # type: ignore[dict-item]
+
+
+def denying(kind: str, value: Callable[["World"], str]) -> Callable[["World"], JsonObject]:
+    """The relying party knows a value as one that anybody can produce."""
+    return lambda world: {
+        "kind": kind,
+        "value": value(world),
+        "why": "anybody can produce it",
+        "source": "catalogue of attacks",
+        "date": "2026-06-15",
+    }
