@@ -1,1 +1,52 @@
-"""An independent auditor of applications in dstack confidential VMs."""
+"""An independent auditor of applications in dstack confidential VMs.
+
+The public interface, imported on first use:
+
+    bundle = collect("2c0a0c96…", clock=lambda: int(time.time()))      network; or
+    bundle = load_bundle(Path("evidence"))                             what was saved
+    report = verify(bundle, "2c0a0c96…", at=…, trusted=True, policy=load_policy("baseline"))
+    report.verdict, report.accepted, report.subjects[0].checks
+
+`verify` is a pure function: no network, no clock, no global state. `render_json(report)` gives the
+report as RFC 8785 JSON.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from verifier.api import collect, verify
+    from verifier.evidence.bundle import Bundle
+    from verifier.evidence.bundle import load as load_bundle
+    from verifier.model.result import Report
+    from verifier.policy.policy import Policy, load_policy
+    from verifier.report.json import render_json
+
+__all__ = [
+    "Bundle",
+    "Policy",
+    "Report",
+    "collect",
+    "load_bundle",
+    "load_policy",
+    "render_json",
+    "verify",
+]
+
+_WHERE: Final = {
+    "Bundle": ("verifier.evidence.bundle", "Bundle"),
+    "Policy": ("verifier.policy.policy", "Policy"),
+    "Report": ("verifier.model.result", "Report"),
+    "collect": ("verifier.api", "collect"),
+    "load_bundle": ("verifier.evidence.bundle", "load"),
+    "load_policy": ("verifier.policy.policy", "load_policy"),
+    "render_json": ("verifier.report.json", "render_json"),
+    "verify": ("verifier.api", "verify"),
+}
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _WHERE[name]
+    return getattr(import_module(module), attribute)

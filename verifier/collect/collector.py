@@ -30,7 +30,7 @@ from verifier.evidence.tcb_info import parse_info, parse_quote_answer
 
 MAX_ROUNDS: Final = 8
 MAX_INSTANCES: Final = 64
-MAX_WORKERS: Final = 48
+MAX_WORKERS: Final = 64
 _GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
 
 Planner = Callable[[Bundle], tuple[SubjectPlan, ...]]

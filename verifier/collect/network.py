@@ -30,7 +30,7 @@ import httpx
 
 from verifier.errors import CollectError, LimitError, NetworkError
 
-MAX_CONNECTIONS: Final = 32
+MAX_CONNECTIONS: Final = 64
 KEEPALIVE_SECONDS: Final = 5.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

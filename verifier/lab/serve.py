@@ -37,8 +37,7 @@ def serve(respond: Respond, *, delay: float = 0.0) -> Iterator[Served]:
         answer = staticmethod(respond)
         delay_seconds = delay
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -49,6 +48,13 @@ def serve(respond: Respond, *, delay: float = 0.0) -> Iterator[Served]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    """Takes as many connections at once as a collection opens."""
+
+    daemon_threads = True
+    request_queue_size = 128
 
 
 class _Handler(BaseHTTPRequestHandler):
