@@ -248,8 +248,8 @@ def render(found: list[Row]) -> str:
     lines = [
         "# Benchmarks",
         "",
-        f"Python {platform.python_version()}, {platform.machine()}, dcap-qvl from the pinned "
-        "requirements. Medians of paired runs in one process group; only ratios are meant.",
+        f"Python {platform.python_version()}, {platform.machine()}. Medians of paired runs:",
+        "only the ratios mean anything.",
         "",
         "| Measured / compared with | Ours | Least | Ratio | Budget |",
         "| --- | ---: | ---: | ---: | ---: |",

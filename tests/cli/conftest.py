@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import Ran, Run
+
+from tests.cli.command import Ran, Run
 
 _PROGRAM = "import sys; sys.argv[0] = 'verify'; from verifier.cli.main import main; main()"
 _KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TMPDIR")

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from command import Run
+
+from tests.cli.command import Run
 
 
 @pytest.mark.parametrize("form", ["terminal", "markdown", "json", "summary"])

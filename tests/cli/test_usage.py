@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from command import Run
+
+from tests.cli.command import Run
 
 APP_ID = "2c0a0c96cb6dbd659bf1446e2f3fce58172ff91b"
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from ssl import SSLContext
 
 import pytest
-from loopback import Script, Server
+
+from tests.collect.loopback import Script, Server
 
 
 @pytest.fixture

@@ -9,12 +9,23 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from loopback import ADDRESS, Script, Server, answer, drip, flood, hang, read_request, send
 
-from verifier.collect.http import LIMITS, HttpClient, Limits, Response, printable
+from tests.collect.loopback import (
+    ADDRESS,
+    Script,
+    Server,
+    answer,
+    drip,
+    flood,
+    hang,
+    read_request,
+    send,
+)
+from verifier.collect.http import LIMITS, HttpClient, Limits, printable
 from verifier.collect.network import System
 from verifier.errors import CollectError, LimitError, NetworkError, NotFoundError
 from verifier.evidence.bundle import Kind
+from verifier.lab.response import Response as Answer
 
 SMALL = Limits(max_bytes=1 << 20, deadline_seconds=5)
 QUICK = Limits(max_bytes=1 << 20, deadline_seconds=0.4)
@@ -342,15 +353,16 @@ def test_many_threads(client: HttpClient, serve: Serve) -> None:
 def test_world_in_memory_meets_the_same_limits() -> None:
     asked: list[tuple[str, str, str, bytes]] = []
 
-    def world(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+    def world(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         asked.append((method, url, headers["host"], body))
         answers = {
-            "/ok": Response(status=200, url=url, body=b"ok", headers=(("X-A", "b"),)),
-            "/big": Response(status=200, url=url, body=bytes(2 << 20)),
-            "/gzip": Response(status=200, url=url, headers=(("Content-Encoding", "gzip"),)),
-            "/away": Response(status=302, url=url, headers=(("Location", "https://x.test/"),)),
+            "/ok": Answer(status=200, body=b"ok", headers={"X-A": "b"}),
+            "/big": Answer(status=200, body=bytes(2 << 20), headers={}),
+            "/gzip": Answer(status=200, body=b"", headers={"Content-Encoding": "gzip"}),
+            "/away": Answer(status=302, body=b"", headers={"Location": "https://x.test/"}),
         }
-        return answers.get(url.removeprefix("https://app.test"), Response(status=404, url=url))
+        missing = Answer(status=404, body=b"", headers={})
+        return answers.get(url.removeprefix("https://app.test"), missing)
 
     with HttpClient(clock=lambda: 7, responder=world) as client:
         response = client.post_json("https://app.test/ok", b"{}", limits=SMALL)

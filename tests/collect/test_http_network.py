@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 import trustme
-from loopback import ADDRESS, Server, answer
 
+from tests.collect.loopback import ADDRESS, Server, answer
 from verifier.collect.http import HttpClient, Limits
 from verifier.collect.network import System, is_public, matching_host
 from verifier.errors import CollectError, LimitError, NetworkError
@@ -32,12 +32,14 @@ class World:
         self.answers: list[Sequence[str]] = [[ADDRESS]]
 
     def server_tls(self, *names: str, expired: bool = False) -> ssl.SSLContext:
+        """TLS of a server whose certificate the client trusts."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         past = datetime(2020, 1, 1, tzinfo=UTC) if expired else None
         self.authority.issue_cert(*names, not_after=past).configure_cert(context)
         return context
 
     def client(self, *allow_hosts: str) -> HttpClient:
+        """A client in this network."""
         system = System(sleep=lambda _: None, resolve=self._resolve, trust=self._trust)
         return HttpClient(clock=lambda: 0, allow_hosts=allow_hosts, system=system)
 

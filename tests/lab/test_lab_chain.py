@@ -21,7 +21,7 @@ NO_BODIES = False
 BOOT_INFO = "(address,bytes32,address,bytes32,bytes32,bytes32,bytes32,string,string[])"
 
 
-def rpc(world: World, method: str, *params: object, operator: str = "a") -> Any:  # noqa: ANN401
+def rpc(world: World, method: str, *params: object, operator: str = "a") -> Any:
     """The whole answer to one request."""
     request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
     url = f"https://rpc-{operator}.lab.invalid/"

@@ -4,7 +4,7 @@ import hashlib
 import json
 from dataclasses import replace
 
-import dcap_qvl  # type: ignore[import-untyped]
+import dcap_qvl
 import pytest
 from coincurve import PublicKey
 from cryptography import x509

@@ -1,4 +1,4 @@
-"""app-id → contracts → is this very boot allowed, and by what code?"""
+"""From the app id to its contracts: is this very boot allowed, and by what code."""
 
 from typing import Final
 
@@ -117,12 +117,12 @@ def allowed(case: Case) -> Outcome:
     answers = [_ask(view, boot) for boot in boots]
     devices = [_device(view, app, boot) for boot in boots]
     refusals = [name for name, value in getters.items() if not value]
-    if not any_device and not any(devices):
+    if not any_device.value and not any(devices):
         refusals.append("device")
     yes = [
         index
         for index, (answer, device) in enumerate(zip(answers, devices, strict=True))
-        if answer.value[0] and (any_device or device)
+        if answer.value[0] and (any_device.value or device)
     ]
     references = (*evidence, *answers[0].evidence)
     if refusals or not yes:
@@ -135,7 +135,7 @@ def allowed(case: Case) -> Outcome:
             "permission was removed, or never had it",
         )
     summary = f"isAppAllowed says yes at block {view.number} ({format_time(mined)}); " + (
-        "any device may run it" if any_device else "this device is listed"
+        "any device may run it" if any_device.value else "this device is listed"
     )
     if view.single_source:
         return warned(f"{summary}; read from one operator only", evidence=references)
@@ -227,7 +227,9 @@ def _implementation_of(log: Log) -> str:
     return contracts.decode_address("0x" + log.topics[1].hex(), "Upgraded event")
 
 
-def _getters(view: ChainView, app: str) -> tuple[dict[str, bool], bool, tuple[EvidenceRef, ...]]:
+def _getters(
+    view: ChainView, app: str
+) -> tuple[dict[str, bool], Agreed[bool], tuple[EvidenceRef, ...]]:
     plan = view.plan
     image, compose = plan.os_image_hash or b"", plan.compose_hash or b""
     reads = {
@@ -248,7 +250,7 @@ def _getters(view: ChainView, app: str) -> tuple[dict[str, bool], bool, tuple[Ev
         )
     any_device = view.call(app, contracts.ALLOW_ANY_DEVICE, contracts.decode_bool)
     evidence = tuple(ref for read in (*reads.values(), any_device) for ref in read.evidence)
-    return {name: read.value for name, read in reads.items()}, any_device.value, evidence
+    return {name: read.value for name, read in reads.items()}, any_device, evidence
 
 
 def _ask(view: ChainView, boot: BootInfo) -> Agreed[tuple[bool, str]]:
@@ -262,12 +264,10 @@ def _device(view: ChainView, app: str, boot: BootInfo) -> bool:
 
 
 def _actual(
-    getters: dict[str, bool],
-    any_device: bool,
-    answers: list[Agreed[tuple[bool, str]]],  # noqa: FBT001
+    getters: dict[str, bool], any_device: Agreed[bool], answers: list[Agreed[tuple[bool, str]]]
 ) -> JsonValue:
     said: list[JsonValue] = [answer.value[1] or answer.value[0] for answer in answers]
-    return {**getters, "any device": any_device, "isAppAllowed": said}
+    return {**getters, "any device": any_device.value, "isAppAllowed": said}
 
 
 CHECKS: Final = (contract, allowed)

@@ -66,7 +66,7 @@ def _hardware(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     yield _claim("td_attributes", f"{quote.td_attributes:016x}", basis, evidence)
 
 
-def _platform(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+def _platform(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
     verified = case.verified
     evidence = (case.source.evidence, *case.collateral.evidence)
     for name, value in (
@@ -163,7 +163,7 @@ def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     yield _claim("app_contract", app, Basis.CHAIN, header.evidence, "authorization.contract")
 
 
-def _stated(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+def _stated(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
     for page in case.evidence.pages:
         for label, name in _PAGE_CLAIMS.items():
             if page.value.labels.get(label):

@@ -1,4 +1,4 @@
-"""Intel root → PCK → QE → TD quote: is this a genuine TDX TD?"""
+"""Intel root → PCK → QE → TD quote: whether this is a genuine TDX TD."""
 
 from typing import Final
 

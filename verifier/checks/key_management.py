@@ -1,5 +1,6 @@
 """key-provider → one KMS: its CA key, its root key, its contract."""
 
+import itertools
 from typing import Final
 
 from verifier.checks.case import Case
@@ -239,7 +240,7 @@ def _check_certificates(case: Case, chain: RaTlsChain) -> list[str]:
 
     problems: list[str] = []
     certificates = chain.certificates
-    for child, issuer in zip(certificates, certificates[1:], strict=False):
+    for child, issuer in itertools.pairwise(certificates):
         try:
             child.verify_directly_issued_by(issuer)
         except (ValueError, TypeError, InvalidSignature):

@@ -10,7 +10,7 @@ from verifier.cli.output import Format, exit_code, progress, write_report
 from verifier.errors import PolicyError
 
 
-def audit_app(  # noqa: PLR0913 - the options of a command
+def audit_app(
     ctx: typer.Context,
     target: Annotated[
         str,

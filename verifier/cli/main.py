@@ -64,7 +64,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
+def _print_version(wanted: bool) -> None:
     if wanted:
         from verifier.audit import DISTRIBUTION, tool_version  # noqa: PLC0415
 

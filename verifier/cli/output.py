@@ -38,7 +38,7 @@ def exit_code(report: Report) -> int:
 def write_report(
     report: Report, form: Format, output: Path | None, *, verbose: int, quiet: bool
 ) -> None:
-    """Render a report to a file or to stdout. Raises PolicyError when the file cannot be written."""
+    """Render a report to a file or to stdout. Raises PolicyError for an unwritable file."""
     raw = _render(report, form, to_terminal=output is None, verbose=verbose, quiet=quiet)
     if output is None:
         sys.stdout.buffer.write(raw)

@@ -116,10 +116,7 @@ class _Collection:
         exchanges = Exchanges(bundle)
         for plan in plans:
             found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
-        if self._asked and self._scope.cloud_url and self._scope.app_id:
-            if not any(plan.platform for plan in plans):
-                request = requests.cloud_request(self._scope.cloud_url, self._scope.app_id)
-                found[request] = None
+        found.update(dict.fromkeys(self._for_cloud(plans)))
         fresh = [request for request in found if request not in self._asked]
         self._asked.update(fresh)
         return fresh
@@ -130,9 +127,9 @@ class _Collection:
             response = self._exchange(request, request.url)
             if response.status == 404 and request.fallback:  # noqa: PLR2004 - not found
                 response = self._exchange(request, request.fallback)
-            return response
         except CollectError as error:
             return error
+        return response
 
     def record(self, request: Request, answer: Response | CollectError) -> None:
         """Put an answer, or its absence, into the bundle."""
@@ -179,6 +176,13 @@ class _Collection:
                 "POST", url, limits=limits, body=request.body.encode("utf-8")
             )
         return self._client.request("GET", url, limits=limits)
+
+    def _for_cloud(self, plans: tuple[SubjectPlan, ...]) -> Iterator[Request]:
+        """The vendor's account, where the guest itself gave no quote."""
+        scope = self._scope
+        silent = bool(self._asked) and not any(plan.platform for plan in plans)
+        if silent and scope.cloud_url and scope.app_id:
+            yield requests.cloud_request(scope.cloud_url, scope.app_id)
 
     def _for_plan(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Request]:
         if plan.platform:
@@ -307,9 +311,11 @@ def _later_code(
         logs = contracts.decode_logs(exchanges.call(endpoint, *call).value, endpoint)
     except EvidenceError:
         logs = ()
-    for log in logs:
-        if len(log.topics) == 2 and log.topics[0].hex() == contracts.UPGRADED[2:]:  # noqa: PLR2004
-            named.append(contracts.decode_address("0x" + log.topics[1].hex(), endpoint))
+    named.extend(
+        contracts.decode_address("0x" + log.topics[1].hex(), endpoint)
+        for log in logs
+        if len(log.topics) == 2 and log.topics[0].hex() == contracts.UPGRADED[2:]  # noqa: PLR2004
+    )
     return [contracts.get_code(address, block) for address in dict.fromkeys(named)]
 
 

@@ -5,10 +5,12 @@ rendered by rinja, which escapes exactly `&`, `<`, `>`, `"` and `'`, as decimal 
 of 0.3.1 to dev-0.4 have a second textarea under "App Certificate".
 
 The page is text that the operator's host relays. A reader that guesses at broken markup can be
-shown another document than the next reader; so the raw text and the parsed tree must agree on
-where each textarea is, and anything but the template's own escapes is refused.
+shown another document than the next reader; so textareas are cut out of the raw text as the
+template writes them, the tree of what is left must have each in its place, and anything but the
+template's own escapes inside one is refused.
 """
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +21,7 @@ from verifier.evidence.tcb_info import TcbInfo, parse_tcb_info
 
 _TEXTAREA: Final = re.compile(r"<textarea readonly>(.*?)</textarea>", re.DOTALL)
 _FOREIGN_ENTITY: Final = re.compile(r"&(?!#(?:38|60|62|34|39);)")
+_ENTITY: Final = re.compile(r"&#(38|60|62|34|39);")
 _CHARSET: Final = re.compile(r"""charset\s*=\s*["']?\s*([\w-]+)""", re.IGNORECASE | re.ASCII)
 _TCB_INFO: Final = "TCB Info"
 _APP_CERTIFICATE: Final = "App Certificate"
@@ -43,21 +46,23 @@ def parse_page(raw: bytes, what: str) -> Page:
     from bs4 import BeautifulSoup  # noqa: PLC0415 - 0.1 s that only pages need
     from bs4.exceptions import ParserRejectedMarkup  # noqa: PLC0415
 
-    text, count = _strict_text(raw, what)
+    areas, skeleton = _cut_textareas(raw, what)
     try:
-        soup = BeautifulSoup(text, "html.parser")
+        soup = BeautifulSoup(skeleton, "html.parser")
     except ParserRejectedMarkup as error:
         raise EvidenceError(f"{what}: markup that no template has: {error!s:.80}") from error
     titled: dict[str, str] = {}
-    for node in soup.find_all("textarea"):
+    for place, node in enumerate(soup.find_all("textarea")):
         heading = node.find_previous("h2")
         title = heading.get_text(strip=True) if heading else ""
         if title not in (_TCB_INFO, _APP_CERTIFICATE) or title in titled:
             raise EvidenceError(f"{what}: a textarea under {title!r}, where none belongs")
-        titled[title] = node.get_text()
-    if len(titled) != count:
+        if node.get_text() != str(place):
+            raise EvidenceError(f"{what}: its text and its markup disagree about textareas")
+        titled[title] = areas[place]
+    if len(titled) != len(areas):
         raise EvidenceError(f"{what}: its text and its markup disagree about textareas")
-    if _TCB_INFO not in titled and _HIDDEN not in text:
+    if _TCB_INFO not in titled and _HIDDEN not in skeleton:
         raise EvidenceError(
             f"{what}: no TCB Info: this is not a metadata page",
             hint="the page is at https://<app id>-8090.<gateway domain>/",
@@ -71,21 +76,23 @@ def parse_page(raw: bytes, what: str) -> Page:
     )
 
 
-def _strict_text(raw: bytes, what: str) -> tuple[str, int]:
-    """The page's text and how many textareas it has, each as the template writes it."""
+def _cut_textareas(raw: bytes, what: str) -> tuple[list[str], str]:
+    """The decoded content of each textarea, and the page with their places in its stead."""
     if len(raw) > MAX_PAGE_BYTES:
         raise EvidenceError(f"{what}: {len(raw)} bytes are no metadata page")
     text = codec.parse_utf8(raw, what)
-    for charset in _CHARSET.findall(text):
-        if charset.lower() not in ("utf-8", "utf8"):
-            raise EvidenceError(f"{what}: declares the charset {charset!r}, not UTF-8")
     areas = _TEXTAREA.findall(text)
-    if text.count("<textarea") != len(areas) or text.lower().count("<textarea") != len(areas):
+    if text.lower().count("<textarea") != len(areas):
         raise EvidenceError(f"{what}: a textarea that the template does not have")
     for area in areas:
         if "<" in area or _FOREIGN_ENTITY.search(area):
             raise EvidenceError(f"{what}: markup or a foreign entity inside a textarea")
-    return text, len(areas)
+    places = itertools.count()
+    skeleton = _TEXTAREA.sub(lambda _: f"<textarea>{next(places)}</textarea>", text)
+    for charset in _CHARSET.findall(skeleton):
+        if charset.lower() not in ("utf-8", "utf8"):
+            raise EvidenceError(f"{what}: declares the charset {charset!r}, not UTF-8")
+    return [_ENTITY.sub(lambda match: chr(int(match[1])), area) for area in areas], skeleton
 
 
 def _labels(rows: object, what: str) -> dict[str, str]:

@@ -1,1 +1,1 @@
-"""Appraisal: is what the evidence proves acceptable to the relying party?"""
+"""Appraisal: whether what the evidence proves is acceptable to the relying party."""

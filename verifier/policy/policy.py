@@ -127,7 +127,7 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def _policy(document: dict[str, Any], where: str) -> Policy:
     unknown = set(document) - {"name", "accept", *_SECTIONS}
     if unknown:
-        raise PolicyError(f"policy {where}: unknown key {sorted(unknown)[0]!r}")
+        raise PolicyError(f"policy {where}: unknown key {min(unknown)!r}")
     sections = {name: _section(document, name, known, where) for name, known in _SECTIONS.items()}
     try:
         checks = {key: Requirement(value) for key, value in sections["checks"].items()}
@@ -168,7 +168,7 @@ def _section(
         raise PolicyError(f"policy {where}: [{name}] is not a table")
     unknown = set(section) - set(known) if known is not None else set()
     if unknown:
-        raise PolicyError(f"policy {where}: unknown key {sorted(unknown)[0]!r} in [{name}]")
+        raise PolicyError(f"policy {where}: unknown key {min(unknown)!r} in [{name}]")
     return section
 
 
