@@ -103,12 +103,18 @@ CLAIMS = (
     ),
     Claim(
         name="os_image",
-        value={"release": "0.5.5", "kind": "production"},
+        value={"release": "0.5.5", "kind": "production", "origin": "recomputed"},
         basis=Basis.REFERENCE,
         conditions=("boot.image",),
     ),
     Claim(name="owner", value="Example Ltd", basis=Basis.ASSERTED),
+    Claim(name="operating_system", value="DStack 0.5.5", basis=Basis.ASSERTED),
     Claim(name="kms_root", value=None, basis=Basis.UNKNOWN),
+    Claim(
+        name="kms",
+        value={"name": "Example KMS", "chain_id": 8453, "contract": f"0x{'Ab' * 20}"},
+        basis=Basis.REFERENCE,
+    ),
     Claim(name="block", value=2**60, basis=Basis.CHAIN, conditions=("authorization.allowed",)),
 )
 
@@ -154,8 +160,8 @@ MISSING_CHECKS = changed(
     "runtime.replay",
     status=Status.SKIP,
     skip_kind=SkipKind.BLOCKED,
-    summary="not evaluated",
-    reason="boot.image did not pass",
+    summary="not evaluated: boot.image did not pass",
+    reason="boot.image says whether this evidence is genuine, and did not pass",
 )
 FAILING_CHECKS = changed(
     changed(
@@ -221,6 +227,14 @@ def report(*subjects: SubjectReport, **values: Any) -> Report:
     return replace(plain, **values)
 
 
+MARKED_CHECKS = tuple(
+    replace(item, summary=f"{item.summary} [unsafe root]") for item in WARNING_CHECKS
+)
+SAID_CLAIMS = tuple(
+    replace(item, basis=Basis.ASSERTED, conditions=()) for item in CLAIMS if item.value is not None
+)
+
+
 REPORTS = {
     "affirming": report(subject(Verdict.AFFIRMING, CHECKS)),
     "warning": report(subject(Verdict.WARNING, WARNING_CHECKS), findings=(FINDING,), accepted=True),
@@ -234,10 +248,11 @@ REPORTS = {
         subject(Verdict.AFFIRMING, CHECKS, "instance-c"),
     ),
     "unsafe-root": report(
-        subject(Verdict.WARNING, WARNING_CHECKS),
+        subject(Verdict.WARNING, MARKED_CHECKS),
         root_note="trust anchor from lab.der, not Intel's",
-        time_note="judged as of 2026-04-24, 12 days before this run",
+        time_note="Judged as of 2026-04-24T03:06:40Z; evidence collected at 2026-04-12T08:00:00Z.",
     ),
+    "only-said": report(replace(subject(Verdict.NONE, MISSING_CHECKS), claims=SAID_CLAIMS)),
     "no-checks": report(subject(Verdict.NONE, ())),
     "no-subjects": report(),
 }

@@ -143,7 +143,7 @@ def test_colored_terminal_has_only_colors(hostile: Report) -> None:
 def test_verdict_line(hostile: Report) -> None:
     line = verdict_line(hostile)
     assert_plain(line)
-    assert line.startswith(f"{hostile.verdict.value}, not accepted by policy ")
+    assert line.startswith(f"{hostile.verdict.value} [unsafe root], not accepted by policy ")
 
 
 def test_markdown(
@@ -202,6 +202,8 @@ def test_code_span_shows_its_content(text: str) -> None:
         ("`a``b`", "``` `a``b` ```"),
         ("", ""),
         ("  ", ""),
+        ("as of 2026-06-10T12:00:00Z; see a_b.", "as of `2026-06-10T12:00:00Z`; see `a_b`."),
+        ("KMS 0xAE87f242622d", "KMS `0xAE87f242622d`"),
     ],
 )
 def test_markdown_examples(text: str, written: str) -> None:

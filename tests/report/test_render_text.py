@@ -6,9 +6,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
-from verifier.model.result import Basis, Claim, Report, Verdict
-from verifier.report import summary
-from verifier.report.chain import Mark, mark
+from verifier.model.identifiers import format_time
+from verifier.model.result import Basis, CheckResult, Claim, Report, Status, Verdict
+from verifier.report import facts, summary
 from verifier.report.limits import LIMITS
 from verifier.report.markdown import render_markdown
 from verifier.report.terminal import MIN_WIDTH, render_terminal
@@ -87,39 +87,113 @@ def test_every_check_claim_gap_and_limit_is_shown(any_report: Report) -> None:
         for subject in any_report.subjects:
             for check in subject.checks:
                 assert check.id in rendered
-                assert check.summary in rendered
+                assert summary.found(check) in rendered
         for claim in any_report.subjects[0].claims if any_report.subjects else ():
             assert claim.name in rendered
         for text in (*any_report.gaps, *LIMITS):
             assert text in rendered
 
 
+@pytest.mark.parametrize(
+    ("text", "reason", "requires", "found"),
+    [
+        ("not evaluated: no quote", "no quote", (), "no quote"),
+        ("not applicable", "there is no KMS", (), "there is no KMS"),
+        ("not applicable [unsafe root]", "there is no KMS", (), "there is no KMS [unsafe root]"),
+        ("not applicable", "a.b is not applicable: it", ("a.b",), "not applicable"),
+    ],
+)
+def test_found_does_not_repeat_the_mark(
+    text: str, reason: str, requires: tuple[str, ...], found: str
+) -> None:
+    check = CheckResult(
+        id="x.y", title="", status=Status.SKIP, summary=text, reason=reason, requires=requires
+    )
+    assert summary.found(check) == found
+
+
 def test_first_screen_names_verdict_weakest_link_and_remedy(reports: dict[str, Report]) -> None:
-    screen = render_terminal(reports["contraindicated"], color=False, width=80).splitlines()[:16]
+    screen = render_terminal(reports["contraindicated"], color=False, width=80).splitlines()[:12]
     assert screen[0].startswith("CONTRAINDICATED: ")
     assert any("application.manifest FAIL" in line for line in screen)
     assert any("Ask the operator for the manifest" in line for line in screen)
 
 
+def test_all_facts_are_on_the_first_screen(reports: dict[str, Report]) -> None:
+    screen = render_terminal(reports["affirming"], color=False, width=80).splitlines()[:24]
+    assert f"  Manifest    {'242a6272' * 8}" in screen
+    assert not any(line.startswith("CLAIMS") for line in screen)
+
+
+def test_nothing_proven_is_striking(reports: dict[str, Report]) -> None:
+    report = reports["only-said"]
+    for text in (render_terminal(report, color=False, width=80), render_markdown(report)):
+        assert "NOTHING. Every fact below is the word of whoever served it." in text
+        assert text.index("NOTHING") < text.index("242a6272")
+
+
+def test_no_sentence_stands_twice_in_a_check(reports: dict[str, Report]) -> None:
+    report = reports["none"]
+    subject = report.subjects[0]
+    reason = "no TD quote was collected"
+    quoteless = replace(
+        subject.checks[2], summary=f"not evaluated: {reason}", reason=reason, remediation="get one"
+    )
+    checks = tuple(replace(quoteless, id=item) for item in ("hardware.quote", "hardware.td"))
+    changed = replace(report, subjects=(replace(subject, checks=checks, claims=()),))
+    chain = render_terminal(changed, color=False, width=80).partition("CHAIN")[2]
+    assert chain.count(reason) == len(checks)
+    assert chain.count("get one") == 1
+    assert "as for hardware.quote" in chain
+
+
 def test_notes_head_the_report(reports: dict[str, Report]) -> None:
     report = reports["unsafe-root"]
-    for text in (render_terminal(report, color=False, width=80), render_markdown(report)):
+    for text in (render_terminal(report, color=False, width=120), render_markdown(report)):
         assert text.index(report.root_note) < text.index("hardware.quote")
-        assert text.index(report.time_note) < text.index("hardware.quote")
+        assert text.index("evidence collected at") < text.index("hardware.quote")
     line = summary.verdict_line(report)
-    assert report.root_note in line
-    assert report.time_note in line
+    assert line.startswith("warning [unsafe root], not accepted by policy baseline: app ")
+    simulated = replace(report, root_note="SIMULATED: nothing follows")
+    assert summary.verdict_line(simulated).startswith("warning [simulated], ")
 
 
-def test_unsafe_root_is_said_on_every_line_that_rests_on_it(reports: dict[str, Report]) -> None:
+def test_time_is_said_once(reports: dict[str, Report]) -> None:
+    judged = format_time(reports["affirming"].evaluated_at)
+    note = f"Judged as of {judged}; evidence collected at {judged}."
+    assert summary.when(replace(reports["affirming"], time_note=note)) == note
+    assert summary.when(reports["affirming"]) == f"Judged as of {judged}"
+    assert summary.when(replace(reports["affirming"], time_note="x")).startswith("Judged as of ")
+
+
+def test_unsafe_root_is_said_once_on_every_line_that_rests_on_it(
+    reports: dict[str, Report],
+) -> None:
     report = reports["unsafe-root"]
-    text = render_terminal(report, color=False, width=200)
-    lines = [line for line in text.splitlines() if line.startswith("  ")]
+    text = render_terminal(report, color=False, width=200, verbose=1)
+    lines = text.splitlines()
     for check in report.subjects[0].checks:
         line = next(line for line in lines if f" {check.id} " in line)
-        assert ("(unsafe root)" in line) == (mark(check) in (Mark.OK, Mark.WARN))
-    assert "signed by the CPU (unsafe root)" in text
-    assert "unsafe root)" not in render_terminal(reports["warning"], color=False, width=200)
+        assert line.count("unsafe root") == 1
+    for claim in report.subjects[0].claims:
+        line = next(line for line in lines if line.startswith(f"    {claim.name} "))
+        worth = facts.standing(claim, report.subjects[0].checks)
+        holds = worth in (facts.Standing.PROVEN, facts.Standing.MATCHED)
+        assert line.endswith("[unsafe root]") == holds
+    assert "TDX, TCB status UpToDate [unsafe root]" in text
+    assert "unsafe root" not in render_terminal(reports["warning"], color=False, width=200)
+
+
+@pytest.mark.parametrize("width", [80, 90, 100])
+def test_hashes_and_addresses_are_whole(reports: dict[str, Report], width: int) -> None:
+    digest, address = "ab" * 32, f"0x{'Cd' * 20}"
+    report = reports["affirming"]
+    subject = report.subjects[0]
+    said = f"contract {address} runs an image with the hash {digest}; " + "and more " * 90 + digest
+    check = replace(subject.checks[0], summary=said)
+    changed = replace(report, subjects=(replace(subject, checks=(check,)),))
+    words = render_terminal(changed, color=False, width=width).split()
+    assert {address, f"{digest};", digest} <= set(words)
 
 
 @pytest.mark.parametrize(
@@ -142,19 +216,19 @@ def test_weakest_link(reports: dict[str, Report], name: str, link: str | None) -
 @pytest.mark.parametrize(
     ("basis", "worth"),
     [
-        (Basis.HARDWARE, summary.Standing.PROVEN),
-        (Basis.MEASURED, summary.Standing.PROVEN),
-        (Basis.CHAIN, summary.Standing.PROVEN),
-        (Basis.KMS, summary.Standing.PROVEN),
-        (Basis.REFERENCE, summary.Standing.MATCHED),
-        (Basis.WITNESS, summary.Standing.MATCHED),
-        (Basis.ASSERTED, summary.Standing.SAID),
-        (Basis.UNKNOWN, summary.Standing.NOT_KNOWN),
+        (Basis.HARDWARE, facts.Standing.PROVEN),
+        (Basis.MEASURED, facts.Standing.PROVEN),
+        (Basis.CHAIN, facts.Standing.PROVEN),
+        (Basis.KMS, facts.Standing.PROVEN),
+        (Basis.REFERENCE, facts.Standing.MATCHED),
+        (Basis.WITNESS, facts.Standing.MATCHED),
+        (Basis.ASSERTED, facts.Standing.SAID),
+        (Basis.UNKNOWN, facts.Standing.NOT_KNOWN),
     ],
 )
-def test_standing(reports: dict[str, Report], basis: Basis, worth: summary.Standing) -> None:
+def test_standing(reports: dict[str, Report], basis: Basis, worth: facts.Standing) -> None:
     checks = reports["warning"].subjects[0].checks
-    broken = summary.Standing.SAID if basis is Basis.ASSERTED else summary.Standing.NOT_KNOWN
+    broken = facts.Standing.SAID if basis is Basis.ASSERTED else facts.Standing.NOT_KNOWN
     expectations = {
         (): worth,
         ("hardware.quote", "hardware.tcb"): worth,
@@ -163,7 +237,7 @@ def test_standing(reports: dict[str, Report], basis: Basis, worth: summary.Stand
     }
     for conditions, expected in expectations.items():
         claim = Claim(name="x", value=1, basis=basis, conditions=conditions)
-        assert summary.standing(claim, checks) is expected
+        assert facts.standing(claim, checks) is expected
 
 
 def test_quiet_is_the_verdict_line(any_report: Report) -> None:

@@ -87,6 +87,8 @@ def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     evidence = tuple(filter(None, (case.source.log_evidence,)))
     conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
     bound = (*conditions, "application.identity")
+    if not identity.self_bound:
+        bound = (*bound, "key_management.provider")
     yield _claim("app_id", identity.app_id.hex(), basis, evidence, *bound)
     for name, value in (
         ("compose_hash", identity.compose_hash),

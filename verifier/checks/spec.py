@@ -107,9 +107,9 @@ def _outcome(
 
 
 def _blocked_by(needed: Mapping[str, CheckResult]) -> Outcome | None:
-    for other, result in needed.items():
+    for result in needed.values():
         if result.skip_kind is SkipKind.NOT_APPLICABLE:
-            return not_applicable(f"{other} is not applicable: {result.reason}")
+            return not_applicable(result.reason)
     for other, result in needed.items():
         if result.status not in USABLE:
             return _blocked(other)

@@ -18,7 +18,7 @@ _EXIT_CODES: Final = {
     Verdict.WARNING: 5,
 }
 _MAX_WIDTH: Final = 100
-_PIPE_WIDTH: Final = 80
+_PIPE_WIDTH: Final = 100
 
 
 class Format(StrEnum):
@@ -87,6 +87,6 @@ def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, qu
     from verifier.report.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
-    width = shutil.get_terminal_size().columns if color else _PIPE_WIDTH
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     text = render_terminal(report, color=color, width=min(width, _MAX_WIDTH), verbose=verbose)
     return text.encode("utf-8")

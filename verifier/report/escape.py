@@ -41,7 +41,7 @@ _PLAIN_WORD: Final = re.compile(r"(?:[A-Za-z0-9,.;:'\"()/+=%?!-]|[^\x00-\x7f])+"
 # What sites turn into something else, even when it is escaped: links, issue and commit references,
 # emoji shortcodes. Only code spans are exempt from all of it.
 _AUTOLINKED: Final = re.compile(
-    r"://|mailto:|xmpp:|www\.|\bGH-\d|:[\w+-]+:|\b[0-9a-f]{7,}\b", re.IGNORECASE | re.ASCII
+    r"://|mailto:|xmpp:|www\.|\bGH-\d|:[\w+-]+:|\b(?:0x)?[0-9a-f]{7,}\b", re.IGNORECASE | re.ASCII
 )
 # As the first word of a block: a list item, or a line that makes the one above a heading.
 _BLOCK_START: Final = re.compile(r"[-+=]+|\d{1,9}[.)]", re.ASCII)
@@ -59,16 +59,21 @@ def markdown(text: str) -> str:
     """`text` as one line of Markdown that renders as these words and nothing else.
 
     Plain words stay; what stands between two backticks, words with any other syntax in them, and
-    what a site would turn into a link become code spans. Runs of spaces become one.
+    what a site would turn into a link become code spans, without a full stop, comma or semicolon
+    at their end. Runs of spaces become one.
     """
     pieces: list[str] = []
     for is_code, run in groupby(_TOKEN.finditer(visible(text)), key=_needs_code):
         tokens = list(run)
         gap = " " if pieces and tokens[0]["gap"] else ""
         words = "".join(f"{' ' * bool(token['gap'])}{token['word']}" for token in tokens).strip()
+        end = ""
         if is_code and len(tokens) == 1 and tokens[0]["quoted"]:
             words = tokens[0]["quoted"]
-        pieces.append(gap + (_code_span(words) if is_code else words))
+        elif is_code:
+            end = words[len(words.rstrip(".,;")) :]
+            words = words.removesuffix(end)
+        pieces.append(f"{gap}{_code_span(words)}{end}" if is_code else f"{gap}{words}")
     return "".join(pieces)
 
 

@@ -7,7 +7,6 @@ outside of those two is fixed text of this module.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from verifier.model.identifiers import format_time
 from verifier.model.result import CheckResult, EvidenceRef, Report, SubjectReport
 from verifier.report import summary
 from verifier.report.chain import (
@@ -22,6 +21,7 @@ from verifier.report.chain import (
     needs_attention,
 )
 from verifier.report.escape import markdown, markdown_code, visible
+from verifier.report.facts import Standing, standing, statements, value_text
 from verifier.report.limits import LIMITS
 
 # Mermaid classes: text on fill with a contrast of at least 4.5 in light and dark themes.
@@ -54,40 +54,41 @@ def render_markdown(report: Report) -> str:
 
 
 def _header(report: Report) -> Iterator[str]:
+    subject = summary.worst_subject(report)
     yield "# Attestation report"
     yield ""
     yield f"**{report.verdict.value.upper()}: {summary.HEADLINES[report.verdict]}.**"
+    if report.root_note:
+        yield from ("", "> [!CAUTION]", f"> **Unsafe root:** {markdown(report.root_note)}", "")
     yield markdown(summary.verdict_sentence(report))
-    for label, note in (("Unsafe root", report.root_note), ("Time", report.time_note)):
-        if note:
-            yield from ("", "> [!CAUTION]", f"> **{label}:** {markdown(note)}")
     yield ""
-    subject = summary.worst_subject(report)
     rows = [("App", _value(summary.about(report)))]
     rows += [("Guest", markdown_code(subject.name))] if subject.name else []
     rows += [
-        ("Judged as of", markdown_code(format_time(report.evaluated_at))),
+        ("Time", markdown(summary.when(report))),
         ("Checks", summary.tally(subject.checks)),
     ]
     if link := summary.weakest_link(report):
         rows += [
-            ("Weakest link", markdown(summary.outcome(link))),
+            ("Weakest link", f"{markdown_code(link.id)} {mark(link).value}: {_found(link)}"),
             ("What to do", markdown(summary.what_to_do(link))),
         ]
     yield from _table(("", ""), rows)
 
 
 def _statements(report: Report, subject: SubjectReport) -> Iterator[str]:
-    found = summary.statements(subject)
-    if not found:
-        return
-    rows = []
-    for item in found:
-        facts = ", ".join(f"{markdown(name)} {markdown_code(value)}" for name, value in item.facts)
-        more = f", and {item.more} more below" if item.more else ""
-        support = f"{item.support}{summary.claim_note(report, item.standing)}"
-        rows.append((f"**{item.standing.value}**", markdown(support), f"{facts}{more}"))
-    yield from _table(("", "Support", "Facts"), rows)
+    for number, item in enumerate(statements(subject)):
+        if number:
+            yield ""
+        if item.standing is Standing.PROVEN and not item.facts:
+            yield "> [!WARNING]"
+            yield f"> **{item.standing.value}: {markdown(item.why)}**"
+            continue
+        yield f"**{item.standing.value}**: {markdown(item.why)}"
+        if item.facts:
+            note = summary.claim_note(report, item.standing)
+            yield ""
+            yield from (f"- {label}: {markdown(value)}{note}" for label, value in item.facts)
 
 
 def _subject(report: Report, subject: SubjectReport) -> Iterator[str]:
@@ -98,8 +99,8 @@ def _subject(report: Report, subject: SubjectReport) -> Iterator[str]:
         return
     yield "Each link rests on those before it."
     yield ""
-    yield from _diagram(subject.checks)
-    yield from _checks(report, subject)
+    yield from _diagram(report, subject.checks)
+    yield from _checks(subject)
     yield from _claims(report, subject)
 
 
@@ -108,11 +109,11 @@ def _other_subject(report: Report, subject: SubjectReport) -> Iterator[str]:
     yield ""
     yield f"**{subject.verdict.value}**: {summary.tally(subject.checks)}"
     if subject.checks:
-        yield from _checks(report, subject)
+        yield from _checks(subject)
         yield from _claims(report, subject)
 
 
-def _diagram(checks: Iterable[CheckResult]) -> Iterator[str]:
+def _diagram(report: Report, checks: Iterable[CheckResult]) -> Iterator[str]:
     """A flowchart of the families that have checks. Its labels are fixed text."""
     fixed = {family.key for family in FAMILIES}
     marks = {
@@ -127,7 +128,10 @@ def _diagram(checks: Iterable[CheckResult]) -> Iterator[str]:
     for family in FAMILIES:
         if family.key in marks:
             outcome = marks[family.key]
-            yield f'  {family.key}["{family.title}: {outcome.value}"]:::{outcome.name.lower()}'
+            holds = outcome in (Mark.OK, Mark.WARN)
+            note = summary.UNSAFE_MARK if report.root_note and holds else ""
+            label = f"{family.title}: {outcome.value}{note}"
+            yield f'  {family.key}["{label}"]:::{outcome.name.lower()}'
     for family in FAMILIES:
         parent = RESTS_ON.get(family.key)
         while parent and parent not in marks:
@@ -140,7 +144,7 @@ def _diagram(checks: Iterable[CheckResult]) -> Iterator[str]:
     yield "```"
 
 
-def _checks(report: Report, subject: SubjectReport) -> Iterator[str]:
+def _checks(subject: SubjectReport) -> Iterator[str]:
     for family, members in by_family(subject.checks):
         yield ""
         yield f"### {markdown(family.title)}: {family.about}"
@@ -149,35 +153,32 @@ def _checks(report: Report, subject: SubjectReport) -> Iterator[str]:
             (
                 f"**{mark(check).value}**" if needs_attention(check) else mark(check).value,
                 markdown_code(check.id),
-                markdown(check.summary + summary.check_note(report, check)),
+                _found(check) + summary.requirement_note(check),
             )
             for check in members
         ]
         yield from _table(("Result", "Check", "Summary"), rows)
-        for check in filter(needs_attention, members):
-            yield from _details(check)
+        for check in filter(summary.explains, members):
+            yield from _details(check, subject.checks)
     marks = {mark(check) for check in subject.checks}
     yield ""
     yield "; ".join(f"{item.value} = {MEANINGS[item]}" for item in Mark if item in marks) + "."
-    plain = [check for check in in_chain_order(subject.checks) if not needs_attention(check)]
-    if plain:
+    others = [item for item in in_chain_order(subject.checks) if not summary.explains(item)]
+    if others:
         yield from ("", "<details><summary>The other checks in detail</summary>")
-        for check in plain:
-            yield from _details(check)
+        for check in others:
+            yield from _details(check, subject.checks)
         yield from ("", "</details>")
 
 
-def _details(check: CheckResult) -> Iterator[str]:
+def _details(check: CheckResult, checks: Iterable[CheckResult]) -> Iterator[str]:
     yield ""
     yield f"{markdown_code(check.id)} **{mark(check).value}** ({check.requirement.value})"
     yield ""
     yield f"- Holds if: {markdown(check.title)}"
-    for label, value in (("Expected", check.expected), ("Actual", check.actual)):
-        if value is not None:
-            yield f"- {label}: {markdown_code(summary.value_text(value))}"
-    for label, text in (("Why", check.reason), ("What to do", check.remediation)):
-        if text:
-            yield f"- {label}: {markdown(text)}"
+    for label, text in summary.details(check, checks):
+        code = label in ("expected", "actual")
+        yield f"- {label.capitalize()}: {markdown_code(text) if code else markdown(text)}"
     if check.requires:
         yield f"- Rests on: {_codes(check.requires)}"
     for ref in check.evidence:
@@ -191,19 +192,19 @@ def _claims(report: Report, subject: SubjectReport) -> Iterator[str]:
     yield "### Claims: facts, and what supports them"
     yield ""
     rows = []
-    for claim in subject.claims:
-        worth = summary.standing(claim, subject.checks)
-        basis = f"{claim.basis.value}{summary.claim_note(report, worth)}"
-        rows.append(
-            (
-                markdown_code(claim.name),
-                markdown_code(summary.value_text(claim.value)),
-                markdown(basis),
-                worth.value,
-                _codes(claim.conditions),
-                ", ".join(map(_ref, claim.evidence)),
+    for (basis, conditions), members in summary.groups(subject.claims):
+        for claim in members:
+            worth = standing(claim, subject.checks)
+            rows.append(
+                (
+                    markdown_code(claim.name),
+                    markdown_code(value_text(claim.value)),
+                    f"{basis.value}{summary.claim_note(report, worth)}",
+                    worth.value,
+                    _codes(conditions),
+                    ", ".join(map(_ref, claim.evidence)),
+                )
             )
-        )
     yield from _table(("Claim", "Value", "Basis", "Worth", "Rests on", "Evidence"), rows)
 
 
@@ -238,7 +239,10 @@ def _sources(report: Report) -> Iterator[str]:
         )
         for item in report.sources
     ]
+    yield f"<details><summary>What was asked for: {len(rows)}</summary>"
+    yield ""
     yield from _table(("Kind", "Guest", "Source", "sha256, or why there is none"), rows)
+    yield from ("", "</details>")
 
 
 def _bullets(title: str, items: Iterable[str]) -> Iterator[str]:
@@ -263,6 +267,13 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[s
 def _value(text: str) -> str:
     """One word is a value; more are a sentence."""
     return markdown(text) if " " in text else markdown_code(text)
+
+
+def _found(check: CheckResult) -> str:
+    """What a check found; the mark of its anchor is our own text, which no link is made of."""
+    text = summary.found(check)
+    bare = text.removesuffix(summary.UNSAFE_MARK)
+    return markdown(bare) + text[len(bare) :]
 
 
 def _codes(ids: Iterable[str]) -> str:

@@ -1,32 +1,29 @@
-"""The words that every format shares: the verdict, the weakest link, what is proven and what not.
+"""The words that every format shares: the verdict, the weakest link, what each check found.
 
 Sentences here are plain text with evidence in them; each renderer escapes them once.
 """
 
-import json
-import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from verifier.model.identifiers import format_time
 from verifier.model.result import (
+    BASIS_ORDER,
     Basis,
     CheckResult,
     Claim,
     Finding,
-    JsonValue,
     Report,
     Requirement,
     Status,
     SubjectReport,
     Verdict,
 )
-from verifier.report.chain import Mark, mark, needs_attention, weakest
+from verifier.report.chain import Mark, in_chain_order, mark, needs_attention, weakest
 from verifier.report.escape import visible
+from verifier.report.facts import Standing, other_claims, standing, value_text
 
 HEADLINES: Final = {
     Verdict.AFFIRMING: "the attestation holds",
@@ -35,61 +32,10 @@ HEADLINES: Final = {
     Verdict.CONTRAINDICATED: "do not rely on this app as attested",
 }
 
-
-class Standing(StrEnum):
-    """How much a claim is worth once its basis and its conditions are taken together."""
-
-    PROVEN = "Proven"
-    MATCHED = "Recognised"
-    SAID = "Only said"
-    NOT_KNOWN = "Not known"
-
-
-_STANDING: Final = {
-    Basis.HARDWARE: Standing.PROVEN,
-    Basis.MEASURED: Standing.PROVEN,
-    Basis.CHAIN: Standing.PROVEN,
-    Basis.KMS: Standing.PROVEN,
-    Basis.REFERENCE: Standing.MATCHED,
-    Basis.WITNESS: Standing.MATCHED,
-    Basis.ASSERTED: Standing.SAID,
-    Basis.UNKNOWN: Standing.NOT_KNOWN,
-}
-
-_SUPPORT: Final = {
-    Basis.HARDWARE: "signed by the CPU",
-    Basis.MEASURED: "measured into registers that the CPU signed",
-    Basis.CHAIN: "contract state at a finalized block",
-    Basis.KMS: "signed by the identified KMS",
-    Basis.REFERENCE: "equal to a reference value of this auditor",
-    Basis.WITNESS: "seen by this auditor before",
-    Basis.ASSERTED: "claimed by whoever served it, and by nothing else",
-    Basis.UNKNOWN: "nothing supports it",
-}
-_UNSUPPORTED: Final = "a check that it rests on does not hold"
-
-# The claims that a person asks for first, in that order.
-_WORDS: Final = {
-    "tcb_status": "TCB status",
-    "os_image": "OS image",
-    "app_id": "app id",
-    "compose_hash": "manifest hash",
-    "key_provider": "key provider",
-    "kms": "KMS",
-}
-MAX_FACTS: Final = 6
-
-_PLAIN_VALUE: Final = re.compile(r"[0-9A-Za-z._:/+-]+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """Facts of one standing and one support: `label` and value each, and how many more exist."""
-
-    standing: Standing
-    support: str
-    facts: tuple[tuple[str, str], ...]
-    more: int
+UNSAFE_MARK: Final = " [unsafe root]"
+_SIMULATED: Final = "SIMULATED"
+_NOT_EVALUATED: Final = "not evaluated: "
+_NOT_APPLICABLE: Final = "not applicable"
 
 
 def worst_subject(report: Report) -> SubjectReport:
@@ -114,13 +60,14 @@ def about(report: Report) -> str:
 def verdict_line(report: Report) -> str:
     """The whole result in one line, safe to print."""
     link = weakest_link(report)
-    subject = worst_subject(report)
-    reason = outcome(link) if link else tally(subject.checks)
-    notes = _in_brackets(report.root_note, report.time_note)
+    checks = worst_subject(report).checks
     app = f"app {report.requested_app_id}" if report.requested_app_id else about(report)
     return visible(
-        f"{report.verdict.value}, {_acceptance(report)}: {app}: {reason} "
-        f"({format_time(report.evaluated_at)}){notes}"
+        f"{report.verdict.value}{_anchor(report)}, "
+        f"{'accepted' if report.accepted else 'not accepted'} by policy {report.policy_name}: "
+        f"{app}, "
+        f"{f'weakest link {link.id} {mark(link).value}' if link else tally(checks)}, "
+        f"as of {format_time(report.evaluated_at)}"
     )
 
 
@@ -139,17 +86,69 @@ def verdict_sentence(report: Report) -> str:
     subject = worst_subject(report)
     guests = len(report.subjects)
     which = f" This is the worst of {guests} guests, {subject_name(subject)}." if guests > 1 else ""
-    return f"{_meaning(subject)}{which} The verdict is {_acceptance(report)}."
+    return f"{_meaning(subject)}{which} {_acceptance(report)}."
 
 
 def outcome(check: CheckResult) -> str:
-    """One check in one line: id, mark and summary."""
-    return f"{check.id} {mark(check).value}: {check.summary}"
+    """One check in one line: id, mark, and what it found."""
+    return f"{check.id} {mark(check).value}: {found(check)}"
+
+
+def found(check: CheckResult) -> str:
+    """What a check found, without the words that its mark says already.
+
+    A check that does not apply says why, unless it only follows another one.
+    """
+    if check.status is not Status.SKIP:
+        return check.summary
+    text = check.summary.removeprefix(_NOT_EVALUATED)
+    inherited = any(check.reason.startswith(item) for item in check.requires)
+    if check.reason and not inherited and text.startswith(_NOT_APPLICABLE):
+        return check.reason + text.removeprefix(_NOT_APPLICABLE)
+    return text
+
+
+def requirement_note(check: CheckResult) -> str:
+    """That a check which needs attention is not required."""
+    plain = check.requirement is Requirement.REQUIRED or not explains(check)
+    return "" if plain else f" ({check.requirement.value})"
+
+
+def explains(check: CheckResult) -> bool:
+    """Whether a check has more to say than one line: it needs attention, and is not blocked."""
+    return needs_attention(check) and mark(check) is not Mark.BLOCKED
+
+
+def details(check: CheckResult, checks: Iterable[CheckResult]) -> tuple[tuple[str, str], ...]:
+    """What to know about a check beyond its summary, and no sentence twice: labels and texts.
+
+    `checks` are those it stands among: the first of several with one remediation gives it.
+    """
+    rows = [
+        (label, value_text(value))
+        for label, value in (("expected", check.expected), ("actual", check.actual))
+        if value is not None
+    ]
+    if check.reason and check.reason not in f"{check.summary}\n{found(check)}":
+        rows.append(("why", check.reason))
+    if check.remediation:
+        alike = (item for item in in_chain_order(checks) if item.remediation == check.remediation)
+        first = next(filter(explains, alike), check)
+        rows.append(("do", check.remediation if first is check else f"as for {first.id}"))
+    return tuple(rows)
 
 
 def what_to_do(check: CheckResult) -> str:
     """The remediation of the weakest link, or where to look when it has none."""
     return check.remediation or f"See {check.id} below."
+
+
+def when(report: Report) -> str:
+    """As of which time it was judged, and what else there is to say about that."""
+    time, note = format_time(report.evaluated_at), report.time_note
+    if time in note:
+        return note
+    return "; ".join(filter(None, (f"Judged as of {time}", note)))
 
 
 def tally(checks: Iterable[CheckResult]) -> str:
@@ -158,53 +157,32 @@ def tally(checks: Iterable[CheckResult]) -> str:
     return ", ".join(f"{counts[item]} {item.value}" for item in Mark if counts[item]) or "no checks"
 
 
-def check_note(report: Report, check: CheckResult) -> str:
-    """What has to be said beside a check, in brackets: its requirement, an unsafe trust anchor."""
-    plain = check.requirement is Requirement.REQUIRED or not needs_attention(check)
-    return _in_brackets(
-        "" if plain else check.requirement.value,
-        _unsafe(report) if check.status in (Status.PASS, Status.WARN) else "",
-    )
-
-
 def claim_note(report: Report, worth: Standing) -> str:
-    """What has to be said beside claims that hold only under another anchor than Intel's."""
-    return _in_brackets(_unsafe(report) if worth in (Standing.PROVEN, Standing.MATCHED) else "")
+    """What has to be said beside a claim that holds only under another anchor than Intel's."""
+    return UNSAFE_MARK if report.root_note and worth in (Standing.PROVEN, Standing.MATCHED) else ""
 
 
-def standing(claim: Claim, checks: Iterable[CheckResult]) -> Standing:
-    """What a claim is worth: its basis counts only while every condition is pass or warn.
-
-    What is merely said stays said, whatever its conditions.
-    """
-    support = _STANDING[claim.basis]
-    if support is Standing.SAID:
-        return support
-    holding = {check.id for check in checks if check.status in (Status.PASS, Status.WARN)}
-    return support if holding.issuperset(claim.conditions) else Standing.NOT_KNOWN
-
-
-def statements(subject: SubjectReport) -> tuple[Statement, ...]:
-    """The claims of an attester by what they are worth, strongest first."""
-    groups: dict[tuple[Standing, str], list[Claim]] = {}
-    for item in Standing:
-        for basis in Basis:
-            for claim in subject.claims:
-                if claim.basis is basis and standing(claim, subject.checks) is item:
-                    broken = item is Standing.NOT_KNOWN and basis is not Basis.UNKNOWN
-                    support = _UNSUPPORTED if broken else _SUPPORT[basis]
-                    groups.setdefault((item, support), []).append(claim)
-    return tuple(_statement(item, support, found) for (item, support), found in groups.items())
+def more_claims(report: Report, subject: SubjectReport) -> str:
+    """How many claims answer none of the first questions, by what they are worth; or nothing."""
+    others = other_claims(subject)
+    counts = Counter(standing(claim, subject.checks) for claim in others)
+    listed = ", ".join(
+        f"{counts[item]} {item.value.lower()}{claim_note(report, item)}"
+        for item in Standing
+        if counts[item]
+    )
+    return f"{len(others)} claims ({listed})" if others else ""
 
 
-def value_text(value: JsonValue) -> str:
-    """A value as text that cannot be mistaken for the sentence around it.
-
-    Plain words stand as they are; any other string is quoted, and structures are compact JSON.
-    """
-    if isinstance(value, str) and _PLAIN_VALUE.fullmatch(value):
-        return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+def groups(
+    claims: Iterable[Claim],
+) -> tuple[tuple[tuple[Basis, tuple[str, ...]], tuple[Claim, ...]], ...]:
+    """Claims with one basis and the same conditions, strongest basis first."""
+    found_by: dict[tuple[Basis, tuple[str, ...]], list[Claim]] = {}
+    for claim in claims:
+        found_by.setdefault((claim.basis, claim.conditions), []).append(claim)
+    order = sorted(found_by, key=lambda key: (BASIS_ORDER.index(key[0]), key[1]))
+    return tuple((key, tuple(found_by[key])) for key in order)
 
 
 def finding_title(finding: Finding) -> str:
@@ -245,16 +223,14 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _unsafe(report: Report) -> str:
-    return "unsafe root" if report.root_note else ""
-
-
-def _in_brackets(*notes: str) -> str:
-    return "".join(f" ({note})" for note in notes if note)
+def _anchor(report: Report) -> str:
+    if not report.root_note:
+        return ""
+    return " [simulated]" if report.root_note.startswith(_SIMULATED) else UNSAFE_MARK
 
 
 def _acceptance(report: Report) -> str:
-    return f"{'accepted' if report.accepted else 'not accepted'} by policy {report.policy_name}"
+    return f"Policy {report.policy_name} {'accepts' if report.accepted else 'does not accept'} this"
 
 
 def _meaning(subject: SubjectReport) -> str:
@@ -282,15 +258,3 @@ def _meaning(subject: SubjectReport) -> str:
 def _checks(count: int, kind: str = "") -> str:
     words = [str(count), *([kind] if kind else []), "check" if count == 1 else "checks"]
     return " ".join(words)
-
-
-def _statement(item: Standing, support: str, claims: list[Claim]) -> Statement:
-    order = list(_WORDS)
-    ranked = sorted(
-        claims, key=lambda claim: order.index(claim.name) if claim.name in _WORDS else len(order)
-    )
-    facts = tuple(
-        (_WORDS.get(claim.name, claim.name), value_text(claim.value))
-        for claim in ranked[:MAX_FACTS]
-    )
-    return Statement(item, support, facts, len(ranked) - len(facts))

@@ -3,19 +3,16 @@
 Text reaches Rich only as `Text`, never as markup, and only through `escape.visible`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from io import StringIO
-from itertools import groupby
 from typing import Final
 
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from verifier.model.identifiers import format_time
 from verifier.model.result import (
     CheckResult,
-    EvidenceRef,
     Finding,
     Report,
     SubjectReport,
@@ -31,18 +28,20 @@ from verifier.report.chain import (
     needs_attention,
 )
 from verifier.report.escape import visible
+from verifier.report.facts import SUPPORT, Standing, standing, statements, value_text
 from verifier.report.limits import LIMITS
 
 MIN_WIDTH: Final = 40
-_LABEL: Final = 14  # column of the values in the header and the footer
+_LABEL: Final = 14  # column of the values in the header and the footer; leaves 64 digits of 80
 _ID: Final = 7  # column of the check ids: two spaces, a mark of four letters, one space
 _MAX_ID: Final = 26  # the longest check id in use
 _DETAIL: Final = _ID + 9  # leaves the 64 digits of a sha256 on one line of 80
 _FINDING: Final = 11  # two spaces, a severity of up to eight letters, one space
 _MIN_SUMMARY: Final = 30  # below this the summary goes under the id
-_MAX_LINES: Final = 6  # of one text that is not shown in full
-_MAX_REFS: Final = 3
+_MARGIN: Final = 4  # where a long word may begin: beyond the column of the marks
+_MAX_LINES: Final = 9  # of one text that is not shown in full
 _ELLIPSIS: Final = "..."
+_UNBROKEN_MARK: Final = summary.UNSAFE_MARK.strip().replace(" ", "\xa0")  # visible text has none
 
 _MARK_STYLES: Final = {
     Mark.OK: "green",
@@ -52,6 +51,12 @@ _MARK_STYLES: Final = {
     Mark.MISSING: "magenta",
     Mark.BLOCKED: "magenta",
     Mark.NOT_APPLICABLE: "dim",
+}
+_STANDING_STYLES: Final = {
+    Standing.PROVEN: "bold green",
+    Standing.MATCHED: "bold cyan",
+    Standing.SAID: "bold yellow",
+    Standing.NOT_KNOWN: "bold magenta",
 }
 _VERDICT_STYLES: Final = {
     Verdict.AFFIRMING: "bold green",
@@ -67,15 +72,16 @@ def render_terminal(
     """The report as text for a terminal of `width` cells.
 
     Without `color` there is no escape byte in it, whatever the environment says. `verbose` shows
-    every check's details and nothing shortened; `quiet` gives the verdict line alone.
+    every check's details, every claim, and nothing shortened; `quiet` gives the verdict line alone.
     """
     if quiet:
         return summary.verdict_line(report) + "\n"
     page = _Page(width, full=verbose > 0)
     _header(page, report)
     worst = summary.worst_subject(report)
-    _chain(page, report, worst.checks)
-    _claims(page, report, worst)
+    _chain(page, worst.checks)
+    if page.full and worst.claims:
+        _claims(page, report, worst)
     _other_subjects(page, report)
     _findings(page, report.findings)
     _sources(page, report)
@@ -92,7 +98,6 @@ class _Page:
         self.width = max(width, MIN_WIDTH)
         self.full = full
         self._lines: list[Text] = []
-        self._measure = Console(file=StringIO(), width=self.width, force_terminal=False)
 
     def blank(self) -> None:
         """An empty line, unless there is one already."""
@@ -109,25 +114,52 @@ class _Page:
         """One line that may exceed the width, so that it can be copied whole."""
         self._lines.append(Text(visible(text)))
 
-    def entry(self, lead: Text, column: int, body: str, note: str = "", *, lines: int = 6) -> None:
-        """`lead`, then from `column` on the body and a note, in `lines` lines at most.
+    def entry(
+        self, lead: Text, column: int, body: str, note: str = "", *, lines: int = _MAX_LINES
+    ) -> None:
+        """`lead`, then from `column` on the body and a note, in about `lines` lines at most.
 
         What is longer loses its middle, unless the page shows everything.
         """
-        cells = self.width - column
-        shown = visible(body) if self.full else middle(visible(body), cells * lines)
-        text = Text(shown).append(visible(note), "dim")
-        line = lead.copy()
-        for wrapped in text.wrap(self._measure, cells, overflow="fold") or [Text()]:
-            line.pad_right(column - line.cell_len)
-            line.append_text(wrapped)
+        shown = visible(body)
+        if not self.full:
+            shown = middle(shown, (self.width - column) * lines)
+        line = Text().append_text(lead)  # a style of its own would spread to the body
+        for indent, text in self._wrapped(f"{shown}{note}", column):
+            if indent < column and line:
+                self._lines.append(line)
+                line = Text()
+            line.pad_right(indent - line.cell_len)
+            line.append(text.replace(_UNBROKEN_MARK, summary.UNSAFE_MARK.strip()))
             line.rstrip()
             self._lines.append(line)
             line = Text()
 
-    def value(self, label: str, text: str, *, indent: int = 0, column: int = _LABEL) -> None:
-        """A labelled value on one line, or in full."""
-        self.entry(Text(" " * indent + label, "dim"), column, text, lines=1)
+    def _wrapped(self, text: str, column: int) -> Iterator[tuple[int, str]]:
+        """Lines and their columns. A word too long for the column, such as a hash, has a line of
+        its own, further left, where it fits; only what fits nowhere is broken."""
+        cells = self.width - column
+        line = ""
+        for word in text.replace(summary.UNSAFE_MARK, f" {_UNBROKEN_MARK}").split(" "):
+            longer = f"{line} {word}" if line else word
+            if cell_len(longer) <= cells:
+                line = longer
+                continue
+            if line:
+                yield column, line
+            line, length = "", cell_len(word)
+            if cells < length <= self.width - _MARGIN:
+                room = min(column, self.width - length)
+                yield next(item for item in (_DETAIL, _ID, _MARGIN) if item <= room), word
+            else:
+                *full, line = chop_cells(word, cells) or [""]
+                yield from ((column, part) for part in full)
+        if line or not text.strip(" "):
+            yield column, line
+
+    def value(self, label: str, text: str) -> None:
+        """A labelled value on one or two lines, or in full."""
+        self.entry(_label(label), _LABEL, text, lines=2)
 
     def render(self, *, color: bool) -> str:
         """All lines; with `color` in the sixteen standard colours."""
@@ -148,7 +180,10 @@ class _Page:
 
 
 def middle(text: str, cells: int) -> str:
-    """`text` in at most `cells` terminal cells, with an ellipsis for a middle that is left out."""
+    """`text` in at most `cells` terminal cells, with an ellipsis for a middle that is left out.
+
+    Words stay whole where there are any.
+    """
     if len(text) <= cells and cell_len(text) <= cells:
         return text
     head = (cells - len(_ELLIPSIS) + 1) // 2
@@ -158,26 +193,24 @@ def middle(text: str, cells: int) -> str:
         front = front[:-1]
     while cell_len(back) > tail:
         back = back[1:]
-    return front + _ELLIPSIS + back
+    front = front[: front.rfind(" ") + 1] or front
+    return front + _ELLIPSIS + (back[back.find(" ") :] if " " in back else back)
 
 
 def _header(page: _Page, report: Report) -> None:
     title = Text(f"{report.verdict.value.upper()}: ", _VERDICT_STYLES[report.verdict])
     page.entry(title, title.cell_len, summary.HEADLINES[report.verdict])
-    for label, note in (("UNSAFE ROOT", report.root_note), ("TIME", report.time_note)):
-        if note:
-            page.entry(Text(label, "bold red"), _LABEL, note)
-    page.blank()
+    if report.root_note:
+        page.entry(Text("UNSAFE ROOT", "bold red"), _LABEL, report.root_note)
     page.entry(Text(), 2, summary.verdict_sentence(report))
     page.blank()
     subject = summary.worst_subject(report)
     page.value("App", summary.about(report))
-    if subject.name:
+    if subject.name and (page.full or len(report.subjects) > 1):
         page.value("Guest", subject.name)
-    page.value("Judged as of", format_time(report.evaluated_at))
+    page.entry(_label("Time"), _LABEL, summary.when(report))
     page.value("Checks", summary.tally(subject.checks))
     if link := summary.weakest_link(report):
-        page.blank()
         page.entry(_label("Weakest link"), _LABEL, summary.outcome(link))
         page.entry(_label("What to do"), _LABEL, summary.what_to_do(link))
     page.blank()
@@ -185,109 +218,80 @@ def _header(page: _Page, report: Report) -> None:
 
 
 def _statements(page: _Page, report: Report, subject: SubjectReport) -> None:
-    for standing, group in groupby(summary.statements(subject), key=lambda item: item.standing):
-        label = standing.value
-        for item in group:
-            support = f"{item.support}{summary.claim_note(report, standing)}"
-            page.entry(_label(label), _LABEL, f"{support}:")
-            for name, value in item.facts:
-                page.value("", f"{name} {value}", column=_LABEL + 2)
-            if item.more:
-                page.value("", f"and {item.more} more, listed below", column=_LABEL + 2)
-            label = ""
+    for item in statements(subject):
+        style = _STANDING_STYLES[item.standing]
+        if item.standing is Standing.PROVEN and not item.facts:
+            style = "bold red"
+        page.entry(Text(item.standing.value.upper(), style), _LABEL, item.why)
+        for label, value in item.facts:
+            note = summary.claim_note(report, item.standing)
+            page.entry(Text(f"  {label}"), _LABEL, value, note, lines=2)
+    if (more := summary.more_claims(report, subject)) and not page.full:
+        page.entry(_label("MORE"), _LABEL, f"{more}: -v, or --format json")
 
 
-def _chain(page: _Page, report: Report, checks: tuple[CheckResult, ...]) -> None:
+def _chain(page: _Page, checks: tuple[CheckResult, ...]) -> None:
     page.heading("Chain", "each link rests on those above")
     if not checks:
-        page.entry(Text(), 2, "  No check was evaluated.")
+        page.entry(Text(), 2, "No check was evaluated.")
     for family, members in by_family(checks):
-        page.entry(Text("  "), 2, family.title, f": {family.about}")
+        page.entry(Text("  "), 2, f"{family.title}: {family.about}")
         for check in members:
-            _check(page, report, check)
+            _check(page, check, checks)
         page.blank()
     shown = {mark(check) for check in checks} - {Mark.OK}
     for item in Mark:
         if item in shown:
-            page.entry(_mark(item), _ID, "", MEANINGS[item])
+            page.entry(_mark(item), _ID, MEANINGS[item])
 
 
-def _check(page: _Page, report: Report, check: CheckResult) -> None:
+def _check(page: _Page, check: CheckResult, checks: tuple[CheckResult, ...]) -> None:
     lead = _mark(mark(check)).append(middle(visible(check.id), _MAX_ID))
-    column = _ID + _MAX_ID + 2
+    column = _ID + _MAX_ID + 1
     if page.width - column < _MIN_SUMMARY:
         page.entry(lead, _ID, "")
         lead, column = Text(), _ID
-    page.entry(lead, column, check.summary, summary.check_note(report, check))
-    if page.full or needs_attention(check):
-        _details(page, check)
-
-
-def _details(page: _Page, check: CheckResult) -> None:
-    rows: list[tuple[str, str]] = []
+    page.entry(lead, column, summary.found(check), summary.requirement_note(check))
     if page.full:
-        rows += [("holds if", check.title)]
-    rows += [
-        (label, summary.value_text(value))
-        for label, value in (("expected", check.expected), ("actual", check.actual))
-        if value is not None
-    ]
-    rows += [
-        (label, text) for label, text in (("why", check.reason), ("do", check.remediation)) if text
-    ]
-    if page.full and check.requires:
-        rows += [("rests on", ", ".join(check.requires))]
-    for label, text in rows:
-        lines = 1 if label in ("expected", "actual") else 6
-        page.entry(Text(" " * _ID + label, "dim"), _DETAIL, text, lines=lines)
-    _evidence(page, check.evidence)
-
-
-def _evidence(page: _Page, refs: tuple[EvidenceRef, ...]) -> None:
-    shown = refs if page.full else refs[:_MAX_REFS]
-    for ref in shown:
-        page.value("evidence", f"{ref.blob} {ref.pointer}".rstrip(), indent=_ID, column=_DETAIL)
-    if len(refs) > len(shown):
-        page.value("", f"and {len(refs) - len(shown)} more", column=_DETAIL)
+        page.entry(_detail("holds if"), _DETAIL, check.title)
+    if page.full or summary.explains(check):
+        for label, text in summary.details(check, checks):
+            lines = 1 if label in ("expected", "actual") else _MAX_LINES
+            page.entry(_detail(label), _DETAIL, text, lines=lines)
+    if page.full:
+        if check.requires:
+            page.entry(_detail("rests on"), _DETAIL, ", ".join(check.requires))
+        for ref in check.evidence:
+            page.entry(_detail("evidence"), _DETAIL, f"{ref.blob} {ref.pointer}".rstrip())
 
 
 def _claims(page: _Page, report: Report, subject: SubjectReport) -> None:
-    if not subject.claims:
-        return
     page.heading("Claims", "facts, and what supports them")
     marks = {check.id: mark(check).value for check in subject.checks}
     names = max(cell_len(visible(claim.name)) for claim in subject.claims)
-    column = 2 + min(names, _MAX_ID) + 1
-    for (basis, conditions), group in groupby(
-        subject.claims, key=lambda claim: (claim.basis, claim.conditions)
-    ):
+    column = _MARGIN + min(names, _MAX_ID) + 1
+    for (basis, conditions), members in summary.groups(subject.claims):
         rests_on = ", ".join(f"{item} {marks.get(item, 'absent')}" for item in conditions)
-        page.entry(_label(f"  {basis.value}"), _LABEL, f"rests on {rests_on or 'nothing else'}")
-        for claim in group:
-            note = summary.claim_note(report, summary.standing(claim, subject.checks))
-            page.entry(
-                Text(f"  {middle(visible(claim.name), _MAX_ID)}"),
-                column,
-                summary.value_text(claim.value),
-                note,
-                lines=1,
-            )
-            if page.full:
-                _evidence(page, claim.evidence)
+        about = "; rests on ".join(filter(None, (SUPPORT[basis], rests_on)))
+        page.entry(_label(f"  {basis.value}"), _LABEL, about)
+        for claim in members:
+            note = summary.claim_note(report, standing(claim, subject.checks))
+            name = Text(f"{' ' * _MARGIN}{middle(visible(claim.name), _MAX_ID)}")
+            page.entry(name, column, value_text(claim.value), note)
         page.blank()
 
 
 def _other_subjects(page: _Page, report: Report) -> None:
-    if len(report.subjects) < 2:
-        return
-    page.heading("Other guests")
-    for subject in report.subjects[1:]:
+    others = report.subjects[1:]
+    if others:
+        page.heading("Other guests")
+    for subject in others:
         name = f"{summary.subject_name(subject)}: {summary.tally(subject.checks)}"
         verdict = Text(f"  {subject.verdict.value}: ", _VERDICT_STYLES[subject.verdict])
         page.entry(verdict, verdict.cell_len, name)
         for check in in_chain_order(subject.checks):
             if page.full or needs_attention(check):
-                _check(page, report, check)
+                _check(page, check, subject.checks)
         page.blank()
 
 
@@ -330,6 +334,10 @@ def _footer(page: _Page, report: Report) -> None:
 
 def _label(text: str) -> Text:
     return Text(text, "bold")
+
+
+def _detail(label: str) -> Text:
+    return Text(f"{' ' * _ID}{label}", "dim")
 
 
 def _mark(item: Mark) -> Text:
