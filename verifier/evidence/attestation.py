@@ -3,7 +3,8 @@
 The first byte selects (Dstack-TEE/dstack dstack-attest/src/attestation.rs, v1.rs):
 
     00              SCALE, version 0: variant u8 (0 = dstack-tdx) | quote Vec<u8> |
-                    event_log Vec<{imr u32, event_type u32, digest Vec, event String, payload Vec}> |
+                    event_log Vec<{imr u32, event_type u32, digest Vec, event String,
+                    payload Vec}> |
                     runtime_events Vec<{event String, payload Vec}> | report_data [u8; 64] |
                     config String; all little endian, lengths SCALE-compact
     80-8f, de, df   msgpack map, version 1: {version: 1, platform: {kind, data: {quote, event_log}},
@@ -42,7 +43,7 @@ class AttestationBlob:
 
 
 def parse_attestation(raw: bytes, what: str) -> AttestationBlob:
-    """Parse an attestation blob of version 0 or 1. Raises EvidenceError; other TEEs than TDX too."""
+    """Parse a TDX attestation blob of version 0 or 1. Raises EvidenceError, for other TEEs too."""
     if not raw or len(raw) > MAX_BLOB_BYTES:
         raise EvidenceError(f"{what}: {len(raw)} bytes are no attestation blob")
     if raw[0] == 0:
@@ -123,7 +124,7 @@ def _parse_msgpack(raw: bytes, what: str) -> AttestationBlob:
         document = msgpack.unpackb(raw, strict_map_key=True, object_pairs_hook=_unique)
         platform, stack = document["platform"], document["stack"]
         if document["version"] != 1 or platform["kind"] not in _TDX_KINDS:
-            raise EvidenceError(
+            raise EvidenceError(  # noqa: TRY301
                 f"{what}: version {document['version']!r}, platform {platform['kind']!r}: "
                 "not a TDX attestation"
             )
@@ -172,7 +173,7 @@ def _bytes(value: object) -> bytes:
     raise TypeError(f"expected bytes, found {type(value).__name__}")
 
 
-def _event(  # noqa: PLR0913 - the fields of one entry
+def _event(  # noqa: PLR0913, PLR0917 - the fields of one entry
     imr: object,
     event_type: object,
     digest: bytes,

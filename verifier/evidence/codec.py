@@ -17,6 +17,7 @@ from verifier.errors import EvidenceError
 from verifier.model.result import JsonValue
 
 MAX_DEPTH: Final = 64
+_MAX_EXCERPT: Final = 40
 JsonObject = dict[str, JsonValue]
 
 _HEX = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
@@ -191,4 +192,4 @@ def _type_name(value: object) -> str:
 
 
 def _excerpt(text: str) -> str:
-    return ascii(text if len(text) <= 40 else text[:40] + "…")
+    return ascii(text if len(text) <= _MAX_EXCERPT else text[:_MAX_EXCERPT] + "…")

@@ -2,7 +2,8 @@
 
 An entry is `{imr: 0..3, event_type: u32, digest: hex48, event: str, event_payload: hex}`; dstack
 0.6.0 adds `version: 2` and `preimage: hex`. A register is replayed as
-`mr = 0^48; mr = sha384(mr || digest)` over its entries in order (Intel TDX module, TDG.MR.RTMR.EXTEND).
+`mr = 0^48; mr = sha384(mr || digest)` over its entries in order (Intel TDX module,
+TDG.MR.RTMR.EXTEND).
 
 Runtime events (event type 0x08000001, imr 3) are written by dstack. Their digest is never taken
 from the log (Dstack-TEE/dstack cc-eventlog/src/runtime_events.rs):

@@ -31,7 +31,7 @@ def mr_config_id_v2(compose_hash: bytes, app_id: bytes, provider: str, provider_
     return b"\x02" + keccak256(compose_hash + app_id + kind + provider_id) + bytes(15)
 
 
-def mr_config_id_v3(  # noqa: PLR0913 - the fields of the document
+def mr_config_id_v3(  # noqa: PLR0913, PLR0917 - the fields of the document
     compose_hash: bytes,
     app_id: bytes,
     provider: str,

@@ -60,6 +60,7 @@ _WRAPPED: Final[tuple[tuple[str, ...], ...]] = (
 and `info`), aci/1 (`attestation.evidence` in the shape of a GetQuote answer), a deployment's
 well-known attestation (`td_quote`), Phala Cloud's verifier (`quote_collateral`)."""
 
+_WHITE_SPACE: Final = " \t\r\n\f\v"
 _QUOTE_STARTS: Final = (b"\x04\x00", b"\x05\x00")
 _APP_KEY_REPORT_DATA: Final = b"dip1::"
 _PAGE_MARKS: Final = ("TCB Info", "TCB info is not public")
@@ -95,7 +96,7 @@ def recognise(name: str, raw: bytes) -> Recognised:
     text = _text(raw)
     if text is None:
         return _binary(name, raw)
-    start = text.lstrip()
+    start = text.lstrip(_WHITE_SPACE)
     if start.startswith("<"):
         return _page(name, raw, text)
     if start.startswith("-----BEGIN CERTIFICATE-----"):
@@ -118,7 +119,7 @@ def _text(raw: bytes) -> str | None:
 
 def _decoded(text: str) -> bytes | None:
     """Bytes that a text spells in hex or base64, in one line or many; None when it does neither."""
-    joined = "".join(text.split())
+    joined = text.translate(dict.fromkeys(map(ord, _WHITE_SPACE)))
     try:
         return codec.parse_hex(joined, "hex", allow_0x=True)
     except EvidenceError:
@@ -166,6 +167,9 @@ def _json(name: str, raw: bytes) -> Recognised:
 def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     if isinstance(document.get("quote"), str):
         return _quote_answer(name, raw, document)
+    blob = document.get("attestation")
+    if isinstance(blob, str):  # the answer of the guest agent's Attest
+        return recognise(f"{name} at /attestation", blob.encode("utf-8"))
     for kind, keys in _SHAPES:
         if keys <= document.keys():
             return [(kind, raw)]
