@@ -86,9 +86,8 @@ def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     identity = case.identity
     evidence = tuple(filter(None, (case.source.log_evidence,)))
     conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
-    bound = (*conditions, "application.identity")
-    if not identity.self_bound:
-        bound = (*bound, "key_management.provider")
+    binding = () if identity.self_bound else ("key_management.provider",)
+    bound = (*conditions, "application.identity", *binding)
     yield _claim("app_id", identity.app_id.hex(), basis, evidence, *bound)
     for name, value in (
         ("compose_hash", identity.compose_hash),

@@ -34,10 +34,7 @@ def quote(case: Case) -> Outcome:
             actual=case.dcap.failure,
             reason=case.dcap.failure,
             evidence=references,
-            remediation="collateral is in force for 30 days: collect again, or judge recorded "
-            "evidence as of its own time with --at"
-            if "xpired" in case.dcap.failure
-            else "do not trust this quote",
+            remediation=_remedy(case.dcap.failure),
         )
     return passed(
         f"TD quote v{parsed.version} from the {case.source.channel} verifies to the root, "
@@ -79,6 +76,15 @@ def td(case: Case) -> Outcome:
             remediation="do not trust this TD with data",
         )
     return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
+
+
+def _remedy(failure: str) -> str:
+    if "xpired" in failure or "in the future" in failure:
+        return (
+            "collateral is in force for 30 days: collect again, or judge recorded evidence as of "
+            "its own time with --at"
+        )
+    return "do not trust this quote"
 
 
 CHECKS: Final = (quote, td)

@@ -8,6 +8,7 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 """
 
 import sys
+import warnings
 from typing import Annotated, Any, Final
 
 import typer
@@ -113,6 +114,8 @@ _register()
 
 def main() -> None:
     """Run the command line; every error on purpose is one line and a hint on stderr."""
+    # Libraries warn about odd certificates; what is odd about evidence is for the checks to say.
+    warnings.simplefilter("ignore")
     try:
         app()
     except PolicyError as error:

@@ -127,13 +127,13 @@ def text_field(document: Mapping[str, JsonValue], key: str, what: str) -> str:
     return "" if value is None else as_str(value, f"{what}.{key}")
 
 
-def nested_json(value: JsonValue, what: str) -> JsonValue:
+def nested_json(value: JsonValue | bytes, what: str) -> JsonValue:
     """A JSON document that may be given as itself or as text inside a string.
 
     dstack sends `tcb_info`, `event_log` and `vm_config` as strings; providers that relay its
     answers often parse them first. Raises EvidenceError.
     """
-    return parse_json(value, what) if isinstance(value, str) else value
+    return parse_json(value, what) if isinstance(value, (str, bytes)) else value
 
 
 def _object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:

@@ -50,6 +50,8 @@ GENERATIONS_BY_ADDRESS: Final = frozenset({"G4", "G5", "G6", "G7", "G8"})
 """Generations in which the app id is the address of the app's own contract."""
 
 _WORD: Final = 32
+_ADDRESS: Final = 20
+_MAX_TOPICS: Final = 4
 _BOOT_INFO_TYPE: Final = "(address,bytes32,address,bytes32,bytes32,bytes32,bytes32,string,string[])"
 Call = tuple[str, list[JsonValue]]
 
@@ -237,27 +239,36 @@ def code_fingerprint(code: bytes, immutable_offsets: tuple[int, ...]) -> str:
 
 
 def _decode(types: list[str], value: JsonValue, what: str) -> tuple[bytes, ...]:
-    from eth_abi.abi import decode  # noqa: PLC0415 - costs 0.2 s that only chain checks need
+    from eth_abi.abi import decode, encode  # noqa: PLC0415 - costs 0.2 s that only chain checks need
     from eth_abi.exceptions import DecodingError  # noqa: PLC0415
 
     raw = decode_bytes(value, what)
+    problem = f"{what}: not the ABI encoding of ({', '.join(types)})"
     try:
-        return tuple(decode(types, raw))
+        values = tuple(decode(types, raw))
     except (DecodingError, OverflowError, ValueError) as error:
-        raise EvidenceError(f"{what}: not the ABI encoding of ({', '.join(types)})") from error
+        raise EvidenceError(problem) from error
+    if encode(types, values) != raw:
+        raise EvidenceError(problem)
+    return values
 
 
 def _decode_log(item: codec.JsonObject, what: str) -> Log:
     if item.get("removed") not in (None, False):
         raise EvidenceError(f"{what}: removed by a reorganisation")
     topics = codec.as_list(item.get("topics"), f"{what}.topics")
+    if len(topics) > _MAX_TOPICS:
+        raise EvidenceError(f"{what}: {len(topics)} topics")
+    address = codec.parse_hex(
+        item.get("address"), f"{what}.address", length=_ADDRESS, allow_0x=True
+    )
     time = item.get("blockTimestamp")
     return Log(
-        address=codec.text_field(item, "address", what).lower(),
+        address="0x" + address.hex(),
         topics=tuple(decode_word(topic, f"{what}.topics") for topic in topics),
         data=decode_bytes(item.get("data"), f"{what}.data"),
         block=decode_quantity(item.get("blockNumber"), f"{what}.blockNumber"),
         log_index=decode_quantity(item.get("logIndex"), f"{what}.logIndex"),
-        transaction=codec.text_field(item, "transactionHash", what),
+        transaction=decode_word(item.get("transactionHash"), f"{what}.transactionHash").hex(),
         time=None if time is None else decode_quantity(time, f"{what}.blockTimestamp"),
     )

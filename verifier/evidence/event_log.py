@@ -53,7 +53,7 @@ class Event:
         return self.event_type == RUNTIME_EVENT_TYPE
 
 
-def parse_event_log(value: JsonValue, what: str) -> tuple[Event, ...]:
+def parse_event_log(value: JsonValue | bytes, what: str) -> tuple[Event, ...]:
     """Entries of a log given as a JSON array, or as text of one.
 
     Raises EvidenceError for anything that another reader might read differently: an imr that is

@@ -41,7 +41,8 @@ def parse_answer(raw: bytes, what: str) -> JsonValue:
     if error is not None:
         message = error.get("message") if isinstance(error, dict) else error
         raise EvidenceError(f"{what}: the node answered with an error: {message!r}")
-    if document.get("id") != REQUEST_ID or "result" not in document:
+    identifier = document.get("id")
+    if type(identifier) is not int or identifier != REQUEST_ID or "result" not in document:
         raise EvidenceError(f"{what}: not the response to this request")
     if document["result"] is None:
         raise EvidenceError(f"{what}: the node answered null")

@@ -60,13 +60,13 @@ class Located(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteSource:
-    """A quote and what came with it. `log` is JSON or text of the event log, None when absent;
+    """A quote and what came with it. `log` is the event log (JSON, or text of it), None when absent;
     `parsed_events` takes its place for channels whose log is not JSON."""
 
     channel: str
     quote: bytes
     evidence: EvidenceRef
-    log: JsonValue = None
+    log: JsonValue | bytes = None
     log_evidence: EvidenceRef | None = None
     parsed_events: tuple[Event, ...] | None = None
     chain: RaTlsChain | None = None
@@ -201,7 +201,7 @@ def _certificate_source(chain: RaTlsChain, evidence: EvidenceRef) -> QuoteSource
             channel=CHANNEL_APP_CERT,
             quote=chain.leaf[EXT_QUOTE],
             evidence=evidence,
-            log=log.decode("utf-8", "replace") if log is not None else None,
+            log=log,
             log_evidence=evidence,
             chain=chain,
         )
@@ -234,8 +234,8 @@ def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
 
 
 def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
-    logs = subject.parsed(Kind.EVENT_LOG, lambda raw, what: raw.decode("utf-8", "replace"))
-    log: JsonValue = None
+    logs = subject.parsed(Kind.EVENT_LOG, lambda raw, _: raw)
+    log: JsonValue | bytes = None
     log_evidence: EvidenceRef | None = None
     if logs:
         log, log_evidence = logs[0].value, logs[0].artifact.ref
