@@ -60,7 +60,7 @@ class Located(Generic[T]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuoteSource:
-    """A quote and what came with it. `log` is the event log (JSON, or text of it), None when absent;
+    """A quote and what came with it. `log` is the event log (JSON or text of it), None when absent;
     `parsed_events` takes its place for channels whose log is not JSON."""
 
     channel: str

@@ -5,18 +5,21 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
 from verifier.evidence.codec import JsonObject
 from verifier.lab import contracts, history, keys
 from verifier.lab.collateral import Collateral, CollateralOptions
 from verifier.lab.events import Event, runtime_event
+from verifier.lab.guest import manifest_text
 from verifier.lab.kms import Kms
-from verifier.lab.knobs import DAY
+from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.pki import FMSPC, PkiOptions
 from verifier.lab.quote import TdReport
 from verifier.lab.response import Response
+from verifier.model.result import JsonValue
 
 if TYPE_CHECKING:
     from verifier.lab.chain import Chain
@@ -32,6 +35,8 @@ HandedOver = tuple[tuple[Kind, bytes], ...]
 READY: Final = "system-ready"
 OTHER_HASH: Final = keys.labelled("hash of something else", 32)
 OTHER_APP: Final = keys.labelled("another app", 20)
+FORGED_MANIFEST: Final = manifest_text(Knobs()).replace("read_only: true", "read_only: false")
+FORGED_HASH: Final = hashlib.sha256(FORGED_MANIFEST.encode()).digest()
 SIGNATURE: Final = 636
 """Offset of the quote's signature in version 4: header 48, body 584, length 4."""
 
@@ -43,6 +48,7 @@ QE_REPORT: Final = SIGNATURE + 64 + 64 + 6
 
 _UNKNOWN: Final = keys.labelled("unknown implementation", 20)
 _ALLOWED: Final = contracts.encode(1, "")
+_ONE_OPERATOR: Final = "https://rpc-a.lab.invalid/"
 
 
 def before_ready(name: str, payload: bytes) -> EventsEdit:
@@ -99,6 +105,16 @@ def other_machine(events: list[Event]) -> list[Event]:
 def log_entry(name: str, edit: Callable[[JsonObject], JsonObject]) -> LogEdit:
     """Change how one event is shown; what was measured stays."""
     return lambda log: [{**item, **edit(item)} if item["event"] == name else item for item in log]
+
+
+def respelled(name: str, field: str, how: Callable[[Any], JsonValue]) -> LogEdit:
+    """Write one field of an event in a way that a lenient reader takes for the same."""
+    return log_entry(name, lambda entry: {field: how(entry[field])})
+
+
+def arabic_digits(text: str) -> str:
+    """Decimal digits that Python's `int` reads, and no hex reader should."""
+    return text.translate({ord("0") + digit: 0x660 + digit for digit in range(10)})
 
 
 def shown_as(name: str, payload: bytes, *, recomputed: bool) -> LogEdit:
@@ -281,8 +297,14 @@ def unknown_app_code(chain: "Chain", app: "DstackApp", _kms_contract: "DstackKms
 
 
 def unknown_kms_code(chain: "Chain", _app: "DstackApp", kms: "DstackKms") -> None:
-    """Upgrade the KMS contract to code that says yes to everything."""
-    kms.upgrade(days_ago(chain, 20), _unknown_code(chain))
+    """Upgrade the KMS contract to unknown code that still answers as the known one does."""
+    known = chain.code(history.KMS_IMPLEMENTATION, chain.head)
+    unknown = _unknown_code(chain)
+    chain.define(
+        chain.code(unknown, chain.head),
+        lambda chain, address, calldata, block: chain.run(known, address, calldata, block),
+    )
+    kms.upgrade(days_ago(chain, 20), unknown)
 
 
 def swapped_and_back(chain: "Chain", app: "DstackApp", _kms_contract: "DstackKms") -> None:
@@ -320,11 +342,19 @@ def lying_kms_info(chain: "Chain", _app: "DstackApp", kms: "DstackKms") -> None:
     kms.set_kms_info(days_ago(chain, 20), (b"\2" * 33, OTHER_HASH, b"", b""))
 
 
+def one_says_allowed(_method: str, url: str, body: bytes, response: Response) -> Response:
+    """One operator answers every `isAppAllowed` with yes."""
+    if url != _ONE_OPERATOR or contracts.IS_APP_ALLOWED.hex().encode() not in body:
+        return response
+    answer = {**json.loads(response.body), "result": "0x" + _ALLOWED.hex()}
+    return replace(response, body=json.dumps(answer).encode())
+
+
 def older_generation(document: JsonObject) -> JsonObject:
     """The record says that the KMS is of another generation than its code is."""
-    rows = document["kms"]
-    named = [{**row, "generation": "G4"} if row["contract"] else row for row in rows]  # type: ignore[index,union-attr,call-overload,dict-item]
-    return {**document, "kms": named}  # type: ignore[dict-item]
+    rows = [codec.as_object(row, "KMS") for row in codec.as_list(document["kms"], "KMS records")]
+    changed: list[JsonValue] = [{**row, "generation": "G4"} for row in rows]
+    return {**document, "kms": changed}
 
 
 def denying(kind: str, value: Callable[["World"], str]) -> Callable[["World"], JsonObject]:
