@@ -155,7 +155,7 @@ def offline_rows(
     for path, raw in zip(paths, (quote, document.encode(), root), strict=True):
         path.write_bytes(raw)
     saved = folder / "bundle"
-    bundles.save_directory(material.bundle, saved)
+    bundles.save(material.bundle, saved)
     audit = (VERIFY, *material.options, "--bundle", str(saved), "--format", "json")
     least = (sys.executable, "-c", SMALLEST_AUDIT, *map(str, paths), str(material.question.at))
     ours, bare = paired(command(*audit), command(*least), 15)

@@ -105,3 +105,20 @@ def test_an_offline_audit_loads_no_network(run: Run) -> None:
     )
     for module in ("web3", "httpx", "httpcore"):
         assert f" {module}\n" not in ran.err
+
+
+def test_a_bundle_may_be_a_tar(run: Run) -> None:
+    run("demo", "--save", "kept", "-q")
+    report = json.loads(run("demo", "--format", "json").out)
+    question = (report["requested_app_id"], "--at", report["evaluated_at"], "--format", "json")
+    listed = run(*question, "--bundle", "kept/bundle")
+    assert run("import", "kept/reference.json", "-o", "x.tar").code == 3
+    again = run(*question, "--bundle", "kept/bundle", "--save", "again.tar")
+    assert again.out == listed.out == run(*question, "--bundle", "again.tar").out
+
+
+def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    ran = run(APP_ID, "--save", "kept")
+    assert (ran.code, ran.out) == (2, "")
+    assert "exists already" in ran.err

@@ -23,7 +23,7 @@ from verifier.evidence.bundle import (
     Kind,
     Trust,
     load,
-    save_directory,
+    save,
     to_tar,
     trust_of,
 )
@@ -88,7 +88,7 @@ def refused(path: Path, message: str) -> None:
 
 def test_round_trip_as_directory_and_as_tar(tmp_path: Path) -> None:
     bundle = example()
-    save_directory(bundle, tmp_path / "bundle")
+    save(bundle, tmp_path / "bundle")
     (tmp_path / "bundle.tar").write_bytes(to_tar(bundle))
     for path in (tmp_path / "bundle", tmp_path / "bundle.tar"):
         again = load(path)
@@ -113,7 +113,7 @@ def test_artifacts_that_differ_in_headers_alone_have_an_order() -> None:
 def test_a_directory_that_is_not_empty_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
     with pytest.raises(EvidenceError, match="not empty"):
-        save_directory(example(), tmp_path)
+        save(example(), tmp_path)
     assert [item.name for item in tmp_path.iterdir()] == ["mine"]
 
 

@@ -28,7 +28,7 @@ def audit_app(
         Path | None, typer.Option("--output", "-o", help="Write the report to this file.")
     ] = None,
     save: Annotated[
-        Path | None, typer.Option(help="Keep the evidence bundle in this new directory.")
+        Path | None, typer.Option(help="Keep the evidence bundle: a new directory, or a .tar.")
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Audit this bundle instead of asking the network.")
@@ -106,8 +106,8 @@ def audit_app(
         raise PolicyError("--offline needs a bundle", hint="add --bundle DIR")
     if trust_bundle and path is None:
         raise PolicyError("--trust-bundle needs a bundle", hint="add --bundle DIR")
-    if save is not None and save.exists() and any(save.iterdir()):
-        raise PolicyError(f"--save {save}: not empty", hint="name a new directory")
+    if save is not None and save.exists():
+        raise PolicyError(f"--save {save}: it exists already", hint="name a new directory or tar")
     reference = asked.reference_values(unsafe_root)
     expected = asked.one_app_id(expect_app_id)
     judged = load_policy(policy).expecting(
@@ -140,5 +140,5 @@ def audit_app(
     report = audit_bundle(evidence, named.text, question, judged)
     write_report(report, form, output, verbose=verbose, quiet=quiet)
     if save is not None:
-        bundles.save_directory(evidence, save)
+        bundles.save(evidence, save)
     raise typer.Exit(exit_code(report))

@@ -37,7 +37,7 @@ def run_demo(
     from verifier.audit import Sources, audit_bundle, collect_evidence  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli.question import simulated_reference  # noqa: PLC0415
-    from verifier.evidence.bundle import save_directory  # noqa: PLC0415
+    from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
     from verifier.lab.serve import serve  # noqa: PLC0415
     from verifier.lab.world import build  # noqa: PLC0415
     from verifier.model.identifiers import AppId  # noqa: PLC0415
@@ -56,7 +56,7 @@ def run_demo(
     report = audit_bundle(bundle, world.app_id, question, load_policy(policy))
     write_report(report, form, output, verbose=verbose, quiet=quiet)
     if save is not None:
-        save_directory(bundle, save / "bundle")
+        save_bundle(bundle, save / "bundle")
         (save / "reference.json").write_bytes(world.reference())
         print(
             f"verify: repeat it offline with `verify {world.app_id} --bundle {save / 'bundle'} "

@@ -15,7 +15,10 @@ _MAX_FILE_BYTES: Final = 32 << 20
 def import_evidence(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence files.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="BUNDLE", help="New directory for the bundle.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="BUNDLE", help="New directory or .tar for the bundle."
+        ),
     ],
 ) -> None:
     """Make a bundle of evidence files; each is told apart by its shape, not by its name.
@@ -29,13 +32,13 @@ def import_evidence(
 
       verify APP_ID --bundle evidence --at 2026-03-23T21:17:00Z
     """
-    from verifier.evidence.bundle import save_directory  # noqa: PLC0415
+    from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
 
     bundle = import_files(
         [(path.name, _read(path)) for path in files], collected_at=int(time.time())
     )
-    save_directory(bundle, output)
+    save_bundle(bundle, output)
     for artifact in bundle.artifacts:
         print(f"{artifact.kind.value:16} {artifact.size:8} bytes  {artifact.source}")
     print(f"sha256:{bundle.digest}")

@@ -79,6 +79,9 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.KMS_ENV_KEY: Limits(max_bytes=256 * _KIB, verify_tls=False),
     Kind.CLOUD_ATTESTATIONS: Limits(max_bytes=8 * _MIB),
     Kind.DNS_TXT: Limits(max_bytes=64 * _KIB),
+    Kind.OCI_MANIFEST: Limits(max_bytes=4 * _MIB),
+    Kind.OCI_CONFIG: Limits(max_bytes=4 * _MIB),
+    Kind.SIGSTORE_BUNDLE: Limits(max_bytes=4 * _MIB),
     Kind.JSON_RPC: Limits(max_bytes=8 * _MIB),
 }
 """The limits of each kind of artifact."""

@@ -64,6 +64,9 @@ class Kind(StrEnum):
     KMS_ENV_KEY = "kms-env-key"
     CLOUD_ATTESTATIONS = "cloud-attestations"
     DNS_TXT = "dns-txt"
+    OCI_MANIFEST = "oci-manifest"
+    OCI_CONFIG = "oci-config"
+    SIGSTORE_BUNDLE = "sigstore-bundle"
     JSON_RPC = "json-rpc"
 
 
@@ -238,9 +241,15 @@ class BundleBuilder:
         return Bundle(tuple(sorted(set(self._artifacts), key=_sort_key)), dict(self._blobs))
 
 
-def save_directory(bundle: Bundle, path: Path) -> None:
-    """Write the bundle as a new or empty directory. Raises EvidenceError."""
+def save(bundle: Bundle, path: Path) -> None:
+    """Write the bundle: as a tar if the name ends in `.tar`, else as a new or empty directory.
+
+    Raises EvidenceError.
+    """
     try:
+        if path.suffix == ".tar":
+            path.write_bytes(to_tar(bundle))
+            return
         path.mkdir(parents=True, exist_ok=True)
         if any(path.iterdir()):
             raise EvidenceError(
