@@ -1,11 +1,12 @@
 """What forgeries are made of: edits of one stage of a simulated world, as its knobs take them."""
 
-import base64
 import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+from eth_utils.address import to_checksum_address
 
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
@@ -15,9 +16,9 @@ from verifier.lab.collateral import Collateral, CollateralOptions
 from verifier.lab.events import Event, runtime_event
 from verifier.lab.guest import manifest_text
 from verifier.lab.kms import Kms
-from verifier.lab.knobs import DAY, Knobs
-from verifier.lab.pki import FMSPC, PkiOptions
-from verifier.lab.quote import TdReport
+from verifier.lab.knobs import DAY, DEFAULT_NOW, Knobs
+from verifier.lab.pki import FMSPC, PkiOptions, build_pki
+from verifier.lab.quote import TdReport, make_quote
 from verifier.lab.response import Response
 from verifier.model.result import JsonValue
 
@@ -209,6 +210,15 @@ def no_certificate(method: str, url: str, body: bytes, response: Response) -> Re
     return info_field("app_cert", "")(method, url, body, response)
 
 
+def old_revocation_list(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    """Answer with a PCK CRL of 40 days ago, still in force, that revokes nothing."""
+    if "/pckcrl" not in url:
+        return response
+    issued, expires = DEFAULT_NOW - 40 * DAY, DEFAULT_NOW + 20 * DAY
+    options = PkiOptions(now=DEFAULT_NOW, platform="", crl_issued=issued, crl_expires=expires)
+    return replace(response, body=build_pki(options).pck_crl)
+
+
 def stale_env_key(method: str, url: str, body: bytes, response: Response) -> Response:
     """Replay the answer that the true KMS gave a day ago."""
     del method
@@ -272,11 +282,9 @@ def kinder_collateral(world: "World") -> HandedOver:
 
 
 def foreign_quote(world: "World") -> HandedOver:
-    """A genuine quote of the same machine whose TD runs something else."""
+    """A genuine quote of the same machine, of a TD that runs something else."""
     report = replace(world.guest.td_report, mr_td=keys.labelled("another TD", 48))
-    raw = base64.b16encode(world.guest.quote(bytes(64))).lower()
-    ours, theirs = world.guest.td_report.mr_td.hex(), report.mr_td.hex()
-    return ((Kind.QUOTE, bytes.fromhex(raw.decode().replace(ours, theirs))),)
+    return ((Kind.QUOTE, make_quote(report, world.pki, world.knobs.platform)),)
 
 
 def days_ago(chain: "Chain", days: int) -> int:
@@ -355,6 +363,11 @@ def older_generation(document: JsonObject) -> JsonObject:
     rows = [codec.as_object(row, "KMS") for row in codec.as_list(document["kms"], "KMS records")]
     changed: list[JsonValue] = [{**row, "generation": "G4"} for row in rows]
     return {**document, "kms": changed}
+
+
+def root_address(world: "World") -> str:
+    """The address of the world's KMS root key (EIP-55)."""
+    return to_checksum_address(world.kms.root_address)
 
 
 def denying(kind: str, value: Callable[["World"], str]) -> Callable[["World"], JsonObject]:
