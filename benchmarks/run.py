@@ -26,7 +26,6 @@ from verifier.evidence import bundle as bundles
 from verifier.evidence.collateral import find_collateral
 from verifier.evidence.shapes import import_files
 from verifier.lab.knobs import Knobs
-from verifier.lab.serve import serve
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId, format_time
 from verifier.policy.policy import load_policy
@@ -60,6 +59,16 @@ def one(quote: str, collateral: str, root: str, at: int) -> None:
     raw = [open(name, "rb").read() for name in (quote, root)]
     print(dcap_qvl.verify_with_root_ca(raw[0], endorsements, raw[1], at).status)
 app()
+"""
+
+
+SERVER = """
+import json, sys
+from verifier.lab.serve import serve
+from verifier.lab.world import build
+with serve(build().respond, delay=float(sys.argv[1])) as served:
+    print(json.dumps(dict(served.routes)), flush=True)
+    sys.stdin.read()
 """
 
 
@@ -202,9 +211,18 @@ def peak_memory(*arguments: str) -> float:
 
 
 @contextmanager
-def delayed(world: World) -> Iterator[Sources]:
-    with serve(world.respond, delay=ROUND_TRIP) as served:
-        yield Sources(routes=served.routes, cloud=False)
+def delayed() -> Iterator[Sources]:
+    """The simulated world, served by another process until the block ends."""
+    arguments = (sys.executable, "-c", SERVER, str(ROUND_TRIP))
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        routes = json.loads(server.stdout.readline())
+        yield Sources(
+            routes={host: (address, port) for host, (address, port) in routes.items()},
+            cloud=False,
+        )
+        server.stdin.close()
 
 
 def live_row(world: World, question: Question) -> Row:
@@ -216,7 +234,7 @@ def live_row(world: World, question: Question) -> Row:
         report = audit_bundle(bundle, world.app_id, question, policy)
         assert report.accepted
 
-    with delayed(world) as sources:
+    with delayed() as sources:
         ours, _ = paired(lambda: audit(sources), lambda: None, 7)
     return Row(
         what=f"live audit at {ROUND_TRIP * 1000:.0f} ms a response / {ROUNDS} dependent rounds",
