@@ -20,8 +20,8 @@ from verifier.evidence.bundle import Kind
 from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, spki
 from verifier.model.identifiers import format_time
-from verifier.model.result import EvidenceRef
-from verifier.reference.values import KmsRecord
+from verifier.model.result import EvidenceRef, JsonValue, Status
+from verifier.reference.values import KmsRecord, ReferenceValues
 
 _SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
 _ENV_KEY_AGE: Final = 300
@@ -145,6 +145,41 @@ def certificate(case: Case) -> Outcome:
         f"{len(chain.certificates)} certificates chain to the KMS CA",
         evidence=(sources[0].evidence,),
     )
+
+
+def identify_signer(chain: kms.SignatureChain, reference: ReferenceValues) -> Outcome:
+    """Who signed a key chain, by the keys that its signatures recover to; no TD is involved.
+
+    Raises EvidenceError when a signature recovers to nothing.
+    """
+    digest = kms.derived_key_digest(chain.purpose, chain.derived_public_key)
+    app_key = recover_key(digest, chain.app_signature, "app key signature")
+    issued = kms.app_key_digest(chain.app_id, app_key)
+    root_key = recover_key(issued, chain.kms_signature, "KMS signature")
+    address = key_address(root_key)
+    record = next((row for row in reference.kms if row.root_address == address), None)
+    actual: JsonValue = {
+        "app id": chain.app_id.hex(),
+        "purpose": chain.purpose,
+        "derived key": chain.derived_public_key.hex(),
+        "app root key": app_key.hex(),
+        "KMS root key": root_key.hex(),
+        "KMS root": address,
+    }
+    denied = reference.is_denied("k256-address", address)
+    claimed = (
+        (chain.app_public_key, app_key.hex()),
+        (chain.kms_public_key, root_key.hex()),
+    )
+    if denied:
+        return failed(f"denied: {denied.why}", actual=actual)
+    if any(key and key.hex() != found for key, found in claimed) or (
+        chain.kms_root_address and chain.kms_root_address != address
+    ):
+        return failed("the chain claims other keys than those that signed it", actual=actual)
+    if record is None:
+        return Outcome(status=Status.SKIP, summary="no known KMS has this root key", actual=actual)
+    return passed(f"signed by {record.name}", actual=actual)
 
 
 def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, ...]) -> Outcome:

@@ -36,7 +36,7 @@ def import_evidence(
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
 
     bundle = import_files(
-        [(path.name, _read(path)) for path in files], collected_at=int(time.time())
+        [(path.name, read_file(path)) for path in files], collected_at=int(time.time())
     )
     save_bundle(bundle, output)
     for artifact in bundle.artifacts:
@@ -45,7 +45,8 @@ def import_evidence(
     print(f"verify: audit it with `verify APP_ID --bundle {output}`", file=sys.stderr)
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """The bytes of an evidence file. Raises EvidenceError."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(_MAX_FILE_BYTES + 1)

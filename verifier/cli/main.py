@@ -101,10 +101,13 @@ def group(
 
 def _register() -> None:
     from verifier.cli import app as app_command  # noqa: PLC0415 - after `app` exists
-    from verifier.cli import checks, demo, import_evidence  # noqa: PLC0415
+    from verifier.cli import checks, demo, import_evidence, link  # noqa: PLC0415
 
     app.command("app")(app_command.audit_app)
     app.command("import")(import_evidence.import_evidence)
+    app.command("quote")(link.verify_quote)
+    app.command("events")(link.verify_events)
+    app.command("signer")(link.verify_signer)
     app.command("checks")(checks.explain_checks)
     app.command("demo")(demo.run_demo)
 

@@ -11,12 +11,13 @@ from typing import Final
 from verifier.errors import PolicyError
 from verifier.model.result import Report, Verdict
 
-_EXIT_CODES: Final = {
+EXIT_CODES: Final = {
     Verdict.AFFIRMING: 0,
     Verdict.NONE: 3,
     Verdict.CONTRAINDICATED: 4,
     Verdict.WARNING: 5,
 }
+"""The code of each verdict; a policy may accept a warning, which then exits with 0."""
 _MAX_WIDTH: Final = 100
 _PIPE_WIDTH: Final = 100
 
@@ -32,7 +33,7 @@ class Format(StrEnum):
 
 def exit_code(report: Report) -> int:
     """0 when the policy accepts the verdict, else the verdict's own code."""
-    return 0 if report.accepted else _EXIT_CODES[report.verdict] or 3
+    return 0 if report.accepted else EXIT_CODES[report.verdict] or 3
 
 
 def write_report(

@@ -1,0 +1,103 @@
+"""`verify quote`, `verify events`, `verify signer`: one link of the chain alone."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from verifier.cli.output import EXIT_CODES
+from verifier.model.result import Requirement
+
+_QUOTE = ("hardware.quote", "hardware.td", "hardware.tcb")
+_EVENTS = ("hardware.quote", "boot.registers", "runtime.replay", "runtime.events")
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence files.")]
+At = Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")]
+Root = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Another trust anchor than Intel's. Said on every line."),
+]
+
+
+def verify_quote(files: Files, at: At = "", unsafe_root: Root = None) -> None:
+    """Verify a TD quote alone: DCAP, TD attributes, TCB. It says nothing about any app.
+
+    Example:
+
+      verify quote quote.json collateral.json --at 2026-03-23T21:17:00Z
+    """
+    _judge(_QUOTE, files, at, unsafe_root)
+
+
+def verify_events(files: Files, at: At = "", unsafe_root: Root = None) -> None:
+    """Replay an event log against its quote's registers. It says nothing about any app.
+
+    Example:
+
+      verify events quote.json tcb_info.json collateral.json --at 2026-03-23T21:17:00Z
+    """
+    _judge(_EVENTS, files, at, unsafe_root)
+
+
+def verify_signer(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A key signature chain (JSON).")],
+) -> None:
+    """Recover who signed a key chain: derived key, app root key, KMS root key.
+
+    Exit 0 when the root is that of a known KMS, 4 when it is denied or the chain claims other
+    keys than those that signed it, 3 when nobody knows the root. It says nothing about any TD.
+
+    Example:
+
+      verify signer signature_chain.json
+    """
+    from verifier.checks.key_management import identify_signer  # noqa: PLC0415
+    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.evidence.kms import parse_signature_chain  # noqa: PLC0415
+    from verifier.model.result import Status  # noqa: PLC0415
+    from verifier.reference.values import embedded  # noqa: PLC0415
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    chain = parse_signature_chain(read_file(file), file.name)
+    outcome = identify_signer(chain, embedded())
+    print(f"{outcome.status.value}: {visible(outcome.summary)}")
+    for name, value in (outcome.actual or {}).items() if isinstance(outcome.actual, dict) else ():
+        print(f"  {name:14} {visible(str(value))}")
+    codes = {Status.PASS: 0, Status.FAIL: 4}
+    raise typer.Exit(codes.get(outcome.status, 3))
+
+
+def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Path | None) -> None:
+    """Print the results of some checks; no verdict follows from part of the chain."""
+    from verifier.audit import audit_bundle  # noqa: PLC0415
+    from verifier.checks.case import Question  # noqa: PLC0415
+    from verifier.cli import question as asked  # noqa: PLC0415
+    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.evidence.shapes import import_files  # noqa: PLC0415
+    from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    now = int(time.time())
+    bundle = import_files([(path.name, read_file(path)) for path in files], collected_at=now)
+    question = Question(
+        app_id=None,
+        reference=asked.reference_values(unsafe_root),
+        at=asked.moment(at) if at else now,
+        trusted=False,
+    )
+    report = audit_bundle(bundle, "", question, load_policy("baseline"))
+    results = [
+        replace(result, requirement=Requirement.REQUIRED)
+        for result in report.subjects[0].checks
+        if result.id in checks
+    ]
+    if report.root_note:
+        print(visible(report.root_note))
+    for result in results:
+        print(f"{result.status.value:5} {result.id:16} {visible(result.summary)}")
+        if result.remediation:
+            print(f"{'':22} {visible(result.remediation)}")
+    raise typer.Exit(EXIT_CODES[verdict_of(results)])
