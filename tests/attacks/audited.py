@@ -1,0 +1,114 @@
+"""How a forged world, or forged evidence, is audited."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.checks.case import Question
+from verifier.cli.question import simulated_reference
+from verifier.collect.requests import guest_url
+from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
+from verifier.evidence.codec import JsonObject
+from verifier.lab.knobs import Knobs
+from verifier.lab.world import GATEWAY_BASE, World, build
+from verifier.model.identifiers import AppId
+from verifier.model.result import CheckResult, Report
+from verifier.policy.policy import load_policy
+
+GATEWAY = f"https://{GATEWAY_BASE}"
+
+
+@dataclass(frozen=True, repr=False)
+class Audited:
+    """A world, what was asked about it, what was collected, and what came of it."""
+
+    world: World
+    question: Question
+    bundle: Bundle
+    report: Report
+
+    def check(self, check_id: str) -> list[CheckResult]:
+        """The results of one check, one per attester, worst attester first."""
+        return [
+            result
+            for subject in self.report.subjects
+            for result in subject.checks
+            if result.id == check_id
+        ]
+
+    def again(self, bundle: Bundle | None = None, **question: object) -> "Audited":
+        """The same question, or a changed one, put to this or another bundle."""
+        asked = replace(self.question, **question)  # type: ignore[arg-type]
+        evidence = bundle or self.bundle
+        report = audit_bundle(evidence, self.world.app_id, asked, load_policy("baseline"))
+        return Audited(self.world, asked, evidence, report)
+
+    def handing_over(self, evidence: Iterable[tuple[Kind, bytes]]) -> "Audited":
+        """The same with more evidence about the first attester."""
+        return self.again(add(self.bundle, evidence, self.world.now))
+
+
+def add(bundle: Bundle, evidence: Iterable[tuple[Kind, bytes]], at: int) -> Bundle:
+    """A bundle with more artifacts about its first attester."""
+    builder = BundleBuilder()
+    for kind, raw in evidence:
+        builder.add(kind, raw, source="handed over", collected_at=at, subject=bundle.subjects[0])
+    new = builder.build()
+    return Bundle(
+        tuple(sorted((*bundle.artifacts, *new.artifacts), key=lambda item: item.kind.value)),
+        {**bundle.blobs, **new.blobs},
+    )
+
+
+def edited(bundle: Bundle, edit: Callable[[Artifact, bytes], tuple[Artifact, bytes]]) -> Bundle:
+    """A bundle rebuilt after every received artifact went through `edit`."""
+    builder = BundleBuilder()
+    failures = tuple(item for item in bundle.artifacts if item.sha256 is None)
+    for artifact in bundle.artifacts:
+        if artifact.sha256 is None:
+            continue
+        item, raw = edit(artifact, bundle.blob(artifact))
+        builder.add(
+            item.kind,
+            raw,
+            source=item.source,
+            collected_at=item.collected_at,
+            subject=item.subject,
+            status=item.status,
+            media_type=item.media_type,
+            headers=dict(item.headers),
+            request=item.request,
+        )
+    new = builder.build()
+    return Bundle((*new.artifacts, *failures), new.blobs)
+
+
+def audit(
+    knobs: Knobs,
+    *,
+    challenge: bytes = b"",
+    denied: Callable[[World], JsonObject] | None = None,
+    reference: Callable[[JsonObject], JsonObject] | None = None,
+) -> Audited:
+    """Collect the evidence of a simulated world in memory and audit it."""
+    world = build(knobs)
+    document = json.loads(world.reference())
+    if denied is not None:
+        document["denied"] = [denied(world)]
+    if reference is not None:
+        document = reference(document)
+    question = Question(
+        app_id=AppId(world.app_id),
+        reference=simulated_reference(json.dumps(document).encode()),
+        at=world.now,
+        trusted=True,
+        challenge=challenge,
+    )
+    instances = tuple(guest_url(label, GATEWAY) for label in world.instance_ids)
+    sources = Sources(
+        guests=instances if knobs.others else (), responder=world.respond, cloud=False
+    )
+    bundle = collect_evidence(question, sources, lambda: world.now)
+    report = audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
+    return Audited(world, question, bundle, report)
