@@ -64,6 +64,7 @@ class Sources:
 
 
 GAPS: Final = (
+    "Instances that did not answer: a gateway chooses which instance of an app it shows.",
     "Upgrade history and governance: who could change what may run, when, and with what notice.",
     "The manifest's content: what it lets the operator do, which images it names and their source.",
     "The KMS's own attestation: its quote, code and keys beyond the root key it is known by.",

@@ -6,8 +6,9 @@ answer is never an empty value. What one operator alone gives is marked: `single
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from verifier.checks.case import EMPTY_ID, Case
@@ -24,8 +25,11 @@ from verifier.reference.values import KmsRecord, ReferenceValues
 
 T = TypeVar("T")
 
-OPERATORS = 2
+OPERATORS: Final = 2
 """How many independent operators have to agree."""
+
+MAX_COLLECTION_SECONDS: Final = 600
+"""How long a collection may take that began at the time of judgement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +105,11 @@ class ChainView:
                 "contract state was read by somebody else, and nobody vouches for it",
                 hint="audit online, or vouch for the bundle with --trust-bundle sha256:DIGEST",
             )
+        if case.exchanges.collected_until > case.question.at + MAX_COLLECTION_SECONDS:
+            raise MissingEvidence(
+                "contract state was read after the time of judgement, and does not count",
+                hint="judge as of the time of collection, or later",
+            )
         self.plan = plan
         self._exchanges = case.exchanges
         self.foreign = tuple(
@@ -126,6 +135,14 @@ class ChainView:
         )
         self._operators = {item: _operator(case.reference, item) for item in self.endpoints}
         self.single_source = len(set(self._operators.values())) < OPERATORS
+
+    def answered(self, call: Call) -> bool:
+        """Whether any endpoint gave a result, whatever it says."""
+        for endpoint in self.endpoints:
+            with suppress(EvidenceError):
+                self._exchanges.call(endpoint, *call)
+                return True
+        return False
 
     def read(self, call: Call, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """A value at the agreed block; given by one operator alone, it sets `single_source`.
@@ -230,8 +247,6 @@ def _finalized(exchanges: Exchanges, endpoint: str) -> int | None:
 
 
 def _operator(reference: ReferenceValues, endpoint: str) -> str:
-    """Who runs an endpoint; an unknown one counts as its host's own operator."""
-    return next(
-        (row.operator for row in reference.rpc if row.url.rstrip("/") == endpoint.rstrip("/")),
-        urlsplit(endpoint).netloc,
-    )
+    """Who runs an endpoint, by its host; an unknown host counts as an operator of its own."""
+    host = urlsplit(endpoint).netloc
+    return next((row.operator for row in reference.rpc if urlsplit(row.url).netloc == host), host)

@@ -126,14 +126,21 @@ def _check_root(root: bytes) -> str:
 
 def _check_signer(chain: str, what: str, root: bytes) -> str:
     from cryptography import x509  # noqa: PLC0415
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
 
     try:
         leaf = x509.load_pem_x509_certificates(chain.encode("ascii"))[0]
         anchor = x509.load_der_x509_certificate(root)
         name = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
         leaf.verify_directly_issued_by(anchor)
-    except (ValueError, TypeError, IndexError, InvalidSignature):
+    except (
+        ValueError,
+        TypeError,
+        IndexError,
+        InvalidSignature,
+        UnsupportedAlgorithm,
+        x509.InvalidVersion,
+    ):
         return f"{what} is not signed by a certificate that the root issued for it"
     if name != TCB_SIGNING_NAME:
         return f"{what} is signed by {str(name)!r}, not by {TCB_SIGNING_NAME!r}"

@@ -16,7 +16,6 @@ from verifier.checks.spec import (
 )
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts, kms
-from verifier.evidence.bundle import Kind
 from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, spki
 from verifier.model.identifiers import format_time
@@ -90,12 +89,12 @@ def root(case: Case) -> Outcome:
     proofs: list[str] = []
     evidence: list[EvidenceRef] = []
     stale = False
-    for item in case.evidence.parsed(Kind.KMS_ENV_KEY, kms.parse_env_key):
+    for item in case.evidence.env_keys:
         evidence.append(item.artifact.ref)
         problem, is_stale = _check_env_key(case, item.value, root_address)
         stale |= is_stale
         (problems if problem else proofs).append(problem or "env-encrypt key")
-    for chain in case.evidence.parsed(Kind.SIGNATURE_CHAIN, kms.parse_signature_chain):
+    for chain in case.evidence.key_chains:
         evidence.append(chain.artifact.ref)
         problem = _check_chain(case, chain.value, root_address)
         (problems if problem else proofs).append(problem or "app key chain")
@@ -271,18 +270,18 @@ def _check_signer(digest: bytes, signature: bytes, root_address: str, what: str)
 
 
 def _check_certificates(case: Case, chain: RaTlsChain) -> list[str]:
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
 
     problems: list[str] = []
     certificates = chain.certificates
     for child, issuer in itertools.pairwise(certificates):
         try:
             child.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             problems.append(f"{issuer.subject.rfc4514_string()} did not sign the one below it")
     try:
         certificates[-1].verify_directly_issued_by(certificates[-1])
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         problems.append("the chain does not end in a self-signed CA")
     if spki(certificates[-1]) != case.identity.provider_id:
         problems.append("the chain ends in another CA than the key-provider event names")

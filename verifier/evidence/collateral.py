@@ -52,12 +52,15 @@ class Collateral:
     `document` is QuoteCollateralV3 JSON without a PCK certificate chain: a chain in it would
     take the place of the quote's own. `fmspc` is upper-case hex; `evaluation_number` the smaller
     of the two documents'; `issued` and `next_update` Unix seconds, the narrowest window of both.
+    `oldest` is the first issue date among TCB info, QE identity and PCK CRL: the age of a set is
+    that of its oldest part. The root's CRL does not count, which Intel renews once a year.
     """
 
     document: str
     fmspc: str
     evaluation_number: int
     issued: int
+    oldest: int
     next_update: int
     tcb_signing_chain: str
     qe_signing_chain: str
@@ -151,6 +154,7 @@ def _collateral(values: dict[str, str], what: str, evidence: tuple[EvidenceRef, 
     identity = codec.parse_json_object(values["qe_identity"], f"{what}: qe_identity")
     for name in ("root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature"):
         codec.parse_hex(values[name], f"{what}: {name}")
+    issued = [_moment(item, "issueDate", what) for item in (tcb_info, identity)]
     return Collateral(
         document=json.dumps(values),
         fmspc=codec.text_field(tcb_info, "fmspc", what).upper(),
@@ -158,12 +162,23 @@ def _collateral(values: dict[str, str], what: str, evidence: tuple[EvidenceRef, 
             codec.as_int(item.get("tcbEvaluationDataNumber"), f"{what}: evaluation number")
             for item in (tcb_info, identity)
         ),
-        issued=max(_moment(item, "issueDate", what) for item in (tcb_info, identity)),
+        issued=max(issued),
+        oldest=min(*issued, _crl_moment(values["pck_crl"], f"{what}: pck_crl")),
         next_update=min(_moment(item, "nextUpdate", what) for item in (tcb_info, identity)),
         tcb_signing_chain=values["tcb_info_issuer_chain"],
         qe_signing_chain=values["qe_identity_issuer_chain"],
         evidence=evidence,
     )
+
+
+def _crl_moment(text: str, what: str) -> int:
+    from cryptography import x509  # noqa: PLC0415 - only where collateral is
+
+    try:
+        crl = x509.load_der_x509_crl(codec.parse_hex(text, what))
+        return int(crl.last_update_utc.timestamp())
+    except (ValueError, x509.InvalidVersion) as error:
+        raise EvidenceError(f"{what}: not a DER revocation list") from error
 
 
 def _moment(document: codec.JsonObject, name: str, what: str) -> int:

@@ -64,6 +64,12 @@ class Exchanges:
                     requests[artifact.request] = artifact
 
     @property
+    def collected_until(self) -> int:
+        """When the last exchange was recorded (Unix seconds); 0 without any."""
+        requests = self._by_endpoint.values()
+        return max((item.collected_at for found in requests for item in found.values()), default=0)
+
+    @property
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints that were asked, sorted."""
         return tuple(sorted(self._by_endpoint))

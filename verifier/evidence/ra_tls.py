@@ -41,14 +41,18 @@ class RaTlsChain:
 def parse_chain(pem: str, what: str) -> RaTlsChain:
     """Parse a PEM chain. Nothing about it is verified. Raises EvidenceError."""
     from cryptography import x509  # noqa: PLC0415 - only where a certificate is
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
 
     if len(pem) > MAX_PEM_BYTES:
         raise EvidenceError(f"{what}: {len(pem)} characters are no certificate chain")
     try:
         certificates = x509.load_pem_x509_certificates(pem.encode("ascii"))
         extensions = tuple(_extensions(item, what) for item in certificates)
+        for item in certificates:
+            _read_lazy_fields(item)
     except (
         ValueError,
+        UnsupportedAlgorithm,
         x509.DuplicateExtension,
         x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
@@ -57,6 +61,21 @@ def parse_chain(pem: str, what: str) -> RaTlsChain:
     if len(certificates) > MAX_CHAIN:
         raise EvidenceError(f"{what}: {len(certificates)} certificates, more than {MAX_CHAIN}")
     return RaTlsChain(tuple(certificates), extensions)
+
+
+def _read_lazy_fields(certificate: "Certificate") -> tuple[object, ...]:
+    """The fields that are parsed only when they are read: better here than inside a check.
+
+    Raises ValueError, UnsupportedAlgorithm or EvidenceError.
+    """
+    return (
+        certificate.subject.rfc4514_string(),
+        certificate.issuer.rfc4514_string(),
+        certificate.not_valid_before_utc,
+        certificate.not_valid_after_utc,
+        certificate.signature_hash_algorithm,
+        spki(certificate),
+    )
 
 
 def spki(certificate: "Certificate") -> bytes:

@@ -15,6 +15,7 @@ from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.cloud import parse_cloud_attestations
 from verifier.evidence.codec import parse_json
 from verifier.evidence.event_log import Event, parse_event_log
+from verifier.evidence.kms import EnvKey, SignatureChain, parse_env_key, parse_signature_chain
 from verifier.evidence.page import Page, parse_page
 from verifier.evidence.ra_tls import (
     EXT_ATTESTATION,
@@ -98,6 +99,8 @@ class SubjectEvidence:
     tcb_infos: list[Located[TcbInfo]] = field(default_factory=list)
     manifests: list[Located[bytes]] = field(default_factory=list)
     quotes: list[QuoteSource] = field(default_factory=list)
+    env_keys: list[Located[EnvKey]] = field(default_factory=list)
+    key_chains: list[Located[SignatureChain]] = field(default_factory=list)
     malformed: list[tuple[Artifact, EvidenceError]] = field(default_factory=list)
 
     def artifacts(self, kind: Kind) -> list[Artifact]:
@@ -136,6 +139,8 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
     subject.manifests.extend(
         Located(text.encode("utf-8"), artifact) for text, artifact in stated if text is not None
     )
+    subject.env_keys = subject.parsed(Kind.KMS_ENV_KEY, parse_env_key)
+    subject.key_chains = subject.parsed(Kind.SIGNATURE_CHAIN, parse_signature_chain)
     for sources in (_from_answers, _from_certificates, _from_blobs, _from_raw, _from_cloud):
         subject.quotes.extend(sources(subject))
     subject.quotes.sort(key=lambda source: _CHANNELS.index(source.channel))

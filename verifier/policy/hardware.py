@@ -98,9 +98,9 @@ def freshness(given: tuple[Case, Policy]) -> Outcome:
     once the measured manifest is authorized. A quote carries no time of its own; one whose age
     nothing bounds says only that such a TD existed once."""
     case, policy = given
-    at, verified = case.question.at, case.verified
+    at = case.question.at
     doubts = []
-    age = (at - verified.issued) / _DAY
+    age = (at - case.collateral.oldest) / _DAY
     if age > policy.max_collateral_age:
         doubts.append(f"the collateral is {age:.0f} days old")
     since = _not_before(case)
@@ -121,7 +121,7 @@ def freshness(given: tuple[Case, Policy]) -> Outcome:
         )
     bound = "it answers the challenge" if since == at else f"made after {format_time(since or 0)}"
     return passed(
-        f"collateral of {format_time(verified.issued)}; quote: {bound}",
+        f"collateral of {format_time(case.collateral.oldest)}; quote: {bound}",
         evidence=(case.source.evidence, *case.collateral.evidence),
     )
 
@@ -160,7 +160,8 @@ def _not_before(case: Case) -> int | None:
         for log in logs
         if log.topics[:1] == (added,) and case.identity.compose_hash in (log.data, *log.topics[1:])
     ]
-    return times[0] if times else None
+    first = times[0] if times else None
+    return first if first is not None and first <= case.question.at else None
 
 
 POLICY_CHECKS: Final[tuple[CheckSpec[tuple[Case, Policy]], ...]] = (tcb, freshness)

@@ -106,7 +106,7 @@ class Endpoint:
 class Denied:
     """A value that anybody can produce: keys published in a repository, simulated worlds.
 
-    `kind` names what it is: ca-spki, k256-address, app-id, mrtd, rtmr3, report-data.
+    `kind` names what it is: ca-spki, k256-address, app-id, mrtd, rtmr3.
     """
 
     kind: str
