@@ -1,11 +1,15 @@
-"""`verify checks`: what each check proves."""
+"""`verify checks`: what each check proves, and what the policies ask of it."""
 
 import textwrap
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from verifier.errors import PolicyError
+
+if TYPE_CHECKING:
+    from verifier.checks.case import Case
+    from verifier.checks.spec import CheckSpec
 
 
 def explain_checks(
@@ -28,7 +32,40 @@ def explain_checks(
     for spec in specs:
         print(f"{spec.id}  ({judged.requirement(spec.id).value} by {judged.name})")
         print(f"  {spec.title}.")
-        print(textwrap.indent(textwrap.fill(" ".join(spec.explanation.split()), 76), "    "))
+        print(textwrap.indent(textwrap.fill(_explanation(spec), 76), "    "))
         if spec.requires:
             print(f"  Rests on: {', '.join(spec.requires)}")
         print()
+
+
+def checks_document() -> str:
+    """The reference of all checks in Markdown, from their own text."""
+    from verifier.audit import all_checks  # noqa: PLC0415
+    from verifier.policy.policy import BUILT_IN, load_policy  # noqa: PLC0415
+
+    policies = [load_policy(name) for name in BUILT_IN]
+    specs = all_checks(policies[0])
+    lines = [
+        "# Checks",
+        "",
+        "What each check proves, from its own text (`verify checks`), and what the policies ask.",
+        "",
+        f"| Check | Passes when | {' | '.join(BUILT_IN)} |",
+        f"|---|---|{'---|' * len(BUILT_IN)}",
+    ]
+    for spec in specs:
+        asked = " | ".join(policy.requirement(spec.id).value for policy in policies)
+        lines.append(f"| [`{spec.id}`](#{_anchor(spec.id)}) | {spec.title} | {asked} |")
+    for spec in specs:
+        lines.extend(["", f"## {spec.id}", "", f"*{spec.title}.*", "", _explanation(spec)])
+        if spec.requires:
+            lines.extend(["", f"Rests on {', '.join(f'`{item}`' for item in spec.requires)}."])
+    return "\n".join(lines) + "\n"
+
+
+def _explanation(spec: "CheckSpec[Case]") -> str:
+    return " ".join(spec.explanation.split())
+
+
+def _anchor(check_id: str) -> str:
+    return check_id.replace(".", "")
