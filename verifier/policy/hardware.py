@@ -94,9 +94,10 @@ def tcb(given: tuple[Case, Policy]) -> Outcome:
 @check("hardware.freshness", "The evidence is fresh", requires=("hardware.quote",))
 def freshness(given: tuple[Case, Policy]) -> Outcome:
     """No part of the collateral (TCB info, QE identity, PCK revocation list) is older than the
-    policy allows, and something bounds the age of the quote: a challenge in its report data, or the chain, since the KMS gives a guest its keys only
-    once the measured manifest is authorized. A quote carries no time of its own; one whose age
-    nothing bounds says only that such a TD existed once."""
+    policy allows, and something bounds the age of the quote: a challenge in its report data, or the
+    chain, since the KMS gives a guest its keys only once the measured manifest is authorized. A
+    quote carries no time of its own; one whose age nothing bounds says only that such a TD existed
+    once."""
     case, policy = given
     at = case.question.at
     doubts = []
