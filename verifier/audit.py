@@ -18,7 +18,7 @@ from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
 from verifier.checks.registry import CHECKS
 from verifier.checks.spec import CheckSpec, MissingEvidence, run_checks
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.plan import ChainPlan, SubjectPlan
@@ -185,12 +185,26 @@ def _plan_subject(case: Case, name: str) -> SubjectPlan:
 
 def audit_subject(case: Case, policy: Policy) -> SubjectReport:
     """Run every check on one attester's evidence and appraise the results."""
-    results = run_checks(all_checks(policy), case)
+    results = run_checks(all_checks(known(policy)), case)
     claims = make_claims(case, {item.id: item for item in results})
     verdict, judged = appraise(results, {item.name: item for item in claims}, policy)
     if case.reference.unsafe:
         judged = tuple(_mark_unsafe(item, judged) for item in judged)
     return SubjectReport(name=case.evidence.name, verdict=verdict, checks=judged, claims=claims)
+
+
+def known(policy: Policy) -> Policy:
+    """The policy itself, if it asks only for checks that exist.
+
+    Raises PolicyError otherwise: a misspelt id would ask for nothing.
+    """
+    unknown = set(policy.checks) - {spec.id for spec in all_checks(policy)}
+    if unknown:
+        raise PolicyError(
+            f"policy {policy.name}: there is no check {min(unknown)!a}",
+            hint="`verify checks` lists them all",
+        )
+    return policy
 
 
 def all_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:

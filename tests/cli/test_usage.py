@@ -1,6 +1,7 @@
 """Mistakes of the user and of files: one clear line, the right exit code, no traceback."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,28 @@ def test_nothing_is_overwritten(run: Run, tmp_path: Path) -> None:
     ran = run(APP_ID, "--save", "kept")
     assert (ran.code, ran.out) == (2, "")
     assert "exists already" in ran.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["http://[::1"],
+        ["a" * 300],
+        [APP_ID, "--gateway", "https://[x"],
+        [APP_ID, "--gateway", "https://u:SECRET@gw.example"],
+        [APP_ID, "--pccs-url", "https://pccs.example/?key=SECRET"],
+        [APP_ID, "--rpc-url", "not a url"],
+        [APP_ID, "--at", "9999-12-31T23:59:59-23:59", "--bundle", "x"],
+    ],
+)
+def test_odd_addresses_and_times_are_usage_errors(run: Run, arguments: list[str]) -> None:
+    ran = run(*arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert "Traceback" not in ran.err
+
+
+def test_a_file_name_that_is_not_utf8(run: Run, tmp_path: Path) -> None:
+    name = os.fsdecode(b"log\xff.json")
+    (tmp_path / name).write_text("[]")
+    ran = run("import", name, "-o", "out")
+    assert "Traceback" not in ran.err

@@ -159,8 +159,9 @@ def test_quantities_that_are_not_canonical(value: Any) -> None:
 def test_logs_in_order() -> None:
     second = {**LOG, "logIndex": "0x1"}
     third = {**LOG, "blockNumber": "0x11", "blockTimestamp": "0x64"}
+    timed = contracts.decode_timed_logs([LOG, second, third], "logs")
     logs = contracts.decode_logs([LOG, second, third], "logs")
-    assert [(log.block, log.log_index, log.time) for log in logs] == [
+    assert [(log.block, log.log_index, time) for log, time in timed] == [
         (16, 0, None),
         (16, 1, None),
         (17, 0, 100),
@@ -188,7 +189,7 @@ def test_logs_in_order() -> None:
 )
 def test_malformed_logs(changes: dict[str, Any]) -> None:
     with pytest.raises(EvidenceError):
-        contracts.decode_logs([{**LOG, **changes}], "logs")
+        contracts.decode_timed_logs([{**LOG, **changes}], "logs")
 
 
 def test_code_fingerprint() -> None:

@@ -55,6 +55,14 @@ def identity(case: Case) -> Outcome:
             evidence=evidence,
             remediation="the address served another app's evidence: do not use it",
         )
+    instance = case.question.instance
+    if instance and (measured.instance_id or b"").hex() != instance:
+        return failed(
+            "this is another instance than the one asked for",
+            expected=instance,
+            actual=(measured.instance_id or b"").hex(),
+            evidence=evidence,
+        )
     if measured.self_bound:
         return passed(
             "the app id is the start of the manifest's hash", actual=app_id, evidence=evidence
@@ -136,11 +144,11 @@ def manifest(case: Case) -> Outcome:
     requires=("hardware.quote",),
 )
 def binding(case: Case) -> Outcome:
-    """The quote's report data commits to something that came with it: the key of the certificate
-    it travels in, the app key that it names, or the challenge of whoever asked. Without it the
-    quote may have been made for something else. A convention that this auditor does not know is
-    missing evidence, not a wrong binding. A bound key is vouched for by the app's code: that it
-    never left the TD is not proven."""
+    """The quote's report data commits to something that came with it: the key of the certificate it
+    travels in, the app key that it names, or the challenge of whoever asked. Without it the quote
+    may have been made for something else. A convention that this auditor does not know is missing
+    evidence, not a wrong binding. A bound key is vouched for by the app's code: that it never left
+    the TD is not proven."""
     report_data = case.quote.report_data
     evidence = (case.source.evidence,)
     challenge = case.question.challenge

@@ -29,7 +29,7 @@ class Question:
 
     `at` is Unix seconds. `trusted` says whether the collector's own observations count.
     `challenge` is report data, or its first or last part, that the relying party chose. `kms` is a
-    KMS that it names itself.
+    KMS that it names itself, `instance` the only instance id (hex) that it means, "" for any.
     """
 
     app_id: AppId | None
@@ -38,6 +38,7 @@ class Question:
     trusted: bool
     challenge: bytes = b""
     kms: KmsRecord | None = None
+    instance: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +165,7 @@ class Case:
         if self.identity.provider != "kms":
             return None
         spki = self.identity.provider_id.hex()
-        known = next((row for row in self.reference.kms if row.ca_spki == spki), None)
+        known = next((row for row in self.reference.kms if spki and row.ca_spki == spki), None)
         named = self.question.kms
         if named is not None and (known is None or known == named) and named.ca_spki in ("", spki):
             return named

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from verifier.checks.case import EMPTY_ID, Case
 from verifier.checks.spec import Blocked, MissingEvidence
 from verifier.errors import EvidenceError
-from verifier.evidence import codec, contracts
+from verifier.evidence import codec, contracts, json_rpc
 from verifier.evidence.contracts import BootInfo, Call
 from verifier.evidence.ethereum import checksum_address
 from verifier.evidence.json_rpc import Exchanges
@@ -112,14 +112,20 @@ class ChainView:
             )
         self.plan = plan
         self._exchanges = case.exchanges
-        self.foreign = tuple(
+        marker = json_rpc.encode_request(*contracts.get_implementation(plan.kms, "finalized"))
+        asked = [
             endpoint
             for endpoint in case.exchanges.endpoints
+            if marker in case.exchanges.requests(endpoint)
+        ]
+        self.foreign = tuple(
+            endpoint
+            for endpoint in asked
             if _chain_id(case.exchanges, endpoint) not in (None, plan.chain_id)
         )
         self.endpoints = tuple(
             endpoint
-            for endpoint in case.exchanges.endpoints
+            for endpoint in asked
             if _chain_id(case.exchanges, endpoint) == plan.chain_id
             and _finalized(case.exchanges, endpoint) is not None
         )
@@ -196,7 +202,7 @@ class ChainView:
         if number != self.number:
             raise EvidenceError(f"{what}: block {number} instead of {self.number}")
         digest = contracts.decode_word(header.get("hash"), f"{what}: hash")
-        return digest.hex(), contracts.decode_quantity(header.get("timestamp"), what)
+        return digest.hex(), contracts.decode_time(header.get("timestamp"), what)
 
 
 def decode_controller(value: JsonValue, what: str) -> str:
@@ -247,6 +253,13 @@ def _finalized(exchanges: Exchanges, endpoint: str) -> int | None:
 
 
 def _operator(reference: ReferenceValues, endpoint: str) -> str:
-    """Who runs an endpoint, by its host; an unknown host counts as an operator of its own."""
-    host = urlsplit(endpoint).netloc
-    return next((row.operator for row in reference.rpc if urlsplit(row.url).netloc == host), host)
+    """Who runs an endpoint: the reference values say it by host; hosts that they do not know and
+    that share the last two labels of their name are one operator."""
+    host = _host(endpoint)
+    known = next((row.operator for row in reference.rpc if _host(row.url) == host), None)
+    labels = host.split(".")
+    return known or (host if labels[-1].isdigit() else ".".join(labels[-2:]))
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".")

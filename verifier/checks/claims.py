@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.chain import view_for
+from verifier.checks.chain import confirmed_ca_key, view_for
 from verifier.checks.spec import USABLE, Blocked, MissingEvidence
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
@@ -44,6 +44,8 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
                 if rival is None or _rank(claim) < _rank(rival):
                     best[claim.name] = claim
         except (MissingEvidence, Blocked, EvidenceError):
+            continue
+        except Exception:  # noqa: BLE001, S112 - the check that reads the same value says so
             continue
     return tuple(best[name] for name in sorted(best))
 
@@ -121,7 +123,7 @@ def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
 
 def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     record = case.kms_record
-    if record is None:
+    if record is None or not confirmed_ca_key(case, record):
         return
     basis = Basis.REFERENCE if _holds(results, *_RUNTIME) else Basis.ASSERTED
     evidence = tuple(filter(None, (case.source.log_evidence,)))

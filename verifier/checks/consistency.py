@@ -1,13 +1,13 @@
 """What page, API and certificate say, held against what was measured."""
 
 import hashlib
-import json
 from collections.abc import Iterator
 from typing import Final
 
 from verifier.checks.case import Case
 from verifier.checks.spec import Outcome, check, failed, not_applicable, passed
 from verifier.errors import EvidenceError
+from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact
 from verifier.evidence.measurements import mr_aggregated, mr_key_provider
 from verifier.evidence.quote import TdQuote, parse_quote
@@ -32,9 +32,9 @@ Statement = tuple[str, str, str, EvidenceRef]
 )
 def consistency(case: Case) -> Outcome:
     """Ids, hashes, registers, key provider and manifests that the page, the Info answer, the
-    certificate and other quotes state are those of the quote. Differences that dstack versions
-    are known for are allowed: a device id may be sha256 of the platform id, of the quote's user
-    data, or of nothing. Evidence that could not be read counts against this check."""
+    certificate and other quotes state are those of the quote. Differences that dstack versions are
+    known for are allowed: a device id may be sha256 of the platform id, of the quote's user data,
+    or of nothing. Evidence that could not be read counts against this check."""
     statements = list(_statements(case))
     wrong = [item for item in statements if not _agrees(case, item[0], item[1])]
     wrong.extend(_other_quotes(case))
@@ -98,6 +98,8 @@ def _expected(case: Case, name: str) -> JsonValue:
     if name in REGISTERS:
         registers = (quote.mr_td, *quote.rtmrs)
         return registers[REGISTERS.index(name)].hex()
+    if name == "td_report":
+        return quote.td_state.hex()
     if name == "device_id":
         return [*(item.hex() for item in case.device_ids), hashlib.sha256(b"").hexdigest()]
     payload = identity.provider_payload
@@ -123,7 +125,8 @@ def _aggregated(quote: TdQuote) -> list[JsonValue]:
 
 
 def _other_quotes(case: Case) -> Iterator[Statement]:
-    """Registers of the other quotes that came for the same attester."""
+    """What the other quotes that came for the same attester sign otherwise: registers, and any
+    other field but the report data, such as TD attributes."""
     for source in case.evidence.quotes:
         if source is case.source:
             continue
@@ -138,17 +141,19 @@ def _other_quotes(case: Case) -> Iterator[Statement]:
             (case.quote.mr_td, *case.quote.rtmrs),
             strict=True,
         )
+        who = f"quote from {source.channel}"
         for name, actual, expected in pairs:
             if actual != expected:
-                yield name, actual.hex(), f"quote from {source.channel}", source.evidence
+                yield name, actual.hex(), who, source.evidence
+        if (other.td_state, other.user_data) != (case.quote.td_state, case.quote.user_data):
+            yield "td_report", other.td_state.hex(), who, source.evidence
 
 
 def _same_json(left: str, right: str) -> bool:
     try:
-        same: bool = json.loads(left) == json.loads(right)
-    except ValueError:
+        return codec.parse_json(left, "left") == codec.parse_json(right, "right")
+    except EvidenceError:
         return False
-    return same
 
 
 CHECKS: Final = (consistency,)

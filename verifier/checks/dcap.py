@@ -3,6 +3,11 @@
 dcap_qvl accepts TCB info and QE identity signed by any end-entity certificate under the root, so
 the signing certificate is checked here: Intel signs both with the certificate named "Intel SGX TCB
 Signing", issued directly by the root (Intel PCS API v4, TCB Info and QE Identity issuer chains).
+PEM readers differ about blocks with odd labels, so dcap_qvl gets the chains respelled from the very
+certificates that were checked.
+
+The merged TCB status leaves two things out: a quoting enclave that needs configuration, and the
+current TCB of a TD 1.5 that was launched under a better one. Their own statuses are kept apart.
 """
 
 import json
@@ -21,11 +26,13 @@ class DcapResult:
     """What DCAP verification established.
 
     `failure` is empty when the quote verified; the other fields mean something only then.
+    `tcb_status` is the merged status, `component_statuses` those of the parts that it leaves out.
     `fmspc` and `ppid` come from the verified PCK certificate. Times are Unix seconds.
     """
 
     failure: str
     tcb_status: str = ""
+    component_statuses: tuple[tuple[str, str], ...] = ()
     advisory_ids: tuple[str, ...] = ()
     evaluation_number: int = 0
     fmspc: bytes = b""
@@ -60,35 +67,32 @@ def verify_quote(quote: bytes, collateral: Collateral, root: bytes, at: int) -> 
     """Verify a TD quote to a root certificate (DER) with this collateral at a time."""
     import dcap_qvl  # noqa: PLC0415 - the native module loads only where a quote is
 
-    problem = _check_root(root) or next(
-        filter(
-            None,
-            (
-                _check_signer(collateral.tcb_signing_chain, "TCB info", root),
-                _check_signer(collateral.qe_signing_chain, "QE identity", root)
-                if collateral.qe_signing_chain != collateral.tcb_signing_chain
-                else "",
-            ),
-        ),
-        "",
-    )
+    problem = _check_root(root)
     if problem:
         return DcapResult(failure=problem)
     try:
-        endorsements = dcap_qvl.QuoteCollateralV3.from_json(collateral.document)
+        document = _with_checked_signers(collateral, root)
+    except EvidenceError as error:
+        return DcapResult(failure=error.message)
+    try:
+        endorsements = dcap_qvl.QuoteCollateralV3.from_json(document)
         claims = dcap_qvl.QuoteVerifier(root).verify_with_policy(
             quote, endorsements, at, dcap_qvl.QuotePolicy.claims_only(at)
         )
     except (ValueError, OverflowError) as error:
-        return DcapResult(failure=_reason(quote, collateral, root, at) or _first_line(error))
+        return DcapResult(failure=_reason(quote, document, root, at) or _first_line(error))
     return _result(json.loads(claims.to_json()))
 
 
 def _result(claims: dict[str, Any]) -> DcapResult:
-    pck = claims["platform"]["pck"]
+    pck, current = claims["platform"]["pck"], claims["platform"]["current_tcb_level"]
+    components = (("quoting enclave", claims["qe"]["tcb_level"]), ("current TCB", current))
     return DcapResult(
         failure="",
         tcb_status=claims["tcb"]["status"],
+        component_statuses=tuple(
+            (name, level["tcbStatus"]) for name, level in components if level is not None
+        ),
         advisory_ids=tuple(claims["tcb"]["advisory_ids"]),
         evaluation_number=claims["tcb"]["eval_data_number"],
         fmspc=bytes(pck["fmspc"]),
@@ -98,12 +102,12 @@ def _result(claims: dict[str, Any]) -> DcapResult:
     )
 
 
-def _reason(quote: bytes, collateral: Collateral, root: bytes, at: int) -> str:
+def _reason(quote: bytes, document: str, root: bytes, at: int) -> str:
     """Why a quote was refused: the plain call names the cause, the policy call its context."""
     import dcap_qvl  # noqa: PLC0415
 
     try:
-        endorsements = dcap_qvl.QuoteCollateralV3.from_json(collateral.document)
+        endorsements = dcap_qvl.QuoteCollateralV3.from_json(document)
         dcap_qvl.verify_with_root_ca(quote, endorsements, root, at)
     except (ValueError, OverflowError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -124,15 +128,34 @@ def _check_root(root: bytes) -> str:
     return "" if certificate.issuer == certificate.subject else "the trust anchor is not a root"
 
 
-def _check_signer(chain: str, what: str, root: bytes) -> str:
+def _with_checked_signers(collateral: Collateral, root: bytes) -> str:
+    """The collateral document, its signing chains respelled once their leaves are checked.
+
+    Raises EvidenceError when a document is not signed by Intel's TCB signing certificate.
+    """
+    document = json.loads(collateral.document)
+    checked: dict[str, str] = {}
+    for name, what in (
+        ("tcb_info_issuer_chain", "TCB info"),
+        ("qe_identity_issuer_chain", "QE identity"),
+    ):
+        chain = document[name]
+        if chain not in checked:
+            checked[chain] = _checked_chain(chain, what, root)
+        document[name] = checked[chain]
+    return json.dumps(document)
+
+
+def _checked_chain(chain: str, what: str, root: bytes) -> str:
     from cryptography import x509  # noqa: PLC0415
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
 
     try:
-        leaf = x509.load_pem_x509_certificates(chain.encode("ascii"))[0]
-        anchor = x509.load_der_x509_certificate(root)
+        certificates = x509.load_pem_x509_certificates(chain.encode("ascii"))
+        leaf = certificates[0]
         name = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
-        leaf.verify_directly_issued_by(anchor)
+        leaf.verify_directly_issued_by(x509.load_der_x509_certificate(root))
     except (
         ValueError,
         TypeError,
@@ -140,11 +163,13 @@ def _check_signer(chain: str, what: str, root: bytes) -> str:
         InvalidSignature,
         UnsupportedAlgorithm,
         x509.InvalidVersion,
-    ):
-        return f"{what} is not signed by a certificate that the root issued for it"
+    ) as error:
+        raise EvidenceError(
+            f"{what} is not signed by a certificate that the root issued for it"
+        ) from error
     if name != TCB_SIGNING_NAME:
-        return f"{what} is signed by {str(name)!r}, not by {TCB_SIGNING_NAME!r}"
-    return ""
+        raise EvidenceError(f"{what} is signed by {str(name)!r}, not by {TCB_SIGNING_NAME!r}")
+    return "".join(item.public_bytes(Encoding.PEM).decode("ascii") for item in certificates)
 
 
 def _first_line(error: Exception) -> str:

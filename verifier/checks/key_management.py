@@ -17,7 +17,8 @@ from verifier.checks.spec import (
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts, kms
 from verifier.evidence.ethereum import key_address, recover_key
-from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, spki
+from verifier.evidence.quote import parse_quote
+from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue, Status
 from verifier.reference.values import KmsRecord, ReferenceValues
@@ -123,8 +124,9 @@ def root(case: Case) -> Outcome:
 )
 def certificate(case: Case) -> Outcome:
     """The RA-TLS chain is signed link by link up to the CA key that the key-provider event names,
-    every certificate is in force, only the CAs have CA rights and their path lengths hold, and the
-    app id and usage extensions are those of this app and of each certificate's place."""
+    the quote in it was made for its key, every certificate is in force, only the CAs have CA rights
+    and their path lengths hold, and the app id and usage extensions are those of this app and of
+    each certificate's place."""
     sources = [source for source in case.evidence.quotes if source.chain is not None]
     if not sources or sources[0].chain is None:
         raise MissingEvidence(
@@ -133,6 +135,9 @@ def certificate(case: Case) -> Outcome:
         )
     chain = sources[0].chain
     problems = _check_certificates(case, chain)
+    carried = parse_quote(sources[0].quote, "TD quote (app certificate)")
+    if carried.report_data != leaf_report_data(spki(chain.certificates[0])):
+        problems.append("the quote that it carries was made for another key")
     if problems:
         return failed(
             "; ".join(problems),
@@ -147,10 +152,8 @@ def certificate(case: Case) -> Outcome:
 
 
 def identify_signer(chain: kms.SignatureChain, reference: ReferenceValues) -> Outcome:
-    """Who signed a key chain, by the keys that its signatures recover to; no TD is involved.
-
-    Raises EvidenceError when a signature recovers to nothing.
-    """
+    """Who signed a key chain, by the keys that its signatures recover to; no TD is involved. Raises
+    EvidenceError when a signature recovers to nothing."""
     digest = kms.derived_key_digest(chain.purpose, chain.derived_public_key)
     app_key = recover_key(digest, chain.app_signature, "app key signature")
     issued = kms.app_key_digest(chain.app_id, app_key)

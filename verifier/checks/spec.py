@@ -100,6 +100,11 @@ def run_checks(specs: Iterable[CheckSpec[C]], case: C) -> tuple[CheckResult, ...
     return tuple(evaluate(spec) for spec in by_id.values())
 
 
+def holds(spec: CheckSpec[C], case: C) -> bool:
+    """Whether a check passes, or warns, on this evidence; what it requires is not looked at."""
+    return _run(spec, case).status in USABLE
+
+
 def _outcome(
     status: Status, summary: str, details: Mapping[str, JsonValue | tuple[EvidenceRef, ...]]
 ) -> Outcome:

@@ -90,7 +90,7 @@ def audit_app(
 
       verify https://APP_ID-8090.dstack-pha-prod9.phala.network/ --policy genuine
     """
-    from verifier.audit import Sources, audit_bundle, collect_evidence  # noqa: PLC0415
+    from verifier.audit import Sources, audit_bundle, collect_evidence, known  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.target import parse_target  # noqa: PLC0415
@@ -110,7 +110,7 @@ def audit_app(
         raise PolicyError(f"--save {save}: it exists already", hint="name a new directory or tar")
     reference = asked.reference_values(unsafe_root)
     expected = asked.one_app_id(expect_app_id)
-    judged = load_policy(policy).expecting(
+    judged = known(load_policy(policy)).expecting(
         {
             "app_id": tuple(expect_app_id or ()),
             "compose_hash": tuple(expect_compose_hash or ()),
@@ -118,23 +118,25 @@ def audit_app(
             "device": tuple(expect_device or ()),
         }
     )
+    moment = asked.moment(at) if at else int(time.time())
     evidence = bundles.load(path) if path is not None else None
     question = Question(
         app_id=named.app_id or expected,
         reference=reference,
-        at=asked.moment(at) if at else int(time.time()),
+        at=moment,
         trusted=evidence is None or asked.vouched(evidence, trust_bundle),
         challenge=asked.challenge_bytes(challenge),
         kms=asked.named_kms(kms, reference),
+        instance=asked.instance_id(instance),
     )
     if evidence is None:
         sources = Sources(
             guests=(named.guest,) if named.guest and not gateway else (),
             domain=named.domain,
             gateways=tuple(asked.gateway_url(item) for item in gateway or ()),
-            instance=asked.instance_id(instance),
-            rpc_urls=tuple(rpc_url or ()),
-            pcs_url=pccs_url,
+            instance=question.instance,
+            rpc_urls=tuple(asked.rpc_endpoint(item) for item in rpc_url or ()),
+            pcs_url=asked.plain_url(pccs_url, "--pccs-url") if pccs_url else "",
         )
         evidence = collect_evidence(question, sources, lambda: int(time.time()), progress)
     report = audit_bundle(evidence, named.text, question, judged)

@@ -34,15 +34,21 @@ def import_evidence(
     """
     from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
+    from verifier.report.escape import visible  # noqa: PLC0415
 
     bundle = import_files(
-        [(path.name, read_file(path)) for path in files], collected_at=int(time.time())
+        [(printable_name(path), read_file(path)) for path in files], collected_at=int(time.time())
     )
     save_bundle(bundle, output)
     for artifact in bundle.artifacts:
-        print(f"{artifact.kind.value:16} {artifact.size:8} bytes  {artifact.source}")
+        print(f"{artifact.kind.value:16} {artifact.size:8} bytes  {visible(artifact.source)}")
     print(f"sha256:{bundle.digest}")
     print(f"verify: audit it with `verify APP_ID --bundle {output}`", file=sys.stderr)
+
+
+def printable_name(path: Path) -> str:
+    """A file's name as it is recorded: bytes that are not UTF-8 are escaped."""
+    return path.name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def read_file(path: Path) -> bytes:

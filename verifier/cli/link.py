@@ -74,14 +74,16 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Pat
     from verifier.audit import audit_bundle  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
-    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.cli.import_evidence import printable_name, read_file  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
     now = int(time.time())
-    bundle = import_files([(path.name, read_file(path)) for path in files], collected_at=now)
+    bundle = import_files(
+        [(printable_name(path), read_file(path)) for path in files], collected_at=now
+    )
     question = Question(
         app_id=None,
         reference=asked.reference_values(unsafe_root),

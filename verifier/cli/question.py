@@ -4,12 +4,15 @@ import re
 from pathlib import Path
 from typing import Final
 
+from verifier.cli.target import split_url
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.model.identifiers import AppId, parse_app_id, parse_time
 from verifier.reference.values import KmsRecord, ReferenceValues, embedded, parse_reference
 
 _MAX_ROOT_BYTES: Final = 4 << 20
+_LATEST_TIME: Final = 253_402_300_799
+"""The last second that RFC 3339 can write, in the year 9999."""
 _KMS: Final = re.compile(r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})", re.ASCII)
 _CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
 
@@ -47,7 +50,7 @@ def simulated_reference(raw: bytes) -> ReferenceValues:
 def moment(text: str) -> int:
     """Unix seconds of an RFC 3339 time."""
     seconds = parse_time(text)
-    if seconds is None or seconds < 0:
+    if seconds is None or not 0 <= seconds <= _LATEST_TIME:
         raise PolicyError(
             f"--at {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
         )
@@ -121,7 +124,21 @@ def instance_id(text: str) -> str:
 
 def gateway_url(text: str) -> str:
     """A gateway as a URL: a bare domain is served over https."""
-    return text.rstrip("/") if "://" in text else f"https://{text.rstrip('/')}"
+    return plain_url(text if "://" in text else f"https://{text}", "--gateway")
+
+
+def plain_url(text: str, what: str) -> str:
+    """A URL that is written into bundles and reports, so that it may hold no key."""
+    parts = split_url(text, what)
+    if parts.query or parts.fragment:
+        raise PolicyError(f"{what}: the URL holds a query", hint="give it without `?…`")
+    return text.rstrip("/")
+
+
+def rpc_endpoint(text: str) -> str:
+    """An Ethereum endpoint. Its path and query may hold a key, and are recorded as a digest."""
+    split_url(text, "--rpc-url")
+    return text
 
 
 def _certificate(raw: bytes, path: Path) -> bytes:

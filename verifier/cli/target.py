@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from verifier.errors import PolicyError
 from verifier.model.identifiers import AppId, parse_app_id
@@ -35,7 +35,7 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     if text.startswith(("http://", "https://")):
         return _parse_url(text)
     path = Path(text)
-    if "/" in text or text.endswith(".tar") or path.exists():
+    if "/" in text or text.endswith(".tar") or _exists(path):
         return Target(text=text, bundle=path)
     if _DOMAIN.fullmatch(text.lower()):
         return Target(text=text.lower(), domain=text.lower())
@@ -47,7 +47,7 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
 
 
 def _parse_url(text: str) -> Target:
-    parts = urlsplit(text)
+    parts = split_url(text, "TARGET")
     host = parts.hostname or ""
     if host == _TRUST_CENTER:
         app_id = parse_app_id(parts.path.rstrip("/").rpartition("/")[2])
@@ -69,6 +69,27 @@ def _parse_url(text: str) -> Target:
         f"{text!a} is not the address of a metadata page",
         hint="a metadata page is at https://<app id>-8090.<gateway domain>/",
     )
+
+
+def split_url(text: str, what: str) -> SplitResult:
+    """The parts of an http(s) URL. Raises PolicyError when it is none, or holds a user name."""
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise PolicyError(f"{what} {text!a} is not a URL", hint="such as https://host.example")
+    if parts.username is not None or parts.password is not None:
+        raise PolicyError(f"{what}: the URL holds a user name", hint="give it without `user@`")
+    return parts
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _nearest(text: str, commands: frozenset[str]) -> str:

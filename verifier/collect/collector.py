@@ -21,6 +21,7 @@ from verifier.collect.requests import Request
 from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
+from verifier.evidence.cloud import parse_cloud_attestations
 from verifier.evidence.dns import RECORD_NAMES, parse_app_address
 from verifier.evidence.event_log import first_payload, parse_event_log
 from verifier.evidence.json_rpc import Exchanges
@@ -137,25 +138,10 @@ class _Collection:
         moment = self._client.clock()
         subject = request.subject or self._host_subject(request)
         if isinstance(answer, Response):
-            failure = _failure(answer)
+            failure = _failure(request, answer)
             if failure is None or _is_rpc_error(request, answer):
-                if request.kind in _GUEST_KINDS:
-                    subject = self._guest_subject(request, answer.body)
-                self.builder.add(
-                    request.kind,
-                    answer.body,
-                    source=source if not request.fallback else answer.url,
-                    collected_at=moment,
-                    subject=subject,
-                    status=answer.status,
-                    media_type=answer.header("content-type"),
-                    headers={
-                        name: answer.header(name)
-                        for name in request.keep_headers
-                        if answer.header(name)
-                    },
-                    request=request.body,
-                )
+                for name in self._subjects(request, answer.body, subject):
+                    self._add(request, answer, name, moment)
                 return
             answer = failure
         if self._is_noise(request, answer):
@@ -164,10 +150,36 @@ class _Collection:
             request.kind,
             source=source,
             collected_at=moment,
-            error=answer.message.replace(request.url, source),
+            error=_reason(request, answer),
             subject=subject,
             request=request.body,
         )
+
+    def _add(self, request: Request, answer: Response, subject: str, moment: int) -> None:
+        self.builder.add(
+            request.kind,
+            answer.body,
+            source=request.label or (answer.url if request.fallback else request.url),
+            collected_at=moment,
+            subject=subject,
+            status=answer.status,
+            media_type=answer.header("content-type"),
+            headers={
+                name: answer.header(name) for name in request.keep_headers if answer.header(name)
+            },
+            request=request.body,
+        )
+
+    def _subjects(self, request: Request, body: bytes, asked: str) -> tuple[str, ...]:
+        """The attesters that an answer is about: a guest's is about itself, a vendor's about
+        every instance that it lists."""
+        if request.kind in _GUEST_KINDS:
+            return (self._guest_subject(request, body),)
+        if request.kind is Kind.CLOUD_ATTESTATIONS:
+            host = urlsplit(request.url).netloc
+            found = [f"{host}/{instance}" for instance in listed_instances(body)]
+            return tuple(found) or (asked,)
+        return (asked,)
 
     def _exchange(self, request: Request, url: str) -> Response:
         limits = LIMITS[request.kind]
@@ -229,9 +241,19 @@ def claimed_instance(kind: Kind, body: bytes) -> str:
             return _hex_id(parse_info(body, "Info").stated.get("instance_id", ""))
         answer = parse_quote_answer(body, "quote answer")
         events = parse_event_log(answer.event_log, "event log")
-        return (first_payload(events, "instance-id") or b"").hex()
+        return _hex_id((first_payload(events, "instance-id") or b"").hex())
     except EvidenceError:
         return ""
+
+
+def listed_instances(body: bytes) -> list[str]:
+    """The instance ids with a quote in a vendor's account, at most as many as are followed."""
+    try:
+        listed = parse_cloud_attestations(body, "cloud attestations")
+    except EvidenceError:
+        return []
+    ids = (_hex_id(item.instance_id) for item in listed if item.quote)
+    return sorted({item for item in ids if item})[:MAX_INSTANCES]
 
 
 def _hex_id(text: str) -> str:
@@ -319,10 +341,21 @@ def _later_code(
     return [contracts.get_code(address, block) for address in dict.fromkeys(named)]
 
 
-def _failure(response: Response) -> CollectError | None:
+def _reason(request: Request, error: CollectError) -> str:
+    """Why there is no answer. What may hold a key is left out: the URL of a labelled request, and
+    what its server echoes."""
+    if not request.label:
+        return error.message
+    cause = error.__cause__
+    return f"{request.label}: {cause.message if isinstance(cause, CollectError) else 'refused'}"
+
+
+def _failure(request: Request, response: Response) -> CollectError | None:
     try:
         response.require_ok()
     except CollectError as error:
+        if request.label:
+            error.__cause__ = type(error)(f"HTTP {response.status}")
         return error
     return None
 

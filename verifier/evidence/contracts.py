@@ -5,6 +5,7 @@ Selectors are the first four bytes of keccak256 of the signature, slots those of
 ERC-7201. Words are read strictly: a boolean is 0 or 1, an address has twelve zero bytes before it.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +50,8 @@ UPGRADED: Final = "0xbc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5
 GENERATIONS_BY_ADDRESS: Final = frozenset({"G4", "G5", "G6", "G7", "G8"})
 """Generations in which the app id is the address of the app's own contract."""
 
+_QUANTITY: Final = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,15})", re.ASCII)
+_LATEST_TIME: Final = 253_402_300_799
 _WORD: Final = 32
 _ADDRESS: Final = 20
 _MAX_TOPICS: Final = 4
@@ -86,10 +89,7 @@ class KmsInfo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
-    """One event log entry of a node's answer; topics and data as raw bytes.
-
-    `time` is the block's timestamp (Unix seconds) where the node adds it, else None.
-    """
+    """One event log entry of a node's answer; topics and data as raw bytes."""
 
     address: str
     topics: tuple[bytes, ...]
@@ -97,7 +97,6 @@ class Log:
     block: int
     log_index: int
     transaction: str
-    time: int | None
 
 
 def word(value: bytes) -> str:
@@ -159,14 +158,18 @@ def decode_bytes(value: JsonValue, what: str) -> bytes:
 
 
 def decode_quantity(value: JsonValue, what: str) -> int:
-    """An integer in canonical `0x` hex without leading zeros. Raises EvidenceError."""
-    try:
-        number = int(value, 16) if isinstance(value, str) else -1
-    except ValueError:
-        number = -1
-    if number < 0 or value != hex(number):
+    """An integer below 2^64 in canonical `0x` hex, without leading zeros. Raises EvidenceError."""
+    if not isinstance(value, str) or not _QUANTITY.fullmatch(value):
         raise EvidenceError(f"{what}: not a hex quantity: {value!r:.60}")
-    return number
+    return int(value, 16)
+
+
+def decode_time(value: JsonValue, what: str) -> int:
+    """A block's timestamp (Unix seconds). Raises EvidenceError beyond the year 9999."""
+    seconds = decode_quantity(value, what)
+    if seconds > _LATEST_TIME:
+        raise EvidenceError(f"{what}: {seconds} is no time")
+    return seconds
 
 
 def decode_word(value: JsonValue, what: str) -> bytes:
@@ -221,6 +224,21 @@ def decode_logs(value: JsonValue, what: str) -> tuple[Log, ...]:
     return logs
 
 
+def decode_timed_logs(value: JsonValue, what: str) -> tuple[tuple[Log, int | None], ...]:
+    """`decode_logs`, each with its block's time (Unix seconds) where the node adds it.
+
+    Raises EvidenceError.
+    """
+    logs = decode_logs(value, what)
+    stamps = [
+        codec.as_object(item, what).get("blockTimestamp") for item in codec.as_list(value, what)
+    ]
+    return tuple(
+        (log, None if stamp is None else decode_time(stamp, what))
+        for log, stamp in zip(logs, stamps, strict=True)
+    )
+
+
 def code_fingerprint(code: bytes, immutable_offsets: tuple[int, ...]) -> str:
     """keccak256 (0x hex) of runtime code without its metadata and with immutables zeroed.
 
@@ -262,7 +280,6 @@ def _decode_log(item: codec.JsonObject, what: str) -> Log:
     address = codec.parse_hex(
         item.get("address"), f"{what}.address", length=_ADDRESS, allow_0x=True
     )
-    time = item.get("blockTimestamp")
     return Log(
         address="0x" + address.hex(),
         topics=tuple(decode_word(topic, f"{what}.topics") for topic in topics),
@@ -270,5 +287,4 @@ def _decode_log(item: codec.JsonObject, what: str) -> Log:
         block=decode_quantity(item.get("blockNumber"), f"{what}.blockNumber"),
         log_index=decode_quantity(item.get("logIndex"), f"{what}.logIndex"),
         transaction=decode_word(item.get("transactionHash"), f"{what}.transactionHash").hex(),
-        time=None if time is None else decode_quantity(time, f"{what}.blockTimestamp"),
     )

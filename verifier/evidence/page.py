@@ -13,20 +13,29 @@ template's own escapes inside one is refused.
 import itertools
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.tcb_info import TcbInfo, parse_tcb_info
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bs4 import Tag
+
 _TEXTAREA: Final = re.compile(r"<textarea readonly>(.*?)</textarea>", re.DOTALL)
 _FOREIGN_ENTITY: Final = re.compile(r"&(?!#(?:38|60|62|34|39);)")
 _ENTITY: Final = re.compile(r"&#(38|60|62|34|39);")
-_CHARSET: Final = re.compile(r"""charset\s*=\s*["']?\s*([\w-]+)""", re.IGNORECASE | re.ASCII)
+_CHARSET: Final = re.compile(r"""charset\s{0,8}=\s{0,8}["']?([\w-]+)""", re.IGNORECASE | re.ASCII)
 _TCB_INFO: Final = "TCB Info"
 _APP_CERTIFICATE: Final = "App Certificate"
 _HIDDEN: Final = "TCB info is not public"
 MAX_PAGE_BYTES: Final = 2 << 20
+_MAX_TEXTAREAS: Final = 2
+_MAX_TAGS: Final = 20_000
+_MAX_ROWS: Final = 200
+"""Disks and containers add rows: the bounds are far above any page, and keep parsing linear."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +58,7 @@ def parse_page(raw: bytes, what: str) -> Page:
     areas, skeleton = _cut_textareas(raw, what)
     try:
         soup = BeautifulSoup(skeleton, "html.parser")
-    except ParserRejectedMarkup as error:
+    except (ParserRejectedMarkup, ValueError) as error:
         raise EvidenceError(f"{what}: markup that no template has: {error!s:.80}") from error
     titled: dict[str, str] = {}
     for place, node in enumerate(soup.find_all("textarea")):
@@ -81,8 +90,11 @@ def _cut_textareas(raw: bytes, what: str) -> tuple[list[str], str]:
     if len(raw) > MAX_PAGE_BYTES:
         raise EvidenceError(f"{what}: {len(raw)} bytes are no metadata page")
     text = codec.parse_utf8(raw, what)
+    opened = text.lower().count("<textarea")
+    if opened > _MAX_TEXTAREAS or text.count("<") > _MAX_TAGS:
+        raise EvidenceError(f"{what}: more markup than the template has")
     areas = _TEXTAREA.findall(text)
-    if text.lower().count("<textarea") != len(areas):
+    if opened != len(areas):
         raise EvidenceError(f"{what}: a textarea that the template does not have")
     for area in areas:
         if "<" in area or _FOREIGN_ENTITY.search(area):
@@ -95,10 +107,14 @@ def _cut_textareas(raw: bytes, what: str) -> tuple[list[str], str]:
     return [_ENTITY.sub(lambda match: chr(int(match[1])), area) for area in areas], skeleton
 
 
-def _labels(rows: object, what: str) -> dict[str, str]:
+def _labels(rows: "Sequence[Tag]", what: str) -> dict[str, str]:
+    if len(rows) > _MAX_ROWS:
+        raise EvidenceError(f"{what}: {len(rows)} rows, more than {_MAX_ROWS}")
     labels: dict[str, str] = {}
-    for row in rows:  # type: ignore[attr-defined]
-        label, value = (row.find("div", class_=f"info-{part}") for part in ("label", "value"))
+    for row in rows:
+        label, value = (
+            row.find("div", class_=f"info-{part}", recursive=False) for part in ("label", "value")
+        )
         if label is None or value is None:
             continue
         name = label.get_text(strip=True).rstrip(":")

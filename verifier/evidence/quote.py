@@ -57,6 +57,12 @@ class TdQuote:
     signed_region: bytes
     raw: bytes
 
+    @property
+    def td_state(self) -> bytes:
+        """The body without its report data (520 to 584): two quotes of one guest share it."""
+        body = self.signed_region[_HEADER_SIZE if self.version == 4 else _HEADER_SIZE + 6 :]  # noqa: PLR2004
+        return body[:520] + body[584:]
+
 
 def parse_quote(raw: bytes, what: str) -> TdQuote:
     """Parse a TD quote; `raw` may end in zero padding, which is dropped from the result's `raw`.

@@ -263,9 +263,11 @@ def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
 
 def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:
     found: list[QuoteSource] = []
+    meant = subject.name.rpartition("/")[2]
     for item in subject.parsed(Kind.CLOUD_ATTESTATIONS, parse_cloud_attestations):
+        listed = {instance.instance_id for instance in item.value}
         for index, instance in enumerate(item.value):
-            if not instance.quote:
+            if not instance.quote or (meant in listed and instance.instance_id != meant):
                 continue
             pointer = f"/instances/{index}"
             tcb_info = instance.tcb_info

@@ -25,6 +25,6 @@ def parse_time(text: str) -> int | None:
     """Unix seconds for an RFC 3339 date or date-time (a bare one is UTC), or None."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
         return None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())

@@ -15,7 +15,7 @@ from verifier.model.result import (
 )
 from verifier.policy.policy import Policy
 
-_EXPECTED_BY: Final = {
+EXPECTED_BY: Final = {
     "app_id": "application.identity",
     "compose_hash": "application.manifest",
     "os_image_hash": "boot.image",
@@ -31,7 +31,7 @@ def appraise(
 ) -> tuple[Verdict, tuple[CheckResult, ...]]:
     """The verdict, and the results with what the policy asks and expects of each."""
     judged = tuple(
-        replace(_expect(result, claims, policy), requirement=policy.requirement(result.id))
+        replace(_expect(result, claims, policy), requirement=_asked(result.id, policy))
         for result in results
     )
     return verdict_of(judged), judged
@@ -51,6 +51,15 @@ def verdict_of(results: Iterable[CheckResult]) -> Verdict:
     return Verdict.AFFIRMING
 
 
+def _asked(check_id: str, policy: Policy) -> Requirement:
+    """What is asked of a check; one that decides an expectation is always required."""
+    if any(
+        policy.expect.get(name) and decides == check_id for name, decides in EXPECTED_BY.items()
+    ):
+        return Requirement.REQUIRED
+    return policy.requirement(check_id)
+
+
 def _is_missing(result: CheckResult) -> bool:
     return result.status is Status.ERROR or (
         result.status is Status.SKIP and result.skip_kind is not SkipKind.NOT_APPLICABLE
@@ -60,7 +69,7 @@ def _is_missing(result: CheckResult) -> bool:
 def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) -> CheckResult:
     """The result after the relying party's own reference values: only a proven equal value keeps
     a check from failing; one that is not proven makes it missing."""
-    for name, check_id in _EXPECTED_BY.items():
+    for name, check_id in EXPECTED_BY.items():
         allowed = policy.expect.get(name)
         if check_id != result.id or not allowed or result.status is Status.FAIL:
             continue

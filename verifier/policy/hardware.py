@@ -3,6 +3,7 @@
 import functools
 from typing import Final
 
+from verifier.checks import authorization, key_management
 from verifier.checks.case import Case
 from verifier.checks.chain import view_for
 from verifier.checks.spec import (
@@ -12,6 +13,7 @@ from verifier.checks.spec import (
     Outcome,
     check,
     failed,
+    holds,
     passed,
     warned,
 )
@@ -44,18 +46,21 @@ def _apply(spec: CheckSpec[tuple[Case, Policy]], policy: Policy, case: Case) -> 
 
 @check("hardware.tcb", "The platform's TCB is acceptable")
 def tcb(given: tuple[Case, Policy]) -> Outcome:
-    """The platform's TCB status is one that the policy accepts, none of its security advisories is
-    rejected, and the collateral is of a TCB evaluation at least as new as the one in force at the
-    time of judgement: the same quote can be UpToDate under an old evaluation and OutOfDate under
-    the current one, so a kinder, older set is refused."""
+    """The platform's TCB status, its quoting enclave's, and the current one of a TD that was
+    launched under another, are among those that the policy accepts, none of its security advisories
+    is rejected, and the collateral is of a TCB evaluation at least as new as the one in force at
+    the time of judgement: the same quote can be UpToDate under an old evaluation and OutOfDate
+    under the current one, so a kinder, older set is refused."""
     case, policy = given
     if case.dcap.failure:
         if case.dcap.revoked:
             return failed("the platform's TCB is revoked", actual="Revoked")
         raise Blocked("hardware.quote")
     verified = case.verified
+    components = dict(verified.component_statuses)
     actual: JsonValue = {
         "status": verified.tcb_status,
+        "components": {**components},
         "advisories": list(verified.advisory_ids),
         "evaluation_number": verified.evaluation_number,
     }
@@ -64,6 +69,11 @@ def tcb(given: tuple[Case, Policy]) -> Outcome:
     problems = []
     if verified.tcb_status not in policy.tcb_statuses:
         problems.append(f"TCB status {verified.tcb_status}")
+    problems.extend(
+        f"{name}: {status}"
+        for name, status in components.items()
+        if status not in policy.tcb_statuses
+    )
     if rejected:
         problems.append(f"rejected advisories {', '.join(rejected)}")
     if verified.evaluation_number < minimum:
@@ -144,21 +154,23 @@ def _not_before(case: Case) -> int | None:
     challenge, report_data = case.question.challenge, case.quote.report_data
     if challenge and challenge in (report_data[: len(challenge)], report_data[-len(challenge) :]):
         return case.question.at
+    if not all(holds(spec, case) for spec in (key_management.provider, authorization.contract)):
+        return None  # whoever wrote the contract could have written the event
     try:
         found = view_for(case)
         if found is None or case.identity.compose_hash is None:
             return None
         _, view = found
         call = contracts.get_logs(view.app_address(), view.plan.deployed_block, view.number)
-        logs = view.read(call, contracts.decode_logs).value
+        logs = view.read(call, contracts.decode_timed_logs).value
     except (MissingEvidence, EvidenceError):
         return None
     if view.single_source:
         return None
     added = bytes.fromhex(contracts.COMPOSE_HASH_ADDED[2:])
     times = [
-        log.time
-        for log in logs
+        time
+        for log, time in logs
         if log.topics[:1] == (added,) and case.identity.compose_hash in (log.data, *log.topics[1:])
     ]
     first = times[0] if times else None

@@ -41,6 +41,7 @@ _SECTIONS: Final = {
     "expect": tuple(EXPECTABLE),
 }
 _MAX_POLICY_BYTES: Final = 1 << 20
+_MAX_NUMBER: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,11 +79,19 @@ class Policy:
         return self.checks.get(check_id, Requirement.NOT_ASKED)
 
     def expecting(self, expect: Mapping[str, tuple[str, ...]]) -> "Policy":
-        """The same policy with more expectations. Raises PolicyError for a malformed value."""
+        """The same policy, expecting these values too: what the policy itself expects is narrowed.
+
+        Raises PolicyError for a malformed value, and where no value satisfies both.
+        """
         merged = dict(self.expect)
         for name, values in expect.items():
-            if values:
-                merged[name] = _expected_values(name, list(values))
+            if not values:
+                continue
+            wanted = _expected_values(name, list(values))
+            both = tuple(sorted(set(wanted) & set(merged.get(name, wanted))))
+            if not both:
+                raise PolicyError(f"the policy {self.name} expects another {name} than you do")
+            merged[name] = both
         return replace(self, expect=merged)
 
 
@@ -106,7 +115,7 @@ def _document(name_or_path: str) -> dict[str, Any]:
         raise PolicyError(f"policy {name_or_path}: larger than {_MAX_POLICY_BYTES} bytes")
     try:
         document = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PolicyError(f"policy {name_or_path}: not TOML: {error}") from error
     base = document.pop("extends", None)
     if base is None:
@@ -129,9 +138,10 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
     if unknown:
         raise PolicyError(f"policy {where}: unknown key {min(unknown)!r}")
     sections = {name: _section(document, name, known, where) for name, known in _SECTIONS.items()}
+    accepted = _texts(document.get("accept", ["affirming"]), f"policy {where}: accept")
     try:
         checks = {key: Requirement(value) for key, value in sections["checks"].items()}
-        accept = tuple(Verdict(value) for value in document.get("accept", ["affirming"]))
+        accept = tuple(Verdict(value) for value in accepted)
     except ValueError as error:
         raise PolicyError(f"policy {where}: {error}") from error
     if not accept or not set(accept) <= {Verdict.AFFIRMING, Verdict.WARNING}:
@@ -186,8 +196,8 @@ def _texts(value: object, what: str) -> tuple[str, ...]:
 
 def _number(section: dict[str, Any], name: str, default: int, where: str) -> int:
     value = section.get(name, default)
-    if type(value) is not int or value < 0:
-        raise PolicyError(f"policy {where}: {name} is not a number of 0 or more")
+    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
+        raise PolicyError(f"policy {where}: {name} is not a number from 0 to {_MAX_NUMBER}")
     return value
 
 
@@ -199,4 +209,6 @@ def _expected_values(name: str, values: object) -> tuple[str, ...]:
         if len(digits) != 2 * size or not set(digits) <= set("0123456789abcdef"):
             raise PolicyError(f"expected {name} {value!r} is not {size} bytes of hex")
         found.append(digits)
+    if not found:
+        raise PolicyError(f"expect {name}: an empty list expects nothing that could be")
     return tuple(sorted(set(found)))
