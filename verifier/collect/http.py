@@ -24,8 +24,8 @@ from verifier.evidence.bundle import Kind
 MAX_REDIRECTS: Final = 3
 MAX_RETRY_AFTER_SECONDS: Final = 5
 RETRY_PAUSES_SECONDS: Final = (0.5, 1.0)
+REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
-_REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 _NOT_FOUND: Final = 404
 _USER_INFO: Final = re.compile(r"(?<=//)[^/]*@")
@@ -48,12 +48,14 @@ class Limits:
 
     `max_bytes` caps the body, `deadline_seconds` everything from the first look-up to the last
     byte. `verify_tls` is False only where the server's certificate is evidence that checks
-    judge: a KMS serves a self-signed RA-TLS chain.
+    judge: a KMS serves a self-signed RA-TLS chain. Without `follow_redirects` a redirect is itself
+    the answer: a registry's says where else a blob is, which its caller judges.
     """
 
     max_bytes: int
     deadline_seconds: float = 20.0
     verify_tls: bool = True
+    follow_redirects: bool = True
 
 
 _KIB: Final = 1 << 10
@@ -222,7 +224,7 @@ class HttpClient:
                 )
                 response = self._send(request, limits)
                 location = response.header("location")
-                if response.status not in _REDIRECTS or not location:
+                if response.status not in REDIRECTS or not location or not limits.follow_redirects:
                     return response
                 target = _redirected(request, location)
             raise LimitError(
