@@ -12,6 +12,7 @@ from verifier.checks.dcap import DcapResult, platform_of, verify_quote
 from verifier.checks.spec import Blocked, MissingEvidence
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
+from verifier.evidence.bundle import Kind
 from verifier.evidence.collateral import Collateral, find_collateral
 from verifier.evidence.event_log import Event, system_events
 from verifier.evidence.json_rpc import Exchanges
@@ -83,6 +84,12 @@ class Case:
     def source(self) -> QuoteSource:
         """The quote that the audit rests on: the one with the challenge, else the best channel."""
         sources = self.evidence.quotes
+        guests = [item for item in self.evidence.bundle.artifacts if item.kind is Kind.INFO]
+        if not sources and guests and all(item.error for item in guests):
+            raise MissingEvidence(
+                f"none of {len(guests)} guest agents that were asked answered",
+                hint="check the app id, or name the gateway that serves the app with --gateway",
+            )
         if not sources:
             raise MissingEvidence(
                 "no TD quote was collected",

@@ -14,6 +14,8 @@ from verifier.evidence.contracts import Call
 
 _GUEST_PORT: Final = 8090
 _APP_KEY: Final = "/prpc/GetAttestationForAppKey?algorithm=ed25519"
+_INTEL_PCS: Final = "api.trustedservices.intel.com"
+INTEL_ROOT_CRL_URL: Final = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
 DNS_URL: Final = "https://dns.google/resolve?type=TXT&name="
 CLOUD_URL: Final = "https://cloud-api.phala.com/api/v1"
 
@@ -58,16 +60,24 @@ def guest_requests(base: str) -> tuple[Request, ...]:
 
 
 def pcs_requests(pcs_url: str, platform: tuple[str, str]) -> tuple[Request, ...]:
-    """The four documents of Intel's PCS (or a PCCS) for a platform's FMSPC and CA."""
+    """The four documents of Intel's PCS (or a PCCS) for a platform's FMSPC and CA.
+
+    Intel's PCS has no root CRL: Intel publishes it beside its root certificate, as the CRL
+    distribution point of that certificate says; a PCCS that lacks it is helped out the same way.
+    """
     fmspc, ca = platform
     sgx, tdx = (f"{pcs_url.rstrip('/')}/{tee}/certification/v4" for tee in ("sgx", "tdx"))
     urls = (
         (Kind.PCS_TCB_INFO, f"{tdx}/tcb?fmspc={fmspc}&update=standard"),
         (Kind.PCS_QE_IDENTITY, f"{tdx}/qe/identity?update=standard"),
         (Kind.PCS_PCK_CRL, f"{sgx}/pckcrl?ca={ca}&encoding=der"),
-        (Kind.PCS_ROOT_CA_CRL, f"{sgx}/rootcacrl"),
     )
-    return tuple(Request(kind=kind, url=url, keep_headers=CHAIN_HEADERS) for kind, url in urls)
+    found = [Request(kind=kind, url=url, keep_headers=CHAIN_HEADERS) for kind, url in urls]
+    is_intel = urlsplit(pcs_url).hostname == _INTEL_PCS
+    root_crl = INTEL_ROOT_CRL_URL if is_intel else f"{sgx}/rootcacrl"
+    fallback = "" if is_intel else INTEL_ROOT_CRL_URL
+    found.append(Request(kind=Kind.PCS_ROOT_CA_CRL, url=root_crl, fallback=fallback))
+    return tuple(found)
 
 
 def kms_requests(base: str, app_id: bytes, subject: str) -> tuple[Request, ...]:
