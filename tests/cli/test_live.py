@@ -23,6 +23,12 @@ PLACES = {
 }
 
 
+class Server(ThreadingHTTPServer):
+    """Takes as many connections at once as a collection opens."""
+
+    request_queue_size = 128
+
+
 def logical_url(host: str, path: str) -> str:
     """The world's own URL for one served on localhost."""
     label, _, local = host.partition(".localhost")
@@ -61,7 +67,7 @@ def on_localhost(world: World, *, silent: tuple[str, ...] = ()) -> Iterator[int]
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
