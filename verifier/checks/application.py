@@ -47,6 +47,11 @@ def identity(case: Case) -> Outcome:
             f"nobody said which app this should be; the evidence is about {app_id}",
             hint=f"name the app that you mean: verify {app_id} --bundle …",
         )
+    if measured.instance_id and requested == measured.instance_id.hex():
+        raise MissingEvidence(
+            f"{requested} is an instance of the app {app_id}; nobody asked for that app",
+            hint=f"if you mean it, name it: verify {app_id} --instance {requested}",
+        )
     if requested != app_id:
         return failed(
             "this is another app than the one asked for",

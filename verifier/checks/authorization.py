@@ -18,7 +18,7 @@ from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
-from verifier.reference.values import ContractCode, ReferenceValues
+from verifier.reference.values import ContractCode, KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
 MAX_CLOCK_SKEW: Final = 120
@@ -53,13 +53,14 @@ def contract(case: Case) -> Outcome:
         )
     header = view.header
     app = view.app_address()
+    if not app:
+        return failed("the KMS contract has no such app registered", evidence=header.evidence)
     problems: list[str] = []
     kms_code = _implementation(case.reference, view, view.plan.kms, "kms", problems)
     app_code = _implementation(case.reference, view, app, "app", problems)
-    if kms_code is not None and record.generation not in ("", kms_code.generation):
-        problems.append(
-            f"the KMS runs generation {kms_code.generation}, its record says {record.generation}"
-        )
+    upgraded = _other_generation(kms_code, record)
+    if kms_code is not None and "G3" in (upgraded, record.generation) and upgraded:
+        problems.append(f"the KMS runs generation {upgraded}, its record says {record.generation}")
     problems.extend(_proxy_problems(case.reference, view, app))
     logs = _app_logs(view, app)
     if logs is not None:
@@ -75,11 +76,15 @@ def contract(case: Case) -> Outcome:
         f"KMS {view.plan.kms} and app {app} on chain {view.plan.chain_id} run known code "
         f"({kms_code.generation if kms_code else '?'}, {app_code.generation if app_code else '?'})"
     )
-    doubts = []
-    if logs is None:
-        doubts.append("its past upgrades were not readable")
-    if view.single_source:
-        doubts.append("read from one operator only")
+    doubts = [
+        text
+        for text, doubted in (
+            ("its past upgrades were not readable", logs is None),
+            (f"the record says {record.generation}: the KMS was upgraded", upgraded),
+            ("read from one operator only", view.single_source),
+        )
+        if doubted
+    ]
     if doubts:
         return warned(f"{summary}; {'; '.join(doubts)}", evidence=header.evidence)
     return passed(f"{summary}, block {view.number}", evidence=header.evidence)
@@ -146,6 +151,13 @@ def _without_contract(case: Case) -> Outcome:
     if case.identity.provider != "kms":
         return not_applicable("the guest has no KMS, so no contract decides")
     return warned(_NO_LOG)
+
+
+def _other_generation(code: ContractCode | None, record: KmsRecord) -> str:
+    """The generation of the KMS's code where its record says another, else ""."""
+    if code is None or record.generation in ("", code.generation):
+        return ""
+    return code.generation
 
 
 def _implementation(

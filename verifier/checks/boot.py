@@ -84,7 +84,7 @@ def image(case: Case) -> Outcome:
             remediation="run the app on a production image",
         )
     measured = _measured_image(case)
-    if measured is not None and measured.hex() != row.os_image_hash:
+    if row.os_image_hash and measured is not None and measured.hex() != row.os_image_hash:
         return failed(
             f"the registers are those of {name}, the os-image-hash event names another image",
             expected=row.os_image_hash,

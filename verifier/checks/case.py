@@ -84,10 +84,11 @@ class Case:
     def source(self) -> QuoteSource:
         """The quote that the audit rests on: the one with the challenge, else the best channel."""
         sources = self.evidence.quotes
-        guests = [item for item in self.evidence.bundle.artifacts if item.kind is Kind.INFO]
+        kinds = (Kind.INFO, Kind.PAGE)
+        guests = [item for item in self.evidence.bundle.artifacts if item.kind in kinds]
         if not sources and guests and all(item.error for item in guests):
             raise MissingEvidence(
-                f"none of {len(guests)} guest agents that were asked answered",
+                f"no guest agent that was asked gave evidence: {guests[0].error}",
                 hint="check the app id, or name the gateway that serves the app with --gateway",
             )
         if not sources:

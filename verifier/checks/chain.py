@@ -167,7 +167,7 @@ class ChainView:
             except EvidenceError as error:
                 problem = error
                 continue
-            values.append(decode(answer.value, f"{method} at {endpoint}"))
+            values.append(self._exchanges.decoded(answer, decode, f"{method} at {endpoint}"))
             evidence.append(answer.evidence)
             operators.add(self._operators[endpoint])
         if problem is not None and not values:
@@ -206,10 +206,15 @@ class ChainView:
 
 
 def decode_controller(value: JsonValue, what: str) -> str:
-    """The controller of a registered G3 app. Raises EvidenceError when it is not registered."""
+    """The controller of a registered G3 app, "" for one that is not registered.
+
+    Raises EvidenceError when the answer is not (bool, address).
+    """
     raw = contracts.decode_bytes(value, what)
-    if len(raw) != 64 or int.from_bytes(raw[:32], "big") != 1:  # noqa: PLR2004 - two words
-        raise EvidenceError(f"{what}: the app is not registered")
+    if len(raw) != 64:  # noqa: PLR2004 - two words
+        raise EvidenceError(f"{what}: not (bool, address)")
+    if not contracts.decode_bool("0x" + raw[:32].hex(), what):
+        return ""
     return contracts.decode_address("0x" + raw[32:].hex(), what)
 
 
@@ -232,7 +237,9 @@ def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:
     if view is None or record.contract is None:
         return False
     info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
-    return bool(measured) and info.value.ca_pubkey == measured
+    if not info.value.ca_pubkey:
+        raise MissingEvidence(f"kmsInfo() of {record.contract} holds no CA key to compare with")
+    return info.value.ca_pubkey == measured
 
 
 def _chain_id(exchanges: Exchanges, endpoint: str) -> int | None:

@@ -25,6 +25,7 @@ from verifier.model.result import (
 )
 
 _RUNTIME: Final = ("hardware.quote", "runtime.replay", "runtime.events")
+_GUEST: Final = ("hardware.td", "boot.image", "runtime.events")
 _PAGE_CLAIMS: Final = {
     "App Name": "app_name",
     "App ID": "app_id",
@@ -132,7 +133,7 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
         "chain_id": record.chain_id,
         "contract": record.contract,
     }
-    yield _claim("kms", value, basis, evidence, "key_management.provider")
+    yield _claim("kms", value, basis, evidence, *_GUEST, "key_management.provider")
     if record.root_address:
         proven = results.get("key_management.root")
         signed = proven is not None and proven.status in USABLE
@@ -141,6 +142,7 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
             record.root_address,
             Basis.KMS if signed else basis,
             proven.evidence if proven and signed else evidence,
+            *_GUEST,
             "key_management.provider",
         )
 
@@ -160,13 +162,13 @@ def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     }
     yield _claim("block", block, Basis.CHAIN, header.evidence)
     app = view.app_address()
+    conditions = (*_GUEST, "authorization.contract")
     for name, address in (("app_owner", app), ("kms_owner", view.plan.kms)):
-        view_agreed = not view.single_source
         owner = view.call(address, contracts.OWNER, contracts.decode_address)
-        if view_agreed and view.single_source:
-            continue  # no check saw that one operator alone says so
-        yield _claim(name, owner.value, Basis.CHAIN, owner.evidence, "authorization.contract")
-    yield _claim("app_contract", app, Basis.CHAIN, header.evidence, "authorization.contract")
+        if view.single_source:
+            continue
+        yield _claim(name, owner.value, Basis.CHAIN, owner.evidence, *conditions)
+    yield _claim("app_contract", app, Basis.CHAIN, header.evidence, *conditions)
 
 
 def _stated(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:

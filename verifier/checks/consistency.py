@@ -1,7 +1,9 @@
 """What page, API and certificate say, held against what was measured."""
 
+import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Final
 
 from verifier.checks.case import Case
@@ -9,6 +11,14 @@ from verifier.checks.spec import Outcome, check, failed, not_applicable, passed
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact
+from verifier.evidence.event_log import (
+    RUNTIME_IMR,
+    Event,
+    parse_event_log,
+    replay,
+    runtime_digest,
+    system_events,
+)
 from verifier.evidence.measurements import mr_aggregated, mr_key_provider
 from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.ra_tls import EXT_APP_ID
@@ -96,8 +106,7 @@ def _expected(case: Case, name: str) -> JsonValue:
     nothing measured speaks of it."""
     quote, identity = case.quote, case.identity
     if name in REGISTERS:
-        registers = (quote.mr_td, *quote.rtmrs)
-        return registers[REGISTERS.index(name)].hex()
+        return _expected_register(case, name)
     if name == "td_report":
         return quote.td_state.hex()
     if name == "device_id":
@@ -111,17 +120,55 @@ def _expected(case: Case, name: str) -> JsonValue:
         "mr_key_provider": mr_key_provider(payload),
     }
     if name == "mr_aggregated":
-        return _aggregated(quote)
+        return [item for state in _runtime_states(case) for item in _aggregated(quote, state)]
     if name == "key_provider_info":
         return payload.decode("utf-8", "replace") if payload is not None else None
     value = values.get(name)
     return value.hex() if value is not None else None
 
 
-def _aggregated(quote: TdQuote) -> list[JsonValue]:
+def _expected_register(case: Case, name: str) -> JsonValue:
+    if name == "rtmr3":
+        return [value.hex() for value in _runtime_states(case)]
+    return (case.quote.mr_td, *case.quote.rtmrs)[REGISTERS.index(name)].hex()
+
+
+def _runtime_states(case: Case) -> tuple[bytes, ...]:
+    """RTMR3 as the quote has it, and as the same boot had it before or after the app appended to
+    it: a certificate is made once, a page shows the present. A log counts when one of the two
+    continues the other, from `system-ready` on, by recomputed digests."""
+    measured = _extensions(case.events)
+    boot = len(system_events(case.events))
+    states = {case.quote.rtmrs[3]: None}
+    logs: list[Callable[[], tuple[Event, ...]]] = [
+        *(source.events for source in case.evidence.quotes if source.has_log),
+        *(
+            functools.partial(parse_event_log, item.value.event_log, "event log (tcb_info)")
+            for item in case.evidence.tcb_infos
+            if item.value.event_log is not None
+        ),
+    ]
+    for read in logs:
+        with suppress(EvidenceError):
+            other = _extensions(read())
+            shared = min(len(measured), len(other))
+            if shared >= boot and measured[:shared] == other[:shared]:
+                states[replay(other)] = None
+    return tuple(states)
+
+
+def _extensions(events: Iterable[Event]) -> list[bytes]:
+    """The recomputed digests of a log's RTMR3 entries. Raises EvidenceError for a foreign entry."""
+    found = [event for event in events if event.imr == RUNTIME_IMR]
+    if not all(event.is_runtime for event in found):
+        raise EvidenceError("an RTMR3 entry that is no dstack event")
+    return [runtime_digest(event) for event in found]
+
+
+def _aggregated(quote: TdQuote, rtmr3: bytes) -> list[JsonValue]:
     """mr_aggregated with and without the owner fields: dstack 0.5.0 began to add them."""
-    bare = hashlib.sha256(quote.mr_td + b"".join(quote.rtmrs)).hexdigest()
-    return [mr_aggregated(quote).hex(), bare]
+    bare = hashlib.sha256(quote.mr_td + b"".join((*quote.rtmrs[:3], rtmr3))).hexdigest()
+    return [mr_aggregated(quote, rtmr3).hex(), bare]
 
 
 def _other_quotes(case: Case) -> Iterator[Statement]:
@@ -142,8 +189,9 @@ def _other_quotes(case: Case) -> Iterator[Statement]:
             strict=True,
         )
         who = f"quote from {source.channel}"
+        same_boot = _runtime_states(case)
         for name, actual, expected in pairs:
-            if actual != expected:
+            if actual != expected and not (name == "rtmr3" and actual in same_boot):
                 yield name, actual.hex(), who, source.evidence
         if (other.td_state, other.user_data) != (case.quote.td_state, case.quote.user_data):
             yield "td_report", other.td_state.hex(), who, source.evidence

@@ -45,6 +45,8 @@ def provider(case: Case) -> Outcome:
     denied = case.reference.is_denied("ca-spki", ca_key)
     if denied:
         return failed(f"denied: {denied.why}", actual=ca_key, evidence=evidence)
+    if measured.provider_payload is None and measured.self_bound:
+        raise MissingEvidence("this dstack version measures no key provider")
     if measured.provider != "kms":
         if measured.provider in _SELF_PROVIDERS and measured.self_bound:
             return not_applicable(
@@ -64,7 +66,8 @@ def provider(case: Case) -> Outcome:
             expected="a KMS of the reference values, or one named with --kms CHAIN:ADDRESS",
             actual=ca_key,
             evidence=evidence,
-            remediation="whoever runs that KMS can read every key of this app",
+            remediation="whoever runs that KMS can read every key of this app. If it is one of "
+            f"these, name it with --kms: {_keyless(case.reference)}",
         )
     if record.contract is None:
         return passed(f"{record.name}, by its CA key", actual=ca_key, evidence=evidence)
@@ -176,7 +179,7 @@ def identify_signer(chain: kms.SignatureChain, reference: ReferenceValues) -> Ou
     if denied:
         return failed(f"denied: {denied.why}", actual=actual)
     if any(key and key.hex() != found for key, found in claimed) or (
-        chain.kms_root_address and chain.kms_root_address != address
+        chain.kms_root_address and chain.kms_root_address.lower() != address.lower()
     ):
         return failed("the chain claims other keys than those that signed it", actual=actual)
     if record is None:
@@ -215,6 +218,12 @@ def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, .
     if view[1].single_source:
         return warned(f"{summary}; read from one operator only", evidence=references)
     return passed(summary, actual=measured.hex(), evidence=references)
+
+
+def _keyless(reference: ReferenceValues) -> str:
+    """Known KMS contracts whose CA key is not known."""
+    rows = [row for row in reference.kms if row.contract and not row.ca_spki]
+    return ", ".join(f"{row.chain_id}:{row.contract} ({row.name})" for row in rows) or "none"
 
 
 def _root_address(case: Case, record: KmsRecord) -> str:

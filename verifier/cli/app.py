@@ -19,7 +19,10 @@ def audit_app(
         ),
     ],
     policy: Annotated[
-        str, typer.Option(help="genuine, baseline, strict or a TOML file.", envvar="VERIFY_POLICY")
+        str,
+        typer.Option(
+            help="genuine, baseline, strict, stage1 or a TOML file.", envvar="VERIFY_POLICY"
+        ),
     ] = "baseline",
     form: Annotated[
         Format, typer.Option("--format", help="Form of the report.", envvar="VERIFY_FORMAT")
@@ -131,7 +134,9 @@ def audit_app(
     )
     if evidence is None:
         sources = Sources(
-            guests=(named.guest,) if named.guest and not gateway else (),
+            guests=(asked.instance_guest(named.guest, instance),)
+            if named.guest and not gateway
+            else (),
             domain=named.domain,
             gateways=tuple(asked.gateway_url(item) for item in gateway or ()),
             instance=question.instance,
@@ -140,7 +145,8 @@ def audit_app(
         )
         evidence = collect_evidence(question, sources, lambda: int(time.time()), progress)
     report = audit_bundle(evidence, named.text, question, judged)
+    unsaved = asked.save_bundle(evidence, save)
     write_report(report, form, output, verbose=verbose, quiet=quiet)
-    if save is not None:
-        bundles.save(evidence, save)
+    if unsaved is not None:
+        raise unsaved
     raise typer.Exit(exit_code(report))

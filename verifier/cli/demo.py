@@ -19,7 +19,7 @@ def run_demo(
         Path | None,
         typer.Option(help="Keep the bundle and the simulated world's reference values here."),
     ] = None,
-    policy: Annotated[str, typer.Option(help="genuine, baseline, strict or a file.")] = "baseline",
+    policy: Annotated[str, typer.Option(help="A built-in policy or a file.")] = "baseline",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The verdict line alone.")] = False,
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="More detail (repeatable).")

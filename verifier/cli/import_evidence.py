@@ -32,14 +32,16 @@ def import_evidence(
 
       verify APP_ID --bundle evidence --at 2026-03-23T21:17:00Z
     """
-    from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
+    from verifier.cli.question import save_bundle  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
     bundle = import_files(
         [(printable_name(path), read_file(path)) for path in files], collected_at=int(time.time())
     )
-    save_bundle(bundle, output)
+    unsaved = save_bundle(bundle, output)
+    if unsaved is not None:
+        raise unsaved
     for artifact in bundle.artifacts:
         print(f"{artifact.kind.value:16} {artifact.size:8} bytes  {visible(artifact.source)}")
     print(f"sha256:{bundle.digest}")

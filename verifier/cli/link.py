@@ -3,12 +3,16 @@
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from verifier.cli.output import EXIT_CODES
+from verifier.errors import PolicyError
 from verifier.model.result import Requirement
+
+if TYPE_CHECKING:
+    from verifier.evidence.bundle import Bundle
 
 _QUOTE = ("hardware.quote", "hardware.td", "hardware.tcb")
 _EVENTS = ("hardware.quote", "boot.registers", "runtime.replay", "runtime.events")
@@ -84,6 +88,7 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Pat
     bundle = import_files(
         [(printable_name(path), read_file(path)) for path in files], collected_at=now
     )
+    _refuse_ambiguity(bundle)
     question = Question(
         app_id=None,
         reference=asked.reference_values(unsafe_root),
@@ -103,3 +108,17 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Pat
         if result.remediation:
             print(f"{'':22} {visible(result.remediation)}")
     raise typer.Exit(EXIT_CODES[verdict_of(results)])
+
+
+def _refuse_ambiguity(bundle: "Bundle") -> None:
+    """One link alone is judged on one quote and one log: what else was given would be ignored."""
+    from verifier.evidence.subject import read_subject  # noqa: PLC0415
+
+    subject = read_subject(bundle, "")
+    logs = {repr(item.log) for item in subject.quotes if item.has_log}
+    logs |= {repr(item.value.event_log) for item in subject.tcb_infos if item.value.event_log}
+    if len(subject.quotes) > 1 or len(logs) > 1:
+        raise PolicyError(
+            f"{len(subject.quotes)} quotes and {len(logs)} event logs were given",
+            hint="give one quote and its log",
+        )

@@ -6,7 +6,7 @@ import shutil
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from verifier.errors import PolicyError
 from verifier.model.result import Report, Verdict
@@ -41,22 +41,25 @@ def write_report(
 ) -> None:
     """Render a report to a file or to stdout. Raises PolicyError for an unwritable file."""
     raw = _render(report, form, to_terminal=output is None, verbose=verbose, quiet=quiet)
-    if output is None:
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-        return
     try:
-        output.write_bytes(raw)
+        if output is not None:
+            output.write_bytes(raw)
+        elif sys.stdout is not None:
+            sys.stdout.buffer.write(raw)
+            sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise PolicyError(
-            f"{output}: cannot write the report: {error.strerror}", hint="name a writable file"
+            f"{output or 'stdout'}: cannot write the report: {error.strerror}",
+            hint="name a writable file with -o",
         ) from error
 
 
 def uses_color() -> bool:
     """Whether stdout is a terminal that wants colour (NO_COLOR, TERM=dumb say no)."""
     return (
-        sys.stdout.isatty()
+        _is_terminal(sys.stdout)
         and not os.environ.get("NO_COLOR")
         and os.environ.get("TERM", "") != "dumb"
     )
@@ -64,8 +67,13 @@ def uses_color() -> bool:
 
 def progress(message: str) -> None:
     """One line of progress on stderr, when somebody watches."""
-    if sys.stderr.isatty():
+    if _is_terminal(sys.stderr):
         print(f"verify: {message}", file=sys.stderr)
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is there and is a terminal."""
+    return stream is not None and stream.isatty()
 
 
 def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, quiet: bool) -> bytes:
@@ -77,7 +85,7 @@ def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, qu
         from verifier.report.json import render_json  # noqa: PLC0415
 
         raw = render_json(report)
-        if to_terminal and sys.stdout.isatty():
+        if to_terminal and _is_terminal(sys.stdout):
             # RFC 8785 leaves C1 and bidi controls as they are, and a terminal acts on them.
             return (json.dumps(json.loads(raw), indent=2) + "\n").encode("ascii")
         return raw
@@ -88,6 +96,6 @@ def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, qu
     from verifier.report.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+    width = shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else _PIPE_WIDTH
     text = render_terminal(report, color=color, width=min(width, _MAX_WIDTH), verbose=verbose)
     return text.encode("utf-8")

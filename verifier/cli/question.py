@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final
 
 from verifier.cli.target import split_url
-from verifier.errors import PolicyError
-from verifier.evidence.bundle import Bundle
+from verifier.errors import EvidenceError, PolicyError
+from verifier.evidence.bundle import Bundle, save
 from verifier.model.identifiers import AppId, parse_app_id, parse_time
 from verifier.reference.values import KmsRecord, ReferenceValues, embedded, parse_reference
 
@@ -108,6 +108,17 @@ def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
     )
 
 
+def save_bundle(bundle: Bundle, path: Path | None) -> PolicyError | None:
+    """Keep a bundle; a failure is given back, so that the report is not lost for it."""
+    if path is None:
+        return None
+    try:
+        save(bundle, path)
+    except EvidenceError as error:
+        return PolicyError(error.message, hint="name a place that can be written")
+    return None
+
+
 def one_app_id(values: list[str] | None) -> AppId | None:
     """The expected app id, when exactly one is given."""
     if not values or len(values) != 1:
@@ -120,6 +131,16 @@ def instance_id(text: str) -> str:
     if text and parse_app_id(text) is None:
         raise PolicyError(f"--instance {text!a} is not an instance id (40 hex digits)")
     return parse_app_id(text) or ""
+
+
+def instance_guest(guest: str, instance: str) -> str:
+    """The guest agent's URL for an instance behind the same gateway; the same without one."""
+    label, _, rest = guest.partition("://")[2].partition("-")
+    return (
+        guest.replace(f"//{label}-{rest}", f"//{parse_app_id(instance)}-{rest}")
+        if instance
+        else guest
+    )
 
 
 def gateway_url(text: str) -> str:

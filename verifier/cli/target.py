@@ -10,7 +10,7 @@ from verifier.errors import PolicyError
 from verifier.model.identifiers import AppId, parse_app_id
 
 _TRUST_CENTER: Final = "trust.phala.com"
-_METADATA_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})-8090s?", re.ASCII)
+_GATEWAY_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})(?:-[0-9]{1,5})?[sg]?", re.ASCII)
 _DOMAIN: Final = re.compile(
     r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII
 )
@@ -32,8 +32,10 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     app_id = parse_app_id(text)
     if app_id is not None:
         return Target(text=app_id, app_id=app_id)
-    if text.startswith(("http://", "https://")):
+    if text.lower().startswith(("http://", "https://")):
         return _parse_url(text)
+    if _GATEWAY_LABEL.fullmatch(text.partition(".")[0]) and _DOMAIN.fullmatch(text.lower()):
+        return _parse_url(f"https://{text}")
     path = Path(text)
     if "/" in text or text.endswith(".tar") or _exists(path):
         return Target(text=text, bundle=path)
@@ -57,7 +59,7 @@ def _parse_url(text: str) -> Target:
             )
         return Target(text=app_id, app_id=app_id)
     label, _, gateway = parts.netloc.partition(".")
-    match = _METADATA_LABEL.fullmatch(label)
+    match = _GATEWAY_LABEL.fullmatch(label)
     if match and gateway:
         identifier = AppId(match[1].lower())
         return Target(

@@ -87,6 +87,7 @@ class _Collection:
         self._planner = planner
         self._asked: set[Request] = set()
         self._guests: dict[str, None] = dict.fromkeys(scope.guests)
+        self._named: dict[str, str] = {}
 
     def look_up(self) -> None:
         """Find the guest that a custom domain is mapped to."""
@@ -177,8 +178,8 @@ class _Collection:
             return (self._guest_subject(request, body),)
         if request.kind is Kind.CLOUD_ATTESTATIONS:
             host = urlsplit(request.url).netloc
-            found = [f"{host}/{instance}" for instance in listed_instances(body)]
-            return tuple(found) or (asked,)
+            listed = listed_instances(body)
+            return tuple(self._named.get(item, f"{host}/{item}") for item in listed) or (asked,)
         return (asked,)
 
     def _exchange(self, request: Request, url: str) -> Response:
@@ -216,7 +217,9 @@ class _Collection:
         instance = claimed_instance(request.kind, body)
         if instance and instance != label and len(self._guests) < MAX_INSTANCES:
             self._guests.setdefault(requests.guest_url(instance, gateway))
-        return f"{urlsplit(gateway).netloc}/{instance or label}"
+        subject = f"{urlsplit(gateway).netloc}/{instance or label}"
+        self._named.setdefault(instance or label, subject)
+        return subject
 
     def _host_subject(self, request: Request) -> str:
         if request.kind not in _GUEST_KINDS:

@@ -17,6 +17,7 @@ something only to whoever fetched it, or trusts who did.
 import hashlib
 import io
 import os
+import re
 import stat
 import tarfile
 from collections.abc import Iterable, Mapping
@@ -35,10 +36,14 @@ SCHEMA: Final = "dstack-audit/bundle/v1"
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 4 << 20
 MAX_BLOB_BYTES: Final = 32 << 20
+MAX_SUBJECTS: Final = 256
 MAX_BUNDLE_BYTES: Final = 256 << 20
 MAX_STATUS: Final = 999
 MAX_TIME: Final = 253_402_300_799
 """9999-12-31T23:59:59Z, the last time that RFC 3339 can write."""
+
+
+_SUBJECT: Final = re.compile(r"[A-Za-z0-9._:/\[\]-]{0,255}", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -244,8 +249,10 @@ class BundleBuilder:
 def save(bundle: Bundle, path: Path) -> None:
     """Write the bundle: as a tar if the name ends in `.tar`, else as a new or empty directory.
 
-    Raises EvidenceError.
+    Raises EvidenceError, also for a bundle that could not be loaded again.
     """
+    if len(bundle.manifest) > MAX_MANIFEST_BYTES:
+        raise EvidenceError(f"{path}: the bundle has too many artifacts to be kept")
     try:
         if path.suffix == ".tar":
             path.write_bytes(to_tar(bundle))
@@ -297,6 +304,8 @@ def load(path: Path) -> Bundle:
     manifest = files.pop(MANIFEST_NAME)
     artifacts = _parse_manifest(manifest, str(path))
     bundle = Bundle(artifacts, _check_blobs(artifacts, files, str(path)))
+    if len(bundle.subjects) > MAX_SUBJECTS:
+        raise EvidenceError(f"{path}: {len(bundle.subjects)} attesters, more than {MAX_SUBJECTS}")
     if bundle.manifest != manifest:
         raise EvidenceError(f"{path}: {MANIFEST_NAME} is not in canonical form")
     return bundle
@@ -365,6 +374,8 @@ def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
         raise EvidenceError(f"{what}: unknown kind of artifact {item.get('kind')!r}") from error
     if item.get("trust") != trust_of(kind).value:
         raise EvidenceError(f"{what}: trust of {kind.value} is fixed as {trust_of(kind).value}")
+    if not _SUBJECT.fullmatch(codec.text_field(item, "subject", what)):
+        raise EvidenceError(f"{what}: the subject is not a host and an id")
     sha256 = item.get("sha256")
     headers = codec.as_object(item.get("headers"), f"{what}.headers")
     return Artifact(

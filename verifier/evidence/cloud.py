@@ -34,7 +34,7 @@ def parse_cloud_attestations(raw: bytes, what: str) -> tuple[CloudInstance, ...]
 def _instance(item: codec.JsonObject, what: str) -> CloudInstance:
     quote, tcb_info = item.get("quote"), item.get("tcb_info")
     return CloudInstance(
-        instance_id=codec.text_field(item, "instance_id", what),
+        instance_id=codec.text_field(item, "instance_id", what).lower().removeprefix("0x"),
         quote=codec.parse_hex(quote, f"{what}.quote", allow_0x=True) if quote else b"",
         event_log=item.get("eventlog") or None,
         tcb_info=parse_tcb_info(tcb_info, f"{what}.tcb_info") if tcb_info else None,

@@ -5,9 +5,9 @@ bytes. An error, a null and a missing answer are three different things, and non
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -15,6 +15,8 @@ from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.model.result import EvidenceRef, JsonValue
 
 REQUEST_ID: Final = 1
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ class Exchanges:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._parsed: dict[str, JsonValue] = {}
+        self._decoded: dict[tuple[str, object], Any] = {}
         self._by_endpoint: dict[str, dict[str, Artifact]] = {}
         for artifact in bundle.artifacts:
             if artifact.kind is Kind.JSON_RPC:
@@ -89,8 +93,21 @@ class Exchanges:
             raise EvidenceError(f"{what}: not in the evidence")
         if artifact.sha256 is None:
             raise EvidenceError(f"{what}: no answer: {artifact.error}")
-        raw = self._bundle.blob(artifact)
-        return Answer(parse_answer(raw, what), artifact.at("/result"))
+        digest = artifact.sha256
+        if digest not in self._parsed:
+            self._parsed[digest] = parse_answer(self._bundle.blob(artifact), what)
+        return Answer(self._parsed[digest], artifact.at("/result"))
+
+    def decoded(self, answer: Answer, decode: Callable[[JsonValue, str], T], what: str) -> T:
+        """A decoded answer; what several attesters and checks read is decoded once.
+
+        Raises what `decode` raises.
+        """
+        key = (answer.evidence.blob, decode)
+        if key not in self._decoded:
+            self._decoded[key] = decode(answer.value, what)
+        value: T = self._decoded[key]
+        return value
 
 
 def _conflict(artifact: Artifact) -> Artifact:

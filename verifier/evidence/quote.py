@@ -59,9 +59,10 @@ class TdQuote:
 
     @property
     def td_state(self) -> bytes:
-        """The body without its report data (520 to 584): two quotes of one guest share it."""
+        """The body without RTMR3, which the app may extend, and report data (472 to 584): two
+        quotes of one boot share it."""
         body = self.signed_region[_HEADER_SIZE if self.version == 4 else _HEADER_SIZE + 6 :]  # noqa: PLR2004
-        return body[:520] + body[584:]
+        return body[:472] + body[584:]
 
 
 def parse_quote(raw: bytes, what: str) -> TdQuote:

@@ -19,6 +19,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.attestation import FIRST_BYTES, parse_attestation
 from verifier.evidence.bundle import MAX_BLOB_BYTES, Bundle, BundleBuilder, Kind
+from verifier.evidence.cloud import parse_cloud_attestations
 from verifier.evidence.quote import parse_quote
 from verifier.model.result import JsonValue
 
@@ -69,7 +70,8 @@ _PAGE_MARKS: Final = ("TCB Info", "TCB info is not public")
 def import_files(files: Iterable[tuple[str, bytes]], *, collected_at: int) -> Bundle:
     """A bundle of evidence handed over as files, given as (name, bytes).
 
-    Everything in it is about one attester, which the empty subject stands for. `collected_at` is
+    Everything in it is about one attester, which the empty subject stands for; but a vendor's
+    account is about each instance that it lists. `collected_at` is
     when the files were handed over, Unix seconds. Raises EvidenceError for the first file that is
     not evidence, and when there is no file.
     """
@@ -78,10 +80,19 @@ def import_files(files: Iterable[tuple[str, bytes]], *, collected_at: int) -> Bu
     for name, raw in files:
         empty = False
         for kind, blob in recognise(name, raw):
-            builder.add(kind, blob, source=name, collected_at=collected_at)
+            for subject in _subjects(kind, blob, name):
+                builder.add(kind, blob, source=name, collected_at=collected_at, subject=subject)
     if empty:
         raise EvidenceError("no evidence files were given", hint=f"accepted: {ACCEPTED}")
     return builder.build()
+
+
+def _subjects(kind: Kind, raw: bytes, name: str) -> list[str]:
+    if kind is not Kind.CLOUD_ATTESTATIONS:
+        return [""]
+    listed = parse_cloud_attestations(raw, name)
+    ids = sorted({item.instance_id for item in listed if item.quote})
+    return [f"cloud/{item}" for item in ids] if len(ids) > 1 else [""]
 
 
 def recognise(name: str, raw: bytes) -> Recognised:

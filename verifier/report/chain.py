@@ -138,8 +138,8 @@ def weakest(checks: Iterable[CheckResult]) -> CheckResult | None:
 
 def _weight(check: CheckResult) -> int:
     outcome = mark(check)
-    if outcome in (Mark.FAIL, Mark.WARN):
-        return 5 if outcome is Mark.FAIL else 2
     if outcome in (Mark.OK, Mark.NOT_APPLICABLE) or check.requirement is Requirement.NOT_ASKED:
         return 0
+    if outcome in (Mark.FAIL, Mark.WARN):
+        return 5 if outcome is Mark.FAIL else 2
     return (3 if check.requirement is Requirement.REQUIRED else 1) + (outcome is not Mark.BLOCKED)

@@ -1,0 +1,239 @@
+"""Container registries, anonymously: what a digest names, and who attested it.
+
+    manifest by digest → (index: the linux/amd64 manifest) → configuration
+    index and manifest → bundles that stand beside them, and attestations that GitHub keeps
+
+OCI Distribution Specification 1.1; tokens as in the CNCF Distribution "Token Authentication
+Specification"; attestations from GitHub's REST API, "List attestations". A registry may send the
+client to other hosts in two places, and in each only so far as the public internet: to a token
+service (asked for a token to pull this one repository, never with credentials), and, for a blob,
+by one redirect to its store. Whatever comes is checked against the digest that asked for it.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import httpx
+
+from verifier.collect.http import LIMITS, REDIRECTS, HttpClient, Limits, Response, printable
+from verifier.collect.network import is_loopback, is_public, parse_address
+from verifier.errors import CollectError, EvidenceError, LimitError, NetworkError
+from verifier.evidence import codec, oci, sigstore
+from verifier.evidence.bundle import BundleBuilder, Kind
+from verifier.evidence.oci import ImageConfig, ImageReference
+
+MAX_IMAGES: Final = 256
+MAX_ATTACHED: Final = 16
+MAX_WORKERS: Final = 16
+TOKEN_LIMITS: Final = Limits(max_bytes=64 << 10)
+
+_UNAUTHORIZED: Final = 401
+_ACCEPT: Final = ", ".join((*oci.INDEX_TYPES, *oci.MANIFEST_TYPES))
+_GITHUB_HEADERS: Final = {
+    "Accept": "application/vnd.github+json",
+    # The version whose answers hold the Sigstore bundles themselves; later ones name URLs.
+    "X-GitHub-Api-Version": "2022-11-28",
+}
+_CHALLENGE: Final = re.compile(r'(\w+)="([^"\\]*)"', re.ASCII)
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*", re.ASCII)
+
+
+def collect_images(
+    client: HttpClient,
+    images: Iterable[ImageReference],
+    builder: BundleBuilder,
+    progress: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Record what registries and GitHub say about every image that is pinned by digest.
+
+    Never raises for a source that fails: the failure is recorded with its reason.
+    """
+    pinned = list(dict.fromkeys(replace(item, tag="") for item in images if item.digest))
+    if not pinned:
+        return
+    progress(f"{len(pinned)} images: registries and attestations")
+    with ThreadPoolExecutor(MAX_WORKERS) as pool:
+        list(pool.map(lambda item: _Image(client, item, builder).collect(), pinned[:MAX_IMAGES]))
+
+
+@dataclass(slots=True)
+class _Image:
+    """The collection of one image. `token` is the registry's, once it asked for one."""
+
+    client: HttpClient
+    reference: ImageReference
+    builder: BundleBuilder
+    token: str = ""
+
+    def collect(self) -> None:
+        """Follow the digests as far as they lead, then ask for attestations."""
+        digests = []
+        source = ""
+        # A failure is recorded where it happens; the checks say what it means.
+        with suppress(CollectError, EvidenceError):
+            found = self._manifest(self.reference.digest)
+            digests.append(found.digest)
+            if isinstance(found, oci.ImageIndex):
+                found = self._manifest(found.platform_manifest().digest)
+                digests.append(found.digest)
+            if isinstance(found, oci.ImageManifest):
+                source = self._config(found.config.digest).source
+        for digest in digests:
+            with suppress(CollectError, EvidenceError):
+                self._attached_bundles(digest)
+        # GitHub answers sixty requests an hour without a login, so the first find is enough.
+        for repository in sigstore.github_repositories(self.reference, source):
+            for digest in digests:
+                with suppress(CollectError, EvidenceError):
+                    if self._attestations(sigstore.attestations_url(repository, digest)):
+                        return
+
+    def _manifest(self, digest: str) -> oci.ImageIndex | oci.ImageManifest:
+        url = self.reference.manifest_url(digest)
+        limits = LIMITS[Kind.OCI_MANIFEST]
+        response = self._recorded(Kind.OCI_MANIFEST, url, lambda: self._get(url, limits))
+        return oci.parse_manifest(response.body, digest)
+
+    def _config(self, digest: str) -> ImageConfig:
+        url = self.reference.blob_url(digest)
+        response = self._recorded(Kind.OCI_CONFIG, url, lambda: self._blob(url))
+        return oci.parse_config(response.body, digest)
+
+    def _attached_bundles(self, digest: str) -> None:
+        """Sigstore bundles that stand in the registry beside the image; mostly there are none."""
+        for url in self.reference.referrers_urls(digest, sigstore.BUNDLE_TYPE):
+            response = self._get(url, LIMITS[Kind.OCI_MANIFEST])
+            if response.status in range(200, 300):
+                break
+        else:
+            return
+        listing = oci.parse_manifest(response.body, oci.digest_of(response.body))
+        if not isinstance(listing, oci.ImageIndex):
+            return
+        bundles = [item for item in listing.manifests if item.artifact_type == sigstore.BUNDLE_TYPE]
+        for item in bundles[:MAX_ATTACHED]:
+            found = self._manifest(item.digest)
+            if isinstance(found, oci.ImageManifest) and len(found.layers) == 1:
+                place = self.reference.blob_url(found.layers[0].digest)
+                self._recorded(Kind.SIGSTORE_BUNDLE, place, partial(self._blob, place))
+
+    def _attestations(self, url: str) -> bool:
+        """Whether GitHub lists any attestation there. Raises CollectError, EvidenceError."""
+        limits = LIMITS[Kind.SIGSTORE_BUNDLE]
+        response = self._recorded(
+            Kind.SIGSTORE_BUNDLE,
+            url,
+            lambda: self.client.request("GET", url, limits=limits, headers=_GITHUB_HEADERS),
+        )
+        return bool(sigstore.parse_bundles(response.body, url))
+
+    def _blob(self, url: str) -> Response:
+        limits = replace(LIMITS[Kind.OCI_CONFIG], follow_redirects=False)
+        response = self._get(url, limits)
+        if response.status not in REDIRECTS:
+            return response
+        location = response.header("location")
+        target = _public_url(location, "the registry redirects a blob to", url)
+        stored = self.client.request("GET", str(target), limits=limits)
+        if stored.status in REDIRECTS:
+            raise LimitError(
+                f"{printable(url)}: more than one redirect of a blob",
+                hint="import the image's manifest and configuration as files",
+            )
+        return stored
+
+    def _get(self, url: str, limits: Limits) -> Response:
+        """The registry's answer; when it wants a token, the answer to one, if there is one."""
+        response = self.client.request("GET", url, limits=limits, headers=self._headers())
+        if response.status == _UNAUTHORIZED and not self.token:
+            self.token = self._new_token(url, response.header("www-authenticate"))
+            if self.token:
+                return self.client.request("GET", url, limits=limits, headers=self._headers())
+        return response
+
+    def _headers(self) -> dict[str, str]:
+        authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        return {"Accept": _ACCEPT, **authorization}
+
+    def _new_token(self, url: str, challenge: str) -> str:
+        """An anonymous token to pull this repository, or "" if none is given.
+
+        Raises CollectError.
+        """
+        scheme, _, rest = challenge.partition(" ")
+        parameters = dict(_CHALLENGE.findall(rest))
+        realm = parameters.get("realm", "")
+        if scheme.lower() != "bearer" or not realm:
+            return ""
+        service = _public_url(realm, "the registry's token service is", url)
+        query = {"scope": f"repository:{self.reference.repository}:pull"}
+        if "service" in parameters:
+            query = {"service": parameters["service"], **query}
+        target = str(service.copy_merge_params(query))
+        response = self.client.request("GET", target, limits=TOKEN_LIMITS)
+        if response.status in range(400, 500):
+            return ""
+        return _token(response.require_ok())
+
+    def _recorded(self, kind: Kind, url: str, ask: Callable[[], Response]) -> Response:
+        """Ask, and record the answer or why there is none. Raises CollectError."""
+        moment, status = self.client.clock(), None
+        try:
+            response = ask()
+            status = response.status
+            response.require_ok()
+        except CollectError as error:
+            self.builder.add_failure(
+                kind, source=url, collected_at=moment, error=error.message, status=status
+            )
+            raise
+        self.builder.add(
+            kind,
+            response.body,
+            source=url,
+            collected_at=moment,
+            status=status,
+            media_type=response.header("content-type"),
+        )
+        return response
+
+
+def _token(response: Response) -> str:
+    try:
+        document = codec.parse_json_object(response.body, "token answer")
+        token = codec.text_field(document, "token", "token answer") or codec.text_field(
+            document, "access_token", "token answer"
+        )
+    except EvidenceError as error:
+        raise NetworkError(f"{printable(response.url)}: {error.message}") from error
+    if not _TOKEN.fullmatch(token):
+        raise NetworkError(f"{printable(response.url)}: the token answer holds no bearer token")
+    return token
+
+
+def _public_url(text: str, what: str, url: str) -> httpx.URL:
+    """Where a registry's answer to `url` sends the client: public https, or back to itself.
+
+    A name that resolves to an address that is not public is refused by the client, unless the user
+    named it. Raises LimitError.
+    """
+    origin = httpx.URL(url)
+    try:
+        target = origin.join(text)
+    except (httpx.InvalidURL, ValueError):
+        target = httpx.URL()
+    if (target.scheme, target.host, target.port) == (origin.scheme, origin.host, origin.port):
+        return target
+    address = parse_address(target.host)
+    own = is_loopback(target.host) or (address is not None and not is_public(address))
+    if target.scheme != "https" or not target.host or own:
+        raise LimitError(
+            f"{printable(url)}: {what} {printable(text)}, which is not public https",
+            hint="do not trust this registry with requests to other machines",
+        )
+    return target
