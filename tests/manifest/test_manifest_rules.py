@@ -1,0 +1,270 @@
+"""Every rule reports its vector, and leaves its honest twin alone."""
+
+import hashlib
+
+import pytest
+
+from tests.manifest.vectors import (
+    BY_SCRIPT,
+    DIGEST,
+    NEVER_EVALUABLE,
+    VECTORS,
+    Case,
+    app,
+    env,
+    manifest,
+    script,
+)
+from verifier.errors import EvidenceError
+from verifier.manifest import Context, ManifestAudit, audit_manifest
+from verifier.manifest.audit import audit_compose_file
+from verifier.manifest.registry import BY_ID, RULES
+from verifier.model.result import Finding
+from verifier.reference import prelaunch_scripts
+from verifier.reference.env_classes import classify
+
+
+def audited(case: Case) -> ManifestAudit:
+    return audit_manifest(case.raw, case.context)
+
+
+def of(audit: ManifestAudit, rule: str) -> list[Finding]:
+    return [finding for finding in audit.findings if finding.rule == rule]
+
+
+def only(case: Case, rule: str) -> Finding:
+    found = of(audited(case), rule)
+    assert len(found) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize("rule", sorted(VECTORS))
+def test_a_rule_reports_its_vector(rule: str) -> None:
+    assert of(audited(VECTORS[rule][0]), rule)
+
+
+@pytest.mark.parametrize("rule", sorted(VECTORS))
+def test_a_rule_leaves_its_twin_alone(rule: str) -> None:
+    assert not of(audited(VECTORS[rule][1]), rule)
+
+
+def test_every_rule_has_a_vector() -> None:
+    assert set(VECTORS) | NEVER_EVALUABLE | BY_SCRIPT == set(BY_ID)
+    assert len(RULES) == len(BY_ID)
+
+
+def test_rules_have_all_their_text() -> None:
+    for rule in RULES:
+        assert all((rule.title, rule.what, rule.why, rule.fix, rule.source)), rule.id
+        assert rule.what.endswith("."), rule.id
+
+
+@pytest.mark.parametrize("rule", sorted(NEVER_EVALUABLE))
+def test_what_needs_other_evidence_is_not_evaluable(rule: str) -> None:
+    assert rule in {item.rule for item in audited(app()).not_evaluable}
+    assert not list(BY_ID[rule].detect(None))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def phala_script(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A script that the table calls v0.0.15."""
+    text = "echo hello"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    known = prelaunch_scripts.KnownScript("v0.0.15", True, "exact", digest)  # noqa: FBT003
+    monkeypatch.setattr(prelaunch_scripts, "_scripts", lambda: {digest: known})
+    prelaunch_scripts.recognise_script.cache_clear()
+    return text
+
+
+def test_a_known_script_is_named_with_what_it_does(phala_script: str) -> None:
+    finding = only(script(phala_script), "PLS-001")
+    assert "v0.0.15" in finding.message
+    assert "user_config" in finding.message
+    prelaunch_scripts.recognise_script.cache_clear()
+    assert not of(audited(script("echo other")), "PLS-001")
+
+
+def test_a_script_that_refuses_pinned_images(phala_script: str) -> None:
+    image = f"ghcr.io/org/app@{DIGEST}"
+    case = app(image=image, pre_launch_script=phala_script, allowed_envs=["DSTACK_DOCKER_USERNAME"])
+    assert of(audited(case), "PLS-014")
+    assert not of(audited(script(phala_script)), "PLS-014")
+    prelaunch_scripts.recognise_script.cache_clear()
+
+
+def test_the_launch_token_script_is_no_custom_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "test $APP_LAUNCH_TOKEN || exit 1"
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    known = prelaunch_scripts.KnownScript(
+        prelaunch_scripts.LAUNCH_TOKEN,
+        False,  # noqa: FBT003
+        "exact",
+        digest,
+    )
+    monkeypatch.setattr(prelaunch_scripts, "_scripts", lambda: {digest: known})
+    prelaunch_scripts.recognise_script.cache_clear()
+    names = ["APP_LAUNCH_TOKEN"]
+    case = script(text, allowed_envs=names, launch_token_hash="00")  # noqa: S106 - a hash
+    assert only(case, "PLS-003").severity == "info"
+    assert not of(audited(case), "ENV-014")
+    assert of(audited(script(text, allowed_envs=names)), "ENV-014")
+    prelaunch_scripts.recognise_script.cache_clear()
+
+
+def test_an_image_that_a_script_or_the_host_names() -> None:
+    by_host = app(image="org/app:${PCCS_URL}")
+    assert only(by_host, "IMG-001").severity == "critical"
+    literal = app(image="org/app@${D}", pre_launch_script=f"export D={DIGEST}")
+    assert not of(audited(literal), "IMG-001")
+    assert not of(audited(literal), "IMG-005")
+    computed = app(image="org/app@${D}", pre_launch_script="export D=$(cat /dstack/user_config)")
+    assert of(audited(computed), "IMG-001")
+
+
+def test_a_service_has_what_it_extends() -> None:
+    text = (
+        f"services:\n  base:\n    image: x@{DIGEST}\n    privileged: true\n    ports: ['22:22']\n"
+        "  web:\n    extends: {service: base}\n    ports: ['80:80']\n"
+        "  loop:\n    extends: {service: loop}\n"
+    )
+    audit = audited(manifest(text))
+    assert {finding.service for finding in of(audit, "SVC-002")} == {"base", "web"}
+    assert {finding.service for finding in of(audit, "NET-003")} == {"base", "web"}
+
+
+def test_what_compose_refuses_is_said() -> None:
+    for body in ("environment: 5", "ports: {a: b}", "volumes: [[a]]", "privileged: [true]"):
+        assert "form" in only(app(body), "MAN-007").message
+    assert of(audited(manifest("services: {web: 5}")), "MAN-007")
+
+
+def test_the_table_of_scripts() -> None:
+    known = prelaunch_scripts.KnownScript("v0.0.14", True, "exact", "")  # noqa: FBT003
+    assert "host-keys" in known.behaviours()
+    assert "ghcr-check" in known.behaviours()
+    assert "pull" not in known.behaviours()
+    later = prelaunch_scripts.KnownScript("v0.0.19", True, "exact", "")  # noqa: FBT003
+    assert "ghcr-check" not in later.behaviours()
+    assert "DSTACK_AUTHORIZED_KEYS" in later.reads()
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("DSTACK_ROOT_PASSWORD", "ROOT"),
+        ("BASH_ENV", "PROC"),
+        ("PROXY_LISTEN_PORT", "CONFIG"),
+        ("STRIPE_SECRET_KEY", "APICRED"),
+        ("ACP_WHITELISTED_WALLET_PRIVATE_KEY", "SIGNKEY"),
+        ("BASE_CHAIN_ID", "POLICY"),
+        ("model_path", "CODE"),
+        ("ANYTHING", "CONFIG"),
+    ],
+)
+def test_classes_of_names(name: str, label: str) -> None:
+    assert classify(name) == label
+
+
+def test_severity_escalates_where_code_can_be_replaced() -> None:
+    assert only(app("privileged: true"), "SVC-002").severity == "medium"
+    assert only(app("privileged: true", image="org/app:v1.2.3"), "SVC-002").severity == "high"
+
+
+def test_severity_depends_on_the_os() -> None:
+    case = app(allowed_envs=["DSTACK_AUTHORIZED_KEYS"])
+    unknown = only(case, "ENV-003")
+    assert (unknown.severity, unknown.conditional) == ("critical", True)
+    production = only(Case(case.raw, Context(os_kind="production")), "ENV-003")
+    assert (production.severity, production.conditional) == ("high", False)
+
+
+def test_a_default_does_not_help_when_the_name_is_allowed() -> None:
+    case = app(image=f"${{I:-org/app@{DIGEST}}}", allowed_envs=["I"])
+    assert only(case, "IMG-001").severity == "critical"
+
+
+def test_name_drift_is_linked() -> None:
+    case = env("HERMES_SECRET_KEY", "HERMES_AGENT_SECRET_KEY")
+    assert "HERMES_SECRET_KEY" in only(case, "ENV-009").message
+
+
+def test_literals_are_no_operator_input() -> None:
+    case = app("environment: {ENABLE_MOCK: 'false'}", allowed_envs=["ENABLE_MOCK"])
+    assert not of(audited(case), "ENV-007")
+    assert of(audited(case), "ENV-009")
+
+
+def test_an_escaped_dollar_is_no_use() -> None:
+    case = app("command: sh -c 'echo $$TOKEN $${X}'")
+    assert not of(audited(case), "ENV-012")
+
+
+def test_a_forgotten_escape_is_recognised() -> None:
+    finding = only(app("command: sh -c 'echo $TOKEN'"), "ENV-012")
+    assert "$$TOKEN" in finding.message
+
+
+def test_an_unclosed_variable_is_said() -> None:
+    assert "invalid interpolation" in only(app("command: echo ${A"), "MAN-007").message
+
+
+def test_absent_allowed_envs_on_an_unknown_os_is_unknown() -> None:
+    case = app("environment: [API_URL]", allowed_envs=...)
+    audit = audited(case)
+    assert of(audit, "ENV-001")[0].conditional
+    assert "ENV-012" in {item.rule for item in audit.not_evaluable}
+    new = audit_manifest(case.raw, Context(os_version="0.5.4"))
+    assert not of(new, "ENV-001")
+    assert of(new, "ENV-012")
+
+
+def test_findings_point_to_line_and_column() -> None:
+    finding = only(app("ports:\n  - 22:22"), "NET-003")
+    place = finding.location
+    assert (place.line, place.column) == (5, 9)
+    assert place.pointer == "/docker_compose_file/services/web/ports/0"
+    assert finding.service == "web"
+
+
+def test_unparsed_is_not_evaluable_never_clean() -> None:
+    audit = audited(manifest("services:\n\t- x"))
+    assert audit.compose_problem
+    assert of(audit, "MAN-007")
+    assert "IMG-001" in {item.rule for item in audit.not_evaluable}
+    assert of(audited(manifest("{}")), "MAN-007")
+    assert audited(manifest("[MASKED]")).compose_problem
+
+
+def test_a_duplicate_key_leaves_everything_else_open() -> None:
+    audit = audit_manifest(b'{"runner": "docker-compose", "runner": "bash"}')
+    assert [finding.rule for finding in audit.findings] == ["MAN-003"]
+    assert len(audit.not_evaluable) == len(RULES) - 2  # MAN-003, and MAN-007 has nothing to add
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b'{"runner": 1}', b'{"x": NaN}'])
+def test_no_manifest_is_an_evidence_error(raw: bytes) -> None:
+    with pytest.raises(EvidenceError):
+        audit_manifest(raw)
+
+
+def test_a_compose_file_alone_is_conditional() -> None:
+    audit = audit_compose_file(b"services: {web: {image: '${IMAGE}'}}")
+    assert of(audit, "IMG-001")[0].conditional
+    assert "RTF-001" in {item.rule for item in audit.not_evaluable}
+
+
+def test_nothing_inside_a_manifest_silences_a_rule() -> None:
+    case = app(image="redis:7-alpine # verify: ignore IMG-005 trust me")
+    assert of(audited(case), "IMG-005")
+
+
+def test_merged_values_are_judged() -> None:
+    text = (
+        "x-a: &a {privileged: true, environment: [UNUSED]}\n"
+        f"x-b: &b {{pid: host}}\nservices:\n  web:\n    <<: [*a]\n    image: x@{DIGEST}\n"
+        "    environment: []\n"
+    )
+    audit = audited(manifest(text))
+    assert of(audit, "SVC-002")
+    assert not of(audit, "SVC-003")
+    assert not of(audit, "ENV-012")

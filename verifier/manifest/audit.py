@@ -1,0 +1,169 @@
+"""The audit of one manifest: every rule, on the raw bytes that were measured.
+
+Nothing inside a manifest can silence a rule. What cannot be judged is said, never passed over.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence.app_compose import (
+    COMPOSE_RUNNERS,
+    AppCompose,
+    DuplicateFieldError,
+    parse_app_compose,
+)
+from verifier.evidence.codec import parse_utf8
+from verifier.evidence.compose_yaml import MAX_BYTES, Mapping, parse_compose
+from verifier.manifest.context import Context
+from verifier.manifest.image import image_of
+from verifier.manifest.model import Manifest
+from verifier.manifest.registry import RULES
+from verifier.manifest.rule import Need, Rule, Severity
+from verifier.model.result import Finding, Location
+
+COMPOSE_FILE: Final = "docker_compose_file"
+_MASKED: Final = frozenset({"", "[MASKED]"})  # what Phala's Trust Center shows of a private app
+
+
+@dataclass(frozen=True, slots=True)
+class NotEvaluable:
+    """A rule that could not be judged, and the evidence that it needs."""
+
+    rule: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManifestAudit:
+    """The findings about a manifest, worst first, and what could not be judged.
+
+    `sha256` is that of the raw bytes: the compose hash, if they are the manifest's. `compose_text`
+    is what line and column of findings in the compose file count in. `compose_problem` says why
+    the compose file could not be judged ("" = it was).
+    """
+
+    sha256: str
+    findings: tuple[Finding, ...]
+    not_evaluable: tuple[NotEvaluable, ...]
+    compose_text: str
+    compose_problem: str
+
+    def at_least(self, severity: Severity) -> tuple[Finding, ...]:
+        """The findings of this severity or worse."""
+        return tuple(f for f in self.findings if Severity(f.severity).rank <= severity.rank)
+
+
+def audit_manifest(raw: bytes, context: Context | None = None) -> ManifestAudit:
+    """Audit a manifest by its raw bytes.
+
+    Raises EvidenceError for what is no app-compose manifest. A key that is there twice is a
+    finding instead, and leaves everything else not evaluable.
+    """
+    known = context or Context()
+    try:
+        app = parse_app_compose(raw)
+    except DuplicateFieldError as error:
+        return _audit(raw, Manifest(None, None, known, error=error))
+    tree, problem = _compose_of(app)
+    return _audit(raw, Manifest(app, tree, known, app.compose or "", error=problem))
+
+
+def audit_compose_file(raw: bytes, context: Context | None = None) -> ManifestAudit:
+    """Audit a compose file without its manifest.
+
+    allowed_envs is not known then: what an allowed variable would open is reported as conditional.
+    Raises EvidenceError for what is no UTF-8 text of at most 2 MiB.
+    """
+    if len(raw) > MAX_BYTES:
+        raise EvidenceError(f"compose file: {len(raw)} bytes, over the limit of {MAX_BYTES}")
+    text = parse_utf8(raw.removeprefix(b"\xef\xbb\xbf"), "compose file")
+    tree, error = _parsed(text, "compose file")
+    return _audit(raw, Manifest(None, tree, context or Context(), text, error=error))
+
+
+def _compose_of(app: AppCompose) -> tuple[Mapping | None, EvidenceError | None]:
+    if app.runner not in COMPOSE_RUNNERS:
+        return None, EvidenceError(f"the runner {app.runner!a} does not run docker_compose_file")
+    if app.compose is None or app.compose.strip() in _MASKED:
+        return None, EvidenceError("docker_compose_file is absent, empty or hidden")
+    return _parsed(app.compose, COMPOSE_FILE)
+
+
+def _parsed(text: str, what: str) -> tuple[Mapping | None, EvidenceError | None]:
+    try:
+        return parse_compose(text, what), None
+    except EvidenceError as error:
+        return None, error
+
+
+def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
+    findings: list[Finding] = []
+    not_evaluable: list[NotEvaluable] = []
+    replaceable = {s.name for s in manifest.services if image_of(manifest, s).replaceable}
+    available = _available(manifest)
+    for rule in RULES:
+        missing = next((need for need in rule.needs if need not in available), None)
+        if missing is None:
+            findings.extend(_findings(rule, manifest, replaceable))
+        else:
+            not_evaluable.append(NotEvaluable(rule.id, f"needs {missing.value}"))
+    findings.sort(
+        key=lambda f: (
+            Severity(f.severity).rank,
+            f.rule,
+            f.location.line,
+            f.location.column,
+            f.location.pointer,
+            f.message,
+        )
+    )
+    problem = manifest.error.message if manifest.error is not None else ""
+    return ManifestAudit(
+        sha256=hashlib.sha256(raw).hexdigest(),
+        findings=tuple(findings),
+        not_evaluable=tuple(not_evaluable),
+        compose_text=manifest.compose_text,
+        compose_problem=problem,
+    )
+
+
+def _findings(rule: Rule, manifest: Manifest, replaceable: set[str]) -> Iterable[Finding]:
+    seen: set[tuple[str, str, str]] = set()
+    for hit in rule.detect(manifest):
+        key = (hit.service, hit.place.pointer, hit.message)
+        if key in seen:
+            continue
+        seen.add(key)
+        severity = hit.severity or rule.severity
+        if rule.escalates and hit.service in replaceable:
+            severity = severity.up()
+        yield Finding(
+            rule=rule.id,
+            severity=severity.value,
+            title=rule.title,
+            service=hit.service,
+            location=Location(
+                pointer=hit.place.pointer, line=hit.place.line, column=hit.place.column
+            ),
+            message=hit.message,
+            fix=rule.fix,
+            conditional=hit.conditional,
+        )
+
+
+def _available(manifest: Manifest) -> frozenset[Need]:
+    context = manifest.context
+    known = {
+        Need.COMPOSE: manifest.tree is not None,
+        Need.MANIFEST: manifest.app is not None,
+        Need.ALLOWED_ENVS: manifest.allowed is not None,
+        Need.COMPOSE_HASH: bool(context.compose_hash),
+        Need.OS: bool(context.os_kind),
+        Need.OS_VERSION: bool(context.os_version),
+        Need.KEY_PROVIDER: bool(context.key_provider),
+        Need.PAGE: context.containers is not None,
+    }
+    return frozenset(need for need, is_known in known.items() if is_known)

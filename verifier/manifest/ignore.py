@@ -1,0 +1,164 @@
+"""Silencing findings, for an author who lints his own file: never in an audit.
+
+    # verify: ignore RULE reason       on the line of the finding, or on the one above
+
+A baseline is TOML. Each entry needs a rule, a reason and a date; `service` and `fingerprint` narrow
+it. On its date it stops working.
+
+    [[ignore]]
+    rule = "IMG-004"
+    service = "web"
+    reason = "moves to a digest with release 2"
+    expires = 2027-01-31
+"""
+
+import hashlib
+import re
+import tomllib
+from collections import Counter
+from dataclasses import dataclass
+from datetime import date
+from typing import Final
+
+from verifier.errors import PolicyError
+from verifier.evidence.compose_yaml import lines_of
+from verifier.manifest.audit import ManifestAudit
+from verifier.manifest.model import COMPOSE_POINTER
+from verifier.manifest.registry import BY_ID
+from verifier.model.result import Finding
+
+_COMMENT: Final = re.compile(r"#\s*verify:\s*ignore\s+([A-Z]{3}-\d{3})\b[ \t]*(.*)$")
+_KEYS: Final = frozenset({"rule", "service", "fingerprint", "reason", "expires"})
+_INDEX: Final = re.compile(r"/\d+(?=/|$)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaselineEntry:
+    """What somebody decided to live with until a date; "" in a field means any."""
+
+    rule: str
+    service: str
+    fingerprint: str
+    reason: str
+    expires: date
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A finding that does not count, and why."""
+
+    finding: Finding
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sifted:
+    """Findings that count, those that do not, and what is wrong with what silences them."""
+
+    findings: tuple[Finding, ...]
+    ignored: tuple[Ignored, ...]
+    notes: tuple[str, ...]
+
+
+def parse_baseline(raw: bytes) -> tuple[BaselineEntry, ...]:
+    """The entries of a baseline file. Raises PolicyError when it is malformed."""
+    try:
+        document = tomllib.loads(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PolicyError(f"baseline: not TOML: {error}") from error
+    rows = document.pop("ignore", [])
+    if document or not isinstance(rows, list):
+        raise PolicyError("baseline: only [[ignore]] entries belong into it")
+    return tuple(_entry(row, f"baseline: entry {place}") for place, row in enumerate(rows, 1))
+
+
+def _entry(row: object, what: str) -> BaselineEntry:
+    if not isinstance(row, dict) or not row.keys() <= _KEYS:
+        raise PolicyError(f"{what}: its keys are {', '.join(sorted(_KEYS))}")
+    texts = {key: row.get(key, "") for key in _KEYS - {"expires"}}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise PolicyError(f"{what}: everything but `expires` is text")
+    expires = row.get("expires")
+    if texts["rule"] not in BY_ID or not texts["reason"].strip():
+        raise PolicyError(f"{what}: it needs a known rule and a reason")
+    if type(expires) is not date:
+        raise PolicyError(f"{what}: it needs a date, as in `expires = 2027-01-31`")
+    return BaselineEntry(expires=expires, **texts)
+
+
+def sift(
+    audit: ManifestAudit, baseline: tuple[BaselineEntry, ...], today: date, *, comments: bool
+) -> Sifted:
+    """Split the findings by comments (if they count) and baseline."""
+    lines = lines_of(audit.compose_text) if comments else []
+    prints = fingerprints(audit)
+    kept: list[Finding] = []
+    ignored: list[Ignored] = []
+    notes: list[str] = []
+    used: set[BaselineEntry] = set()
+    for finding, fingerprint in zip(audit.findings, prints, strict=True):
+        reason = _by_comment(finding, lines)
+        entry = next((e for e in baseline if _covers(e, finding, fingerprint)), None)
+        if entry is not None:
+            used.add(entry)
+        if not reason and entry is not None and today < entry.expires:
+            reason = entry.reason
+        if reason:
+            ignored.append(Ignored(finding, reason))
+        else:
+            kept.append(finding)
+    for number, line in enumerate(lines, 1):
+        comment = _COMMENT.search(line)
+        if comment and not comment[2].strip():
+            notes.append(f"line {number}: an ignore comment without a reason does not count")
+    for entry in baseline:
+        where = f"{entry.rule} {entry.service}".strip()
+        if today >= entry.expires:
+            notes.append(f"the baseline's entry for {where} expired on {entry.expires}")
+        elif entry not in used:
+            notes.append(f"the baseline's entry for {where} matches nothing")
+    return Sifted(findings=tuple(kept), ignored=tuple(ignored), notes=tuple(notes))
+
+
+def fingerprints(audit: ManifestAudit) -> tuple[str, ...]:
+    """A name for each finding that stays when lines and list items move: 32 hex digits over rule,
+    service, field and source line, numbered where several are alike."""
+    lines = lines_of(audit.compose_text)
+    seen: Counter[str] = Counter()
+    found: list[str] = []
+    for finding in audit.findings:
+        place = finding.location
+        in_compose = place.pointer.startswith(COMPOSE_POINTER) and place.line
+        source = lines[place.line - 1].strip() if in_compose else finding.message
+        parts = (finding.rule, finding.service, _INDEX.sub("/*", place.pointer), source)
+        key = "\0".join(parts)
+        seen[key] += 1
+        digest = hashlib.sha256(f"{key}\0{seen[key]}".encode("utf-8", "replace"))
+        found.append(digest.hexdigest()[:32])
+    return tuple(found)
+
+
+def _covers(entry: BaselineEntry, finding: Finding, fingerprint: str) -> bool:
+    return (
+        entry.rule == finding.rule
+        and entry.service in {"", finding.service}
+        and entry.fingerprint in {"", fingerprint}
+    )
+
+
+def _by_comment(finding: Finding, lines: list[str]) -> str:
+    """The reason in a comment at the finding's line or on the line above it, "" without one."""
+    place = finding.location
+    if not place.line or not place.pointer.startswith(COMPOSE_POINTER):
+        return ""
+    own = lines[place.line - 1 : place.line]
+    above = [line for line in lines[max(place.line - 2, 0) : place.line - 1] if _alone(line)]
+    for line in (*own, *above):
+        match = _COMMENT.search(line)
+        if match and match[1] == finding.rule:
+            return match[2].strip()
+    return ""
+
+
+def _alone(line: str) -> bool:
+    return line.lstrip().startswith("#")

@@ -1,0 +1,189 @@
+"""Image references, told apart by who can change what they name.
+
+    operator    a variable that operator or host sets     rolling   latest, dev, 7-alpine …
+    unset       a variable that nobody can set            untagged  the same as latest
+    placeholder text that a pipeline replaces             tag       any other tag
+    digest      sha256 of a manifest: one image for ever  bad       not a digest, or a local id
+
+A variable with a default that nobody can set is the default (`constant` is then true).
+"""
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from verifier.manifest.model import Manifest, Service, Text
+
+DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_PLACEHOLDER: Final = re.compile(r"__\w+__|\{\{|<[^>]+>")
+_FAKE_DIGEST: Final = re.compile(r"sha256:(.{1,8}?)\1{7,}", re.ASCII)
+_ROLLING: Final = re.compile(
+    r"(?:main|master|dev|develop|edge|nightly|stable|staging|beta|canary|prod|alpine|slim)"
+    r"|.*latest.*|v?\d+(?:\.\d+)?(?:-\w+)?",
+    re.ASCII | re.IGNORECASE,
+)
+_NOT_ROLLING: Final = re.compile(r".*(?<!\d)\d{8}(?!\d).*|[0-9a-f]{7,40}", re.ASCII)
+
+THIRD_PARTY: Final = frozenset(
+    [
+        "adminer",
+        "amir20",
+        "bitnami",
+        "certbot",
+        "clickhouse",
+        "cloudflare",
+        "containrrr",
+        "coollabsio",
+        "datadog",
+        "dozzle",
+        "elastic",
+        "fluent",
+        "getsentry",
+        "gliderlabs",
+        "grafana",
+        "haproxytech",
+        "hashicorp",
+        "jupyter",
+        "kasmweb",
+        "linuxserver",
+        "lmsysorg",
+        "louislam",
+        "m1k1o",
+        "minio",
+        "n8nio",
+        "netdata",
+        "nginxinc",
+        "ollama",
+        "otel",
+        "phpmyadmin",
+        "portainer",
+        "prom",
+        "qdrant",
+        "quay",
+        "rabbitmq",
+        "redis",
+        "supabase",
+        "tailscale",
+        "timberio",
+        "traefik",
+        "vllm",
+    ]
+)
+"""Organisations whose images are products for everybody. A list of hints, never complete."""
+
+
+class Kind(StrEnum):
+    """See the module's text."""
+
+    NONE = "none"
+    OPERATOR = "operator"
+    UNSET = "unset"
+    PLACEHOLDER = "placeholder"
+    DIGEST = "digest"
+    BAD = "bad"
+    TAG = "tag"
+    ROLLING = "rolling"
+    UNTAGGED = "untagged"
+
+
+REPLACEABLE: Final = frozenset({Kind.OPERATOR, Kind.TAG, Kind.ROLLING, Kind.UNTAGGED})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A classified reference. `names` are the operator's or unset variables in it."""
+
+    kind: Kind
+    reference: str
+    registry: str = ""
+    repository: str = ""
+    tag: str = ""
+    digest: str = ""
+    names: tuple[str, ...] = ()
+    constant: bool = False
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether somebody can exchange the code behind it while the manifest stays."""
+        return self.kind in REPLACEABLE
+
+    @property
+    def basename(self) -> str:
+        """The last part of the repository."""
+        return self.repository.rpartition("/")[2]
+
+    @property
+    def third_party(self) -> bool:
+        """Whether it is somebody's product rather than the app's own (by a list of hints)."""
+        organisation = self.repository.partition("/")[0]
+        is_library = self.registry == "docker.io" and "/" not in self.repository
+        return is_library or organisation.lower() in THIRD_PARTY
+
+
+def image_of(manifest: Manifest, service: Service) -> Image:
+    """A service's image."""
+    found = manifest.images.get(service.name)
+    if found is None:
+        none = Image(kind=Kind.NONE, reference="")
+        found = classify_image(manifest, service.image) if service.image else none
+        manifest.images[service.name] = found
+    return found
+
+
+def classify_image(manifest: Manifest, text: Text, value: str | None = None) -> Image:
+    """What the reference in a text (or in its part `value`) names, and who can change it."""
+    variables = text.variables
+    operator = manifest.operator_names(*variables)
+    if operator:
+        return Image(kind=Kind.OPERATOR, reference=text.text, names=operator)
+    set_by_others = [item for item in variables if item.name in manifest.provided]
+    chosen = tuple(
+        item.name for item in set_by_others if manifest.script_values.get(item.name) is None
+    )
+    if chosen:
+        return Image(kind=Kind.OPERATOR, reference=text.text, names=chosen)
+    if set_by_others and text.template is not None and value is None:
+        value = text.template.render(manifest.script_values.get)
+    unset = tuple(
+        item.name
+        for item in variables
+        if item.default is None and item.name not in manifest.provided
+    )
+    if unset:
+        return Image(kind=Kind.UNSET, reference=text.text, names=unset)
+    return _literal(text.unset if value is None else value, constant=bool(variables))
+
+
+def _literal(reference: str, *, constant: bool) -> Image:
+    head, at, digest = reference.strip().partition("@")
+    path, _, tag = head.rpartition(":")
+    if not path or "/" in tag:
+        path, tag = head, ""
+    first, slash, rest = path.partition("/")
+    is_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+    registry = first if is_host else "docker.io"
+    repository = (rest if is_host else path).removeprefix("library/")
+    if _PLACEHOLDER.search(reference):
+        kind = Kind.PLACEHOLDER
+    elif at:
+        good = DIGEST.fullmatch(digest) and not _FAKE_DIGEST.fullmatch(digest)
+        kind = Kind.DIGEST if good else Kind.BAD
+    elif DIGEST.fullmatch(reference.strip()):
+        kind = Kind.BAD
+    elif not tag:
+        kind = Kind.UNTAGGED
+    else:
+        rolling = _ROLLING.fullmatch(tag) and not _NOT_ROLLING.fullmatch(tag)
+        kind = Kind.ROLLING if rolling else Kind.TAG
+    if kind is not Kind.PLACEHOLDER and repository != repository.lower():
+        kind = Kind.BAD
+    return Image(
+        kind=kind,
+        reference=reference,
+        registry=registry,
+        repository=repository,
+        tag=tag,
+        digest=digest,
+        constant=constant,
+    )

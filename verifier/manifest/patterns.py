@@ -1,0 +1,53 @@
+"""Shell text that fetches: the patterns that several groups of rules share.
+
+Every pattern of this package that has to look ahead for something looks at most a few hundred
+characters far: a text that repeats its beginning must not cost the square of its length.
+"""
+
+import re
+from itertools import islice
+from typing import Final
+
+from verifier.manifest.rule import Severity
+
+PIPE_TO_SHELL: Final = re.compile(
+    r"(?:curl|wget)[^\n|;]{0,500}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:source|\.)\s+<\((?:curl|wget)"
+    r"|(?:ba|z|da)?sh\s+-c\s+[\"']?\$\((?:curl|wget)"
+)
+_INSTALL: Final = re.compile(
+    r"\b(?:pip3?\s+install|npm\s+(?:i|install)\b|npx\s+-y|uvx\s|apt-get\s+(?:-\w+\s+)*install"
+    r"|apt\s+(?:-\w+\s+)*install|apk\s+add|yum\s+install|dnf\s+install|hf\s+download"
+    r"|huggingface-cli\s+download|go\s+install\s|cargo\s+install|git\s+clone)[^\n;&|]*"
+    r"|\b(?:curl|wget)\s[^\n;&|]{0,500}\.(?:safetensors|gguf|onnx|whl|tar\.gz)\b"
+)
+_SAID: Final = re.compile(r"(?:^|[\n;&|({])\s*(?:echo|printf|#)[^\n;&|]*$")
+_BEFORE: Final = 200
+_MAX_FETCHES: Final = 50  # of one text; more say nothing more
+_PINNED: Final = re.compile(
+    r"--hash|--require-hashes|--revision\s+[0-9a-f]{40}|@[0-9a-f]{40}\b|\bnpm\s+ci\b", re.ASCII
+)
+_CHECKOUT: Final = re.compile(r"git\s+(?:checkout|reset\s+--hard)\s+[0-9a-f]{40}\b", re.ASCII)
+
+
+def unpinned_installs(text: str) -> list[tuple[str, Severity, int]]:
+    """What a script installs or downloads, how bad, and at which offset: a fetch that is pinned by
+    a commit or hash is low, one straight into a shell high. What is only printed does not count."""
+    found: list[tuple[str, Severity, int]] = [
+        (excerpt(match[0]), Severity.HIGH, match.start())
+        for match in islice(PIPE_TO_SHELL.finditer(text), _MAX_FETCHES)
+    ]
+    checked_out = _CHECKOUT.search(text) is not None
+    for match in islice(_INSTALL.finditer(text), _MAX_FETCHES):
+        words = match[0]
+        if _SAID.search(text, max(match.start() - _BEFORE, 0), match.start()):
+            continue
+        pinned = _PINNED.search(words) or (words.startswith("git") and checked_out)
+        severity = Severity.LOW if pinned else Severity.MEDIUM
+        found.append((excerpt(words), severity, match.start()))
+    return found
+
+
+def excerpt(text: str, length: int = 72) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text[: 4 * length].split())
+    return line if len(line) <= length else line[: length - 1] + "…"

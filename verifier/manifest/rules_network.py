@@ -1,0 +1,270 @@
+"""NET: what is reachable, and by which way."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from verifier.manifest.hits import listed, on_field, on_service, on_text
+from verifier.manifest.image import image_of
+from verifier.manifest.model import Manifest, Port, Service, published_services
+from verifier.manifest.patterns import excerpt
+from verifier.manifest.rule import Hit, Need, Severity, rule
+from verifier.manifest.rules_env import live_inputs
+
+_CVM: Final = "dstack docs/security/cvm-boundaries.md"
+_ADMIN_PORTS: Final = frozenset({"22", "1022", "2222", "23", "3389", "7681", "2375", "2376"}) | {
+    *("6443", "10250"),
+    *(str(port) for port in range(5900, 6000)),
+}
+_GENERIC_ADMIN: Final = {
+    "8888": re.compile(r"jupyter|notebook"),
+    "9000": re.compile(r"portainer"),
+    "9001": re.compile(r"portainer|minio"),
+    "3001": re.compile(r"uptime-kuma|dozzle"),
+}
+_STORE_PORTS: Final = frozenset(
+    [
+        "3306",
+        "5432",
+        "6379",
+        "27017",
+        "9200",
+        "9300",
+        "11211",
+        "5672",
+        "15672",
+        "9042",
+        "2379",
+        "8500",
+        "9092",
+    ]
+)
+_STORES: Final = re.compile(
+    r"^(?:postgres|mysql|mariadb|redis|valkey|mongo|elasticsearch|opensearch|memcached|rabbitmq"
+    r"|cassandra|etcd|consul|kafka|influxdb)"
+)
+_DASHBOARDS: Final = re.compile(
+    r"dozzle|adminer|pgadmin|phpmyadmin|grafana|prometheus|node-exporter|cadvisor|netdata|portainer"
+)
+_STATS: Final = re.compile(r"^[ \t]*stats\s+auth\s+\S+", re.MULTILINE)
+_OWN_TLS: Final = re.compile(r"ingress|nginx|caddy|traefik|envoy|haproxy|gateway|mesh|vpc")
+_CORS: Final = re.compile(r"^(?:\w*CORS_?\w*ORIGINS?|CORS|ALLOWED_ORIGINS|ALLOWED_HOSTS)$")
+_ALLOW_ALL: Final = re.compile(r"allow_origin=[\"']?\*|(?<![\d.])0\.0\.0\.0/0")
+_VPN: Final = re.compile(r"OVPN_CONFIG|WIREGUARD_|^WG_|(?:^|_)PROXY(?:_|$)|SOCKS")
+_FILE_SERVER: Final = re.compile(
+    r"python3?\s+-m\s+http\.server|SimpleHTTPServer|npx\s+(?:-y\s+)?(?:serve|http-server)"
+    r"|caddy\s+file-server|busybox\s+httpd|webfsd|rclone\s+serve"
+)
+
+
+def _public(manifest: Manifest) -> Iterator[tuple[Service, Port]]:
+    for service in manifest.services:
+        for port in service.public_ports:
+            yield service, port
+
+
+@rule(
+    "NET-001",
+    Severity.INFO,
+    "Published port",
+    why="The gateway makes it reachable as `<app id>-<port>.<domain>`.",
+    fix="Publish what is needed; bind the rest to 127.0.0.1.",
+    source=_CVM,
+)
+def published_port(manifest: Manifest) -> Iterator[Hit]:
+    """Each port without a loopback address."""
+    for _, port in _public(manifest):
+        number = port.published or "a random port"
+        yield on_text(port.text, f"{number} → {port.target}")
+
+
+@rule(
+    "NET-002",
+    Severity.MEDIUM,
+    "Container shares the guest's network",
+    why="Everything that it listens on is public, whatever `ports` says, and it reaches the guest "
+    "agent and every other container.",
+    fix="Use a bridge network and `ports`.",
+    source="KICS, Docker Compose queries",
+)
+def host_network(manifest: Manifest) -> Iterator[Hit]:
+    """`network_mode: host`."""
+    for service in manifest.services:
+        text = service.text("network_mode")
+        if text and text.unset == "host":
+            yield on_text(text, f"{service.name} listens on all of the guest's ports")
+
+
+@rule(
+    "NET-003",
+    Severity.HIGH,
+    "Remote administration is published",
+    why="A shell or a control plane is open to everybody.",
+    fix="Remove the port.",
+    source="dstack stage-1 checklist, item 7",
+)
+def admin_port(manifest: Manifest) -> Iterator[Hit]:
+    """SSH, telnet, RDP, VNC, ttyd, Docker's or Kubernetes's API; jupyter, portainer and the like
+    where image or service say so."""
+    for service, port in _public(manifest):
+        target = port.target.partition("-")[0]
+        generic = _GENERIC_ADMIN.get(target)
+        image = image_of(manifest, service)
+        by_name = generic and generic.search(f"{service.name} {image.repository}".lower())
+        if target in _ADMIN_PORTS or by_name:
+            yield on_text(port.text, f"port {target} of {service.name}")
+
+
+@rule(
+    "NET-004",
+    Severity.HIGH,
+    "Datastore is published",
+    why="Data leaves without passing the app's logic.",
+    fix="Remove the port; services reach it by name.",
+    source="case study of Primus",
+)
+def published_store(manifest: Manifest) -> Iterator[Hit]:
+    """A datastore's port, or its image with any port, is public. Medium where a password is set
+    that is no literal."""
+    for service, port in _public(manifest):
+        image = image_of(manifest, service)
+        if port.target not in _STORE_PORTS and not _STORES.search(image.basename):
+            continue
+        secrets = [env for key, env in service.environment.items() if "PASSWORD" in key.upper()]
+        guarded = bool(secrets) and not any(env.literal for env in secrets)
+        severity = Severity.MEDIUM if guarded else None
+        yield on_text(port.text, f"port {port.target} of {service.name}", severity)
+
+
+@rule(
+    "NET-005",
+    Severity.MEDIUM,
+    "Dashboard or metrics are published",
+    why="Logs, variables and traffic can be read there.",
+    fix="Remove it, or put real authentication before it.",
+    source="case study of redpill",
+)
+def published_dashboard(manifest: Manifest) -> Iterator[Hit]:
+    """dozzle, adminer, grafana, prometheus and the like with a public port; `stats auth` in an
+    inline configuration."""
+    for service in published_services(manifest):
+        image = image_of(manifest, service)
+        if _DASHBOARDS.search(image.repository):
+            yield on_text(service.ports[0].text, f"{image.repository} is open")
+    for name, content in manifest.config_contents.items():
+        match = _STATS.search(content.text)
+        if match:
+            message = f"config {name}: `{excerpt(match[0])}`"
+            yield on_text(content, message, offset=match.start())
+
+
+@rule(
+    "NET-006",
+    Severity.INFO,
+    "Gateway is off",
+    why="Only the host can reach the app.",
+    fix="None needed, if that is meant.",
+    source="dstack gateway documentation",
+    needs=(Need.MANIFEST, Need.COMPOSE),
+)
+def no_gateway(manifest: Manifest) -> Iterator[Hit]:
+    """gateway_enabled is false and ports are published."""
+    if manifest.app is not None and not manifest.app.gateway and any(_public(manifest)):
+        yield on_field(manifest, "gateway_enabled", "ports are published to the host alone")
+
+
+@rule(
+    "NET-007",
+    Severity.MEDIUM,
+    "TLS ends outside of the app",
+    why="Whoever ends it reads the traffic: the gateway, which is a TEE of its own, or a content "
+    "network, which is none.",
+    fix="End TLS inside of the guest (dstack-ingress), with a CAA record.",
+    source="dstack-examples custom-domain",
+)
+def outside_tls(manifest: Manifest) -> Iterator[Hit]:
+    """Ports are public and no service looks like an own TLS end on 443. cloudflared is high; a
+    dstack-ingress without SET_CAA=true is low."""
+    if manifest.app is not None and not manifest.app.gateway:
+        return
+    for service in manifest.services:
+        texts = [*filter(None, (service.image,)), *service.commands]
+        tunnel = next((text for text in texts if "cloudflared" in text.text), None)
+        if tunnel:
+            yield on_text(tunnel, "Cloudflare ends TLS", Severity.HIGH)
+        caa = service.environment.get("SET_CAA")
+        is_ingress = image_of(manifest, service).basename == "dstack-ingress"
+        if is_ingress and (caa is None or caa.literal != "true"):
+            yield on_service(service, "no CAA record is set", Severity.LOW)
+    published = list(published_services(manifest))
+    if published and not any(_ends_tls(manifest, service) for service in manifest.services):
+        names = listed([service.name for service in published])
+        yield on_service(published[0], f"the gateway ends TLS for {names}")
+
+
+def _ends_tls(manifest: Manifest, service: Service) -> bool:
+    text = service.text("network_mode")
+    on_443 = any(p.published in {"443", "8443"} for p in service.ports) or text is not None
+    return (
+        on_443
+        and _OWN_TLS.search(f"{service.name} {image_of(manifest, service).repository}") is not None
+    )
+
+
+@rule(
+    "NET-008",
+    Severity.LOW,
+    "Every origin or address is allowed",
+    why="Any web page may call it with its user's rights.",
+    fix="List the origins.",
+    source="OWASP CORS",
+)
+def allow_all(manifest: Manifest) -> Iterator[Hit]:
+    """A literal `*` for CORS or hosts, `allow_origin=*`, 0.0.0.0/0."""
+    for service in manifest.services:
+        for env in service.environment.values():
+            if _CORS.fullmatch(env.key.upper()) and env.literal == "*":
+                yield on_text(env.text, f"{env.key} is `*`")
+        for text in service.commands:
+            match = _ALLOW_ALL.search(text.text)
+            if match:
+                yield on_text(text, f"`{match[0]}`")
+
+
+@rule(
+    "NET-009",
+    Severity.MEDIUM,
+    "Traffic leaves through a proxy that the operator chooses",
+    why="The operator sees whom users talk to, and what they say where it is plain HTTP.",
+    fix="Write it as a literal, or pin TLS.",
+    source="case study of Xordi",
+)
+def chosen_egress(manifest: Manifest) -> Iterator[Hit]:
+    """A VPN or proxy setting is read from a variable that the operator sets."""
+    for item in live_inputs(manifest):
+        if _VPN.search(item.name.upper()):
+            yield on_text(item.text, f"{item.name} routes traffic", conditional=manifest.unsure)
+
+
+@rule(
+    "NET-010",
+    Severity.HIGH,
+    "File server without authentication is published",
+    why="It hands out the container's files.",
+    fix="Drop the port, or authenticate.",
+    source="manifests of deployed apps",
+)
+def file_server(manifest: Manifest) -> Iterator[Hit]:
+    """`python -m http.server` and the like in a service with a public port. Low without a mount."""
+    for service in published_services(manifest):
+        for text in service.commands:
+            match = _FILE_SERVER.search(text.text)
+            if match:
+                severity = None if service.mounts else Severity.LOW
+                yield on_text(text, f"`{match[0]}`", severity)
+
+
+RULES: Final = (
+    *(published_port, host_network, admin_port, published_store, published_dashboard, no_gateway),
+    *(outside_tls, allow_all, chosen_egress, file_server),
+)

@@ -1,0 +1,319 @@
+"""SVC-001 to SVC-008, SVC-016: what a container may do to the guest. The guest is one trust domain:
+each of these matters most where the image can be replaced, is somebody else's, or is reachable."""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from verifier.manifest.hits import listed, on_service, on_text
+from verifier.manifest.image import Kind, image_of
+from verifier.manifest.model import Manifest, Mount, Service, published_services
+from verifier.manifest.rule import Hit, Severity, rule
+from verifier.reference import env_classes
+from verifier.reference.env_classes import classify
+
+_KICS: Final = "KICS, Docker Compose queries"
+_RUNTIME_SOCKETS: Final = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock")
+_GUEST_SOCKETS: Final = ("dstack.sock", "tappd.sock")
+_RUN_DIRECTORIES: Final = frozenset({"/", "/run", "/var/run"})
+_OWN_PRODUCTS: Final = re.compile(r"^(?:dstack-ingress|dstack-gateway|dstack-kms|kms|vllm-proxy)$")
+_DANGEROUS: Final = frozenset(
+    [
+        "ALL",
+        "SYS_ADMIN",
+        "SYS_PTRACE",
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "DAC_READ_SEARCH",
+        "BPF",
+        "PERFMON",
+        "SYS_BOOT",
+        "SYSLOG",
+        "MKNOD",
+    ]
+)
+_NETWORK_CAPABILITIES: Final = frozenset({"NET_ADMIN", "NET_RAW"})
+_WHOLE_GUEST: Final = frozenset({"ALL", "SYS_MODULE"})
+_KEY_PATHS: Final = frozenset(
+    {"/", "/dstack", "/tapp", "/dstack/.host-shared", "/tapp/.host-shared"}
+)
+_GUEST_PATHS: Final = (
+    *("/dstack", "/tapp", "/var/lib/docker", "/var/lib/containerd", "/etc", "/root", "/proc"),
+    *("/sys", "/boot", "/dev", "/run", "/var/run", "/var/volatile/dstack"),
+)
+_HARMLESS: Final = re.compile(
+    r"/etc/(?:localtime|timezone|resolv\.conf|hosts|ssl/certs(?:/.*)?|ca-certificates(?:/.*)?)"
+)
+_MODEL_CACHE: Final = "/var/volatile/dstack"
+_UNCONFINED: Final = re.compile(
+    r"(?:seccomp|apparmor|systempaths)[:=]unconfined|label[:=]disable", re.IGNORECASE
+)
+_GPU: Final = re.compile(r"nvidia|/dev/dri|gpu")
+
+
+def _is_socket(mount: Mount, names: tuple[str, ...]) -> bool:
+    ends = (mount.source.rpartition("/")[2], mount.target.rpartition("/")[2])
+    return bool(set(ends) & set(names)) or (mount.bind and mount.source in _RUN_DIRECTORIES)
+
+
+@rule(
+    "SVC-001",
+    Severity.MEDIUM,
+    "Container controls the container runtime",
+    why="It is root in the guest: it starts any container and reads every key and variable. "
+    "`:ro` does not help.",
+    fix="Remove the socket, or put a proxy with a fixed scope before it.",
+    source=f"{_KICS}; case studies of near.ai and Xordi",
+)
+def runtime_socket(manifest: Manifest) -> Iterator[Hit]:
+    """docker.sock, containerd.sock or the like, a directory that contains it, or DOCKER_HOST over
+    TCP. High where the image can be replaced or is somebody's product, or a port is published."""
+    for service in manifest.services:
+        image = image_of(manifest, service)
+        exposed = image.replaceable or image.third_party or service.public_ports
+        severity = Severity.HIGH if exposed else None
+        for mount in service.mounts:
+            if _is_socket(mount, _RUNTIME_SOCKETS):
+                yield on_text(mount.text, f"`{mount.source}` gives it the runtime", severity)
+        host = service.environment.get("DOCKER_HOST")
+        if host and (host.literal or "").startswith("tcp://"):
+            yield on_text(host.text, f"it reaches the runtime at {host.literal}", severity)
+
+
+@rule(
+    "SVC-002",
+    Severity.MEDIUM,
+    "Container is privileged",
+    why="It is the guest's root.",
+    fix="Name the capabilities and devices that it needs.",
+    source=f"{_KICS}; case study of redpill",
+    escalates=True,
+)
+def privileged(manifest: Manifest) -> Iterator[Hit]:
+    """`privileged` is true, as a boolean or as text, or can be made so."""
+    for service in manifest.services:
+        text = service.text("privileged")
+        if text and (service.is_true("privileged") or manifest.operator_names(*text.variables)):
+            yield on_text(text, f"{service.name} is root in the guest")
+
+
+@rule(
+    "SVC-003",
+    Severity.MEDIUM,
+    "Container shares the guest's namespaces",
+    why="It sees other processes and their environment, which holds secrets.",
+    fix="Drop it.",
+    source=f"{_KICS}; case study of near.ai",
+    escalates=True,
+)
+def host_namespaces(manifest: Manifest) -> Iterator[Hit]:
+    """pid, ipc, uts, userns_mode or cgroup is `host`. For the network see NET-002."""
+    for service in manifest.services:
+        for name in ("pid", "ipc", "uts", "userns_mode", "cgroup"):
+            text = service.text(name)
+            if text and text.unset == "host":
+                yield on_text(text, f"`{name}: host`")
+
+
+@rule(
+    "SVC-004",
+    Severity.MEDIUM,
+    "Container has a dangerous capability",
+    why="With it, it leaves its container or inspects others.",
+    fix="`cap_drop: [ALL]`, and the least that it needs.",
+    source=_KICS,
+    escalates=True,
+)
+def capabilities(manifest: Manifest) -> Iterator[Hit]:
+    """cap_add names one that leads out of the container. ALL and SYS_MODULE are high, NET_ADMIN and
+    NET_RAW low."""
+    for service in manifest.services:
+        for text in service.texts("cap_add"):
+            name = text.unset.upper().removeprefix("CAP_")
+            if name in _WHOLE_GUEST:
+                yield on_text(text, f"{name}: the whole guest", Severity.HIGH)
+            elif name in _DANGEROUS:
+                yield on_text(text, name)
+            elif name in _NETWORK_CAPABILITIES:
+                yield on_text(text, name, Severity.LOW)
+
+
+@rule(
+    "SVC-005",
+    Severity.HIGH,
+    "Container mounts the guest's root or state",
+    why="The disk key, the app's keys and the decrypted environment lie there.",
+    fix="Mount the one file or directory that it needs.",
+    source=f"{_KICS}; dstack docs/security/cvm-boundaries.md",
+    escalates=True,
+)
+def guest_paths(manifest: Manifest) -> Iterator[Hit]:
+    """A bind of /, /dstack, /tapp, /var/lib/docker, /etc, /root, /proc, /sys, /boot, /dev, /run or
+    below (sockets apart). Read-only is one level less, unless keys are in it; critical where keys
+    meet somebody's product. Caches under /var/volatile/dstack are low, persistent ones info."""
+    for service in manifest.services:
+        third_party = image_of(manifest, service).third_party
+        for mount in service.mounts:
+            severity = _path_severity(mount, third_party=third_party)
+            if severity is not None:
+                how = "read-only" if mount.read_only else "writable"
+                yield on_text(mount.text, f"`{mount.source}`, {how}", severity)
+
+
+def _path_severity(mount: Mount, *, third_party: bool) -> Severity | None:
+    path = mount.source
+    if not mount.bind or path.endswith(".sock") or _HARMLESS.fullmatch(path):
+        return None
+    if path in _KEY_PATHS or ".host-shared" in path:
+        is_env = path.endswith(".decrypted-env")
+        return Severity.CRITICAL if third_party and not is_env else Severity.HIGH
+    if path.startswith(_MODEL_CACHE):
+        return Severity.INFO if path.startswith(f"{_MODEL_CACHE}/persistent") else Severity.LOW
+    if any(path == top or path.startswith(f"{top}/") for top in _GUEST_PATHS):
+        return Severity.MEDIUM if mount.read_only else Severity.HIGH
+    return None
+
+
+@rule(
+    "SVC-006",
+    Severity.MEDIUM,
+    "Container can use the app's keys and quotes",
+    why="The guest agent's socket gives any key path and any quote: whoever is in this container "
+    "signs as the app.",
+    fix="Pin the image, and mount the socket only where it is needed.",
+    source="dstack public report #617; case studies of redpill and Xordi",
+)
+def agent_socket(manifest: Manifest) -> Iterator[Hit]:
+    """dstack.sock or tappd.sock is mounted. Critical for an image that the operator chooses, high
+    for somebody's replaceable product that is published, medium for any replaceable or foreign
+    image, info for the app's own pinned one."""
+    for service in manifest.services:
+        mounts = [mount for mount in service.mounts if _is_socket(mount, _GUEST_SOCKETS)]
+        if not mounts:
+            continue
+        image = image_of(manifest, service)
+        own = not image.third_party or _OWN_PRODUCTS.fullmatch(image.basename)
+        if image.kind is Kind.OPERATOR:
+            severity = Severity.CRITICAL
+        elif own:
+            severity = Severity.MEDIUM if image.replaceable else Severity.INFO
+        else:
+            risky = image.replaceable and service.public_ports
+            severity = Severity.HIGH if risky else Severity.MEDIUM
+        sockets = listed([mount.source for mount in mounts])
+        conditional = image.kind is Kind.OPERATOR and manifest.unsure
+        yield on_text(mounts[0].text, f"`{sockets}`", severity, conditional=conditional)
+
+
+@rule(
+    "SVC-007",
+    Severity.LOW,
+    "Container uses the old guest agent alone",
+    why="tappd.sock is the interface of releases before 0.5.",
+    fix="Mount dstack.sock.",
+    source="dstack guest-agent documentation",
+)
+def legacy_socket(manifest: Manifest) -> Iterator[Hit]:
+    """tappd.sock without dstack.sock."""
+    for service in manifest.services:
+        sources = {mount.source.rpartition("/")[2]: mount for mount in service.mounts}
+        if "tappd.sock" in sources and "dstack.sock" not in sources:
+            yield on_text(sources["tappd.sock"].text, "only tappd.sock")
+
+
+@rule(
+    "SVC-008",
+    Severity.MEDIUM,
+    "Devices or security options weaken isolation",
+    why="The kernel's protection of other containers is switched off.",
+    fix="Remove them.",
+    source=_KICS,
+    escalates=True,
+)
+def weak_isolation(manifest: Manifest) -> Iterator[Hit]:
+    """Devices (/dev/net/tun is low, GPUs are info), device_cgroup_rules, unconfined seccomp or
+    AppArmor, kernel sysctls, cgroup_parent."""
+    for service in manifest.services:
+        for text in service.texts("devices"):
+            severity = None
+            if "/dev/net/tun" in text.unset:
+                severity = Severity.LOW
+            elif _GPU.search(text.unset.lower()):
+                severity = Severity.INFO
+            yield on_text(text, f"the device `{text.unset}`", severity)
+        for text in service.texts("security_opt"):
+            if _UNCONFINED.search(text.unset):
+                yield on_text(text, f"`{text.unset}`")
+        for text in (*service.texts("device_cgroup_rules"), *service.texts("cgroup_parent")):
+            yield on_text(text, f"`{text.unset}`")
+        for text in service.texts("sysctls"):
+            if text.unset.startswith("kernel."):
+                yield on_text(text, f"`{text.unset}`")
+
+
+@rule(
+    "SVC-010",
+    Severity.LOW,
+    "Published services are not hardened",
+    why="Defence in depth.",
+    fix="Set user, read_only, cap_drop or no-new-privileges.",
+    source=_KICS,
+)
+def no_hardening(manifest: Manifest) -> Iterator[Hit]:
+    """A service with a public port has none of: a user that is not root, read_only, cap_drop,
+    no-new-privileges. Reported once."""
+    plain = [service for service in published_services(manifest) if not _hardened(service)]
+    if plain:
+        yield on_service(plain[0], f"no hardening of {listed([s.name for s in plain])}")
+
+
+def _hardened(service: Service) -> bool:
+    user = service.text("user")
+    options = " ".join(text.unset for text in service.texts("security_opt"))
+    return (
+        (user is not None and user.unset.partition(":")[0] not in {"root", "0", ""})
+        or service.is_true("read_only")
+        or bool(service.texts("cap_drop"))
+        or "no-new-privileges" in options
+    )
+
+
+@rule(
+    "SVC-016",
+    Severity.MEDIUM,
+    "Somebody's product shares storage with a service that holds secrets",
+    why="It reads what the other one writes.",
+    fix="Give each its own volume.",
+    source="dstack public report #617",
+)
+def shared_storage(manifest: Manifest) -> Iterator[Hit]:
+    """A volume of a service with the agent's socket or secret variables is also mounted into
+    somebody's product; `volumes_from`; a bind of /tmp."""
+    owners: dict[str, list[Service]] = {}
+    for service in manifest.services:
+        for mount in service.mounts:
+            if mount.bind and mount.source == "/tmp":  # noqa: S108 - a path in evidence
+                yield on_text(mount.text, "every container that mounts it shares it")
+            elif mount.source and not mount.bind:
+                owners.setdefault(mount.source, []).append(service)
+        for text in service.texts("volumes_from"):
+            yield on_text(text, f"all volumes of `{text.unset}`")
+    for volume, services in owners.items():
+        foreign = [s for s in services if image_of(manifest, s).third_party]
+        secret = [s for s in services if s not in foreign and _has_secrets(s)]
+        if foreign and secret:
+            names = listed([service.name for service in secret])
+            yield on_service(foreign[0], f"shares the volume {volume} with {names}")
+
+
+def _has_secrets(service: Service) -> bool:
+    kinds = {env_classes.APICRED, env_classes.SIGNKEY}
+    return any(_is_socket(mount, _GUEST_SOCKETS) for mount in service.mounts) or any(
+        classify(name) in kinds for name in service.environment
+    )
+
+
+RULES: Final = (
+    *(runtime_socket, privileged, host_namespaces, capabilities, guest_paths, agent_socket),
+    *(legacy_socket, weak_isolation, no_hardening, shared_storage),
+)

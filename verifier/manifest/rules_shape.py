@@ -1,0 +1,315 @@
+"""MAN: whether the text that is judged is the text that counts."""
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from verifier.evidence.app_compose import (
+    COMPOSE_RUNNERS,
+    FLAGS,
+    KNOWN_FIELDS,
+    LEGACY_FIELDS,
+    DuplicateFieldError,
+)
+from verifier.evidence.compose_yaml import DuplicateKeyError, Mapping, Node, Scalar, Sequence
+from verifier.manifest.hits import listed, on_field, on_service, on_text
+from verifier.manifest.model import COMPOSE_POINTER, MAX_EXTENDING, Manifest, Text
+from verifier.manifest.patterns import excerpt
+from verifier.manifest.rule import Hit, Need, Place, Severity, rule
+from verifier.manifest.rules_scripts import custom_scripts
+
+_TYPES: Final = "dstack dstack-types/src/lib.rs"
+_REPLACES: Final = re.compile(
+    r">\s*\S{0,80}(?:docker-compose\.ya?ml|app-compose\.json)|\bdocker(?:\s+|-)compose\b"
+    r"|\bdocker\s+(?:run|stack|swarm)\b|^exit\s+0\b",
+    re.MULTILINE,
+)
+_REMOTE: Final = re.compile(r"^\w+://|^git@|^oci:")
+_FORMS: Final[tuple[tuple[str, tuple[type, ...]], ...]] = (
+    ("image privileged network_mode pid ipc restart user container_name", (Scalar,)),
+    ("ports volumes cap_add devices security_opt volumes_from profiles", (Sequence,)),
+    ("environment labels extra_hosts", (Sequence, Mapping)),
+    ("command entrypoint", (Scalar, Sequence)),
+)
+"""The forms that Compose takes for the fields that decide most."""
+_TYPO: Final = 0.8
+_MAX_COMPARED: Final = 100
+_MAX_NAME: Final = 60
+_NEWEST: Final = 3
+
+
+@rule(
+    "MAN-001",
+    Severity.CRITICAL,
+    "The manifest is not the one that was measured",
+    why="Every other rule would judge a text that nobody attested.",
+    fix="Fetch the bytes of tcb_info.app_compose again.",
+    source="dstack docs (compose-hash event); public report #550",
+    needs=(Need.COMPOSE_HASH,),
+)
+def another_manifest(manifest: Manifest) -> Iterator[Hit]:
+    """The sha256 of the raw bytes differs from the measured compose hash. A text that would match
+    without its last new line was altered in transit, and fails too."""
+    if manifest.app is None:
+        return
+    expected = manifest.context.compose_hash.lower().removeprefix("sha256:").removeprefix("0x")
+    raw = manifest.app.raw
+    if hashlib.sha256(raw).hexdigest() == expected:
+        return
+    stripped = hashlib.sha256(raw.removesuffix(b"\n")).hexdigest() == expected
+    how = ": a new line was added at its end" if stripped else ""
+    place = Place(pointer="")
+    yield Hit(message=f"it is not {expected[:16]}…{how}", place=place)
+
+
+@rule(
+    "MAN-002",
+    Severity.HIGH,
+    "The manifest is not public",
+    why="Nobody else can audit it; all that can be seen is whether its hash changes.",
+    fix="public_tcbinfo: true, the default, and publish the JSON.",
+    source="dstack docs/security/cvm-boundaries.md, guest-agent/src/http_routes.rs",
+    needs=(Need.MANIFEST,),
+)
+def hidden_manifest(manifest: Manifest) -> Iterator[Hit]:
+    """public_tcbinfo is false, or docker_compose_file is masked."""
+    if manifest.app is None:
+        return
+    if not manifest.app.flags["public_tcbinfo"]:
+        yield on_field(manifest, "public_tcbinfo", "the guest does not show the manifest")
+    if manifest.app.compose == "[MASKED]":
+        yield on_field(manifest, "docker_compose_file", "its text is masked")
+
+
+@rule(
+    "MAN-003",
+    Severity.HIGH,
+    "A key is there twice",
+    why="`jq` takes the last one, a reviewer may read the first, Compose refuses: they see "
+    "different manifests.",
+    fix="Keep one of them.",
+    source="RFC 8259 4; dstack os/common/rootfs/app-compose.sh (jq)",
+    needs=(),
+)
+def duplicate_key(manifest: Manifest) -> Iterator[Hit]:
+    """A duplicate key in the JSON or, at any level, in the compose file. Merge keys (`<<`) are
+    noted as info: the merged result is judged."""
+    error = manifest.error
+    if isinstance(error, DuplicateFieldError):
+        yield Hit(message=error.message, place=Place(pointer=""))
+    elif isinstance(error, DuplicateKeyError):
+        for item in error.duplicates:
+            place = Place(pointer=COMPOSE_POINTER, line=item.line, column=item.column)
+            yield Hit(message=f"{item.key!a} is there twice", place=place)
+    for service in manifest.services:
+        if service.tree.merged:
+            names = listed(sorted(service.tree.merged))
+            yield on_service(service, f"{names} come from a merge", Severity.INFO)
+
+
+@rule(
+    "MAN-004",
+    Severity.LOW,
+    "Unknown field",
+    why="Hashed and ignored: it misleads readers, or is a misspelt setting.",
+    fix="Remove or rename it.",
+    source=_TYPES,
+    needs=(Need.MANIFEST,),
+)
+def unknown_field(manifest: Manifest) -> Iterator[Hit]:
+    """A top-level field that no guest reads. Close to a known name it is medium, `x-` and fields of
+    earlier releases are info."""
+    for place, name in enumerate(manifest.document):
+        if name in KNOWN_FIELDS:
+            continue
+        near = []
+        if len(name) <= _MAX_NAME and place < _MAX_COMPARED:
+            near = difflib.get_close_matches(name.strip(), sorted(KNOWN_FIELDS), n=1, cutoff=_TYPO)
+        if name in LEGACY_FIELDS or name.startswith("x-"):
+            yield on_field(manifest, name, "no guest of today reads it", Severity.INFO)
+        elif near:
+            yield on_field(manifest, name, f"probably meant {near[0]}", Severity.MEDIUM)
+        else:
+            yield on_field(manifest, name, f"{name!a} is read by nobody")
+
+
+@rule(
+    "MAN-005",
+    Severity.HIGH,
+    "The compose file shown is not what runs",
+    why="The other rules then judge dead text.",
+    fix="Put the workload into docker_compose_file; no early exit.",
+    source="dstack os/common/rootfs/app-compose.sh",
+    needs=(Need.MANIFEST,),
+)
+def dead_compose(manifest: Manifest) -> Iterator[Hit]:
+    """The runner is bash, or unknown; a script writes the compose file, runs Docker itself or
+    leaves with `exit 0`; docker_compose_file is missing or empty."""
+    app = manifest.app
+    if app is None:
+        return
+    if app.runner not in COMPOSE_RUNNERS:
+        yield on_field(manifest, "runner", f"the runner {app.runner!a} ignores it")
+    elif not (app.compose or "").strip():
+        yield on_field(manifest, "docker_compose_file", "there is none")
+    for pointer, script in custom_scripts(manifest):
+        match = _REPLACES.search(script)
+        if match:
+            message = f"a script does `{excerpt(match[0])}`"
+            yield Hit(message=message, place=Place(pointer=pointer))
+
+
+@rule(
+    "MAN-006",
+    Severity.MEDIUM,
+    "Field needs another manifest_version",
+    why="Old guests ignore it silently, new ones refuse: the gate may not be there.",
+    fix='"manifest_version": "3", and a check of the OS version.',
+    source="dstack dstack-util/src/system_setup.rs",
+    needs=(Need.MANIFEST,),
+)
+def wrong_version(manifest: Manifest) -> Iterator[Hit]:
+    """requirements, the nerdctl-compose runner or several init scripts with a manifest_version
+    below "3"; a version above 3."""
+    if manifest.app is None:
+        return
+    version = manifest.app.version
+    number = int(version) if version.isascii() and version.isdigit() else 0
+    is_text = isinstance(manifest.document.get("manifest_version"), str)
+    init = manifest.document.get("init_script")
+    uses = {
+        "requirements": "requirements" in manifest.document,
+        "runner": manifest.app.runner == "nerdctl-compose",
+        "init_script": isinstance(init, list) and len(init) > 1,
+    }
+    for name, used in uses.items():
+        if used and not (is_text and number >= _NEWEST):
+            yield on_field(manifest, name, f"manifest_version is {version or 'absent'}")
+    if number > _NEWEST:
+        yield on_field(manifest, "manifest_version", f"{version} is not known")
+
+
+@rule(
+    "MAN-007",
+    Severity.MEDIUM,
+    "Compose file cannot be judged, or hides content",
+    why="What it refers to is not measured.",
+    fix="Write everything into the one file (`configs.…content`).",
+    source="docs.docker.com compose file reference",
+    needs=(),
+)
+def hidden_content(manifest: Manifest) -> Iterator[Hit]:
+    """It is no valid compose file, has no services, or fields of a form that Compose refuses; or it
+    refers to other files: include, extends.file, env_file, label_file, files of secrets and
+    configs, a remote build context."""
+    if manifest.tree is None:
+        if manifest.error is not None and not isinstance(manifest.error, DuplicateFieldError):
+            yield Hit(message=manifest.error.message, place=Place(pointer=COMPOSE_POINTER))
+        return
+    if not manifest.services:
+        yield Hit(message="it has no services", place=Place(pointer=COMPOSE_POINTER))
+    yield from _misshapen(manifest)
+    extending = [service for service in manifest.services if service.field("extends")]
+    for service in extending[MAX_EXTENDING:][:1]:
+        yield on_service(service, f"more than {MAX_EXTENDING} services extend others: not followed")
+    for text in manifest.texts:
+        if text.template is not None and text.template.invalid:
+            yield on_text(text, f"Compose refuses it: {text.template.invalid}")
+    for text in (*manifest.includes, *_outside_files(manifest)):
+        yield on_text(text, f"refers to `{text.unset}`")
+
+
+def _misshapen(manifest: Manifest) -> Iterator[Hit]:
+    """Services and fields of a form that Compose refuses, and the other rules cannot see."""
+    services = manifest.tree.entries.get("services") if manifest.tree else None
+    named = services.entries if isinstance(services, Mapping) else {}
+    for name, node in named.items():
+        if not isinstance(node, Mapping):
+            place = Place(pointer=COMPOSE_POINTER, line=node.line, column=node.column)
+            yield Hit(message="it is no mapping", place=place, service=name)
+    for service in manifest.services:
+        for names, forms in _FORMS:
+            for name in names.split():
+                value = service.tree.entries.get(name)
+                if value is None or (isinstance(value, Scalar) and value.kind == "null"):
+                    continue
+                if not (isinstance(value, forms) and _flat(value)):
+                    yield on_service(service, f"Compose refuses the form of `{name}`")
+
+
+def _flat(node: Node) -> bool:
+    """Whether the values of a list or mapping are scalars, or mappings of the long syntax."""
+    if isinstance(node, Sequence):
+        return not any(isinstance(item, Sequence) for item in node.items)
+    values = node.entries.values() if isinstance(node, Mapping) else ()
+    return all(isinstance(item, Scalar) for item in values)
+
+
+def _outside_files(manifest: Manifest) -> Iterator[Text]:
+    for service in manifest.services:
+        for names in (("extends", "file"), ("env_file",), ("label_file",)):
+            yield from service.texts(*names)
+        context = service.text("build", "context") or service.text("build")
+        if context and _REMOTE.search(context.unset):
+            yield context
+    for text in manifest.texts:
+        if text.path[0] in {"configs", "secrets"} and text.path[-1] == "file":
+            yield text
+
+
+@rule(
+    "MAN-008",
+    Severity.INFO,
+    "What the manifest sets",
+    why="Context for every other finding.",
+    fix="None.",
+    source=_TYPES,
+    needs=(Need.MANIFEST,),
+)
+def inventory(manifest: Manifest) -> Iterator[Hit]:
+    """Runner, flags and key provider, defaults said as such. Always there, never scored."""
+    app = manifest.app
+    if app is None:
+        return
+    flags = ", ".join(
+        f"{name}={str(app.flags[name]).lower()}{'' if name in app.document else ' (default)'}"
+        for name in FLAGS
+        if name != "tproxy_enabled" or name in app.document
+    )
+    provider = f"key provider {app.provider} ({'pinned' if app.key_provider_id else 'not pinned'})"
+    yield on_field(manifest, "name", f"runner {app.runner or 'absent'}, {provider}, {flags}")
+
+
+@rule(
+    "MAN-009",
+    Severity.LOW,
+    "Key-provider fields contradict each other",
+    why="Which one counts depends on the OS's version.",
+    fix="Set one.",
+    source=f"{_TYPES}, docs/security/cvm-boundaries.md",
+    needs=(Need.MANIFEST,),
+)
+def contradictory_provider(manifest: Manifest) -> Iterator[Hit]:
+    """kms_enabled and local_key_provider_enabled are both true, key_provider says otherwise, or an
+    id is pinned for none or tpm."""
+    app = manifest.app
+    if app is None:
+        return
+    kms, local = app.flags["kms_enabled"], app.flags["local_key_provider_enabled"]
+    by_flags = "kms" if kms else "local" if local else "none"
+    if kms and local:
+        yield on_field(manifest, "local_key_provider_enabled", "both providers are enabled")
+    explicit = "kms_enabled" in app.document or "local_key_provider_enabled" in app.document
+    if app.key_provider and explicit and app.key_provider not in {by_flags, "tpm"}:
+        message = f"key_provider is {app.key_provider}, the flags say {by_flags}"
+        yield on_field(manifest, "key_provider", message)
+    if app.key_provider_id and app.provider in {"none", "tpm"}:
+        yield on_field(manifest, "key_provider_id", f"the provider is {app.provider}")
+
+
+RULES: Final = (
+    *(another_manifest, hidden_manifest, duplicate_key, unknown_field, dead_compose),
+    *(wrong_version, hidden_content, inventory, contradictory_provider),
+)

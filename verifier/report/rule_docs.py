@@ -1,0 +1,86 @@
+"""The documentation of the rules, made of their own text: the pages of docs/rules."""
+
+from typing import Final
+
+from verifier.manifest.registry import RULES
+from verifier.manifest.rule import Need, Rule, Severity
+
+_GROUPS: Final = {
+    "MAN": "Manifest integrity and shape",
+    "IMG": "Image references",
+    "ENV": "Environment and allowed_envs",
+    "PLS": "Scripts",
+    "SVC": "Services: privilege and isolation",
+    "NET": "Network exposure",
+    "RTF": "Runtime flags",
+    "SEC": "Secrets and development leftovers",
+    "KMS": "Key management and authorization",
+    "PLT": "Platform",
+    "RUN": "What runs",
+}
+_MEANINGS: Final = {
+    Severity.CRITICAL: "somebody gets code, a shell or the app's keys while the compose hash stays "
+    "the same, or the audited text is not the attested one",
+    Severity.HIGH: "an unmeasured value moves user data, trust or identity; code from a tag; no "
+    "public upgrade log",
+    Severity.MEDIUM: "measured, but breaks isolation, leaks, or is not reviewable from the text",
+    Severity.LOW: "hygiene",
+    Severity.INFO: "context, never scored",
+}
+_INTRODUCTION: Final = """\
+# Rules
+
+The compose hash proves which manifest runs; these rules say what that manifest lets its operator,
+the host and publishers do. `verify lint FILE` judges a file. Made from the rules themselves: change
+those, then run `python docs/rules/regenerate.py`.
+
+A rule that needs evidence which is not there is *not evaluable*, never passed. A *conditional*
+finding holds only if something that is not known is so: in a compose file alone, that the operator
+may set a variable; without the OS's identity, that it has an SSH server. Rules marked *escalates*
+are one level worse in a service whose image can be replaced.
+"""
+_NEEDS: Final = {need: need.name.lower().replace("_", " ") for need in Need}
+
+
+def rule_pages() -> dict[str, str]:
+    """The pages by file name: an index, and one page for each group of rules."""
+    pages = {"README.md": _index()}
+    for group, title in _GROUPS.items():
+        rules = [rule for rule in RULES if rule.group == group]
+        parts = [f"# {group}: {title}\n", *map(_entry, rules)]
+        pages[f"{group.lower()}.md"] = "\n".join(parts)
+    return pages
+
+
+def _index() -> str:
+    lines = [_INTRODUCTION, "| Severity | Means |", "|---|---|"]
+    lines += [f"| {severity.value} | {meaning} |" for severity, meaning in _MEANINGS.items()]
+    lines += ["", "| Rule | Severity | Title |", "|---|---|---|"]
+    lines += [
+        f"| [{rule.id}]({rule.group.lower()}.md#{_anchor(rule)}) | {rule.severity.value} "
+        f"| {rule.title} |"
+        for rule in RULES
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _entry(rule: Rule) -> str:
+    needs = ", ".join(_NEEDS[need] for need in rule.needs) or "nothing"
+    facts = [rule.severity.value, *(["escalates"] if rule.escalates else []), f"needs: {needs}"]
+    return "\n\n".join(
+        (
+            f"## {rule.id}: {rule.title}",
+            f"*{'; '.join(facts)}*",
+            rule.what,
+            f"**Why.** {rule.why}",
+            f"**Fix.** {rule.fix}",
+            f"Source: {rule.source}\n",
+        )
+    )
+
+
+def _anchor(rule: Rule) -> str:
+    """The anchor that GitHub gives the heading of a rule."""
+    heading = f"{rule.id}: {rule.title}".lower()
+    kept = "".join(c for c in heading if c.isalnum() or c in " -_")
+    return kept.replace(" ", "-")

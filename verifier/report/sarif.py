@@ -1,0 +1,201 @@
+"""Lints for machines: JSON, SARIF 2.1.0 (OASIS standard), GitHub workflow annotations.
+
+SARIF regions are places in the file that was given: for a manifest, within its one JSON string.
+Fingerprints stay when lines move. JSON is ASCII, so that nothing in it acts on a terminal.
+"""
+
+import json
+from pathlib import PurePath
+from typing import Any, Final
+from urllib.parse import quote
+
+from verifier.manifest.model import COMPOSE_POINTER
+from verifier.manifest.registry import RULES
+from verifier.manifest.rule import Rule, Severity
+from verifier.model.result import Finding
+from verifier.report.escape import visible, without_surrogates
+from verifier.report.lint import Lint, Spot, named_fingerprints, spots
+
+LINT_SCHEMA: Final = "dstack-audit/lint/v1"
+SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+FINGERPRINT: Final = "verifyFinding/v1"
+_LEVELS: Final = {
+    Severity.CRITICAL: "error",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "note",
+    Severity.INFO: "note",
+}
+_SCORES: Final = {
+    Severity.CRITICAL: "9.5",
+    Severity.HIGH: "8.0",
+    Severity.MEDIUM: "5.5",
+    Severity.LOW: "3.0",
+    Severity.INFO: "0.0",
+}
+"""`security-severity` as code scanning groups it: critical from 9, high 7, medium 4."""
+_COMMANDS: Final = {"error": "error", "warning": "warning", "note": "notice"}
+
+
+def render_lint_json(lints: tuple[Lint, ...], tool: str) -> str:
+    """Lints as one JSON document."""
+    return _dump({"schema": LINT_SCHEMA, "tool": tool, "files": [_file(lint) for lint in lints]})
+
+
+def render_sarif(lints: tuple[Lint, ...], version: str) -> str:
+    """Lints as one SARIF run. Findings below the least severity are in it, as notes."""
+    driver = {
+        "name": "dstack-audit",
+        "semanticVersion": version,
+        "rules": [_rule(rule) for rule in RULES],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "results": [result for lint in lints for result in _results(lint)],
+        "invocations": [
+            {
+                "executionSuccessful": True,
+                "toolExecutionNotifications": [
+                    note for lint in lints for note in _notifications(lint)
+                ],
+            }
+        ],
+    }
+    return _dump({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+def render_github(lints: tuple[Lint, ...]) -> str:
+    """The findings that count as workflow commands, one per line."""
+    lines: list[str] = []
+    for lint in lints:
+        places = spots(lint)
+        for finding in lint.counted:
+            spot = places[finding]
+            properties = {"file": lint.name, "line": str(max(spot.line, 1))}
+            properties |= {"col": str(spot.column)} if spot.column else {}
+            properties["title"] = f"{finding.rule} {finding.title}"
+            command = _COMMANDS[_LEVELS[Severity(finding.severity)]]
+            said = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+            lines.append(f"::{command} {said}::{_command_text(_message(finding))}")
+        if lint.audit.compose_problem:
+            problem = _command_text(lint.audit.compose_problem)
+            lines.append(f"::error file={_property(lint.name)}::{problem}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _file(lint: Lint) -> dict[str, Any]:
+    prints, places = named_fingerprints(lint), spots(lint)
+
+    def entry(finding: Finding) -> dict[str, Any]:
+        spot, place = places[finding], finding.location
+        return {
+            "rule": finding.rule,
+            "severity": finding.severity,
+            "title": finding.title,
+            "service": finding.service,
+            "location": {
+                "pointer": place.pointer,
+                "line": place.line,
+                "column": place.column,
+                "file_line": spot.line,
+                "file_column": spot.column,
+            },
+            "message": finding.message,
+            "fix": finding.fix,
+            "conditional": finding.conditional,
+            "fingerprint": prints[finding],
+        }
+
+    return {
+        "name": lint.name,
+        "kind": "app-compose" if lint.whole else "compose",
+        "sha256": lint.audit.sha256,
+        "min_severity": lint.min_severity.value,
+        "exit_code": lint.exit_code,
+        "problem": lint.audit.compose_problem,
+        "findings": [entry(finding) for finding in lint.findings],
+        "ignored": [{**entry(i.finding), "reason": i.reason} for i in lint.ignored],
+        "not_evaluable": [
+            {"rule": item.rule, "reason": item.reason} for item in lint.audit.not_evaluable
+        ],
+        "notes": list(lint.notes),
+    }
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    help_text = f"{rule.what}\n\nWhy: {rule.why}\n\nFix: {rule.fix}\n\nSource: {rule.source}"
+    return {
+        "id": rule.id,
+        "shortDescription": {"text": rule.title},
+        "fullDescription": {"text": rule.what},
+        "help": {"text": help_text, "markdown": help_text},
+        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "properties": {
+            "security-severity": _SCORES[rule.severity],
+            "tags": ["security", rule.group],
+        },
+    }
+
+
+def _results(lint: Lint) -> list[dict[str, Any]]:
+    prints, places = named_fingerprints(lint), spots(lint)
+    index = {rule.id: place for place, rule in enumerate(RULES)}
+    reasons = {item.finding: item.reason for item in lint.ignored}
+    results: list[dict[str, Any]] = []
+    for finding in (*lint.findings, *reasons):
+        result: dict[str, Any] = {
+            "ruleId": finding.rule,
+            "ruleIndex": index[finding.rule],
+            "level": _LEVELS[Severity(finding.severity)],
+            "message": {"text": _message(finding)},
+            "locations": [_location(lint, finding, places[finding])],
+            "partialFingerprints": {FINGERPRINT: prints[finding]},
+            "properties": {"severity": finding.severity, "conditional": finding.conditional},
+        }
+        if finding in reasons:
+            result["suppressions"] = [{"kind": "external", "justification": reasons[finding]}]
+        results.append(result)
+    return results
+
+
+def _location(lint: Lint, finding: Finding, spot: Spot) -> dict[str, Any]:
+    region: dict[str, Any] = {"startLine": max(spot.line, 1)}
+    if spot.column:
+        region["startColumn"] = spot.column
+    if spot.source_line and not lint.whole:
+        region["snippet"] = {"text": spot.source}
+    uri = quote(PurePath(lint.name).as_posix(), safe="/:")
+    return {
+        "physicalLocation": {"artifactLocation": {"uri": uri}, "region": region},
+        "logicalLocations": [
+            {"fullyQualifiedName": finding.location.pointer or "/", "kind": "member"}
+        ],
+    }
+
+
+def _notifications(lint: Lint) -> list[dict[str, Any]]:
+    said = [lint.audit.compose_problem] if lint.audit.compose_problem else []
+    said += [f"{item.rule} was not evaluated: {item.reason}" for item in lint.audit.not_evaluable]
+    return [{"level": "note", "message": {"text": f"{lint.name}: {text}"}} for text in said]
+
+
+def _message(finding: Finding) -> str:
+    service = f"{finding.service}: " if finding.service else ""
+    in_compose = finding.location.line and finding.location.pointer.startswith(COMPOSE_POINTER)
+    place = f" (line {finding.location.line} of the compose file)" if in_compose else ""
+    conditional = " [conditional]" if finding.conditional else ""
+    return f"{service}{visible(finding.message)}{place}{conditional}. {finding.fix}"
+
+
+def _command_text(text: str) -> str:
+    """The data of a workflow command (GitHub actions toolkit, command.ts)."""
+    return visible(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _command_text(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return without_surrogates(json.dumps(document, indent=2)) + "\n"
