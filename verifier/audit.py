@@ -27,13 +27,17 @@ from verifier.model.identifiers import format_time
 from verifier.model.result import (
     VERDICT_ORDER,
     CheckResult,
+    Finding,
     Report,
     Source,
+    Status,
     SubjectReport,
 )
 from verifier.policy.appraisal import appraise
-from verifier.policy.hardware import policy_checks
-from verifier.policy.policy import Policy
+from verifier.policy.manifest import judge_manifest, judged_at
+from verifier.policy.policy import RESERVED, Policy
+from verifier.policy.registry import hardware_checks, manifest_checks
+from verifier.policy.waivers import MANIFEST_RULES
 
 if TYPE_CHECKING:
     from verifier.collect.http import Responder
@@ -66,7 +70,7 @@ class Sources:
 GAPS: Final = (
     "Instances that did not answer: a gateway chooses which instance of an app it shows.",
     "Upgrade history and governance: who could change what may run, when, and with what notice.",
-    "The manifest's content: what it lets the operator do, which images it names and their source.",
+    "The manifest's images: whether they exist, and which source they were built from.",
     "The KMS's own attestation: its quote, code and keys beyond the root key it is known by.",
     "The serving endpoint: whether the TLS key that users meet is held by the attested TD.",
     "OS images are known by their registers; they were not rebuilt from source in this audit.",
@@ -76,11 +80,11 @@ GAPS: Final = (
 def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy) -> Report:
     """Audit a bundle: every attester in it, worst verdict first."""
     exchanges = Exchanges(bundle)
-    subjects = [
-        audit_subject(Case(read_subject(bundle, name), question, exchanges), policy)
-        for name in bundle.subjects
-    ]
-    subjects.sort(key=lambda item: (-VERDICT_ORDER.index(item.verdict), item.name))
+    names = _meant(bundle, question)
+    cases = [Case(read_subject(bundle, name), question, exchanges) for name in names]
+    audited = [(audit_subject(case, policy), case) for case in cases]
+    audited.sort(key=lambda item: (-VERDICT_ORDER.index(item[0].verdict), item[0].name))
+    subjects = [subject for subject, _ in audited]
     verdict = subjects[0].verdict
     return Report(
         tool=f"{DISTRIBUTION} {tool_version()}",
@@ -89,7 +93,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         verdict=verdict,
         accepted=verdict in policy.accept,
         evaluated_at=question.at,
-        time_note=_time_note(bundle, question.at),
+        time_note=_time_note(bundle, question),
         bundle_digest=bundle.digest,
         bundle_trusted=question.trusted,
         policy_name=policy.name,
@@ -107,8 +111,8 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             )
             for item in bundle.artifacts
         ),
-        findings=(),
-        gaps=GAPS,
+        findings=_findings(*audited[0], policy),
+        gaps=(*GAPS, *_undecided(policy)),
     )
 
 
@@ -157,6 +161,17 @@ def _named_hosts(urls: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(hosts | {f".{host}" for host in hosts if not host[-1:].isdigit()}))
 
 
+def _meant(bundle: Bundle, question: Question) -> tuple[str, ...]:
+    """The attesters that the question is about: where it names an instance that is among them,
+    that one. A name is only a claim; `application.identity` holds the measured id against it."""
+    named = tuple(
+        name
+        for name in bundle.subjects
+        if question.instance and name.rpartition("/")[2] == question.instance
+    )
+    return named or bundle.subjects
+
+
 def plan_collection(bundle: Bundle, question: Question) -> tuple[SubjectPlan, ...]:
     """What the evidence collected so far calls for, one plan per attester in it."""
     exchanges = Exchanges(bundle)
@@ -187,18 +202,20 @@ def audit_subject(case: Case, policy: Policy) -> SubjectReport:
     """Run every check on one attester's evidence and appraise the results."""
     results = run_checks(all_checks(known(policy)), case)
     claims = make_claims(case, {item.id: item for item in results})
-    verdict, judged = appraise(results, {item.name: item for item in claims}, policy)
+    by_name = {item.name: item for item in claims}
+    verdict, judged = appraise(results, by_name, policy, judged_at(case))
     if case.reference.unsafe:
         judged = tuple(_mark_unsafe(item, judged) for item in judged)
     return SubjectReport(name=case.evidence.name, verdict=verdict, checks=judged, claims=claims)
 
 
 def known(policy: Policy) -> Policy:
-    """The policy itself, if it asks only for checks that exist.
+    """The policy itself, if it names only checks that exist, or that it may ask for already.
 
-    Raises PolicyError otherwise: a misspelt id would ask for nothing.
+    Raises PolicyError otherwise: a misspelt id would ask for nothing, and waive nothing.
     """
-    unknown = set(policy.checks) - {spec.id for spec in all_checks(policy)}
+    ids = {spec.id for spec in all_checks(policy)}
+    unknown = (set(policy.checks) - {*ids, *RESERVED}) | ({w.check for w in policy.waivers} - ids)
     if unknown:
         raise PolicyError(
             f"policy {policy.name}: there is no check {min(unknown)!a}",
@@ -209,8 +226,28 @@ def known(policy: Policy) -> Policy:
 
 def all_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
     """Every registered check, in the order of the chain."""
-    by_link = [*CHECKS[:2], *policy_checks(policy), *CHECKS[2:]]
-    return tuple(by_link)
+    return (*CHECKS[:2], *hardware_checks(policy), *CHECKS[2:], *manifest_checks(policy))
+
+
+def _findings(subject: SubjectReport, case: Case, policy: Policy) -> tuple[Finding, ...]:
+    """The findings behind this attester's manifest.rules, if it was evaluated."""
+    result = next(item for item in subject.checks if item.id == MANIFEST_RULES)
+    if result.status is Status.SKIP:
+        return ()
+    try:
+        return judge_manifest(case, policy).findings
+    except Exception:  # noqa: BLE001 - the check says what is wrong
+        return ()
+
+
+def _undecided(policy: Policy) -> tuple[str, ...]:
+    """What the policy asks of checks that this version does not have."""
+    ids = (spec.id for spec in all_checks(policy))
+    return tuple(
+        f"Policy {policy.name} asks for {check_id}: no check of this version decides it, and it "
+        "counts as missing."
+        for check_id in policy.undecided(ids)
+    )
 
 
 def tool_version() -> str:
@@ -235,10 +272,11 @@ def _mark_unsafe(result: CheckResult, results: tuple[CheckResult, ...]) -> Check
     return result
 
 
-def _time_note(bundle: Bundle, at: int) -> str:
+def _time_note(bundle: Bundle, question: Question) -> str:
     times = [item.collected_at for item in bundle.artifacts]
     if not times:
         return ""
     first, last = format_time(min(times)), format_time(max(times))
     collected = f"at {first}" if first == last else f"from {first} to {last}"
-    return f"Judged as of {format_time(at)}; evidence collected {collected}."
+    said = "" if question.trusted else "by the bundle's own word "
+    return f"Judged as of {format_time(question.at)}; evidence collected {said}{collected}."

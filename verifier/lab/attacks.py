@@ -301,8 +301,9 @@ def _application() -> Iterator[Attack]:
     knobs = Knobs(edit_td=forge.td(mr_config_id=b"\1" + forge.OTHER_HASH + bytes(15)))
     yield _refused("config-id", check, title, knobs, twin=Knobs(mr_config_id="v2"))
     why = "a hidden manifest is not a false one; without it, nobody knows what runs"
-    title = "hides its manifest"
-    yield _missing("manifest-hidden", check, title, Knobs(public_tcbinfo=False), why)
+    yield _missing("manifest-hidden", check, "hides its manifest", Knobs(public_tcbinfo=False), why)
+    title = "runs whatever image a variable names that the operator sets"
+    yield _refused("open-image", "manifest.rules", title, Knobs(edit_manifest=forge.open_image))
     check = "application.binding"
     title = "puts the quote of one TD into the certificate of another key"
     yield _refused("quote-of-another-td", check, title, Knobs(cert_report_data=b"\7" * 64))
@@ -375,8 +376,7 @@ def _key_management() -> Iterator[Attack]:
         yield _refused(name, check, title, _HONEST, **both)
     why = "a replayed signature is genuine; it says that the KMS answered once"
     title = "replays a signature of the KMS"
-    knobs = Knobs(edit_response=forge.stale_env_key)
-    yield _warned("env-key-replayed", check, title, knobs, why)
+    yield _warned("env-key-replayed", check, title, Knobs(edit_response=forge.stale_env_key), why)
     check = "key_management.certificate"
     for name, title, knobs in (
         ("certificate-own-ca", "issues the app certificate itself", Knobs(cert_ca="attacker")),

@@ -30,7 +30,7 @@ CONTAINER: Final = "dstack-web-1"
 COMPOSE: Final = f"""\
 services:
   web:
-    image: registry.lab.invalid/lab/web@sha256:{keys.labelled("image web", 32).hex()}
+    image: registry.lab.invalid/lab/web-nginx@sha256:{keys.labelled("image web", 32).hex()}
     restart: unless-stopped
     read_only: true
     user: "1000:1000"
@@ -39,7 +39,7 @@ services:
     security_opt:
       - no-new-privileges:true
     ports:
-      - "8080:8080"
+      - "443:8443"
 """
 
 
@@ -84,6 +84,8 @@ def manifest_text(knobs: Knobs) -> str:
     }
     if knobs.key_provider == "tpm":
         manifest["key_provider"] = "tpm"
+    if knobs.key_provider == "kms":
+        manifest["key_provider_id"] = keys.spki(cert.kms_ca_key(knobs.kms)).hex()
     if knobs.event_log_version != 1:
         manifest["event_log_version"] = knobs.event_log_version
     if knobs.edit_manifest is not None:

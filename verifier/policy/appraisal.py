@@ -8,42 +8,42 @@ from verifier.model.result import (
     Basis,
     CheckResult,
     Claim,
+    JsonValue,
     Requirement,
     SkipKind,
     Status,
     Verdict,
 )
-from verifier.policy.policy import Policy
+from verifier.policy.policy import DECIDED_BY, Policy
+from verifier.policy.waivers import waiver_for
 
-EXPECTED_BY: Final = {
-    "app_id": "application.identity",
-    "compose_hash": "application.manifest",
-    "os_image_hash": "boot.image",
-    "device": "hardware.tcb",
-}
-"""Which check an expectation of the relying party decides."""
-
+_CLAIM_OF: Final = {"device": "device_id", "os_release": "os_image"}
 _PROVEN: Final = (Basis.HARDWARE, Basis.MEASURED, Basis.REFERENCE)
+_COUNTS: Final = (Status.FAIL, Status.WARN)
 
 
 def appraise(
-    results: Iterable[CheckResult], claims: Mapping[str, Claim], policy: Policy
+    results: Iterable[CheckResult], claims: Mapping[str, Claim], policy: Policy, now: int
 ) -> tuple[Verdict, tuple[CheckResult, ...]]:
-    """The verdict, and the results with what the policy asks and expects of each."""
-    judged = tuple(
-        replace(_expect(result, claims, policy), requirement=_asked(result.id, policy))
-        for result in results
-    )
-    return verdict_of(judged), judged
+    """The verdict, and the results with what the policy asks and expects of each.
+
+    `now` (Unix seconds) is when waivers are judged: the later of the time of judgement and that of
+    collection.
+    """
+    judged = tuple(_judge(result, claims, policy, now) for result in results)
+    absent = policy.undecided(item.id for item in judged)
+    return verdict_of(judged, (policy.requirement(check_id) for check_id in absent)), judged
 
 
-def verdict_of(results: Iterable[CheckResult]) -> Verdict:
+def verdict_of(results: Iterable[CheckResult], absent: Iterable[Requirement] = ()) -> Verdict:
     """Any failure is contraindicated; else a required check that is missing gives none; else an
-    advisory one that is missing, or any warning, gives warning; else affirming. No check, none."""
+    advisory one that is missing, or any warning, gives warning; else affirming. No check, none.
+
+    `absent` is what is asked of checks that are not among the results."""
     asked = [item for item in results if item.requirement is not Requirement.NOT_ASKED]
     if any(item.status is Status.FAIL for item in asked):
         return Verdict.CONTRAINDICATED
-    missing = {item.requirement for item in asked if _is_missing(item)}
+    missing = {*absent, *(item.requirement for item in asked if _is_missing(item))}
     if not asked or Requirement.REQUIRED in missing:
         return Verdict.NONE
     if missing or any(item.status is Status.WARN for item in asked):
@@ -51,13 +51,26 @@ def verdict_of(results: Iterable[CheckResult]) -> Verdict:
     return Verdict.AFFIRMING
 
 
-def _asked(check_id: str, policy: Policy) -> Requirement:
-    """What is asked of a check; one that decides an expectation is always required."""
-    if any(
-        policy.expect.get(name) and decides == check_id for name, decides in EXPECTED_BY.items()
-    ):
-        return Requirement.REQUIRED
-    return policy.requirement(check_id)
+def _judge(
+    result: CheckResult, claims: Mapping[str, Claim], policy: Policy, now: int
+) -> CheckResult:
+    """The result with what is asked of it. A waived one is not asked; one that contradicts what
+    the relying party expects cannot be waived."""
+    asked = policy.requirement(result.id)
+    judged = replace(_expect(result, claims, policy), requirement=asked)
+    app_id = claims.get("app_id")
+    if asked is Requirement.NOT_ASKED or result.status not in _COUNTS or not _is_proven(app_id):
+        return judged
+    waiver = waiver_for(policy.waivers, result.id, str(app_id and app_id.value), now)
+    if waiver is None:
+        return judged
+    words = waiver.words(now)
+    judged = replace(judged, reason=f"{words}; {judged.reason}" if judged.reason else words)
+    as_expected = _expect(replace(result, status=Status.PASS), claims, policy)
+    if not waiver.holds(now) or as_expected.status is not Status.PASS:
+        return judged
+    summary = f"{judged.summary} [waived until {waiver.expires}]"
+    return replace(judged, summary=summary, requirement=Requirement.NOT_ASKED)
 
 
 def _is_missing(result: CheckResult) -> bool:
@@ -66,14 +79,18 @@ def _is_missing(result: CheckResult) -> bool:
     )
 
 
+def _is_proven(claim: Claim | None) -> bool:
+    return claim is not None and claim.basis in _PROVEN
+
+
 def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) -> CheckResult:
     """The result after the relying party's own reference values: only a proven equal value keeps
     a check from failing; one that is not proven makes it missing."""
-    for name, check_id in EXPECTED_BY.items():
-        allowed = policy.expect.get(name)
-        if check_id != result.id or not allowed or result.status is Status.FAIL:
+    expected = {**policy.expect, "os_release": policy.os_releases}
+    for name, allowed in expected.items():
+        if DECIDED_BY[name] != result.id or not allowed or result.status is Status.FAIL:
             continue
-        claim = claims.get("device_id" if name == "device" else name)
+        claim = claims.get(_CLAIM_OF.get(name, name))
         if claim is None or claim.basis not in _PROVEN:
             return replace(
                 result,
@@ -82,15 +99,20 @@ def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) ->
                 summary=f"not evaluated: an expected {name} was given, and none is proven",
                 reason=f"{name} is expected and not proven",
             )
-        if claim.value not in allowed:
+        actual = _release(claim.value) if name == "os_release" else claim.value
+        if actual not in allowed:
             return replace(
                 result,
                 status=Status.FAIL,
                 skip_kind=None,
                 summary=f"{name} is not the expected one",
                 expected=list(allowed),
-                actual=claim.value,
+                actual=actual,
                 evidence=claim.evidence,
                 remediation="the evidence is genuine, but not of what you expect",
             )
     return result
+
+
+def _release(image: JsonValue) -> JsonValue:
+    return image.get("release") if isinstance(image, dict) else None

@@ -1,6 +1,5 @@
 """TCB status and freshness: facts of the platform that a policy finds acceptable or not."""
 
-import functools
 from typing import Final
 
 from verifier.checks import authorization, key_management
@@ -24,24 +23,6 @@ from verifier.model.result import JsonValue
 from verifier.policy.policy import Policy
 
 _DAY: Final = 86400
-
-
-def policy_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
-    """The checks that need the policy, bound to it."""
-    return tuple(
-        CheckSpec(
-            spec.id,
-            spec.title,
-            spec.requires,
-            spec.explanation,
-            functools.partial(_apply, spec, policy),
-        )
-        for spec in POLICY_CHECKS
-    )
-
-
-def _apply(spec: CheckSpec[tuple[Case, Policy]], policy: Policy, case: Case) -> Outcome:
-    return spec.run((case, policy))
 
 
 @check("hardware.tcb", "The platform's TCB is acceptable")

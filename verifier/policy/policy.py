@@ -5,25 +5,44 @@
     [tcb]         statuses, reject_advisories, minimum_evaluation_number
     [freshness]   max_collateral_age, max_quote_age (days)
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
+    [os]          releases: the dstack releases that may run
+    [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
+    [images]      registries, repositories ("ghcr.io/org/app", "ghcr.io/org/*"): others fail
+    [signers]     workflows: who may have built the images (identities in Sigstore certificates)
+    [governance]  notice_days, owners: how fast, and by whom, the app may be changed
+    [[waivers]]   see `verifier.policy.waivers`
 
-No policy goes below the floor: those checks are always required. The digest is that of the
-effective policy, with everything it extends and every expectation folded in.
+No policy goes below the floor: those checks are always required. A demand that no registered check
+decides counts as missing evidence. The digest is that of the effective policy, with everything it
+extends and every expectation folded in.
 """
 
 import hashlib
-import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from importlib import resources
-from pathlib import Path
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import rfc8785
 
-from verifier.errors import PolicyError
+from verifier.errors import EvidenceError, PolicyError
+from verifier.evidence.oci import parse_reference
+from verifier.manifest.registry import BY_ID
+from verifier.manifest.rule import Severity
 from verifier.model.result import JsonValue, Requirement, Verdict
+from verifier.policy.document import (
+    BUILT_IN,
+    demanded,
+    number,
+    read_document,
+    section,
+    text,
+    texts,
+)
+from verifier.policy.waivers import MANIFEST_RULES, Waiver, parse_waivers
 
-BUILT_IN: Final = ("genuine", "baseline", "strict")
+__all__ = ["BUILT_IN", "FLOOR", "Policy", "load_policy"]
+
 FLOOR: Final = (
     "hardware.quote",
     "hardware.td",
@@ -33,20 +52,56 @@ FLOOR: Final = (
     "application.identity",
     "application.manifest",
 )
+RESERVED: Final = (
+    "key_management.attestation",
+    "authorization.history",
+    "authorization.governance",
+    "provenance.images",
+    "endpoint.tls",
+    "endpoint.domain",
+)
+"""Checks that a policy may ask for whether or not this version has them: what one that is not
+registered would have to prove is missing."""
+
+DECIDED_BY: Final = {
+    "app_id": "application.identity",
+    "compose_hash": "application.manifest",
+    "os_image_hash": "boot.image",
+    "device": "hardware.tcb",
+    "os_release": "boot.image",
+    "images": MANIFEST_RULES,
+    "signers": "provenance.images",
+    "governance": "authorization.governance",
+}
+"""Which check decides a demand of the relying party; it is required then."""
+
+IMAGE_RULE: Final = "policy.images"
+"""The rule of a finding about an image that [images] does not allow."""
+
 EXPECTABLE: Final = {"app_id": 20, "compose_hash": 32, "os_image_hash": 32, "device": 32}
 _SECTIONS: Final = {
     "checks": None,
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
     "freshness": ("max_collateral_age", "max_quote_age"),
     "expect": tuple(EXPECTABLE),
+    "os": ("releases",),
+    "rules": None,
+    "images": ("registries", "repositories"),
+    "signers": ("workflows",),
+    "governance": ("notice_days", "owners"),
 }
-_MAX_POLICY_BYTES: Final = 1 << 20
-_MAX_NUMBER: Final = 1_000_000
+_WORKFLOW: Final = re.compile(
+    r"https://github\.com/[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml@refs/[\w./-]+", re.ASCII
+)
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """An effective appraisal policy. Ages are in days; `expect` maps a name to allowed values."""
+    """An effective appraisal policy. Ages are in days; `expect` maps a name to allowed values.
+
+    Empty tuples and a notice of 0 days demand nothing.
+    """
 
     name: str
     accept: tuple[Verdict, ...]
@@ -57,6 +112,14 @@ class Policy:
     max_collateral_age: int
     max_quote_age: int
     expect: Mapping[str, tuple[str, ...]]
+    os_releases: tuple[str, ...] = ()
+    rules: Mapping[str, Severity] = field(default_factory=dict)
+    registries: tuple[str, ...] = ()
+    repositories: tuple[str, ...] = ()
+    workflows: tuple[str, ...] = ()
+    notice_days: int = 0
+    owners: tuple[str, ...] = ()
+    waivers: tuple[Waiver, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -71,12 +134,42 @@ class Policy:
             "max_collateral_age": self.max_collateral_age,
             "max_quote_age": self.max_quote_age,
             "expect": {key: list(value) for key, value in self.expect.items()},
+            "os_releases": list(self.os_releases),
+            "rules": {key: value.value for key, value in self.rules.items()},
+            "registries": list(self.registries),
+            "repositories": list(self.repositories),
+            "workflows": list(self.workflows),
+            "notice_days": self.notice_days,
+            "owners": list(self.owners),
+            "waivers": [waiver.to_json() for waiver in self.waivers],
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
+    @property
+    def demands(self) -> tuple[str, ...]:
+        """The names in DECIDED_BY of what the relying party demands beyond the checks."""
+        made = {
+            **{name: bool(values) for name, values in self.expect.items()},
+            "os_release": bool(self.os_releases),
+            "images": bool(self.registries or self.repositories),
+            "signers": bool(self.workflows),
+            "governance": bool(self.notice_days or self.owners),
+        }
+        return tuple(name for name in DECIDED_BY if made.get(name))
+
     def requirement(self, check_id: str) -> Requirement:
-        """What the policy asks of a check; one that it does not name is not asked."""
+        """What the policy asks of a check; one that it does not name is not asked, and one that
+        decides a demand is required."""
+        if any(DECIDED_BY[name] == check_id for name in self.demands):
+            return Requirement.REQUIRED
         return self.checks.get(check_id, Requirement.NOT_ASKED)
+
+    def undecided(self, registered: Iterable[str]) -> tuple[str, ...]:
+        """The checks that the policy asks for and that are not among the registered ones."""
+        asked = (*self.checks, *(DECIDED_BY[name] for name in self.demands))
+        known = set(registered)
+        absent = tuple(dict.fromkeys(item for item in asked if item not in known))
+        return tuple(i for i in absent if self.requirement(i) is not Requirement.NOT_ASKED)
 
     def expecting(self, expect: Mapping[str, tuple[str, ...]]) -> "Policy":
         """The same policy, expecting these values too: what the policy itself expects is narrowed.
@@ -97,48 +190,15 @@ class Policy:
 
 def load_policy(name_or_path: str) -> Policy:
     """A built-in policy by name, or one from a TOML file. Raises PolicyError."""
-    return _policy(_document(name_or_path), name_or_path)
-
-
-def _document(name_or_path: str) -> dict[str, Any]:
-    if name_or_path in BUILT_IN:
-        raw = resources.files(__package__).joinpath(f"{name_or_path}.toml").read_bytes()
-    else:
-        try:
-            raw = Path(name_or_path).read_bytes()[: _MAX_POLICY_BYTES + 1]
-        except OSError as error:
-            raise PolicyError(
-                f"policy {name_or_path}: {error.strerror or error}",
-                hint=f"name a TOML file, or one of {', '.join(BUILT_IN)}",
-            ) from error
-    if len(raw) > _MAX_POLICY_BYTES:
-        raise PolicyError(f"policy {name_or_path}: larger than {_MAX_POLICY_BYTES} bytes")
-    try:
-        document = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PolicyError(f"policy {name_or_path}: not TOML: {error}") from error
-    base = document.pop("extends", None)
-    if base is None:
-        return document
-    if base not in BUILT_IN:
-        raise PolicyError(f"policy {name_or_path}: extends {base!r}, not one of {BUILT_IN}")
-    return _merge(_document(base), document)
-
-
-def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in own.items():
-        both_tables = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = {**base[key], **value} if both_tables else value
-    return merged
+    return _policy(read_document(name_or_path), name_or_path)
 
 
 def _policy(document: dict[str, Any], where: str) -> Policy:
-    unknown = set(document) - {"name", "accept", *_SECTIONS}
+    unknown = set(document) - {"name", "accept", "waivers", *_SECTIONS}
     if unknown:
         raise PolicyError(f"policy {where}: unknown key {min(unknown)!r}")
-    sections = {name: _section(document, name, known, where) for name, known in _SECTIONS.items()}
-    accepted = _texts(document.get("accept", ["affirming"]), f"policy {where}: accept")
+    sections = {name: section(document, name, known, where) for name, known in _SECTIONS.items()}
+    accepted = texts(document.get("accept", ["affirming"]), f"policy {where}: accept")
     try:
         checks = {key: Requirement(value) for key, value in sections["checks"].items()}
         accept = tuple(Verdict(value) for value in accepted)
@@ -152,59 +212,96 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
             f"policy {where}: {low[0]} must be required",
             hint="no policy goes below the floor: without it nothing else means anything",
         )
-    tcb, freshness = sections["tcb"], sections["freshness"]
+    tcb, freshness, governance = sections["tcb"], sections["freshness"], sections["governance"]
+    waivers = parse_waivers(document.get("waivers", []), FLOOR, where)
+    _known_rules((item.rule for item in waivers if item.rule), where)
     return Policy(
-        name=_text(document.get("name", where), f"policy {where}: name"),
+        name=text(document.get("name", where), f"policy {where}: name"),
         accept=accept,
         checks=checks,
-        tcb_statuses=_texts(tcb.get("statuses", ["UpToDate"]), f"policy {where}: statuses"),
-        reject_advisories=_texts(
+        tcb_statuses=texts(tcb.get("statuses", ["UpToDate"]), f"policy {where}: statuses"),
+        reject_advisories=texts(
             tcb.get("reject_advisories", []), f"policy {where}: reject_advisories"
         ),
-        minimum_evaluation_number=_number(tcb, "minimum_evaluation_number", 0, where),
-        max_collateral_age=_number(freshness, "max_collateral_age", 30, where),
-        max_quote_age=_number(freshness, "max_quote_age", 0, where),
+        minimum_evaluation_number=number(tcb, "minimum_evaluation_number", 0, where),
+        max_collateral_age=number(freshness, "max_collateral_age", 30, where),
+        max_quote_age=number(freshness, "max_quote_age", 0, where),
         expect={
             name: _expected_values(name, values) for name, values in sections["expect"].items()
         },
+        os_releases=demanded(sections["os"], "releases", f"policy {where}: os"),
+        rules=_severities(sections["rules"], where),
+        registries=_matching(sections["images"], "registries", where),
+        repositories=_matching(sections["images"], "repositories", where),
+        workflows=_matching(sections["signers"], "workflows", where),
+        notice_days=number(governance, "notice_days", 0, where),
+        owners=_matching(governance, "owners", where),
+        waivers=waivers,
     )
 
 
-def _section(
-    document: dict[str, Any], name: str, known: tuple[str, ...] | None, where: str
-) -> dict[str, Any]:
-    section = document.get(name, {})
-    if not isinstance(section, dict):
-        raise PolicyError(f"policy {where}: [{name}] is not a table")
-    unknown = set(section) - set(known) if known is not None else set()
+def _severities(table: Mapping[str, object], where: str) -> Mapping[str, Severity]:
+    _known_rules(table, where)
+    try:
+        return {rule: Severity(value) for rule, value in table.items()}  # type: ignore[arg-type]
+    except ValueError as error:
+        raise PolicyError(
+            f"policy {where}: [rules]: {error}",
+            hint=f"one of {', '.join(Severity)}; to accept one finding, write a waiver",
+        ) from error
+
+
+def _known_rules(rules: Iterable[str], where: str) -> None:
+    """A misspelt id would change nothing."""
+    unknown = set(rules) - {*BY_ID, IMAGE_RULE}
     if unknown:
-        raise PolicyError(f"policy {where}: unknown key {min(unknown)!r} in [{name}]")
-    return section
+        raise PolicyError(f"policy {where}: there is no rule {min(unknown)!a}")
 
 
-def _text(value: object, what: str) -> str:
-    if not isinstance(value, str):
-        raise PolicyError(f"{what} is not a string")
-    return value
+def _matching(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
+    """The strings of a demand, each of the form that its key has."""
+    found = demanded(table, key, f"policy {where}")
+    for value in found:
+        if not _FORMS[key](value):
+            raise PolicyError(f"policy {where}: {key}: {value!a} is none")
+    return found
 
 
-def _texts(value: object, what: str) -> tuple[str, ...]:
-    if not isinstance(value, list):
-        raise PolicyError(f"{what} is not a list of strings")
-    return tuple(_text(item, what) for item in value)
+def _is_repository(value: str) -> bool:
+    """Whether it is `registry/repository` in full, or that with `/*` for all below."""
+    name = value.removesuffix("/*")
+    try:
+        reference = parse_reference(f"{name}/x" if name != value else name)
+    except EvidenceError:
+        return False
+    plain = f"{reference.registry}/{reference.repository}"
+    return str(reference) == plain and plain in (name, f"{name}/x")
 
 
-def _number(section: dict[str, Any], name: str, default: int, where: str) -> int:
-    value = section.get(name, default)
-    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
-        raise PolicyError(f"policy {where}: {name} is not a number from 0 to {_MAX_NUMBER}")
-    return value
+def _is_registry(value: str) -> bool:
+    return "/" not in value and _is_repository(f"{value}/org/x")
+
+
+def _is_workflow(value: str) -> bool:
+    return _WORKFLOW.fullmatch(value) is not None
+
+
+def _is_address(value: str) -> bool:
+    return _ADDRESS.fullmatch(value) is not None
+
+
+_FORMS: Final = {
+    "registries": _is_registry,
+    "repositories": _is_repository,
+    "workflows": _is_workflow,
+    "owners": _is_address,
+}
 
 
 def _expected_values(name: str, values: object) -> tuple[str, ...]:
     size = EXPECTABLE[name]
     found = []
-    for value in _texts([values] if isinstance(values, str) else values, f"expect {name}"):
+    for value in texts([values] if isinstance(values, str) else values, f"expect {name}"):
         digits = value.lower().removeprefix("sha256:").removeprefix("0x")
         if len(digits) != 2 * size or not set(digits) <= set("0123456789abcdef"):
             raise PolicyError(f"expected {name} {value!r} is not {size} bytes of hex")

@@ -1,0 +1,177 @@
+"""The policy file: what it may say, what it extends, and that nothing is accepted in silence."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.audited import Audited, audit
+from tests.policy.policies import Load, judged, result
+from verifier.errors import PolicyError
+from verifier.lab.knobs import Knobs
+from verifier.model.result import Requirement, Status, Verdict
+from verifier.policy.explain import effective_policy
+from verifier.policy.policy import BUILT_IN, RESERVED, load_policy
+
+WORKFLOW = "https://github.com/org/app/.github/workflows/release.yml@refs/heads/main"
+EVERYTHING = f"""\
+[os]
+releases = ["0.5.8", "0.5.9"]
+[rules]
+"NET-007" = "low"
+[images]
+registries = ["ghcr.io"]
+repositories = ["docker.io/library/nginx", "quay.io/org/*"]
+[signers]
+workflows = ["{WORKFLOW}"]
+[governance]
+notice_days = 7
+owners = ["0x{"ab" * 20}"]
+[expect]
+device = ["{"11" * 32}"]
+[[waivers]]
+id = "W-1"
+check = "manifest.rules"
+rule = "ENV-001"
+scope = "{"22" * 20}"
+reason = "a \\"quoted\\" reason with a back\\\\slash"
+owner = "ops"
+expires = 2026-12-31
+"""
+
+
+def test_every_key_is_part_of_the_digest(written: Load) -> None:
+    whole = written(EVERYTHING)
+    lines = EVERYTHING.splitlines(keepends=True)
+    droppable = [n for n, line in enumerate(lines[:14]) if " = " in line]
+    digests = {written("".join(lines[:n] + lines[n + 1 :])).digest for n in droppable}
+    assert len(digests | {whole.digest}) == len(droppable) + 1
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN, "everything"])
+def test_the_effective_policy_is_the_same_policy(written: Load, tmp_path: Path, name: str) -> None:
+    policy = written(EVERYTHING) if name == "everything" else load_policy(name)
+    path = tmp_path / "effective.toml"
+    path.write_text(effective_policy(policy), encoding="utf-8")
+    assert load_policy(str(path)) == policy
+    assert load_policy(str(path)).digest == policy.digest
+
+
+REFUSED = {
+    "unknown-section": "[image]\n",
+    "unknown-images-key": "[images]\nregistry = ['ghcr.io']\n",
+    "unknown-os-key": "[os]\nversions = ['0.5.8']\n",
+    "no-registry": "[images]\nregistries = []\n",
+    "registry-with-path": "[images]\nregistries = ['ghcr.io/org']\n",
+    "registry-of-no-host": "[images]\nregistries = ['library']\n",
+    "short-repository": "[images]\nrepositories = ['nginx']\n",
+    "repository-with-tag": "[images]\nrepositories = ['ghcr.io/org/app:1']\n",
+    "repository-pattern": "[images]\nrepositories = ['ghcr.io/*/app']\n",
+    "everything": "[images]\nrepositories = ['*']\n",
+    "no-workflow": "[signers]\nworkflows = ['https://github.com/org/app']\n",
+    "workflow-pattern": f"[signers]\nworkflows = ['{WORKFLOW}*']\n",
+    "no-owner": "[governance]\nowners = ['0x12']\n",
+    "notice": "[governance]\nnotice_days = -1\n",
+    "unknown-rule": "[rules]\n'IMG-999' = 'low'\n",
+    "unknown-severity": "[rules]\n'IMG-001' = 'off'\n",
+    "list-as-severity": "[rules]\n'IMG-001' = ['low']\n",
+    "no-release": "[os]\nreleases = []\n",
+    "release-is-no-list": "[os]\nreleases = '0.5.8'\n",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_could_mean_nothing_is_refused(written: Load, name: str) -> None:
+    with pytest.raises(PolicyError):
+        written(REFUSED[name])
+
+
+def test_extends_is_relative_to_the_file(tmp_path: Path) -> None:
+    (tmp_path / "team").mkdir()
+    base = tmp_path / "team" / "base.toml"
+    base.write_text('name = "team"\nextends = "strict"\n[os]\nreleases = ["0.5.8"]\n')
+    (tmp_path / "app.toml").write_text('extends = "team/base.toml"\n[rules]\n"NET-007" = "low"\n')
+    policy = load_policy(str(tmp_path / "app.toml"))
+    assert policy.os_releases == ("0.5.8",)
+    assert policy.checks == load_policy("strict").checks
+    assert policy.name == "app.toml"
+
+
+@pytest.mark.parametrize("base", ["self.toml", "absent.toml", ".", "stage2"])
+def test_extends_of_nothing_is_refused(tmp_path: Path, base: str) -> None:
+    path = tmp_path / "self.toml"
+    path.write_text(f'extends = "{base}"\n')
+    with pytest.raises(PolicyError):
+        load_policy(str(path))
+
+
+def test_waivers_are_inherited(tmp_path: Path) -> None:
+    waivers = EVERYTHING[EVERYTHING.index("[[waivers]]") :]
+    (tmp_path / "base.toml").write_text(f'extends = "baseline"\n{waivers}')
+    own = waivers.replace("W-1", "W-2")
+    (tmp_path / "app.toml").write_text(f'extends = "base.toml"\n{own}')
+    policy = load_policy(str(tmp_path / "app.toml"))
+    assert [waiver.id for waiver in policy.waivers] == ["W-1", "W-2"]
+
+
+@pytest.mark.parametrize("text", ["[signers]\nworkflows = ['{}']", "[governance]\nnotice_days = 7"])
+def test_what_no_check_decides_counts_as_missing(honest: Audited, written: Load, text: str) -> None:
+    policy = written(text.format(WORKFLOW) + "\n")
+    report = judged(honest, policy)
+    registered = {item.id for item in report.subjects[0].checks}
+    undecided = policy.undecided(registered)
+    if not undecided:
+        pytest.skip("a check decides it")
+    assert report.verdict is Verdict.NONE
+    assert not report.accepted
+    assert any(undecided[0] in gap for gap in report.gaps)
+
+
+@pytest.mark.parametrize(
+    ("asked", "verdict"), [("required", Verdict.NONE), ("advisory", Verdict.WARNING)]
+)
+def test_a_check_that_does_not_exist_yet_is_missing(
+    honest: Audited, written: Load, asked: str, verdict: Verdict
+) -> None:
+    registered = {item.id for item in honest.report.subjects[0].checks}
+    absent = next((item for item in RESERVED if item not in registered), None)
+    if absent is None:
+        pytest.skip("every check exists")
+    report = judged(honest, written(f'[checks]\n"{absent}" = "{asked}"\n'))
+    assert report.verdict is verdict
+
+
+def test_only_named_releases_may_run(honest: Audited, written: Load) -> None:
+    release = result(honest.report, "boot.image").summary
+    named = next(
+        claim.value["release"]
+        for claim in honest.report.subjects[0].claims
+        if claim.name == "os_image" and isinstance(claim.value, dict)
+    )
+    assert str(named) in release
+    allowed = judged(honest, written(f'[os]\nreleases = ["{named}"]\n'))
+    assert allowed.verdict is Verdict.AFFIRMING
+    refused = judged(honest, written('[os]\nreleases = ["0.5.9"]\n'))
+    assert result(refused, "boot.image").status is Status.FAIL
+    assert refused.verdict is Verdict.CONTRAINDICATED
+
+
+def test_an_unknown_image_is_none_of_the_named_releases(written: Load) -> None:
+    audited = audit(Knobs(os_image="self-built"))
+    report = judged(audited, written('[os]\nreleases = ["0.5.9"]\n'))
+    assert result(report, "boot.image").status is Status.SKIP
+    assert report.verdict in (Verdict.NONE, Verdict.CONTRAINDICATED)
+
+
+@pytest.mark.parametrize(
+    ("name", "requirement"),
+    [
+        ("genuine", Requirement.NOT_ASKED),
+        ("baseline", Requirement.ADVISORY),
+        ("strict", Requirement.REQUIRED),
+        ("stage1", Requirement.REQUIRED),
+    ],
+)
+def test_what_the_built_in_policies_ask_of_the_manifest(
+    name: str, requirement: Requirement
+) -> None:
+    assert load_policy(name).requirement("manifest.rules") is requirement

@@ -1,0 +1,50 @@
+"""`verify policy`: what a policy demands."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from verifier.errors import PolicyError
+
+_EXPLAIN = "explain"
+
+
+def show_policy(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[explain] [NAME|FILE]", help="A built-in policy or a TOML file."),
+    ] = None,
+    at: Annotated[
+        str, typer.Option(metavar="TIME", help="Count the days of waivers from this time.")
+    ] = "",
+) -> None:
+    """Show the effective policy, with all that it extends; or say in words what it demands.
+
+    `explain` says which check decides each demand, which demands no check decides yet, and for how
+    long each waiver holds.
+
+    Examples:
+
+      verify policy strict
+
+      verify policy explain policy.toml
+    """
+    from verifier.audit import all_checks, known  # noqa: PLC0415
+    from verifier.cli.question import moment  # noqa: PLC0415
+    from verifier.policy.explain import effective_policy, explain_policy  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    named = list(words or ())
+    explains = named[:1] == [_EXPLAIN]
+    names = named[explains:]
+    if len(names) > 1:
+        raise PolicyError(f"one policy at a time, not {len(names)}")
+    policy = known(load_policy(names[0] if names else "baseline"))
+    if explains:
+        titles = {spec.id: spec.title for spec in all_checks(policy)}
+        text = explain_policy(policy, titles, moment(at) if at else int(time.time()))
+    else:
+        text = effective_policy(policy)
+    print("\n".join(visible(line) for line in text.splitlines()))

@@ -1,0 +1,121 @@
+"""A policy as it is written: TOML, what it extends, and values of the types that are expected.
+
+Everything here raises PolicyError, and nothing here knows what a policy means.
+"""
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final
+
+from verifier.errors import PolicyError
+
+BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict")
+_MAX_BYTES: Final = 1 << 20
+_MAX_NUMBER: Final = 1_000_000
+_MAX_DEPTH: Final = 8
+
+
+def read_document(name_or_path: str) -> dict[str, Any]:
+    """A policy document by the name of a built-in one or by its path, with all that it extends.
+
+    `extends` names a built-in policy, or a file relative to the one that says so. Tables are
+    merged key by key, waivers are added, everything else is replaced. The name is never inherited.
+    """
+    return _read(name_or_path, Path(), 0)
+
+
+def _read(name_or_path: str, folder: Path, depth: int) -> dict[str, Any]:
+    where = f"policy {name_or_path}"
+    if depth > _MAX_DEPTH:
+        raise PolicyError(f"{where}: extends over more than {_MAX_DEPTH} policies, or itself")
+    path = folder / name_or_path
+    document = _parse(_raw(name_or_path, path), where)
+    if name_or_path not in BUILT_IN:
+        document.setdefault("name", path.name)
+    base = document.pop("extends", None)
+    if base is None:
+        return document
+    return _merge(_read(text(base, f"{where}: extends"), path.parent, depth + 1), document)
+
+
+def _raw(name_or_path: str, path: Path) -> bytes:
+    if name_or_path in BUILT_IN:
+        return resources.files(__package__).joinpath(f"{name_or_path}.toml").read_bytes()
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise PolicyError(
+            f"policy {name_or_path}: {getattr(error, 'strerror', None) or error}",
+            hint=f"name a TOML file, or one of {', '.join(BUILT_IN)}",
+        ) from error
+    if len(raw) > _MAX_BYTES:
+        raise PolicyError(f"policy {name_or_path}: larger than {_MAX_BYTES} bytes")
+    return raw
+
+
+def _parse(raw: bytes, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise PolicyError(f"{where}: not TOML: {error}") from error
+
+
+def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in own.items():
+        inherited = base.get(key)
+        if isinstance(value, dict) and isinstance(inherited, dict):
+            merged[key] = {**inherited, **value}
+        elif key == "waivers" and isinstance(value, list) and isinstance(inherited, list):
+            merged[key] = [*inherited, *value]
+        else:
+            merged[key] = value
+    return merged
+
+
+def section(
+    document: dict[str, Any], name: str, known: tuple[str, ...] | None, where: str
+) -> dict[str, Any]:
+    """A table with no other keys than the known ones (None: any)."""
+    table = document.get(name, {})
+    if not isinstance(table, dict):
+        raise PolicyError(f"policy {where}: [{name}] is not a table")
+    unknown = set(table) - set(known) if known is not None else set()
+    if unknown:
+        raise PolicyError(f"policy {where}: unknown key {min(unknown)!r} in [{name}]")
+    return table
+
+
+def text(value: object, what: str) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise PolicyError(f"{what} is not a string")
+    return value
+
+
+def texts(value: object, what: str) -> tuple[str, ...]:
+    """A list of strings."""
+    if not isinstance(value, list):
+        raise PolicyError(f"{what} is not a list of strings")
+    return tuple(text(item, what) for item in value)
+
+
+def demanded(table: dict[str, Any], key: str, what: str) -> tuple[str, ...]:
+    """The strings of a demand, sorted; () when it is not made. An empty one is refused: nothing
+    could satisfy it, or everything would."""
+    if key not in table:
+        return ()
+    found = texts(table[key], f"{what}: {key}")
+    if not found:
+        raise PolicyError(f"{what}: {key} is an empty list", hint="leave the key out, or fill it")
+    return tuple(sorted(set(found)))
+
+
+def number(table: dict[str, Any], name: str, default: int, where: str) -> int:
+    """A number from 0 to a million."""
+    value = table.get(name, default)
+    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
+        raise PolicyError(f"policy {where}: {name} is not a number from 0 to {_MAX_NUMBER}")
+    return value

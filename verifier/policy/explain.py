@@ -1,0 +1,147 @@
+"""A policy for people: as one document, with all that it extends, and in plain words."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from verifier.model.result import Requirement
+from verifier.policy.policy import DECIDED_BY, FLOOR, Policy
+from verifier.policy.stage import REQUIREMENTS
+
+_MEANINGS: Final = {
+    Requirement.REQUIRED: "Required: a failure contradicts, and without a result nothing is known",
+    Requirement.ADVISORY: "Advisory: a failure contradicts; a doubt, or no result, is a warning",
+    Requirement.NOT_ASKED: "Not asked: shown in the report, and of no weight",
+}
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_UNDECIDED: Final = "no check decides this yet: it counts as missing"
+
+
+def explain_policy(policy: Policy, titles: Mapping[str, str], now: int) -> str:
+    """The policy as text. `titles` are those of the registered checks, by id; `now` (Unix seconds)
+    is what the remaining days of waivers are counted from."""
+    lines = [
+        f"Policy {policy.name}",
+        f"  accepts the verdict {' or '.join(verdict.value for verdict in policy.accept)}",
+        f"  sha256 {policy.digest}",
+    ]
+    for requirement, meaning in _MEANINGS.items():
+        lines += _section(meaning, _checks(policy, requirement, titles))
+    lines += _section("Demands", _demands(policy, titles))
+    changed = (f"{rule} counts as {severity}" for rule, severity in policy.rules.items())
+    lines += _section("Severities that manifest.rules takes from the policy", sorted(changed))
+    lines += _section("Waivers", _waivers(policy, now))
+    if policy.name == "stage1":
+        lines += _section("Of ERC-733 stage 1, for a person to judge", _for_people())
+    return "\n".join(lines) + "\n"
+
+
+def effective_policy(policy: Policy) -> str:
+    """The policy as one TOML document that extends nothing and has the same digest."""
+    tables: dict[str, Mapping[str, object]] = {
+        "checks": {key: value.value for key, value in policy.checks.items()},
+        "tcb": {
+            "statuses": policy.tcb_statuses,
+            "reject_advisories": policy.reject_advisories,
+            "minimum_evaluation_number": policy.minimum_evaluation_number,
+        },
+        "freshness": {
+            "max_collateral_age": policy.max_collateral_age,
+            "max_quote_age": policy.max_quote_age,
+        },
+        "expect": policy.expect,
+        "os": _made(releases=policy.os_releases),
+        "rules": {key: value.value for key, value in policy.rules.items()},
+        "images": _made(registries=policy.registries, repositories=policy.repositories),
+        "signers": _made(workflows=policy.workflows),
+        "governance": _made(notice_days=policy.notice_days, owners=policy.owners),
+    }
+    lines = [f"name = {_toml(policy.name)}", f"accept = {_toml([*policy.accept])}"]
+    for name, table in tables.items():
+        entries = [f"{_key(key)} = {_toml(value)}" for key, value in table.items()]
+        lines += ["", f"[{name}]", *entries] if entries else []
+    for waiver in policy.waivers:
+        fields = {key: value for key, value in waiver.to_json().items() if value}
+        expires = fields.pop("expires")
+        entries = [f"{key} = {_toml(value)}" for key, value in fields.items()]
+        lines += ["", "[[waivers]]", *entries, f"expires = {expires}"]
+    return "\n".join(lines) + "\n"
+
+
+def _made(**demands: object) -> Mapping[str, object]:
+    return {key: value for key, value in demands.items() if value}
+
+
+def _key(name: str) -> str:
+    return name if _BARE_KEY.fullmatch(name) else _toml(name)
+
+
+def _toml(value: object) -> str:
+    """A string, number or list; of JSON's forms, those that TOML shares."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _section(title: str, entries: Iterator[str] | list[str]) -> list[str]:
+    listed = [f"  {entry}" for entry in entries]
+    return ["", title, *listed] if listed else []
+
+
+def _checks(policy: Policy, requirement: Requirement, titles: Mapping[str, str]) -> Iterator[str]:
+    """The registered checks of one requirement, then those that are asked for and absent."""
+    for check_id in (*titles, *policy.undecided(titles)):
+        if policy.requirement(check_id) is requirement:
+            floor = " (floor)" if check_id in FLOOR else ""
+            yield f"{check_id}{floor}: {titles.get(check_id, _UNDECIDED)}"
+
+
+def _demands(policy: Policy, titles: Mapping[str, str]) -> Iterator[str]:
+    for text, check_id in _worded(policy):
+        decided = f"decided by {check_id}" if check_id in titles else f"{check_id}: {_UNDECIDED}"
+        yield f"{text}: {decided}"
+
+
+def _worded(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Every demand in words, and the check that decides it."""
+    yield f"the TCB status is {_any(policy.tcb_statuses)}", "hardware.tcb"
+    if policy.reject_advisories:
+        yield f"no advisory is {_any(policy.reject_advisories)}", "hardware.tcb"
+    if policy.minimum_evaluation_number:
+        number = policy.minimum_evaluation_number
+        yield f"the TCB evaluation is number {number} or later", "hardware.tcb"
+    yield f"collateral is at most {policy.max_collateral_age} days old", "hardware.freshness"
+    age = policy.max_quote_age
+    quote = f"is at most {age} days old" if age else "answers a challenge of this audit"
+    yield f"the quote {quote}", "hardware.freshness"
+    for name, values in policy.expect.items():
+        yield f"{name} is {_any(values)}", DECIDED_BY[name]
+    if policy.os_releases:
+        yield f"the OS is dstack {_any(policy.os_releases)}", DECIDED_BY["os_release"]
+    sources = (*policy.registries, *policy.repositories)
+    if sources:
+        yield f"images come from {_any(sources)}", DECIDED_BY["images"]
+    if policy.workflows:
+        yield f"images were built by {_any(policy.workflows)}", DECIDED_BY["signers"]
+    if policy.notice_days:
+        yield f"a change is announced {policy.notice_days} days ahead", DECIDED_BY["governance"]
+    if policy.owners:
+        yield f"the app is owned by {_any(policy.owners)}", DECIDED_BY["governance"]
+
+
+def _waivers(policy: Policy, now: int) -> Iterator[str]:
+    for item in policy.waivers:
+        what = f"{item.check} {item.rule}".rstrip()
+        days = item.days_left(now)
+        left = f"{days} day{'s' * (days != 1)} left" if item.holds(now) else "EXPIRED, it counts"
+        yield f"{item.id}: {what} of app {item.scope}, until {item.expires} ({left})"
+        yield f"  {item.owner}: {item.reason}"
+
+
+def _for_people() -> Iterator[str]:
+    for number, item in enumerate(REQUIREMENTS, 1):
+        if item.remains:
+            yield f"{number}. {item.title}: {item.remains}"
+
+
+def _any(values: tuple[str, ...]) -> str:
+    return " or ".join(values) or "nothing"

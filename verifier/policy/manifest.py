@@ -1,0 +1,216 @@
+"""What the measured manifest lets the operator do: the findings of all rules, as a policy counts
+them, on the very bytes whose sha256 is the measured compose hash."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed, warned
+from verifier.errors import EvidenceError
+from verifier.evidence.app_compose import parse_app_compose
+from verifier.evidence.compose_yaml import parse_compose
+from verifier.evidence.oci import parse_reference
+from verifier.evidence.subject import Located
+from verifier.manifest import Context, ManifestAudit, audit_manifest
+from verifier.manifest.image import Kind, image_of
+from verifier.manifest.model import Manifest, Service
+from verifier.manifest.rule import SEVERITIES, Severity
+from verifier.model.result import EvidenceRef, Finding, JsonValue, Location, Status
+from verifier.policy.policy import IMAGE_RULE, Policy
+from verifier.policy.waivers import MANIFEST_RULES, waiver_for
+
+_COUNTED: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
+_LITERAL: Final = (Kind.DIGEST, Kind.TAG, Kind.ROLLING, Kind.UNTAGGED)
+_UNREAD: Final = "have the app deploy a compose file that can be read in one way only"
+_FIX: Final = "mend the manifest, deploy it again and have the new compose hash allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The findings about a manifest as a policy sees them, worst first; `counted` are those that
+    no waiver takes out."""
+
+    audit: ManifestAudit
+    findings: tuple[Finding, ...]
+    counted: tuple[Finding, ...]
+
+
+def judged_at(case: Case) -> int:
+    """When waivers are judged: the later of the time of judgement and that of collection."""
+    times = (item.collected_at for item in case.evidence.bundle.artifacts)
+    return max((case.question.at, *times))
+
+
+def judge_manifest(case: Case, policy: Policy) -> Judged:
+    """Every finding about the measured manifest.
+
+    Raises MissingEvidence without it, EvidenceError when it is no app-compose manifest.
+    """
+    raw, context = _measured(case).value, context_of(case)
+    audit = audit_manifest(raw, context)
+    found = [_override(item, policy) for item in audit.findings]
+    found += _foreign_images(raw, context, policy)
+    found.sort(key=lambda item: Severity(item.severity).rank)
+    app_id, now = case.identity.app_id.hex(), judged_at(case)
+    findings, counted = [], []
+    for item in found:
+        waiver = waiver_for(policy.waivers, MANIFEST_RULES, app_id, now, item.rule)
+        said = replace(item, message=f"{item.message} [{waiver.words(now)}]") if waiver else item
+        findings.append(said)
+        if waiver is None or not waiver.holds(now):
+            counted.append(said)
+    return Judged(audit, tuple(findings), tuple(counted))
+
+
+def context_of(case: Case) -> Context:
+    """What the audit has measured, for the rules that need more than the manifest."""
+    row, identity = case.os_image, case.identity
+    return Context(
+        compose_hash=(identity.compose_hash or b"").hex(),
+        os_kind=row.kind if row else "",
+        os_version=row.release if row else "",
+        key_provider=identity.provider,
+        key_provider_id=identity.provider_id.hex(),
+    )
+
+
+@check(
+    MANIFEST_RULES,
+    "The measured manifest has no finding of medium severity or worse",
+    requires=("application.manifest",),
+)
+def rules(given: tuple[Case, Policy]) -> Outcome:
+    """Every rule of the catalogue is judged on the very bytes that were measured. A critical
+    finding fails: somebody gets code, a shell or the keys while the compose hash stays. A high or
+    medium one is a warning, and so is a critical one that only holds if something that is not known
+    is so. Nothing inside of the manifest can silence a rule; a policy can rate a rule otherwise,
+    waive it for a time, and say whose images may run. A compose file that cannot be read as Docker
+    reads it is an error: what it lets the operator do is not known. Rules that need evidence which
+    was not collected are listed as not evaluable."""
+    case, policy = given
+    judged = judge_manifest(case, policy)
+    problem = judged.audit.compose_problem
+    details = _details(case, judged)
+    worst = next((item for item in judged.counted if _fails(item)), None)
+    if worst is not None:
+        return failed(_summary(judged), reason=_words(worst), **details)
+    if problem:
+        error = replace(passed(f"not evaluable: {problem}", **details), status=Status.ERROR)
+        reason = "what the compose file lets the operator do is not known"
+        return replace(error, reason=reason, remediation=_UNREAD)
+    counted = [item for item in judged.counted if Severity(item.severity) in _COUNTED]
+    if counted:
+        return warned(_summary(judged), reason=_words(counted[0]), **details)
+    return passed(_summary(judged), **{**details, "remediation": ""})
+
+
+def _fails(finding: Finding) -> bool:
+    return finding.severity == Severity.CRITICAL and not finding.conditional
+
+
+def _details(case: Case, judged: Judged) -> dict[str, JsonValue | tuple[EvidenceRef, ...]]:
+    by_severity = Counter(item.severity for item in judged.counted)
+    actual: JsonValue = {
+        "findings": {item.value: by_severity[item] for item in SEVERITIES},
+        "waived": len(judged.findings) - len(judged.counted),
+        "not_evaluable": [f"{item.rule} {item.reason}" for item in judged.audit.not_evaluable],
+    }
+    evidence = (_measured(case).artifact.ref,)
+    return {"actual": actual, "evidence": evidence, "remediation": _FIX}
+
+
+def _summary(judged: Judged) -> str:
+    counts = Counter(item.severity for item in judged.counted)
+    found = ", ".join(f"{counts[item]} {item}" for item in SEVERITIES if counts[item])
+    waived = len(judged.findings) - len(judged.counted)
+    absent = len(judged.audit.not_evaluable)
+    rest = [f"{waived} waived"] if waived else []
+    rest += [f"{absent} rules not evaluable"] if absent else []
+    return "; ".join([f"findings: {found or 'none'}", *rest])
+
+
+def _words(finding: Finding) -> str:
+    where = f" ({finding.service})" if finding.service else ""
+    sure = " (conditional)" if finding.conditional else ""
+    return f"{finding.rule}{where}: {finding.title}{sure}: {finding.message}"
+
+
+def _measured(case: Case) -> Located[bytes]:
+    """The manifest that was measured."""
+    digest = case.identity.compose_hash
+    for item in case.evidence.manifests:
+        if hashlib.sha256(item.value).digest() == digest:
+            return item
+    raise MissingEvidence(
+        "the measured manifest was not given",
+        hint="ask the operator for the exact app-compose.json and import it with the bundle",
+    )
+
+
+def _override(finding: Finding, policy: Policy) -> Finding:
+    severity = policy.rules.get(finding.rule)
+    return replace(finding, severity=severity.value) if severity else finding
+
+
+def _foreign_images(raw: bytes, context: Context, policy: Policy) -> Iterator[Finding]:
+    """The services whose image is not from where the policy allows, or might not be.
+
+    What names no image, builds one, or takes its name from a variable might be anything; and so
+    might the services of an included file.
+    """
+    if not (policy.registries or policy.repositories):
+        return
+    try:
+        app = parse_app_compose(raw)
+        tree = parse_compose(app.compose or "", "docker_compose_file")
+    except EvidenceError:
+        return  # the check says that it cannot be read
+    manifest = Manifest(app, tree, context, app.compose or "")
+    for service in manifest.services:
+        reference = _allowed_or_why(manifest, service, policy)
+        if reference:
+            place = (service.image or service).place
+            location = Location(pointer=place.pointer, line=place.line, column=place.column)
+            yield _foreign(service.name, location, reference)
+    for text in manifest.includes:
+        location = Location(
+            pointer=text.place.pointer, line=text.place.line, column=text.place.column
+        )
+        yield _foreign("", location, f"the file {text.text} may name any image")
+
+
+def _allowed_or_why(manifest: Manifest, service: Service, policy: Policy) -> str:
+    """Why a service's image is not known to be allowed; "" when it is."""
+    image = image_of(manifest, service)
+    if service.builds:
+        return "it is built on the guest"
+    if image.kind not in _LITERAL:
+        return f"the image {image.reference or 'of another file'} can be anything"
+    try:
+        reference = parse_reference(image.reference)
+    except EvidenceError as error:
+        return error.message
+    name = f"{reference.registry}/{reference.repository}"
+    if reference.registry in policy.registries or name in policy.repositories:
+        return ""
+    below = (item.removesuffix("*") for item in policy.repositories if item.endswith("/*"))
+    return "" if any(name.startswith(item) for item in below) else f"it comes from {name}"
+
+
+def _foreign(service: str, location: Location, message: str) -> Finding:
+    return Finding(
+        rule=IMAGE_RULE,
+        severity=Severity.CRITICAL.value,
+        title="The policy does not allow this image",
+        service=service,
+        location=location,
+        message=message,
+        fix="use an image from where the policy allows, or allow it",
+        conditional=False,
+    )
+
+
+POLICY_CHECKS: Final = (rules,)

@@ -1,0 +1,38 @@
+"""The checks that need the policy, bound to it."""
+
+import functools
+from collections.abc import Iterable
+
+from verifier.checks.case import Case
+from verifier.checks.spec import CheckSpec, Outcome
+from verifier.policy import hardware, manifest
+from verifier.policy.policy import Policy
+
+
+def hardware_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
+    """Those about the platform."""
+    return _bound(hardware.POLICY_CHECKS, policy)
+
+
+def manifest_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
+    """Those about the measured manifest."""
+    return _bound(manifest.POLICY_CHECKS, policy)
+
+
+def _bound(
+    specs: Iterable[CheckSpec[tuple[Case, Policy]]], policy: Policy
+) -> tuple[CheckSpec[Case], ...]:
+    return tuple(
+        CheckSpec(
+            spec.id,
+            spec.title,
+            spec.requires,
+            spec.explanation,
+            functools.partial(_apply, spec, policy),
+        )
+        for spec in specs
+    )
+
+
+def _apply(spec: CheckSpec[tuple[Case, Policy]], policy: Policy, case: Case) -> Outcome:
+    return spec.run((case, policy))

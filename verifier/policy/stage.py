@@ -1,0 +1,213 @@
+"""ERC-733 stage 1, "dev-proof", from a report: what is met, what is not, what no machine can tell.
+
+ERC-733 (https://draft.erc733.org) calls an app stage 0 while its developer can change what runs, or
+take what it holds, unnoticed and at once. Its seven requirements for stage 1, as the checklist of
+amiller/devproof-audits-guide (framework/STAGE-1-CHECKLIST.md) reads them, rest on checks of this
+audit and on rules of manifest.rules; most also ask for what only a reader of the source can judge.
+
+A policy can waive a result and rate a rule otherwise; neither counts here. Failing one requirement
+is stage 0, and an app is stage 1 only when all of them are met.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from verifier.manifest.registry import BY_ID
+from verifier.manifest.rule import Severity
+from verifier.model.result import CheckResult, Finding, Report, Status, SubjectReport
+from verifier.policy.policy import Policy
+from verifier.policy.waivers import MANIFEST_RULES
+
+_BREAKS: Final = (Severity.CRITICAL, Severity.HIGH)
+
+
+class Standing(StrEnum):
+    """How one requirement stands."""
+
+    MET = "met"
+    NOT_MET = "not met"
+    NOT_CHECKABLE = "not machine-checkable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRequirement:
+    """One requirement: the checks and rules (an id, or `GROUP-*`) that it rests on, and what
+    remains for a person to judge ("" = nothing)."""
+
+    title: str
+    checks: tuple[str, ...]
+    rules: tuple[str, ...]
+    remains: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessed:
+    """A requirement, how it stands, and why it is not met, or not known to be."""
+
+    requirement: StageRequirement
+    standing: Standing
+    reasons: tuple[str, ...]
+
+
+REQUIREMENTS: Final = (
+    StageRequirement(
+        title="Attestation, with a public log on chain of every version",
+        checks=(
+            "hardware.quote",
+            "hardware.td",
+            "hardware.tcb",
+            "boot.image",
+            "runtime.replay",
+            "runtime.events",
+            "application.identity",
+            "application.manifest",
+            "key_management.provider",
+            "authorization.contract",
+            "authorization.allowed",
+            "authorization.history",
+        ),
+        rules=("MAN-001", "KMS-001"),
+    ),
+    StageRequirement(
+        title="Code that can be audited",
+        checks=("provenance.images",),
+        rules=("ENV-017",),
+        remains="whether the source is public, and whether somebody has read it",
+    ),
+    StageRequirement(
+        title="A measurement that can be reproduced",
+        checks=("application.manifest", "provenance.images"),
+        rules=("IMG-*", "SVC-012", "SVC-013", "PLS-005"),
+        remains="whether a rebuild from source gives the same digests",
+    ),
+    StageRequirement(
+        title="No access of the developer to secrets",
+        checks=("boot.image", "key_management.provider", "key_management.root"),
+        rules=(
+            *(f"ENV-{number:03}" for number in (2, 3, 4, 5, 6, 7, 8, 13)),
+            *("SEC-001", "SEC-002", "SEC-003", "PLS-004", "PLS-006", "PLS-007", "PLT-001"),
+        ),
+        remains="whether the code falls back to keys of the developer's",
+    ),
+    StageRequirement(
+        title="Upgrades with notice, so that users can leave",
+        checks=("authorization.contract", "authorization.history", "authorization.governance"),
+        rules=(),
+        remains="whether users can take out what is theirs within the notice",
+    ),
+    StageRequirement(
+        title="No central party that it depends on",
+        checks=("endpoint.tls",),
+        rules=("SEC-008", "ENV-006", "ENV-015", "NET-007"),
+        remains="whether the services that it calls could harm its users",
+    ),
+    StageRequirement(
+        title="No backdoor and no debug access",
+        checks=("hardware.td", "boot.image"),
+        rules=(
+            *("ENV-003", "ENV-004", "ENV-007", "SVC-011", "NET-003", "SEC-006", "SEC-007"),
+            *("RTF-001", "PLS-*"),
+        ),
+        remains="whether the code has administrative endpoints of its own",
+    ),
+)
+
+
+def assess_stage(report: Report, policy: Policy) -> tuple[Assessed, ...]:
+    """How each requirement stands, for every attester of the report at once."""
+    return tuple(_assess(item, report, policy) for item in REQUIREMENTS)
+
+
+def conclusion(assessed: tuple[Assessed, ...]) -> str:
+    """The stage in one sentence."""
+    places = {
+        standing: [str(n) for n, item in enumerate(assessed, 1) if item.standing is standing]
+        for standing in Standing
+    }
+    if places[Standing.NOT_MET]:
+        return f"Stage 0: not met: {', '.join(places[Standing.NOT_MET])}."
+    if places[Standing.NOT_CHECKABLE] or not assessed:
+        return f"Undecided: for a person to judge: {', '.join(places[Standing.NOT_CHECKABLE])}."
+    return "Stage 1: every requirement is met."
+
+
+def render_stage(report: Report, policy: Policy) -> str:
+    """The assessment as plain text; texts of the evidence in it are not escaped."""
+    assessed = assess_stage(report, policy)
+    lines = [f"ERC-733: {conclusion(assessed)}"]
+    lines += [report.root_note] if report.root_note else []
+    for number, item in enumerate(assessed, 1):
+        lines.append(f"{number}. {item.requirement.title}: {item.standing.value}")
+        lines += [f"   - {reason}" for reason in item.reasons]
+        rests = (*item.requirement.checks, *item.requirement.rules)
+        lines.append(f"   rests on {', '.join(rests)}")
+    return "\n".join(lines) + "\n"
+
+
+def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> Assessed:
+    broken, unknown = [], []
+    for subject in report.subjects:
+        results = {item.id: item for item in subject.checks}
+        for check_id in requirement.checks:
+            if check_id not in results:
+                unknown.append(f"{check_id}: no check of this version decides it")
+            elif not _shows(results[check_id]):
+                broken.append(f"{check_id}: {results[check_id].summary}")
+        broken.extend(_broken_rules(requirement, subject, report, policy))
+        unknown.extend(_unknown_rules(requirement, results.get(MANIFEST_RULES)))
+    if not report.subjects:
+        broken.append("there is no evidence")
+    if requirement.remains:
+        unknown.append(requirement.remains)
+    standing = Standing.NOT_CHECKABLE if unknown else Standing.MET
+    return Assessed(
+        requirement=requirement,
+        standing=Standing.NOT_MET if broken else standing,
+        reasons=tuple(dict.fromkeys((*broken, *unknown))),
+    )
+
+
+def _shows(result: CheckResult) -> bool:
+    """Whether a result proves its title: a doubt, a gap and what does not apply prove nothing."""
+    return result.status is Status.PASS
+
+
+def _broken_rules(
+    requirement: StageRequirement, subject: SubjectReport, report: Report, policy: Policy
+) -> Iterator[str]:
+    result = next((item for item in subject.checks if item.id == MANIFEST_RULES), None)
+    if result is None or result.status in (Status.SKIP, Status.ERROR):
+        yield f"{MANIFEST_RULES}: {result.summary if result else 'not evaluated'}"
+    elif subject is report.subjects[0]:
+        yield from (
+            f"{item.rule}: {item.title}: {item.message}"
+            for item in report.findings
+            if _names(requirement, item, policy)
+        )
+    elif result.status is not Status.PASS or policy.rules or policy.waivers:
+        yield f"{MANIFEST_RULES}: see the findings about {subject.name}"
+
+
+def _names(requirement: StageRequirement, finding: Finding, policy: Policy) -> bool:
+    """Whether a finding breaks the requirement; a critical one also means a backdoor."""
+    rule = BY_ID.get(finding.rule)
+    rated = policy.rules.get(finding.rule)
+    severity = rule.severity if rule and rated else Severity(finding.severity)
+    if requirement is REQUIREMENTS[-1] and rule and severity is Severity.CRITICAL:
+        return True
+    return severity in _BREAKS and _rests_on(requirement, finding.rule)
+
+
+def _unknown_rules(requirement: StageRequirement, result: CheckResult | None) -> Iterator[str]:
+    """The rules that were not evaluable for want of evidence."""
+    actual = result.actual if result is not None else None
+    listed = actual.get("not_evaluable") if isinstance(actual, dict) else None
+    for text in listed if isinstance(listed, list) else ():
+        if isinstance(text, str) and _rests_on(requirement, text.partition(" ")[0]):
+            yield text
+
+
+def _rests_on(requirement: StageRequirement, rule: str) -> bool:
+    return rule in requirement.rules or f"{rule.partition('-')[0]}-*" in requirement.rules

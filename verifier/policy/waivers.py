@@ -1,0 +1,121 @@
+"""Waivers: known failures that the relying party accepts, for one app and until a date.
+
+    [[waivers]]
+    id = "…"                          unique within the policy
+    check = "hardware.freshness"      or "manifest.rules" with rule = "NET-007"
+    scope = "…"                       the app id (40 hex digits) that it holds for
+    reason = "…"   owner = "…"        why, and who answers for it
+    expires = 2026-12-31              the first day on which it no longer holds, UTC
+
+A waived result keeps its status, says who waived it, and does not count. A waiver holds for `fail`
+and `warn`: what could not be evaluated is not known, and nobody can accept what he does not know.
+The checks of the floor cannot be waived.
+"""
+
+import calendar
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from verifier.errors import PolicyError
+from verifier.model.identifiers import parse_app_id
+from verifier.model.result import JsonValue
+
+MANIFEST_RULES: Final = "manifest.rules"
+_DAY: Final = 86400
+_KEYS: Final = frozenset({"id", "check", "scope", "reason", "owner", "expires"})
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """One accepted failure. `scope` is an app id, `expires` the first day without it; `rule` is
+    empty when the whole check is waived."""
+
+    id: str
+    check: str
+    rule: str
+    scope: str
+    reason: str
+    owner: str
+    expires: date
+
+    def holds(self, now: int) -> bool:
+        """Whether it still holds at a time (Unix seconds)."""
+        return now < calendar.timegm(self.expires.timetuple())
+
+    def days_left(self, now: int) -> int:
+        """The days that it still holds, begun ones counted; 0 or less when it has expired."""
+        return -((now - calendar.timegm(self.expires.timetuple())) // _DAY)
+
+    def words(self, now: int) -> str:
+        """What a report says of what it waives, or would waive had it not expired."""
+        state = "waived until" if self.holds(now) else "counts: its waiver expired on"
+        return f"{state} {self.expires} ({self.id}, {self.owner}: {self.reason})"
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Its fields, for the policy's digest."""
+        return {
+            "id": self.id,
+            "check": self.check,
+            "rule": self.rule,
+            "scope": self.scope,
+            "reason": self.reason,
+            "owner": self.owner,
+            "expires": self.expires.isoformat(),
+        }
+
+
+def waiver_for(
+    waivers: Iterable[Waiver], check: str, app_id: str, now: int, rule: str = ""
+) -> Waiver | None:
+    """The waiver that names this check (and rule) of this app: one that holds, else an expired one,
+    which waives nothing and is named in the report."""
+    named = [
+        item for item in waivers if (item.check, item.rule, item.scope) == (check, rule, app_id)
+    ]
+    return max(named, key=lambda item: (item.holds(now), item.expires, item.id), default=None)
+
+
+def parse_waivers(document: object, floor: Iterable[str], where: str) -> tuple[Waiver, ...]:
+    """The waivers of a policy document, sorted by id. Raises PolicyError."""
+    if not isinstance(document, list):
+        raise PolicyError(f"policy {where}: waivers are not a list: write [[waivers]]")
+    found = sorted((_waiver(item, f"policy {where}") for item in document), key=lambda w: w.id)
+    ids = [item.id for item in found]
+    for place, item in enumerate(found):
+        if item.id in ids[:place]:
+            raise PolicyError(f"policy {where}: two waivers have the id {item.id!a}")
+        if item.check in set(floor):
+            raise PolicyError(
+                f"policy {where}: waiver {item.id}: {item.check} cannot be waived",
+                hint="no policy goes below the floor: without it nothing else means anything",
+            )
+    return tuple(found)
+
+
+def _waiver(entry: object, where: str) -> Waiver:
+    if not isinstance(entry, dict):
+        raise PolicyError(f"{where}: a waiver is not a table")
+    name = entry.get("id")
+    if not isinstance(name, str) or not _ID.fullmatch(name):
+        raise PolicyError(f"{where}: a waiver has no id of letters, digits, '.', '_' and '-'")
+    where = f"{where}: waiver {name}"
+    wrong = min((_KEYS ^ set(entry)) - {"rule"}, default=None)
+    if wrong is not None:
+        raise PolicyError(f"{where}: {'unknown key' if wrong in entry else 'no'} {wrong!a}")
+    texts = {key: entry.get(key, "") for key in (*_KEYS - {"expires"}, "rule")}
+    for key, value in texts.items():
+        given = key in entry
+        if not isinstance(value, str) or (given and not value.strip()):
+            raise PolicyError(f"{where}: {key} is empty or not a text")
+    expires, scope = entry["expires"], parse_app_id(texts["scope"])
+    if not isinstance(expires, date) or isinstance(expires, datetime):
+        raise PolicyError(f"{where}: expires is not a date", hint="write it as 2026-12-31, bare")
+    if scope is None:
+        raise PolicyError(f"{where}: scope is not an app id (40 hex digits)")
+    if texts["rule"] and texts["check"] != MANIFEST_RULES:
+        raise PolicyError(f"{where}: only {MANIFEST_RULES} has rules")
+    return Waiver(**{**texts, "scope": scope, "expires": expires})
