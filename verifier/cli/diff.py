@@ -1,0 +1,198 @@
+"""`verify diff A B [C…]`: what changed between manifests, and what it means."""
+
+import json
+import shutil
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from verifier.errors import EvidenceError, PolicyError
+from verifier.manifest.rule import Severity
+
+if TYPE_CHECKING:
+    from verifier.evidence.bundle import Bundle
+    from verifier.evidence.subject import SubjectEvidence
+    from verifier.manifest.diff import Comparison, Document, Fact
+
+EXIT_NOT_EVALUABLE: Final = 3
+EXIT_REGRESSION: Final = 4
+_MAX_WIDTH: Final = 110
+_PIPE_WIDTH: Final = 110
+
+
+class Format(StrEnum):
+    """Formats of a comparison."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+
+
+def compare_manifests(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="A B", help="Manifests, metadata pages, Info answers, tcb_info, bundles."
+        ),
+    ],
+    min_severity: Annotated[
+        Severity, typer.Option(help="The least severity of a change that gives exit code 4.")
+    ] = Severity.MEDIUM,
+    form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TERMINAL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")
+    ] = None,
+    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
+) -> None:
+    """Compare manifests, oldest first: field by field, with what each change lets somebody do.
+
+    Every document is compared with the next one, and all of them are shown side by side. A bundle
+    with several guests counts as several documents.
+
+    Examples:
+
+      verify diff march.html april.html
+
+      verify diff old/app-compose.json new/app-compose.json --min-severity high --format json
+
+    Exit codes: 0 no change at or above --min-severity, 2 usage, 3 not evaluable, 4 some.
+    """
+    from itertools import pairwise  # noqa: PLC0415
+
+    from verifier.cli.question import moment  # noqa: PLC0415
+    from verifier.manifest.diff import compare  # noqa: PLC0415
+
+    when = moment(at) if at else int(time.time())
+    names = _names(files)
+    documents = [
+        document
+        for path, name in zip(files, names, strict=True)
+        for document in _read(path, name, when)
+    ]
+    if len(documents) < 2:  # noqa: PLR2004
+        raise PolicyError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")
+    comparisons = [compare(old, new) for old, new in pairwise(documents)]
+    _write(_render(comparisons, min_severity, form, to_file=output is not None), output)
+    if any(item.at_least(min_severity) for item in comparisons):
+        raise typer.Exit(EXIT_REGRESSION)
+    if any(item.not_evaluable for item in comparisons):
+        raise typer.Exit(EXIT_NOT_EVALUABLE)
+
+
+def _names(files: list[Path]) -> list[str]:
+    """The files' names, or their whole paths where two names are the same."""
+    from verifier.cli.import_evidence import printable_name  # noqa: PLC0415
+
+    names = [printable_name(path) for path in files]
+    if len(set(names)) == len(names):
+        return names
+    return [str(path).encode("utf-8", "backslashreplace").decode("utf-8") for path in files]
+
+
+def _read(path: Path, name: str, when: int) -> list["Document"]:
+    """The documents in a file or bundle. Raises EvidenceError."""
+    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.evidence.bundle import load  # noqa: PLC0415
+    from verifier.evidence.shapes import import_files  # noqa: PLC0415
+    from verifier.evidence.subject import read_subject  # noqa: PLC0415
+
+    if path.is_dir() or path.suffix == ".tar":
+        bundle = load(path)
+    else:
+        bundle = import_files([(name, read_file(path))], collected_at=when)
+    facts = _facts(bundle, when)
+    return [
+        _document(
+            f"{name}: {subject}" if len(bundle.subjects) > 1 else name,
+            read_subject(bundle, subject),
+            facts.get(subject, {}),
+        )
+        for subject in bundle.subjects
+    ]
+
+
+def _facts(bundle: "Bundle", when: int) -> dict[str, dict[str, "Fact"]]:
+    """What an audit of the evidence claims, by attester; nothing for a manifest alone."""
+    from verifier.audit import audit_bundle  # noqa: PLC0415
+    from verifier.checks.case import Question  # noqa: PLC0415
+    from verifier.evidence.bundle import Kind  # noqa: PLC0415
+    from verifier.manifest.diff import Fact  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.reference.values import embedded  # noqa: PLC0415
+
+    if all(item.kind is Kind.APP_COMPOSE for item in bundle.artifacts):
+        return {}
+    question = Question(app_id=None, reference=embedded(), at=when, trusted=False)
+    report = audit_bundle(bundle, "", question, load_policy("baseline"))
+    return {
+        subject.name: {claim.name: Fact(claim.value, claim.basis.value) for claim in subject.claims}
+        for subject in report.subjects
+    }
+
+
+def _document(name: str, evidence: "SubjectEvidence", facts: dict[str, "Fact"]) -> "Document":
+    """The one manifest of an attester: that of its compose hash, where it has several."""
+    import hashlib  # noqa: PLC0415
+
+    from verifier.manifest.diff import read_document  # noqa: PLC0415
+
+    found = dict.fromkeys(item.value for item in evidence.manifests)
+    if not found:
+        raise EvidenceError(
+            f"{name}: no manifest is in it",
+            hint="an app with `public_tcbinfo: false` hides it; give the app-compose file itself",
+        )
+    stated = facts.get("compose_hash")
+    wanted = stated.value if stated else None
+    matching = [raw for raw in found if hashlib.sha256(raw).hexdigest() == wanted]
+    if not matching and len(found) > 1:
+        raise EvidenceError(f"{name}: {len(found)} different manifests, and none is the measured")
+    return read_document(name, (matching or list(found))[0], facts)
+
+
+def _render(
+    comparisons: list["Comparison"],
+    threshold: Severity,
+    form: Format,
+    *,
+    to_file: bool,
+) -> bytes:
+    if form is Format.JSON:
+        from verifier.report.diff_json import render_json  # noqa: PLC0415
+
+        raw = render_json(comparisons, threshold=threshold)
+        if not to_file and sys.stdout.isatty():
+            # RFC 8785 leaves C1 and bidi controls as they are, and a terminal acts on them.
+            return (json.dumps(json.loads(raw), indent=2) + "\n").encode("ascii")
+        return raw
+    if form is Format.MARKDOWN:
+        from verifier.report.diff_markdown import render_markdown  # noqa: PLC0415
+
+        return render_markdown(comparisons, threshold=threshold).encode("utf-8")
+    from verifier.cli.output import uses_color  # noqa: PLC0415
+    from verifier.report.diff_terminal import render_terminal  # noqa: PLC0415
+
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
+    return render_terminal(
+        comparisons,
+        threshold=threshold,
+        color=not to_file and uses_color(),
+        width=min(width, _MAX_WIDTH),
+    ).encode("utf-8")
+
+
+def _write(raw: bytes, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_bytes(raw)
+    except OSError as error:
+        raise PolicyError(
+            f"{output}: cannot write the report: {error.strerror}", hint="name a writable file"
+        ) from error
