@@ -101,14 +101,29 @@ def group(
 
 def _register() -> None:
     from verifier.cli import app as app_command  # noqa: PLC0415 - after `app` exists
-    from verifier.cli import checks, demo, import_evidence, link  # noqa: PLC0415
+    from verifier.cli import (  # noqa: PLC0415
+        checks,
+        compose_hash,
+        demo,
+        diff,
+        import_evidence,
+        link,
+        lint,
+        oci,
+        policy,
+    )
 
     app.command("app")(app_command.audit_app)
     app.command("import")(import_evidence.import_evidence)
     app.command("quote")(link.verify_quote)
     app.command("events")(link.verify_events)
     app.command("signer")(link.verify_signer)
+    app.command("lint")(lint.lint_manifest)
+    app.command("diff")(diff.compare_manifests)
+    app.command("compose-hash")(compose_hash.print_compose_hash)
+    app.command("oci")(oci.identify_image)
     app.command("checks")(checks.explain_checks)
+    app.command("policy")(policy.show_policy)
     app.command("demo")(demo.run_demo)
 
 

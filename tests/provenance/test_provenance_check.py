@@ -1,0 +1,306 @@
+"""`provenance.images` over the documents of an image and attestations of every kind."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.provenance.images import COMMIT, LABELS, Image, digest, encode, make_image
+from tests.provenance.sigstore_world import NOW, SigstoreWorld, Workflow
+from tests.provenance.sigstore_world import provenance as slsa
+from verifier.checks.provenance import Images, NamedImage, Provenance, Tie, examine, images, judge
+from verifier.checks.sigstore import Identity
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
+from verifier.evidence.bundle import load as load_bundle
+from verifier.evidence.bundle import save as save_bundle
+from verifier.evidence.sigstore import attestations_url
+from verifier.model.result import SkipKind, Status
+
+IMAGE = make_image()
+REFERENCE = f"registry.example/example/app@{digest(IMAGE.index)}"
+OTHER = "0b" * 20
+WORLD = SigstoreWorld()
+ROOT = WORLD.trusted_root()
+
+
+def documents(image: Image = IMAGE, *attestations: Any) -> Bundle:
+    """A bundle with the documents of an image, and GitHub's answer with these attestations."""
+    builder = BundleBuilder()
+    for raw in (image.index, image.manifest):
+        builder.add(Kind.OCI_MANIFEST, raw, source=f"m/{digest(raw)}", collected_at=NOW)
+    builder.add(Kind.OCI_CONFIG, image.config, source="c", collected_at=NOW)
+    if attestations:
+        answer = encode({"attestations": [{"bundle": item} for item in attestations]})
+        url = attestations_url("example/app", digest(image.index))
+        builder.add(Kind.SIGSTORE_BUNDLE, answer, source=url, collected_at=NOW)
+    return builder.build()
+
+
+def ask(bundle: Bundle, *references: str, **more: Any) -> Images:
+    named = tuple(NamedImage(f"s{place}", text) for place, text in enumerate(references))
+    return Images(images=named, bundle=bundle, at=more.pop("at", NOW), trusted_root=ROOT, **more)
+
+
+def examined(image: NamedImage, asked: Images) -> Provenance:
+    (found,) = examine(replace(asked, images=(image,)))
+    return found
+
+
+def attest(raw: bytes = IMAGE.index, workflow: Workflow | None = None, **claims: str) -> Any:
+    return WORLD.sign(slsa(digest(raw)[7:], **claims), workflow)
+
+
+@pytest.mark.parametrize("raw", [IMAGE.index, IMAGE.manifest], ids=["index", "manifest"])
+def test_an_attested_image_passes(raw: bytes) -> None:
+    outcome = images.run(ask(documents(IMAGE, attest(raw)), REFERENCE))
+    assert outcome.status is Status.PASS
+    assert isinstance(outcome.actual, list)
+    (found,) = outcome.actual
+    assert isinstance(found, dict)
+    assert found["tie"] == "attested"
+    assert (found["source"], found["commit"]) == ("https://github.com/example/app", COMMIT)
+    assert found["signer"] == Workflow().identity
+    assert outcome.evidence[-1].pointer == "/attestations/0/bundle"
+
+
+def test_it_replays_from_a_saved_bundle(tmp_path: Path) -> None:
+    live = ask(documents(IMAGE, attest()), REFERENCE)
+    save_bundle(live.bundle, tmp_path / "b.tar")
+    replayed = ask(load_bundle(tmp_path / "b.tar"), REFERENCE)
+    assert images.run(replayed) == images.run(live)
+
+
+def test_labels_alone_are_a_warning_as_the_builders_word() -> None:
+    outcome = images.run(ask(documents(), REFERENCE))
+    assert outcome.status is Status.WARN
+    assert outcome.summary == "1 image: 1 asserted"
+    assert "only its own labels" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("labels", "reason"),
+    [
+        ({}, "no label org.opencontainers.image.source"),
+        ({**LABELS, "org.opencontainers.image.revision": "main"}, "no whole commit id"),
+        ({**LABELS, "org.opencontainers.image.revision": ""}, "no whole commit id"),
+    ],
+)
+def test_an_image_that_names_no_commit_is_untied(labels: dict[str, str], reason: str) -> None:
+    image = make_image(labels)
+    reference = f"registry.example/example/app@{digest(image.manifest)}"
+    outcome = images.run(ask(documents(image), reference))
+    assert outcome.status is Status.WARN
+    assert reason in outcome.reason
+
+
+NOT_COUNTED: dict[str, tuple[Callable[[], Any], str]] = {
+    "another digest": (lambda: attest(b"another"), "only its own labels"),
+    "another repository signs": (
+        lambda: attest(
+            workflow=Workflow(repository="https://github.com/evil/app"),
+            repository="https://github.com/evil/app",
+        ),
+        "evil/app signed it, and the image names example/app",
+    ),
+    "the statement names another repository": (
+        lambda: attest(repository="https://github.com/evil/app"),
+        "says that evil/app was built",
+    ),
+    "the statement names another commit": (
+        lambda: attest(commit=OTHER),
+        f"says that {OTHER} was built",
+    ),
+    "a runner of one's own": (
+        lambda: attest(workflow=Workflow(runner="self-hosted")),
+        "on a runner of example/app's own",
+    ),
+    "no commit": (
+        lambda: attest(workflow=Workflow(commit="main"), commit="main"),
+        "is no workflow at a commit",
+    ),
+    "another issuer": (
+        lambda: attest(workflow=Workflow(issuer="https://accounts.google.com")),
+        "OIDCIssuerV2",
+    ),
+    "another predicate": (
+        lambda: WORLD.sign(
+            {**slsa(digest(IMAGE.index)[7:]), "predicateType": "https://spdx.dev/Document"}
+        ),
+        "without saying how it was built",
+    ),
+    "another payload": (
+        lambda: WORLD.sign({**slsa(digest(IMAGE.index)[7:]), "_type": "x"}),
+        "not an in-toto Statement v1",
+    ),
+    "another instance": (
+        lambda: SigstoreWorld().sign(slsa(digest(IMAGE.index)[7:])),
+        "an attestation does not count",
+    ),
+    "an expired certificate": (
+        lambda: WORLD.at(certified=NOW, logged=NOW + 601).sign(slsa(digest(IMAGE.index)[7:])),
+        "not valid at validation time",
+    ),
+    "no signed time": (
+        lambda: without_promise(attest()),
+        "an attestation does not count",
+    ),
+    "after the audit": (
+        lambda: WORLD.at(certified=NOW + 900, logged=NOW + 901).sign(slsa(digest(IMAGE.index)[7:])),
+        "after the time of this audit",
+    ),
+}
+
+
+def without_promise(bundle: Any) -> Any:
+    del bundle["verificationMaterial"]["tlogEntries"][0]["inclusionPromise"]
+    return bundle
+
+
+@pytest.mark.parametrize("name", NOT_COUNTED)
+def test_other_attestations_do_not_count(name: str) -> None:
+    make, reason = NOT_COUNTED[name]
+    outcome = images.run(ask(documents(IMAGE, make()), REFERENCE))
+    assert outcome.status is Status.WARN
+    assert outcome.summary == "1 image: 1 asserted"
+    assert reason in outcome.reason
+
+
+def test_one_good_attestation_is_enough() -> None:
+    bad = [make() for make, _ in NOT_COUNTED.values()]
+    outcome = images.run(ask(documents(IMAGE, *bad, attest()), REFERENCE))
+    assert outcome.status is Status.PASS
+
+
+def test_a_signer_that_the_relying_party_accepts_counts() -> None:
+    builder = Workflow(repository="https://github.com/builder/images", runner="self-hosted")
+    made = documents(IMAGE, attest(workflow=builder, repository=builder.repository))
+    accepted = (Identity(builder.identity),)
+    found = examined(NamedImage("s", REFERENCE), ask(made, REFERENCE, signers=accepted))
+    assert found.tie is Tie.ATTESTED
+    assert any("label says source" in text for text in found.disagreements)
+    refused = (Identity(builder.identity, "https://accounts.google.com"),)
+    found = examined(NamedImage("s", REFERENCE), ask(made, REFERENCE, signers=refused))
+    assert found.tie is Tie.ASSERTED
+
+
+def test_labels_that_the_attestation_belies_are_a_finding() -> None:
+    image = make_image({**LABELS, "org.opencontainers.image.revision": OTHER})
+    reference = f"registry.example/example/app@{digest(image.index)}"
+    outcome = images.run(ask(documents(image, attest(image.index)), reference))
+    assert outcome.status is Status.WARN
+    assert outcome.reason == f"s0: label says commit {OTHER}, attestation {COMMIT}"
+
+
+@pytest.mark.parametrize(
+    ("tag", "agrees"),
+    [
+        ("5a5a5a5", True),
+        ("sha-5a5a5a5", True),
+        (COMMIT, True),
+        ("v1.2.3", True),
+        ("20251231", True),
+        ("latest", True),
+        ("5a5a5a6", False),
+        ("sha-0b0b0b0", False),
+        (OTHER, False),
+    ],
+)
+def test_a_tag_that_looks_like_a_commit_is_compared(tag: str, *, agrees: bool) -> None:
+    reference = f"registry.example/example/app:{tag}@{digest(IMAGE.index)}"
+    for made in (documents(), documents(IMAGE, attest())):
+        found = examined(NamedImage("s", reference), ask(made, reference))
+        assert (not found.disagreements) == agrees
+
+
+@pytest.mark.parametrize(
+    ("reference", "note"),
+    [
+        ("", "built on the machine"),
+        ("registry.example/app", "the tag 'latest'"),
+        ("registry.example/app:v1", "the tag 'v1'"),
+        ("registry.example/app@sha256:12", "the digest is not"),
+        ("Not An Image", "malformed"),
+    ],
+)
+def test_an_image_that_no_digest_pins_is_a_warning(reference: str, note: str) -> None:
+    outcome = images.run(ask(documents(IMAGE, attest()), REFERENCE, reference))
+    assert outcome.status is Status.WARN
+    assert outcome.summary == "2 images: 1 unpinned, 1 attested"
+    assert note in outcome.reason
+
+
+def test_no_evidence_is_missing_evidence_and_says_for_which_image() -> None:
+    outcome = images.run(ask(BundleBuilder().build(), REFERENCE, "registry.example/app:v1"))
+    assert (outcome.status, outcome.skip_kind) == (Status.SKIP, SkipKind.MISSING_EVIDENCE)
+    assert "nobody was asked" in outcome.summary
+    assert isinstance(outcome.actual, list)
+    assert len(outcome.actual) == 2
+
+
+def test_no_image_is_not_applicable() -> None:
+    outcome = images.run(ask(BundleBuilder().build()))
+    assert outcome.skip_kind is SkipKind.NOT_APPLICABLE
+
+
+def test_an_image_for_another_platform_is_malformed_evidence() -> None:
+    image = make_image(architecture="arm64")
+    for raw in (image.index, image.manifest):
+        reference = f"registry.example/app@{digest(raw)}"
+        outcome = images.run(ask(documents(image), reference))
+        assert outcome.status is Status.ERROR
+
+
+@pytest.mark.parametrize(
+    "name", ["s0", "registry.example/example/app", "example/app"], ids=["service", "long", "short"]
+)
+def test_the_expected_image_is_this_one_or_it_fails(name: str) -> None:
+    made = documents(IMAGE, attest())
+    for raw in (IMAGE.index, IMAGE.manifest, IMAGE.config):
+        outcome = images.run(ask(made, REFERENCE, expected=((name, digest(raw)),)))
+        assert outcome.status is Status.PASS
+    outcome = images.run(ask(made, REFERENCE, expected=((name, digest(b"other")),)))
+    assert outcome.status is Status.FAIL
+    assert "not the expected" in outcome.summary
+    outcome = images.run(ask(made, REFERENCE, expected=(("nobody", digest(IMAGE.index)),)))
+    assert outcome.status is Status.FAIL
+
+
+def test_the_worst_image_decides() -> None:
+    good = examined(NamedImage("a", REFERENCE), ask(documents(IMAGE, attest())))
+    assert judge((good, good)).status is Status.PASS
+    unknown = examined(NamedImage("b", REFERENCE), ask(BundleBuilder().build()))
+    assert judge((good, unknown)).status is Status.SKIP
+
+
+def test_a_branch_as_revision_label_belies_nothing() -> None:
+    image = make_image({**LABELS, "org.opencontainers.image.revision": "main"})
+    reference = f"registry.example/example/app:5a5a5a5@{digest(image.index)}"
+    for made in (documents(image), documents(image, attest(image.index))):
+        found = examined(NamedImage("s", reference), ask(made, reference))
+        assert not found.disagreements
+
+
+@pytest.mark.parametrize(("status", "said"), [(404, False), (403, True), (None, True)])
+def test_attestations_that_were_not_obtained_are_said(status: int | None, *, said: bool) -> None:
+    builder = BundleBuilder()
+    for artifact in (made := documents()).artifacts:
+        builder.add(artifact.kind, made.blob(artifact), source=artifact.source, collected_at=NOW)
+    url = attestations_url("example/app", digest(IMAGE.index))
+    builder.add_failure(
+        Kind.SIGSTORE_BUNDLE, source=url, collected_at=NOW, error="rate limit", status=status
+    )
+    found = examined(NamedImage("s", REFERENCE), ask(builder.build()))
+    assert found.tie is Tie.ASSERTED
+    assert ("attestations were not obtained: rate limit" in found.note) == said
+
+
+def test_many_services_with_many_attestations_take_bounded_time() -> None:
+    """One reference is verified once, and one file is parsed once."""
+    made = documents(IMAGE, *[attest(raw) for raw in (b"other",) * 90], attest())
+    asked = ask(made, *[REFERENCE] * 5000)
+    started = time.perf_counter()
+    assert images.run(asked).status is Status.PASS
+    assert time.perf_counter() - started < 5

@@ -1,0 +1,486 @@
+"""Images → the source that they were built from.
+
+How well an image is tied to its source, weakest first:
+
+    unpinned      its reference holds no digest, or is malformed: the name can mean anything
+    contradicted  what was served, or is demanded, is not what the digest names
+    malformed     its documents are not an image for linux/amd64
+    unknown       nobody was asked about it, or nobody answered
+    absent        its registry says that it is private or missing
+    untied        it exists, and names no source
+    asserted      it exists, and its labels name a source: the builder's word, fixed by the digest
+    attested      a workflow of that source repository signed, at a commit, that it built it
+
+`attested` is what SLSA provenance signed through Sigstore can show: GitHub's issuer vouches for the
+workflow, its repository and its commit, and a public log for the time. That the workflow builds
+what the commit holds is for whoever reads the workflow; rebuilding the image shows more.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from verifier.checks.sigstore import (
+    GITHUB_ISSUER,
+    HOSTED_RUNNER,
+    Identity,
+    SigstoreResult,
+    verify_bundle,
+)
+from verifier.checks.spec import (
+    Outcome,
+    check,
+    failed,
+    not_applicable,
+    passed,
+    warned,
+)
+from verifier.errors import EvidenceError
+from verifier.evidence import oci, sigstore
+from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.oci import ImageConfig, ImageIndex, ImageReference
+from verifier.evidence.sigstore import SigstoreBundle
+from verifier.model.result import EvidenceRef, JsonValue, SkipKind, Status
+
+MAX_CLOCK_SKEW: Final = 120
+_NOT_FOUND: Final = 404
+_DENIED: Final = frozenset({401, 403, _NOT_FOUND})
+_COMMIT: Final = re.compile(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
+
+
+class Tie(StrEnum):
+    """How well an image is tied to its source (see the module's text)."""
+
+    UNPINNED = "unpinned"
+    CONTRADICTED = "contradicted"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    ABSENT = "absent"
+    UNTIED = "untied"
+    ASSERTED = "asserted"
+    ATTESTED = "attested"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image as the manifest names it, after interpolation; "" when a service builds its own."""
+
+    service: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Images:
+    """The question: the manifest's images, the evidence, the time (Unix seconds), and policy.
+
+    `signers` are accepted beside the workflows of the repository that an image itself names.
+    `expected` holds (name, digest) pairs of the relying party: the name of a service, or of a
+    repository as the manifest writes it, and the digest of the image, its linux/amd64 manifest or
+    its configuration. `trusted_root` is another Sigstore instance's than the public-good one.
+    """
+
+    images: tuple[NamedImage, ...]
+    bundle: Bundle
+    at: int
+    signers: tuple[Identity, ...] = ()
+    expected: tuple[tuple[str, str], ...] = ()
+    trusted_root: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What is known about one image.
+
+    `digests` are those of the reference, the platform's manifest and its configuration, as far as
+    they are known. `source` and `commit` come from where `tie` says. `note` says why it is no
+    better; `disagreements` are statements about the source that exclude each other.
+    """
+
+    service: str
+    reference: str
+    tie: Tie
+    note: str
+    digests: tuple[str, ...] = ()
+    source: str = ""
+    commit: str = ""
+    signer: str = ""
+    disagreements: tuple[str, ...] = ()
+    evidence: tuple[EvidenceRef, ...] = ()
+
+
+@check(
+    "provenance.images",
+    "Each image is pinned, exists, and is tied to a source commit",
+    requires=("application.manifest",),
+)
+def images(asked: Images) -> Outcome:
+    """Every image of the measured manifest is pinned by digest; the documents of that digest were
+    obtained and hash to it; and a workflow of the image's source repository signed, through the
+    public-good Sigstore instance, that it built this digest at a named commit. A source that only
+    the image's labels name is a warning, as the builder's word, and so are an image that its
+    registry shows to nobody, a tag that can be moved, and labels, tag and attestation that
+    disagree. Bytes that are not those of the digest, or another image than expected, fail."""
+    if not asked.images:
+        return not_applicable("the manifest names no image")
+    return judge(_with_expectations(examine(asked), asked.expected))
+
+
+def judge(found: tuple[Provenance, ...]) -> Outcome:
+    """The result for all images: that of the worst one."""
+    by_tie = {tie: [item for item in found if item.tie is tie] for tie in Tie}
+    actual: JsonValue = [_to_json(item) for item in found]
+    evidence = tuple(dict.fromkeys(ref for item in found for ref in item.evidence))
+    if by_tie[Tie.CONTRADICTED]:
+        worst = by_tie[Tie.CONTRADICTED][0]
+        return failed(_said(worst), actual=actual, evidence=evidence)
+    if by_tie[Tie.MALFORMED]:
+        worst = by_tie[Tie.MALFORMED][0]
+        return Outcome(
+            status=Status.ERROR,
+            summary=f"malformed evidence: {_said(worst)}",
+            reason=worst.note,
+            actual=actual,
+            evidence=evidence,
+        )
+    if by_tie[Tie.UNKNOWN]:
+        unknown = by_tie[Tie.UNKNOWN][0]
+        return Outcome(
+            status=Status.SKIP,
+            summary=f"not evaluated: {_said(unknown)}",
+            reason=unknown.note,
+            skip_kind=SkipKind.MISSING_EVIDENCE,
+            actual=actual,
+            evidence=evidence,
+            remediation="audit online, so that registries and attestations are asked",
+        )
+    disagreements = [f"{item.service}: {text}" for item in found for text in item.disagreements]
+    if len(by_tie[Tie.ATTESTED]) == len(found) and not disagreements:
+        return passed(
+            f"{_count(found)} attested by a workflow of the source",
+            actual=actual,
+            evidence=evidence,
+        )
+    counts = ", ".join(f"{len(items)} {tie.value}" for tie, items in by_tie.items() if items)
+    weakest = next(items[0] for items in by_tie.values() if items)
+    reason = disagreements[0] if disagreements else _said(weakest)
+    return warned(
+        f"{_count(found)}: {counts}",
+        actual=actual,
+        evidence=evidence,
+        reason=reason,
+        remediation="pin every image by digest, publish it, and attest its build "
+        "(actions/attest-build-provenance)",
+    )
+
+
+def examine(asked: Images) -> tuple[Provenance, ...]:
+    """What the evidence says about each image; one reference is looked at once."""
+    attestations = _Attestations(asked.bundle)
+    known = {
+        text: _examine(text, asked, attestations)
+        for text in dict.fromkeys(image.reference for image in asked.images)
+    }
+    return tuple(replace(known[image.reference], service=image.service) for image in asked.images)
+
+
+def _examine(text: str, asked: Images, attestations: "_Attestations") -> Provenance:
+    unpinned = Provenance(
+        service="",
+        reference=text,
+        tie=Tie.UNPINNED,
+        note="it is built on the machine: no digest fixes it",
+    )
+    if not text:
+        return unpinned
+    try:
+        reference = oci.parse_reference(text)
+    except EvidenceError as error:
+        return replace(unpinned, note=error.message)
+    if not reference.digest:
+        tag = reference.tag or "latest"
+        return replace(unpinned, note=f"whoever owns the tag {tag!a} decides what it means")
+    pinned = replace(unpinned, tie=Tie.UNTIED, note="", digests=(reference.digest,))
+    return _Examination(reference, asked, attestations, pinned).result()
+
+
+class _Attestations:
+    """The Sigstore bundles of the evidence, by the digests (hex) that they claim to be about."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.by_digest: dict[str, list[tuple[Artifact, SigstoreBundle]]] = {}
+        self.malformed: list[tuple[Artifact, str]] = []
+        self.failed = [
+            item
+            for item in bundle.artifacts
+            if item.kind is Kind.SIGSTORE_BUNDLE and item.sha256 is None
+            if item.status != _NOT_FOUND
+        ]
+        for artifact in bundle.of(Kind.SIGSTORE_BUNDLE):
+            try:
+                parsed = sigstore.parse_bundles(bundle.blob(artifact), artifact.source)
+            except EvidenceError as error:
+                self.malformed.append((artifact, error.message))
+                continue
+            for item in parsed:
+                for digest in set(item.digests):
+                    self.by_digest.setdefault(digest, []).append((artifact, item))
+
+
+class _Stop(Exception):
+    """The image's documents lead no further: how it is tied, and why."""
+
+    def __init__(self, tie: Tie, note: str) -> None:
+        self.tie = tie
+        self.note = note
+
+
+class _Examination:
+    """One pinned image: its documents by digest, then what is said about their source."""
+
+    def __init__(
+        self,
+        reference: ImageReference,
+        asked: Images,
+        attestations: _Attestations,
+        found: Provenance,
+    ) -> None:
+        self._reference = reference
+        self._asked = asked
+        self._attestations = attestations
+        self._found = found
+
+    def result(self) -> Provenance:
+        """What is known about the image."""
+        try:
+            config = self._config()
+        except _Stop as stop:
+            return replace(self._found, tie=stop.tie, note=stop.note)
+        except EvidenceError as error:
+            return replace(self._found, tie=Tie.MALFORMED, note=error.message)
+        self._read_labels(config)
+        self._read_attestations(config)
+        return replace(self._found, disagreements=self._disagreements(config))
+
+    def _config(self) -> ImageConfig:
+        pinned = self._reference.digest
+        found = oci.parse_manifest(self._document(Kind.OCI_MANIFEST, pinned), pinned)
+        if isinstance(found, ImageIndex):
+            digest = found.platform_manifest().digest
+            self._add_digest(digest)
+            found = oci.parse_manifest(self._document(Kind.OCI_MANIFEST, digest), digest)
+        if isinstance(found, ImageIndex):
+            raise EvidenceError(f"image index {found.digest} stands inside another index")
+        self._add_digest(found.config.digest)
+        raw = self._document(Kind.OCI_CONFIG, found.config.digest)
+        config = oci.parse_config(raw, found.config.digest)
+        if config.platform != oci.PLATFORM:
+            raise EvidenceError(f"the image is made for {'/'.join(config.platform)!a}")
+        return config
+
+    def _add_digest(self, digest: str) -> None:
+        self._found = replace(self._found, digests=(*self._found.digests, digest))
+
+    def _document(self, kind: Kind, digest: str) -> bytes:
+        """The document with a digest, wherever it came from, or why there is none."""
+        bundle = self._asked.bundle
+        wanted = digest.removeprefix("sha256:")
+        for artifact in bundle.of(kind):
+            if artifact.sha256 == wanted:
+                evidence = (*self._found.evidence, artifact.ref)
+                self._found = replace(self._found, evidence=evidence)
+                return bundle.blob(artifact)
+        manifest = kind is Kind.OCI_MANIFEST
+        url = (self._reference.manifest_url if manifest else self._reference.blob_url)(digest)
+        records = [item for item in bundle.artifacts if item.kind is kind and item.source == url]
+        for record in records:
+            if record.sha256 is not None:
+                raise _Stop(
+                    Tie.CONTRADICTED,
+                    f"{self._reference.registry} served sha256:{record.sha256} as {digest}",
+                )
+        raise _absent(records, self._reference, digest)
+
+    def _read_labels(self, config: ImageConfig) -> None:
+        if not config.source:
+            tie, note = Tie.UNTIED, f"it has no label {oci.SOURCE_LABEL}"
+        elif not sigstore.is_commit(config.revision):
+            tie, note = Tie.UNTIED, f"its label {oci.REVISION_LABEL} holds no whole commit id"
+        else:
+            tie, note = Tie.ASSERTED, "only its own labels name its source"
+        self._found = replace(
+            self._found, tie=tie, note=note, source=config.source, commit=config.revision
+        )
+
+    def _read_attestations(self, config: ImageConfig) -> None:
+        """The first attestation that ties the image; else why the first one found does not."""
+        reasons = []
+        for artifact, pointer, result in self._results():
+            reason = result.failure or self._objection(config, result)
+            if reason or not result.signer:
+                reasons.append(reason)
+                continue
+            self._found = replace(
+                self._found,
+                tie=Tie.ATTESTED,
+                note="",
+                source=result.signer.repository,
+                commit=result.signer.commit,
+                signer=result.signer.identity,
+                evidence=(*self._found.evidence, artifact.at(pointer)),
+            )
+            return
+        unheard = [
+            item.error
+            for item in self._attestations.failed
+            if any(digest in item.source for digest in self._found.digests)
+        ]
+        if reasons or unheard:
+            why = "an attestation does not count" if reasons else "attestations were not obtained"
+            note = f"{self._found.note}; {why}: {(*reasons, *unheard)[0]}"
+            self._found = replace(self._found, note=note)
+
+    def _results(self) -> Iterator[tuple[Artifact, str, SigstoreResult]]:
+        """Every attestation of the image's index or manifest, verified."""
+        digests = tuple(item.removeprefix("sha256:") for item in self._found.digests[:-1])
+        for artifact, message in self._attestations.malformed:
+            if digests[0] in artifact.source:
+                yield artifact, "", SigstoreResult(failure=message)
+        for digest in digests:
+            for artifact, item in self._attestations.by_digest.get(digest, ()):
+                yield artifact, item.pointer, self._verified(item, digests)
+
+    def _verified(self, bundle: SigstoreBundle, digests: tuple[str, ...]) -> SigstoreResult:
+        """Signed by some workflow on GitHub, or by an accepted signer of another issuer."""
+        root = self._asked.trusted_root
+        result = verify_bundle(bundle, digests, trusted_root=root)
+        for identity in self._asked.signers:
+            if result.failure and identity.issuer != GITHUB_ISSUER:
+                result = verify_bundle(bundle, digests, identity, root)
+        return result
+
+    def _objection(self, config: ImageConfig, result: SigstoreResult) -> str:
+        """Why a verified signature does not tie the image to a commit, or the empty string."""
+        signer, statement = result.signer, result.statement
+        if signer is None or signer.certified_at > self._asked.at + MAX_CLOCK_SKEW:
+            return "it was signed after the time of this audit"
+        if statement is None or statement.predicate_type != sigstore.PROVENANCE_TYPE:
+            return f"{signer.identity} signed it without saying how it was built"
+        repository = sigstore.github_repository(signer.repository)
+        stated = sigstore.github_repository(statement.repository) or statement.repository
+        named = sigstore.github_repositories(self._reference, config.source)[:1]
+        trusted = Identity(signer.identity, signer.issuer) in self._asked.signers
+        objections = (
+            (
+                not repository or not sigstore.is_commit(signer.commit),
+                f"its signer {signer.identity} is no workflow at a commit",
+            ),
+            (
+                stated not in ("", repository),
+                f"a workflow of {repository} says that {stated} was built",
+            ),
+            (
+                statement.commit not in ("", signer.commit),
+                f"a workflow at {signer.commit} says that {statement.commit} was built",
+            ),
+            (
+                not trusted and repository not in named,
+                f"{repository} signed it, and the image names {(*named, 'nobody')[0]}",
+            ),
+            (
+                not trusted and signer.runner != HOSTED_RUNNER,
+                f"it was built on a runner of {repository}'s own, which can sign anything",
+            ),
+        )
+        return next((text for holds, text in objections if holds), "")
+
+    def _disagreements(self, config: ImageConfig) -> tuple[str, ...]:
+        """Tag, labels and attestation, wherever two of them name different sources."""
+        found, said = self._found, []
+        label, tag = _named_commit(config.revision), _named_commit(self._reference.tag)
+        attested = found.commit if found.tie is Tie.ATTESTED else ""
+        if attested and not attested.startswith(label):
+            said.append(f"label says commit {label}, attestation {attested}")
+        repository = sigstore.github_repository(found.source)
+        if config.source and sigstore.github_repository(config.source) != repository:
+            said.append(f"label says source {config.source}, attestation {found.source}")
+        commit = attested or label
+        if commit and not commit.startswith(tag):
+            said.append(f"tag says commit {tag}, the image {commit}")
+        return tuple(said)
+
+
+def _named_commit(text: str) -> str:
+    """The commit id, whole or abbreviated, that a tag or label looks like; else empty."""
+    match = _COMMIT.fullmatch(text)
+    return match[1] if match and not match[1].isdigit() else ""
+
+
+def _absent(records: list[Artifact], reference: ImageReference, digest: str) -> _Stop:
+    """Why there is no document: its registry's refusal, a failed request, or no request."""
+    where = f"{digest} at {reference.registry}"
+    for record in records:
+        if record.status in _DENIED:
+            return _Stop(Tie.ABSENT, f"{where}: private or missing (HTTP {record.status})")
+    if records:
+        return _Stop(Tie.UNKNOWN, f"{where}: no answer: {records[0].error}")
+    return _Stop(Tie.UNKNOWN, f"{where}: nobody was asked")
+
+
+def _with_expectations(
+    found: tuple[Provenance, ...], expected: tuple[tuple[str, str], ...]
+) -> tuple[Provenance, ...]:
+    """Images that are not the ones that the relying party expects are contradicted."""
+    items = list(found)
+    for name, digest in expected:
+        places = [place for place, item in enumerate(items) if name in _names(item)]
+        if not places:
+            items.append(
+                Provenance(
+                    service=name,
+                    reference=digest,
+                    tie=Tie.CONTRADICTED,
+                    note="it is expected, and the manifest names no such image",
+                )
+            )
+        for place in places:
+            if digest not in items[place].digests:
+                note = f"it is not the expected {digest}"
+                items[place] = replace(items[place], tie=Tie.CONTRADICTED, note=note)
+    return tuple(items)
+
+
+def _names(item: Provenance) -> set[str]:
+    """What a relying party may call an image: its service, or its repository, long or short."""
+    names = {item.service, item.reference.partition("@")[0]}
+    try:
+        reference = oci.parse_reference(item.reference)
+    except EvidenceError:
+        return names
+    return names | {f"{reference.registry}/{reference.repository}", reference.repository}
+
+
+def _count(found: tuple[Provenance, ...]) -> str:
+    return f"{len(found)} image{'' if len(found) == 1 else 's'}"
+
+
+def _said(item: Provenance) -> str:
+    return f"{item.service} ({item.reference or 'no image'}): {item.note}"
+
+
+def _to_json(item: Provenance) -> dict[str, JsonValue]:
+    return {
+        "service": item.service,
+        "image": item.reference,
+        "tie": item.tie.value,
+        "source": item.source,
+        "commit": item.commit,
+        "signer": item.signer,
+        "digests": list(item.digests),
+        "note": item.note,
+        "disagreements": list(item.disagreements),
+    }
+
+
+CHECKS: Final = (images,)

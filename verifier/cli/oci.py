@@ -1,0 +1,67 @@
+"""`verify oci FILE.tar`: what a rebuilt image is called."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from verifier.errors import PolicyError
+
+EXIT_CONTRAINDICATED: Final = 4
+
+
+def identify_image(
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.tar", help="OCI layout or docker-archive, as a plain tar."),
+    ],
+    expect_image: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]sha256:...", help="Demand this digest (repeatable)."),
+    ] = None,
+) -> None:
+    """Say which digests name the image in an archive, every one of them recomputed.
+
+    Rebuild an app's image from its source, and compare: an index or manifest digest is what a
+    manifest pins; the image id stays the same when only the compression of layers differs. The
+    source and revision that are printed are the labels' word.
+
+    Examples:
+
+      docker buildx build --output type=oci,dest=app.tar,rewrite-timestamp=true .
+
+      verify oci app.tar --expect-image sha256:DIGEST
+
+    Exit codes: 0 done, and every expected digest is there; 3 malformed; 4 another image.
+    """
+    from verifier.evidence.oci import is_digest  # noqa: PLC0415
+    from verifier.evidence.oci_archive import read_archive  # noqa: PLC0415
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    expected = [text.rpartition("=")[2] for text in expect_image or ()]
+    for text in expected:
+        if not is_digest(text):
+            raise PolicyError(
+                f"--expect-image: {text!a} is no digest", hint="write sha256: and 64 hex digits"
+            )
+    images = read_archive(file)
+    for image in images:
+        rows = (
+            ("names", ", ".join(image.names)),
+            ("index", image.index),
+            ("manifest", image.manifest),
+            ("image id", image.config.digest),
+            ("platform", "/".join(image.config.platform)),
+            ("source", image.config.source),
+            ("revision", image.config.revision),
+        )
+        for name, value in rows:
+            if value:
+                print(f"{name:9} {visible(value)}")
+    found = {digest for image in images for digest in image.digests}
+    missing = [digest for digest in expected if digest not in found]
+    for digest in missing:
+        print(f"verify: {file}: no image here is {digest}", file=sys.stderr)
+    if missing:
+        raise typer.Exit(EXIT_CONTRAINDICATED)
