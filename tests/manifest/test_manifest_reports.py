@@ -364,3 +364,10 @@ def test_evidence_cannot_be_silenced(run: Run, tmp_path: Path) -> None:
     files = json.loads(ran.out)["files"]
     assert "IMG-005" in {finding["rule"] for finding in files[0]["findings"]}
     assert not files[0]["ignored"]
+
+
+def test_a_bundle_is_linted(run: Run) -> None:
+    bundle = Path(__file__).parents[2] / "fixtures" / "demo-bundle.tar"
+    ran = run("lint", bundle, "--format", "json", "--min-severity", "info")
+    assert ran.code == 4, ran.err
+    assert json.loads(ran.out)["files"][0]["kind"] == "app-compose"

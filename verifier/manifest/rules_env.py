@@ -147,7 +147,7 @@ def selected_code(manifest: Manifest) -> Iterator[Hit]:
     "capability, not an intent.",
     fix="Remove the name, and deploy with --no-dev-os.",
     source="Phala pre-launch script v0.0.4 and v0.0.8; case study of redpill",
-    needs=(Need.MANIFEST,),
+    needs=(Need.MANIFEST, Need.ALLOWED_ENVS),
 )
 def root_access(manifest: Manifest) -> Iterator[Hit]:
     """DSTACK_ROOT_PASSWORD, DSTACK_ROOT_PUBLIC_KEY, DSTACK_AUTHORIZED_KEYS and the like in
@@ -175,7 +175,7 @@ def root_access(manifest: Manifest) -> Iterator[Hit]:
     "executes, COMPOSE_FILE and DOCKER_HOST replace what is started.",
     fix="Remove the name.",
     source="dstack os/common/rootfs/app-compose.service (EnvironmentFile) and app-compose.sh",
-    needs=(Need.MANIFEST,),
+    needs=(Need.MANIFEST, Need.ALLOWED_ENVS),
 )
 def process_control(manifest: Manifest) -> Iterator[Hit]:
     """A name that bash, the dynamic loader, Docker, Compose, curl or git obey, used or not.

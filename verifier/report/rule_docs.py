@@ -38,6 +38,21 @@ A rule that needs evidence which is not there is *not evaluable*, never passed. 
 finding holds only if something that is not known is so: in a compose file alone, that the operator
 may set a variable; without the OS's identity, that it has an SSH server. Rules marked *escalates*
 are one level worse in a service whose image can be replaced.
+
+In a file of your own, `# verify: ignore RULE reason` on the line of a finding, or on the line above
+it, silences it, and so does an entry of `--baseline FILE` until its date:
+
+```toml
+[[ignore]]
+rule = "IMG-004"
+service = "web"        # optional, as is `fingerprint`
+reason = "moves to a digest with the next release"
+expires = 2027-01-31
+```
+
+What is silenced is still listed. In evidence, and in an audit, nothing inside a manifest silences
+anything. A manifest alone does not tell what the code does when a variable is missing, how it
+authenticates, whether a tag has moved, or what the host writes into user_config.
 """
 _NEEDS: Final = {need: need.name.lower().replace("_", " ") for need in Need}
 
