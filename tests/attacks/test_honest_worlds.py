@@ -1,0 +1,108 @@
+"""Honest guests that a careless auditor refuses, and facts that it calls proven too early."""
+
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.checks.case import Question
+from verifier.cli.question import simulated_reference
+from verifier.lab.events import runtime_event
+from verifier.lab.knobs import Knobs
+from verifier.lab.response import Response
+from verifier.lab.world import World, build
+from verifier.model.identifiers import AppId
+from verifier.model.result import Report, Status, Verdict
+from verifier.policy.policy import load_policy
+from verifier.report.facts import Standing, standing
+
+KEY_FACTS = ("kms", "kms_root", "app_contract", "app_owner", "kms_owner")
+
+
+def audited(world: World, respond: object = None, **asked: object) -> Report:
+    fields = {
+        "app_id": AppId(world.app_id),
+        "reference": simulated_reference(world.reference()),
+        "at": world.now,
+        "trusted": True,
+    }
+    question = Question(**(fields | asked))  # type: ignore[arg-type]
+    sources = Sources(
+        responder=respond or world.respond,  # type: ignore[arg-type]
+        cloud=False,
+        instance=question.instance,
+    )
+    bundle = collect_evidence(question, sources, lambda: world.now)
+    return audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
+
+
+def checks(report: Report) -> dict[str, Status]:
+    return {check.id: check.status for check in report.subjects[0].checks}
+
+
+@pytest.mark.parametrize("version", ["0.5.3", "0.5.5", "0.5.8", "0.6.0"])
+def test_a_certificate_from_before_the_app_wrote_an_event(version: str) -> None:
+    before = build(Knobs(version=version))
+    after = build(
+        Knobs(
+            version=version,
+            edit_events=lambda log: [*log, runtime_event("mpc-image-digest", b"x" * 32)],
+        )
+    )
+
+    def respond(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+        response = after.respond(method, url, headers, body)
+        if "Info" not in url:
+            return response
+        document = json.loads(response.body)
+        if document.get("app_cert"):
+            document["app_cert"] = before.guest.app_cert
+        raw = json.dumps(document).encode()
+        return Response(status=response.status, headers=response.headers, body=raw)
+
+    assert audited(after, respond).verdict is Verdict.AFFIRMING
+
+
+def test_a_log_that_leaves_the_measured_one_is_another_boot() -> None:
+    here = build()
+    there = build(Knobs(no_instance_id=True))
+
+    def respond(method: str, url: str, headers: Mapping[str, str], body: bytes) -> Response:
+        world = there if "GetAttestationForAppKey" in url else here
+        return world.respond(method, url, headers, body)
+
+    report = audited(here, respond)
+    assert report.verdict is not Verdict.AFFIRMING
+
+
+@pytest.mark.parametrize("image", ["mine", "development"])
+def test_nothing_about_keys_is_proven_under_an_unknown_os(image: str) -> None:
+    subject = audited(build(Knobs(os_image=image))).subjects[0]
+    found = [claim for claim in subject.claims if claim.name in KEY_FACTS]
+    assert found
+    assert {standing(claim, subject.checks) for claim in found} == {Standing.NOT_KNOWN}
+
+
+def test_one_of_two_honest_instances() -> None:
+    world = build(Knobs(others=(Knobs(),)))
+    for instance in world.instance_ids:
+        report = audited(world, instance=instance)
+        assert report.verdict is Verdict.AFFIRMING, instance
+
+
+def test_an_instance_id_in_the_place_of_an_app_id_is_no_other_app() -> None:
+    world = build()
+    report = audited(world, app_id=AppId(world.instance_ids[0]))
+    assert checks(report)["application.identity"] is Status.SKIP
+    assert report.verdict is Verdict.NONE
+
+
+def test_a_kms_that_was_upgraded_to_known_code_is_a_reservation() -> None:
+    world = build()
+    document = json.loads(world.reference())
+    for row in document["kms"]:
+        row["generation"] = "G4"
+    reference = simulated_reference(json.dumps(document).encode())
+    report = audited(world, reference=reference)
+    assert checks(report)["authorization.contract"] is Status.WARN
