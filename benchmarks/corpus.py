@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from verifier.manifest import ManifestAudit, audit_manifest
+from verifier.manifest.audit import ManifestAudit, audit_manifest
 from verifier.manifest.rule import Severity
 
 HERE: Final = Path(__file__).parent

@@ -5,6 +5,7 @@ bundle it made; after the collection there is no network, no clock and no global
 same bundle, question and policy give the same report, byte for byte.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -250,6 +251,7 @@ def _undecided(policy: Policy) -> tuple[str, ...]:
     )
 
 
+@functools.cache
 def tool_version() -> str:
     """The version of the installed distribution."""
     try:

@@ -16,8 +16,8 @@ from tests.manifest.vectors import (
     script,
 )
 from verifier.errors import EvidenceError
-from verifier.manifest import Context, ManifestAudit, audit_manifest
-from verifier.manifest.audit import audit_compose_file
+from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
+from verifier.manifest.context import Context
 from verifier.manifest.registry import BY_ID, RULES
 from verifier.model.result import Finding
 from verifier.reference import prelaunch_scripts

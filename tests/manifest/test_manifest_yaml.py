@@ -18,8 +18,7 @@ from verifier.evidence.compose_yaml import (
     parse_compose,
 )
 from verifier.evidence.interpolation import parse_template
-from verifier.manifest import audit_manifest
-from verifier.manifest.audit import audit_compose_file
+from verifier.manifest.audit import audit_compose_file, audit_manifest
 
 SECONDS = 5.0
 """Far more than any of these takes, on a slow machine too; an explosion takes minutes."""

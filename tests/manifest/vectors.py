@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from verifier.manifest import Context
+from verifier.manifest.context import Context
 from verifier.reference.values import embedded
 
 DIGEST: Final = "sha256:" + hashlib.sha256(b"an image").hexdigest()

@@ -5,8 +5,10 @@ there raises `MissingEvidence`; one that needs a quote which did not verify rais
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, TypeVar
 
 from verifier.checks.dcap import DcapResult, platform_of, verify_quote
 from verifier.checks.spec import Blocked, MissingEvidence
@@ -22,6 +24,7 @@ from verifier.model.identifiers import AppId
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
 
 EMPTY_ID = bytes(20)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,14 @@ class Case:
         self.evidence = evidence
         self.question = question
         self.exchanges = exchanges
+        self._once: dict[object, Any] = {}
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed once for this case: several checks need it."""
+        if key not in self._once:
+            self._once[key] = compute()
+        found: T = self._once[key]
+        return found
 
     @property
     def reference(self) -> ReferenceValues:

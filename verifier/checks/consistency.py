@@ -134,6 +134,10 @@ def _expected_register(case: Case, name: str) -> JsonValue:
 
 
 def _runtime_states(case: Case) -> tuple[bytes, ...]:
+    return case.once("runtime states", lambda: _read_runtime_states(case))
+
+
+def _read_runtime_states(case: Case) -> tuple[bytes, ...]:
     """RTMR3 as the quote has it, and as the same boot had it before or after the app appended to
     it: a certificate is made once, a page shows the present. A log counts when one of the two
     continues the other, from `system-ready` on, by recomputed digests."""
@@ -141,11 +145,15 @@ def _runtime_states(case: Case) -> tuple[bytes, ...]:
     boot = len(system_events(case.events))
     states = {case.quote.rtmrs[3]: None}
     logs: list[Callable[[], tuple[Event, ...]]] = [
-        *(source.events for source in case.evidence.quotes if source.has_log),
+        *(
+            source.events
+            for source in case.evidence.quotes
+            if source.has_log and source is not case.source
+        ),
         *(
             functools.partial(parse_event_log, item.value.event_log, "event log (tcb_info)")
             for item in case.evidence.tcb_infos
-            if item.value.event_log is not None
+            if item.value.event_log is not None and item.value.event_log is not case.source.log
         ),
     ]
     for read in logs:

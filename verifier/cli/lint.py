@@ -92,8 +92,11 @@ def _lints(
     path: Path, baseline: "tuple[BaselineEntry, ...]", today: date, level: str, compose_hash: str
 ) -> "tuple[Lint, ...]":
     from verifier.evidence.codec import parse_hex  # noqa: PLC0415
-    from verifier.manifest import Context, audit_manifest  # noqa: PLC0415
-    from verifier.manifest.audit import audit_compose_file  # noqa: PLC0415
+    from verifier.manifest.audit import (  # noqa: PLC0415
+        audit_compose_file,
+        audit_manifest,
+    )
+    from verifier.manifest.context import Context  # noqa: PLC0415
     from verifier.manifest.ignore import sift  # noqa: PLC0415
     from verifier.manifest.rule import Severity  # noqa: PLC0415
     from verifier.report.lint import Lint  # noqa: PLC0415

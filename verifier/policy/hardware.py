@@ -4,7 +4,7 @@ from typing import Final
 
 from verifier.checks import authorization, key_management
 from verifier.checks.case import Case
-from verifier.checks.chain import view_for
+from verifier.checks.chain import plan_for, view_for
 from verifier.checks.spec import (
     Blocked,
     CheckSpec,
@@ -18,6 +18,7 @@ from verifier.checks.spec import (
 )
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
+from verifier.evidence.contracts import Log
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
 from verifier.policy.policy import Policy
@@ -135,27 +136,34 @@ def _not_before(case: Case) -> int | None:
     challenge, report_data = case.question.challenge, case.quote.report_data
     if challenge and challenge in (report_data[: len(challenge)], report_data[-len(challenge) :]):
         return case.question.at
-    if not all(holds(spec, case) for spec in (key_management.provider, authorization.contract)):
-        return None  # whoever wrote the contract could have written the event
     try:
-        found = view_for(case)
-        if found is None or case.identity.compose_hash is None:
-            return None
-        _, view = found
-        call = contracts.get_logs(view.app_address(), view.plan.deployed_block, view.number)
-        logs = view.read(call, contracts.decode_timed_logs).value
+        logs, compose_hash = _governed_logs(case), case.identity.compose_hash
     except (MissingEvidence, EvidenceError):
-        return None
-    if view.single_source:
         return None
     added = bytes.fromhex(contracts.COMPOSE_HASH_ADDED[2:])
     times = [
         time
         for log, time in logs
-        if log.topics[:1] == (added,) and case.identity.compose_hash in (log.data, *log.topics[1:])
+        if log.topics[:1] == (added,) and compose_hash in (log.data, *log.topics[1:])
     ]
     first = times[0] if times else None
     return first if first is not None and first <= case.question.at else None
+
+
+def _governed_logs(case: Case) -> tuple[tuple[Log, int | None], ...]:
+    """The logs of the app's contract, with block times, where two operators give them and known
+    code wrote them: whoever wrote the contract could have written any event."""
+    if plan_for(case) is None:
+        return ()
+    if not all(holds(spec, case) for spec in (key_management.provider, authorization.contract)):
+        return ()
+    found = view_for(case)
+    if found is None:
+        return ()
+    _, view = found
+    call = contracts.get_logs(view.app_address(), view.plan.deployed_block, view.number)
+    logs = view.read(call, contracts.decode_timed_logs).value
+    return () if view.single_source else logs
 
 
 POLICY_CHECKS: Final[tuple[CheckSpec[tuple[Case, Policy]], ...]] = (tcb, freshness)

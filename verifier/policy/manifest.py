@@ -14,7 +14,8 @@ from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
 from verifier.evidence.oci import parse_reference
 from verifier.evidence.subject import Located
-from verifier.manifest import Context, ManifestAudit, audit_manifest
+from verifier.manifest.audit import ManifestAudit, audit_manifest
+from verifier.manifest.context import Context
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Service
 from verifier.manifest.rule import SEVERITIES, Severity
@@ -49,6 +50,10 @@ def judge_manifest(case: Case, policy: Policy) -> Judged:
 
     Raises MissingEvidence without it, EvidenceError when it is no app-compose manifest.
     """
+    return case.once(("manifest", id(policy)), lambda: _judge(case, policy))
+
+
+def _judge(case: Case, policy: Policy) -> Judged:
     raw, context = _measured(case).value, context_of(case)
     audit = audit_manifest(raw, context)
     found = [_override(item, policy) for item in audit.findings]
