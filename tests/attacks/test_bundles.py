@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tests.attacks.audited import GATEWAY, Audited, add, audit, edited
 from verifier.audit import Sources, audit_bundle, collect_evidence
-from verifier.cli.main import app
+from verifier.cli.main import app, register
 from verifier.cli.question import simulated_reference, vouched
 from verifier.errors import PolicyError
 from verifier.evidence import bundle as bundles
@@ -26,6 +26,8 @@ from verifier.policy.policy import load_policy
 from verifier.reference.values import embedded
 
 Edit = Callable[[Artifact, bytes], tuple[Artifact, bytes]]
+
+register(["app"])
 
 
 def say_yes(artifact: Artifact, raw: bytes) -> tuple[Artifact, bytes]:

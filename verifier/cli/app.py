@@ -11,7 +11,6 @@ from verifier.errors import PolicyError
 
 
 def audit_app(
-    ctx: typer.Context,
     target: Annotated[
         str,
         typer.Argument(
@@ -96,12 +95,12 @@ def audit_app(
     from verifier.audit import Sources, audit_bundle, collect_evidence, known  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
+    from verifier.cli.main import COMMANDS  # noqa: PLC0415
     from verifier.cli.target import parse_target  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    parent = ctx.parent.command if ctx.parent else None
-    named = parse_target(target, frozenset(getattr(parent, "commands", ())))
+    named = parse_target(target, frozenset(COMMANDS))
     if named.bundle is not None and bundle is not None:
         raise PolicyError("two bundles were named", hint="give the app id and one --bundle")
     path = bundle or named.bundle

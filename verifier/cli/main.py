@@ -9,6 +9,7 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 
 import sys
 import warnings
+from importlib import import_module
 from typing import Annotated, Any, Final
 
 import typer
@@ -19,6 +20,22 @@ from verifier.errors import PolicyError, VerifierError
 EXIT_USAGE: Final = 2
 EXIT_NONE: Final = 3
 _DEFAULT: Final = "app"
+_HELP: Final = frozenset({"-h", "--help"})
+COMMANDS: Final = {
+    "app": ("app", "audit_app"),
+    "import": ("import_evidence", "import_evidence"),
+    "quote": ("link", "verify_quote"),
+    "events": ("link", "verify_events"),
+    "signer": ("link", "verify_signer"),
+    "lint": ("lint", "lint_manifest"),
+    "diff": ("diff", "compare_manifests"),
+    "compose-hash": ("compose_hash", "print_compose_hash"),
+    "oci": ("oci", "identify_image"),
+    "checks": ("checks", "explain_checks"),
+    "policy": ("policy", "show_policy"),
+    "demo": ("demo", "run_demo"),
+}
+"""Every command: the module of `verifier.cli` and the function that it is."""
 
 
 class DefaultCommandGroup(TyperGroup):
@@ -99,41 +116,22 @@ def group(
     """
 
 
-def _register() -> None:
-    from verifier.cli import app as app_command  # noqa: PLC0415 - after `app` exists
-    from verifier.cli import (  # noqa: PLC0415
-        checks,
-        compose_hash,
-        demo,
-        diff,
-        import_evidence,
-        link,
-        lint,
-        oci,
-        policy,
-    )
+def register(arguments: list[str]) -> None:
+    """Register the commands that these arguments may mean, or all of them where help is wanted.
 
-    app.command("app")(app_command.audit_app)
-    app.command("import")(import_evidence.import_evidence)
-    app.command("quote")(link.verify_quote)
-    app.command("events")(link.verify_events)
-    app.command("signer")(link.verify_signer)
-    app.command("lint")(lint.lint_manifest)
-    app.command("diff")(diff.compare_manifests)
-    app.command("compose-hash")(compose_hash.print_compose_hash)
-    app.command("oci")(oci.identify_image)
-    app.command("checks")(checks.explain_checks)
-    app.command("policy")(policy.show_policy)
-    app.command("demo")(demo.run_demo)
-
-
-_register()
+    A module is imported only for its own command: an audit should not wait for a linter.
+    """
+    named = COMMANDS.keys() & set(arguments)
+    for name in COMMANDS if not arguments or _HELP & set(arguments) else {_DEFAULT} | named:
+        module, function = COMMANDS[name]
+        app.command(name)(getattr(import_module(f"verifier.cli.{module}"), function))
 
 
 def main() -> None:
     """Run the command line; every error on purpose is one line and a hint on stderr."""
     # Libraries warn about odd certificates; what is odd about evidence is for the checks to say.
     warnings.simplefilter("ignore")
+    register(sys.argv[1:])
     try:
         app()
     except PolicyError as error:

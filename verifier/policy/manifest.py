@@ -12,7 +12,6 @@ from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
-from verifier.evidence.oci import parse_reference
 from verifier.evidence.subject import Located
 from verifier.manifest.audit import ManifestAudit, audit_manifest
 from verifier.manifest.context import Context
@@ -189,6 +188,8 @@ def _foreign_images(raw: bytes, context: Context, policy: Policy) -> Iterator[Fi
 
 def _allowed_or_why(manifest: Manifest, service: Service, policy: Policy) -> str:
     """Why a service's image is not known to be allowed; "" when it is."""
+    from verifier.evidence.oci import parse_reference  # noqa: PLC0415 - only under such a policy
+
     image = image_of(manifest, service)
     if service.builds:
         return "it is built on the guest"
