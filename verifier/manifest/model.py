@@ -55,6 +55,9 @@ _EXPORT: Final = re.compile(r"^[ \t]*export[ \t]+([A-Za-z_][A-Za-z0-9_]*)=(.*)$"
 _LITERAL: Final = re.compile(r"([\"']?)([\w./:@+-]*)\1", re.ASCII)
 _SHELL_VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
 
+_MAX_PLACES: Final = 500
+"""Fields whose line is sought: each takes a pass over the manifest, which has a dozen."""
+
 
 class Manifest:
     """Everything that the rules judge. `app` is None in compose-only mode, `tree` None when there
@@ -191,7 +194,8 @@ class Manifest:
     def place_of(self, name: str) -> Place:
         """Where a top-level field of the manifest stands."""
         if name not in self._places:
-            line, column = line_of_field(self.app.raw, name) if self.app else (0, 0)
+            sought = self.app is not None and len(self._places) < _MAX_PLACES
+            line, column = line_of_field(self.app.raw, name) if self.app and sought else (0, 0)
             self._places[name] = Place(pointer=f"/{name}", line=line, column=column)
         return self._places[name]
 
