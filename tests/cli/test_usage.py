@@ -148,3 +148,9 @@ def test_a_file_name_that_is_not_utf8(run: Run, tmp_path: Path) -> None:
     (tmp_path / name).write_text("[]")
     ran = run("import", name, "-o", "out")
     assert "Traceback" not in ran.err
+
+
+def test_a_demo_does_not_overwrite(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    ran = run("demo", "--save", "kept")
+    assert (ran.code, ran.out) == (2, "")

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from verifier.cli.output import Format, exit_code, progress, write_report
+from verifier.errors import PolicyError
 from verifier.model.identifiers import format_time
 
 
@@ -43,6 +44,8 @@ def run_demo(
     from verifier.model.identifiers import AppId  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
+    if save is not None and save.exists():
+        raise PolicyError(f"--save {save}: it exists already", hint="name a new directory")
     world = build()
     question = Question(
         app_id=AppId(world.app_id),

@@ -1,5 +1,6 @@
 """Where a report goes, and how an audit ends."""
 
+import errno
 import json
 import os
 import shutil
@@ -44,7 +45,9 @@ def write_report(
     try:
         if output is not None:
             output.write_bytes(raw)
-        elif sys.stdout is not None:
+        elif sys.stdout is None:
+            raise OSError(errno.EBADF, "it is closed")
+        else:
             sys.stdout.buffer.write(raw)
             sys.stdout.buffer.flush()
     except BrokenPipeError:
