@@ -45,11 +45,8 @@ def write_report(
     try:
         if output is not None:
             output.write_bytes(raw)
-        elif sys.stdout is None:
-            raise OSError(errno.EBADF, "it is closed")
         else:
-            sys.stdout.buffer.write(raw)
-            sys.stdout.buffer.flush()
+            _write_stdout(raw)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -57,6 +54,13 @@ def write_report(
             f"{output or 'stdout'}: cannot write the report: {error.strerror}",
             hint="name a writable file with -o",
         ) from error
+
+
+def _write_stdout(raw: bytes) -> None:
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed")
+    sys.stdout.buffer.write(raw)
+    sys.stdout.buffer.flush()
 
 
 def uses_color() -> bool:
