@@ -26,7 +26,6 @@ from typing import Any, Final
 import rfc8785
 
 from verifier.errors import EvidenceError, PolicyError
-from verifier.evidence.oci import parse_reference
 from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import Severity
 from verifier.model.result import JsonValue, Requirement, Verdict
@@ -270,6 +269,8 @@ def _matching(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
 def _is_repository(value: str) -> bool:
     """Whether it is `registry/repository` in full, or that with `/*` for all below."""
     name = value.removesuffix("/*")
+    from verifier.evidence.oci import parse_reference  # noqa: PLC0415 - only under such a policy
+
     try:
         reference = parse_reference(f"{name}/x" if name != value else name)
     except EvidenceError:
