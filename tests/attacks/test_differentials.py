@@ -68,6 +68,8 @@ def test_a_signing_chain_that_two_pem_readers_read_differently(label: str) -> No
 def test_a_quoting_enclave_that_needs_configuration() -> None:
     audited = audit(Knobs(qe_status="ConfigurationNeeded"))
     assert checks(audited.report)["hardware.tcb"] is Status.FAIL
+    stated = {claim.name: claim.value for claim in audited.report.subjects[0].claims}
+    assert stated["tcb_status"] == "ConfigurationNeeded"
 
 
 def test_a_td_whose_current_tcb_is_out_of_date() -> None:

@@ -73,7 +73,7 @@ def _platform(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
     verified = case.verified
     evidence = (case.source.evidence, *case.collateral.evidence)
     for name, value in (
-        ("tcb_status", verified.tcb_status),
+        ("tcb_status", verified.worst_status),
         ("tcb_advisories", list(verified.advisory_ids)),
         ("tcb_evaluation_number", verified.evaluation_number),
         ("collateral_issued", format_time(verified.issued)),

@@ -41,6 +41,12 @@ class DcapResult:
     expires: int = 0
 
     @property
+    def worst_status(self) -> str:
+        """The merged status, or that of a part which the merged one calls UpToDate and is not."""
+        found = (self.tcb_status, *(status for _, status in self.component_statuses))
+        return next((status for status in found if status != "UpToDate"), self.tcb_status)
+
+    @property
     def revoked(self) -> bool:
         """Whether the quote is refused because its platform's TCB is revoked."""
         return _REVOKED in self.failure
