@@ -21,7 +21,7 @@ import dcap_qvl
 
 from verifier.audit import Sources, audit_bundle, collect_evidence
 from verifier.checks.case import Question
-from verifier.cli.question import simulated_reference
+from verifier.cli.question import simulated_question
 from verifier.evidence import bundle as bundles
 from verifier.evidence.collateral import find_collateral
 from verifier.evidence.shapes import import_files
@@ -126,12 +126,7 @@ def recorded() -> Material | None:
 def simulated(world: World, folder: Path) -> Material:
     reference = folder / "reference.json"
     reference.write_bytes(world.reference())
-    question = Question(
-        app_id=AppId(world.app_id),
-        reference=simulated_reference(world.reference()),
-        at=world.now,
-        trusted=True,
-    )
+    question = simulated_question(world.app_id, world.reference(), world.now)
     sources = Sources(responder=world.respond, cloud=False)
     bundle = collect_evidence(question, sources, lambda: world.now)
     vouch = ("--trust-bundle", bundle.digest, "--unsafe-root", str(reference))

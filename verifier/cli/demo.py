@@ -36,23 +36,16 @@ def run_demo(
       verify demo --format markdown -o demo.md
     """
     from verifier.audit import Sources, audit_bundle, collect_evidence  # noqa: PLC0415
-    from verifier.checks.case import Question  # noqa: PLC0415
-    from verifier.cli.question import simulated_reference  # noqa: PLC0415
+    from verifier.cli.question import simulated_question  # noqa: PLC0415
     from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
     from verifier.lab.serve import serve  # noqa: PLC0415
     from verifier.lab.world import build  # noqa: PLC0415
-    from verifier.model.identifiers import AppId  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
     if save is not None and save.exists():
         raise PolicyError(f"--save {save}: it exists already", hint="name a new directory")
     world = build()
-    question = Question(
-        app_id=AppId(world.app_id),
-        reference=simulated_reference(world.reference()),
-        at=world.now,
-        trusted=True,
-    )
+    question = simulated_question(world.app_id, world.reference(), world.now)
     with serve(world.respond) as served:
         sources = Sources(routes=served.routes, cloud=False)
         bundle = collect_evidence(question, sources, lambda: world.now, progress)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
+from verifier.checks.case import Question
 from verifier.cli.target import split_url
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.bundle import Bundle, save
@@ -44,6 +45,13 @@ def simulated_reference(raw: bytes) -> ReferenceValues:
         raw,
         unsafe="SIMULATED: the trust anchor, the keys and the contracts are those of a simulated "
         "world. Nothing in this report follows for real hardware.",
+    )
+
+
+def simulated_question(app_id: str, reference: bytes, at: int) -> Question:
+    """The question about a simulated world's app, by who collected its evidence."""
+    return Question(
+        app_id=AppId(app_id), reference=simulated_reference(reference), at=at, trusted=True
     )
 
 
