@@ -73,6 +73,7 @@ class Kind(StrEnum):
     OCI_CONFIG = "oci-config"
     SIGSTORE_BUNDLE = "sigstore-bundle"
     JSON_RPC = "json-rpc"
+    LOG_SCAN = "log-scan"
 
 
 class Trust(StrEnum):
@@ -91,6 +92,7 @@ _WITNESSED: Final = frozenset(
         Kind.CLOUD_ATTESTATIONS,
         Kind.DNS_TXT,
         Kind.JSON_RPC,
+        Kind.LOG_SCAN,
     }
 )
 

@@ -1,0 +1,275 @@
+"""The vocabulary of a timeline: events, states, who governs, what was exposed.
+
+Blocks are numbers, times Unix seconds from block headers. Hashes, ids and keys are lower-case hex
+without 0x, Ethereum addresses EIP-55. A value that nothing proves is unknown, never a default.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Generic, TypeVar
+
+from verifier.model.result import JsonValue
+
+T = TypeVar("T")
+
+ZERO_ADDRESS: Final = "0x" + "00" * 20
+
+
+class Role(StrEnum):
+    """Which contract an event is about."""
+
+    APP = "app"
+    KMS = "kms"
+    APP_OWNER = "app-owner"
+    KMS_OWNER = "kms-owner"
+    GATEWAY = "gateway"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something happened: logs are ordered by block, then by their index in it."""
+
+    block: int
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimelineEvent:
+    """One log, decoded.
+
+    `name` is the event's name, `unknown` for a topic that no known contract emits, `undecodable`
+    for a known topic with another layout; then `args` holds the raw topics and data. `sender` is
+    the account that signed the transaction, "" where no node gave it. `calldata` is the
+    transaction's input, `to` its recipient ("" for a creation). `provisional` marks what is not
+    finalized yet.
+    """
+
+    place: Place
+    time: int | None
+    block_hash: str
+    transaction: str
+    role: Role
+    address: str
+    name: str
+    args: Mapping[str, JsonValue]
+    sender: str = ""
+    to: str = ""
+    calldata: bytes = b""
+    provisional: bool = False
+
+
+class Method(StrEnum):
+    """How a value is known."""
+
+    EVENT = "event"
+    CALLDATA = "creation calldata"
+    STORAGE = "storage"
+    NEVER_SET = "present state, and no event ever set it"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T]):
+    """A value and how it is known; None exactly when it is unknown."""
+
+    value: T | None
+    method: Method
+
+
+UNKNOWN: Final[Known[bool]] = Known(None, Method.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppState:
+    """What an app's contract allows at one place in the chain.
+
+    `implementation` is the address of its code and `code` that code's generation and build, "" for
+    code that is not known. `continuous` is False from the first upgrade to unknown code on: events
+    no longer bind the state then.
+    """
+
+    compose_hashes: frozenset[str]
+    devices: frozenset[str]
+    any_device: Known[bool]
+    require_tcb_up_to_date: Known[bool]
+    upgrades_disabled: Known[bool]
+    implementation: str
+    code: str
+    owner: str
+    pending_owner: str
+    continuous: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsState:
+    """What a KMS's contract allows at one place in the chain. `root_key` is its compressed
+    secp256k1 public key; `gateway_app_id` the text that guests search for their gateway's id."""
+
+    os_images: frozenset[str]
+    aggregated_mrs: frozenset[str]
+    devices: frozenset[str]
+    root_key: str
+    gateway_app_id: str
+    app_implementation: str
+    implementation: str
+    code: str
+    owner: str
+    pending_owner: str
+    continuous: bool
+
+
+class OwnerKind(StrEnum):
+    """What kind of account an owner is."""
+
+    EOA = "one key"
+    SAFE = "Safe"
+    TIMELOCK = "timelock"
+    CONTRACT = "unknown contract"
+    RENOUNCED = "renounced"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Governance:
+    """Who could change a contract during one period; `until` None is the present.
+
+    `threshold` of `signers` decide for a Safe; `modules` go round the threshold, `guard` may
+    forbid. `delay` is a timelock's delay in seconds, `proposers` and `admins` hold its roles; an
+    empty tuple means that none is known. `keys` is the least number of keys that suffices, None
+    where that is unknown. `notice` is the least time in seconds that a change is public before it
+    takes effect, 0 for none, None where it is unknown. `remarks` say what goes round it.
+    """
+
+    role: Role
+    owner: str
+    kind: OwnerKind
+    since: Place
+    since_time: int | None
+    until: Place | None
+    until_time: int | None
+    threshold: int | None = None
+    signers: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
+    guard: str = ""
+    delay: int | None = None
+    proposers: tuple[str, ...] = ()
+    executors: tuple[str, ...] = ()
+    admins: tuple[str, ...] = ()
+    keys: int | None = None
+    notice: int | None = None
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The notice that one change of what may run really had, in seconds; `announced` is the place
+    of the event that announced it, None when nothing did."""
+
+    place: Place
+    announced: Place | None
+    notice: int
+    how: str
+
+
+class ExposureKind(StrEnum):
+    """What kind of window or fact."""
+
+    ALLOWED_NEVER_SEEN = "allowed, never seen"
+    SEEN_NOT_ALLOWED = "seen, not allowed"
+    STALE_STILL_ALLOWED = "superseded, still allowed"
+    RUNNING_ALLOWED = "running, allowed"
+    RUNNING_NOT_ALLOWED = "running, not allowed"
+    AUTHORIZED_BEFORE_SEEN = "authorized before it was seen"
+    RAN_AFTER_REMOVAL = "may run on after its removal"
+    SINGLE_KEY = "one key alone could ship code"
+    UNKNOWN_CODE = "unknown contract code"
+    ROOT_KEY_CHANGED = "the KMS root key was another one"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exposure:
+    """One window of time, or one fact at the end of the timeline.
+
+    `subject` is the manifest hash, key or address that it is about, `manifest` says whether a
+    manifest with that hash is known (None where it is about no manifest). Times are Unix seconds;
+    `until` None is the present. `words` say it to somebody who has never read a contract.
+    """
+
+    kind: ExposureKind
+    subject: str
+    since: int | None
+    until: int | None
+    words: str
+    manifest: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sighting:
+    """A manifest hash that a verified quote measured, and between which times it was seen."""
+
+    compose_hash: str
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsOf:
+    """The finalized block to which a timeline is complete."""
+
+    block: int
+    hash: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coverage:
+    """How the logs of one contract are known.
+
+    `first` to `last` was asked for, `origin` says why it begins there. `sources` gave every block
+    of it; `partial` (endpoint, what is missing) did not. `problems` are contradictions: logs that
+    sources disagree about, and state that the events do not explain.
+    """
+
+    role: Role
+    address: str
+    first: int
+    last: int
+    origin: str
+    sources: tuple[str, ...]
+    partial: tuple[tuple[str, str], ...] = ()
+    problems: tuple[str, ...] = ()
+    cached: int = 0
+    logs: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether some source gave every block, and nothing contradicts it."""
+        return bool(self.sources) and not self.problems
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeline:
+    """Who could run what, when, and who could change it. `events` stand in chain order."""
+
+    chain_id: int
+    app_id: str
+    app: str
+    kms: str
+    as_of: AsOf
+    coverage: tuple[Coverage, ...]
+    events: tuple[TimelineEvent, ...]
+    app_state: AppState
+    kms_state: KmsState
+    governance: tuple[Governance, ...]
+    changes: tuple[Change, ...]
+    exposures: tuple[Exposure, ...] = ()
+    manifests: Mapping[str, str] = field(default_factory=dict)
+    """Manifest hash → the name of a known manifest with it."""
+    single_source: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every contract's logs are complete and explain its state."""
+        return all(item.complete for item in self.coverage)
