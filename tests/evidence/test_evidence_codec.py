@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -124,3 +125,15 @@ def test_whatever_is_strict_reads_as_it_was_written(value: JsonValue) -> None:
 def test_anything_else_is_an_evidence_error(raw: bytes | str) -> None:
     with contextlib.suppress(EvidenceError):
         codec.parse_json(raw, "x")
+
+
+@pytest.mark.parametrize("opening", ["[", '{"a":', '["]",'])
+def test_nesting_is_refused_where_a_library_raised_the_limit_of_recursion(opening: str) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        with pytest.raises(EvidenceError, match="deeper"):
+            codec.parse_json(opening * 200_000, "evidence")
+        assert codec.parse_json(json.dumps(["[" * 1000, [1]] * 40), "evidence")
+    finally:
+        sys.setrecursionlimit(limit)

@@ -10,6 +10,7 @@ import binascii
 import json
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final, NoReturn
@@ -18,6 +19,8 @@ from verifier.errors import EvidenceError
 from verifier.model.result import JsonValue
 
 MAX_DEPTH: Final = 64
+_SAFE_RECURSION: Final = 20_000
+_NESTING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 _MAX_EXCERPT: Final = 40
 JsonObject = dict[str, JsonValue]
 
@@ -71,6 +74,9 @@ def parse_utf8(raw: bytes, what: str) -> str:
 def parse_json(raw: bytes | str, what: str) -> JsonValue:
     """Strict JSON (see the module's text). Raises EvidenceError."""
     text = parse_utf8(raw, what) if isinstance(raw, bytes) else raw
+    nests = text.count("[") + text.count("{") > MAX_DEPTH
+    if nests and sys.getrecursionlimit() > _SAFE_RECURSION:
+        _refuse_deep_text(text, what)
     try:
         value: JsonValue = json.loads(
             text,
@@ -82,7 +88,7 @@ def parse_json(raw: bytes | str, what: str) -> JsonValue:
         raise EvidenceError(f"{what}: JSON nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:
         raise EvidenceError(f"{what}: not JSON: {error}") from error
-    if text.count("[") + text.count("{") > MAX_DEPTH:
+    if nests:
         _refuse_depth(value, what)
     if "\\u" in text or not text.isascii():
         _refuse_surrogates(value, what)
@@ -155,6 +161,16 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"number out of range: {_excerpt(text)}")
     return value
+
+
+def _refuse_deep_text(text: str, what: str) -> None:
+    """The reader of the standard library recurses: where another library has raised the limit of
+    recursion, nesting has to be refused before it overflows the stack."""
+    depth = 0
+    for match in _NESTING.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if depth > MAX_DEPTH:
+            raise EvidenceError(f"{what}: JSON nested deeper than {MAX_DEPTH}")
 
 
 def _refuse_depth(value: JsonValue, what: str) -> None:

@@ -6,13 +6,16 @@ ERC-7201. Words are read strictly: a boolean is 0 or 1, an address has twelve ze
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from itertools import pairwise
+from typing import Any, Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.ethereum import checksum_address, keccak256
 from verifier.model.result import JsonValue
+from verifier.reference.values import ContractCode
 
 SELECTORS: Final = {
     "kmsInfo()": "0x09177063",
@@ -154,7 +157,13 @@ def decode_bytes(value: JsonValue, what: str) -> bytes:
     """Bytes of an answer in canonical `0x` lower-case hex. Raises EvidenceError."""
     if not isinstance(value, str) or not value.startswith("0x"):
         raise EvidenceError(f"{what}: expected 0x hex, found {value!r:.60}")
-    return codec.parse_hex(value[2:], what, lower=True)
+    digits = value[2:]
+    try:
+        raw = bytes.fromhex(digits)
+    except ValueError:
+        raw = b""
+    # What spells back the same text is canonical: the strict reader, only faster, for histories.
+    return raw if raw.hex() == digits else codec.parse_hex(digits, what, lower=True)
 
 
 def decode_quantity(value: JsonValue, what: str) -> int:
@@ -196,6 +205,33 @@ def decode_address(value: JsonValue, what: str) -> str:
     return checksum_address(raw[12:])
 
 
+def decode_uint(value: JsonValue, what: str) -> int:
+    """A single `uint256`. Raises EvidenceError."""
+    return int.from_bytes(decode_word(value, what), "big")
+
+
+def decode_addresses(value: JsonValue, what: str) -> tuple[str, ...]:
+    """A single ABI `address[]`, EIP-55. Raises EvidenceError."""
+    (found,) = _decode(["address[]"], value, what)
+    return tuple(checksum_address(bytes.fromhex(str(item)[2:])) for item in found)
+
+
+def decode_modules(value: JsonValue, what: str) -> tuple[str, ...]:
+    """The (address[] modules, address next) of a Safe's `getModulesPaginated`, EIP-55.
+
+    Raises EvidenceError, also when there are more modules than one page.
+    """
+    found, following = _decode(["address[]", "address"], value, what)
+    if int(str(following), 16) > 1:
+        raise EvidenceError(f"{what}: more modules than one page holds")
+    return tuple(checksum_address(bytes.fromhex(str(item)[2:])) for item in found)
+
+
+def decode_string(value: JsonValue, what: str) -> str:
+    """A single ABI `string`. Raises EvidenceError."""
+    return str(_decode(["string"], value, what)[0])
+
+
 def decode_is_app_allowed(value: JsonValue, what: str) -> tuple[bool, str]:
     """The (bool, string reason) of `isAppAllowed`. Raises EvidenceError."""
     allowed, reason = _decode(["bool", "string"], value, what)
@@ -214,14 +250,16 @@ def decode_logs(value: JsonValue, what: str) -> tuple[Log, ...]:
     Raises EvidenceError for an entry that was removed by a reorganisation, stands twice or out of
     order, or is malformed.
     """
-    logs = tuple(
-        _decode_log(codec.as_object(item, f"{what}[{index}]"), f"{what}[{index}]")
-        for index, item in enumerate(codec.as_list(value, what))
-    )
+    logs: list[Log] = []
+    for item in codec.as_list(value, what):
+        try:
+            logs.append(_decode_log(item))
+        except EvidenceError as error:
+            raise EvidenceError(f"{what}[{len(logs)}]{error.message}") from error
     places = [(log.block, log.log_index) for log in logs]
-    if places != sorted(set(places)):
+    if any(place >= after for place, after in pairwise(places)):
         raise EvidenceError(f"{what}: logs stand twice or out of order")
-    return logs
+    return tuple(logs)
 
 
 def decode_timed_logs(value: JsonValue, what: str) -> tuple[tuple[Log, int | None], ...]:
@@ -256,7 +294,21 @@ def code_fingerprint(code: bytes, immutable_offsets: tuple[int, ...]) -> str:
     return "0x" + keccak256(bytes(body)).hex()
 
 
-def _decode(types: list[str], value: JsonValue, what: str) -> tuple[bytes, ...]:
+def identify_code(known: Iterable[ContractCode], code: bytes, role: str) -> ContractCode | None:
+    """The reference build of a role (`app`, `kms`, `proxy`) that the runtime code is, or None."""
+    for row in known:
+        if row.role != role or row.length != len(code):
+            continue
+        try:
+            fingerprint = code_fingerprint(code, row.immutable_offsets)
+        except EvidenceError:
+            continue
+        if fingerprint == row.fingerprint:
+            return row
+    return None
+
+
+def _decode(types: list[str], value: JsonValue, what: str) -> tuple[Any, ...]:
     from eth_abi.abi import decode, encode  # noqa: PLC0415 - costs 0.2 s that only chain checks need
     from eth_abi.exceptions import DecodingError  # noqa: PLC0415
 
@@ -271,20 +323,20 @@ def _decode(types: list[str], value: JsonValue, what: str) -> tuple[bytes, ...]:
     return values
 
 
-def _decode_log(item: codec.JsonObject, what: str) -> Log:
+def _decode_log(value: JsonValue) -> Log:
+    """One entry. Raises EvidenceError whose message goes on from the name of the entry."""
+    item = codec.as_object(value, "")
     if item.get("removed") not in (None, False):
-        raise EvidenceError(f"{what}: removed by a reorganisation")
-    topics = codec.as_list(item.get("topics"), f"{what}.topics")
+        raise EvidenceError(": removed by a reorganisation")
+    topics = codec.as_list(item.get("topics"), ".topics")
     if len(topics) > _MAX_TOPICS:
-        raise EvidenceError(f"{what}: {len(topics)} topics")
-    address = codec.parse_hex(
-        item.get("address"), f"{what}.address", length=_ADDRESS, allow_0x=True
-    )
+        raise EvidenceError(f": {len(topics)} topics")
+    address = codec.parse_hex(item.get("address"), ".address", length=_ADDRESS, allow_0x=True)
     return Log(
         address="0x" + address.hex(),
-        topics=tuple(decode_word(topic, f"{what}.topics") for topic in topics),
-        data=decode_bytes(item.get("data"), f"{what}.data"),
-        block=decode_quantity(item.get("blockNumber"), f"{what}.blockNumber"),
-        log_index=decode_quantity(item.get("logIndex"), f"{what}.logIndex"),
-        transaction=decode_word(item.get("transactionHash"), f"{what}.transactionHash").hex(),
+        topics=tuple([decode_word(topic, ".topics") for topic in topics]),
+        data=decode_bytes(item.get("data"), ".data"),
+        block=decode_quantity(item.get("blockNumber"), ".blockNumber"),
+        log_index=decode_quantity(item.get("logIndex"), ".logIndex"),
+        transaction=decode_word(item.get("transactionHash"), ".transactionHash").hex(),
     )
