@@ -221,6 +221,7 @@ def report(*subjects: SubjectReport, **values: Any) -> Report:
                 error="timeout",
             ),
         ),
+        history=(),
         findings=(),
         gaps=("Certificate Transparency is not searched.",),
     )

@@ -147,7 +147,8 @@ class Report:
     """The attestation result of one audit.
 
     `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
-    that of the first. Times are Unix seconds. Digests are lower-case hex sha256.
+    that of the first. `history` tells in a few lines what the chain says of the app's past, as far
+    as it was collected. Times are Unix seconds. Digests are lower-case hex sha256.
     """
 
     tool: str
@@ -165,6 +166,7 @@ class Report:
     root_note: str
     subjects: tuple[SubjectReport, ...]
     sources: tuple["Source", ...]
+    history: tuple[str, ...]
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
 

@@ -7,6 +7,7 @@ each format has one function that takes any text and gives text that cannot act:
     visible         terminal: characters that act or cannot be seen become `\u{HEX}`
     markdown        Markdown prose and table cells
     markdown_code   Markdown code spans
+    csv_cell        cells of a CSV file, which spreadsheets may take for formulas
 
 Apply exactly one of them, once: each escapes its own escapes.
 """
@@ -47,6 +48,8 @@ _AUTOLINKED: Final = re.compile(
 _BLOCK_START: Final = re.compile(r"[-+=]+|\d{1,9}[.)]", re.ASCII)
 
 _CELL_OR_TEMPLATE: Final = re.compile(r"\||\{(?=[{%#])")
+# What spreadsheets take for the start of a formula, in full width too, behind any white space.
+_FORMULA: Final = re.compile(r"\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -80,6 +83,14 @@ def markdown(text: str) -> str:
 def markdown_code(text: str) -> str:
     """`text` as one Markdown code span, safe in paragraphs and in table cells."""
     return _code_span(visible(text))
+
+
+def csv_cell(text: str) -> str:
+    """`text` as one quoted cell (RFC 4180) that no spreadsheet computes: an apostrophe before it
+    where it would begin a formula. A quoted cell cannot be left by a separator of any locale."""
+    shown = visible(text)
+    guard = "'" if _FORMULA.match(shown) else ""
+    return f'"{guard}{shown.replace(chr(34), chr(34) * 2)}"'
 
 
 def without_surrogates(text: str) -> str:

@@ -53,10 +53,11 @@ def render_json(report: Report) -> bytes:
         "claims": [_claim(item) for item in worst.claims] if worst else [],
         "other_subjects": [_subject(item) for item in report.subjects[1:]],
         "sources": [_source(item) for item in report.sources],
+        "history": list(report.history),
         "findings": [_finding(item) for item in report.findings],
         "gaps": list(report.gaps),
     }
-    return rfc8785.dumps(_encodable(document)) + b"\n"
+    return rfc8785.dumps(encodable(document)) + b"\n"
 
 
 def _subject(subject: SubjectReport) -> _Object:
@@ -126,12 +127,12 @@ def _finding(finding: Finding) -> _Object:
     }
 
 
-def _encodable(value: JsonValue) -> JsonValue:
+def encodable(value: JsonValue) -> JsonValue:
     """The value with what RFC 8785 cannot write, large integers and lone surrogates, as text."""
     if isinstance(value, dict):
-        return {without_surrogates(key): _encodable(item) for key, item in value.items()}
+        return {without_surrogates(key): encodable(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_encodable(item) for item in value]
+        return [encodable(item) for item in value]
     if isinstance(value, str):
         return without_surrogates(value)
     if type(value) is int and abs(value) > MAX_SAFE_INTEGER:

@@ -76,13 +76,14 @@ def render_terminal(
     """
     if quiet:
         return summary.verdict_line(report) + "\n"
-    page = _Page(width, full=verbose > 0)
+    page = Page(width, full=verbose > 0)
     _header(page, report)
     worst = summary.worst_subject(report)
     _chain(page, worst.checks)
     if page.full and worst.claims:
         _claims(page, report, worst)
     _other_subjects(page, report)
+    _bullets(page, "History", report.history)
     _findings(page, report.findings)
     _sources(page, report)
     _bullets(page, "Not covered by this audit", report.gaps)
@@ -91,7 +92,7 @@ def render_terminal(
     return page.render(color=color)
 
 
-class _Page:
+class Page:
     """Lines of a fixed width: a lead at the left, and a body that wraps in a column beside it."""
 
     def __init__(self, width: int, *, full: bool) -> None:
@@ -197,7 +198,7 @@ def middle(text: str, cells: int) -> str:
     return front + _ELLIPSIS + (back[back.find(" ") :] if " " in back else back)
 
 
-def _header(page: _Page, report: Report) -> None:
+def _header(page: Page, report: Report) -> None:
     title = Text(f"{report.verdict.value.upper()}: ", _VERDICT_STYLES[report.verdict])
     page.entry(title, title.cell_len, summary.HEADLINES[report.verdict])
     if report.root_note:
@@ -217,7 +218,7 @@ def _header(page: _Page, report: Report) -> None:
     _statements(page, report, subject)
 
 
-def _statements(page: _Page, report: Report, subject: SubjectReport) -> None:
+def _statements(page: Page, report: Report, subject: SubjectReport) -> None:
     for item in statements(subject):
         style = _STANDING_STYLES[item.standing]
         if item.standing is Standing.PROVEN and not item.facts:
@@ -230,7 +231,7 @@ def _statements(page: _Page, report: Report, subject: SubjectReport) -> None:
         page.entry(_label("MORE"), _LABEL, f"{more}: -v, or --format json")
 
 
-def _chain(page: _Page, checks: tuple[CheckResult, ...]) -> None:
+def _chain(page: Page, checks: tuple[CheckResult, ...]) -> None:
     page.heading("Chain", "each link rests on those above")
     if not checks:
         page.entry(Text(), 2, "No check was evaluated.")
@@ -245,7 +246,7 @@ def _chain(page: _Page, checks: tuple[CheckResult, ...]) -> None:
             page.entry(_mark(item), _ID, MEANINGS[item])
 
 
-def _check(page: _Page, check: CheckResult, checks: tuple[CheckResult, ...]) -> None:
+def _check(page: Page, check: CheckResult, checks: tuple[CheckResult, ...]) -> None:
     lead = _mark(mark(check)).append(middle(visible(check.id), _MAX_ID))
     column = _ID + _MAX_ID + 1
     if page.width - column < _MIN_SUMMARY:
@@ -265,7 +266,7 @@ def _check(page: _Page, check: CheckResult, checks: tuple[CheckResult, ...]) -> 
             page.entry(_detail("evidence"), _DETAIL, f"{ref.blob} {ref.pointer}".rstrip())
 
 
-def _claims(page: _Page, report: Report, subject: SubjectReport) -> None:
+def _claims(page: Page, report: Report, subject: SubjectReport) -> None:
     page.heading("Claims", "facts, and what supports them")
     marks = {check.id: mark(check).value for check in subject.checks}
     names = max(cell_len(visible(claim.name)) for claim in subject.claims)
@@ -281,7 +282,7 @@ def _claims(page: _Page, report: Report, subject: SubjectReport) -> None:
         page.blank()
 
 
-def _other_subjects(page: _Page, report: Report) -> None:
+def _other_subjects(page: Page, report: Report) -> None:
     others = report.subjects[1:]
     if others:
         page.heading("Other guests")
@@ -295,7 +296,7 @@ def _other_subjects(page: _Page, report: Report) -> None:
         page.blank()
 
 
-def _findings(page: _Page, findings: tuple[Finding, ...]) -> None:
+def _findings(page: Page, findings: tuple[Finding, ...]) -> None:
     if not findings:
         return
     page.heading("Findings about the manifest")
@@ -306,7 +307,7 @@ def _findings(page: _Page, findings: tuple[Finding, ...]) -> None:
         page.entry(Text(), _FINDING, f"fix: {finding.fix}")
 
 
-def _sources(page: _Page, report: Report) -> None:
+def _sources(page: Page, report: Report) -> None:
     shown = [item for item in report.sources if page.full or item.error]
     if not shown:
         return
@@ -316,7 +317,7 @@ def _sources(page: _Page, report: Report) -> None:
         page.entry(Text("  "), 6, source.error or f"sha256:{source.blob}", lines=2)
 
 
-def _bullets(page: _Page, title: str, items: Iterable[str]) -> None:
+def _bullets(page: Page, title: str, items: Iterable[str]) -> None:
     listed = tuple(items)
     if listed:
         page.heading(title)
@@ -324,7 +325,7 @@ def _bullets(page: _Page, title: str, items: Iterable[str]) -> None:
         page.entry(Text("  - "), 4, item)
 
 
-def _footer(page: _Page, report: Report) -> None:
+def _footer(page: Page, report: Report) -> None:
     page.heading("To repeat this audit offline")
     page.unwrapped(f"  {summary.repeat_command(report)}")
     page.blank()

@@ -66,6 +66,7 @@ class Method(StrEnum):
     CALLDATA = "creation calldata"
     STORAGE = "storage"
     NEVER_SET = "present state, and no event ever set it"
+    CODE = "the contract's code has no such setting"
     UNKNOWN = "unknown"
 
 
@@ -228,7 +229,9 @@ class Coverage:
 
     `first` to `last` was asked for, `origin` says why it begins there. `sources` gave every block
     of it; `partial` (endpoint, what is missing) did not. `problems` are contradictions: logs that
-    sources disagree about, and state that the events do not explain.
+    sources disagree about, and state that the events do not explain. `unproven` is what could not
+    be compared. `operators` counts who stands behind the sources, `logs` and `cached` the logs and
+    the answers of earlier audits, `compared` the values in storage that the events explain.
     """
 
     role: Role
@@ -239,13 +242,16 @@ class Coverage:
     sources: tuple[str, ...]
     partial: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
+    unproven: tuple[str, ...] = ()
+    operators: int = 1
     cached: int = 0
     logs: int = 0
+    compared: int = 0
 
     @property
     def complete(self) -> bool:
-        """Whether some source gave every block, and nothing contradicts it."""
-        return bool(self.sources) and not self.problems
+        """Whether some source gave every block, and the events explain the state."""
+        return bool(self.sources) and not self.problems and not self.unproven
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,9 +273,11 @@ class Timeline:
     manifests: Mapping[str, str] = field(default_factory=dict)
     """Manifest hash → the name of a known manifest with it."""
     single_source: bool = False
+    root_note: str = ""
+    """Whether what it says of the attested app rests on another trust anchor than Intel's."""
     notes: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
         """Whether every contract's logs are complete and explain its state."""
-        return all(item.complete for item in self.coverage)
+        return bool(self.coverage) and all(item.complete for item in self.coverage)
