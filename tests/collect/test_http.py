@@ -104,6 +104,16 @@ def test_500_then_success(client: HttpClient, serve: Serve) -> None:
     assert client.get(server.url, limits=SMALL).body == b"ok"
 
 
+def test_a_status_can_be_the_answer(client: HttpClient, serve: Serve, pauses: list[float]) -> None:
+    limits = Limits(max_bytes=1 << 20, deadline_seconds=5, retry_statuses=False)
+    for status in ("429 Too Many Requests", "503 Service Unavailable"):
+        server = serve(answer(status, b"refused"))
+        response = client.request("POST", server.url, limits=limits, body=b"{}")
+        assert (response.status, response.body) == (int(status[:3]), b"refused")
+        assert len(server.requests) == 1
+    assert pauses == []
+
+
 @pytest.mark.parametrize(
     ("retry_after", "expected_pauses"),
     [("2", [2.0, 2.0]), ("6", []), ("9" * 5000, []), ("Wed, 21 Oct 2026", [0.5, 1.0])],

@@ -2,7 +2,8 @@
 
 In each round everything that the evidence so far calls for, and that was not asked yet, is asked
 side by side; the collection ends when nothing new is called for. For an app behind a gateway that
-is three rounds: the guest; its instances, collateral, KMS and the chain's head; contract state.
+is five rounds: the guest; its instances, collateral, KMS and the chain's head; contract state and
+logs; what the logs name; what that names.
 
 What a source does not give is recorded with the reason, and the collection goes on. Nothing is
 believed here: what an answer names only decides what is asked next.
@@ -16,7 +17,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.collect import requests
+from verifier.collect.histories import Histories, Job
 from verifier.collect.http import LIMITS, HttpClient, Response
+from verifier.collect.log_cache import LogCache
 from verifier.collect.requests import Request
 from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence import contracts
@@ -29,7 +32,7 @@ from verifier.evidence.page import parse_page
 from verifier.evidence.plan import ChainPlan, SubjectPlan
 from verifier.evidence.tcb_info import parse_info, parse_quote_answer
 
-MAX_ROUNDS: Final = 8
+MAX_ROUNDS: Final = 12
 MAX_INSTANCES: Final = 64
 MAX_WORKERS: Final = 64
 _GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
@@ -62,18 +65,27 @@ def collect(
     scope: Scope,
     planner: Planner,
     progress: Callable[[str], None] = lambda _: None,
+    cache: LogCache | None = None,
 ) -> Bundle:
-    """Collect the evidence about an app into a bundle. Never raises for a source that fails."""
+    """Collect the evidence about an app into a bundle. Never raises for a source that fails.
+
+    `cache` keeps logs of finalized blocks for later audits.
+    """
     collection = _Collection(client, scope, planner)
+    histories = Histories(client, collection.builder, cache, progress)
+    if cache is not None and cache.problem:
+        progress(cache.problem)
     collection.look_up()
     with ThreadPoolExecutor(MAX_WORKERS) as pool:
         for _ in range(MAX_ROUNDS):
-            wanted = collection.wanted()
-            if not wanted:
+            wanted, scans = collection.wanted()
+            if not wanted and not scans:
                 break
-            progress(_describe(wanted))
+            if wanted:
+                progress(_describe(wanted))
             for request, answer in zip(wanted, pool.map(collection.ask, wanted), strict=True):
                 collection.record(request, answer)
+            histories.run(scans)
     return collection.builder.build()
 
 
@@ -86,6 +98,7 @@ class _Collection:
         self._scope = scope
         self._planner = planner
         self._asked: set[Request] = set()
+        self._scanned: set[Job] = set()
         self._guests: dict[str, None] = dict.fromkeys(scope.guests)
         self._named: dict[str, str] = {}
 
@@ -108,7 +121,7 @@ class _Collection:
                         self._guests.setdefault(requests.guest_url(identifier, gateway))
                     return
 
-    def wanted(self) -> list[Request]:
+    def wanted(self) -> tuple[list[Request], list[Job]]:
         """What the evidence so far calls for and was not asked yet, in a stable order."""
         bundle = self.builder.build()
         plans = self._planner(bundle) if self._asked else ()
@@ -121,7 +134,10 @@ class _Collection:
         found.update(dict.fromkeys(self._for_cloud(plans)))
         fresh = [request for request in found if request not in self._asked]
         self._asked.update(fresh)
-        return fresh
+        jobs = dict.fromkeys(job for plan in plans for job in self._scans(plan))
+        unscanned = [job for job in jobs if job not in self._scanned]
+        self._scanned.update(unscanned)
+        return fresh, unscanned
 
     def ask(self, request: Request) -> Response | CollectError:
         """One exchange; its failure is a value."""
@@ -204,12 +220,19 @@ class _Collection:
             url = _nearest(plan.kms_urls, plan.subject)
             yield from requests.kms_requests(url, plan.app_id, plan.subject)
         if plan.chain:
-            endpoints = [
-                url for chain, url in self._scope.rpc if chain in (None, plan.chain.chain_id)
-            ]
+            endpoints = self._endpoints(plan.chain.chain_id)
             for endpoint in endpoints:
                 yield from requests.rpc_requests(endpoint, plan.chain.speculative_calls())
+                yield from requests.rpc_requests(endpoint, plan.history.calls)
             yield from _state_requests(plan.chain, exchanges, endpoints)
+
+    def _endpoints(self, chain_id: int) -> list[str]:
+        return [url for chain, url in self._scope.rpc if chain in (None, chain_id)]
+
+    def _scans(self, plan: SubjectPlan) -> Iterator[Job]:
+        for scan in plan.history.scans:
+            for endpoint in self._endpoints(scan.filter.chain_id):
+                yield endpoint, scan
 
     def _guest_subject(self, request: Request, body: bytes) -> str:
         """`<gateway host>/<instance id>` as the answer claims it; its instance is asked next."""
@@ -326,21 +349,11 @@ def _address(exchanges: Exchanges, endpoint: str, call: contracts.Call) -> list[
 def _later_code(
     plan: ChainPlan, exchanges: Exchanges, endpoint: str, app: str, number: int
 ) -> list[contracts.Call]:
-    """Code of every implementation that the app's logs, or its slot at the block, name."""
+    """Code of the implementations that the slots name at the block."""
     block = hex(number)
     named: list[str] = []
     for address in (plan.kms, app):
         named.extend(_address(exchanges, endpoint, contracts.get_implementation(address, block)))
-    try:
-        call = contracts.get_logs(app, plan.deployed_block, number)
-        logs = contracts.decode_logs(exchanges.call(endpoint, *call).value, endpoint)
-    except EvidenceError:
-        logs = ()
-    named.extend(
-        contracts.decode_address("0x" + log.topics[1].hex(), endpoint)
-        for log in logs
-        if len(log.topics) == 2 and log.topics[0].hex() == contracts.UPGRADED[2:]  # noqa: PLR2004
-    )
     return [contracts.get_code(address, block) for address in dict.fromkeys(named)]
 
 

@@ -49,13 +49,15 @@ class Limits:
     `max_bytes` caps the body, `deadline_seconds` everything from the first look-up to the last
     byte. `verify_tls` is False only where the server's certificate is evidence that checks
     judge: a KMS serves a self-signed RA-TLS chain. Without `follow_redirects` a redirect is itself
-    the answer: a registry's says where else a blob is, which its caller judges.
+    the answer: a registry's says where else a blob is, which its caller judges. Without
+    `retry_statuses` so are 429 and 5xx: nodes refuse a range of blocks with any of them.
     """
 
     max_bytes: int
     deadline_seconds: float = 20.0
     verify_tls: bool = True
     follow_redirects: bool = True
+    retry_statuses: bool = True
 
 
 _KIB: Final = 1 << 10
@@ -85,7 +87,7 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.OCI_CONFIG: Limits(max_bytes=4 * _MIB),
     Kind.SIGSTORE_BUNDLE: Limits(max_bytes=4 * _MIB),
     Kind.JSON_RPC: Limits(max_bytes=8 * _MIB),
-    Kind.LOG_SCAN: Limits(max_bytes=8 * _MIB),
+    Kind.LOG_SCAN: Limits(max_bytes=8 * _MIB, retry_statuses=False),
 }
 """The limits of each kind of artifact."""
 
@@ -246,7 +248,7 @@ class HttpClient:
                 if not self._slept(pause, request):
                     raise
             else:
-                again = response.status in _RETRIED
+                again = limits.retry_statuses and response.status in _RETRIED
                 if not (again and self._slept(_asked_pause(response, pause), request)):
                     return response
         return self._exchange(request, limits)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Call
+from verifier.evidence.log_scan import LogFilter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +71,24 @@ class ChainPlan:
             *(contracts.eth_call(to, selector, block) for to, selector in getters),
             *(contracts.is_app_allowed(self.kms, boot, block) for boot in self.boot_infos),
             *([self.controller_call(block)] if self.app is None else []),
-            contracts.get_logs(app, self.deployed_block, number),
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPlan:
+    """Every log of a filter in an inclusive range of blocks, to be asked of every endpoint."""
+
+    filter: LogFilter
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryPlan:
+    """What the logs collected so far call for: further logs, and reads at every endpoint."""
+
+    scans: tuple[ScanPlan, ...] = ()
+    calls: tuple[Call, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +96,8 @@ class SubjectPlan:
     """What to collect for one attester, as its evidence so far tells.
 
     `platform` is FMSPC (upper-case hex) and CA of its quote, None without a quote. `kms_urls` are
-    the addresses of its KMS, most likely first. `app_id` is as measured, or b"".
+    the addresses of its KMS, most likely first. `app_id` is as measured, or b"". `history` grows
+    with the logs that were collected.
     """
 
     subject: str
@@ -87,3 +105,4 @@ class SubjectPlan:
     kms_urls: tuple[str, ...]
     app_id: bytes
     chain: ChainPlan | None
+    history: HistoryPlan = HistoryPlan()

@@ -1,0 +1,157 @@
+"""The log scans of one collection: every endpoint side by side, one scan of each at a time."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Final
+
+from verifier.collect.http import LIMITS, HttpClient
+from verifier.collect.log_cache import LogCache
+from verifier.collect.requests import public_label, rpc_requests
+from verifier.collect.scan import (
+    Canary,
+    EndpointProfile,
+    LogQuery,
+    Node,
+    ScanResult,
+    scan_logs,
+)
+from verifier.errors import EvidenceError, NetworkError
+from verifier.evidence import codec, contracts, json_rpc
+from verifier.evidence.bundle import BundleBuilder, Kind
+from verifier.evidence.log_scan import LogScan, encode_scan
+from verifier.evidence.plan import ScanPlan
+
+_PERCENT: Final = 100
+_STEP: Final = 5
+
+Job = tuple[str, ScanPlan]
+"""An endpoint's URL, and what to scan there."""
+
+
+@dataclass
+class Histories:
+    """Runs scans and records them. `cache` keeps what finalized blocks hold for later audits."""
+
+    client: HttpClient
+    builder: BundleBuilder
+    cache: LogCache | None
+    progress: Callable[[str], None]
+    _profiles: dict[str, EndpointProfile] = field(default_factory=dict)
+    _known: dict[tuple[str, int], Canary] = field(default_factory=dict)
+    _hashes: dict[tuple[str, int], str] = field(default_factory=dict)
+    _stopped: bool = False
+
+    def run(self, jobs: Iterable[Job]) -> None:
+        """Scan, each endpoint in a thread of its own. Never raises for what an endpoint does."""
+        queues: dict[str, list[ScanPlan]] = {}
+        for endpoint, plan in jobs:
+            queues.setdefault(endpoint, []).append(plan)
+        if not queues:
+            return
+        with ThreadPoolExecutor(len(queues)) as pool:
+            running = [pool.submit(self._scan_all, *item) for item in queues.items()]
+            try:
+                for done in running:
+                    done.result()
+            except BaseException:
+                # Interrupted: every scan ends at its next answer, and has kept what it has.
+                self._stopped = True
+                raise
+
+    def _scan_all(self, endpoint: str, plans: list[ScanPlan]) -> None:
+        profile = self._profiles.setdefault(endpoint, EndpointProfile())
+        for plan in plans:
+            node = Node(
+                client=self.client,
+                endpoint=endpoint,
+                profile=profile,
+                block_hash=lambda number: self._block_hash(endpoint, number),
+            )
+            query = LogQuery(
+                filter=plan.filter,
+                first=plan.first,
+                last=plan.last,
+                known_log=self._known.get((endpoint, plan.filter.chain_id)),
+            )
+            told = _Told(f"logs of {plan.filter.address} at {public_label(endpoint)}", self)
+            result = scan_logs(node, query, cache=self.cache, progress=told.say)
+            self._record(endpoint, plan, result)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt once the collection was interrupted."""
+        if self._stopped:
+            raise KeyboardInterrupt
+
+    def _record(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
+        moment, label = self.client.clock(), public_label(endpoint)
+        if result.warning:
+            self.progress(result.warning)
+        if result.answers:
+            self.builder.add(
+                Kind.LOG_SCAN,
+                encode_scan(plan.filter, result.answers),
+                source=label,
+                collected_at=moment,
+                request=plan.filter.text,
+            )
+            self._remember(endpoint, plan, result)
+        if result.failure:
+            self.builder.add_failure(
+                Kind.LOG_SCAN,
+                source=label,
+                collected_at=moment,
+                error=result.failure,
+                request=plan.filter.text,
+            )
+
+    def _remember(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
+        """The oldest log that an endpoint gave: it has to give it again before it is believed that
+        there are no others. What another endpoint gave would let one that lies discredit it."""
+        scan = LogScan(filter=plan.filter, answers=result.answers)
+        try:
+            logs = scan.logs("log scan")
+        except EvidenceError:
+            return
+        known = self._known.get((endpoint, plan.filter.chain_id))
+        if logs and (known is None or logs[0].log.block < known.block):
+            canary = Canary(plan.filter, logs[0].log.block)
+            self._known[endpoint, plan.filter.chain_id] = canary
+
+    def _block_hash(self, endpoint: str, number: int) -> str:
+        """The hash of a block as an endpoint tells it, asked once. Raises CollectError."""
+        if (endpoint, number) in self._hashes:
+            return self._hashes[endpoint, number]
+        (request,) = rpc_requests(endpoint, [contracts.get_block(hex(number))])
+        response = self.client.request(
+            "POST",
+            request.url,
+            limits=LIMITS[Kind.JSON_RPC],
+            body=request.body.encode("utf-8"),
+        )
+        try:
+            header = codec.as_object(
+                json_rpc.parse_answer(response.body, request.label), request.label
+            )
+            digest = contracts.decode_word(header.get("hash"), request.label).hex()
+        except EvidenceError as error:
+            raise NetworkError(error.message) from error
+        self._hashes[endpoint, number] = digest
+        return digest
+
+
+@dataclass
+class _Told:
+    """Progress in steps: a scan has thousands of answers."""
+
+    what: str
+    histories: Histories
+    last: int = 0
+
+    def say(self, done: int, total: int) -> None:
+        """Note how many blocks are answered. Raises KeyboardInterrupt (see `Histories.check`)."""
+        self.histories.check()
+        share = done * _PERCENT // max(total, 1)
+        if share >= self.last + _STEP:
+            self.last = share
+            self.histories.progress(f"{self.what}: {share} % of {total:,} blocks")

@@ -1,0 +1,217 @@
+"""Why a node did not show the logs of a range, and what that asks of the next request.
+
+Nodes refuse `eth_getLogs` under any HTTP status and with codes of their own, and change both
+often; what they say is the best guide to what they mean. So the text decides first, then the code,
+then the status. The word "limit" alone decides nothing: it stands in refusals of every kind.
+
+    width   the range has too many blocks: ask for fewer, everywhere
+    size    this range holds too much: ask for its parts
+    depth   this range is too old, or the plan does not cover it: ask someone else
+    rate    too many requests: wait
+    outage  the node fails: wait, but not for long
+    other   anything else, from an unknown method to a wrong key: give up
+
+Codes are those of proxyd (ethereum-optimism/infra proxyd/backend.go), EIP-1474 and the providers'
+own documentation; texts also those that ponder-sh/ponder `getLogsRetryHelper` knows.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from verifier.collect.http import Response, printable
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.model.result import JsonValue
+
+_LONGEST_TEXT: Final = 2_000
+_LONGEST_NUMBER: Final = 15
+
+
+def _pattern(*texts: str) -> re.Pattern[str]:
+    return re.compile("|".join(texts), re.ASCII | re.IGNORECASE)
+
+
+class RefusalKind(StrEnum):
+    """What a refusal asks for (see the module's text)."""
+
+    WIDTH = "width"
+    SIZE = "size"
+    DEPTH = "depth"
+    RATE = "rate"
+    OUTAGE = "outage"
+    OTHER = "other"
+
+
+_NUMBER: Final = r"(\d[\d,.]*k?)"
+_CAP: Final = _pattern(
+    rf"limited to (?:a )?{_NUMBER}[ -](?:blocks?|range)",
+    rf"at most {_NUMBER} blocks",
+    rf"up to an? {_NUMBER} block range",
+    rf"max(?:imum)? block range:? {_NUMBER}",
+    rf"range \d+ exceeds limit of {_NUMBER}",
+    rf"bigger than range limit {_NUMBER}",
+)
+_HEX_RANGE: Final = _pattern(
+    r"(?:should work|try with this block range):? \[(0x[0-9a-f]{1,16}), ?(0x[0-9a-f]{1,16})\]"
+)
+_DECIMAL_RANGE: Final = _pattern(r"retry with the range (\d{1,20})-(\d{1,20})")
+# Each with what it means for a narrow range, and for a wide one.
+_BY_TEXT: Final = (
+    (
+        _pattern(
+            r"returned more than [\d,.]+ results",
+            r"exceeds max results",
+            r"response (?:is )?too large",
+            r"response size",
+        ),
+        RefusalKind.SIZE,
+        RefusalKind.SIZE,
+    ),
+    (_CAP, RefusalKind.WIDTH, RefusalKind.WIDTH),
+    (
+        _pattern(
+            r"exceeds? (?:the )?(?:max(?:imum)? )?(?:allowed )?(?:block )?range",
+            r"block range (?:is )?(?:too (?:large|wide)|exceeds)",
+            r"block range limit exceeded",
+        ),
+        RefusalKind.WIDTH,
+        RefusalKind.WIDTH,
+    ),
+    (
+        _pattern(
+            r"archive requests? require",
+            r"pruned",
+            r"missing trie node",
+            r"not supported on (?:the )?free",
+        ),
+        RefusalKind.DEPTH,
+        RefusalKind.DEPTH,
+    ),
+    (
+        _pattern(
+            r"too many requests", r"rate[ -]?limit", r"over rate", r"per second", r"throttled"
+        ),
+        RefusalKind.RATE,
+        RefusalKind.RATE,
+    ),
+    (_pattern(r"no backend is currently healthy"), RefusalKind.OUTAGE, RefusalKind.WIDTH),
+    (_pattern(r"time(?:d )?[ -]?out", r"deadline exceeded"), RefusalKind.OUTAGE, RefusalKind.SIZE),
+)
+_BY_CODE: Final = (
+    (frozenset({-32614}), RefusalKind.WIDTH, RefusalKind.WIDTH),
+    (frozenset({-32020}), RefusalKind.SIZE, RefusalKind.SIZE),
+    (frozenset({35}), RefusalKind.DEPTH, RefusalKind.DEPTH),
+    (frozenset({-32012, -32016, -32024, -32029}), RefusalKind.RATE, RefusalKind.RATE),
+    (frozenset({-32011}), RefusalKind.OUTAGE, RefusalKind.WIDTH),
+    (frozenset({30, -32015}), RefusalKind.OUTAGE, RefusalKind.SIZE),
+    (frozenset({19, -32010, -32603}), RefusalKind.OUTAGE, RefusalKind.OUTAGE),
+    # Invalid request, invalid params, limit exceeded: how nodes refuse a range in words of their
+    # own, or in none, as Tenderly does.
+    (frozenset({-32600, -32602}), RefusalKind.OTHER, RefusalKind.WIDTH),
+    (frozenset({-32005}), RefusalKind.RATE, RefusalKind.WIDTH),
+)
+_BY_STATUS: Final = (
+    (frozenset({429}), RefusalKind.RATE, RefusalKind.RATE),
+    (frozenset({413}), RefusalKind.SIZE, RefusalKind.WIDTH),
+    (frozenset({408, 504}), RefusalKind.OUTAGE, RefusalKind.SIZE),
+    (frozenset(range(500, 600)), RefusalKind.OUTAGE, RefusalKind.OUTAGE),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """One refusal: what it asks for, and its own words on one printable line.
+
+    `cap` is the number of blocks that the node says it shows at once, `suggested` the inclusive
+    range that it says would work, `pause` the seconds after which it says to come back. All three
+    are the node's to say, and may be nonsense.
+    """
+
+    kind: RefusalKind
+    reason: str
+    cap: int | None = None
+    suggested: tuple[int, int] | None = None
+    pause: int | None = None
+
+
+def classify(response: Response, *, wide: bool) -> Refusal | None:
+    """The refusal in a response to `eth_getLogs`, or None when it is to be read as an answer.
+
+    `wide` says that so many blocks were asked for that a failing node may only be overwhelmed: a
+    failure is then first taken for a refusal of the range.
+    """
+    succeeded = response.status in range(200, 300)
+    if succeeded and b'"error"' not in response.body:
+        return None
+    error = _error_of(response.body)
+    if error is None and succeeded:
+        return None
+    code, text = _code_and_text(error)
+    parts = [
+        *([] if succeeded else [f"HTTP {response.status}"]),
+        *([] if code is None else [f"code {code}"]),
+    ]
+    return Refusal(
+        kind=_kind(response.status, code, text, wide=wide),
+        reason=": ".join(filter(None, (", ".join(parts), printable(text)))) or "refused",
+        cap=_stated_cap(text),
+        suggested=_suggested(text),
+        pause=_pause(response.header("retry-after")),
+    )
+
+
+def _error_of(body: bytes) -> JsonValue:
+    """The error object of a JSON-RPC answer, None when there is none."""
+    try:
+        return codec.parse_json_object(body, "answer").get("error")
+    except EvidenceError:
+        return None
+
+
+def _code_and_text(error: JsonValue) -> tuple[int | None, str]:
+    if not isinstance(error, dict):
+        return None, "" if error is None else str(error)[:_LONGEST_TEXT]
+    code, message, more = (error.get(key) for key in ("code", "message", "data"))
+    texts = [
+        item if isinstance(item, str) else json.dumps(item)
+        for item in (message, more)
+        if item is not None
+    ]
+    return code if type(code) is int else None, ": ".join(texts)[:_LONGEST_TEXT]
+
+
+def _kind(status: int, code: int | None, text: str, *, wide: bool) -> RefusalKind:
+    found = (
+        *((narrow, broad) for pattern, narrow, broad in _BY_TEXT if pattern.search(text)),
+        *((narrow, broad) for codes, narrow, broad in _BY_CODE if code in codes),
+        *((narrow, broad) for statuses, narrow, broad in _BY_STATUS if status in statuses),
+        (RefusalKind.OTHER, RefusalKind.OTHER),
+    )
+    return found[0][wide]
+
+
+def _stated_cap(text: str) -> int | None:
+    found = _CAP.search(text)
+    if found is None:
+        return None
+    number = next(group for group in found.groups() if group).lower()
+    digits = re.sub(r"\D", "", number)[:_LONGEST_NUMBER]
+    return int(digits) * (1_000 if number.endswith("k") else 1)
+
+
+def _suggested(text: str) -> tuple[int, int] | None:
+    for pattern, base in ((_HEX_RANGE, 16), (_DECIMAL_RANGE, 10)):
+        found = pattern.search(text)
+        if found:
+            return int(found[1], base), int(found[2], base)
+    return None
+
+
+def _pause(header: str) -> int | None:
+    """Seconds of a `Retry-After`; its other form, a date, is of a clock that nobody knows."""
+    if not (header.isascii() and header.isdigit()):
+        return None
+    return int(header[:_LONGEST_NUMBER])
