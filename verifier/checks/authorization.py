@@ -3,13 +3,13 @@
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.chain import Agreed, ChainView, view_for
+from verifier.checks.chain import OPERATORS, Agreed, ChainView, view_for
+from verifier.checks.history import app_logs, without_contract
 from verifier.checks.spec import (
     MissingEvidence,
     Outcome,
     check,
     failed,
-    not_applicable,
     passed,
     warned,
 )
@@ -22,10 +22,6 @@ from verifier.reference.values import ContractCode, KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
 MAX_CLOCK_SKEW: Final = 120
-_NO_LOG: Final = (
-    "no public log: the keys come from a KMS without a contract, whose operator can authorize "
-    "any manifest at any time, unseen"
-)
 _ZERO_ADDRESS: Final = "0x" + "00" * 20
 
 
@@ -43,7 +39,7 @@ def contract(case: Case) -> Outcome:
     public log, which is a warning."""
     found = view_for(case)
     if found is None:
-        return _without_contract(case)
+        return without_contract(case)
     record, view = found
     if view.foreign:
         return failed(
@@ -62,9 +58,9 @@ def contract(case: Case) -> Outcome:
     if kms_code is not None and "G3" in (upgraded, record.generation) and upgraded:
         problems.append(f"the KMS runs generation {upgraded}, its record says {record.generation}")
     problems.extend(_proxy_problems(case.reference, view, app))
-    logs = _app_logs(view, app)
+    logs = _app_logs(case, view)
     if logs is not None:
-        problems.extend(_upgrade_problems(case.reference, view, app, logs.value))
+        problems.extend(_upgrade_problems(case.reference, view, logs))
     if problems:
         return failed(
             "; ".join(problems),
@@ -102,7 +98,7 @@ def allowed(case: Case) -> Outcome:
     from an event. All of it at one finalized block, less than an hour old."""
     found = view_for(case)
     if found is None:
-        return _without_contract(case)
+        return without_contract(case)
     _, view = found
     boots = view.plan.boot_infos
     if not boots:
@@ -147,12 +143,6 @@ def allowed(case: Case) -> Outcome:
     return passed(summary, actual=_actual(getters, any_device, answers), evidence=references)
 
 
-def _without_contract(case: Case) -> Outcome:
-    if case.identity.provider != "kms":
-        return not_applicable("the guest has no KMS, so no contract decides")
-    return warned(_NO_LOG)
-
-
 def _other_generation(code: ContractCode | None, record: KmsRecord) -> str:
     """The generation of the KMS's code where its record says another, else ""."""
     if code is None or record.generation in ("", code.generation):
@@ -170,24 +160,10 @@ def _implementation(
         problems.append(f"{address} is not an ERC-1967 proxy")
         return None
     code = view.read(contracts.get_code(slot, block), contracts.decode_bytes).value
-    known = identify_code(reference, code, role)
+    known = contracts.identify_code(reference.contracts, code, role)
     if known is None:
         problems.append(f"the {role} implementation {slot} is not a known build")
     return known
-
-
-def identify_code(reference: ReferenceValues, code: bytes, role: str) -> ContractCode | None:
-    """The reference build that this runtime code is, or None."""
-    for row in reference.contracts:
-        if row.role != role or row.length != len(code):
-            continue
-        try:
-            fingerprint = contracts.code_fingerprint(code, row.immutable_offsets)
-        except EvidenceError:
-            continue
-        if fingerprint == row.fingerprint:
-            return row
-    return None
 
 
 def _proxy_problems(reference: ReferenceValues, view: ChainView, app: str) -> list[str]:
@@ -197,28 +173,34 @@ def _proxy_problems(reference: ReferenceValues, view: ChainView, app: str) -> li
     proxy = view.read(contracts.get_code(app, block), contracts.decode_bytes).value
     if not proxy:
         return [f"there is no contract at the app id {app}"]
-    if identify_code(reference, proxy, "proxy") is None:
+    if contracts.identify_code(reference.contracts, proxy, "proxy") is None:
         return [f"the code at {app} is not a known proxy"]
     if not view.read(contracts.get_code(view.plan.kms, block), contracts.decode_bytes).value:
         return [f"there is no contract at the KMS address {view.plan.kms}"]
     return []
 
 
-def _app_logs(view: ChainView, app: str) -> Agreed[tuple[Log, ...]] | None:
-    """The app's logs, or None where no endpoint answers for so wide a range.
+def _app_logs(case: Case, view: ChainView) -> tuple[Log, ...] | None:
+    """The app's logs, or None where no endpoint gave all of them.
 
-    Raises EvidenceError when an answer is malformed, or differs from another's.
+    Raises EvidenceError when endpoints contradict each other about them.
     """
-    call = contracts.get_logs(app, view.plan.deployed_block, view.number)
-    return view.read(call, contracts.decode_logs) if view.answered(call) else None
+    agreed = app_logs(case)
+    if agreed is None or not agreed.sources:
+        return None
+    if agreed.problems:
+        raise EvidenceError(
+            f"the app's logs: {agreed.problems[0]}",
+            hint="one of the endpoints is wrong: ask another with --rpc-url",
+        )
+    view.single_source |= agreed.pieced or view.operators_of(agreed.sources) < OPERATORS
+    return tuple(item.log for item in agreed.logs)
 
 
 def _upgrade_problems(
-    reference: ReferenceValues, view: ChainView, app: str, logs: tuple[Log, ...]
+    reference: ReferenceValues, view: ChainView, logs: tuple[Log, ...]
 ) -> list[str]:
     problems: list[str] = []
-    if any(log.address != app.lower() for log in logs):
-        problems.append("an endpoint gave logs of another contract")
     upgrades = [log for log in logs if log.topics and log.topics[0].hex() == contracts.UPGRADED[2:]]
     if not upgrades:
         problems.append("the app's logs have no Upgraded event, which every proxy emits")
@@ -226,7 +208,7 @@ def _upgrade_problems(
         code = view.read(
             contracts.get_code(address, hex(view.number)), contracts.decode_bytes
         ).value
-        if identify_code(reference, code, "app") is None:
+        if contracts.identify_code(reference.contracts, code, "app") is None:
             problems.append(f"the app once ran the unknown implementation {address}")
     return problems
 

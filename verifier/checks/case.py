@@ -5,10 +5,10 @@ there raises `MissingEvidence`; one that needs a quote which did not verify rais
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from verifier.checks.dcap import DcapResult, platform_of, verify_quote
 from verifier.checks.spec import Blocked, MissingEvidence
@@ -23,6 +23,9 @@ from verifier.evidence.subject import QuoteSource, SubjectEvidence
 from verifier.model.identifiers import AppId
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
 
+if TYPE_CHECKING:
+    from verifier.timeline.model import Sighting
+
 EMPTY_ID = bytes(20)
 T = TypeVar("T")
 
@@ -34,6 +37,8 @@ class Question:
     `at` is Unix seconds. `trusted` says whether the collector's own observations count.
     `challenge` is report data, or its first or last part, that the relying party chose. `kms` is a
     KMS that it names itself, `instance` the only instance id (hex) that it means, "" for any.
+    `manifests` are the manifests that it knows besides, by hash, and `sightings` what it saw
+    attested at other times.
     """
 
     app_id: AppId | None
@@ -43,6 +48,8 @@ class Question:
     challenge: bytes = b""
     kms: KmsRecord | None = None
     instance: str = ""
+    manifests: Mapping[str, str] = field(default_factory=dict)
+    sightings: "tuple[Sighting, ...]" = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

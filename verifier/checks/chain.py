@@ -5,7 +5,7 @@ no endpoint gives another one at that block, its hash among them; an error, a nu
 answer is never an empty value. What one operator alone gives is marked: `single_source`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -179,6 +179,34 @@ class ChainView:
                 hint="one of the endpoints is wrong: ask another with --rpc-url",
             )
         return Agreed(values[0], tuple(evidence))
+
+    def value(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T:
+        """What `read` gives, alone."""
+        return self.read(call, decode).value
+
+    def find(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
+        """A value that is good to have: None when no endpoint answers, and a single answer is
+        enough. Raises EvidenceError when endpoints disagree or an answer is malformed."""
+        if not self.answered(call):
+            return None
+        single_source = self.single_source
+        try:
+            return self.read(call, decode).value
+        finally:
+            self.single_source = single_source
+
+    def each(self, call: Call, decode: Callable[[JsonValue, str], T]) -> tuple[T, ...]:
+        """What every endpoint that answered says; answers that are malformed do not count."""
+        found: list[T] = []
+        for endpoint in self.endpoints:
+            with suppress(EvidenceError):
+                answer = self._exchanges.call(endpoint, *call)
+                found.append(self._exchanges.decoded(answer, decode, endpoint))
+        return tuple(found)
+
+    def operators_of(self, endpoints: Iterable[str]) -> int:
+        """How many independent operators stand behind these endpoints."""
+        return len({self._operators[item] for item in endpoints})
 
     def call(self, to: str, data: str, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """The result of a contract call at the agreed block."""

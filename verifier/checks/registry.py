@@ -8,6 +8,7 @@ from verifier.checks import (
     boot,
     consistency,
     hardware,
+    history,
     key_management,
     runtime,
 )
@@ -22,4 +23,5 @@ CHECKS: Final[tuple[CheckSpec[Case], ...]] = (
     *consistency.CHECKS,
     *key_management.CHECKS,
     *authorization.CHECKS,
+    *history.CHECKS,
 )

@@ -58,6 +58,7 @@ class Exchanges:
         self._bundle = bundle
         self._parsed: dict[str, JsonValue] = {}
         self._decoded: dict[tuple[str, object], Any] = {}
+        self._once: dict[object, Any] = {}
         self._by_endpoint: dict[str, dict[str, Artifact]] = {}
         for artifact in bundle.artifacts:
             if artifact.kind is Kind.JSON_RPC:
@@ -77,6 +78,13 @@ class Exchanges:
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints that were asked, sorted."""
         return tuple(sorted(self._by_endpoint))
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """What `compute` gives, computed once for this bundle: several attesters need it."""
+        if key not in self._once:
+            self._once[key] = compute()
+        value: T = self._once[key]
+        return value
 
     def requests(self, endpoint: str) -> Mapping[str, Artifact]:
         """What was asked of one endpoint."""

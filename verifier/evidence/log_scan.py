@@ -39,12 +39,12 @@ class LogFilter:
     address: str
     topics: tuple[str, ...] = ()
 
-    def call(self, first: int, last: int) -> Call:
-        """The `eth_getLogs` for an inclusive range of blocks."""
+    def call(self, first: int, last: int | None) -> Call:
+        """The `eth_getLogs` for an inclusive range of blocks; without `last`, to the head."""
         query: dict[str, JsonValue] = {
             "address": self.address,
             "fromBlock": hex(first),
-            "toBlock": hex(last),
+            "toBlock": "latest" if last is None else hex(last),
         }
         if self.topics:
             query["topics"] = [list(self.topics)]
@@ -132,17 +132,26 @@ def decode_range(wanted: LogFilter, answer: RangeAnswer, what: str) -> tuple[Tim
     Raises EvidenceError (see `LogScan.logs`).
     """
     where = f"{what}, blocks {answer.first} to {answer.last}"
-    value = parse_answer(answer.body, where)
+    found = decode_answer(wanted, parse_answer(answer.body, where), where)
+    for item in found:
+        if not answer.first <= item.log.block <= answer.last:
+            raise EvidenceError(f"{where}: a log of block {item.log.block}, which was not asked")
+    return found
+
+
+def decode_answer(wanted: LogFilter, value: JsonValue, what: str) -> tuple[TimedLog, ...]:
+    """The logs in the result of one `eth_getLogs`, each of which the filter allows.
+
+    Raises EvidenceError for a malformed result, another contract's log, and a missing block hash.
+    """
     found: list[TimedLog] = []
     for (log, time), item in zip(
-        decode_timed_logs(value, where), codec.as_list(value, where), strict=True
+        decode_timed_logs(value, what), codec.as_list(value, what), strict=True
     ):
-        if not answer.first <= log.block <= answer.last:
-            raise EvidenceError(f"{where}: a log of block {log.block}, which was not asked for")
         if not wanted.matches(log):
-            raise EvidenceError(f"{where}: a log of {log.address} that was not asked for")
-        entry = codec.as_object(item, where)
-        digest = codec.parse_hex(entry.get("blockHash"), where, length=32, allow_0x=True)
+            raise EvidenceError(f"{what}: a log of {log.address} that was not asked for")
+        entry = codec.as_object(item, what)
+        digest = codec.parse_hex(entry.get("blockHash"), what, length=32, allow_0x=True)
         found.append(TimedLog(log, digest.hex(), time))
     return tuple(found)
 

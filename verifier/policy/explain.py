@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from verifier.model.result import Requirement
+from verifier.policy.demands import GovernanceDemands
 from verifier.policy.policy import DECIDED_BY, FLOOR, Policy
 from verifier.policy.stage import REQUIREMENTS
 
@@ -55,7 +56,7 @@ def effective_policy(policy: Policy) -> str:
         "rules": {key: value.value for key, value in policy.rules.items()},
         "images": _made(registries=policy.registries, repositories=policy.repositories),
         "signers": _made(workflows=policy.workflows),
-        "governance": _made(notice_days=policy.notice_days, owners=policy.owners),
+        "governance": policy.governance.made,
     }
     lines = [f"name = {_toml(policy.name)}", f"accept = {_toml([*policy.accept])}"]
     for name, table in tables.items():
@@ -122,10 +123,21 @@ def _worded(policy: Policy) -> Iterator[tuple[str, str]]:
         yield f"images come from {_any(sources)}", DECIDED_BY["images"]
     if policy.workflows:
         yield f"images were built by {_any(policy.workflows)}", DECIDED_BY["signers"]
-    if policy.notice_days:
-        yield f"a change is announced {policy.notice_days} days ahead", DECIDED_BY["governance"]
-    if policy.owners:
-        yield f"the app is owned by {_any(policy.owners)}", DECIDED_BY["governance"]
+    for text in _governance(policy.governance):
+        yield text, DECIDED_BY["governance"]
+
+
+def _governance(demands: GovernanceDemands) -> Iterator[str]:
+    if demands.notice_days:
+        yield f"a change is announced {demands.notice_days} days ahead"
+    if demands.owners:
+        yield f"the app is owned by {_any(demands.owners)}"
+    if demands.several_keys:
+        yield "no single key can change what runs"
+    if demands.upgrades_disabled:
+        yield "the contract's code can no longer be changed"
+    if demands.max_unknown_manifests is not None:
+        yield f"at most {demands.max_unknown_manifests} allowed manifests are unknown"
 
 
 def _waivers(policy: Policy, now: int) -> Iterator[str]:

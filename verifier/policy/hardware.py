@@ -4,7 +4,8 @@ from typing import Final
 
 from verifier.checks import authorization, key_management
 from verifier.checks.case import Case
-from verifier.checks.chain import plan_for, view_for
+from verifier.checks.chain import OPERATORS, plan_for
+from verifier.checks.history import history_of
 from verifier.checks.spec import (
     Blocked,
     CheckSpec,
@@ -18,7 +19,7 @@ from verifier.checks.spec import (
 )
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
-from verifier.evidence.contracts import Log
+from verifier.evidence.log_scan import TimedLog
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
 from verifier.policy.policy import Policy
@@ -142,28 +143,27 @@ def _not_before(case: Case) -> int | None:
         return None
     added = bytes.fromhex(contracts.COMPOSE_HASH_ADDED[2:])
     times = [
-        time
-        for log, time in logs
-        if log.topics[:1] == (added,) and compose_hash in (log.data, *log.topics[1:])
+        item.time
+        for item in logs
+        if item.log.topics[:1] == (added,) and compose_hash in (item.log.data, *item.log.topics[1:])
     ]
     first = times[0] if times else None
     return first if first is not None and first <= case.question.at else None
 
 
-def _governed_logs(case: Case) -> tuple[tuple[Log, int | None], ...]:
+def _governed_logs(case: Case) -> tuple[TimedLog, ...]:
     """The logs of the app's contract, with block times, where two operators give them and known
     code wrote them: whoever wrote the contract could have written any event."""
     if plan_for(case) is None:
         return ()
     if not all(holds(spec, case) for spec in (key_management.provider, authorization.contract)):
         return ()
-    found = view_for(case)
+    found = history_of(case)
     if found is None:
         return ()
-    _, view = found
-    call = contracts.get_logs(view.app_address(), view.plan.deployed_block, view.number)
-    logs = view.read(call, contracts.decode_timed_logs).value
-    return () if view.single_source else logs
+    agreed = found.app_stream.agreed
+    independent = found.reader.operators_of(agreed.sources) >= OPERATORS
+    return agreed.logs if independent and not agreed.pieced and not agreed.problems else ()
 
 
 POLICY_CHECKS: Final[tuple[CheckSpec[tuple[Case, Policy]], ...]] = (tcb, freshness)

@@ -5,11 +5,12 @@
     [tcb]         statuses, reject_advisories, minimum_evaluation_number
     [freshness]   max_collateral_age, max_quote_age (days)
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
+                  image: list of "NAME=sha256:…", NAME a service or a repository
     [os]          releases: the dstack releases that may run
     [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
     [images]      registries, repositories ("ghcr.io/org/app", "ghcr.io/org/*"): others fail
     [signers]     workflows: who may have built the images (identities in Sigstore certificates)
-    [governance]  notice_days, owners: how fast, and by whom, the app may be changed
+    [governance]  see `verifier.policy.demands`: how fast, and by whom, the app may be changed
     [[waivers]]   see `verifier.policy.waivers`
 
 No policy goes below the floor: those checks are always required. A demand that no registered check
@@ -29,6 +30,7 @@ from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import Severity
 from verifier.model.result import JsonValue, Requirement, Verdict
+from verifier.policy.demands import GOVERNANCE_KEYS, GovernanceDemands, parse_governance
 from verifier.policy.document import (
     BUILT_IN,
     demanded,
@@ -55,7 +57,6 @@ RESERVED: Final = (
     "key_management.attestation",
     "authorization.history",
     "authorization.governance",
-    "provenance.images",
     "endpoint.tls",
     "endpoint.domain",
 )
@@ -68,6 +69,7 @@ DECIDED_BY: Final = {
     "os_image_hash": "boot.image",
     "device": "hardware.tcb",
     "os_release": "boot.image",
+    "image": "provenance.images",
     "images": MANIFEST_RULES,
     "signers": "provenance.images",
     "governance": "authorization.governance",
@@ -82,16 +84,17 @@ _SECTIONS: Final = {
     "checks": None,
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
     "freshness": ("max_collateral_age", "max_quote_age"),
-    "expect": tuple(EXPECTABLE),
+    "expect": (*EXPECTABLE, "image"),
     "os": ("releases",),
     "rules": None,
     "images": ("registries", "repositories"),
     "signers": ("workflows",),
-    "governance": ("notice_days", "owners"),
+    "governance": GOVERNANCE_KEYS,
 }
 _WORKFLOW: Final = re.compile(
     r"https://github\.com/[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml@refs/[\w./-]+", re.ASCII
 )
+_IMAGE: Final = re.compile(r"([!-~]{1,255})=(sha256:[0-9a-f]{64})", re.ASCII)
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
@@ -99,7 +102,7 @@ _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 class Policy:
     """An effective appraisal policy. Ages are in days; `expect` maps a name to allowed values.
 
-    Empty tuples and a notice of 0 days demand nothing.
+    Empty tuples demand nothing.
     """
 
     name: str
@@ -116,8 +119,7 @@ class Policy:
     registries: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
     workflows: tuple[str, ...] = ()
-    notice_days: int = 0
-    owners: tuple[str, ...] = ()
+    governance: GovernanceDemands = field(default_factory=GovernanceDemands)
     waivers: tuple[Waiver, ...] = ()
 
     @property
@@ -138,8 +140,7 @@ class Policy:
             "registries": list(self.registries),
             "repositories": list(self.repositories),
             "workflows": list(self.workflows),
-            "notice_days": self.notice_days,
-            "owners": list(self.owners),
+            "governance": dict(self.governance.made),
             "waivers": [waiver.to_json() for waiver in self.waivers],
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
@@ -152,9 +153,15 @@ class Policy:
             "os_release": bool(self.os_releases),
             "images": bool(self.registries or self.repositories),
             "signers": bool(self.workflows),
-            "governance": bool(self.notice_days or self.owners),
+            "governance": bool(self.governance.made),
         }
         return tuple(name for name in DECIDED_BY if made.get(name))
+
+    @property
+    def expected_images(self) -> tuple[tuple[str, str], ...]:
+        """(name, digest) of the images that are expected."""
+        matches = map(_IMAGE.fullmatch, self.expect.get("image", ()))
+        return tuple((match[1], match[2]) for match in matches if match)
 
     def requirement(self, check_id: str) -> Requirement:
         """What the policy asks of a check; one that it does not name is not asked, and one that
@@ -180,7 +187,7 @@ class Policy:
             if not values:
                 continue
             wanted = _expected_values(name, list(values))
-            both = tuple(sorted(set(wanted) & set(merged.get(name, wanted))))
+            both = _satisfying_both(name, wanted, merged.get(name, wanted))
             if not both:
                 raise PolicyError(f"the policy {self.name} expects another {name} than you do")
             merged[name] = both
@@ -233,8 +240,7 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
         registries=_matching(sections["images"], "registries", where),
         repositories=_matching(sections["images"], "repositories", where),
         workflows=_matching(sections["signers"], "workflows", where),
-        notice_days=number(governance, "notice_days", 0, where),
-        owners=_matching(governance, "owners", where),
+        governance=parse_governance(governance, _matching(governance, "owners", where), where),
         waivers=waivers,
     )
 
@@ -299,14 +305,35 @@ _FORMS: Final = {
 }
 
 
+def _satisfying_both(name: str, wanted: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """What satisfies two expectations; each image is expected for itself."""
+    both = set(wanted) & set(own)
+    if name != "image":
+        return tuple(sorted(both))
+    names = [{item.rpartition("=")[0] for item in items} for items in (wanted, own, both)]
+    if (names[0] & names[1]) - names[2]:
+        return ()
+    apart = {item for item in (*wanted, *own) if item.rpartition("=")[0] not in names[2]}
+    return tuple(sorted(both | apart))
+
+
 def _expected_values(name: str, values: object) -> tuple[str, ...]:
-    size = EXPECTABLE[name]
-    found = []
-    for value in texts([values] if isinstance(values, str) else values, f"expect {name}"):
-        digits = value.lower().removeprefix("sha256:").removeprefix("0x")
-        if len(digits) != 2 * size or not set(digits) <= set("0123456789abcdef"):
-            raise PolicyError(f"expected {name} {value!r} is not {size} bytes of hex")
-        found.append(digits)
-    if not found:
+    given = texts([values] if isinstance(values, str) else values, f"expect {name}")
+    if not given:
         raise PolicyError(f"expect {name}: an empty list expects nothing that could be")
-    return tuple(sorted(set(found)))
+    return tuple(sorted({_expected_value(name, value) for value in given}))
+
+
+def _expected_value(name: str, value: str) -> str:
+    if name == "image":
+        if not _IMAGE.fullmatch(value):
+            raise PolicyError(
+                f"expected image {value!a} is not NAME=sha256:DIGEST",
+                hint="NAME is a service, or a repository as the manifest writes it",
+            )
+        return value
+    size = EXPECTABLE[name]
+    digits = value.lower().removeprefix("sha256:").removeprefix("0x")
+    if len(digits) != 2 * size or not set(digits) <= set("0123456789abcdef"):
+        raise PolicyError(f"expected {name} {value!r} is not {size} bytes of hex")
+    return digits

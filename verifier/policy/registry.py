@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from verifier.checks.case import Case
 from verifier.checks.spec import CheckSpec, Outcome
-from verifier.policy import hardware, manifest
+from verifier.policy import governance, hardware, images, manifest
 from verifier.policy.policy import Policy
 
 
@@ -14,9 +14,19 @@ def hardware_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
     return _bound(hardware.POLICY_CHECKS, policy)
 
 
+def governance_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
+    """Those about who may change the app."""
+    return _bound(governance.POLICY_CHECKS, policy)
+
+
 def manifest_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
     """Those about the measured manifest."""
     return _bound(manifest.POLICY_CHECKS, policy)
+
+
+def image_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
+    """Those about the images that it names."""
+    return _bound(images.POLICY_CHECKS, policy)
 
 
 def _bound(

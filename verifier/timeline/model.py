@@ -231,7 +231,8 @@ class Coverage:
     of it; `partial` (endpoint, what is missing) did not. `problems` are contradictions: logs that
     sources disagree about, and state that the events do not explain. `unproven` is what could not
     be compared. `operators` counts who stands behind the sources, `logs` and `cached` the logs and
-    the answers of earlier audits, `compared` the values in storage that the events explain.
+    the answers of earlier audits, `compared` the values in storage that the events explain,
+    `proven` those of them that a storage proof gives too, against the block's state root.
     """
 
     role: Role
@@ -247,6 +248,7 @@ class Coverage:
     cached: int = 0
     logs: int = 0
     compared: int = 0
+    proven: int = 0
 
     @property
     def complete(self) -> bool:

@@ -1,0 +1,209 @@
+"""From the app's contracts to their past: is it wholly known who could run what, and when."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from verifier.checks.case import Case
+from verifier.checks.chain import view_for
+from verifier.checks.spec import (
+    Blocked,
+    MissingEvidence,
+    Outcome,
+    check,
+    failed,
+    not_applicable,
+    passed,
+    warned,
+)
+from verifier.errors import EvidenceError
+from verifier.evidence.bundle import Kind
+from verifier.evidence.plan import HistoryPlan
+from verifier.model.identifiers import format_time
+from verifier.model.result import EvidenceRef, JsonValue
+
+if TYPE_CHECKING:
+    from verifier.timeline.exposures import Attested, Running
+    from verifier.timeline.history import History
+    from verifier.timeline.model import Timeline
+    from verifier.timeline.scans import AgreedLogs
+
+NO_LOG: Final = (
+    "no public log: the keys come from a KMS without a contract, whose operator can authorize "
+    "any manifest at any time, unseen"
+)
+
+
+@check(
+    "authorization.history",
+    "The history of app and KMS contract is complete",
+    requires=("key_management.provider",),
+)
+def history(case: Case) -> Outcome:
+    """The logs of the app's contract and the governance logs of the KMS's contract are known from
+    their creation to a finalized block without a gap; every endpoint that gave a block's logs gave
+    the same; and the events, in their order, explain every value that the contracts hold there:
+    each manifest, device and OS image that was ever named, each flag, owner and implementation.
+    A log that one endpoint has and another lacks, and a value that the events do not explain, are
+    failures that are named. One operator alone, a beginning that had to be assumed, and code that
+    changes state without events are reservations."""
+    timeline = timeline_of(case)
+    if timeline is None:
+        return without_contract(case)
+    evidence = _scans(case)
+    problems = [text for item in timeline.coverage for text in item.problems]
+    if problems:
+        return failed(
+            "; ".join(problems[:3]),
+            expected="logs on which endpoints agree, and which explain the state",
+            actual=list[JsonValue](problems),
+            evidence=evidence,
+            remediation="one of the endpoints is wrong, or the contract is: ask another one with "
+            "--rpc-url, and discard what was kept with --no-cache",
+        )
+    missing = [
+        f"{item.role.value} {item.address}: {text}"
+        for item in timeline.coverage
+        for text in (*_unanswered(item.sources, item.partial), *item.unproven)
+    ]
+    if missing:
+        raise MissingEvidence(
+            f"the history is not complete: {missing[0]}",
+            hint="name an endpoint that gives old logs with --rpc-url",
+        )
+    app, kms = timeline.coverage[0], timeline.coverage[1]
+    summary = (
+        f"{app.logs} app logs and {kms.logs} KMS logs up to block {timeline.as_of.block} "
+        f"({format_time(timeline.as_of.time)}) explain all {app.compared + kms.compared} values "
+        "in storage"
+    )
+    doubts = [
+        text
+        for text, doubted in (
+            ("from one operator only", timeline.single_source),
+            (f"{app.origin}", app.origin.startswith("assumed")),
+            (f"KMS: {kms.origin}", kms.origin.startswith("assumed")),
+            ("the app ran unknown code", not timeline.app_state.continuous),
+            ("the KMS ran unknown code", not timeline.kms_state.continuous),
+        )
+        if doubted
+    ]
+    if doubts:
+        return warned(f"{summary}; {'; '.join(doubts)}", evidence=evidence)
+    return passed(summary, evidence=evidence)
+
+
+def history_of(case: Case) -> "History | None":
+    """The logs of the app's contracts; None when the KMS has no public contract.
+
+    Raises MissingEvidence when nobody vouches for chain reads or no endpoint answered.
+    """
+
+    def read() -> "History | None":
+        found = view_for(case)
+        if found is None:
+            return None
+        from verifier.timeline.history import History  # noqa: PLC0415 - only for apps on a chain
+        from verifier.timeline.scans import Scans  # noqa: PLC0415
+
+        _, view = found
+        app = view.app_address()
+        if not app:
+            raise MissingEvidence("the KMS contract has no such app registered")
+        scans = case.exchanges.once(Scans, lambda: Scans(case.evidence.bundle))
+        return History(view, scans, view.plan, app)
+
+    return case.once("history", read)
+
+
+def plan_history(case: Case, *, gateways: bool) -> HistoryPlan:
+    """What to ask next about the past of the app's contracts, and of the gateway's own."""
+    found = history_of(case)
+    return HistoryPlan() if found is None else found.plan_further(gateways=gateways)
+
+
+def app_logs(case: Case) -> "AgreedLogs | None":
+    """The logs of the app's contract as endpoints gave them; None when nobody was asked."""
+    found = history_of(case)
+    return None if found is None else found.app_stream.agreed
+
+
+def timeline_of(case: Case) -> "Timeline | None":
+    """The timeline of the app, crossed with what this attester runs; None without a contract.
+
+    Raises MissingEvidence when no endpoint gave logs, EvidenceError for contradictory reads.
+    """
+
+    def build() -> "Timeline | None":
+        found = history_of(case)
+        if found is None:
+            return None
+        from verifier.timeline.build import build_timeline  # noqa: PLC0415 - as in history_of
+
+        if not any(stream.agreed.sources or stream.agreed.problems for stream in found.streams()):
+            raise MissingEvidence(
+                f"no endpoint gave the logs of {found.app}: {_first_refusal(found)}",
+                hint="name an endpoint that gives old logs with --rpc-url",
+            )
+        timeline = build_timeline(found, case.reference.contracts, _attested(case))
+        return replace(timeline, root_note=case.reference.unsafe)
+
+    return case.once("timeline", build)
+
+
+def without_contract(case: Case) -> Outcome:
+    """What a check of the chain says where no contract decides."""
+    if case.identity.provider != "kms":
+        return not_applicable("the guest has no KMS, so no contract decides")
+    return warned(NO_LOG)
+
+
+def _attested(case: Case) -> "Attested":
+    from verifier.timeline.exposures import Attested  # noqa: PLC0415 - as in history_of
+
+    question = case.question
+    return Attested(
+        running=_running(case), sightings=question.sightings, manifests=question.manifests
+    )
+
+
+def _running(case: Case) -> "Running | None":
+    """What a verified guest runs; None where no quote verified."""
+    from verifier.timeline.exposures import Running  # noqa: PLC0415 - as in history_of
+
+    try:
+        compose_hash = case.identity.compose_hash
+        case.verified  # noqa: B018 - raises where the quote did not verify
+    except (MissingEvidence, Blocked, EvidenceError):
+        return None
+    if compose_hash is None:
+        return None
+    seen = [
+        item.collected_at
+        for item in case.evidence.bundle.artifacts
+        if item.sha256 == case.source.evidence.blob
+    ]
+    record = case.kms_record
+    return Running(
+        compose_hash=compose_hash.hex(),
+        quote_time=max(seen, default=None),
+        root_key=record.k256 if record is not None else "",
+    )
+
+
+def _scans(case: Case) -> tuple[EvidenceRef, ...]:
+    return tuple(item.ref for item in case.evidence.bundle.of(Kind.LOG_SCAN))
+
+
+def _unanswered(sources: tuple[str, ...], partial: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """Why no source gave every block, if none did."""
+    if sources:
+        return ()
+    return tuple(f"{endpoint}: {text}" for endpoint, text in partial) or ("nobody was asked",)
+
+
+def _first_refusal(found: "History") -> str:
+    partial = [text for stream in found.streams() for text in stream.agreed.partial]
+    return f"{partial[0][0]}: {partial[0][1]}" if partial else "nobody was asked"
+
+
+CHECKS: Final = (history,)

@@ -1,0 +1,165 @@
+"""The timeline of one app: logs and reads → events, states, who governs, what it leaves open."""
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
+
+from verifier.errors import EvidenceError
+from verifier.evidence import contracts
+from verifier.evidence.contracts import Call
+from verifier.evidence.creation import InitialTerms, initial_terms
+from verifier.model.result import JsonValue
+from verifier.reference.values import ContractCode
+from verifier.timeline import reads
+from verifier.timeline.completeness import coverage
+from verifier.timeline.exposures import Attested, exposures
+from verifier.timeline.fold import Fold, fold
+from verifier.timeline.governance import Governed, OwnerReads, governance
+from verifier.timeline.history import History
+from verifier.timeline.initial import InitialFlags, initial_flags
+from verifier.timeline.model import AsOf, Role, Timeline, TimelineEvent
+from verifier.timeline.notice import changes
+
+OPERATORS: Final = 2
+T = TypeVar("T")
+
+
+def build_timeline(
+    history: History,
+    known: tuple[ContractCode, ...],
+    attested: Attested,
+) -> Timeline:
+    """Everything that the collected logs and reads say about an app.
+
+    `known` are the reference builds of contracts, `attested` is what is known besides the chain.
+    Raises EvidenceError where endpoints contradict each other about a block or a transaction.
+    """
+    reader = history.reader
+    head = history.header(reader.number)
+    if head is None:
+        raise EvidenceError(f"no endpoint gave the header of block {reader.number}")
+    events = history.events()
+    settled = tuple(event for event in events if not event.provisional)
+    codes = _codes(history, known)
+    flags = _initial_flags(history, settled, codes)
+    folded = fold(settled, initial=flags, codes=codes)
+    app_state, kms_state = folded.app_state(), folded.kms_state()
+    notice_period = _find(history, history.app, reads.NOTICE_PERIOD, contracts.decode_uint)
+    owners = {account: _owner_reads(history, account) for account in history.accounts}
+    governed = tuple(
+        governance(role, settled, folded, owners, notice_period=notice_period)
+        for role in (Role.APP, Role.KMS)
+    )
+    periods = tuple(period for item in governed for period in item.periods)
+    covered = coverage(history, app_state, kms_state)
+    return Timeline(
+        chain_id=history.plan.chain_id,
+        app_id=history.plan.app_id.hex(),
+        app=history.app,
+        kms=history.plan.kms,
+        as_of=AsOf(block=reader.number, hash=head.hash, time=head.time),
+        coverage=covered,
+        events=events,
+        app_state=app_state,
+        kms_state=kms_state,
+        governance=periods,
+        changes=changes(settled, notice_period=notice_period),
+        exposures=exposures(
+            folded,
+            settled,
+            periods,
+            now=head.time,
+            attested=attested,
+        ),
+        manifests=attested.manifests,
+        single_source=any(item.operators < OPERATORS for item in covered[:2]),
+        notes=_notes(flags, folded, governed),
+    )
+
+
+def _notes(flags: InitialFlags, folded: Fold, governed: tuple[Governed, ...]) -> tuple[str, ...]:
+    problems = (text for item in governed for text in item.problems)
+    return tuple(dict.fromkeys((*flags.problems, *folded.notes, *problems)))
+
+
+def _codes(history: History, known: tuple[ContractCode, ...]) -> dict[str, str]:
+    """Implementation address → generation and build of its code, "" for code nobody knows."""
+    block = hex(history.reader.number)
+    found: dict[str, str] = {}
+    for role in (Role.APP, Role.KMS):
+        for address in history.implementations(role):
+            call = contracts.get_code(address, block)
+            code = history.reader.find(call, contracts.decode_bytes)
+            row = contracts.identify_code(known, code, role.value) if code else None
+            found[address] = f"{row.generation} {row.build}" if row is not None else ""
+    return found
+
+
+def _initial_flags(
+    history: History, events: tuple[TimelineEvent, ...], codes: Mapping[str, str]
+) -> InitialFlags:
+    created = history.created
+    first = next(iter(history.implementations(Role.APP)), "")
+    generation = codes.get(first, "").partition(" ")[0]
+    slot = reads.FLAG_SLOTS.get(generation, reads.FLAG_SLOT)
+
+    def word(place: int, block: int | None) -> bytes | None:
+        if block is None or not generation:
+            return None
+        call = reads.storage(history.app, place, hex(block))
+        return history.reader.find(call, contracts.decode_word)
+
+    at_creation, now = created.block if created is not None else None, history.reader.number
+    return initial_flags(
+        events,
+        _executed_terms(history),
+        storage_at_creation=word(slot, at_creation),
+        storage_now=word(slot, now),
+        tcb_at_creation=word(reads.TCB_SLOT, at_creation),
+        tcb_now=word(reads.TCB_SLOT, now),
+    )
+
+
+def _executed_terms(history: History) -> InitialTerms | None:
+    """The terms of the creation, where its transaction called the KMS's factory or the app itself:
+    what another contract was called with is only what somebody wrote, not what was executed."""
+    if history.created is None:
+        return None
+    first = history.app_stream.events[0]
+    terms = initial_terms(first.calldata, bytes.fromhex(history.app[2:]))
+    called = first.to.lower() in (history.plan.kms.lower(), history.app.lower())
+    return terms if terms is not None and called and not terms.nested else None
+
+
+def _owner_reads(history: History, account: str) -> OwnerReads:
+    block = hex(history.reader.number)
+    code = history.reader.find(contracts.get_code(account, block), contracts.decode_bytes)
+    if not code:
+        return OwnerReads(code=code)
+    modules = next(
+        call for call in reads.owner_calls(account, block) if reads.GET_MODULES in str(call[1])
+    )
+    guard = reads.storage(account, reads.GUARD_SLOT, block)
+    return OwnerReads(
+        code=code,
+        threshold=_find(history, account, reads.GET_THRESHOLD, contracts.decode_uint),
+        signers=_find(history, account, reads.GET_OWNERS, contracts.decode_addresses),
+        version=_find(history, account, reads.SAFE_VERSION, contracts.decode_string),
+        modules=_lenient(history, modules, contracts.decode_modules),
+        guard=_lenient(history, guard, reads.decode_optional_account),
+        min_delay=_find(history, account, reads.GET_MIN_DELAY, contracts.decode_uint),
+    )
+
+
+def _find(
+    history: History, address: str, selector: str, decode: Callable[[JsonValue, str], T]
+) -> T | None:
+    call = contracts.eth_call(address, selector, hex(history.reader.number))
+    return _lenient(history, call, decode)
+
+
+def _lenient(history: History, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
+    """What an account that may be any contract says; None for what it does not say properly."""
+    try:
+        return history.reader.find(call, decode)
+    except EvidenceError:
+        return None

@@ -1,0 +1,191 @@
+"""Whether a history is whole: no gap, no contradiction, and every value in storage explained.
+
+Logs that are left out change nothing that is signed, so that they are missed only by what they
+would have explained. Three things are therefore asked of every contract: a source for each block,
+agreement of all sources, and that the events, folded in order, give exactly what its storage holds
+at the agreed block, for every key that was ever seen and every scalar that events change. Where an
+endpoint proves that storage, the proof has to give the same.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence import contracts
+from verifier.evidence.contracts import Call
+from verifier.model.result import JsonValue
+from verifier.timeline import reads
+from verifier.timeline.history import History, Stream
+from verifier.timeline.model import AppState, Coverage, KmsState, Known, Role
+from verifier.timeline.proven import LAYOUTS, Proven, proven_words
+
+_CREATION: Final = frozenset({"Upgraded", "Initialized"})
+_LATER: Final = frozenset({"G6", "G7", "G8"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """One value in storage, and what the events make of it."""
+
+    name: str
+    folded: JsonValue
+    call: Call
+    decode: Callable[[JsonValue, str], JsonValue]
+
+
+def coverage(history: History, app: AppState, kms: KmsState) -> tuple[Coverage, ...]:
+    """How each stream is known; `app` and `kms` are the folded states at the reader's block."""
+    found = [
+        _cover(history, history.app_stream, _app_comparisons(history, app), app.code),
+        _cover(history, history.kms_stream, _kms_comparisons(history, kms), kms.code),
+    ]
+    found.extend(_cover(history, stream, ()) for stream in history.streams()[len(found) :])
+    return tuple(found)
+
+
+def _cover(
+    history: History, stream: Stream, compared: Iterable[_Comparison], code: str = ""
+) -> Coverage:
+    agreed, reader = stream.agreed, history.reader
+    problems, unproven, count, proven_count = list(agreed.problems), [], 0, 0
+    if agreed.sources and stream.role in (Role.APP, Role.KMS):
+        if not stream.events:
+            unproven.append(f"no source has any log of {stream.address}, not even its creation")
+        proven = _proven(history, stream, code)
+        for item in compared:
+            try:
+                actual = reader.value(item.call, item.decode)
+                proof = proven.value(item.call, item.decode)
+            except EvidenceError as error:
+                unproven.append(f"{item.name} could not be read: {error.message}")
+                continue
+            count += 1
+            if actual != item.folded:
+                problems.append(
+                    f"{item.name} is {_spelled(actual)} at block {reader.number}, and the events "
+                    f"make it {_spelled(item.folded)}: a log is missing, invented, or the code "
+                    "changes state without one"
+                )
+            if proof not in (None, actual):
+                problems.append(
+                    f"{item.name} is {_spelled(proof)} by a proof against the state root of block "
+                    f"{reader.number}, and every endpoint says {_spelled(actual)}"
+                )
+            elif proof is not None:
+                proven_count += 1
+    return Coverage(
+        role=stream.role,
+        address=stream.address,
+        first=history.plan.deployed_block,
+        last=reader.number,
+        origin=_origin(history, stream),
+        sources=agreed.sources,
+        partial=agreed.partial,
+        problems=tuple(problems),
+        unproven=tuple(unproven),
+        operators=1 if agreed.pieced else reader.operators_of(agreed.sources),
+        cached=agreed.cached,
+        logs=len(stream.events),
+        compared=count,
+        proven=proven_count,
+    )
+
+
+def _proven(history: History, stream: Stream, code: str) -> Proven:
+    """What storage proofs give, where the code of the contract is known."""
+    layout = LAYOUTS.get((stream.role, code.partition(" ")[0]))
+    header = history.header(history.reader.number)
+    if layout is None or header is None:
+        return Proven(None, {})
+    calls = history.proof_calls(stream)
+    return Proven(layout, proven_words(history.reader, header.hash, stream.address, calls))
+
+
+def _origin(history: History, stream: Stream) -> str:
+    if not stream.events:
+        return f"assumed: asked from block {history.plan.deployed_block} on"
+    first = stream.events[0]
+    names = {event.name for event in stream.events if event.transaction == first.transaction}
+    if names >= _CREATION:
+        factory = " by the KMS's factory" if first.to.lower() == history.plan.kms.lower() else ""
+        return f"created in block {first.place.block}{factory}"
+    return (
+        f"assumed: asked from block {history.plan.deployed_block} on, and the first log, "
+        f"{first.name} in block {first.place.block}, is not a creation"
+    )
+
+
+def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]:
+    address, block = history.app, hex(history.reader.number)
+    sets = {"ComposeHash": state.compose_hashes, "Device": state.devices}
+    yield from _keyed(history.app_stream, sets, block)
+    yield from _scalars(address, state, block, f"app {address}")
+    if state.any_device.value is not None:
+        call = contracts.eth_call(address, contracts.ALLOW_ANY_DEVICE, block)
+        yield _Comparison("allowAnyDevice()", state.any_device.value, call, contracts.decode_bool)
+    generation = state.code.partition(" ")[0]
+    slot = reads.FLAG_SLOTS.get(generation, reads.FLAG_SLOT)
+    yield from _flag("_upgradesDisabled", state.upgrades_disabled, address, slot, block)
+    if generation in _LATER:
+        yield from _flag(
+            "requireTcbUpToDate", state.require_tcb_up_to_date, address, reads.TCB_SLOT, block
+        )
+
+
+def _kms_comparisons(history: History, state: KmsState) -> Iterator[_Comparison]:
+    address, block = history.plan.kms, hex(history.reader.number)
+    sets = {
+        "OsImageHash": state.os_images,
+        "KmsAggregatedMr": state.aggregated_mrs,
+        "KmsDevice": state.devices,
+    }
+    yield from _keyed(history.kms_stream, sets, block)
+    yield from _scalars(address, state, block, f"KMS {address}")
+    call = contracts.eth_call(address, contracts.KMS_INFO, block)
+    yield _Comparison("the root key in kmsInfo()", state.root_key, call, _decode_root_key)
+    call = contracts.eth_call(address, contracts.GATEWAY_APP_ID, block)
+    yield _Comparison("gatewayAppId()", state.gateway_app_id, call, contracts.decode_string)
+
+
+def _keyed(stream: Stream, sets: Mapping[str, frozenset[str]], block: str) -> Iterator[_Comparison]:
+    calls = reads.key_calls(stream.role, stream.address, stream.events, block)
+    for (stem, key), call in calls.items():
+        getter = reads.KEYED[stream.role, stem][1]
+        yield _Comparison(f"{getter}({key})", key in sets[stem], call, contracts.decode_bool)
+
+
+def _scalars(
+    address: str, state: AppState | KmsState, block: str, name: str
+) -> Iterator[_Comparison]:
+    for label, folded, slot in (
+        ("owner", state.owner, reads.OWNER_SLOT),
+        ("pending owner", state.pending_owner, reads.PENDING_OWNER_SLOT),
+        ("implementation", state.implementation, contracts.IMPLEMENTATION_SLOT),
+    ):
+        call = reads.storage(address, slot, block)
+        yield _Comparison(f"the {label} of {name}", folded, call, reads.decode_optional_account)
+
+
+def _flag(
+    name: str, known: Known[bool], address: str, slot: int, block: str
+) -> Iterator[_Comparison]:
+    if known.value is not None:
+        call = reads.storage(address, slot, block)
+        yield _Comparison(name, known.value, call, _decode_lowest_byte)
+
+
+def _decode_lowest_byte(value: JsonValue, what: str) -> JsonValue:
+    """The boolean in the least byte of a word that packs several."""
+    number = contracts.decode_word(value, what)[-1]
+    if number > 1:
+        raise EvidenceError(f"{what}: {number:#x} is not a boolean")
+    return number == 1
+
+
+def _decode_root_key(value: JsonValue, what: str) -> JsonValue:
+    return contracts.decode_kms_info(value, what).k256_pubkey.hex()
+
+
+def _spelled(value: JsonValue) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value) or "empty"

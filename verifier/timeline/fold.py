@@ -1,0 +1,358 @@
+"""The fold of chain events into what a KMS and an app allowed at any place in the chain.
+
+One pass over the events in chain order. For every key (a manifest hash, a device, an OS image …) it
+keeps the places at which it was switched on and off, for every setting those at which its value
+changed; a state is looked up, never computed again. Setters emit also when nothing changes, and a
+key may be removed that was never added: neither counts as a change.
+
+Sources: Dstack-TEE/dstack kms/auth-eth/contracts (all generations), amiller/dstack-tutorial
+TimelockAppAuth.sol, OpenZeppelin Ownable2Step and ERC-1967. Where `PolicyChanged` stands in the
+same transaction as the older event that says the same, before or after it, it says nothing new.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from verifier.evidence.ethereum import checksum_address
+from verifier.model.result import JsonValue
+from verifier.timeline.initial import InitialFlags
+from verifier.timeline.model import (
+    UNKNOWN,
+    ZERO_ADDRESS,
+    AppState,
+    KmsState,
+    Known,
+    Method,
+    Place,
+    Role,
+    TimelineEvent,
+)
+
+
+class Keyed(StrEnum):
+    """What is allowed key by key; the value is the name of its events before Added or Removed."""
+
+    COMPOSE_HASH = "ComposeHash"
+    DEVICE = "Device"
+    OS_IMAGE = "OsImageHash"
+    AGGREGATED_MR = "KmsAggregatedMr"
+    KMS_DEVICE = "KmsDevice"
+
+
+class Setting(StrEnum):
+    """What has one value at a time."""
+
+    ANY_DEVICE = "any device"
+    REQUIRE_TCB = "require TCB up to date"
+    UPGRADES_DISABLED = "upgrades disabled"
+    IMPLEMENTATION = "implementation"
+    OWNER = "owner"
+    PENDING_OWNER = "pending owner"
+    ROOT_KEY = "root key"
+    GATEWAY = "gateway app id"
+    APP_IMPLEMENTATION = "implementation of new apps"
+
+
+Value = str | bool | None
+Interval = tuple[Place, Place | None]
+
+_WITHOUT_TCB: Final = frozenset({"G1", "G2", "G3", "G4", "G5"})
+_POLICIES: Final[Mapping[str, Keyed | Setting | None]] = {
+    "compose-hash": Keyed.COMPOSE_HASH,
+    "device": Keyed.DEVICE,
+    "os-image": Keyed.OS_IMAGE,
+    "kms-aggregated-mr": Keyed.AGGREGATED_MR,
+    "kms-device": Keyed.KMS_DEVICE,
+    "allow-any-device": Setting.ANY_DEVICE,
+    "require-tcb-up-to-date": Setting.REQUIRE_TCB,
+    "upgrades-disabled": Setting.UPGRADES_DISABLED,
+    "implementation-upgrade": Setting.IMPLEMENTATION,
+    "kms-info": Setting.ROOT_KEY,
+    "gateway-app-id": Setting.GATEWAY,
+    "app-implementation": Setting.APP_IMPLEMENTATION,
+    "registered-app": None,
+}
+"""Name of a policy in `PolicyChanged` → what it sets."""
+_ARGUMENTS: Final[Mapping[str, tuple[Setting, str]]] = {
+    "AllowAnyDeviceSet": (Setting.ANY_DEVICE, "allowAny"),
+    "RequireTcbUpToDateSet": (Setting.REQUIRE_TCB, "requireUpToDate"),
+    "Upgraded": (Setting.IMPLEMENTATION, "implementation"),
+    "KmsInfoSet": (Setting.ROOT_KEY, "k256Pubkey"),
+    "GatewayAppIdSet": (Setting.GATEWAY, "gatewayAppId"),
+    "TproxyAppIdSet": (Setting.GATEWAY, "tproxyAppId"),
+    "TProxyAppIdSet": (Setting.GATEWAY, "tproxyAppId"),
+    "AppImplementationSet": (Setting.APP_IMPLEMENTATION, "implementation"),
+    "AppAuthImplementationSet": (Setting.APP_IMPLEMENTATION, "implementation"),
+}
+"""Name of an event → the setting that its argument gives a value."""
+_KEYED: Final[Mapping[str, tuple[Keyed, bool]]] = {
+    f"{kind}{ending}": (kind, ending == "Added")
+    for kind in Keyed
+    for ending in ("Added", "Removed")
+}
+_FOREIGN: Final = frozenset({"AdminChanged", "BeaconUpgraded"})
+"""Events of other kinds of proxies, whose code can be replaced in ways that are not followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """What an event does: `what` becomes `value`; for a key, True or False."""
+
+    what: Keyed | Setting
+    key: str
+    value: Value
+
+
+@dataclass
+class _Contract:
+    """One contract's history."""
+
+    keys: dict[Keyed, dict[str, list[tuple[Place, bool]]]] = field(default_factory=dict)
+    settings: dict[Setting, list[tuple[Place, Value]]] = field(default_factory=dict)
+    lost: Place | None = None
+    begins: Place | None = None
+
+    def apply(self, place: Place, effect: _Effect) -> None:
+        if isinstance(effect.what, Keyed):
+            track = self.keys.setdefault(effect.what, {}).setdefault(effect.key, [])
+            if bool(effect.value) != bool(track and track[-1][1]):
+                track.append((place, bool(effect.value)))
+        else:
+            values = self.settings.setdefault(effect.what, [])
+            if not values or values[-1][1] != effect.value:
+                values.append((place, effect.value))
+
+    def on(self, kind: Keyed, at: Place | None) -> frozenset[str]:
+        return frozenset(
+            key for key, track in self.keys.get(kind, {}).items() if _at(track, at, default=False)
+        )
+
+    def text(self, setting: Setting, at: Place | None) -> str:
+        return str(_at(self.settings.get(setting, []), at, default="") or "")
+
+    def flag(self, setting: Setting, at: Place | None, initial: Known[bool]) -> Known[bool]:
+        track = self.settings.get(setting, [])
+        if self.begins is None or (at is not None and at < self.begins):
+            return UNKNOWN
+        value = _at(track, at, default=None)
+        return initial if value is None else Known(bool(value), Method.EVENT)
+
+    def continuous(self, at: Place | None) -> bool:
+        return self.lost is None or (at is not None and at < self.lost)
+
+
+class Fold:
+    """The folded history of one app and its KMS. `notes` are what a reader has to know."""
+
+    def __init__(self, initial: InitialFlags, codes: Mapping[str, str]) -> None:
+        self.notes: tuple[str, ...] = ()
+        self._initial = initial
+        self._codes = codes
+        self._app, self._kms = _Contract(), _Contract()
+
+    def app_state(self, at: Place | None = None) -> AppState:
+        """What the app's contract allows after the event at a place; without one, at the end."""
+        app = self._app
+        implementation = app.text(Setting.IMPLEMENTATION, at)
+        code = self._codes.get(implementation, "")
+        tcb = app.flag(Setting.REQUIRE_TCB, at, self._initial.require_tcb)
+        if code.partition(" ")[0] in _WITHOUT_TCB:
+            tcb = Known(value=False, method=Method.CODE)
+        born = app.begins is not None and (at is None or at >= app.begins)
+        silent = self._initial.compose_hashes if born else frozenset()
+        removed = set(app.keys.get(Keyed.COMPOSE_HASH, {}))
+        return AppState(
+            compose_hashes=app.on(Keyed.COMPOSE_HASH, at) | (silent - removed),
+            devices=app.on(Keyed.DEVICE, at),
+            any_device=app.flag(Setting.ANY_DEVICE, at, self._initial.any_device),
+            require_tcb_up_to_date=tcb,
+            upgrades_disabled=app.flag(
+                Setting.UPGRADES_DISABLED, at, self._initial.upgrades_disabled
+            ),
+            implementation=implementation,
+            code=code,
+            owner=app.text(Setting.OWNER, at),
+            pending_owner=app.text(Setting.PENDING_OWNER, at),
+            continuous=app.continuous(at),
+        )
+
+    def kms_state(self, at: Place | None = None) -> KmsState:
+        """What the KMS's contract allows after the event at a place; without one, at the end."""
+        kms = self._kms
+        implementation = kms.text(Setting.IMPLEMENTATION, at)
+        return KmsState(
+            os_images=kms.on(Keyed.OS_IMAGE, at),
+            aggregated_mrs=kms.on(Keyed.AGGREGATED_MR, at),
+            devices=kms.on(Keyed.KMS_DEVICE, at),
+            root_key=kms.text(Setting.ROOT_KEY, at),
+            gateway_app_id=kms.text(Setting.GATEWAY, at),
+            app_implementation=kms.text(Setting.APP_IMPLEMENTATION, at),
+            implementation=implementation,
+            code=self._codes.get(implementation, ""),
+            owner=kms.text(Setting.OWNER, at),
+            pending_owner=kms.text(Setting.PENDING_OWNER, at),
+            continuous=kms.continuous(at),
+        )
+
+    def keys(self, kind: Keyed) -> tuple[str, ...]:
+        """Every key that was ever switched on or off, in order of first appearance."""
+        silent = self._initial.compose_hashes if kind is Keyed.COMPOSE_HASH else ()
+        found = {**self._app.keys.get(kind, {}), **self._kms.keys.get(kind, {})}
+        return tuple(dict.fromkeys((*silent, *found)))
+
+    def allowed_intervals(self, compose_hash: str) -> tuple[Interval, ...]:
+        """When a manifest was allowed; an end of None is the present."""
+        track = list(self._app.keys.get(Keyed.COMPOSE_HASH, {}).get(compose_hash, ()))
+        if compose_hash in self._initial.compose_hashes and self._app.begins is not None:
+            track = [(self._app.begins, True), *track]
+        found: list[Interval] = []
+        for place, on in track:
+            if on and (not found or found[-1][1] is not None):
+                found.append((place, None))
+            elif not on and found:
+                found[-1] = (found[-1][0], place)
+        return tuple(found)
+
+    def values(self, role: Role, setting: Setting) -> tuple[tuple[Place, Value], ...]:
+        """Every value that a setting of the app or the KMS took, and from where on."""
+        contract = self._app if role is Role.APP else self._kms
+        return tuple(contract.settings.get(setting, ()))
+
+    def lost(self, role: Role) -> Place | None:
+        """From where on events no longer bind what a contract does, if ever."""
+        return (self._app if role is Role.APP else self._kms).lost
+
+
+def fold(
+    events: Iterable[TimelineEvent], *, initial: InitialFlags, codes: Mapping[str, str]
+) -> Fold:
+    """Fold events, which stand in chain order.
+
+    `codes` gives generation and build of each implementation by its address, "" for unknown code.
+    Events of other contracts than the app and the KMS change nothing.
+    """
+    folded = Fold(initial, codes)
+    known = [event for event in events if event.role in (Role.APP, Role.KMS)]
+    said = _said_twice(known)
+    notes: dict[str, None] = {}
+    for event in known:
+        contract = folded._app if event.role is Role.APP else folded._kms  # noqa: SLF001 - its maker
+        if contract.begins is None:
+            contract.begins = event.place
+        if event.name == "PolicyChanged" and (event.transaction, _policy_of(event)) in said:
+            continue
+        for effect in _effects(event):
+            contract.apply(event.place, effect)
+        note, lost = _remark(event, codes)
+        if note:
+            notes.setdefault(note)
+        if lost and contract.lost is None:
+            contract.lost = event.place
+    folded.notes = tuple(notes)
+    return folded
+
+
+def _effects(event: TimelineEvent) -> tuple[_Effect, ...]:
+    """What an event does to the contract that emitted it; nothing for most."""
+    name, args = event.name, event.args
+    if name in _ARGUMENTS:
+        setting, argument = _ARGUMENTS[name]
+        value = args.get(argument)
+        return (_Effect(setting, "", value),) if isinstance(value, str | bool) else ()
+    owner = _account(args.get("newOwner"))
+    match name:
+        case "UpgradesDisabled":
+            found = [_Effect(Setting.UPGRADES_DISABLED, "", value=True)]
+        case "OwnershipTransferred":
+            found = [_Effect(Setting.OWNER, "", owner), _Effect(Setting.PENDING_OWNER, "", "")]
+        case "OwnershipTransferStarted":
+            found = [_Effect(Setting.PENDING_OWNER, "", owner)]
+        case "ComposeHashActivated":
+            found = [_Effect(Keyed.COMPOSE_HASH, str(args.get("hash")), value=True)]
+        case "PolicyChanged":
+            found = [*_policy_effects(args)]
+        case _:
+            found = [*_keyed_effects(name, args)]
+    return tuple(found)
+
+
+def _keyed_effects(name: str, args: Mapping[str, JsonValue]) -> Iterator[_Effect]:
+    kind, on = _KEYED.get(name, (None, False))
+    key = next(iter(args.values()), None)
+    if kind is not None and isinstance(key, str):
+        yield _Effect(kind, key, on)
+
+
+def _policy_effects(args: Mapping[str, JsonValue]) -> tuple[_Effect, ...]:
+    what = _POLICIES.get(str(args.get("policyName")))
+    value, enabled = str(args.get("value")), args.get("enabled") is True
+    if isinstance(what, Keyed):
+        return (_Effect(what, value, enabled),)
+    if what in (Setting.ANY_DEVICE, Setting.REQUIRE_TCB, Setting.UPGRADES_DISABLED):
+        return (_Effect(what, "", enabled),)
+    if what in (Setting.IMPLEMENTATION, Setting.APP_IMPLEMENTATION):
+        return (_Effect(what, "", _account("0x" + value[24:])),)
+    return ()
+
+
+def _policy_of(event: TimelineEvent) -> tuple[object, JsonValue, bool]:
+    """What a PolicyChanged says, to find the older event that says the same."""
+    what = _POLICIES.get(str(event.args.get("policyName")))
+    keyed = isinstance(what, Keyed)
+    enabled = event.args.get("enabled") is True
+    return what, event.args.get("value") if keyed else "", enabled if keyed else True
+
+
+def _said_twice(
+    events: Iterable[TimelineEvent],
+) -> set[tuple[str, tuple[object, JsonValue, bool]]]:
+    """(transaction, what older events in it say)."""
+    found: set[tuple[str, tuple[object, JsonValue, bool]]] = set()
+    for event in events:
+        if event.name == "PolicyChanged":
+            continue
+        for effect in _effects(event):
+            keyed = isinstance(effect.what, Keyed)
+            said = (effect.what, effect.key if keyed else "", bool(effect.value) if keyed else True)
+            found.add((event.transaction, said))
+    return found
+
+
+def _remark(event: TimelineEvent, codes: Mapping[str, str]) -> tuple[str, bool]:
+    """What a reader has to know about an event, and whether events bind no longer after it."""
+    place = f"block {event.place.block}"
+    contract = "the app" if event.role is Role.APP else "the KMS"
+    match event.name:
+        case "Upgraded":
+            implementation = str(event.args.get("implementation"))
+            if not codes.get(implementation):
+                said = f"from {place} on {contract} ran code that nobody knows ({implementation})"
+                return f"{said}: it may allow anything without an event", True
+        case "undecodable":
+            said = f"an event {event.args.get('event')} in {place} cannot be read"
+            return f"{said}: what {contract} allows since then is not certain", True
+        case "unknown":
+            return f"{contract} emitted an unknown event in {place}", False
+        case "PolicyChanged":
+            return f"a PolicyChanged in {place} stands alone, without the older event", False
+        case name if name in _FOREIGN:
+            return f"{contract} is another kind of proxy: {name} in {place}", True
+    return "", False
+
+
+def _account(value: JsonValue) -> str:
+    if not isinstance(value, str) or value == ZERO_ADDRESS:
+        return ""
+    return checksum_address(bytes.fromhex(value[2:]))
+
+
+def _at(
+    track: list[tuple[Place, Value]] | list[tuple[Place, bool]], at: Place | None, default: Value
+) -> Value:
+    if at is None:
+        return track[-1][1] if track else default
+    index = bisect_right(track, at, key=lambda item: item[0])
+    return track[index - 1][1] if index else default

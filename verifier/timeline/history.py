@@ -1,0 +1,292 @@
+"""The logs of an app's contracts, as the evidence has them, decoded; and what is still to ask.
+
+Four kinds of contracts make one history: the app's own, its KMS's, the contracts that own either,
+and the gateway's app. The first two are known from the start; what they say names the others.
+Nothing is asked here: `History.plan` says what to ask, and the same object reads the answers.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence import codec, contracts
+from verifier.evidence.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
+from verifier.evidence.contracts import Call
+from verifier.evidence.ethereum import checksum_address
+from verifier.evidence.log_scan import LogFilter, TimedLog, decode_answer
+from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
+from verifier.model.result import JsonValue
+from verifier.timeline import reads
+from verifier.timeline.gateway import gateway_ids
+from verifier.timeline.governance import accounts
+from verifier.timeline.model import ZERO_ADDRESS, Place, Role, TimelineEvent
+from verifier.timeline.proven import LAYOUTS, proof_calls
+from verifier.timeline.reads import Reader
+from verifier.timeline.scans import AgreedLogs, Scans
+
+MAX_LOOKUPS: Final = 500
+"""Headers and transactions that are looked up one by one; later ones have neither."""
+MAX_OWNERS: Final = 8
+MAX_ACCOUNTS: Final = 32
+MAX_GATEWAYS: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What every endpoint says of one block."""
+
+    hash: str
+    time: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stream:
+    """One contract's logs."""
+
+    role: Role
+    address: str
+    filter: LogFilter
+    agreed: AgreedLogs
+    events: tuple[TimelineEvent, ...]
+
+
+class History:
+    """Everything that happened to one app's contracts, up to the reader's block.
+
+    `app` is the address of its contract (EIP-55). Raises EvidenceError where endpoints contradict
+    each other about a header or a transaction.
+    """
+
+    def __init__(self, reader: Reader, scans: Scans, plan: ChainPlan, app: str) -> None:
+        self.reader = reader
+        self.plan = plan
+        self.app = app
+        self._scans = scans
+
+    @cached_property
+    def app_stream(self) -> Stream:
+        """Every log of the app's contract."""
+        return self._stream(Role.APP, self.app, ())
+
+    @cached_property
+    def kms_stream(self) -> Stream:
+        """The governance logs of the KMS's contract."""
+        return self._stream(Role.KMS, self.plan.kms, KMS_GOVERNANCE_TOPICS)
+
+    @cached_property
+    def owner_streams(self) -> tuple[Stream, ...]:
+        """The logs of every contract that ever owned the app or the KMS."""
+        return tuple(
+            self._stream(role, owner, ())
+            for owner, role in self.owners.items()
+            if self._has_code(owner)
+        )
+
+    @cached_property
+    def gateway_streams(self) -> tuple[Stream, ...]:
+        """The logs of the apps that the KMS lets carry traffic, as far as anybody was asked."""
+        return tuple(
+            self._stream(Role.GATEWAY, checksum_address(bytes.fromhex(item)), ())
+            for item in self._gateways
+            if self._scans.asked(self._filter("0x" + item, ()))
+        )
+
+    @cached_property
+    def owners(self) -> dict[str, Role]:
+        """Every account that ever owned the app or the KMS, the app's first; at most 8."""
+        found: dict[str, Role] = {}
+        for stream, role in (
+            (self.app_stream, Role.APP_OWNER),
+            (self.kms_stream, Role.KMS_OWNER),
+        ):
+            for event in reversed(stream.events):
+                owner = event.args.get("newOwner")
+                if event.name.startswith("OwnershipTransfer") and isinstance(owner, str):
+                    found.setdefault(owner, role)
+            call = contracts.eth_call(stream.address, contracts.OWNER, hex(self.reader.number))
+            present = self.reader.find(call, contracts.decode_address)
+            if present is not None:
+                found.setdefault(present, role)
+        found.pop(ZERO_ADDRESS, None)
+        return dict(list(found.items())[:MAX_OWNERS])
+
+    @cached_property
+    def accounts(self) -> tuple[str, ...]:
+        """The owners, and who holds the roles of timelocks among them; at most 32."""
+        events = [event for stream in self.streams() for event in stream.events]
+        return tuple(dict.fromkeys([*self.owners, *accounts(events)]))[:MAX_ACCOUNTS]
+
+    def streams(self) -> tuple[Stream, ...]:
+        """Every stream, the app's first."""
+        return (self.app_stream, self.kms_stream, *self.owner_streams, *self.gateway_streams)
+
+    def events(self) -> tuple[TimelineEvent, ...]:
+        """Every event of every stream in chain order, the provisional ones last."""
+        found = [event for stream in self.streams() for event in stream.events]
+        for stream in (self.app_stream, self.kms_stream):
+            found.extend(self._tail(stream))
+        return tuple(sorted(found, key=lambda event: event.place))
+
+    def plan_further(self, *, gateways: bool) -> HistoryPlan:
+        """What the logs so far call for, all of it; what was asked before is among it.
+
+        With `gateways`, the logs of the gateway's own app are among it.
+        """
+        block = hex(self.reader.number)
+        first, last = self.plan.deployed_block, self.reader.number
+        streams = self.streams()
+        filters = [item.filter for item in (streams[1], streams[0], *streams[2:])]
+        if gateways:
+            filters += [self._filter("0x" + item, ()) for item in self._gateways]
+        calls = reads.state_calls(self.plan.kms, self.app, block)
+        for stream in streams[:2]:
+            calls.append(stream.filter.call(last + 1, None))
+            calls.extend(
+                reads.key_calls(stream.role, stream.address, stream.events, block).values()
+            )
+            calls.extend(self.proof_calls(stream))
+        calls.extend(self._code_calls(block))
+        for account in self.accounts:
+            calls.append(contracts.get_code(account, block))
+            if self._has_code(account):
+                calls.extend(reads.owner_calls(account, block))
+        events = [event for stream in streams for event in stream.events]
+        calls.extend(contracts.get_block(hex(number)) for number in _blocks(events))
+        calls.extend(reads.transaction(digest) for digest in _transactions(events))
+        calls.extend(self._creation_calls())
+        return HistoryPlan(
+            scans=tuple(ScanPlan(item, first, last) for item in dict.fromkeys(filters)),
+            calls=tuple(calls),
+        )
+
+    def proof_calls(self, stream: Stream) -> list[Call]:
+        """Proofs of the state that the app's or KMS's events are held against, once there are any.
+
+        The KMS's record tells which slots to ask for: an app whose id is no address is a G3 app.
+        """
+        if not stream.events:
+            return []
+        layout = LAYOUTS[stream.role, "G3" if self.plan.app is None else "G5"]
+        block = hex(self.reader.number)
+        keyed = reads.key_calls(stream.role, stream.address, stream.events, block)
+        return proof_calls(layout, stream.address, keyed.values(), block)
+
+    def header(self, number: int) -> Header | None:
+        """Hash and time of a block, None where nobody gave it."""
+        found = self.reader.find(contracts.get_block(hex(number)), _decode_header)
+        if found is not None and found[0] != number:
+            raise EvidenceError(f"block {number}: a node gave block {found[0]} instead")
+        return None if found is None else Header(found[1], found[2])
+
+    def implementations(self, role: Role) -> tuple[str, ...]:
+        """Every implementation that the contract's Upgraded events name (EIP-55)."""
+        stream = self.app_stream if role is Role.APP else self.kms_stream
+        named = (
+            event.args.get("implementation") for event in stream.events if event.name == "Upgraded"
+        )
+        return tuple(dict.fromkeys(item for item in named if isinstance(item, str)))
+
+    @property
+    def created(self) -> Place | None:
+        """Where the app's contract begins: its first log."""
+        events = self.app_stream.events
+        return events[0].place if events else None
+
+    def _creation_calls(self) -> Iterator[Call]:
+        """The app's flags in the block that created it: only an archive node can tell."""
+        if self.created is not None:
+            block = hex(self.created.block)
+            for slot in (reads.FLAG_SLOT, reads.FLAG_SLOTS["G3"], reads.TCB_SLOT):
+                yield reads.storage(self.app, slot, block)
+
+    def _code_calls(self, block: str) -> Iterator[Call]:
+        for role in (Role.APP, Role.KMS):
+            for address in self.implementations(role):
+                yield contracts.get_code(address, block)
+
+    def _has_code(self, address: str) -> bool:
+        call = contracts.get_code(address, hex(self.reader.number))
+        return bool(self.reader.find(call, contracts.decode_bytes))
+
+    @property
+    def _gateways(self) -> tuple[str, ...]:
+        """The app ids in the KMS's gateway text, but the audited app's own; at most 2."""
+        call = contracts.eth_call(self.plan.kms, contracts.GATEWAY_APP_ID, hex(self.reader.number))
+        text = self.reader.find(call, contracts.decode_string) or ""
+        ids = [item for item in gateway_ids(text).ids if item != self.app[2:].lower()]
+        return tuple(ids[:MAX_GATEWAYS])
+
+    def _filter(self, address: str, topics: tuple[str, ...]) -> LogFilter:
+        return LogFilter(chain_id=self.plan.chain_id, address=address.lower(), topics=topics)
+
+    def _stream(self, role: Role, address: str, topics: tuple[str, ...]) -> Stream:
+        wanted = self._filter(address, topics)
+        agreed = self._scans.agree(
+            wanted, self.plan.deployed_block, self.reader.number, self.reader.endpoints
+        )
+        events = tuple(self._event(role, address, item) for item in agreed.logs)
+        return Stream(role=role, address=address, filter=wanted, agreed=agreed, events=events)
+
+    def _tail(self, stream: Stream) -> Iterator[TimelineEvent]:
+        """What happened after the finalized block, by any endpoint's word."""
+        call = stream.filter.call(self.reader.number + 1, None)
+        found: dict[Place, TimelineEvent] = {}
+        for answer in self.reader.each(call, _as_received):
+            with suppress(EvidenceError):
+                for item in decode_answer(stream.filter, answer, stream.address):
+                    event = self._event(stream.role, stream.address, item)
+                    if event.place.block > self.reader.number:
+                        found.setdefault(event.place, replace(event, provisional=True))
+        yield from found.values()
+
+    def _event(self, role: Role, address: str, item: TimedLog) -> TimelineEvent:
+        decoded = decode_event(item.log)
+        sender, to, calldata = self._transaction(item.log.transaction)
+        header = self.header(item.log.block)
+        if header is not None and header.hash != item.block_hash:
+            raise EvidenceError(
+                f"a log of {address} names another block {item.log.block} than the chain has"
+            )
+        return TimelineEvent(
+            place=Place(item.log.block, item.log.log_index),
+            time=item.time if header is None else header.time,
+            block_hash=item.block_hash,
+            transaction=item.log.transaction,
+            role=role,
+            address=checksum_address(bytes.fromhex(address[2:])),
+            name=decoded.name,
+            args=decoded.args,
+            sender=sender,
+            to=to,
+            calldata=calldata,
+        )
+
+    def _transaction(self, digest: str) -> tuple[str, str, bytes]:
+        found = self.reader.find(reads.transaction(digest), reads.decode_transaction)
+        if found is None:
+            return "", "", b""
+        if found[0] != digest:
+            raise EvidenceError(f"transaction 0x{digest}: a node gave another one")
+        return found[1:]
+
+
+def _decode_header(value: JsonValue, what: str) -> tuple[int, str, int]:
+    header = codec.as_object(value, what)
+    number = contracts.decode_quantity(header.get("number"), f"{what}: number")
+    digest = contracts.decode_word(header.get("hash"), f"{what}: hash").hex()
+    return number, digest, contracts.decode_time(header.get("timestamp"), what)
+
+
+def _as_received(value: JsonValue, _what: str) -> JsonValue:
+    return value
+
+
+def _blocks(events: Iterable[TimelineEvent]) -> list[int]:
+    return list(dict.fromkeys(event.place.block for event in events))[:MAX_LOOKUPS]
+
+
+def _transactions(events: Iterable[TimelineEvent]) -> list[str]:
+    return list(dict.fromkeys(event.transaction for event in events))[:MAX_LOOKUPS]
