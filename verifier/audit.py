@@ -7,9 +7,11 @@ same bundle, question and policy give the same report, byte for byte.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
+from enum import Enum
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
@@ -17,16 +19,20 @@ from verifier.checks.case import Case, Question
 from verifier.checks.chain import plan_for
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
+from verifier.checks.history import plan_history, timeline_of
+from verifier.checks.images import named_images
 from verifier.checks.registry import CHECKS
-from verifier.checks.spec import CheckSpec, MissingEvidence, run_checks
-from verifier.errors import EvidenceError, PolicyError
-from verifier.evidence.bundle import Bundle
+from verifier.checks.spec import Blocked, CheckSpec, MissingEvidence, run_checks
+from verifier.errors import EvidenceError, PolicyError, VerifierError
+from verifier.evidence.bundle import Bundle, BundleBuilder
 from verifier.evidence.json_rpc import Exchanges
-from verifier.evidence.plan import ChainPlan, SubjectPlan
+from verifier.evidence.oci import ImageReference, parse_reference
+from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.evidence.subject import read_subject
 from verifier.model.identifiers import format_time
 from verifier.model.result import (
     VERDICT_ORDER,
+    Basis,
     CheckResult,
     Finding,
     Report,
@@ -37,15 +43,30 @@ from verifier.model.result import (
 from verifier.policy.appraisal import appraise
 from verifier.policy.manifest import judge_manifest, judged_at
 from verifier.policy.policy import RESERVED, Policy
-from verifier.policy.registry import hardware_checks, manifest_checks
+from verifier.policy.registry import (
+    governance_checks,
+    hardware_checks,
+    image_checks,
+    manifest_checks,
+)
 from verifier.policy.waivers import MANIFEST_RULES
 
 if TYPE_CHECKING:
     from verifier.collect.http import Responder
+    from verifier.reference.values import ReferenceValues
+    from verifier.timeline.model import Sighting, Timeline
 
 DISTRIBUTION: Final = "dstack-audit"
 _ROOT_CHECK: Final = "hardware.quote"
 _UNSAFE_MARK: Final = " [unsafe root]"
+
+
+class Past(Enum):
+    """How much of the past of an app's contracts is collected."""
+
+    NONE = "none"
+    APP = "the app's, the KMS's and their owners'"
+    GATEWAY = "the gateway's own too"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +74,10 @@ class Sources:
     """Where to look for evidence; empty means the reference values' own.
 
     `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
-    asked for at every gateway. `instance` narrows to one instance id. `routes` and `responder`
-    reach a simulated world.
+    asked for at every gateway. `instance` narrows to one instance id. `log_cache` is the file that
+    keeps the logs of finalized blocks between audits, None for none; `past` says whose logs are
+    asked for. `routes` and `responder` reach
+    a simulated world.
     """
 
     guests: tuple[str, ...] = ()
@@ -64,14 +87,16 @@ class Sources:
     rpc_urls: tuple[str, ...] = ()
     pcs_url: str = ""
     cloud: bool = True
+    log_cache: Path | None = None
+    past: Past = Past.APP
     routes: Mapping[str, tuple[str, int]] | None = None
     responder: "Responder | None" = None
 
 
 GAPS: Final = (
     "Instances that did not answer: a gateway chooses which instance of an app it shows.",
-    "Upgrade history and governance: who could change what may run, when, and with what notice.",
-    "The manifest's images: whether they exist, and which source they were built from.",
+    "The gateway's own history: `verify timeline` shows it, the audit does not judge it.",
+    "Images were not rebuilt from their source; those that a script starts were not looked for.",
     "The KMS's own attestation: its quote, code and keys beyond the root key it is known by.",
     "The serving endpoint: whether the TLS key that users meet is held by the attested TD.",
     "OS images are known by their registers; they were not rebuilt from source in this audit.",
@@ -112,9 +137,53 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             )
             for item in bundle.artifacts
         ),
+        history=_history(audited[0][1]),
         findings=_findings(*audited[0], policy),
         gaps=(*GAPS, *_undecided(policy)),
     )
+
+
+def app_timeline(bundle: Bundle, question: Question) -> "Timeline":
+    """Who could run what, when: the history of the app's contracts, crossed with what its first
+    attester runs.
+
+    Raises MissingEvidence where a contract's logs are not in the evidence, or no contract decides;
+    EvidenceError where endpoints contradict each other.
+    """
+    exchanges = Exchanges(bundle)
+    problem: VerifierError | None = None
+    for name in _meant(bundle, question):
+        case = Case(read_subject(bundle, name), question, exchanges)
+        try:
+            found = timeline_of(case)
+        except (MissingEvidence, EvidenceError) as error:
+            problem = problem or error
+            continue
+        if found is not None:
+            return found
+    raise problem or MissingEvidence(
+        "no contract decides what this app may run, so there is no public history",
+        hint="its keys come from a KMS without a contract, or from none",
+    )
+
+
+def measured_manifests(bundle: Bundle, reference: "ReferenceValues") -> "tuple[Sighting, ...]":
+    """The manifest hashes that verified quotes in a bundle measured, as of its own collection."""
+    from verifier.policy.policy import load_policy  # noqa: PLC0415 - only for earlier bundles
+    from verifier.timeline.model import Sighting  # noqa: PLC0415
+
+    at = max((item.collected_at for item in bundle.artifacts), default=0)
+    question = Question(app_id=None, reference=reference, at=at, trusted=False)
+    exchanges, policy = Exchanges(bundle), load_policy("genuine")
+    found: list[Sighting] = []
+    for name in bundle.subjects:
+        report = audit_subject(Case(read_subject(bundle, name), question, exchanges), policy)
+        found.extend(
+            Sighting(compose_hash=str(claim.value), first=at, last=at)
+            for claim in report.claims
+            if claim.name == "compose_hash" and claim.basis in (Basis.MEASURED, Basis.HARDWARE)
+        )
+    return tuple(found)
 
 
 def collect_evidence(
@@ -129,6 +198,8 @@ def collect_evidence(
     """
     from verifier.collect.collector import Scope, collect  # noqa: PLC0415 - offline needs no network
     from verifier.collect.http import HttpClient  # noqa: PLC0415
+    from verifier.collect.log_cache import LogCache  # noqa: PLC0415
+    from verifier.collect.registry import collect_images  # noqa: PLC0415
     from verifier.collect.requests import CLOUD_URL, guest_url  # noqa: PLC0415
 
     reference = question.reference
@@ -147,13 +218,33 @@ def collect_evidence(
         pcs_url=sources.pcs_url or reference.pcs_url,
         cloud_url=CLOUD_URL if sources.cloud else "",
     )
-    with HttpClient(
-        clock=clock,
-        allow_hosts=_named_hosts(named),
-        routes=sources.routes,
-        responder=sources.responder,
-    ) as client:
-        return collect(client, scope, lambda bundle: plan_collection(bundle, question), progress)
+    kept = LogCache(sources.log_cache) if sources.log_cache else nullcontext()
+    with (
+        HttpClient(
+            clock=clock,
+            allow_hosts=_named_hosts(named),
+            routes=sources.routes,
+            responder=sources.responder,
+        ) as client,
+        kept as cache,
+    ):
+        bundle = collect(
+            client,
+            scope,
+            lambda bundle: plan_collection(bundle, question, past=sources.past),
+            progress,
+            cache,
+        )
+        builder = BundleBuilder(bundle)
+        collect_images(client, image_references(bundle, question), builder, progress)
+        return builder.build()
+
+
+def default_log_cache() -> Path:
+    """The file that keeps chain logs between this user's audits."""
+    from verifier.collect.log_cache import default_path  # noqa: PLC0415 - as in collect_evidence
+
+    return default_path()
 
 
 def _named_hosts(urls: Iterable[str]) -> tuple[str, ...]:
@@ -173,20 +264,37 @@ def _meant(bundle: Bundle, question: Question) -> tuple[str, ...]:
     return named or bundle.subjects
 
 
-def plan_collection(bundle: Bundle, question: Question) -> tuple[SubjectPlan, ...]:
+def plan_collection(
+    bundle: Bundle, question: Question, *, past: Past = Past.APP
+) -> tuple[SubjectPlan, ...]:
     """What the evidence collected so far calls for, one plan per attester in it."""
     exchanges = Exchanges(bundle)
     return tuple(
-        _plan_subject(Case(read_subject(bundle, name), question, exchanges), name)
+        _plan_subject(Case(read_subject(bundle, name), question, exchanges), name, past)
         for name in bundle.subjects
     )
 
 
-def _plan_subject(case: Case, name: str) -> SubjectPlan:
+def image_references(bundle: Bundle, question: Question) -> tuple[ImageReference, ...]:
+    """The images that the measured manifests name, each once."""
+    exchanges = Exchanges(bundle)
+    found: dict[str, ImageReference] = {}
+    for name in bundle.subjects:
+        case = Case(read_subject(bundle, name), question, exchanges)
+        with suppress(MissingEvidence, EvidenceError):
+            texts = {item.reference for item in named_images(case)}
+            for text in sorted(texts - found.keys()):
+                with suppress(EvidenceError):
+                    found[text] = parse_reference(text)
+    return tuple(found.values())
+
+
+def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
     platform: tuple[str, str] | None = None
     kms_urls: tuple[str, ...] = ()
     app_id = b""
     chain: ChainPlan | None = None
+    history = HistoryPlan()
     with suppress(MissingEvidence, EvidenceError):
         platform = platform_of(case.quote.raw)
     with suppress(MissingEvidence, EvidenceError):
@@ -194,8 +302,15 @@ def _plan_subject(case: Case, name: str) -> SubjectPlan:
         record = case.kms_record
         kms_urls = record.urls if record is not None else ()
         chain = plan_for(case)
+        if past is not Past.NONE:
+            history = plan_history(case, gateways=past is Past.GATEWAY)
     return SubjectPlan(
-        subject=name, platform=platform, kms_urls=kms_urls, app_id=app_id, chain=chain
+        subject=name,
+        platform=platform,
+        kms_urls=kms_urls,
+        app_id=app_id,
+        chain=chain,
+        history=history,
     )
 
 
@@ -227,7 +342,14 @@ def known(policy: Policy) -> Policy:
 
 def all_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
     """Every registered check, in the order of the chain."""
-    return (*CHECKS[:2], *hardware_checks(policy), *CHECKS[2:], *manifest_checks(policy))
+    return (
+        *CHECKS[:2],
+        *hardware_checks(policy),
+        *CHECKS[2:],
+        *governance_checks(policy),
+        *manifest_checks(policy),
+        *image_checks(policy),
+    )
 
 
 def _findings(subject: SubjectReport, case: Case, policy: Policy) -> tuple[Finding, ...]:
@@ -239,6 +361,19 @@ def _findings(subject: SubjectReport, case: Case, policy: Policy) -> tuple[Findi
         return judge_manifest(case, policy).findings
     except Exception:  # noqa: BLE001 - the check says what is wrong
         return ()
+
+
+def _history(case: Case) -> tuple[str, ...]:
+    """The app's history in a few lines, where its contracts' logs are in the evidence."""
+    with suppress(MissingEvidence, Blocked, EvidenceError):
+        timeline = timeline_of(case)
+        if timeline is not None:
+            from verifier.report.timeline_overview import (  # noqa: PLC0415 - for apps on a chain
+                timeline_summary,
+            )
+
+            return tuple(timeline_summary(timeline))
+    return ()
 
 
 def _undecided(policy: Policy) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -108,13 +109,58 @@ def test_what_altered_the_bytes_is_said(tmp_path: Path) -> None:
     assert "without the new line at its end" in ran.output
 
 
-@pytest.mark.parametrize("raw", [COMPOSE.encode(), b"\xef\xbb\xbf{}", b"", b'{"a":1,"a":2}'])
+@pytest.mark.parametrize(
+    "raw", [b"\xef\xbb\xbf{}", b"", b'{"a":1,"a":2}', b"a: [", b"\xff", b"a: 1"]
+)
 def test_a_hash_of_something_else_is_no_compose_hash(tmp_path: Path, raw: bytes) -> None:
     path = tmp_path / "compose.yaml"
     path.write_bytes(raw)
     ran = run("compose-hash", path)
     assert isinstance(ran.exception, EvidenceError)
-    assert hashlib.sha256(raw).hexdigest() in ran.stdout
+    assert "docker_compose_file" not in ran.stdout
+
+
+def test_a_compose_file_has_no_compose_hash_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "compose.yaml"
+    path.write_text(COMPOSE)
+    ran = run("compose-hash", path)
+    assert ran.exit_code == 0
+    assert "compose hash         not known" in ran.stdout
+    assert hashlib.sha256(COMPOSE.encode()).hexdigest() in ran.stdout
+    assert "hash not known beforehand" in ran.stdout
+    assert "sha256 " not in ran.stdout
+    assert "ATTENTION" not in ran.stdout
+    assert isinstance(run("compose-hash", path, "--enable", "tee").exception, PolicyError)
+    named = run("compose-hash", path, "--name", "app", "--enable", "kms")
+    assert "kms_enabled: true" in named.stdout
+    digest = re.search(r"vmm-cli.py compose and deploy: sha256 ([0-9a-f]{64})", named.stdout)
+    assert digest
+    assert run("compose-hash", path, "--name", "a", "--expect", digest[1]).exit_code == 4
+    assert (
+        run(
+            "compose-hash", path, "--name", "app", "--enable", "kms", "--expect", digest[1]
+        ).exit_code
+        == 0
+    )
+
+
+def test_compose_files_alone(tmp_path: Path) -> None:
+    old, new, whole = (tmp_path / name for name in ("old.yaml", "new.yaml", "app.json"))
+    old.write_text(COMPOSE)
+    new.write_text(COMPOSE.replace("services:", "# a comment\nservices:"))
+    whole.write_text(json.dumps(manifest()))
+    same = run("diff", old, new)
+    assert same.exit_code == 0
+    assert "only services were compared" in " ".join(same.stdout.split())
+    assert "platform-injected" not in same.stdout
+    for pair in ((old, whole), (whole, old)):
+        document = json.loads(run("diff", *pair, "--format", "json").stdout)
+        assert document["comparisons"][0]["compose_only"]
+        assert document["comparisons"][0]["changes"] == []
+        assert {item["kind"] for item in document["documents"]} == {"compose", "app-compose"}
+    new.write_text("services:\n  web:\n    image: nginx:latest\n    privileged: true\n")
+    assert run("diff", old, new).exit_code == 4
+    assert "DIF-" in run("diff", old, new, "--format", "markdown").stdout
 
 
 def test_what_deploying_adds(tmp_path: Path) -> None:

@@ -1,12 +1,23 @@
 """Deployed manifests, with the regressions that were found in them by hand."""
 
+import hashlib
+import json
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tests.diff.manifests import verdict
-from verifier.manifest.diff import Change, Comparison, Document, compare, read_document
+from verifier.manifest.diff import (
+    VMM_FLAGS,
+    Change,
+    Comparison,
+    Document,
+    compare,
+    compose_paths,
+    deploy_paths,
+    read_document,
+)
 
 DEPLOYED = Path(__file__).resolve().parents[3] / "shared" / "corpus" / "deployed"
 
@@ -22,6 +33,34 @@ def deployed(start: str) -> Document:
 
 def between(old: str, new: str) -> Comparison:
     return compare(deployed(old), deployed(new))
+
+
+BY_VMM = ("52a82a58", "4676ec04", "66007399", "198a7e5c", "04bd0ce0", "65b0da4c", "8929acee")
+"""Manifests whose form is that of `vmm-cli.py compose`, as they were measured."""
+BY_PHALA = ("cd5af141", "e7f7f14e", "ca21eb9c", "14e67b39", "5e4f4fba", "61af63ca")
+
+
+@pytest.mark.parametrize("start", BY_VMM)
+def test_what_vmm_cli_makes_of_a_compose_file_is_exact(start: str) -> None:
+    raw = deployed(start).raw
+    document = json.loads(raw)
+    paths = compose_paths(
+        document["docker_compose_file"].encode(),
+        document["name"],
+        flags=[option for option, field in VMM_FLAGS.items() if document[field]],
+        allowed=document["allowed_envs"],
+        script=document.get("pre_launch_script"),
+    )
+    assert paths[0].compose_hash == hashlib.sha256(raw).hexdigest()
+    own = {path.name: path for path in deploy_paths(raw)}["self-hosted, vmm-cli.py compose"]
+    assert (own.compose_hash, own.changes) == (paths[0].compose_hash, ())
+
+
+@pytest.mark.parametrize("start", BY_PHALA)
+def test_what_phala_stores_is_canonical_and_complete(start: str) -> None:
+    phala = deploy_paths(deployed(start).raw)[-1]
+    assert phala.changes == ()
+    assert phala.compose_hash is None
 
 
 def about(comparison: Comparison, name: str) -> Change:

@@ -2,21 +2,28 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Any
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.diff.manifests import COMPOSE, composes, difference, document, manifest
 from verifier.errors import EvidenceError
-from verifier.manifest.diff import compare, read_document
+from verifier.manifest.diff import compare, read_compose_document, read_document
 from verifier.manifest.rule import Severity
 from verifier.report.diff_json import render_json
 from verifier.report.diff_markdown import render_markdown
 from verifier.report.diff_terminal import render_terminal
 
 EVIL = "a\x1b[31m\u202eb\n| [x](http://evil.example) `${{ x }}` <b>"
+
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs" / "schema" / "diff-v1.schema.json").read_text("utf-8")
+)
 
 
 def all_formats(comparison: Any) -> tuple[str, str, bytes]:
@@ -26,6 +33,20 @@ def all_formats(comparison: Any) -> tuple[str, str, bytes]:
         render_markdown(series, threshold=Severity.MEDIUM),
         render_json(series, threshold=Severity.MEDIUM),
     )
+
+
+def test_the_schema_is_itself_valid() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+
+
+def test_json_is_as_the_schema_says() -> None:
+    old = document(manifest(), "old")
+    for fields in ({}, {"public_logs": True, "name": EVIL}, {"docker_compose_file": "[MASKED]"}):
+        _, _, raw = all_formats(compare(old, document(manifest(**fields), EVIL)))
+        jsonschema.validate(json.loads(raw), SCHEMA)
+    alone = read_compose_document("c", COMPOSE.encode())
+    _, _, raw = all_formats(compare(old, alone))
+    jsonschema.validate(json.loads(raw), SCHEMA)
 
 
 def test_text_cannot_act() -> None:

@@ -130,6 +130,10 @@ SARIF: Final = {
                                             "required": ["id"],
                                             "properties": {
                                                 "id": {"type": "string"},
+                                                "name": {
+                                                    "type": "string",
+                                                    "pattern": "^([A-Z][A-Za-z0-9]*|[0-9]+)+$",
+                                                },
                                                 "shortDescription": MESSAGE,
                                                 "fullDescription": MESSAGE,
                                                 "help": MESSAGE,

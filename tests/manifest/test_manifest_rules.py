@@ -1,6 +1,7 @@
 """Every rule reports its vector, and leaves its honest twin alone."""
 
 import hashlib
+from typing import Any
 
 import pytest
 
@@ -12,20 +13,28 @@ from tests.manifest.vectors import (
     Case,
     app,
     env,
+    kms,
     manifest,
+    on_chain,
+    owned,
     script,
 )
 from verifier.errors import EvidenceError
 from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
-from verifier.manifest.context import Context
+from verifier.manifest.context import Context, Governor
 from verifier.manifest.registry import BY_ID, RULES
 from verifier.model.result import Finding
 from verifier.reference import prelaunch_scripts
 from verifier.reference.env_classes import classify
+from verifier.reference.values import embedded
 
 
 def audited(case: Case) -> ManifestAudit:
     return audit_manifest(case.raw, case.context)
+
+
+def not_evaluable(case: Case) -> set[str]:
+    return {item.rule for item in audited(case).not_evaluable}
 
 
 def of(audit: ManifestAudit, rule: str) -> list[Finding]:
@@ -61,8 +70,74 @@ def test_rules_have_all_their_text() -> None:
 
 @pytest.mark.parametrize("rule", sorted(NEVER_EVALUABLE))
 def test_what_needs_other_evidence_is_not_evaluable(rule: str) -> None:
-    assert rule in {item.rule for item in audited(app()).not_evaluable}
+    assert rule in not_evaluable(app(image="org/app:v1.2.3"))
     assert not list(BY_ID[rule].detect(None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "rule", ["KMS-005", "KMS-006", "KMS-007", "KMS-008", "KMS-010", "PLT-004", "RUN-001", "RUN-002"]
+)
+def test_what_a_manifest_does_not_hold_is_not_evaluable(rule: str) -> None:
+    assert rule in not_evaluable(app())
+
+
+@pytest.mark.parametrize(
+    ("rule", "facts"),
+    [
+        ("KMS-008", {"any_device": False}),
+        ("KMS-008", {"tcb_required": True}),
+        ("KMS-008", {"any_device": None, "can_require_tcb": False}),
+        ("KMS-007", {"governors": ()}),
+        ("KMS-007", {"governors": (Governor(contract="app", who="x", keys=2, notice=None),)}),
+        ("KMS-007", {"governors": (Governor(contract="app", who="x", keys=None, notice=9),)}),
+    ],
+)
+def test_contract_state_that_is_half_known_is_not_clean(rule: str, facts: dict[str, Any]) -> None:
+    assert rule in not_evaluable(on_chain(**facts))
+
+
+def test_what_is_bad_needs_nothing_more() -> None:
+    assert only(owned(keys=1, notice=None), "KMS-007").message.startswith("app: one key suffices")
+    assert not of(audited(owned(keys=None, notice=None, frozen=True)), "KMS-007")
+    low = only(on_chain(any_device=False, can_require_tcb=False), "KMS-008")
+    assert low.severity == "low"
+    assert only(on_chain(any_device=False, tcb_required=False), "KMS-008").severity == "medium"
+
+
+def test_a_kms_that_the_user_names_is_known() -> None:
+    row = next(row for row in embedded().kms if row.contract and not row.ca_spki)
+    named = Context(key_provider="kms", key_provider_id="aa", kms=row)
+    unknown = Context(key_provider="kms", key_provider_id="aa")
+    assert only(app(key_provider_id="", context=named), "KMS-002").severity == "info"
+    assert only(app(key_provider_id="", context=unknown), "KMS-002").severity == "high"
+
+
+@pytest.mark.parametrize(
+    ("claim", "agrees"),
+    [
+        ("base", True),
+        ("hosted", False),
+        ("eth", False),
+        ("8453:0x2F83172a49584c017f2b256f0fb2dca14126ba9c", True),
+        ("1:0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C", False),
+    ],
+)
+def test_what_others_say_about_the_kms(claim: str, agrees: bool) -> None:  # noqa: FBT001
+    assert bool(of(audited(app(context=kms(claim))), "KMS-010")) is not agrees
+
+
+def test_digests_cannot_move() -> None:
+    assert "RUN-004" not in not_evaluable(app())
+    assert "RUN-004" in not_evaluable(app(rest="include: [other.yaml]\n"))
+    assert "RUN-004" in not_evaluable(app(image="org/app:v1.2.3"))
+
+
+@pytest.mark.parametrize(
+    ("release", "is_old"),
+    [("nvidia-dev-0.4.2", True), ("nvidia-0.5.4.1", False), ("0.3.6", True), ("next", False)],
+)
+def test_releases_of_every_flavour(release: str, is_old: bool) -> None:  # noqa: FBT001
+    assert bool(of(audited(app(context=Context(os_version=release))), "PLT-003")) is is_old
 
 
 @pytest.fixture

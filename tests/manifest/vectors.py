@@ -5,7 +5,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from verifier.manifest.context import Context
+from verifier.manifest.context import ChainFacts, Context, Governor
 from verifier.reference.values import embedded
 
 DIGEST: Final = "sha256:" + hashlib.sha256(b"an image").hexdigest()
@@ -67,6 +67,29 @@ def config(text: str, **fields: Any) -> Case:
 def known(**fields: Any) -> Context:
     """Evidence besides the manifest."""
     return Context(**fields)
+
+
+def on_chain(**facts: Any) -> Case:
+    """An app with this contract state."""
+    return app(context=known(chain=ChainFacts(**facts)))
+
+
+def owned(**fields: Any) -> Case:
+    """An app whose contract somebody owns."""
+    given: dict[str, Any] = {"contract": "app", "who": "somebody", "keys": 2, "notice": 86400}
+    return on_chain(governors=(Governor(**given | fields),))
+
+
+def kms(claim: str, **fields: Any) -> Context:
+    """A known KMS, and what the gateway's name says about it."""
+    row = next(row for row in embedded().kms if row.ca_spki and row.contract)
+    return known(
+        key_provider="kms",
+        key_provider_id=row.ca_spki,
+        kms=row,
+        kms_claims={"the gateway": claim},
+        **fields,
+    )
 
 
 HONEST: Final = app()
@@ -250,6 +273,14 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
     "KMS-002": (app(key_provider_id=""), app()),
     "KMS-003": (app(kms_enabled=False, key_provider_id=""), app()),
     "KMS-004": (app(kms_enabled=False, local_key_provider_enabled=True), app()),
+    "KMS-005": (on_chain(hash_allowed=False), on_chain(hash_allowed=True)),
+    "KMS-006": (on_chain(other_hashes=("0" * 64,)), on_chain(other_hashes=())),
+    "KMS-007": (owned(notice=0), owned()),
+    "KMS-008": (
+        on_chain(any_device=True),
+        on_chain(any_device=False, tcb_required=True),
+    ),
+    "KMS-010": (app(context=kms("hosted")), app(context=kms("base"))),
     "KMS-009": (
         config('[core.auth_api]\n[core.auth_api.webhook]\nurl = "https://cloud.example/auth/"'),
         config('[core.auth_api]\n[core.auth_api.webhook]\nurl = "http://auth-api:8000"'),
@@ -260,6 +291,10 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
     ),
     "PLT-002": (app(context=known(os_kind="unknown")), app(context=known(os_kind="production"))),
     "PLT-003": (app(context=known(os_version="0.3.6")), app(context=known(os_version="0.5.4"))),
+    "PLT-004": (
+        app(context=known(os_version="0.5.7", kms_dates_keys=False)),
+        app(context=known(os_version="0.5.7", kms_dates_keys=True)),
+    ),
     "PLT-005": (script("jq -r .x /dstack/user_config"), script("echo hello")),
     "RUN-001": (
         app(context=known(containers={"dstack-web-1": "Up", "extra": "Up"})),
@@ -270,9 +305,7 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
         app(context=known(containers={"dstack-web-1": "Exited (0)"})),
     ),
 }
-NEVER_EVALUABLE: Final = frozenset(
-    {*("KMS-005", "KMS-006", "KMS-007", "KMS-008", "KMS-010"), "PLT-004", "RUN-003", "RUN-004"}
-)
+NEVER_EVALUABLE: Final = frozenset({"RUN-003", "RUN-004"})
 """Rules whose evidence is never in a manifest or its context."""
 BY_SCRIPT: Final = frozenset({"PLS-001", "PLS-014"})
 """Rules about Phala's own scripts, whose texts are not here: tested with a script of our own under

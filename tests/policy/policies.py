@@ -1,12 +1,12 @@
 """What the tests of policies share."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from tests.attacks.audited import Audited
 from verifier.audit import audit_bundle
+from verifier.lab.registry import WEB
 from verifier.model.result import CheckResult, Report
 from verifier.policy.policy import Policy
 
@@ -15,9 +15,9 @@ Load = Callable[[str], Policy]
 DOUBTFUL = """\
 services:
   web:
-    image: registry.lab.invalid/lab/web@sha256:{digest}
+    image: IMAGE
     ports: ["80:80"]
-""".replace("{digest}", hashlib.sha256(b"web").hexdigest())
+""".replace("IMAGE", WEB.reference)
 
 
 def with_compose(compose: str, **fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:

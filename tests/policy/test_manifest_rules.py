@@ -26,7 +26,7 @@ def rules(audited: Audited) -> tuple[Status, Verdict]:
 
 def test_an_honest_manifest_passes(honest: Audited) -> None:
     assert rules(honest) == (Status.PASS, Verdict.AFFIRMING)
-    assert {finding.severity for finding in honest.report.findings} == {"info"}
+    assert {finding.severity for finding in honest.report.findings} <= {"info", "low"}
     assert "not evaluable" in result(honest.report).summary
 
 
@@ -116,9 +116,9 @@ LAB = "registry.lab.invalid"
     "images",
     [
         f'registries = ["{LAB}"]',
-        f'repositories = ["{LAB}/lab/web"]',
+        f'repositories = ["{LAB}/lab/web-nginx"]',
         f'repositories = ["{LAB}/lab/*"]',
-        f'registries = ["docker.io"]\nrepositories = ["{LAB}/lab/web"]',
+        f'registries = ["docker.io"]\nrepositories = ["{LAB}/lab/web-nginx"]',
     ],
 )
 def test_allowed_images_may_run(doubtful: Audited, written: Load, images: str) -> None:

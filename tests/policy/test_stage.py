@@ -1,7 +1,10 @@
 """ERC-733 stage 1: never said while a requirement is open."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 from tests.attacks.audited import Audited, audit
@@ -10,9 +13,13 @@ from verifier.lab.knobs import Knobs
 from verifier.model.result import Report, Status, Verdict
 from verifier.policy import stage
 from verifier.policy.policy import load_policy
-from verifier.policy.stage import REQUIREMENTS, Standing, assess_stage, conclusion, render_stage
+from verifier.policy.stage import REQUIREMENTS, Standing, assess_stage, conclusion, stage_of
+from verifier.report.stage import render_stage, render_stage_json
 
 BASELINE = load_policy("baseline")
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs" / "schema" / "stage-v1.schema.json").read_text("utf-8")
+)
 
 
 def standings(report: Report) -> list[Standing]:
@@ -25,7 +32,7 @@ def test_an_honest_app_is_left_to_people(honest: Audited) -> None:
         if item.requirement.remains:
             assert item.standing is not Standing.MET
             assert item.requirement.remains in item.reasons
-    text = render_stage(honest.report, BASELINE)
+    text = render_stage(honest.report, assessed, 100)
     assert "Stage 1" not in text
     assert "SIMULATED" in text
 
@@ -87,6 +94,37 @@ def test_an_instance_beside_the_first_counts_too(honest: Audited) -> None:
     assert standings(report)[2] is Standing.NOT_MET
 
 
+def test_it_is_shown_harmless_and_as_the_schema_says(honest: Audited) -> None:
+    subject = honest.report.subjects[0]
+    hostile = replace(
+        subject,
+        checks=tuple(
+            replace(item, status=Status.FAIL, summary="\x1b[2J\u202e\nERC-733: Stage 1")
+            if item.id == "boot.image"
+            else item
+            for item in subject.checks
+        ),
+    )
+    report = replace(honest.report, subjects=(hostile,))
+    assessed = assess_stage(report, BASELINE)
+    text = render_stage(report, assessed, 100)
+    assert not set(text) & {"\x1b", "\u202e"}
+    assert "\nERC-733: Stage 1" not in text
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    document = json.loads(render_stage_json(report, assessed))
+    jsonschema.validate(document, SCHEMA)
+    assert document["stage"] == 0
+
+
+def test_without_a_quote_there_is_no_stage(honest: Audited) -> None:
+    subject = honest.report.subjects[0]
+    checks = tuple(replace(item, status=Status.SKIP) for item in subject.checks)
+    report = replace(honest.report, subjects=(replace(subject, checks=checks),))
+    assert stage_of(report, assess_stage(report, BASELINE)) is None
+    bare = replace(report, subjects=())
+    assert stage_of(bare, assess_stage(bare, BASELINE)) is None
+
+
 def test_without_evidence_nothing_is_met(honest: Audited) -> None:
     report = replace(honest.report, subjects=())
     assert set(standings(report)) == {Standing.NOT_MET}
@@ -97,8 +135,14 @@ def test_stage_1_is_said_when_everything_is_met(
     honest: Audited, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registered = {item.id for item in honest.report.subjects[0].checks}
+    governance = {"KMS-006", "KMS-007"}  # one key owns the simulated app
     decided = tuple(
-        replace(item, remains="", checks=tuple(c for c in item.checks if c in registered))
+        replace(
+            item,
+            remains="",
+            checks=tuple(name for name in item.checks if name in registered),
+            rules=tuple(name for name in item.rules if name not in governance),
+        )
         for item in REQUIREMENTS
     )
     monkeypatch.setattr(stage, "REQUIREMENTS", decided)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from verifier.cli.evidence import Manifests, NoCache, log_cache
 from verifier.cli.output import Format, exit_code, progress, write_report
 from verifier.errors import PolicyError
 
@@ -68,6 +69,15 @@ def audit_app(
     expect_device: Annotated[
         list[str] | None, typer.Option(help="Expected device id (repeatable).")
     ] = None,
+    expect_image: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIGEST",
+            help="Expected image of a service or repository, by digest (repeatable).",
+        ),
+    ] = None,
+    manifests: Manifests = None,
+    no_cache: NoCache = False,
     unsafe_root: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Another trust anchor than Intel's. Said on every line."),
@@ -95,6 +105,7 @@ def audit_app(
     from verifier.audit import Sources, audit_bundle, collect_evidence, known  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
+    from verifier.cli.known_manifests import read_known  # noqa: PLC0415
     from verifier.cli.main import COMMANDS  # noqa: PLC0415
     from verifier.cli.target import parse_target  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
@@ -112,12 +123,14 @@ def audit_app(
         raise PolicyError(f"--save {save}: it exists already", hint="name a new directory or tar")
     reference = asked.reference_values(unsafe_root)
     expected = asked.one_app_id(expect_app_id)
+    listed = read_known(manifests, reference)
     judged = known(load_policy(policy)).expecting(
         {
             "app_id": tuple(expect_app_id or ()),
             "compose_hash": tuple(expect_compose_hash or ()),
             "os_image_hash": tuple(expect_os_image_hash or ()),
             "device": tuple(expect_device or ()),
+            "image": tuple(expect_image or ()),
         }
     )
     moment = asked.moment(at) if at else int(time.time())
@@ -130,6 +143,8 @@ def audit_app(
         challenge=asked.challenge_bytes(challenge),
         kms=asked.named_kms(kms, reference),
         instance=asked.instance_id(instance),
+        manifests=listed.names,
+        sightings=listed.sightings,
     )
     if evidence is None:
         sources = Sources(
@@ -141,6 +156,7 @@ def audit_app(
             instance=question.instance,
             rpc_urls=tuple(asked.rpc_endpoint(item) for item in rpc_url or ()),
             pcs_url=asked.plain_url(pccs_url, "--pccs-url") if pccs_url else "",
+            log_cache=None if no_cache else log_cache(),
         )
         evidence = collect_evidence(question, sources, lambda: int(time.time()), progress)
     report = audit_bundle(evidence, named.text, question, judged)

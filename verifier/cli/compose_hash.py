@@ -5,11 +5,14 @@ import re
 import sys
 import textwrap
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from verifier.errors import EvidenceError, PolicyError
+
+if TYPE_CHECKING:
+    from verifier.manifest.diff import DeployPath
 
 EXIT_CONTRAINDICATED: Final = 4
 _DIGEST: Final = re.compile(r"(?:sha256:|0x)?([0-9a-fA-F]{64})", re.ASCII)
@@ -17,18 +20,36 @@ _WIDTH: Final = 100
 
 
 def print_compose_hash(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An app-compose manifest.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An app-compose manifest, or a compose file.")
+    ],
     expect: Annotated[
         str, typer.Option(metavar="sha256:...", help="Demand this compose hash.")
     ] = "",
+    name: Annotated[str, typer.Option(help="Compose file: the app's name.")] = "",
+    enable: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FLAG", help="Compose file: a flag of vmm-cli.py (repeatable)."),
+    ] = None,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Compose file: an allowed variable (repeatable)."),
+    ] = None,
+    pre_launch_script: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compose file: its pre-launch script.")
+    ] = None,
 ) -> None:
     """Say which compose hash a manifest has, and what each deploy path makes of it.
 
-    The hash is that of the file's bytes as they are: one more new line is another hash.
+    The hash is that of the file's bytes as they are: one more new line is another hash. A compose
+    file has none before it is wrapped into a manifest; for a path whose result is known exactly,
+    that manifest's hash is computed.
 
-    Example:
+    Examples:
 
       verify compose-hash app-compose.json --expect sha256:DIGEST
+
+      verify compose-hash compose.yaml --name app --enable kms --enable gateway
 
     Exit codes: 0 done, and it is the expected one; 2 usage; 3 no manifest; 4 another hash.
     """
@@ -38,6 +59,14 @@ def print_compose_hash(
 
     expected = _expected(expect)
     raw = read_file(file)
+    if raw.lstrip()[:1] not in (b"{", b""):
+        script = read_file(pre_launch_script) if pre_launch_script else None
+        _print_compose_file(file, raw, expected, (name, enable or [], allow or [], script))
+        return
+    if name or enable or allow or pre_launch_script:
+        raise PolicyError(
+            f"{file}: it is no compose file", hint="a manifest has its name and flags already"
+        )
     digest = hashlib.sha256(raw).hexdigest()
     print(f"compose hash         {digest}")
     for text in oddities(raw):
@@ -47,21 +76,60 @@ def print_compose_hash(
     except EvidenceError as error:
         raise EvidenceError(
             f"{file}: no app-compose manifest, so its sha256 is no compose hash: {error.message}",
-            hint="give the app-compose JSON, not the docker-compose file that is inside of it",
+            hint="give the app-compose JSON, or the docker-compose file that is inside of it",
         ) from error
     print(f"docker_compose_file  {_sha256(app.compose)}")
     print(f"pre_launch_script    {_sha256(app.pre_launch_script or None)}")
-    for path in deploy_paths(raw):
-        known = f"sha256 {path.compose_hash}" if path.compose_hash else "hash not known beforehand"
-        print(f"\n{path.name}: {known}")
-        print(_wrapped(path.summary))
-        for change in path.changes:
-            print(_wrapped(change, "  - "))
+    _print_paths(deploy_paths(raw))
     if expected and digest != expected:
         print(f"\nverify: {file}: expected {expected}, found {digest}", file=sys.stderr)
         if why := _explanation(raw, expected):
             print(f"        {why}", file=sys.stderr)
         raise typer.Exit(EXIT_CONTRAINDICATED)
+
+
+def _print_compose_file(
+    file: Path,
+    raw: bytes,
+    expected: str,
+    chosen: tuple[str, list[str], list[str], bytes | None],
+) -> None:
+    """What is known of a compose file's manifest: name, flags, allowed names and script chosen."""
+    from verifier.evidence.codec import parse_utf8  # noqa: PLC0415
+    from verifier.evidence.compose_yaml import parse_compose  # noqa: PLC0415
+    from verifier.manifest.diff import VMM_FLAGS, compose_paths, oddities  # noqa: PLC0415
+
+    name, flags, allowed, script = chosen
+    if unknown := sorted(set(flags) - set(VMM_FLAGS)):
+        raise PolicyError(f"--enable {unknown[0]!a}", hint=f"one of {', '.join(VMM_FLAGS)}")
+    try:
+        tree = parse_compose(parse_utf8(raw, "compose file").removeprefix("\ufeff"), "compose file")
+    except EvidenceError as error:
+        raise EvidenceError(
+            f"{file}: neither an app-compose manifest nor a compose file: {error.message}"
+        ) from error
+    if "services" not in tree.entries:
+        raise EvidenceError(f"{file}: neither an app-compose manifest nor a compose file")
+    print("compose hash         not known: it covers the manifest around this compose file")
+    print(f"docker_compose_file  {hashlib.sha256(raw).hexdigest()}")
+    for oddity in oddities(raw.rstrip(b"\r\n")):  # a compose file ends with a new line
+        print(_wrapped(f"ATTENTION: the file {oddity}"))
+    own = parse_utf8(script, "pre-launch script") if script is not None else None
+    paths = compose_paths(raw, name, flags=flags, allowed=allowed, script=own)
+    _print_paths(paths)
+    found = {path.compose_hash for path in paths} - {None}
+    if expected and expected not in found:
+        print(f"\nverify: {file}: no known path gives {expected}", file=sys.stderr)
+        raise typer.Exit(EXIT_CONTRAINDICATED)
+
+
+def _print_paths(paths: "tuple[DeployPath, ...]") -> None:
+    for path in paths:
+        known = f"sha256 {path.compose_hash}" if path.compose_hash else "hash not known beforehand"
+        print(f"\n{path.name}: {known}")
+        print(_wrapped(path.summary))
+        for change in path.changes:
+            print(_wrapped(change, "  - "))
 
 
 def _expected(text: str) -> str:

@@ -1,26 +1,41 @@
 """`verify diff A B [C…]`: what changed between manifests, and what it means."""
 
 import json
+import re
 import shutil
 import sys
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from verifier.cli.evidence import (
+    Endpoints,
+    Gateways,
+    NamedKms,
+    Pccs,
+    Reach,
+    UnsafeRoot,
+    gather,
+    names_file,
+    when,
+)
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.rule import Severity
 
 if TYPE_CHECKING:
-    from verifier.evidence.bundle import Bundle
+    from verifier.checks.case import Question
+    from verifier.cli.evidence import Gathered
     from verifier.evidence.subject import SubjectEvidence
     from verifier.manifest.diff import Comparison, Document, Fact
 
 EXIT_NOT_EVALUABLE: Final = 3
 EXIT_REGRESSION: Final = 4
 _MAX_WIDTH: Final = 110
+_SERVICES: Final = re.compile(
+    rb"""^(?:\xef\xbb\xbf)?\s*\{?\s*["']?services["']?[ \t]*:""", re.MULTILINE
+)
 _PIPE_WIDTH: Final = 110
 
 
@@ -34,9 +49,11 @@ class Format(StrEnum):
 
 def compare_manifests(
     files: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
-            metavar="A B", help="Manifests, metadata pages, Info answers, tcb_info, bundles."
+            metavar="A B",
+            help="Manifests, compose files, metadata pages, Info answers, tcb_info, bundles; app "
+            "ids, metadata URLs, domains.",
         ),
     ],
     min_severity: Annotated[
@@ -47,11 +64,17 @@ def compare_manifests(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")
     ] = None,
     at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
+    gateway: Gateways = None,
+    rpc_url: Endpoints = None,
+    kms: NamedKms = "",
+    pccs_url: Pccs = "",
+    unsafe_root: UnsafeRoot = None,
 ) -> None:
     """Compare manifests, oldest first: field by field, with what each change lets somebody do.
 
     Every document is compared with the next one, and all of them are shown side by side. A bundle
-    with several guests counts as several documents.
+    with several guests counts as several documents, and so does a running app, whose evidence is
+    collected and audited. Of a compose file alone, only its services are compared.
 
     Examples:
 
@@ -59,19 +82,26 @@ def compare_manifests(
 
       verify diff old/app-compose.json new/app-compose.json --min-severity high --format json
 
+      verify diff app-compose.json APP_ID
+
     Exit codes: 0 no change at or above --min-severity, 2 usage, 3 not evaluable, 4 some.
     """
     from itertools import pairwise  # noqa: PLC0415
 
-    from verifier.cli.question import moment  # noqa: PLC0415
     from verifier.manifest.diff import compare  # noqa: PLC0415
 
-    when = moment(at) if at else int(time.time())
-    names = _names(files)
+    reach = Reach(
+        at=when(at),
+        gateways=tuple(gateway or ()),
+        rpc_urls=tuple(rpc_url or ()),
+        kms=kms,
+        pccs_url=pccs_url,
+        unsafe_root=unsafe_root,
+    )
     documents = [
         document
-        for path, name in zip(files, names, strict=True)
-        for document in _read(path, name, when)
+        for text, name in zip(files, _names(files), strict=True)
+        for document in _read(text, name, reach)
     ]
     if len(documents) < 2:  # noqa: PLR2004
         raise PolicyError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")
@@ -83,28 +113,37 @@ def compare_manifests(
         raise typer.Exit(EXIT_NOT_EVALUABLE)
 
 
-def _names(files: list[Path]) -> list[str]:
-    """The files' names, or their whole paths where two names are the same."""
+def _names(texts: list[str]) -> list[str]:
+    """The files' names, or their whole paths where two names are the same; targets as they are."""
     from verifier.cli.import_evidence import printable_name  # noqa: PLC0415
 
-    names = [printable_name(path) for path in files]
+    names = [printable_name(Path(text)) if names_file(text) else text for text in texts]
     if len(set(names)) == len(names):
         return names
-    return [str(path).encode("utf-8", "backslashreplace").decode("utf-8") for path in files]
+    return [text.encode("utf-8", "backslashreplace").decode("utf-8") for text in texts]
 
 
-def _read(path: Path, name: str, when: int) -> list["Document"]:
-    """The documents in a file or bundle. Raises EvidenceError."""
+def _read(text: str, name: str, reach: Reach) -> list["Document"]:
+    """The documents in a file, a bundle, or a running app's evidence. Raises EvidenceError."""
+    from verifier.cli.evidence import Gathered  # noqa: PLC0415
     from verifier.cli.import_evidence import read_file  # noqa: PLC0415
-    from verifier.evidence.bundle import load  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 
-    if path.is_dir() or path.suffix == ".tar":
-        bundle = load(path)
+    path = Path(text)
+    if not names_file(text) or path.is_dir() or path.suffix == ".tar":
+        gathered = gather(text, reach)
     else:
-        bundle = import_files([(name, read_file(path))], collected_at=when)
-    facts = _facts(bundle, when)
+        raw = read_file(path)
+        alone = _compose_alone(raw, name)
+        if alone is not None:
+            return [alone]
+        bundle = import_files([(name, raw)], collected_at=reach.at)
+        gathered = Gathered(target=name, question=_asked(reach.at), bundle=bundle)
+    bundle, facts = gathered.bundle, _facts(gathered)
+    if not bundle.subjects:
+        error = next((item.error for item in bundle.artifacts if item.error), "nothing was given")
+        raise EvidenceError(f"{name}: there is no manifest: {error}")
     return [
         _document(
             f"{name}: {subject}" if len(bundle.subjects) > 1 else name,
@@ -115,22 +154,38 @@ def _read(path: Path, name: str, when: int) -> list["Document"]:
     ]
 
 
-def _facts(bundle: "Bundle", when: int) -> dict[str, dict[str, "Fact"]]:
-    """What an audit of the evidence claims, by attester; nothing for a manifest alone."""
-    from verifier.audit import audit_bundle  # noqa: PLC0415
+def _compose_alone(raw: bytes, name: str) -> "Document | None":
+    """The document of a compose file, None for anything else: YAML with services, and neither a
+    page nor a JSON document of another kind."""
+    from verifier.manifest.diff import read_compose_document  # noqa: PLC0415
+
+    start = raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    others = (b'"docker_compose_file"', b'"runner"', b'"app_compose"', b'"app_cert"')
+    if start in (b"<", b"", b"[") or _SERVICES.search(raw) is None:
+        return None
+    if start == b"{" and any(item in raw for item in others):
+        return None
+    return read_compose_document(name, raw)
+
+
+def _asked(at: int) -> "Question":
     from verifier.checks.case import Question  # noqa: PLC0415
+    from verifier.reference.values import embedded  # noqa: PLC0415
+
+    return Question(app_id=None, reference=embedded(), at=at, trusted=False)
+
+
+def _facts(gathered: "Gathered") -> dict[str, dict[str, "Fact"]]:
+    """What an audit of the evidence claims, by attester; nothing for a manifest alone."""
     from verifier.evidence.bundle import Kind  # noqa: PLC0415
     from verifier.manifest.diff import Fact  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
-    from verifier.reference.values import embedded  # noqa: PLC0415
 
-    if all(item.kind is Kind.APP_COMPOSE for item in bundle.artifacts):
+    if all(item.kind is Kind.APP_COMPOSE for item in gathered.bundle.artifacts):
         return {}
-    question = Question(app_id=None, reference=embedded(), at=when, trusted=False)
-    report = audit_bundle(bundle, "", question, load_policy("baseline"))
     return {
         subject.name: {claim.name: Fact(claim.value, claim.basis.value) for claim in subject.claims}
-        for subject in report.subjects
+        for subject in gathered.report(load_policy("baseline")).subjects
     }
 
 

@@ -1,7 +1,8 @@
-"""`verify lint FILE`: what a manifest lets the operator do."""
+"""`verify lint FILE|TARGET`: what a manifest lets the operator do."""
 
 import shutil
 import sys
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -9,11 +10,31 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from verifier.cli.evidence import (
+    Endpoints,
+    Gateways,
+    NamedKms,
+    NoCache,
+    Pccs,
+    Reach,
+    TrustBundle,
+    UnsafeRoot,
+    gather,
+    names_file,
+    when,
+    with_past,
+)
 from verifier.cli.output import uses_color
 from verifier.errors import EvidenceError, PolicyError
+from verifier.manifest.context import Context
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from verifier.checks.case import Case
+    from verifier.cli.evidence import Gathered
     from verifier.manifest.ignore import BaselineEntry
+    from verifier.model.result import Report, SubjectReport
     from verifier.report.lint import Lint
 
 _MAX_FILE_BYTES: Final = 32 << 20
@@ -41,11 +62,12 @@ class Level(StrEnum):
 
 
 def lint_manifest(
-    file: Annotated[
-        Path,
+    target: Annotated[
+        str,
         typer.Argument(
-            metavar="FILE",
-            help="app-compose.json, a compose file, a metadata page, an Info answer or a bundle.",
+            metavar="FILE|TARGET",
+            help="app-compose.json, a compose file, a page, an Info answer, a bundle; or an app "
+            "id, a metadata URL, a domain.",
         ),
     ],
     form: Annotated[
@@ -64,11 +86,21 @@ def lint_manifest(
         str, typer.Option(metavar="HASH", help="The measured hash, for rule MAN-001.")
     ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every finding.")] = False,
+    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
+    trust_bundle: TrustBundle = "",
+    gateway: Gateways = None,
+    rpc_url: Endpoints = None,
+    kms: NamedKms = "",
+    pccs_url: Pccs = "",
+    unsafe_root: UnsafeRoot = None,
+    no_cache: NoCache = False,
 ) -> None:
     """Say what a manifest lets its operator do.
 
     Comments `# verify: ignore RULE reason` and a baseline count for a file of your own; of
-    evidence, such as a page or a bundle, every finding counts.
+    evidence, such as a page, a bundle or a running app, every finding counts. A running app and a
+    bundle are audited first: the manifest that was measured is judged with what the audit knows
+    besides; what is only shown is said to be.
 
     Examples:
 
@@ -76,75 +108,110 @@ def lint_manifest(
 
       verify lint compose.yaml --format sarif -o lint.sarif
 
+      verify lint APP_ID --min-severity high
+
     Exit codes: 0 no finding, 2 usage, 3 not evaluable, 4 findings.
     """
     from verifier.manifest.ignore import parse_baseline  # noqa: PLC0415
 
     entries = parse_baseline(_read(baseline, PolicyError)) if baseline else ()
-    today = datetime.now(UTC).date()
-    lints = _lints(file, entries, today, Level(min_severity).value, expect_compose_hash)
+    reach = Reach(
+        at=when(at),
+        gateways=tuple(gateway or ()),
+        rpc_urls=tuple(rpc_url or ()),
+        kms=kms,
+        pccs_url=pccs_url,
+        unsafe_root=unsafe_root,
+        trust_bundle=trust_bundle,
+    )
+    today = datetime.fromtimestamp(reach.at, UTC).date()
+    given = _given(target, reach, no_cache=no_cache)
+    lints = _lints(given, entries, today, Level(min_severity).value, _digest(expect_compose_hash))
     _write(_render(lints, form, to_terminal=output is None, verbose=verbose), output)
     codes = {lint.exit_code for lint in lints}
     raise typer.Exit(max(codes, default=0))
 
 
-def _lints(
-    path: Path, baseline: "tuple[BaselineEntry, ...]", today: date, level: str, compose_hash: str
-) -> "tuple[Lint, ...]":
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """One text to lint. `whole` tells a manifest from a compose file; `own` is the user's own file,
+    in which comments count; `note` says what the text is worth."""
+
+    name: str
+    raw: bytes
+    whole: bool = True
+    own: bool = False
+    context: Context = field(default_factory=Context)
+    note: str = ""
+
+
+def _digest(text: str) -> str:
+    """A compose hash as 64 hex digits, "" for none. Raises PolicyError."""
     from verifier.evidence.codec import parse_hex  # noqa: PLC0415
+
+    if not text:
+        return ""
+    try:
+        digits = text.removeprefix("sha256:")
+        return parse_hex(digits, "--expect-compose-hash", length=32, allow_0x=True).hex()
+    except EvidenceError as error:
+        raise PolicyError(error.message) from error
+
+
+def _lints(
+    given: "list[_Given]",
+    baseline: "tuple[BaselineEntry, ...]",
+    today: date,
+    level: str,
+    compose_hash: str,
+) -> "tuple[Lint, ...]":
     from verifier.manifest.audit import (  # noqa: PLC0415
         audit_compose_file,
         audit_manifest,
     )
-    from verifier.manifest.context import Context  # noqa: PLC0415
     from verifier.manifest.ignore import sift  # noqa: PLC0415
     from verifier.manifest.rule import Severity  # noqa: PLC0415
     from verifier.report.lint import Lint  # noqa: PLC0415
 
-    if compose_hash:
-        digits = compose_hash.removeprefix("sha256:")
-        try:
-            compose_hash = parse_hex(
-                digits, "--expect-compose-hash", length=32, allow_0x=True
-            ).hex()
-        except EvidenceError as error:
-            raise PolicyError(error.message) from error
-    context = Context(compose_hash=compose_hash)
-    given = _texts(path)
     found = []
-    for name, raw, whole, own in given:
-        audit = (audit_manifest if whole else audit_compose_file)(raw, context)
-        sifted = sift(audit, baseline if own else (), today, comments=own)
+    for item in given:
+        expected = compose_hash or item.context.compose_hash
+        context = replace(item.context, compose_hash=expected)
+        audit = (audit_manifest if item.whole else audit_compose_file)(item.raw, context)
+        sifted = sift(audit, baseline if item.own else (), today, comments=item.own)
         found.append(
             Lint(
-                name=name,
-                raw=raw,
-                whole=whole,
+                name=item.name,
+                raw=item.raw,
+                whole=item.whole,
                 audit=audit,
                 findings=sifted.findings,
                 ignored=sifted.ignored,
-                notes=sifted.notes,
+                notes=((item.note,) if item.note else ()) + sifted.notes,
                 min_severity=Severity(level),
             )
         )
     return tuple(found)
 
 
-def _texts(path: Path) -> list[tuple[str, bytes, bool, bool]]:
-    """The texts to lint: name, bytes, whether each is a manifest, whether it is the user's own."""
-    if path.is_dir() or path.suffix == ".tar":
-        return _from_bundle(path)
+def _given(target: str, reach: Reach, *, no_cache: bool) -> "list[_Given]":
+    """The texts that the argument names."""
+    path = Path(target)
+    if not names_file(target) or path.is_dir() or path.suffix == ".tar":
+        return _from_audit(gather(target, with_past(reach, no_cache=no_cache)))
     raw = _read(path, EvidenceError)
     start = raw.lstrip()[:1]
     if start == b"{" and b'"docker_compose_file"' not in raw and b'"runner"' not in raw:
         is_compose = b'"services"' in raw and b'"app_compose"' not in raw
-        return [(str(path), raw, False, True)] if is_compose else _from_evidence(path, raw)
+        if is_compose:
+            return [_Given(name=target, raw=raw, whole=False, own=True)]
+        return _from_evidence(path, raw)
     if start == b"<" or (start == b"{" and b'"app_compose"' in raw):
         return _from_evidence(path, raw)
-    return [(str(path), raw, start == b"{", True)]
+    return [_Given(name=target, raw=raw, whole=start == b"{", own=True)]
 
 
-def _from_evidence(path: Path, raw: bytes) -> list[tuple[str, bytes, bool, bool]]:
+def _from_evidence(path: Path, raw: bytes) -> "list[_Given]":
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 
@@ -155,21 +222,50 @@ def _from_evidence(path: Path, raw: bytes) -> list[tuple[str, bytes, bool, bool]
             f"{path}: there is no manifest in it",
             hint="the app may hide it: public_tcbinfo is false",
         )
-    return [(str(path), manifest, True, False) for manifest in manifests]
+    return [_Given(name=str(path), raw=manifest) for manifest in manifests]
 
 
-def _from_bundle(path: Path) -> list[tuple[str, bytes, bool, bool]]:
-    from verifier.evidence.bundle import load  # noqa: PLC0415
-    from verifier.evidence.subject import read_subject  # noqa: PLC0415
+def _from_audit(gathered: "Gathered") -> "list[_Given]":
+    """What each attester measured, or, where that is not proven, every manifest that it shows."""
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    bundle = load(path)
-    names = sorted({artifact.subject for artifact in bundle.artifacts})
-    manifests = {
-        item.value: None for name in names for item in read_subject(bundle, name).manifests
-    }
-    if not manifests:
-        raise EvidenceError(f"{path}: there is no manifest in this bundle")
-    return [(str(path), manifest, True, False) for manifest in manifests]
+    report = gathered.report(load_policy("baseline"))
+    several = len(report.subjects) > 1
+    found: dict[tuple[bytes, str], _Given] = {}
+    for subject, case in gathered.cases(report):
+        name = f"{gathered.target}: {subject.name}" if several else gathered.target
+        for item in _manifests(name, subject, case):
+            found.setdefault((item.raw, item.note), item)
+    if not found:
+        raise EvidenceError(f"{gathered.target}: there is no manifest{_why(report)}")
+    return list(found.values())
+
+
+def _manifests(name: str, subject: "SubjectReport", case: "Case") -> "Iterator[_Given]":
+    import hashlib  # noqa: PLC0415
+
+    from verifier.model.result import Status  # noqa: PLC0415
+    from verifier.policy.context import context_of  # noqa: PLC0415
+
+    result = next(item for item in subject.checks if item.id == "application.manifest")
+    shown = dict.fromkeys(item.value for item in case.evidence.manifests)
+    if result.status is Status.PASS:
+        measured = case.identity.compose_hash
+        for raw in shown:
+            if hashlib.sha256(raw).digest() == measured:
+                note = "this manifest was measured: application.manifest passes"
+                yield _Given(name=name, raw=raw, context=context_of(case), note=note)
+        return
+    why = result.reason or result.summary
+    for raw in shown:
+        note = f"this manifest is shown, and not proven to be what runs: {why}"
+        yield _Given(name=name, raw=raw, note=note)
+
+
+def _why(report: "Report") -> str:
+    """What kept the evidence from coming, if anything did."""
+    error = next((source.error for source in report.sources if source.error), "")
+    return f": {error}" if error else " in it; the app may hide it: public_tcbinfo is false"
 
 
 def _render(

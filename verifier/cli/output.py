@@ -42,6 +42,11 @@ def write_report(
 ) -> None:
     """Render a report to a file or to stdout. Raises PolicyError for an unwritable file."""
     raw = _render(report, form, to_terminal=output is None, verbose=verbose, quiet=quiet)
+    write(raw, output, "the report")
+
+
+def write(raw: bytes, output: Path | None, what: str) -> None:
+    """Write to a file, or to stdout. Raises PolicyError where that cannot be written."""
     try:
         if output is not None:
             output.write_bytes(raw)
@@ -51,9 +56,24 @@ def write_report(
         raise
     except OSError as error:
         raise PolicyError(
-            f"{output or 'stdout'}: cannot write the report: {error.strerror}",
+            f"{output or 'stdout'}: cannot write {what}: {error.strerror}",
             hint="name a writable file with -o",
         ) from error
+
+
+def json_for(raw: bytes, *, to_terminal: bool) -> bytes:
+    """A JSON report as it is, or indented where somebody reads it."""
+    if to_terminal and _is_terminal(sys.stdout):
+        # RFC 8785 leaves C1 and bidi controls as they are, and a terminal acts on them.
+        return (json.dumps(json.loads(raw), indent=2) + "\n").encode("ascii")
+    return raw
+
+
+def terminal_width() -> int:
+    """How wide a report may be: that of the terminal, up to 100 cells; 100 in a pipe."""
+    if not _is_terminal(sys.stdout):
+        return _PIPE_WIDTH
+    return min(shutil.get_terminal_size().columns, _MAX_WIDTH)
 
 
 def _write_stdout(raw: bytes) -> None:
@@ -91,11 +111,7 @@ def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, qu
     if form is Format.JSON:
         from verifier.report.json import render_json  # noqa: PLC0415
 
-        raw = render_json(report)
-        if to_terminal and _is_terminal(sys.stdout):
-            # RFC 8785 leaves C1 and bidi controls as they are, and a terminal acts on them.
-            return (json.dumps(json.loads(raw), indent=2) + "\n").encode("ascii")
-        return raw
+        return json_for(render_json(report), to_terminal=to_terminal)
     if form is Format.MARKDOWN:
         from verifier.report.markdown import render_markdown  # noqa: PLC0415
 
@@ -103,6 +119,5 @@ def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, qu
     from verifier.report.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
-    width = shutil.get_terminal_size().columns if _is_terminal(sys.stdout) else _PIPE_WIDTH
-    text = render_terminal(report, color=color, width=min(width, _MAX_WIDTH), verbose=verbose)
+    text = render_terminal(report, color=color, width=terminal_width(), verbose=verbose)
     return text.encode("utf-8")

@@ -17,8 +17,8 @@ from verifier.evidence.app_compose import (
 )
 from verifier.evidence.codec import parse_utf8
 from verifier.evidence.compose_yaml import MAX_BYTES, Mapping, parse_compose
-from verifier.manifest.context import Context
-from verifier.manifest.image import image_of
+from verifier.manifest.context import ChainFacts, Context
+from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest
 from verifier.manifest.registry import RULES
 from verifier.manifest.rule import Need, Rule, Severity
@@ -155,7 +155,7 @@ def _findings(rule: Rule, manifest: Manifest, replaceable: set[str]) -> Iterable
 
 
 def _available(manifest: Manifest) -> frozenset[Need]:
-    context = manifest.context
+    context, chain = manifest.context, manifest.context.chain
     known = {
         Need.COMPOSE: manifest.tree is not None,
         Need.MANIFEST: manifest.app is not None,
@@ -165,5 +165,27 @@ def _available(manifest: Manifest) -> frozenset[Need]:
         Need.OS_VERSION: bool(context.os_version),
         Need.KEY_PROVIDER: bool(context.key_provider),
         Need.PAGE: context.containers is not None,
+        Need.AUTHORIZATION: chain.hash_allowed is not None,
+        Need.ALLOWED_HASHES: chain.other_hashes is not None,
+        Need.GOVERNANCE: _governance_known(chain),
+        Need.DEVICES: _devices_known(chain),
+        Need.KMS_RELEASE: context.kms_dates_keys is not None,
+        Need.KMS_CLAIMS: context.kms is not None and context.kms_claims is not None,
+        Need.TAGS: not manifest.includes
+        and all(image_of(manifest, item).kind is Kind.DIGEST for item in manifest.services),
     }
     return frozenset(need for need, is_known in known.items() if is_known)
+
+
+def _devices_known(chain: ChainFacts) -> bool:
+    """Whether the contract's answer about machines is whole, or already bad."""
+    tcb = chain.tcb_required is not None or not chain.can_require_tcb
+    return chain.any_device is True or (chain.any_device is False and tcb)
+
+
+def _governance_known(chain: ChainFacts) -> bool:
+    """Whether everything is known of whoever owns the contracts, or enough to find fault."""
+    owners = chain.governors or ()
+    bad = any(not item.frozen and (item.keys == 1 or item.notice == 0) for item in owners)
+    known = all(item.frozen or None not in (item.keys, item.notice) for item in owners)
+    return bool(owners) and (bad or known)

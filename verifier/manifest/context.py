@@ -1,6 +1,42 @@
-"""What is known about an app besides its manifest."""
+"""What some rules know besides the manifest, as plain values; nothing here is collected."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from verifier.reference.values import KmsRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Governor:
+    """Who can change what one contract allows, at present.
+
+    `contract` is `app` or `kms`, `who` says what kind of account owns it. `keys` is the least
+    number of keys that suffices, `notice` the least time in seconds that a change is public before
+    it takes effect; None where that is not known. `frozen` says that nobody can.
+    """
+
+    contract: str
+    who: str
+    keys: int | None
+    notice: int | None
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChainFacts:
+    """Contract state at one finalized block; None is what could not be read.
+
+    `hash_allowed` is about the measured compose hash, `other_hashes` (hex) are all others that are
+    still allowed. `any_device` and `tcb_required` are the app's settings; `can_require_tcb` is
+    False for a contract generation without the latter. `governors` own app and KMS.
+    """
+
+    hash_allowed: bool | None = None
+    other_hashes: tuple[str, ...] | None = None
+    any_device: bool | None = None
+    tcb_required: bool | None = None
+    can_require_tcb: bool = True
+    governors: tuple[Governor, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -9,8 +45,11 @@ class Context:
 
     `compose_hash` is the measured one (64 hex digits). `os_kind` is `production`, `development` or
     `unknown`, by the registers; `os_version` is the release. `key_provider` and `key_provider_id`
-    come from the measured event. `containers` are the names that the metadata page lists, with
-    their states.
+    come from the measured event, and `kms` is the record of the KMS that it names, where it is
+    known or named by the relying party. `containers` are the names that the metadata page lists,
+    with their states. `chain` is contract state. `kms_dates_keys` says whether the KMS dates the
+    env-encrypt keys that it signs, as KMS releases do from 0.5.6 on. `kms_claims` is what others
+    say about the KMS: who → `hosted`, `base`, `eth` or CHAIN:ADDRESS.
     """
 
     compose_hash: str = ""
@@ -18,4 +57,8 @@ class Context:
     os_version: str = ""
     key_provider: str = ""
     key_provider_id: str = ""
-    containers: dict[str, str] | None = None
+    kms: KmsRecord | None = None
+    kms_dates_keys: bool | None = None
+    kms_claims: Mapping[str, str] | None = None
+    containers: Mapping[str, str] | None = None
+    chain: ChainFacts = field(default_factory=ChainFacts)

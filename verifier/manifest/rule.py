@@ -55,11 +55,15 @@ class Need(StrEnum):
     OS = "the identity of the OS image"
     OS_VERSION = "the version of the OS"
     KEY_PROVIDER = "the measured key provider"
-    CHAIN = "contract state"
-    KMS = "the KMS's own evidence"
+    AUTHORIZATION = "whether the app's contract allows the compose hash"
+    ALLOWED_HASHES = "every compose hash that the app's contract allows, from its whole history"
+    GOVERNANCE = "who owns the contracts of app and KMS"
+    DEVICES = "which machines the app's contract allows"
+    KMS_RELEASE = "an answer of the KMS that shows its release"
+    KMS_CLAIMS = "an identified KMS, and what others say about it"
     PAGE = "the guest's metadata page"
     ENDPOINT = "an answer of the running app"
-    REGISTRY = "the registry's answers over time"
+    TAGS = "the registry's answers over time, for images that a tag names"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

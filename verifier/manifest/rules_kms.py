@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.hits import on_field, on_service, on_text
+from verifier.manifest.hits import listed, on_field, on_service, on_text
 from verifier.manifest.image import image_of
 from verifier.manifest.model import Manifest, Text
 from verifier.manifest.rule import Hit, Need, Place, Severity, rule
@@ -32,13 +32,25 @@ _SETTINGS: Final = (
         "does not verify OS images",
     ),
 )
+_NETWORKS: Final = {1: "eth", 8453: "base"}
+"""What Phala's gateways call the chain of their KMS."""
+_HOSTED: Final = frozenset({"hosted"})
+_RELEASE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
 _WEBHOOK: Final = re.compile(r'^url\s*=\s*"(https?://[^"]+)"', re.MULTILINE)
 _LOCAL_HOST: Final = re.compile(r"https?://(?:localhost|127\.|[^./]+(?::\d+)?(?:/|$))")
 
 
 def _record(manifest: Manifest) -> KmsRecord | None:
-    wanted = manifest.context.key_provider_id.lower()
-    return next((row for row in embedded().kms if wanted and row.ca_spki == wanted), None)
+    """The KMS of the measured key provider: as handed in, else by its CA key."""
+    context = manifest.context
+    wanted = context.key_provider_id.lower()
+    known = (row for row in embedded().kms if wanted and row.ca_spki == wanted)
+    return context.kms or next(known, None)
+
+
+def _at_top(message: str, severity: Severity | None = None) -> Hit:
+    """A hit about the deployment, for which no line of the manifest stands."""
+    return Hit(message=message, place=Place(pointer=""), severity=severity)
 
 
 @rule(
@@ -121,12 +133,13 @@ def local_provider(manifest: Manifest) -> Iterator[Hit]:
     why="The running instance is not, or no longer, allowed.",
     fix="Find out which version is allowed, and since when.",
     source=_CONTRACT,
-    needs=(Need.CHAIN,),
+    needs=(Need.AUTHORIZATION,),
 )
-def unauthorized_hash(_: Manifest) -> Iterator[Hit]:
-    """AllowedComposeHashes is false, or ComposeHashRemoved came after ComposeHashAdded. An audit
-    judges it in the check authorization.allowed."""
-    return iter(())
+def unauthorized_hash(manifest: Manifest) -> Iterator[Hit]:
+    """The app's contract does not allow the measured compose hash: it never did, or no longer does.
+    The check authorization.allowed judges the whole boot."""
+    if manifest.context.chain.hash_allowed is False:
+        yield _at_top(f"the contract does not allow {manifest.context.compose_hash}")
 
 
 @rule(
@@ -136,11 +149,14 @@ def unauthorized_hash(_: Manifest) -> Iterator[Hit]:
     why="The operator can boot an older, worse version with the same keys.",
     fix="Call removeComposeHash for each.",
     source=_CONTRACT,
-    needs=(Need.CHAIN,),
+    needs=(Need.ALLOWED_HASHES,),
 )
-def stale_hashes(_: Manifest) -> Iterator[Hit]:
-    """Another hash is still allowed. An audit names them in authorization.allowed."""
-    return iter(())
+def stale_hashes(manifest: Manifest) -> Iterator[Hit]:
+    """Besides the measured compose hash, the app's contract still allows others."""
+    others = manifest.context.chain.other_hashes or ()
+    if others:
+        what = "another compose hash is" if len(others) == 1 else f"{len(others)} others are"
+        yield _at_top(f"{what} still allowed: {listed(others)}")
 
 
 @rule(
@@ -150,12 +166,24 @@ def stale_hashes(_: Manifest) -> Iterator[Hit]:
     why="One key, at once, unseen by users.",
     fix="A timelock behind several signers; disableUpgrades.",
     source=_CONTRACT,
-    needs=(Need.CHAIN,),
+    needs=(Need.GOVERNANCE,),
 )
-def no_notice(_: Manifest) -> Iterator[Hit]:
-    """The owner is an account or a 1-of-n Safe, the proxy can be upgraded, or there is no delay
-    between authorization and first boot."""
-    return iter(())
+def no_notice(manifest: Manifest) -> Iterator[Hit]:
+    """One key suffices to change what the contract of app or KMS allows, or a change takes effect
+    without notice. Where a part of that is not known, the other part decides."""
+    for governor in manifest.context.chain.governors or ():
+        if governor.frozen:
+            continue
+        faults = [
+            said
+            for said, so in (
+                ("one key suffices", governor.keys == 1),
+                ("no change is announced", governor.notice == 0),
+            )
+            if so
+        ]
+        if faults:
+            yield _at_top(f"{governor.contract}: {' and '.join(faults)}: owned by {governor.who}")
 
 
 @rule(
@@ -165,11 +193,19 @@ def no_notice(_: Manifest) -> Iterator[Hit]:
     why="Also a machine that its holder attacks physically.",
     fix="List devices; require an up-to-date TCB.",
     source=_CONTRACT,
-    needs=(Need.CHAIN,),
+    needs=(Need.DEVICES,),
 )
-def any_device(_: Manifest) -> Iterator[Hit]:
-    """AllowAnyDevice is true, or requireTcbUpToDate is false."""
-    return iter(())
+def any_device(manifest: Manifest) -> Iterator[Hit]:
+    """AllowAnyDevice is true, or requireTcbUpToDate is false. Low for a contract generation that
+    cannot require it, where devices are listed."""
+    chain = manifest.context.chain
+    if chain.any_device:
+        yield _at_top("any machine may run it")
+    if not chain.can_require_tcb:
+        message = "this contract generation cannot require an up-to-date TCB"
+        yield _at_top(message, Severity.LOW)
+    elif chain.tcb_required is False:
+        yield _at_top("a machine with an outdated TCB may run it")
 
 
 @rule(
@@ -219,12 +255,22 @@ def _weak_settings(config: Text) -> Iterator[Hit]:
     why="Trust is attributed to the wrong party.",
     fix="Believe the measured id.",
     source=_CVM,
-    needs=(Need.CHAIN,),
+    needs=(Need.KEY_PROVIDER, Need.KMS_CLAIMS),
 )
-def conflicting_evidence(_: Manifest) -> Iterator[Hit]:
-    """Domain, API or chain say otherwise than the measured id. An audit judges it in
-    application.consistency and key_management.provider."""
-    return iter(())
+def conflicting_evidence(manifest: Manifest) -> Iterator[Hit]:
+    """The name of the gateway, or the KMS's own answer, means another KMS than the measured id."""
+    record = _record(manifest)
+    if record is None:
+        return
+    network = _NETWORKS.get(record.chain_id or 0, "")
+    own = {network, f"{record.chain_id}:{record.contract}".lower()} if record.contract else _HOSTED
+    for who, claim in (manifest.context.kms_claims or {}).items():
+        if claim.lower() not in own:
+            yield _at_top(f"{who} means {_article(claim)}, and the measured id is {record.name}'s")
+
+
+def _article(claim: str) -> str:
+    return {"hosted": "a hosted KMS"}.get(claim, f"the KMS {claim}" if ":" in claim else claim)
 
 
 @rule(
@@ -239,7 +285,7 @@ def conflicting_evidence(_: Manifest) -> Iterator[Hit]:
 def development_os(manifest: Manifest) -> Iterator[Hit]:
     """The registers are those of a development image. A name proves nothing."""
     if manifest.context.os_kind == "development":
-        yield Hit(message="the OS is a development image", place=Place(pointer=""))
+        yield _at_top("the OS is a development image")
 
 
 @rule(
@@ -254,7 +300,7 @@ def development_os(manifest: Manifest) -> Iterator[Hit]:
 def unknown_os(manifest: Manifest) -> Iterator[Hit]:
     """The registers are of no image that is known."""
     if manifest.context.os_kind == "unknown":
-        yield Hit(message="no known image gives these registers", place=Place(pointer=""))
+        yield _at_top("no known image gives these registers")
 
 
 @rule(
@@ -268,11 +314,15 @@ def unknown_os(manifest: Manifest) -> Iterator[Hit]:
 )
 def old_os(manifest: Manifest) -> Iterator[Hit]:
     """The release is before 0.5.0."""
-    parts = manifest.context.os_version.split(".")[:2]
-    numbers = [int(part) for part in parts if part.isascii() and part.isdigit()]
-    if len(numbers) > 1 and numbers < [0, 5]:
-        message = f"the OS is {manifest.context.os_version}"
-        yield Hit(message=message, place=Place(pointer=""))
+    release = _release(manifest.context.os_version)
+    if release and release < (0, 5):
+        yield _at_top(f"the OS is {manifest.context.os_version}")
+
+
+def _release(text: str) -> tuple[int, ...]:
+    """The numbers of a release such as `0.5.4` or `nvidia-dev-0.5.4.1`, () when it has none."""
+    match = _RELEASE.search(text)
+    return tuple(map(int, match[0].split("."))) if match else ()
 
 
 @rule(
@@ -282,11 +332,13 @@ def old_os(manifest: Manifest) -> Iterator[Hit]:
     why="It explains a missing gateway certificate or domain.",
     fix="Update the KMS.",
     source="dstack releases 0.5.4 and 0.5.7",
-    needs=(Need.KMS,),
+    needs=(Need.OS_VERSION, Need.KMS_RELEASE),
 )
-def version_skew(_: Manifest) -> Iterator[Hit]:
-    """A guest of 0.5.7 or later with a KMS of 0.5.4."""
-    return iter(())
+def version_skew(manifest: Manifest) -> Iterator[Hit]:
+    """A guest of 0.5.7 or later with a KMS before 0.5.6, which does not date the keys it signs."""
+    context = manifest.context
+    if _release(context.os_version) >= (0, 5, 7) and context.kms_dates_keys is False:
+        yield _at_top(f"the guest is {context.os_version}, and its KMS is older than 0.5.6")
 
 
 @rule(
@@ -329,7 +381,7 @@ def undeclared_container(manifest: Manifest) -> Iterator[Hit]:
     for name in manifest.context.containers or {}:
         stem = re.sub(r"-\d+$", "", name.strip("/"))
         if name.strip("/") not in declared and stem not in declared:
-            yield Hit(message=f"{name!a} is not in the manifest", place=Place(pointer=""))
+            yield _at_top(f"{name!a} is not in the manifest")
 
 
 def _declared(manifest: Manifest) -> Iterator[str]:
@@ -387,10 +439,11 @@ def another_version(_: Manifest) -> Iterator[Hit]:
     why="It shows that the code behind the manifest changes.",
     fix="Name the image by digest.",
     source="OCI distribution specification",
-    needs=(Need.REGISTRY,),
+    needs=(Need.COMPOSE, Need.TAGS),
 )
 def moved_tag(_: Manifest) -> Iterator[Hit]:
-    """The registry's digest of a tag differs from the first one that was seen."""
+    """The registry's digest of a tag differs from the first one that was seen. A digest cannot
+    move: without images that only a tag names there is nothing to watch."""
     return iter(())
 
 

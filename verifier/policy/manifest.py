@@ -19,6 +19,7 @@ from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Service
 from verifier.manifest.rule import SEVERITIES, Severity
 from verifier.model.result import EvidenceRef, Finding, JsonValue, Location, Status
+from verifier.policy.context import context_of
 from verifier.policy.policy import IMAGE_RULE, Policy
 from verifier.policy.waivers import MANIFEST_RULES, waiver_for
 
@@ -67,18 +68,6 @@ def _judge(case: Case, policy: Policy) -> Judged:
         if waiver is None or not waiver.holds(now):
             counted.append(said)
     return Judged(audit, tuple(findings), tuple(counted))
-
-
-def context_of(case: Case) -> Context:
-    """What the audit has measured, for the rules that need more than the manifest."""
-    row, identity = case.os_image, case.identity
-    return Context(
-        compose_hash=(identity.compose_hash or b"").hex(),
-        os_kind=row.kind if row else "",
-        os_version=row.release if row else "",
-        key_provider=identity.provider,
-        key_provider_id=identity.provider_id.hex(),
-    )
 
 
 @check(

@@ -68,7 +68,7 @@ REQUIREMENTS: Final = (
             "authorization.allowed",
             "authorization.history",
         ),
-        rules=("MAN-001", "KMS-001"),
+        rules=("MAN-001", "KMS-001", "KMS-005"),
     ),
     StageRequirement(
         title="Code that can be audited",
@@ -94,7 +94,7 @@ REQUIREMENTS: Final = (
     StageRequirement(
         title="Upgrades with notice, so that users can leave",
         checks=("authorization.contract", "authorization.history", "authorization.governance"),
-        rules=(),
+        rules=("KMS-006", "KMS-007", "KMS-008"),
         remains="whether users can take out what is theirs within the notice",
     ),
     StageRequirement(
@@ -133,17 +133,21 @@ def conclusion(assessed: tuple[Assessed, ...]) -> str:
     return "Stage 1: every requirement is met."
 
 
-def render_stage(report: Report, policy: Policy) -> str:
-    """The assessment as plain text; texts of the evidence in it are not escaped."""
-    assessed = assess_stage(report, policy)
-    lines = [f"ERC-733: {conclusion(assessed)}"]
-    lines += [report.root_note] if report.root_note else []
-    for number, item in enumerate(assessed, 1):
-        lines.append(f"{number}. {item.requirement.title}: {item.standing.value}")
-        lines += [f"   - {reason}" for reason in item.reasons]
-        rests = (*item.requirement.checks, *item.requirement.rules)
-        lines.append(f"   rests on {', '.join(rests)}")
-    return "\n".join(lines) + "\n"
+def stage_of(report: Report, assessed: tuple[Assessed, ...]) -> int | None:
+    """0 or 1; None while it is undecided, and for want of any evidence that was measured."""
+    standings = {item.standing for item in assessed}
+    if not any(_measured(subject) for subject in report.subjects) or not assessed:
+        return None
+    if Standing.NOT_MET in standings:
+        return 0
+    return 1 if standings == {Standing.MET} else None
+
+
+def _measured(subject: SubjectReport) -> bool:
+    """Whether an attester gave a quote that could be looked at."""
+    return any(
+        item.id == "hardware.quote" and item.status is not Status.SKIP for item in subject.checks
+    )
 
 
 def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> Assessed:

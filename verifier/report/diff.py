@@ -31,13 +31,16 @@ def headline(comparisons: Sequence[Comparison], threshold: Severity) -> str:
     if problems:
         return "not everything could be compared"
     if all(item.identical for item in comparisons):
-        return "the manifests are equal to the byte"
+        alone = any(item.compose_only for item in comparisons)
+        return f"the {'compose files' if alone else 'manifests'} are equal to the byte"
     return f"no change is of severity {threshold.value} or worse"
 
 
 def conclusions(comparison: Comparison) -> Iterator[str]:
     """What a comparison comes to, besides its changes."""
-    if comparison.identical:
+    if comparison.compose_only:
+        yield _limits(comparison)
+    elif comparison.identical:
         yield "The manifests are equal to the byte: the same compose hash."
     elif comparison.platform_only:
         yield "Only platform-injected fields changed: another compose hash for the same app."
@@ -50,6 +53,18 @@ def conclusions(comparison: Comparison) -> Iterator[str]:
         yield "docker_compose_file is equal to the byte; what differs is around it."
     for name in one_sided(comparison.old, comparison.new):
         yield f"Not compared, because only one of them has it: {name}."
+
+
+def _limits(comparison: Comparison) -> str:
+    """What a compose file alone cannot tell."""
+    alone = [item.name for item in (comparison.old, comparison.new) if item.compose_only]
+    equal = "The compose files are equal to the byte. " if comparison.identical else ""
+    what = "is a compose file alone" if len(set(alone)) == 1 else "are compose files alone"
+    return (
+        f"{equal}{' and '.join(dict.fromkeys(alone))} {what}: only services were compared. Flags, "
+        "allowed_envs, scripts and key provider are not known, nor is the compose hash, which "
+        "covers them; what an operator may set is marked as conditional."
+    )
 
 
 def _same_compose(comparison: Comparison) -> bool:

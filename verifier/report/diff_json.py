@@ -37,7 +37,12 @@ def _document(document: Document) -> _Object:
     facts: _Object = {
         name: {"value": fact.value, "basis": fact.basis} for name, fact in document.facts.items()
     }
-    return {"name": document.name, "sha256": document.sha256, "facts": facts}
+    return {
+        "name": document.name,
+        "kind": "compose" if document.compose_only else "app-compose",
+        "sha256": document.sha256,
+        "facts": facts,
+    }
 
 
 def _row(row: Row) -> _Object:
@@ -51,6 +56,7 @@ def _comparison(comparison: Comparison, place: int) -> _Object:
         "identical": comparison.identical,
         "same_release": comparison.same_release,
         "platform_only": comparison.platform_only,
+        "compose_only": comparison.compose_only,
         "not_evaluable": list(comparison.not_evaluable),
         "changes": [_change(change) for change in comparison.changes],
     }

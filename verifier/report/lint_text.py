@@ -41,7 +41,8 @@ def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[st
             yield from _place(finding, places[finding], width)
         yield from _wrapped("Why:  ", rule.why, width)
         yield from _wrapped("Fix:  ", rule.fix, width)
-    below = [finding for finding in lint.findings if finding not in shown]
+    seen = set(shown)
+    below = [finding for finding in lint.findings if finding not in seen]
     if below:
         yield from ("", f"Below {lint.min_severity.value} (-v shows them)")
         yield from _wrapped(_INDENT, ", ".join(_counts(below)), width)

@@ -5,6 +5,7 @@ Fingerprints stay when lines move. JSON is ASCII, so that nothing in it acts on 
 """
 
 import json
+import re
 from pathlib import PurePath
 from typing import Any, Final
 from urllib.parse import quote
@@ -77,7 +78,7 @@ def render_github(lints: tuple[Lint, ...]) -> str:
             properties["title"] = f"{finding.rule} {finding.title}"
             command = _COMMANDS[_LEVELS[Severity(finding.severity)]]
             said = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-            lines.append(f"::{command} {said}::{_command_text(_message(finding))}")
+            lines.append(f"::{command} {said}::{_command_text(_message(lint, finding))}")
         if lint.audit.compose_problem:
             problem = _command_text(lint.audit.compose_problem)
             lines.append(f"::error file={_property(lint.name)}::{problem}")
@@ -127,6 +128,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
     help_text = f"{rule.what}\n\nWhy: {rule.why}\n\nFix: {rule.fix}\n\nSource: {rule.source}"
     return {
         "id": rule.id,
+        "name": _name(rule.title),
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.what},
         "help": {"text": help_text, "markdown": help_text},
@@ -136,6 +138,12 @@ def _rule(rule: Rule) -> dict[str, Any]:
             "tags": ["security", rule.group],
         },
     }
+
+
+def _name(title: str) -> str:
+    """A title as one Pascal-case identifier (SARIF 2.1.0, 3.49.7)."""
+    words = re.findall(r"[A-Za-z0-9]+", title)
+    return "".join(word[:1].upper() + word[1:] for word in words)
 
 
 def _results(lint: Lint) -> list[dict[str, Any]]:
@@ -148,7 +156,7 @@ def _results(lint: Lint) -> list[dict[str, Any]]:
             "ruleId": finding.rule,
             "ruleIndex": index[finding.rule],
             "level": _LEVELS[Severity(finding.severity)],
-            "message": {"text": _message(finding)},
+            "message": {"text": _message(lint, finding)},
             "locations": [_location(lint, finding, places[finding])],
             "partialFingerprints": {FINGERPRINT: prints[finding]},
             "properties": {"severity": finding.severity, "conditional": finding.conditional},
@@ -165,7 +173,7 @@ def _location(lint: Lint, finding: Finding, spot: Spot) -> dict[str, Any]:
         region["startColumn"] = spot.column
     if spot.source_line and not lint.whole:
         region["snippet"] = {"text": spot.source}
-    uri = quote(PurePath(lint.name).as_posix(), safe="/:")
+    uri = quote(PurePath(lint.name).as_posix(), safe="/")
     return {
         "physicalLocation": {"artifactLocation": {"uri": uri}, "region": region},
         "logicalLocations": [
@@ -180,9 +188,15 @@ def _notifications(lint: Lint) -> list[dict[str, Any]]:
     return [{"level": "note", "message": {"text": f"{lint.name}: {text}"}} for text in said]
 
 
-def _message(finding: Finding) -> str:
+def _message(lint: Lint, finding: Finding) -> str:
+    """What is wrong and what to do; of a manifest, with the line in its compose file, which the
+    region cannot tell."""
     service = f"{finding.service}: " if finding.service else ""
-    in_compose = finding.location.line and finding.location.pointer.startswith(COMPOSE_POINTER)
+    in_compose = (
+        lint.whole
+        and finding.location.line
+        and finding.location.pointer.startswith(COMPOSE_POINTER)
+    )
     place = f" (line {finding.location.line} of the compose file)" if in_compose else ""
     conditional = " [conditional]" if finding.conditional else ""
     return f"{service}{visible(finding.message)}{place}{conditional}. {finding.fix}"

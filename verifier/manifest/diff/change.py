@@ -120,6 +120,11 @@ class Comparison:
         """Whether the raw bytes are equal."""
         return self.old.raw == self.new.raw
 
+    @property
+    def compose_only(self) -> bool:
+        """Whether one of them is a compose file alone, so that only services were compared."""
+        return self.old.compose_only or self.new.compose_only
+
     def at_least(self, severity: Severity) -> tuple[Change, ...]:
         """The changes of this severity or worse."""
         return tuple(change for change in self.changes if change.severity.rank <= severity.rank)

@@ -17,7 +17,7 @@ from verifier.manifest.diff.change import (
     Comparison,
 )
 from verifier.manifest.diff.compose import compare_compose
-from verifier.manifest.diff.document import Document
+from verifier.manifest.diff.document import Document, services_alone
 from verifier.manifest.diff.fields import compare_fields
 from verifier.manifest.diff.gates import compare_gates
 from verifier.manifest.diff.guest import compare_guests, contradiction
@@ -37,7 +37,9 @@ _ClassKey = tuple[str, str]
 
 
 def compare(old: Document, new: Document) -> Comparison:
-    """What changed from `old` to `new`."""
+    """What changed from `old` to `new`; where one is a compose file alone, in their services."""
+    if old.compose_only or new.compose_only:
+        return _compare_alone(old, new)
     guests = tuple(compare_guests(old, new))
     problems = tuple(_not_evaluable(old, new))
     if old.raw == new.raw:
@@ -72,6 +74,21 @@ def compare(old: Document, new: Document) -> Comparison:
         not_evaluable=problems,
         same_release=same_release,
         platform_only=platform_only,
+    )
+
+
+def _compare_alone(old: Document, new: Document) -> Comparison:
+    before, after = services_alone(old), services_alone(new)
+    changes = list(_with_findings(before, after, list(compare_compose(before, after))))
+    if not changes and before.app.compose != after.app.compose:
+        changes.append(_words_alone())
+    return Comparison(
+        old=old,
+        new=new,
+        changes=_sorted(changes),
+        not_evaluable=tuple(f"{item.name}: {item.problem}" for item in (old, new) if item.problem),
+        same_release=False,
+        platform_only=False,
     )
 
 
@@ -244,4 +261,13 @@ def _bytes_alone() -> Change:
         severity=Severity.INFO,
         pointer="",
         meaning="the same JSON in other bytes (order, white space, escapes): another compose hash",
+    )
+
+
+def _words_alone() -> Change:
+    return Change(
+        rule=DIVERGENCE,
+        severity=Severity.INFO,
+        pointer="",
+        meaning="the same services in other words (comments, order, white space)",
     )

@@ -6,11 +6,13 @@ Sources: Dstack-TEE/dstack vmm/src/vmm-cli.py (`compose`, `deploy`), Phala Cloud
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import AppCompose, parse_app_compose
+from verifier.evidence.codec import parse_utf8
 from verifier.model.result import JsonValue
 
 _BOM: Final = b"\xef\xbb\xbf"
@@ -33,6 +35,25 @@ _PHALA_FIELDS: Final[dict[str, str]] = {
     "tproxy_enabled": "true from the command line, false from the API",
 }
 """What manifests on Phala Cloud have that their authors need not have written, as observed."""
+
+
+VMM_FLAGS: Final[dict[str, str]] = {
+    "kms": "kms_enabled",
+    "gateway": "gateway_enabled",
+    "local-key-provider": "local_key_provider_enabled",
+    "public-logs": "public_logs",
+    "public-sysinfo": "public_sysinfo",
+    "no-instance-id": "no_instance_id",
+    "secure-time": "secure_time",
+}
+"""Options of `vmm-cli.py compose` that set a field to true, and false where they are not given."""
+_VMM_FIELDS: Final = (
+    *("manifest_version", "name", "runner", "docker_compose_file"),
+    *("kms_enabled", "gateway_enabled", "local_key_provider_enabled", "key_provider_id"),
+    *("public_logs", "public_sysinfo", "allowed_envs", "no_instance_id", "secure_time"),
+)
+_VMM_OPTIONAL: Final = ("key_provider", "pre_launch_script", "swap_size", "event_log_version")
+"""What `vmm-cli.py compose` writes always, and what with an option of that name alone; in order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,19 +97,101 @@ def deploy_paths(raw: bytes) -> tuple[DeployPath, ...]:
             compose_hash=as_it_is,
             summary="the file's bytes reach the guest as they are",
         ),
-        DeployPath(
-            name="self-hosted, vmm-cli.py compose",
-            compose_hash=None,
-            summary="makes another manifest, of a docker-compose file and options",
-            changes=(
-                "indented by 4, without a new line at its end",
-                'always has key_provider_id ("" when none is given), never features or storage_fs',
-                "allowed_envs: the names in the file of variables, in its order",
-            ),
-        ),
+        _composed(app),
         _rewritten(app),
         _phala(app, raw),
     )
+
+
+def compose_paths(
+    compose: bytes,
+    name: str,
+    *,
+    flags: Iterable[str] = (),
+    allowed: Iterable[str] = (),
+    script: str | None = None,
+) -> tuple[DeployPath, ...]:
+    """The known paths of a compose file that has no manifest yet.
+
+    `name`, `flags` (of `VMM_FLAGS`), `allowed` (the names in the file of variables, in its order)
+    and the pre-launch script are what the author chooses. Raises EvidenceError for what is no
+    UTF-8.
+    """
+    made = _vmm_manifest(parse_utf8(compose, "compose file"), name, flags, allowed, script)
+    vmm = DeployPath(
+        name="self-hosted, vmm-cli.py compose and deploy",
+        compose_hash=hashlib.sha256(made).hexdigest() if name else None,
+        summary="wraps the file's bytes into a manifest, indented by 4, and deploys that as it is"
+        if name
+        else "wraps the file's bytes into a manifest that has a name: give it with --name",
+        changes=tuple(
+            f"{field}: {_spelled(value)}"
+            for field, value in json.loads(made).items()
+            if field not in {"docker_compose_file", "name", "pre_launch_script"}
+        ),
+    )
+    added = {"docker_compose_file": ""} | ({"name": name} if name else {})
+    return vmm, _phala(parse_app_compose(json.dumps(added).encode("ascii")), None)
+
+
+def _vmm_manifest(
+    compose: str, name: str, flags: Iterable[str], allowed: Iterable[str], script: str | None
+) -> bytes:
+    """The bytes that `vmm-cli.py compose` writes (vmm/src/vmm-cli.py, create_app_compose)."""
+    given = set(flags)
+    values: dict[str, JsonValue] = {
+        "manifest_version": 2,
+        "name": name,
+        "runner": "docker-compose",
+        "docker_compose_file": compose,
+        "key_provider_id": "",
+        "allowed_envs": list(allowed),
+        **{field: option in given for option, field in VMM_FLAGS.items()},
+    }
+    document = {field: values[field] for field in _VMM_FIELDS}
+    if script:
+        document["pre_launch_script"] = script
+    return _indented(document)
+
+
+def _composed(app: AppCompose) -> DeployPath:
+    """`vmm-cli.py compose`, given the values that this manifest has."""
+    document = app.document
+    options = [field for field in _VMM_OPTIONAL if field in document]
+    lost = sorted(document.keys() - {*_VMM_FIELDS, *_VMM_OPTIONAL})
+    absent = [field for field in _VMM_FIELDS if field not in document]
+    made = None
+    if not absent and document["manifest_version"] == 2 and document["runner"] == "docker-compose":  # noqa: PLR2004
+        made = _indented({field: document[field] for field in (*_VMM_FIELDS, *options)})
+    changes = (
+        "indented by 4, without a new line at its end",
+        'always has key_provider_id ("" when none is given), never features or storage_fs',
+        "allowed_envs: the names in the file of variables, in its order",
+    )
+    lost_words = (f"has no option for {', '.join(lost)}",) if lost else ()
+    absent_words = (f"always writes {', '.join(absent)}",) if absent else ()
+    return DeployPath(
+        name="self-hosted, vmm-cli.py compose",
+        compose_hash=None if made is None else hashlib.sha256(made).hexdigest(),
+        summary="this file is what it writes"
+        if made == app.raw
+        else "makes another manifest, of a docker-compose file and options"
+        if made is None
+        else "given the same values as options, it makes another manifest",
+        changes=() if made == app.raw else (*changes, *lost_words, *absent_words),
+    )
+
+
+def _indented(document: dict[str, JsonValue]) -> bytes:
+    """As vmm-cli.py writes JSON. Raises EvidenceError for text that UTF-8 cannot carry."""
+    try:
+        return json.dumps(document, indent=4, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise EvidenceError("app-compose: text that UTF-8 cannot carry") from error
+
+
+def _spelled(value: JsonValue) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def canonical(document: dict[str, JsonValue]) -> bytes:
@@ -105,8 +208,7 @@ def canonical(document: dict[str, JsonValue]) -> bytes:
 
 def _rewritten(app: AppCompose) -> DeployPath:
     """vmm-cli.py reads the manifest of a running VM and writes it again with indent 4."""
-    text = json.dumps(app.document, indent=4, ensure_ascii=False)
-    unchanged = text.encode("utf-8") == app.raw
+    unchanged = _indented(app.document) == app.raw
     return DeployPath(
         name="self-hosted, vmm-cli.py update",
         compose_hash=None,
@@ -120,12 +222,13 @@ def _rewritten(app: AppCompose) -> DeployPath:
     )
 
 
-def _phala(app: AppCompose, raw: bytes) -> DeployPath:
+def _phala(app: AppCompose, raw: bytes | None) -> DeployPath:
+    """Phala Cloud's server; `raw` None is a manifest that its client makes of a compose file."""
     stored = canonical(app.document)
     changes = [
         f"adds {name}: {value}" for name, value in _PHALA_FIELDS.items() if name not in app.document
     ]
-    if stored != raw:
+    if raw is not None and stored != raw:
         digest = hashlib.sha256(stored).hexdigest()
         changes.insert(0, f"sorts keys and drops white space: alone, that gives {digest}")
     if "key_provider" in app.document:

@@ -1,19 +1,25 @@
-"""One side of a comparison: a manifest by its raw bytes, and what else is known of its guest."""
+"""One side of a comparison: a manifest by its raw bytes, and what else is known of its guest.
 
+Or a compose file alone: then everything around it, and so the compose hash, is not known.
+"""
+
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import COMPOSE_RUNNERS, AppCompose, parse_app_compose
+from verifier.evidence.codec import parse_utf8
 from verifier.evidence.compose_yaml import Mapping as Tree
 from verifier.evidence.compose_yaml import parse_compose
-from verifier.manifest.audit import ManifestAudit, audit_manifest
+from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.context import Context
 from verifier.manifest.model import Manifest
 from verifier.model.result import JsonValue
 
 _MASKED: Final = frozenset({"", "[MASKED]"})  # what Phala's Trust Center shows of a private app
+_BOM: Final = b"\xef\xbb\xbf"
 _HIDDEN: Final = "docker_compose_file is absent, empty or hidden"
 _PROVEN: Final = frozenset({"hardware", "measured", "chain", "kms", "reference"})
 
@@ -36,6 +42,7 @@ class Document:
     """A manifest, parsed and audited. `name` says where it came from.
 
     `problem` says why its compose file is not comparable ("" = it is). `facts` are by claim name.
+    With `compose_only`, `raw` is a compose file, and `app` knows nothing else.
     """
 
     name: str
@@ -45,11 +52,17 @@ class Document:
     audit: ManifestAudit
     problem: str
     facts: Mapping[str, Fact] = field(default_factory=dict)
+    compose_only: bool = False
 
     @property
     def sha256(self) -> str:
         """The hash of the raw bytes, which is the compose hash if they are the manifest's."""
         return self.audit.sha256
+
+    @property
+    def compose_hash(self) -> str:
+        """The hash of the manifest, "" where only its compose file is known."""
+        return "" if self.compose_only else self.sha256
 
     @property
     def hidden(self) -> bool:
@@ -86,6 +99,33 @@ def read_document(name: str, raw: bytes, facts: Mapping[str, Fact] | None = None
         problem=problem,
         facts=known,
     )
+
+
+def read_compose_document(name: str, raw: bytes) -> Document:
+    """The document of a compose file alone. Raises EvidenceError for what is no YAML mapping."""
+    try:
+        text = parse_utf8(raw.removeprefix(_BOM), "compose file")
+        audit = audit_compose_file(raw)
+        tree = parse_compose(text, "compose file")
+    except EvidenceError as error:
+        raise EvidenceError(f"{name}: {error.message}", hint=error.hint) from error
+    app = parse_app_compose(json.dumps({"docker_compose_file": text}).encode("ascii"))
+    return Document(
+        name=name,
+        raw=raw,
+        app=app,
+        manifest=Manifest(None, tree, Context(), text),
+        audit=audit,
+        problem="",
+        compose_only=True,
+    )
+
+
+def services_alone(document: Document) -> Document:
+    """A document reduced to its compose file, to be compared with one that is nothing else."""
+    if document.compose_only or document.problem or document.app.compose is None:
+        return document
+    return read_compose_document(document.name, document.app.compose.encode("utf-8"))
 
 
 def _compose(app: AppCompose) -> tuple[Tree | None, str]:

@@ -47,7 +47,7 @@ def _fields(documents: Sequence[Document]) -> list[str]:
 def divergence_table(documents: Sequence[Document]) -> tuple[Row, ...]:
     """The hashes of every document, then each field in which any of them differ."""
     rows = [
-        _row(documents, "compose_hash", lambda item: item.sha256),
+        _row(documents, "compose_hash", lambda item: item.compose_hash),
         _row(documents, "docker_compose_file", _compose_digest),
         _row(documents, "pre_launch_script", lambda item: _digest(item.app.pre_launch_script)),
         _row(documents, "allowed_envs, sorted", _allowed_digest),
@@ -58,7 +58,10 @@ def divergence_table(documents: Sequence[Document]) -> tuple[Row, ...]:
     texts = [
         Row(
             "what the script is",
-            tuple(script_label(item.app.pre_launch_script) for item in documents),
+            tuple(
+                None if item.compose_only else script_label(item.app.pre_launch_script)
+                for item in documents
+            ),
         )
     ]
     texts += [

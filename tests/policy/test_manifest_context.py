@@ -1,0 +1,175 @@
+"""What an audit tells the manifest's rules: contract state, the KMS, the page."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.attacks.audited import Audited, audit
+from verifier.lab.knobs import Knobs
+from verifier.lab.response import Response
+from verifier.lab.rpc import RpcFault
+from verifier.manifest.context import ChainFacts, Governor
+from verifier.model.result import Report
+from verifier.policy.context import timeline_facts
+from verifier.timeline.model import (
+    AppState,
+    AsOf,
+    Coverage,
+    Governance,
+    KmsState,
+    Known,
+    Method,
+    OwnerKind,
+    Place,
+    Role,
+    Timeline,
+)
+
+CHAIN = ("KMS-005", "KMS-008")
+PAGE = ("RUN-001", "RUN-002", "RTF-006")
+
+
+def findings(report: Report) -> set[str]:
+    return {finding.rule for finding in report.findings}
+
+
+def not_evaluable(report: Report) -> set[str]:
+    result = next(item for item in report.subjects[0].checks if item.id == "manifest.rules")
+    assert isinstance(result.actual, dict)
+    listed = result.actual["not_evaluable"]
+    assert isinstance(listed, list)
+    return {str(item).partition(" ")[0] for item in listed}
+
+
+def test_an_audit_decides_what_a_file_cannot(honest: Audited) -> None:
+    assert not {*CHAIN, *PAGE, "KMS-010", "PLT-004", "RUN-004"} & not_evaluable(honest.report)
+    assert "RUN-003" in not_evaluable(honest.report)
+    assert not {"KMS-005", "KMS-010", "RUN-001", "RUN-002"} & findings(honest.report)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "rule"),
+    [
+        (Knobs(compose_hash_on_chain="removed"), "KMS-005"),
+        (Knobs(compose_hash_on_chain="never"), "KMS-005"),
+        (Knobs(allow_any_device=True), "KMS-008"),
+    ],
+    ids=["removed", "never", "any-device"],
+)
+def test_contract_state_is_judged(knobs: Knobs, rule: str) -> None:
+    assert rule in findings(audit(knobs).report)
+
+
+def test_contract_state_that_nobody_vouches_for_is_not_judged(honest: Audited) -> None:
+    report = honest.again(trusted=False).report
+    assert {*CHAIN, *PAGE, "PLT-004"} <= not_evaluable(report)
+    assert not {*CHAIN, *PAGE} & findings(report)
+
+
+@pytest.mark.parametrize(
+    ("faults", "rules"),
+    [
+        ({"a": RpcFault.ERROR, "b": RpcFault.ERROR}, CHAIN),
+        ({"a": RpcFault.NULL, "b": RpcFault.NULL}, CHAIN),
+        ({"b": RpcFault.LYING_CALL}, ("KMS-008",)),
+    ],
+    ids=["error", "null", "one-lies"],
+)
+def test_a_chain_that_cannot_be_read_is_never_clean(
+    faults: dict[str, RpcFault], rules: tuple[str, ...]
+) -> None:
+    report = audit(Knobs(rpc_faults=faults)).report
+    assert set(rules) <= not_evaluable(report)
+    assert not set(rules) & findings(report)
+
+
+def test_a_container_that_nobody_declared() -> None:
+    def edit(_method: str, url: str, _body: bytes, response: Response) -> Response:
+        body = response.body.replace(b"<td>dstack-web-1</td>", b"<td>miner</td>")
+        return replace(response, body=body) if "-8090" in url else response
+
+    assert {"RUN-001", "RUN-002"} <= findings(audit(Knobs(edit_response=edit)).report)
+
+
+def timeline(**changes: Any) -> Timeline:
+    """A complete history of an app that one key owns."""
+    place = Place(1, 0)
+    app = AppState(
+        compose_hashes=frozenset({"aa", "bb"}),
+        devices=frozenset(),
+        any_device=Known(False, Method.EVENT),  # noqa: FBT003 - the value
+        require_tcb_up_to_date=Known(True, Method.EVENT),  # noqa: FBT003
+        upgrades_disabled=Known(False, Method.EVENT),  # noqa: FBT003
+        implementation="",
+        code="G6 build",
+        owner="0x01",
+        pending_owner="",
+        continuous=True,
+    )
+    kms = KmsState(
+        os_images=frozenset(),
+        aggregated_mrs=frozenset(),
+        devices=frozenset(),
+        root_key="",
+        gateway_app_id="",
+        app_implementation="",
+        implementation="",
+        code="G6 build",
+        owner="0x02",
+        pending_owner="",
+        continuous=True,
+    )
+    coverage = Coverage(
+        role=Role.APP, address="", first=0, last=1, origin="", sources=("a",), operators=2
+    )
+    owners = tuple(
+        Governance(
+            role=role,
+            owner="0x01",
+            kind=kind,
+            since=place,
+            since_time=0,
+            until=until,
+            until_time=None,
+            keys=1,
+            notice=0,
+        )
+        for role, kind, until in (
+            (Role.APP, OwnerKind.EOA, None),
+            (Role.APP, OwnerKind.SAFE, place),
+            (Role.KMS, OwnerKind.RENOUNCED, None),
+        )
+    )
+    fields: dict[str, Any] = {
+        "chain_id": 8453,
+        "app_id": "",
+        "app": "",
+        "kms": "",
+        "as_of": AsOf(block=1, hash="", time=0),
+        "coverage": (coverage,),
+        "events": (),
+        "app_state": app,
+        "kms_state": kms,
+        "governance": owners,
+        "changes": (),
+    }
+    return Timeline(**fields | changes)
+
+
+def test_what_a_history_tells() -> None:
+    facts = timeline_facts(timeline(), "aa")
+    assert facts.hash_allowed
+    assert facts.other_hashes == ("bb",)
+    assert facts.governors == (
+        Governor(contract="app", who="one key 0x01", keys=1, notice=0),
+        Governor(contract="kms", who="renounced 0x01", keys=1, notice=0, frozen=True),
+    )
+
+
+def test_an_incomplete_history_tells_nothing() -> None:
+    whole = timeline()
+    gap = replace(whole.coverage[0], sources=())
+    torn = replace(whole.app_state, continuous=False)
+    for broken in (timeline(coverage=(gap,)), timeline(app_state=torn)):
+        assert timeline_facts(broken, "aa") == ChainFacts()

@@ -1,0 +1,116 @@
+"""`verify stage TARGET`: how far an app is from ERC-733 stage 1."""
+
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from verifier.cli.evidence import (
+    Endpoints,
+    Gateways,
+    NamedKms,
+    NoCache,
+    Pccs,
+    Reach,
+    TrustBundle,
+    UnsafeRoot,
+    gather,
+    log_cache,
+    when,
+    with_past,
+)
+from verifier.errors import PolicyError
+
+_EXIT_CODES: Final[dict[int | None, int]] = {1: 0, None: 3, 0: 4}
+_WIDTH: Final = 100
+
+
+class StageFormat(StrEnum):
+    """How an assessment is written."""
+
+    TERMINAL = "terminal"
+    JSON = "json"
+
+
+def assess(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET", help="App id, metadata URL, Trust Center URL, domain or bundle."
+        ),
+    ],
+    policy: Annotated[
+        str, typer.Option(help="What the audit below it accepts: a name or a TOML file.")
+    ] = "stage1",
+    form: Annotated[
+        StageFormat, typer.Option("--format", help="How to write it.")
+    ] = StageFormat.TERMINAL,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
+    ] = None,
+    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
+    trust_bundle: TrustBundle = "",
+    gateway: Gateways = None,
+    rpc_url: Endpoints = None,
+    kms: NamedKms = "",
+    pccs_url: Pccs = "",
+    unsafe_root: UnsafeRoot = None,
+    no_cache: NoCache = False,
+) -> None:
+    """Assess the seven requirements of ERC-733 stage 1, "dev-proof", one by one.
+
+    Each is met, not met, or not machine-checkable, with the checks and rules that it rests on. What
+    no machine can tell is left open: stage 1 is never said while a requirement is. Waivers and
+    ratings of the policy do not count.
+
+    Examples:
+
+      verify stage APP_ID
+
+      verify stage ./evidence --trust-bundle sha256:DIGEST --format json
+
+    Exit codes: 0 stage 1, 2 usage, 3 undecided or without evidence, 4 stage 0.
+    """
+    from verifier.audit import Past, known  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.policy.stage import assess_stage, stage_of  # noqa: PLC0415
+    from verifier.report.stage import render_stage, render_stage_json  # noqa: PLC0415
+
+    judged = known(load_policy(policy))
+    reach = Reach(
+        at=when(at),
+        gateways=tuple(gateway or ()),
+        rpc_urls=tuple(rpc_url or ()),
+        kms=kms,
+        pccs_url=pccs_url,
+        unsafe_root=unsafe_root,
+        trust_bundle=trust_bundle,
+        log_cache=log_cache(),
+        past=Past.APP,
+    )
+    report = gather(target, with_past(reach, no_cache=no_cache)).report(judged)
+    assessed = assess_stage(report, judged)
+    if form is StageFormat.JSON:
+        raw = render_stage_json(report, assessed)
+    else:
+        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+        raw = render_stage(report, assessed, min(columns, _WIDTH)).encode("utf-8")
+    _write(raw, output)
+    raise typer.Exit(_EXIT_CODES[stage_of(report, assessed)])
+
+
+def _write(raw: bytes, output: Path | None) -> None:
+    if output is None:
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        output.write_bytes(raw)
+    except OSError as error:
+        raise PolicyError(
+            f"{output}: cannot write the assessment: {error.strerror}",
+            hint="name a writable file with -o",
+        ) from error

@@ -1,0 +1,78 @@
+"""A stage assessment for people and for machines (schema `dstack-audit/stage/v1`).
+
+Reasons hold text of the evidence. The terminal form makes it visible; JSON is canonical (RFC 8785)
+with everything beyond ASCII escaped, so that nothing in it acts on a terminal either.
+"""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import Any, Final
+
+from verifier.model.identifiers import format_time
+from verifier.model.result import Report
+from verifier.policy.stage import Assessed, conclusion, stage_of
+from verifier.report.escape import visible, without_surrogates
+
+SCHEMA: Final = "dstack-audit/stage/v1"
+
+
+def render_stage(report: Report, assessed: tuple[Assessed, ...], width: int) -> str:
+    """The assessment as text, without an escape byte."""
+    lines = [line for text in _lines(report, assessed) for line in _wrapped(visible(text), width)]
+    return "\n".join(lines) + "\n"
+
+
+def render_stage_json(report: Report, assessed: tuple[Assessed, ...]) -> bytes:
+    """The assessment as one line of JSON. `stage` is 0, 1, or null while it is undecided."""
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "tool": report.tool,
+        "target": report.target,
+        "requested_app_id": report.requested_app_id,
+        "evaluated_at": format_time(report.evaluated_at),
+        "bundle_digest": report.bundle_digest,
+        "bundle_trust": "trusted" if report.bundle_trusted else "untrusted",
+        "policy": {"name": report.policy_name, "digest": report.policy_digest},
+        "reference_digest": report.reference_digest,
+        "root_note": report.root_note,
+        "stage": stage_of(report, assessed),
+        "conclusion": conclusion(assessed),
+        "requirements": [
+            {
+                "number": number,
+                "title": item.requirement.title,
+                "standing": item.standing.value,
+                "reasons": list(item.reasons),
+                "checks": list(item.requirement.checks),
+                "rules": list(item.requirement.rules),
+            }
+            for number, item in enumerate(assessed, 1)
+        ],
+    }
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"))
+    return without_surrogates(text).encode("ascii") + b"\n"
+
+
+def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
+    asked = report.requested_app_id or "the app that the bundle names"
+    yield f"ERC-733 stage of {asked}, as of {format_time(report.evaluated_at)}"
+    yield conclusion(assessed)
+    if report.root_note:
+        yield report.root_note
+    if not report.bundle_trusted:
+        yield "Nobody vouches for this bundle: what only its collector saw counts for nothing."
+    for number, item in enumerate(assessed, 1):
+        yield ""
+        yield f"{number}. {item.requirement.title}: {item.standing.value}"
+        for reason in item.reasons:
+            yield f"   - {reason}"
+        rests = ", ".join((*item.requirement.checks, *item.requirement.rules))
+        yield f"   Rests on {rests}"
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    lead = text[: len(text) - len(text.lstrip())] + ("  " if text.lstrip().startswith("- ") else "")
+    return textwrap.wrap(text, max(width, 40), subsequent_indent=lead, break_on_hyphens=False) or [
+        ""
+    ]
