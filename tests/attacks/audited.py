@@ -44,6 +44,12 @@ class Audited:
         report = audit_bundle(evidence, self.world.app_id, asked, load_policy("baseline"))
         return Audited(self.world, asked, evidence, report)
 
+    def expecting(self, images: tuple[str, ...]) -> "Audited":
+        """The same under a policy that expects these images."""
+        policy = load_policy("baseline").expecting({"image": images})
+        report = audit_bundle(self.bundle, self.world.app_id, self.question, policy)
+        return Audited(self.world, self.question, self.bundle, report)
+
     def handing_over(self, evidence: Iterable[tuple[Kind, bytes]]) -> "Audited":
         """The same with more evidence about the first attester."""
         return self.again(add(self.bundle, evidence, self.world.now))

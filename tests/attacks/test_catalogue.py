@@ -29,7 +29,7 @@ def carry_out(attack: Attack) -> Audited:
     )
     if attack.handed_over is not None:
         audited = audited.handing_over(attack.handed_over(audited.world))
-    return audited
+    return audited.expecting(attack.expected_images) if attack.expected_images else audited
 
 
 def notices(attack: Attack, result: CheckResult) -> bool:
@@ -63,6 +63,8 @@ def test_the_honest_twin_passes_where_the_attack_is_refused(
     audited = twin(attack.twin)
     if attack.twin_handed_over is not None:
         audited = audited.handing_over(attack.twin_handed_over(audited.world))
+    if attack.twin_expected_images:
+        audited = audited.expecting(attack.twin_expected_images)
     assert audited.report.verdict is attack.twin_verdict
     assert (exit_code(audited.report) == 0) == (attack.twin_verdict is Verdict.AFFIRMING)
     for check_id in attack.refused_by:

@@ -78,11 +78,17 @@ def on_localhost(world: World, *, silent: tuple[str, ...] = ()) -> Iterator[int]
         thread.join()
 
 
+NO_REGISTRY = ("--policy", "no-registry.toml")
+POLICY = 'extends = "baseline"\nname = "no-registry"\n[checks]\n"provenance.images" = "not-asked"\n'
+"""Registries are asked over https alone, also on this machine."""
+
+
 def options(world: World, port: int, root: Path) -> list[str]:
     reference = world.reference().replace(
         b"https://kms.gw.lab.invalid", f"http://kms.localhost:{port}".encode()
     )
     root.write_bytes(reference)
+    root.with_name(NO_REGISTRY[1]).write_text(POLICY)
     return [
         world.app_id,
         "--gateway",
@@ -95,6 +101,7 @@ def options(world: World, port: int, root: Path) -> list[str]:
         f"http://localhost:{port}/pcs",
         "--unsafe-root",
         str(root),
+        *NO_REGISTRY,
         "--format",
         "json",
     ]
@@ -116,6 +123,7 @@ def test_live_and_offline_audits_are_the_same_bytes(run: Run, world: World, tmp_
         world.app_id,
         *("--bundle", saved, "--trust-bundle", f"sha256:{report['bundle_digest']}"),
         *("--at", report["evaluated_at"], "--unsafe-root", root, "--format", "json"),
+        *NO_REGISTRY,
     )
     assert offline.out == live.out
     assert offline.code == 0

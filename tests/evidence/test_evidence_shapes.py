@@ -205,7 +205,6 @@ def test_recorded_files_that_are_no_evidence() -> None:
     others = [
         *RECORDED.glob("8090-page/*.deploy-info.json"),
         *RECORDED.glob("collateral/intel_pcs_*.json"),
-        *RECORDED.glob("sigstore/*"),
         RECORDED / "simulator" / "sys-config.json",
         RECORDED / "simulator" / "appkeys_public.json",
     ]

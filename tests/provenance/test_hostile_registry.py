@@ -10,7 +10,9 @@ import pytest
 
 from tests.provenance.images import COMMIT, descriptor, digest, encode, make_image
 from verifier.checks import provenance
-from verifier.checks.provenance import Images, NamedImage, Provenance, Tie
+from verifier.checks.images import NamedImage
+from verifier.checks.provenance import Images
+from verifier.checks.tie import Provenance, Tie
 from verifier.collect.http import HttpClient
 from verifier.collect.registry import collect_images
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind

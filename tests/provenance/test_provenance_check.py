@@ -9,21 +9,23 @@ from typing import Any
 import pytest
 
 from tests.provenance.images import COMMIT, LABELS, Image, digest, encode, make_image
-from tests.provenance.sigstore_world import NOW, SigstoreWorld, Workflow
+from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.provenance.sigstore_world import provenance as slsa
-from verifier.checks.provenance import Images, NamedImage, Provenance, Tie, examine, images, judge
+from verifier.checks.images import NamedImage
+from verifier.checks.provenance import MAX_ATTESTATIONS, Images, examine, images, judge
 from verifier.checks.sigstore import Identity
+from verifier.checks.tie import Provenance, Tie
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle
 from verifier.evidence.sigstore import attestations_url
+from verifier.lab.sigstore import Sigstore
+from verifier.lab.sigstore import Workflow as SigstoreWorkflow
 from verifier.model.result import SkipKind, Status
 
 IMAGE = make_image()
 REFERENCE = f"registry.example/example/app@{digest(IMAGE.index)}"
 OTHER = "0b" * 20
-WORLD = SigstoreWorld()
-ROOT = WORLD.trusted_root()
 
 
 def documents(image: Image = IMAGE, *attestations: Any) -> Bundle:
@@ -49,8 +51,14 @@ def examined(image: NamedImage, asked: Images) -> Provenance:
     return found
 
 
-def attest(raw: bytes = IMAGE.index, workflow: Workflow | None = None, **claims: str) -> Any:
-    return WORLD.sign(slsa(digest(raw)[7:], **claims), workflow)
+def attest(
+    raw: bytes = IMAGE.index, workflow: SigstoreWorkflow | None = None, **claims: str
+) -> Any:
+    return WORLD.sign(slsa(digest(raw)[7:], **claims), workflow or Workflow())
+
+
+def signed(world: Sigstore, **changes: str) -> Any:
+    return world.sign({**slsa(digest(IMAGE.index)[7:]), **changes}, Workflow())
 
 
 @pytest.mark.parametrize("raw", [IMAGE.index, IMAGE.manifest], ids=["index", "manifest"])
@@ -126,21 +134,19 @@ NOT_COUNTED: dict[str, tuple[Callable[[], Any], str]] = {
         "OIDCIssuerV2",
     ),
     "another predicate": (
-        lambda: WORLD.sign(
-            {**slsa(digest(IMAGE.index)[7:]), "predicateType": "https://spdx.dev/Document"}
-        ),
+        lambda: signed(WORLD, predicateType="https://spdx.dev/Document"),
         "without saying how it was built",
     ),
     "another payload": (
-        lambda: WORLD.sign({**slsa(digest(IMAGE.index)[7:]), "_type": "x"}),
+        lambda: signed(WORLD, _type="x"),
         "not an in-toto Statement v1",
     ),
     "another instance": (
-        lambda: SigstoreWorld().sign(slsa(digest(IMAGE.index)[7:])),
+        lambda: signed(replace(WORLD, label="another")),
         "an attestation does not count",
     ),
     "an expired certificate": (
-        lambda: WORLD.at(certified=NOW, logged=NOW + 601).sign(slsa(digest(IMAGE.index)[7:])),
+        lambda: signed(WORLD.at(certified=NOW, logged=NOW + 601)),
         "not valid at validation time",
     ),
     "no signed time": (
@@ -148,7 +154,7 @@ NOT_COUNTED: dict[str, tuple[Callable[[], Any], str]] = {
         "an attestation does not count",
     ),
     "after the audit": (
-        lambda: WORLD.at(certified=NOW + 900, logged=NOW + 901).sign(slsa(digest(IMAGE.index)[7:])),
+        lambda: signed(WORLD.at(certified=NOW + 900, logged=NOW + 901)),
         "after the time of this audit",
     ),
 }
@@ -172,6 +178,13 @@ def test_one_good_attestation_is_enough() -> None:
     bad = [make() for make, _ in NOT_COUNTED.values()]
     outcome = images.run(ask(documents(IMAGE, *bad, attest()), REFERENCE))
     assert outcome.status is Status.PASS
+
+
+def test_attestations_over_the_limit_are_not_looked_at() -> None:
+    bad = attest(commit=OTHER)
+    for many, status in ((MAX_ATTESTATIONS - 1, Status.PASS), (MAX_ATTESTATIONS, Status.WARN)):
+        outcome = images.run(ask(documents(IMAGE, *[bad] * many, attest()), REFERENCE))
+        assert outcome.status is status
 
 
 def test_a_signer_that_the_relying_party_accepts_counts() -> None:

@@ -10,10 +10,12 @@ from werkzeug import Request, Response
 
 from tests.provenance.images import digest, encode, make_image
 from tests.provenance.real_registry import BINARY, SERVICE, Registry, running_registry
-from tests.provenance.sigstore_world import NOW, SigstoreWorld
+from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.provenance.sigstore_world import provenance as slsa
 from verifier.checks import provenance
-from verifier.checks.provenance import Images, NamedImage
+from verifier.checks.images import NamedImage
+from verifier.checks.provenance import Images
+from verifier.checks.tie import Provenance, Tie
 from verifier.collect.http import HttpClient
 from verifier.collect.registry import collect_images
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
@@ -24,7 +26,6 @@ from verifier.evidence.oci import parse_reference
 Collect = Callable[..., Bundle]
 
 IMAGE = make_image()
-WORLD = SigstoreWorld()
 PRIVATE = make_image({"org.opencontainers.image.title": "private"})
 
 
@@ -36,7 +37,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
         started.push("example/app", IMAGE)
         started.push("example/private", PRIVATE)
         started.push("example/attested", IMAGE)
-        statement = WORLD.sign(slsa(digest(IMAGE.index)[7:]))
+        statement = WORLD.sign(slsa(digest(IMAGE.index)[7:]), Workflow())
         started.attach("example/attested", IMAGE.index, encode(statement))
         yield started
 
@@ -74,9 +75,9 @@ def collected(registry: Registry, httpserver: HTTPServer) -> Iterator[Collect]:
     httpserver.clear()
 
 
-def judged(bundle: Bundle, *references: str) -> list[provenance.Provenance]:
+def judged(bundle: Bundle, *references: str) -> list[Provenance]:
     named = tuple(NamedImage(f"s{place}", item) for place, item in enumerate(references))
-    asked = Images(images=named, bundle=bundle, at=NOW, trusted_root=WORLD.trusted_root())
+    asked = Images(images=named, bundle=bundle, at=NOW, trusted_root=ROOT)
     return list(provenance.examine(asked))
 
 
@@ -85,7 +86,7 @@ def test_an_image_is_collected_by_digest(collected: Collect, raw: bytes) -> None
     reference = f"registry.test/example/app:{'5a' * 5}@{digest(raw)}"
     bundle = collected(reference)
     (found,) = judged(bundle, reference)
-    assert found.tie is provenance.Tie.ASSERTED
+    assert found.tie is Tie.ASSERTED
     assert (found.source, found.commit) == ("https://github.com/example/app", "5a" * 20)
     assert found.digests[-1] == digest(IMAGE.config)
     assert not found.disagreements
@@ -101,7 +102,7 @@ def test_private_and_missing_images_are_said(collected: Collect) -> None:
     missing = f"registry.test/example/app@sha256:{'0' * 64}"
     bundle = collected(private, missing)
     first, second = judged(bundle, private, missing)
-    assert first.tie is second.tie is provenance.Tie.ABSENT
+    assert first.tie is second.tie is Tie.ABSENT
     assert "private or missing (HTTP 401)" in first.note
     assert "private or missing (HTTP 404)" in second.note
 
@@ -110,6 +111,6 @@ def test_an_attestation_beside_the_image_ties_it(collected: Collect, tmp_path: P
     reference = f"registry.test/example/attested@{digest(IMAGE.index)}"
     bundle = collected(reference)
     (found,) = judged(bundle, reference)
-    assert found.tie is provenance.Tie.ATTESTED
+    assert found.tie is Tie.ATTESTED
     save_bundle(bundle, tmp_path / "b.tar")
     assert judged(load_bundle(tmp_path / "b.tar"), reference) == [found]

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.provenance.sigstore_world import SigstoreWorld
+from tests.provenance.sigstore_world import ROOT, WORLD
 from tests.provenance.sigstore_world import provenance as slsa
 from verifier.checks.sigstore import Identity, public_good_root, verify_bundle
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, sigstore
+from verifier.evidence.bundle import Kind
+from verifier.evidence.shapes import recognise
 from verifier.evidence.sigstore import SigstoreBundle, parse_bundles, parse_statement
 
 ARTIFACT = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf"
@@ -237,16 +239,15 @@ def test_another_trusted_root_trusts_none_of_it(bundles: dict[str, Any]) -> None
 
 
 def test_what_a_bundle_claims_decides_nothing() -> None:
-    world, other = SigstoreWorld(), "11" * 32
-    root = world.trusted_root()
-    bundle = bundle_of(world.sign(slsa(ARTIFACT)))
-    assert not verify_bundle(bundle, (ARTIFACT,), trusted_root=root).failure
+    other = "11" * 32
+    bundle = bundle_of(WORLD.sign(slsa(ARTIFACT)))
+    assert not verify_bundle(bundle, (ARTIFACT,), trusted_root=ROOT).failure
     liar = replace(bundle, digests=(other,))
-    assert "another artifact" in verify_bundle(liar, (other,), trusted_root=root).failure
-    text = bundle_of(world.sign(slsa(ARTIFACT), payload_type="text/plain"))
+    assert "another artifact" in verify_bundle(liar, (other,), trusted_root=ROOT).failure
+    text = bundle_of(WORLD.sign(slsa(ARTIFACT), payload_type="text/plain"))
     assert text.digests == ()
     liar = replace(text, digests=(ARTIFACT,))
-    assert "not a statement" in verify_bundle(liar, (ARTIFACT,), trusted_root=root).failure
+    assert "not a statement" in verify_bundle(liar, (ARTIFACT,), trusted_root=ROOT).failure
 
 
 def test_bundles_are_read_from_every_form(bundles: dict[str, Any]) -> None:
@@ -256,6 +257,7 @@ def test_bundles_are_read_from_every_form(bundles: dict[str, Any]) -> None:
     for raw, count in ((json.dumps(listed).encode(), 2), (lines, 2), (json.dumps(one).encode(), 1)):
         found = parse_bundles(raw, "file")
         assert len(found) == count
+        assert recognise("file", raw) == [(Kind.SIGSTORE_BUNDLE, raw)]
         assert all(item.digests == (ARTIFACT,) for item in found)
         assert not any(verify_bundle(item, (ARTIFACT,)).failure for item in found)
     assert parse_bundles(b'{"attestations": []}', "file") == ()

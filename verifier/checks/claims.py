@@ -10,6 +10,7 @@ from typing import Final
 
 from verifier.checks.case import Case
 from verifier.checks.chain import confirmed_ca_key, view_for
+from verifier.checks.images import measured_manifest, named_images
 from verifier.checks.spec import USABLE, Blocked, MissingEvidence
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
@@ -38,7 +39,7 @@ _PAGE_CLAIMS: Final = {
 def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, ...]:
     """The claims of one attester, one per name, sorted by name."""
     best: dict[str, Claim] = {}
-    for source in (_hardware, _platform, _measured, _image, _kms, _chain, _stated):
+    for source in (_hardware, _platform, _measured, _image, _named, _kms, _chain, _stated):
         try:
             for claim in source(case, results):
                 rival = best.get(claim.name)
@@ -120,6 +121,18 @@ def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     yield _claim("os_image", value, basis, evidence, "boot.image")
     if row.os_image_hash:
         yield _claim("os_image_hash", row.os_image_hash, basis, evidence, "boot.image")
+
+
+def _named(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    """The images, by service; where a service builds its own, the image is empty."""
+    holds = _holds(results, *_RUNTIME, "application.manifest")
+    images: JsonValue = [
+        {"service": item.service, "image": item.reference} for item in named_images(case)
+    ]
+    basis = Basis.MEASURED if holds else Basis.ASSERTED
+    evidence = (measured_manifest(case).artifact.ref,)
+    conditions = ("hardware.quote", *_GUEST, "application.manifest")
+    yield _claim("images", images, basis, evidence, *conditions)
 
 
 def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:

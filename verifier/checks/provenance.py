@@ -1,27 +1,18 @@
 """Images → the source that they were built from.
 
-How well an image is tied to its source, weakest first:
-
-    unpinned      its reference holds no digest, or is malformed: the name can mean anything
-    contradicted  what was served, or is demanded, is not what the digest names
-    malformed     its documents are not an image for linux/amd64
-    unknown       nobody was asked about it, or nobody answered
-    absent        its registry says that it is private or missing
-    untied        it exists, and names no source
-    asserted      it exists, and its labels name a source: the builder's word, fixed by the digest
-    attested      a workflow of that source repository signed, at a commit, that it built it
-
-`attested` is what SLSA provenance signed through Sigstore can show: GitHub's issuer vouches for the
-workflow, its repository and its commit, and a public log for the time. That the workflow builds
-what the commit holds is for whoever reads the workflow; rebuilding the image shows more.
+`checks/tie.py` lists how well an image can be tied to its source. The best is what SLSA provenance
+signed through Sigstore can show: GitHub's issuer vouches for the workflow, its repository and its
+commit, and a public log for the time. That the workflow builds what the commit holds is for whoever
+reads the workflow; rebuilding the image shows more.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from enum import StrEnum
+from itertools import islice
 from typing import Final
 
+from verifier.checks.images import NamedImage
 from verifier.checks.sigstore import (
     GITHUB_ISSUER,
     HOSTED_RUNNER,
@@ -37,48 +28,30 @@ from verifier.checks.spec import (
     passed,
     warned,
 )
+from verifier.checks.tie import Provenance, Tie, as_expected, signed_as_demanded
 from verifier.errors import EvidenceError
 from verifier.evidence import oci, sigstore
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.oci import ImageConfig, ImageIndex, ImageReference
 from verifier.evidence.sigstore import SigstoreBundle
-from verifier.model.result import EvidenceRef, JsonValue, SkipKind, Status
+from verifier.model.result import JsonValue, SkipKind, Status
 
 MAX_CLOCK_SKEW: Final = 120
+MAX_ATTESTATIONS: Final = 32
 _NOT_FOUND: Final = 404
 _DENIED: Final = frozenset({401, 403, _NOT_FOUND})
 _COMMIT: Final = re.compile(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
-
-
-class Tie(StrEnum):
-    """How well an image is tied to its source (see the module's text)."""
-
-    UNPINNED = "unpinned"
-    CONTRADICTED = "contradicted"
-    MALFORMED = "malformed"
-    UNKNOWN = "unknown"
-    ABSENT = "absent"
-    UNTIED = "untied"
-    ASSERTED = "asserted"
-    ATTESTED = "attested"
-
-
-@dataclass(frozen=True, slots=True)
-class NamedImage:
-    """An image as the manifest names it, after interpolation; "" when a service builds its own."""
-
-    service: str
-    reference: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
     """The question: the manifest's images, the evidence, the time (Unix seconds), and policy.
 
-    `signers` are accepted beside the workflows of the repository that an image itself names.
-    `expected` holds (name, digest) pairs of the relying party: the name of a service, or of a
-    repository as the manifest writes it, and the digest of the image, its linux/amd64 manifest or
-    its configuration. `trusted_root` is another Sigstore instance's than the public-good one.
+    `signers`, when there are any, are the only ones accepted; without them it is the workflows of
+    the repository that an image itself names. `expected` holds (name, digest) pairs of the relying
+    party: the name of a service, or of a repository as the manifest writes it, and the digest of
+    the image, its linux/amd64 manifest or its configuration. `trusted` says whether a recorded
+    refusal counts. `trusted_root` is another Sigstore instance's than the public-good one.
     """
 
     images: tuple[NamedImage, ...]
@@ -86,28 +59,8 @@ class Images:
     at: int
     signers: tuple[Identity, ...] = ()
     expected: tuple[tuple[str, str], ...] = ()
+    trusted: bool = True
     trusted_root: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
-    """What is known about one image.
-
-    `digests` are those of the reference, the platform's manifest and its configuration, as far as
-    they are known. `source` and `commit` come from where `tie` says. `note` says why it is no
-    better; `disagreements` are statements about the source that exclude each other.
-    """
-
-    service: str
-    reference: str
-    tie: Tie
-    note: str
-    digests: tuple[str, ...] = ()
-    source: str = ""
-    commit: str = ""
-    signer: str = ""
-    disagreements: tuple[str, ...] = ()
-    evidence: tuple[EvidenceRef, ...] = ()
 
 
 @check(
@@ -121,25 +74,30 @@ def images(asked: Images) -> Outcome:
     public-good Sigstore instance, that it built this digest at a named commit. A source that only
     the image's labels name is a warning, as the builder's word, and so are an image that its
     registry shows to nobody, a tag that can be moved, and labels, tag and attestation that
-    disagree. Bytes that are not those of the digest, or another image than expected, fail."""
-    if not asked.images:
+    disagree. Bytes that are not those of the digest, or another image than expected, fail. Where
+    the policy names who may have built the images, no other signature counts, and an image without
+    one is missing evidence."""
+    if not (asked.images or asked.expected):
         return not_applicable("the manifest names no image")
-    return judge(_with_expectations(examine(asked), asked.expected))
+    found = examine(asked)
+    if asked.signers:
+        found = signed_as_demanded(found)
+    return judge(as_expected(found, asked.expected))
 
 
 def judge(found: tuple[Provenance, ...]) -> Outcome:
     """The result for all images: that of the worst one."""
     by_tie = {tie: [item for item in found if item.tie is tie] for tie in Tie}
-    actual: JsonValue = [_to_json(item) for item in found]
+    actual: JsonValue = [item.to_json() for item in found]
     evidence = tuple(dict.fromkeys(ref for item in found for ref in item.evidence))
     if by_tie[Tie.CONTRADICTED]:
         worst = by_tie[Tie.CONTRADICTED][0]
-        return failed(_said(worst), actual=actual, evidence=evidence)
+        return failed(str(worst), actual=actual, evidence=evidence)
     if by_tie[Tie.MALFORMED]:
         worst = by_tie[Tie.MALFORMED][0]
         return Outcome(
             status=Status.ERROR,
-            summary=f"malformed evidence: {_said(worst)}",
+            summary=f"malformed evidence: {worst}",
             reason=worst.note,
             actual=actual,
             evidence=evidence,
@@ -148,7 +106,7 @@ def judge(found: tuple[Provenance, ...]) -> Outcome:
         unknown = by_tie[Tie.UNKNOWN][0]
         return Outcome(
             status=Status.SKIP,
-            summary=f"not evaluated: {_said(unknown)}",
+            summary=f"not evaluated: {unknown}",
             reason=unknown.note,
             skip_kind=SkipKind.MISSING_EVIDENCE,
             actual=actual,
@@ -164,7 +122,7 @@ def judge(found: tuple[Provenance, ...]) -> Outcome:
         )
     counts = ", ".join(f"{len(items)} {tie.value}" for tie, items in by_tie.items() if items)
     weakest = next(items[0] for items in by_tie.values() if items)
-    reason = disagreements[0] if disagreements else _said(weakest)
+    reason = disagreements[0] if disagreements else str(weakest)
     return warned(
         f"{_count(found)}: {counts}",
         actual=actual,
@@ -190,7 +148,7 @@ def _examine(text: str, asked: Images, attestations: "_Attestations") -> Provena
         service="",
         reference=text,
         tie=Tie.UNPINNED,
-        note="it is built on the machine: no digest fixes it",
+        note="it is built on the machine, or another file names it: no digest fixes it",
     )
     if not text:
         return unpinned
@@ -300,7 +258,7 @@ class _Examination:
                     Tie.CONTRADICTED,
                     f"{self._reference.registry} served sha256:{record.sha256} as {digest}",
                 )
-        raise _absent(records, self._reference, digest)
+        raise _absent(records, self._reference, digest, trusted=self._asked.trusted)
 
     def _read_labels(self, config: ImageConfig) -> None:
         if not config.source:
@@ -314,9 +272,10 @@ class _Examination:
         )
 
     def _read_attestations(self, config: ImageConfig) -> None:
-        """The first attestation that ties the image; else why the first one found does not."""
+        """The first attestation that ties the image; else why the first one found does not. Those
+        over the limit are not looked at: each takes milliseconds, and anybody can make many."""
         reasons = []
-        for artifact, pointer, result in self._results():
+        for artifact, pointer, result in islice(self._results(), MAX_ATTESTATIONS):
             reason = result.failure or self._objection(config, result)
             if reason or not result.signer:
                 reasons.append(reason)
@@ -385,6 +344,10 @@ class _Examination:
                 f"a workflow at {signer.commit} says that {statement.commit} was built",
             ),
             (
+                bool(self._asked.signers) and not trusted,
+                f"{signer.identity} signed it, whom the policy does not name",
+            ),
+            (
                 not trusted and repository not in named,
                 f"{repository} signed it, and the image names {(*named, 'nobody')[0]}",
             ),
@@ -417,70 +380,19 @@ def _named_commit(text: str) -> str:
     return match[1] if match and not match[1].isdigit() else ""
 
 
-def _absent(records: list[Artifact], reference: ImageReference, digest: str) -> _Stop:
+def _absent(
+    records: list[Artifact], reference: ImageReference, digest: str, *, trusted: bool
+) -> _Stop:
     """Why there is no document: its registry's refusal, a failed request, or no request."""
     where = f"{digest} at {reference.registry}"
     for record in records:
-        if record.status in _DENIED:
+        if trusted and record.status in _DENIED:
             return _Stop(Tie.ABSENT, f"{where}: private or missing (HTTP {record.status})")
     if records:
-        return _Stop(Tie.UNKNOWN, f"{where}: no answer: {records[0].error}")
+        said = "no answer" if trusted else "the bundle alone says that there was no answer"
+        return _Stop(Tie.UNKNOWN, f"{where}: {said}: {records[0].error}")
     return _Stop(Tie.UNKNOWN, f"{where}: nobody was asked")
-
-
-def _with_expectations(
-    found: tuple[Provenance, ...], expected: tuple[tuple[str, str], ...]
-) -> tuple[Provenance, ...]:
-    """Images that are not the ones that the relying party expects are contradicted."""
-    items = list(found)
-    for name, digest in expected:
-        places = [place for place, item in enumerate(items) if name in _names(item)]
-        if not places:
-            items.append(
-                Provenance(
-                    service=name,
-                    reference=digest,
-                    tie=Tie.CONTRADICTED,
-                    note="it is expected, and the manifest names no such image",
-                )
-            )
-        for place in places:
-            if digest not in items[place].digests:
-                note = f"it is not the expected {digest}"
-                items[place] = replace(items[place], tie=Tie.CONTRADICTED, note=note)
-    return tuple(items)
-
-
-def _names(item: Provenance) -> set[str]:
-    """What a relying party may call an image: its service, or its repository, long or short."""
-    names = {item.service, item.reference.partition("@")[0]}
-    try:
-        reference = oci.parse_reference(item.reference)
-    except EvidenceError:
-        return names
-    return names | {f"{reference.registry}/{reference.repository}", reference.repository}
 
 
 def _count(found: tuple[Provenance, ...]) -> str:
     return f"{len(found)} image{'' if len(found) == 1 else 's'}"
-
-
-def _said(item: Provenance) -> str:
-    return f"{item.service} ({item.reference or 'no image'}): {item.note}"
-
-
-def _to_json(item: Provenance) -> dict[str, JsonValue]:
-    return {
-        "service": item.service,
-        "image": item.reference,
-        "tie": item.tie.value,
-        "source": item.source,
-        "commit": item.commit,
-        "signer": item.signer,
-        "digests": list(item.digests),
-        "note": item.note,
-        "disagreements": list(item.disagreements),
-    }
-
-
-CHECKS: Final = (images,)

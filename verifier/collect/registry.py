@@ -27,7 +27,7 @@ from verifier.evidence import codec, oci, sigstore
 from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.oci import ImageConfig, ImageReference
 
-MAX_IMAGES: Final = 256
+MAX_IMAGES: Final = 64
 MAX_ATTACHED: Final = 16
 MAX_WORKERS: Final = 16
 TOKEN_LIMITS: Final = Limits(max_bytes=64 << 10)
@@ -51,14 +51,25 @@ def collect_images(
 ) -> None:
     """Record what registries and GitHub say about every image that is pinned by digest.
 
-    Never raises for a source that fails: the failure is recorded with its reason.
+    Never raises for a source that fails: the failure is recorded with its reason. So is that an
+    image was not asked about because there are more than `MAX_IMAGES`.
     """
     pinned = list(dict.fromkeys(replace(item, tag="") for item in images if item.digest))
-    if not pinned:
+    asked, rest = pinned[:MAX_IMAGES], pinned[MAX_IMAGES:]
+    for item in rest[:MAX_IMAGES]:
+        builder.add_failure(
+            Kind.OCI_MANIFEST,
+            source=item.manifest_url(item.digest),
+            collected_at=client.clock(),
+            error=f"not asked: {len(pinned)} images, over the limit of {MAX_IMAGES}",
+        )
+    if not asked:
         return
-    progress(f"{len(pinned)} images: registries and attestations")
+    skipped = f", {len(rest)} more over the limit" if rest else ""
+    plural = "s" * (len(asked) != 1)
+    progress(f"{len(asked)} image{plural}{skipped}: registries and attestations")
     with ThreadPoolExecutor(MAX_WORKERS) as pool:
-        list(pool.map(lambda item: _Image(client, item, builder).collect(), pinned[:MAX_IMAGES]))
+        list(pool.map(lambda item: _Image(client, item, builder).collect(), asked))
 
 
 @dataclass(slots=True)
@@ -71,9 +82,9 @@ class _Image:
     token: str = ""
 
     def collect(self) -> None:
-        """Follow the digests as far as they lead, then ask for attestations."""
+        """Follow the digests as far as they lead, and ask for attestations of each."""
         digests = []
-        source = ""
+        source = config = ""
         # A failure is recorded where it happens; the checks say what it means.
         with suppress(CollectError, EvidenceError):
             found = self._manifest(self.reference.digest)
@@ -82,11 +93,17 @@ class _Image:
                 found = self._manifest(found.platform_manifest().digest)
                 digests.append(found.digest)
             if isinstance(found, oci.ImageManifest):
-                source = self._config(found.config.digest).source
-        for digest in digests:
+                config = found.config.digest
+        with ThreadPoolExecutor(len(digests) or 1) as pool:
+            attached = pool.map(self._attached_bundles, digests)
             with suppress(CollectError, EvidenceError):
-                self._attached_bundles(digest)
-        # GitHub answers sixty requests an hour without a login, so the first find is enough.
+                source = self._config(config).source if config else ""
+            self._github(source, digests)
+            list(attached)
+
+    def _github(self, source: str, digests: list[str]) -> None:
+        """Attestations that GitHub keeps. It answers sixty requests an hour without a login, so
+        that the first find is enough."""
         for repository in sigstore.github_repositories(self.reference, source):
             for digest in digests:
                 with suppress(CollectError, EvidenceError):
@@ -106,6 +123,10 @@ class _Image:
 
     def _attached_bundles(self, digest: str) -> None:
         """Sigstore bundles that stand in the registry beside the image; mostly there are none."""
+        with suppress(CollectError, EvidenceError):
+            self._referrers(digest)
+
+    def _referrers(self, digest: str) -> None:
         for url in self.reference.referrers_urls(digest, sigstore.BUNDLE_TYPE):
             response = self._get(url, LIMITS[Kind.OCI_MANIFEST])
             if response.status in range(200, 300):

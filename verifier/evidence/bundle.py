@@ -181,12 +181,12 @@ class Bundle:
 
 
 class BundleBuilder:
-    """Collects artifacts; `build` puts them in canonical order. Safe to share between threads:
-    each addition is one append or one dictionary store."""
+    """Collects artifacts, after those of a bundle; `build` puts them in canonical order. Safe to
+    share between threads: each addition is one append or one dictionary store."""
 
-    def __init__(self) -> None:
-        self._artifacts: list[Artifact] = []
-        self._blobs: dict[str, bytes] = {}
+    def __init__(self, bundle: Bundle | None = None) -> None:
+        self._artifacts: list[Artifact] = list(bundle.artifacts) if bundle else []
+        self._blobs: dict[str, bytes] = dict(bundle.blobs) if bundle else {}
 
     def add(  # noqa: PLR0913 - the fields of one artifact
         self,

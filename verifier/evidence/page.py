@@ -30,6 +30,7 @@ _ENTITY: Final = re.compile(r"&#(38|60|62|34|39);")
 _CHARSET: Final = re.compile(r"""charset\s{0,8}=\s{0,8}["']?([\w-]+)""", re.IGNORECASE | re.ASCII)
 _TCB_INFO: Final = "TCB Info"
 _APP_CERTIFICATE: Final = "App Certificate"
+_CONTAINERS: Final = "Deployed Containers"
 _HIDDEN: Final = "TCB info is not public"
 MAX_PAGE_BYTES: Final = 2 << 20
 _MAX_TEXTAREAS: Final = 2
@@ -43,11 +44,13 @@ class Page:
     """A metadata page. `labels` are its label/value rows, such as "App ID".
 
     `tcb_info` is None where the app hides it. `app_cert` is PEM text, empty from 0.4.2 on.
+    `containers` are those that the page lists, name → status; None where it has no such table.
     """
 
     labels: dict[str, str]
     tcb_info: TcbInfo | None
     app_cert: str
+    containers: dict[str, str] | None = None
 
 
 def parse_page(raw: bytes, what: str) -> Page:
@@ -82,6 +85,7 @@ def parse_page(raw: bytes, what: str) -> Page:
         if titled.get(_TCB_INFO)
         else None,
         app_cert=titled.get(_APP_CERTIFICATE, ""),
+        containers=_containers(soup.find_all("h2"), what),
     )
 
 
@@ -122,3 +126,21 @@ def _labels(rows: "Sequence[Tag]", what: str) -> dict[str, str]:
             raise EvidenceError(f"{what}: the row {name!r} stands twice")
         labels[name] = value.get_text(strip=True)
     return labels
+
+
+def _containers(headings: "Sequence[Tag]", what: str) -> dict[str, str] | None:
+    """The rows (name, status, …) of the table after the heading; the name may begin with "/"."""
+    titled = [item for item in headings if item.get_text(strip=True) == _CONTAINERS]
+    table = titled[0].find_next_sibling() if len(titled) == 1 else None
+    if table is None or table.name != "table":
+        return None
+    rows = [row.find_all("td", recursive=False) for row in table.find_all("tr")]
+    found: dict[str, str] = {}
+    for cells in rows:
+        if len(cells) < 2:  # noqa: PLR2004 - the row of headings has none
+            continue
+        name, status = (cell.get_text(strip=True) for cell in cells[:2])
+        if name in found or len(found) >= _MAX_ROWS:
+            raise EvidenceError(f"{what}: the container {name!r} stands twice, or too many do")
+        found[name] = status
+    return found

@@ -4,6 +4,7 @@
     JSON array of integers, string   the same, spelled in JSON
     JSON array of objects            event log
     JSON object                      told by its keys, see `_SHAPES`
+    JSON object a line               Sigstore bundles
     HTML, PEM                        metadata page, certificate chain
 
 Reports of providers that carry a dstack quote in a document of their own are taken apart at the
@@ -28,7 +29,8 @@ Recognised = list[tuple[Kind, bytes]]
 ACCEPTED: Final = (
     "TD quote or attestation blob (binary, hex, base64, JSON), GetQuote answer, event log, "
     "metadata page, Info answer, tcb_info, app-compose, certificate chain, QuoteCollateralV3, "
-    "KMS answer, key signature chain, cloud attestations"
+    "KMS answer, key signature chain, cloud attestations, image manifest or configuration, "
+    "Sigstore bundle"
 )
 
 _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
@@ -44,8 +46,13 @@ _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
     (Kind.SIGNATURE_CHAIN, frozenset({"signatureChain"})),
     (Kind.KMS_META, frozenset({"ca_cert", "k256_pubkey"})),
     (Kind.KMS_ENV_KEY, frozenset({"public_key", "signature"})),
+    (Kind.OCI_MANIFEST, frozenset({"schemaVersion", "manifests"})),
+    (Kind.OCI_MANIFEST, frozenset({"schemaVersion", "config", "layers"})),
+    (Kind.OCI_CONFIG, frozenset({"architecture", "os", "rootfs"})),
 )
 """The first row whose keys an object has all of names its kind."""
+
+_SIGSTORE_BUNDLE: Final = frozenset({"mediaType", "verificationMaterial"})
 
 _WRAPPED: Final[tuple[tuple[str, ...], ...]] = (
     ("gateway_attestation",),
@@ -161,6 +168,8 @@ def _page(name: str, raw: bytes, text: str) -> Recognised:
 
 
 def _json(name: str, raw: bytes) -> Recognised:
+    if _is_bundle_lines(raw):
+        return _signed(name, raw)
     value = codec.parse_json(raw, name)
     if isinstance(value, str):
         return recognise(name, value.encode("utf-8"))
@@ -184,6 +193,8 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     for kind, keys in _SHAPES:
         if keys <= document.keys():
             return [(kind, raw)]
+    if document.keys() >= _SIGSTORE_BUNDLE or _is_attestations(document):
+        return _signed(name, raw)
     parts = _unwrap(name, document)
     if parts:
         return parts
@@ -194,6 +205,27 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
         )
     keys_seen = ", ".join(ascii(key)[1:-1][:32] for key in list(document)[:6])
     raise _unknown(name, f"a JSON object with the keys {keys_seen or '(none)'}")
+
+
+def _signed(name: str, raw: bytes) -> Recognised:
+    from verifier.evidence.sigstore import parse_bundles  # noqa: PLC0415 - only for such a file
+
+    parse_bundles(raw, name)
+    return [(Kind.SIGSTORE_BUNDLE, raw)]
+
+
+def _is_bundle_lines(raw: bytes) -> bool:
+    """Whether it is one Sigstore bundle a line, as `gh attestation download` writes them."""
+    lines = raw.splitlines()
+    return len(lines) > 1 and lines[0].startswith(b"{") and b'"verificationMaterial"' in lines[0]
+
+
+def _is_attestations(document: codec.JsonObject) -> bool:
+    """Whether it is GitHub's answer to "List attestations" (2022-11-28), not an empty one."""
+    items = document.get("attestations")
+    return isinstance(items, list) and any(
+        isinstance(item, dict) and "bundle" in item for item in items
+    )
 
 
 def _quote_answer(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:

@@ -27,10 +27,10 @@ _APP_KEY_ALGORITHMS: Final = {
     "secp256k1_prehashed": "secp256k1",
 }
 CONTAINER: Final = "dstack-web-1"
-COMPOSE: Final = f"""\
+_COMPOSE: Final = """\
 services:
   web:
-    image: registry.lab.invalid/lab/web-nginx@sha256:{keys.labelled("image web", 32).hex()}
+    image: IMAGE
     restart: unless-stopped
     read_only: true
     user: "1000:1000"
@@ -71,7 +71,7 @@ def manifest_text(knobs: Knobs) -> str:
         "manifest_version": 2,
         "name": knobs.app_name,
         "runner": "docker-compose",
-        "docker_compose_file": COMPOSE,
+        "docker_compose_file": _COMPOSE.replace("IMAGE", knobs.image.reference),
         "allowed_envs": [],
         "gateway_enabled": True,
         "kms_enabled": knobs.key_provider == "kms",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from verifier.evidence.codec import JsonObject
 from verifier.lab.events import Event
 from verifier.lab.quote import QuoteFormat, TdReport
+from verifier.lab.registry import WEB, Attest, Image, attest
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 
@@ -53,6 +54,9 @@ class Knobs:
         signed, `edit_quote` the signed bytes. `edit_log` changes the log (JSON entries) that
         every channel shows, `edit_served_manifest` the manifest that is shown.
         `edit_response(method, url, body, response)` is the last word about any answer.
+    Image
+        `image` is what the manifest names and its registry serves. `attest(sigstore, image)` gives
+        the Sigstore bundles that GitHub lists about it.
     App certificate
         `cert_ca` is the KMS whose CA issues it (None: the guest's own). `cert_forged` keeps that
         CA on top of the chain although another key signed. `cert_report_data` and
@@ -94,6 +98,9 @@ class Knobs:
     edit_log: Callable[[list[JsonObject]], list[JsonObject]] | None = None
     edit_served_manifest: Callable[[str], str] | None = None
     edit_response: Callable[[str, str, bytes, Response], Response] | None = None
+
+    image: Image = WEB
+    attest: Attest = attest
 
     cert_attestation: Literal["quote", "scale-v0", "msgpack-v1"] = "quote"
     cert_issued: int | None = None

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import urlsplit
 
+from verifier.lab.registry import GITHUB_URL, REGISTRY_URL
 from verifier.lab.response import Response
 from verifier.lab.world import CLOUD_URL, GATEWAY_BASE, PCS_URL, RPC_URLS
 
@@ -42,7 +43,8 @@ def serve(respond: Respond, *, delay: float = 0.0) -> Iterator[Served]:
     thread.start()
     try:
         address = ("127.0.0.1", server.server_address[1])
-        hosts = [urlsplit(url).hostname or "" for url in (PCS_URL, CLOUD_URL, *RPC_URLS.values())]
+        services = (PCS_URL, CLOUD_URL, REGISTRY_URL, GITHUB_URL, *RPC_URLS.values())
+        hosts = [urlsplit(url).hostname or "" for url in services]
         yield Served(dict.fromkeys([*hosts, f".{GATEWAY_BASE}"], address))
     finally:
         server.shutdown()

@@ -5,13 +5,15 @@
     https://pcs.lab.invalid/                                collateral
     https://rpc-a.lab.invalid/ https://rpc-b.lab.invalid/   two JSON-RPC operators
     https://cloud.lab.invalid/api/v1/                       the cloud's API
+    https://registry.lab.invalid/v2/                        the images' registry
+    https://api.github.com/repos/                           attestations of the images
 
 Everything follows from the knobs: the same knobs give the same bytes, whenever they are asked for.
 """
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property
 from typing import Final
@@ -30,8 +32,10 @@ from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
 from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki
+from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
 from verifier.lab.response import NOT_FOUND, Response, answer_json
 from verifier.lab.rpc import Node
+from verifier.lab.sigstore import Sigstore
 from verifier.model.identifiers import format_time
 from verifier.reference import values
 
@@ -106,6 +110,17 @@ class World:
         return chain
 
     @cached_property
+    def sigstore(self) -> Sigstore:
+        """The Sigstore instance through which the images' workflow signed, a month ago."""
+        built = self.now - 30 * DAY
+        return Sigstore(certified_at=built, logged_at=built + 60)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The registry of the app's image, and GitHub about it."""
+        return Registry(self.knobs.image, self.sigstore, self.knobs.attest)
+
+    @cached_property
     def nodes(self) -> dict[str, Node]:
         """The JSON-RPC nodes by URL."""
         faults = self.knobs.rpc_faults
@@ -133,12 +148,16 @@ class World:
     def _route(self, url: str, body: bytes) -> Response:
         parts = urlsplit(url)
         host, path = parts.hostname or "", parts.path or "/"
-        if host == urlsplit(PCS_URL).hostname:
-            return self.collateral.respond(url)
         if f"https://{host}/" in RPC_URLS.values():
             return self._rpc(f"https://{host}/", body)
-        if host == urlsplit(CLOUD_URL).hostname:
-            return self._cloud(path)
+        services: dict[str, Callable[[], Response]] = {
+            PCS_URL: lambda: self.collateral.respond(url),
+            CLOUD_URL: lambda: self._cloud(path),
+            REGISTRY_URL: lambda: self.registry.images(path),
+            GITHUB_URL: lambda: self.registry.attestations(path),
+        }
+        if f"https://{host}" in services:
+            return services[f"https://{host}"]()
         arguments = _arguments(parts.query, body)
         if host == urlsplit(KMS_URL).hostname:
             return self.kms.respond(path, arguments)
@@ -199,6 +218,10 @@ class World:
         document = {
             "schema": values.SCHEMA,
             "root": {"certificate": base64.b64encode(root.root_der).decode(), **origin},
+            "sigstore": {
+                "trusted_root": base64.b64encode(self.sigstore.trusted_root).decode(),
+                **origin,
+            },
             "kms": [asdict(row) for row in self._kms_records(date)],
             "os_images": [
                 asdict(_image_row(label, date)) for label in ("production", "development")

@@ -19,6 +19,7 @@ from verifier.policy.waivers import waiver_for
 
 _CLAIM_OF: Final = {"device": "device_id", "os_release": "os_image"}
 _PROVEN: Final = (Basis.HARDWARE, Basis.MEASURED, Basis.REFERENCE)
+_COMPARED: Final = "image"  # by its check itself: no claim names each image
 _COUNTS: Final = (Status.FAIL, Status.WARN)
 
 
@@ -67,7 +68,9 @@ def _judge(
     words = waiver.words(now)
     judged = replace(judged, reason=f"{words}; {judged.reason}" if judged.reason else words)
     as_expected = _expect(replace(result, status=Status.PASS), claims, policy)
-    if not waiver.holds(now) or as_expected.status is not Status.PASS:
+    decides = result.id == DECIDED_BY[_COMPARED] and result.status is Status.FAIL
+    contradicts = as_expected.status is not Status.PASS or (decides and policy.expected_images)
+    if not waiver.holds(now) or contradicts:
         return judged
     summary = f"{judged.summary} [waived until {waiver.expires}]"
     return replace(judged, summary=summary, requirement=Requirement.NOT_ASKED)
@@ -86,7 +89,7 @@ def _is_proven(claim: Claim | None) -> bool:
 def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) -> CheckResult:
     """The result after the relying party's own reference values: only a proven equal value keeps
     a check from failing; one that is not proven makes it missing."""
-    expected = {**policy.expect, "os_release": policy.os_releases}
+    expected = {**policy.expect, "os_release": policy.os_releases, _COMPARED: ()}
     for name, allowed in expected.items():
         if DECIDED_BY[name] != result.id or not allowed or result.status is Status.FAIL:
             continue

@@ -121,7 +121,9 @@ class ReferenceValues:
     """All reference values. `root` is the DER trust anchor of TD quotes.
 
     `unsafe` is empty for the embedded values; otherwise it says, for every report, that the trust
-    anchor is not Intel's. `digest` is the sha256 of the documents they came from.
+    anchor is not Intel's. `digest` is the sha256 of the documents they came from. `sigstore` is the
+    trusted root (JSON) of a simulated world's Sigstore instance; without one, it is the public-good
+    instance's.
     """
 
     root: bytes
@@ -135,6 +137,7 @@ class ReferenceValues:
     rpc: tuple[Endpoint, ...]
     pcs_url: str
     denied: tuple[Denied, ...]
+    sigstore: bytes | None = None
 
     def with_root(self, root: bytes, unsafe: str) -> "ReferenceValues":
         """The same values under another trust anchor."""
@@ -174,15 +177,24 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             name: tuple(_row(row_type, row) for row in document[name])
             for name, row_type in _TABLES.items()
         }
+        if "sigstore" in document and not unsafe:
+            raise PolicyError("reference values: only a simulated world has a Sigstore of its own")
         return ReferenceValues(
             root=base64.b64decode(document["root"]["certificate"], validate=True),
             unsafe=unsafe,
             digest=hashlib.sha256(raw).hexdigest(),
             pcs_url=document["pcs_url"],
+            sigstore=_sigstore_root(document),
             **tables,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PolicyError(f"reference values: malformed document: {error!r}") from error
+
+
+def _sigstore_root(document: Mapping[str, Any]) -> bytes | None:
+    if "sigstore" not in document:
+        return None
+    return base64.b64decode(document["sigstore"]["trusted_root"], validate=True)
 
 
 def _row(row_type: type[Any], row: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one row of any table

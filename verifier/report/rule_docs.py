@@ -31,8 +31,9 @@ _INTRODUCTION: Final = """\
 # Rules
 
 The compose hash proves which manifest runs; these rules say what that manifest lets its operator,
-the host and publishers do. `verify lint FILE` judges a file. Made from the rules themselves: change
-those, then run `python docs/rules/regenerate.py`.
+the host and publishers do. `verify lint FILE` judges a file. An audit, and `verify lint APP_ID`,
+also know contract state, key provider, OS and metadata page, and decide what a file leaves open.
+Made from the rules themselves: change those, then run `python docs/rules/regenerate.py`.
 
 A rule that needs evidence which is not there is *not evaluable*, never passed. A *conditional*
 finding holds only if something that is not known is so: in a compose file alone, that the operator

@@ -1,0 +1,63 @@
+"""The images that the measured manifest names, as Docker Compose would start them."""
+
+import hashlib
+from dataclasses import dataclass
+
+from verifier.checks.case import Case
+from verifier.checks.spec import MissingEvidence
+from verifier.evidence.app_compose import COMPOSE_RUNNERS, parse_app_compose
+from verifier.evidence.compose_yaml import parse_compose
+from verifier.evidence.subject import Located
+from verifier.manifest.context import Context
+from verifier.manifest.image import image_of
+from verifier.manifest.model import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image as the manifest names it, after interpolation; a variable that nobody but the
+    operator decides stays one. "" when a service builds its own, or another file names it."""
+
+    service: str
+    reference: str
+
+
+def named_images(case: Case) -> tuple[NamedImage, ...]:
+    """The image of each service of the measured manifest, and one for each file that it includes.
+
+    Raises MissingEvidence without the manifest or its compose file, EvidenceError when one of them
+    cannot be read as Docker reads it.
+    """
+    return case.once("named images", lambda: _read(case))
+
+
+def measured_manifest(case: Case) -> Located[bytes]:
+    """The manifest whose sha256 is the measured compose hash. Raises MissingEvidence."""
+    digest = case.identity.compose_hash
+    for item in case.evidence.manifests:
+        if hashlib.sha256(item.value).digest() == digest:
+            return item
+    raise MissingEvidence(
+        "the measured manifest was not given",
+        hint="ask the operator for the exact app-compose.json and import it with the bundle",
+    )
+
+
+def _read(case: Case) -> tuple[NamedImage, ...]:
+    app = parse_app_compose(measured_manifest(case).value)
+    if app.runner not in COMPOSE_RUNNERS:
+        raise MissingEvidence(
+            f"the runner {app.runner!a} reads no compose file: which images it starts is not known"
+        )
+    if not (app.compose or "").strip():
+        raise MissingEvidence("the manifest holds no compose file, or hides it")
+    text = app.compose or ""
+    row = case.os_image
+    context = Context(os_version=row.release if row else "")
+    manifest = Manifest(app, parse_compose(text, "docker_compose_file"), context, text)
+    named = [
+        NamedImage(item.name, "" if item.builds else image_of(manifest, item).reference)
+        for item in manifest.services
+    ]
+    named += [NamedImage(f"include {item.text}", "") for item in manifest.includes]
+    return tuple(named)

@@ -1,0 +1,44 @@
+"""The catalogue of attacks: forged worlds and forged evidence, and the check that refuses each.
+
+`verify demo` shows one honest world; the tests audit every row of this catalogue and its twin.
+"""
+
+from typing import Final
+
+from verifier.lab.attacks import application, governance, guest, hardware, images
+from verifier.lab.attacks.attack import Attack
+
+__all__ = ["ATTACKS", "Attack", "render_attacks"]
+
+ATTACKS: Final = (
+    *hardware.quote(),
+    *hardware.platform(),
+    *guest.boot(),
+    *guest.runtime(),
+    *application.application(),
+    *application.consistency(),
+    *governance.key_management(),
+    *governance.authorization(),
+    *images.images(),
+)
+
+
+def render_attacks() -> str:
+    """The catalogue as a Markdown page."""
+    rows = [f"| `{attack.name}` | {attack.title} | {_words(attack)} |" for attack in ATTACKS]
+    head = (
+        "# Attacks\n\n"
+        "What an attacker may try, and the check that notices. Every row is a simulated world "
+        "that the tests build and audit, each beside an honest twin that passes. *Refused* means "
+        "that the named check fails or errs; nothing here is ever affirmed. Generated from "
+        "`verifier/lab/attacks/`.\n\n"
+        "| Attack | The attacker … | Refused by |\n|---|---|---|\n"
+    )
+    return head + "\n".join(rows) + "\n"
+
+
+def _words(attack: Attack) -> str:
+    checks = ", ".join(f"`{check_id}`" for check_id in attack.refused_by)
+    if attack.outcome == "refused":
+        return checks
+    return f"{checks} ({attack.outcome}: {attack.why})"

@@ -1,0 +1,85 @@
+"""Attacks on whose app it is, what its manifest says, and what else is told of it."""
+
+from collections.abc import Callable, Iterator
+
+from verifier.lab import forgeries as forge
+from verifier.lab import keys
+from verifier.lab.attacks.attack import HONEST, Attack, missing, refused
+from verifier.lab.knobs import Knobs
+from verifier.model.result import Verdict
+
+
+def application() -> Iterator[Attack]:
+    """Another app, another manifest, another key under the app's name."""
+    check = "application.identity"
+    title = "serves another app of the same KMS under the address that was asked for"
+    yield refused("another-app", check, title, Knobs(guest_app_id=forge.OTHER_APP))
+    victim = keys.labelled("victim", 20)
+    title = "boots a genuine OS under the victim's app id, without any KMS"
+    twin = {"twin": Knobs(key_provider="none"), "twin_verdict": Verdict.WARNING}
+    knobs = Knobs(app_id=victim, key_provider="none")
+    yield refused("victim-id-no-kms", f"{check} key_management.provider", title, knobs, **twin)
+    title = "boots a genuine OS under the victim's app id, with a KMS of its own"
+    knobs = Knobs(app_id=victim, kms="attacker")
+    yield refused("victim-id-own-kms", f"{check} key_management.provider", title, knobs)
+    title = "shows the evidence of a public simulator, by its app id"
+    denied = forge.denying("app-id", lambda world: world.app_id)
+    yield refused("simulator-app-id", check, title, HONEST, denied=denied)
+    title = "shows the recorded quote of a public simulator"
+    denied = forge.denying("rtmr3", lambda world: world.guest.td_report.rtmrs[3].hex())
+    yield refused("simulator-quote", check, title, HONEST, denied=denied)
+    title = "adds an instance of the same app that runs a development image"
+    knobs = Knobs(others=(Knobs(os_image="development"),))
+    yield refused("worse-instance", "boot.image", title, knobs, twin=Knobs(others=(Knobs(),)))
+    check = "application.manifest"
+    served: tuple[tuple[str, str, Callable[[str], str]], ...] = (
+        ("manifest-byte", "changes a byte of", lambda text: text.replace("web", "wab")),
+        ("manifest-newline", "appends a new line to", lambda text: text + "\n"),
+        ("manifest-bom", "puts a byte order mark before", lambda text: "\ufeff" + text),
+        ("manifest-reserialised", "re-serialises", lambda text: text.replace('":', '": ')),
+    )
+    for name, verb, serve in served:
+        knobs = Knobs(edit_served_manifest=serve)
+        yield refused(name, check, f"{verb} the manifest that is shown", knobs)
+    twice = '{"docker_compose_file":"services: {}","docker_compose_file":"services: {web: {}}"}'
+    title = "measures a manifest with a key twice, which two readers read differently"
+    yield refused("manifest-duplicate-key", check, title, Knobs(manifest=twice))
+    title = "has the host commit to another manifest in MRCONFIGID"
+    knobs = Knobs(edit_td=forge.td(mr_config_id=b"\1" + forge.OTHER_HASH + bytes(15)))
+    yield refused("config-id", check, title, knobs, twin=Knobs(mr_config_id="v2"))
+    why = "a hidden manifest is not a false one; without it, nobody knows what runs"
+    yield missing("manifest-hidden", check, "hides its manifest", Knobs(public_tcbinfo=False), why)
+    title = "runs whatever image a variable names that the operator sets"
+    yield refused("open-image", "manifest.rules", title, Knobs(edit_manifest=forge.open_image))
+    check = "application.binding"
+    title = "puts the quote of one TD into the certificate of another key"
+    yield refused("quote-of-another-td", check, title, Knobs(cert_report_data=b"\7" * 64))
+    title = "answers a challenge with a quote from before it"
+    yield refused("challenge-ignored", check, title, HONEST, challenge=b"\5" * 32)
+    why = "report data may follow a convention that nobody knows; it is not wrong, it says nothing"
+    title = "shows a quote over report data that commits to nothing known"
+    knobs = Knobs(edit_response=forge.no_certificate, app_key_report_data=b"\7" * 64)
+    yield missing("report-data-unknown", check, title, knobs, why)
+
+
+def consistency() -> Iterator[Attack]:
+    """Evidence that tells other things than were measured."""
+    check = "application.consistency"
+    stated = forge.info_field("compose_hash", forge.OTHER_HASH.hex())
+    title = "states another compose hash in its Info answer than was measured"
+    yield refused("info-states-otherwise", check, title, Knobs(edit_response=stated))
+    title = "hands over, with its own evidence, the quote of another TD"
+    yield refused("quotes-mixed", check, title, HONEST, handed_over=forge.foreign_quote)
+    pages = (
+        ("page-two-textareas", "shows a second TCB Info for lenient readers", "<h2>TCB Info</h2>",
+         "<h2>TCB Info</h2><textarea readonly>{}</textarea>"),
+        ("page-raw-markup", "puts markup into the textarea", "readonly>", "readonly><b>"),
+        ("page-utf-16", "declares another character set", 'charset="UTF-8"', 'charset="utf-16"'),
+        ("page-foreign-entity", "writes an entity that readers decode differently",
+         "&#34;mrtd", "&#128;&#34;mrtd"),
+        ("page-textarea-elsewhere", "moves the textarea under another heading",
+         "<h2>TCB Info</h2>", "<h2>Logs</h2>"),
+        ("page-row-twice", "shows two app ids", "Instance ID", "App ID"),
+    )  # fmt: skip
+    for name, title, old, new in pages:
+        yield refused(name, check, title, Knobs(edit_response=forge.page_text(old, new)))

@@ -1,0 +1,139 @@
+"""Attacks on the keys that the app gets, and on the contracts that allow it."""
+
+from collections.abc import Iterator
+
+from verifier.lab import forgeries as forge
+from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
+from verifier.lab.knobs import DAY, Knobs
+from verifier.lab.rpc import RpcFault
+
+
+def key_management() -> Iterator[Attack]:
+    """Keys of another KMS, or of none."""
+    check = "key_management.provider"
+    title = "names the CA key of one KMS on a contract that publishes the root key of another"
+    yield refused("root-of-another-kms", check, title, Knobs(kms_k256="hosted"))
+    title = "publishes another CA key on chain than the guest measured"
+    yield refused("ca-key-on-chain", check, title, Knobs(edit_chain=forge.lying_kms_info))
+    why = "an empty key on chain equals nothing and contradicts nothing"
+    title = "publishes no CA key, so that nothing is compared with nothing"
+    yield missing("ca-key-empty", check, title, Knobs(ca_pubkey=b""), why)
+    title = "gets its keys from a simulator's KMS, whose keys are public"
+    denied = forge.denying("ca-spki", lambda world: world.kms.ca_spki.hex())
+    yield refused("simulator-kms", check, title, HONEST, denied=denied)
+    title = "shows what the true KMS signed for the victim, while its keys are its own"
+    knobs = Knobs(kms="attacker", kms_answers="onchain")
+    yield refused("env-key-of-true-kms", check, title, knobs)
+    title = "has one operator answer every call with yes"
+    knobs = Knobs(rpc_faults={"a": RpcFault.LYING_CALL})
+    yield refused("rpc-lying-call", check, title, knobs)
+    why = "what is on another chain says nothing about this one"
+    title = "has every operator serve another chain"
+    yield missing("rpc-other-chain-everywhere", check, title, Knobs(chain_id=1), why)
+    check = "key_management.root"
+    denied = forge.denying("k256-address", forge.root_address)
+    title = "shows signatures of a simulator's root key, which is public"
+    yield refused("simulator-root-key", check, title, HONEST, denied=denied)
+    title = "answers in the KMS's place with a key of its own"
+    yield refused("env-key-forged", check, title, Knobs(kms_answers="attacker"))
+    knobs = Knobs(edit_response=forge.env_key_of_another_app)
+    title = "shows the key that the KMS signed for another app"
+    yield refused("env-key-of-another-app", check, title, knobs)
+    for name, title, chain in (
+        ("app-key-link", "derives a key from an unsigned app key", forge.foreign_link),
+        ("app-key-kms", "signs the app key with its own KMS", forge.chain_of_another_kms),
+        ("app-key-of-another-app", "shows another app's key chain", forge.chain_of_another_app),
+    ):
+        both = {"handed_over": chain, "twin_handed_over": forge.key_chain}
+        yield refused(name, check, title, HONEST, **both)
+    why = "a replayed signature is genuine; it says that the KMS answered once"
+    title = "replays a signature of the KMS"
+    yield warned("env-key-replayed", check, title, Knobs(edit_response=forge.stale_env_key), why)
+    check = "key_management.certificate"
+    for name, title, knobs in (
+        ("certificate-own-ca", "issues the app certificate itself", Knobs(cert_ca="attacker")),
+        ("certificate-forged", "puts the KMS's CA above its own", Knobs(cert_forged=True)),
+        ("certificate-of-another-app", "shows a certificate that the KMS issued to another app",
+         Knobs(cert_app_id=forge.OTHER_APP)),
+        ("certificate-leaf-ca", "gets a leaf with the rights of a CA", Knobs(cert_leaf_is_ca=True)),
+        ("certificate-usage", "shows a certificate for another use", Knobs(cert_usage="kms:rpc")),
+        ("certificate-expired", "shows a certificate whose time is over",
+         Knobs(cert_issued=HONEST.now - 3700 * DAY)),
+    ):  # fmt: skip
+        yield refused(name, check, title, knobs)
+
+
+def authorization() -> Iterator[Attack]:
+    """Contracts and operators that allow what was not allowed."""
+    check = "authorization.contract"
+    upgraded = Knobs(edit_chain=forge.upgraded_to_known)
+    for name, title, edit, twin in (
+        ("foreign-contract", "has a contract of its own at the app id",
+         forge.foreign_contract, HONEST),
+        ("unknown-app-code", "upgrades the app to code that allows everything",
+         forge.unknown_app_code, upgraded),
+        ("unknown-kms-code", "upgrades the KMS contract to unknown code",
+         forge.unknown_kms_code, HONEST),
+        ("swapped-and-back", "swaps the app's code for a week, and back",
+         forge.swapped_and_back, upgraded),
+    ):  # fmt: skip
+        yield refused(name, check, title, Knobs(edit_chain=edit), twin=twin)
+    title = "names an app id at which there is no contract"
+    yield refused("no-contract", check, title, Knobs(app_on_chain=False))
+    title = "passes a KMS of one contract generation as one of another"
+    knobs = HONEST
+    yield refused("other-generation", check, title, knobs, reference=forge.older_generation)
+    for fault, title in (
+        (RpcFault.OTHER_CHAIN, "serve another chain"),
+        (RpcFault.OTHER_HASH, "give another block at the same height"),
+        (RpcFault.NO_LOGS, "answer that there are no logs"),
+        (RpcFault.DROPPED_LOG, "drop a log"),
+        (RpcFault.INVENTED_LOG, "invent a log"),
+        (RpcFault.DUPLICATED_LOG, "give a log twice"),
+        (RpcFault.REORDERED_LOGS, "give the logs in another order"),
+    ):
+        knobs = Knobs(rpc_faults={"a": fault})
+        yield refused(f"rpc-{fault}", check, f"has one operator {title}", knobs)
+    both = dict.fromkeys("ab", RpcFault.NO_LOGS)
+    title = "has every operator answer that there are no logs"
+    yield refused("rpc-no-logs-anywhere", check, title, Knobs(rpc_faults=both))
+    for fault in (RpcFault.ERROR, RpcFault.NULL):
+        title = f"has one operator answer every question with {fault}"
+        why = "what one operator says is worth less than what two agree on"
+        yield warned(f"rpc-{fault}", check, title, Knobs(rpc_faults={"a": fault}), why)
+        title = f"has every operator answer with {fault}"
+        why = "an error is an error, and no answer"
+        knobs = Knobs(rpc_faults=dict.fromkeys("ab", fault))
+        yield missing(f"rpc-{fault}-everywhere", "key_management.provider", title, knobs, why)
+    why = "history that no endpoint gives is unknown, which is a doubt"
+    yield warned("rpc-log-range", check, "refuses a wide range of logs", Knobs(log_range=9), why)
+    yield from _allowed()
+
+
+def _allowed() -> Iterator[Attack]:
+    check = "authorization.allowed"
+    for name, title, knobs in (
+        ("hash-removed", "replays the evidence of a manifest that was removed since",
+         Knobs(compose_hash_on_chain="removed")),
+        ("hash-never-added", "runs a manifest that nobody allowed",
+         Knobs(compose_hash_on_chain="never")),
+        ("device-removed", "runs on a removed device", Knobs(device_on_chain="removed")),
+        ("device-never-added", "runs on a foreign device", Knobs(device_on_chain="never")),
+        ("image-removed", "runs an OS image that the KMS no longer allows",
+         Knobs(os_image_on_chain="removed")),
+        ("image-never-added", "runs an OS image that the KMS never allowed",
+         Knobs(os_image_on_chain="never")),
+        ("app-not-registered", "is unknown to the KMS contract", Knobs(app_registered=False)),
+        ("getter-lies", "lets a getter allow what the decision refuses",
+         Knobs(compose_hash_on_chain="never", edit_chain=forge.lying_getter)),
+        ("decision-lies", "lets the decision allow what the getters refuse",
+         Knobs(compose_hash_on_chain="never", edit_chain=forge.lying_decision)),
+        ("rpc-one-says-allowed", "has one operator answer that the boot is allowed",
+         Knobs(compose_hash_on_chain="never", edit_response=forge.one_says_allowed)),
+    ):  # fmt: skip
+        yield refused(name, check, title, knobs)
+    for operators, name in (("a", "one-operator"), ("ab", "everywhere")):
+        knobs = Knobs(rpc_faults=dict.fromkeys(operators, RpcFault.STALE_FINALIZED))
+        title = f"passes an old block as the finalized one ({name.replace('-', ' ')})"
+        why = "an old block is a true one; it says nothing about now"
+        yield missing(f"rpc-stale-{name}", check, title, knobs, why)

@@ -1,0 +1,117 @@
+"""Attacks on the quote, its collateral, and the TD that it is about."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from verifier.lab import forgeries as forge
+from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
+from verifier.lab.knobs import DAY, Knobs
+from verifier.lab.quote import DEBUG, SEPT_VE_DISABLE
+
+
+def quote() -> Iterator[Attack]:
+    """Quotes and collateral that do not lead to the root."""
+    check = "hardware.quote"
+    edits = {
+        "quote-signature": ("flips a bit of the quote's signature", forge.SIGNATURE + 8),
+        "quote-report-data": ("writes report data into a signed quote", forge.REPORT_DATA),
+        "quote-attestation-key": ("puts another attestation key", forge.SIGNATURE + 64 + 8),
+        "quote-qe-report": ("changes the quoting enclave's report", forge.QE_REPORT + 70),
+        "quote-qe-signature": ("flips a bit of the PCK's signature", forge.QE_REPORT + 390),
+    }
+    for name, (title, offset) in edits.items():
+        yield refused(name, check, title, Knobs(edit_quote=forge.flipped(offset)))
+    tails = {
+        "quote-trailing-letters": ("appends letters to a quote", lambda raw: raw + b"A" * 100),
+        "quote-padding-over-cap": ("pads a quote without end", lambda raw: raw + bytes(5000)),
+        "quote-truncated": ("hands over half a quote", lambda raw: raw[:2000]),
+        "quote-of-sgx": ("passes an SGX quote as a TD quote", lambda raw: b"\3" + raw[1:]),
+    }
+    for name, (title, edit) in tails.items():
+        yield refused(name, check, title, Knobs(edit_quote=edit))
+    yield refused("foreign-root", check, "makes a root of its own", Knobs(root="attacker"))
+    for role in ("platform-ca", "pck", "tcb-signing", "pck-crl", "root-ca-crl"):
+        title = f"signs {role} with a key that its issuer does not have"
+        yield refused(f"rogue-{role}", check, title, Knobs(rogue=frozenset({role})))
+    for role in ("platform-ca", "pck", "tcb-signing"):
+        title = f"uses a revoked certificate: {role}"
+        yield refused(f"revoked-{role}", check, title, Knobs(revoked=frozenset({role})))
+        title = f"uses an expired certificate: {role}"
+        yield refused(f"expired-{role}", check, title, Knobs(expired=frozenset({role})))
+    title = "shows collateral that is no longer in force"
+    yield refused("collateral-expired", check, title, Knobs(collateral_age=31 * DAY))
+    title = "shows collateral that is not yet in force"
+    yield refused("collateral-not-yet", check, title, Knobs(collateral_age=-DAY))
+    title = "has TCB info and QE identity signed by a PCK leaf under the true root"
+    yield refused("tcb-signer-pck", check, title, Knobs(tcb_signer="pck"))
+    kinder = forge.pcs_text("tcb", b"OutOfDate", b"UpToDate")
+    yield refused("tcb-info-edited", check, "edits signed TCB info", Knobs(edit_response=kinder))
+    other = forge.pcs_text("qe/identity", b'"isvprodid":2', b'"isvprodid":1')
+    title = "edits the signed identity of the quoting enclave"
+    yield refused("qe-identity-edited", check, title, Knobs(edit_response=other))
+    yield missing(
+        "collateral-of-another-platform",
+        check,
+        "answers with the collateral of another platform family",
+        Knobs(collateral_fmspc=bytes.fromhex("00a06d080000")),
+        "collateral for another platform is no collateral for this one",
+    )
+
+
+def platform() -> Iterator[Attack]:
+    """TDs and platforms that are genuine, and unfit."""
+    td15 = Knobs(quote_format="v5-td15")
+    for name, title, changes, twin in (
+        ("debug-td", "starts the TD with debug on",
+         {"td_attributes": SEPT_VE_DISABLE | DEBUG}, HONEST),
+        ("sept-ve-off", "starts the TD without SEPT_VE_DISABLE", {"td_attributes": 0}, HONEST),
+        ("unknown-attribute", "sets a bit nobody knows", {"td_attributes": 3 << 28}, HONEST),
+        ("seam-signer", "loads a TDX module that Intel did not sign",
+         {"mr_signer_seam": b"\1" * 48}, HONEST),
+        ("seam-attributes", "loads a TDX module for debugging",
+         {"seam_attributes": b"\1" + bytes(7)}, HONEST),
+        ("service-td", "binds a service TD, which can migrate the app",
+         {"mr_service_td": b"\1" * 48}, td15),
+    ):  # fmt: skip
+        knobs = replace(twin, edit_td=forge.td(**changes))
+        yield refused(name, "hardware.td", title, knobs, twin=twin)
+    check = "hardware.tcb"
+    for name, title, knobs in (
+        ("tcb-out-of-date", "runs on firmware with known holes", Knobs(tcb_status="OutOfDate")),
+        ("tcb-hardening", "leaves software hardening out", Knobs(tcb_status="SWHardeningNeeded")),
+        ("tcb-revoked", "runs on a TCB level that Intel revoked", Knobs(tcb_status="Revoked")),
+        ("tdx-module-out-of-date", "runs an old TDX module", Knobs(module_status="OutOfDate")),
+        ("qe-out-of-date", "quotes with an old enclave", Knobs(qe_status="OutOfDate")),
+        ("kinder-evaluation", "shows an older evaluation", Knobs(tcb_evaluation=19)),
+    ):
+        yield refused(name, check, title, knobs)
+    yield refused(
+        "kinder-evaluation-beside",
+        check,
+        "adds collateral of an older evaluation, which is kinder, to the current one",
+        Knobs(tcb_status="OutOfDate"),
+        handed_over=forge.kinder_collateral,
+        twin_handed_over=forge.kinder_collateral,
+    )
+    yield warned(
+        "old-quote",
+        "hardware.freshness",
+        "replays the evidence of a TD that ran once, where no contract dates it",
+        Knobs(key_provider="local-sgx"),
+        "a quote carries no time, and nothing here bounds its age",
+    )
+    yield warned(
+        "old-collateral",
+        "hardware.freshness",
+        "shows collateral from before the bad news, still in force",
+        Knobs(collateral_age=40 * DAY, collateral_window=60 * DAY),
+        "collateral is in force for as long as Intel says; its age is a matter of policy",
+    )
+
+    yield warned(
+        "old-revocation-list",
+        "hardware.freshness",
+        "uses a revoked PCK, with a revocation list from before, among fresh collateral",
+        Knobs(revoked=frozenset({"pck"}), edit_response=forge.old_revocation_list),
+        "the list is in force; the age of collateral is that of its oldest part",
+    )
