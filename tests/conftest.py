@@ -1,4 +1,5 @@
-"""What holds for every test: loopback alone, the same examples in every run, no silent gap.
+"""What holds for every test: loopback alone, the same examples in every run, no silent gap, and no
+trace in the user's own cache.
 
 An audit hook refuses foreign addresses below every library that is written in Python; native code
 that opens sockets of its own and child processes are not seen by it.
@@ -8,6 +9,7 @@ import ipaddress
 import os
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -45,6 +47,14 @@ def _is_local(host: str | bytes | None) -> bool:
 
 
 sys.addaudithook(_refuse_network)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Whatever a test keeps between audits, it keeps in a directory of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -191,10 +191,12 @@ def collect_evidence(
     sources: Sources,
     clock: Callable[[], int],
     progress: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Bundle:
     """Collect the evidence about an app from where it is served. `clock` gives Unix seconds.
 
-    A source that fails is recorded with its reason; nothing that was collected is lost.
+    `progress` is told what is being asked, `warn` why the log cache is not used. A source that
+    fails is recorded with its reason; nothing that was collected is lost.
     """
     from verifier.collect.collector import Scope, collect  # noqa: PLC0415 - offline needs no network
     from verifier.collect.http import HttpClient  # noqa: PLC0415
@@ -233,6 +235,7 @@ def collect_evidence(
             scope,
             lambda bundle: plan_collection(bundle, question, past=sources.past),
             progress,
+            warn,
             cache,
         )
         builder = BundleBuilder(bundle)

@@ -45,7 +45,7 @@ def word(number: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Audited:
-    """An app and its KMS, the labels of their code by address, and the creation: block and terms."""
+    """An app and its KMS, its creation, and the labels of their code by address."""
 
     chain: Anvil
     app: str

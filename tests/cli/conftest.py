@@ -14,15 +14,26 @@ _KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TMPDIR")
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run `verify` with these arguments in an empty directory."""
+def run(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Run `verify` with these arguments in an empty directory, with a cache of this test's own."""
+    return command_in(tmp_path, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def run_before(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same for fixtures that several tests share."""
+    return command_in(tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("cache"))
+
+
+def command_in(folder: Path, cache: Path) -> Run:
+    """The command as it runs in a directory, with this cache directory."""
 
     def run_command(*arguments: str | Path, **environment: str) -> Ran:
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         done = subprocess.run(
             [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
-            cwd=tmp_path,
-            env=kept | environment,
+            cwd=folder,
+            env=kept | {"XDG_CACHE_HOME": str(cache)} | environment,
             capture_output=True,
             timeout=60,
             check=False,

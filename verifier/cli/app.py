@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verifier.cli.evidence import Manifests, NoCache, log_cache
-from verifier.cli.output import Format, exit_code, progress, write_report
+from verifier.cli.output import Format, exit_code, progress, warn, write_report
 from verifier.errors import PolicyError
 
 
@@ -158,7 +158,7 @@ def audit_app(
             pcs_url=asked.plain_url(pccs_url, "--pccs-url") if pccs_url else "",
             log_cache=None if no_cache else log_cache(),
         )
-        evidence = collect_evidence(question, sources, lambda: int(time.time()), progress)
+        evidence = collect_evidence(question, sources, lambda: int(time.time()), progress, warn)
     report = audit_bundle(evidence, named.text, question, judged)
     unsaved = asked.save_bundle(evidence, save)
     write_report(report, form, output, verbose=verbose, quiet=quiet)

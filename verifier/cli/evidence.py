@@ -172,7 +172,7 @@ def gather(text: str, reach: Reach) -> Gathered:
 def _collected(target: "Target", question: "Question", reach: Reach) -> "Bundle":
     from verifier.audit import Past, Sources, collect_evidence  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
-    from verifier.cli.output import progress  # noqa: PLC0415
+    from verifier.cli.output import progress, warn  # noqa: PLC0415
 
     sources = Sources(
         guests=(target.guest,) if target.guest and not reach.gateways else (),
@@ -183,4 +183,4 @@ def _collected(target: "Target", question: "Question", reach: Reach) -> "Bundle"
         log_cache=reach.log_cache,
         past=reach.past or Past.NONE,
     )
-    return collect_evidence(question, sources, lambda: int(time.time()), progress)
+    return collect_evidence(question, sources, lambda: int(time.time()), progress, warn)

@@ -98,6 +98,14 @@ def progress(message: str) -> None:
         print(f"verify: {message}", file=sys.stderr)
 
 
+def warn(message: str) -> None:
+    """One line on stderr, whoever reads it."""
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    if sys.stderr is not None:
+        print(f"verify: {visible(message)}", file=sys.stderr)
+
+
 def _is_terminal(stream: TextIO | None) -> bool:
     """Whether a standard stream is there and is a terminal."""
     return stream is not None and stream.isatty()

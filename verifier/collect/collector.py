@@ -65,16 +65,15 @@ def collect(
     scope: Scope,
     planner: Planner,
     progress: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
     cache: LogCache | None = None,
 ) -> Bundle:
     """Collect the evidence about an app into a bundle. Never raises for a source that fails.
 
-    `cache` keeps logs of finalized blocks for later audits.
+    `cache` keeps logs of finalized blocks for later audits; `warn` is told why it is not used.
     """
     collection = _Collection(client, scope, planner)
-    histories = Histories(client, collection.builder, cache, progress)
-    if cache is not None and cache.problem:
-        progress(cache.problem)
+    histories = Histories(client, collection.builder, cache, progress, warn)
     collection.look_up()
     with ThreadPoolExecutor(MAX_WORKERS) as pool:
         for _ in range(MAX_ROUNDS):
@@ -86,6 +85,8 @@ def collect(
             for request, answer in zip(wanted, pool.map(collection.ask, wanted), strict=True):
                 collection.record(request, answer)
             histories.run(scans)
+    if cache is not None and cache.problem:
+        warn(cache.problem)
     return collection.builder.build()
 
 

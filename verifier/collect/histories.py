@@ -31,12 +31,14 @@ Job = tuple[str, ScanPlan]
 
 @dataclass
 class Histories:
-    """Runs scans and records them. `cache` keeps what finalized blocks hold for later audits."""
+    """Runs scans and records them. `cache` keeps what finalized blocks hold for later audits;
+    `warn` is told which part of it is not used."""
 
     client: HttpClient
     builder: BundleBuilder
     cache: LogCache | None
     progress: Callable[[str], None]
+    warn: Callable[[str], None]
     _profiles: dict[str, EndpointProfile] = field(default_factory=dict)
     _known: dict[tuple[str, int], Canary] = field(default_factory=dict)
     _hashes: dict[tuple[str, int], str] = field(default_factory=dict)
@@ -86,7 +88,7 @@ class Histories:
     def _record(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
         moment, label = self.client.clock(), public_label(endpoint)
         if result.warning:
-            self.progress(result.warning)
+            self.warn(result.warning)
         if result.answers:
             self.builder.add(
                 Kind.LOG_SCAN,

@@ -311,7 +311,7 @@ class _Fetch:
         return _Reply(span, answer)
 
     def _accepts(self, answer: RangeAnswer) -> bool:
-        """Whether an answer is one; a malformed one ends the scan."""
+        """Whether an answer is one to rely on; a malformed one ends the scan."""
         span = (answer.first, answer.last)
         self._meter.received += len(answer.body)
         logs: tuple[TimedLog, ...] = ()
@@ -319,6 +319,9 @@ class _Fetch:
             try:
                 logs = decode_range(self._query.filter, answer, "eth_getLogs")
             except EvidenceError as error:
+                if _is_result(answer):
+                    # A false account stays in the evidence, for whoever judges it.
+                    self.answers.append(answer)
                 self._fail(span, f"what it answered is not to be used: {error.message}")
                 return False
             if not logs and len(self._empty) < _MAX_EMPTY_FORMS:
@@ -420,6 +423,15 @@ class _Fetch:
         if not self._failure:
             text = printable(_without_secrets(reason, self._node.endpoint))
             self._failure = f"blocks {span[0]} to {span[1]}: {text}: {_ELSEWHERE}"
+
+
+def _is_result(answer: RangeAnswer) -> bool:
+    """Whether a node answered at all, whatever it said."""
+    try:
+        json_rpc.parse_answer(answer.body, "eth_getLogs")
+    except EvidenceError:
+        return False
+    return True
 
 
 def _looks_cut(logs: Sequence[TimedLog]) -> bool:

@@ -177,6 +177,7 @@ def _coverage(item: Coverage) -> _Object:
         "unproven": list(item.unproven),
         "operators": item.operators,
         "compared": item.compared,
+        "proven": item.proven,
         "cached": item.cached,
         "logs": item.logs,
         "complete": item.complete,

@@ -219,7 +219,11 @@ def coverage_words(item: Coverage) -> Iterator[Row]:
     else:
         yield Row("sources", "NONE gave every block", alarm=True)
     if item.compared:
-        yield Row("compared", f"{count(item.compared, 'value')} in storage with the events")
+        proven = (
+            f", {item.proven} of them proven against the block's state root" if item.proven else ""
+        )
+        values = f"{count(item.compared, 'value')} in storage with the events"
+        yield Row("compared", values + proven)
     for endpoint, missing in item.partial:
         yield Row("lacking", f"{value_text(endpoint)}: {missing}")
     for problem in item.problems:

@@ -71,7 +71,8 @@ def build_timeline(
             attested=attested,
         ),
         manifests=attested.manifests,
-        single_source=any(item.operators < OPERATORS for item in covered[:2]),
+        single_source=reader.single_source
+        or any(item.operators < OPERATORS for item in covered[:2]),
         notes=_notes(flags, folded, governed),
     )
 

@@ -70,7 +70,7 @@ def _cover(
             if proof not in (None, actual):
                 problems.append(
                     f"{item.name} is {_spelled(proof)} by a proof against the state root of block "
-                    f"{reader.number}, and every endpoint says {_spelled(actual)}"
+                    f"{reader.number}, while the endpoints say {_spelled(actual)}"
                 )
             elif proof is not None:
                 proven_count += 1

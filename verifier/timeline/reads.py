@@ -66,6 +66,10 @@ class Reader(Protocol):
     def endpoints(self) -> tuple[str, ...]:
         """The endpoints that count."""
 
+    @property
+    def single_source(self) -> bool:
+        """Whether any of the values so far came from one operator alone."""
+
     def value(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T:
         """What every endpoint says. Raises EvidenceError when they disagree or none answers."""
 

@@ -139,10 +139,11 @@ def _named(item: TimedLog | None) -> str:
 
 
 def _merged(scans: Iterable[_Scanned]) -> tuple[TimedLog, ...]:
+    """Every log that some scan gives; its time only where all of them give it."""
     merged: dict[Place, TimedLog] = {}
     for scan in scans:
         for place, item in scan.logs.items():
-            if place not in merged or merged[place].time is None:
+            if place not in merged or item.time is None:
                 merged[place] = item
     return tuple(merged[place] for place in sorted(merged))
 
