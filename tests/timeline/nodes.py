@@ -20,6 +20,7 @@ class Nodes:
     def __init__(self, number: int, *asked: Ask) -> None:
         self._asked = asked
         self.number = number
+        self.single_source = len(asked) == 1
         self.endpoints = tuple(f"https://node{index}.example" for index in range(len(asked)))
 
     def _answers(self, call: Call) -> Iterator[JsonValue]:

@@ -127,8 +127,10 @@ def app_logs(case: Case) -> "AgreedLogs | None":
     return None if found is None else found.app_stream.agreed
 
 
-def timeline_of(case: Case) -> "Timeline | None":
+def timeline_of(case: Case, on: int | None = None) -> "Timeline | None":
     """The timeline of the app, crossed with what this attester runs; None without a contract.
+
+    `on` (Unix seconds) asks for how things stood at an earlier time.
 
     Raises MissingEvidence when no endpoint gave logs, EvidenceError for contradictory reads.
     """
@@ -144,10 +146,10 @@ def timeline_of(case: Case) -> "Timeline | None":
                 f"no endpoint gave the logs of {found.app}: {_first_refusal(found)}",
                 hint="name an endpoint that gives old logs with --rpc-url",
             )
-        timeline = build_timeline(found, case.reference.contracts, _attested(case))
+        timeline = build_timeline(found, case.reference.contracts, _attested(case), on=on)
         return replace(timeline, root_note=case.reference.unsafe)
 
-    return case.once("timeline", build)
+    return case.once(("timeline", on), build)
 
 
 def without_contract(case: Case) -> Outcome:

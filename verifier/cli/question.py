@@ -55,12 +55,12 @@ def simulated_question(app_id: str, reference: bytes, at: int) -> Question:
     )
 
 
-def moment(text: str) -> int:
+def moment(text: str, what: str = "--at") -> int:
     """Unix seconds of an RFC 3339 time."""
     seconds = parse_time(text)
     if seconds is None or not 0 <= seconds <= _LATEST_TIME:
         raise PolicyError(
-            f"--at {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
+            f"{what} {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
         )
     return seconds
 

@@ -55,6 +55,9 @@ def show_timeline(
     ] = None,
     manifests: Manifests = None,
     no_cache: NoCache = False,
+    on: Annotated[
+        str, typer.Option(metavar="TIME", help="Show how things stood at this time (RFC 3339).")
+    ] = "",
     at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
     trust_bundle: TrustBundle = "",
     gateway: Gateways = None,
@@ -75,6 +78,8 @@ def show_timeline(
     Examples:
 
       verify timeline APP_ID
+
+      verify timeline APP_ID --on 2026-03-01
 
       verify timeline APP_ID --format markdown -o history.md --manifests ./manifests
 
@@ -101,7 +106,8 @@ def show_timeline(
         ),
     )
     unsaved = save_bundle(gathered.bundle, save)
-    timeline = app_timeline(gathered.bundle, gathered.question)
+    past = moment(on, "--on") if on else None
+    timeline = app_timeline(gathered.bundle, gathered.question, past)
     raw = _render(timeline, form, verbose, to_terminal=output is None)
     write(raw, output, "the timeline")
     if unsaved is not None:

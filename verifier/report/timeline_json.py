@@ -51,6 +51,7 @@ def render_json(timeline: Timeline) -> bytes:
             "finalized": True,
         },
         "complete": timeline.complete,
+        "on": None if timeline.on is None else _time(timeline.on),
         "single_source": timeline.single_source,
         "root_note": timeline.root_note,
         "concerns": list(concerns(timeline)),

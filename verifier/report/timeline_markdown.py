@@ -63,7 +63,8 @@ def _header(timeline: Timeline) -> Iterator[str]:
 
 def _overview(timeline: Timeline) -> Iterator[str]:
     hedge = "" if timeline.complete else ", as far as the events are here"
-    yield f"**What is allowed now**{hedge}"
+    when = "is allowed now" if timeline.on is None else "was allowed then"
+    yield f"**What {when}**{hedge}"
     yield from _list(allowed_now(timeline))
     yield from ("", "**Who can change it, and how fast**")
     yield from _list(who_can_change(timeline))

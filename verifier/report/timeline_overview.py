@@ -75,6 +75,12 @@ def standing(timeline: Timeline) -> Iterator[Row]:
         who = "" if timeline.single_source else "; independent operators gave it"
         text = f"Every event up to {block} is here{who}, and storage holds what the events say."
         yield Row("COMPLETE", text)
+    if timeline.on is not None:
+        text = (
+            f"As things stood on {format_time(timeline.on)}: what happened later is left out, and "
+            "what had no end then has none here."
+        )
+        yield Row("THEN", text, alarm=True)
     if late := sum(event.provisional for event in timeline.events):
         text = f"{count(late, 'event')} after {block} may still be undone: marked not final."
         yield Row("NOT FINAL", text, alarm=True)

@@ -103,7 +103,8 @@ def _header(page: Page, timeline: Timeline, shorten: _Shortener) -> None:
         page.value("Worst", shorten(found[0]))
     page.blank()
     hedge = "" if timeline.complete else ", as far as the events are here"
-    page.entry(_title("ALLOWED NOW"), _LABEL, f"what the contracts let start{hedge}")
+    heading = "ALLOWED NOW" if timeline.on is None else "ALLOWED THEN"
+    page.entry(_title(heading), _LABEL, f"what the contracts let start{hedge}")
     _rows(page, allowed_now(timeline))
     page.entry(_title("IN CONTROL"), _LABEL, "who can change what is allowed, and how fast")
     _rows(page, who_can_change(timeline))

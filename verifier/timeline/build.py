@@ -1,6 +1,7 @@
 """The timeline of one app: logs and reads → events, states, who governs, what it leaves open."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Final, TypeVar
 
 from verifier.errors import EvidenceError
@@ -16,7 +17,7 @@ from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, OwnerReads, governance
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import AsOf, Role, Timeline, TimelineEvent
+from verifier.timeline.model import AsOf, Governance, Role, Timeline, TimelineEvent
 from verifier.timeline.notice import changes
 
 OPERATORS: Final = 2
@@ -27,8 +28,10 @@ def build_timeline(
     history: History,
     known: tuple[ContractCode, ...],
     attested: Attested,
+    *,
+    on: int | None = None,
 ) -> Timeline:
-    """Everything that the collected logs and reads say about an app.
+    """Everything that the collected logs and reads say about an app, now or `on` a time.
 
     `known` are the reference builds of contracts, `attested` is what is known besides the chain.
     Raises EvidenceError where endpoints contradict each other about a block or a transaction.
@@ -42,7 +45,7 @@ def build_timeline(
     codes = _codes(history, known)
     flags = _initial_flags(history, settled, codes)
     folded = fold(settled, initial=flags, codes=codes)
-    app_state, kms_state = folded.app_state(), folded.kms_state()
+    covered = coverage(history, folded.app_state(), folded.kms_state())
     notice_period = _find(history, history.app, reads.NOTICE_PERIOD, contracts.decode_uint)
     owners = {account: _owner_reads(history, account) for account in history.accounts}
     governed = tuple(
@@ -50,7 +53,11 @@ def build_timeline(
         for role in (Role.APP, Role.KMS)
     )
     periods = tuple(period for item in governed for period in item.periods)
-    covered = coverage(history, app_state, kms_state)
+    if on is not None:
+        events = settled = tuple(event for event in settled if _before(event, on))
+        folded = fold(settled, initial=flags, codes=codes)
+        periods = tuple(_period_until(item, on) for item in periods if _began(item, on))
+    now = head.time if on is None else min(on, head.time)
     return Timeline(
         chain_id=history.plan.chain_id,
         app_id=history.plan.app_id.hex(),
@@ -59,22 +66,41 @@ def build_timeline(
         as_of=AsOf(block=reader.number, hash=head.hash, time=head.time),
         coverage=covered,
         events=events,
-        app_state=app_state,
-        kms_state=kms_state,
+        app_state=folded.app_state(),
+        kms_state=folded.kms_state(),
         governance=periods,
         changes=changes(settled, notice_period=notice_period),
-        exposures=exposures(
-            folded,
-            settled,
-            periods,
-            now=head.time,
-            attested=attested,
-        ),
+        exposures=exposures(folded, settled, periods, now=now, attested=_until(attested, on)),
         manifests=attested.manifests,
+        on=on,
         single_source=reader.single_source
         or any(item.operators < OPERATORS for item in covered[:2]),
         notes=_notes(flags, folded, governed),
     )
+
+
+def _before(event: TimelineEvent, on: int) -> bool:
+    """Whether an event is known to be no later than a time."""
+    return event.time is not None and event.time <= on
+
+
+def _began(period: Governance, on: int) -> bool:
+    return period.since_time is not None and period.since_time <= on
+
+
+def _period_until(period: Governance, on: int) -> Governance:
+    """A period as it was known at a time: one that ended later had no end yet."""
+    if period.until_time is not None and period.until_time <= on:
+        return period
+    return replace(period, until=None, until_time=None)
+
+
+def _until(attested: Attested, on: int | None) -> Attested:
+    """What was attested up to a time: what runs now says nothing about then."""
+    if on is None:
+        return attested
+    seen = tuple(item for item in attested.sightings if item.first <= on)
+    return replace(attested, running=None, sightings=seen)
 
 
 def _notes(flags: InitialFlags, folded: Fold, governed: tuple[Governed, ...]) -> tuple[str, ...]:

@@ -258,7 +258,11 @@ class Coverage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timeline:
-    """Who could run what, when, and who could change it. `events` stand in chain order."""
+    """Who could run what, when, and who could change it. `events` stand in chain order.
+
+    With `on` (Unix seconds), everything but `as_of` and `coverage` is as it was at that time, and
+    what has no end yet had none then.
+    """
 
     chain_id: int
     app_id: str
@@ -274,6 +278,7 @@ class Timeline:
     exposures: tuple[Exposure, ...] = ()
     manifests: Mapping[str, str] = field(default_factory=dict)
     """Manifest hash → the name of a known manifest with it."""
+    on: int | None = None
     single_source: bool = False
     root_note: str = ""
     """Whether what it says of the attested app rests on another trust anchor than Intel's."""
