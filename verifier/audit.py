@@ -7,6 +7,7 @@ same bundle, question and policy give the same report, byte for byte.
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -76,8 +77,8 @@ class Sources:
     `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
     asked for at every gateway. `instance` narrows to one instance id. `log_cache` is the file that
     keeps the logs of finalized blocks between audits, None for none; `past` says whose logs are
-    asked for. `routes` and `responder` reach
-    a simulated world.
+    asked for, and `patience` how many seconds that may take at one endpoint. `routes` and
+    `responder` reach a simulated world.
     """
 
     guests: tuple[str, ...] = ()
@@ -89,6 +90,7 @@ class Sources:
     cloud: bool = True
     log_cache: Path | None = None
     past: Past = Past.APP
+    patience: float = 300.0
     routes: Mapping[str, tuple[str, int]] | None = None
     responder: "Responder | None" = None
 
@@ -143,9 +145,9 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
     )
 
 
-def app_timeline(bundle: Bundle, question: Question) -> "Timeline":
+def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "Timeline":
     """Who could run what, when: the history of the app's contracts, crossed with what its first
-    attester runs.
+    attester runs; as things stood `on` an earlier time (Unix seconds), if one is given.
 
     Raises MissingEvidence where a contract's logs are not in the evidence, or no contract decides;
     EvidenceError where endpoints contradict each other.
@@ -155,7 +157,7 @@ def app_timeline(bundle: Bundle, question: Question) -> "Timeline":
     for name in _meant(bundle, question):
         case = Case(read_subject(bundle, name), question, exchanges)
         try:
-            found = timeline_of(case)
+            found = timeline_of(case, on)
         except (MissingEvidence, EvidenceError) as error:
             problem = problem or error
             continue
@@ -199,6 +201,7 @@ def collect_evidence(
     fails is recorded with its reason; nothing that was collected is lost.
     """
     from verifier.collect.collector import Scope, collect  # noqa: PLC0415 - offline needs no network
+    from verifier.collect.histories import Scanning  # noqa: PLC0415
     from verifier.collect.http import HttpClient  # noqa: PLC0415
     from verifier.collect.log_cache import LogCache  # noqa: PLC0415
     from verifier.collect.registry import collect_images  # noqa: PLC0415
@@ -220,7 +223,7 @@ def collect_evidence(
         pcs_url=sources.pcs_url or reference.pcs_url,
         cloud_url=CLOUD_URL if sources.cloud else "",
     )
-    kept = LogCache(sources.log_cache) if sources.log_cache else nullcontext()
+    builder = BundleBuilder()
     with (
         HttpClient(
             clock=clock,
@@ -228,19 +231,24 @@ def collect_evidence(
             routes=sources.routes,
             responder=sources.responder,
         ) as client,
-        kept as cache,
+        LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
+        ThreadPoolExecutor(1) as aside,
     ):
-        bundle = collect(
-            client,
-            scope,
-            lambda bundle: plan_collection(bundle, question, past=sources.past),
-            progress,
-            warn,
-            cache,
-        )
-        builder = BundleBuilder(bundle)
-        collect_images(client, image_references(bundle, question), builder, progress)
-        return builder.build()
+        images: dict[ImageReference, Future[None]] = {}
+
+        def plan(bundle: Bundle) -> tuple[SubjectPlan, ...]:
+            # Registries need not wait for the chain: both only need the measured manifest.
+            wanted = [item for item in image_references(bundle, question) if item not in images]
+            if wanted:
+                asked = aside.submit(collect_images, client, wanted, builder, progress)
+                images.update(dict.fromkeys(wanted, asked))
+            return plan_collection(bundle, question, past=sources.past)
+
+        scanning = Scanning(cache=cache, warn=warn, patience=sources.patience)
+        collect(client, replace(scope, scanning=scanning), plan, builder, progress)
+        for asked in images.values():
+            asked.result()
+    return builder.build()
 
 
 def default_log_cache() -> Path:

@@ -63,7 +63,7 @@ class Reach:
     """The options that say where to ask, as the user wrote them. `at` is Unix seconds.
 
     `log_cache` is the file that keeps chain logs between audits, None for none; `past` says whose
-    logs are asked for, nobody's by default.
+    logs are asked for, nobody's by default, `patience` how many seconds that may take.
     """
 
     at: int
@@ -76,6 +76,7 @@ class Reach:
     manifests: Path | None = None
     log_cache: Path | None = None
     past: "Past | None" = None
+    patience: float = 300.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,5 +183,6 @@ def _collected(target: "Target", question: "Question", reach: Reach) -> "Bundle"
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
         log_cache=reach.log_cache,
         past=reach.past or Past.NONE,
+        patience=reach.patience,
     )
     return collect_evidence(question, sources, lambda: int(time.time()), progress, warn)

@@ -3,7 +3,7 @@
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -25,7 +25,9 @@ from verifier.cli.output import json_for, terminal_width, uses_color, write
 if TYPE_CHECKING:
     from verifier.timeline.model import Timeline
 
-EXIT_INCOMPLETE = 3
+EXIT_INCOMPLETE: Final = 3
+_PATIENCE: Final = 3600.0
+"""Seconds that a first reading of years of blocks may take; what was read is kept meanwhile."""
 
 
 class TimelineFormat(StrEnum):
@@ -103,6 +105,7 @@ def show_timeline(
             manifests=manifests,
             log_cache=None if no_cache else log_cache(),
             past=Past.GATEWAY,
+            patience=_PATIENCE,
         ),
     )
     unsaved = save_bundle(gathered.bundle, save)

@@ -12,14 +12,13 @@ believed here: what an answer names only decides what is asked next.
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.collect import requests
-from verifier.collect.histories import Histories, Job
+from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
-from verifier.collect.log_cache import LogCache
 from verifier.collect.requests import Request
 from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence import contracts
@@ -48,7 +47,7 @@ class Scope:
     `guests` are base URLs of guest agents, tried side by side. A custom `domain` is looked up, and
     the guest that its TXT record names is asked at each of `gateways`. `rpc` are endpoints by
     chain id; those under None are asked for every chain. `cloud_url` is asked only when no guest
-    gives a quote; empty never.
+    gives a quote; empty never. `scanning` says how logs are read.
     """
 
     app_id: str | None
@@ -58,22 +57,19 @@ class Scope:
     rpc: tuple[tuple[int | None, str], ...]
     pcs_url: str
     cloud_url: str = requests.CLOUD_URL
+    scanning: Scanning = field(default_factory=Scanning)
 
 
 def collect(
     client: HttpClient,
     scope: Scope,
     planner: Planner,
+    builder: BundleBuilder,
     progress: Callable[[str], None] = lambda _: None,
-    warn: Callable[[str], None] = lambda _: None,
-    cache: LogCache | None = None,
-) -> Bundle:
-    """Collect the evidence about an app into a bundle. Never raises for a source that fails.
-
-    `cache` keeps logs of finalized blocks for later audits; `warn` is told why it is not used.
-    """
-    collection = _Collection(client, scope, planner)
-    histories = Histories(client, collection.builder, cache, progress, warn)
+) -> None:
+    """Collect the evidence about an app. Never raises for a source that fails."""
+    collection = _Collection(client, scope, planner, builder)
+    histories = Histories(client, builder, scope.scanning, progress)
     collection.look_up()
     with ThreadPoolExecutor(MAX_WORKERS) as pool:
         for _ in range(MAX_ROUNDS):
@@ -85,16 +81,16 @@ def collect(
             for request, answer in zip(wanted, pool.map(collection.ask, wanted), strict=True):
                 collection.record(request, answer)
             histories.run(scans)
-    if cache is not None and cache.problem:
-        warn(cache.problem)
-    return collection.builder.build()
+    histories.close()
 
 
 class _Collection:
     """The state of one collection: what was asked, what came, what it calls for."""
 
-    def __init__(self, client: HttpClient, scope: Scope, planner: Planner) -> None:
-        self.builder = BundleBuilder()
+    def __init__(
+        self, client: HttpClient, scope: Scope, planner: Planner, builder: BundleBuilder
+    ) -> None:
+        self.builder = builder
         self._client = client
         self._scope = scope
         self._planner = planner

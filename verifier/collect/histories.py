@@ -1,5 +1,6 @@
 """The log scans of one collection: every endpoint side by side, one scan of each at a time."""
 
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from verifier.collect.scan import (
     EndpointProfile,
     LogQuery,
     Node,
+    ScanBudget,
     ScanResult,
     scan_logs,
 )
@@ -29,19 +31,28 @@ Job = tuple[str, ScanPlan]
 """An endpoint's URL, and what to scan there."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanning:
+    """How logs are read. `cache` keeps what finalized blocks hold for later audits, and `warn` is
+    told why it is not used. `patience` is how many seconds the scans at one endpoint may take."""
+
+    cache: LogCache | None = None
+    warn: Callable[[str], None] = lambda _: None
+    patience: float = 1800.0
+
+
 @dataclass
 class Histories:
-    """Runs scans and records them. `cache` keeps what finalized blocks hold for later audits;
-    `warn` is told which part of it is not used."""
+    """Runs scans and records them."""
 
     client: HttpClient
     builder: BundleBuilder
-    cache: LogCache | None
+    scanning: Scanning
     progress: Callable[[str], None]
-    warn: Callable[[str], None]
     _profiles: dict[str, EndpointProfile] = field(default_factory=dict)
     _known: dict[tuple[str, int], Canary] = field(default_factory=dict)
     _hashes: dict[tuple[str, int], str] = field(default_factory=dict)
+    _spent: dict[str, float] = field(default_factory=dict)
     _stopped: bool = False
 
     def run(self, jobs: Iterable[Job]) -> None:
@@ -64,6 +75,7 @@ class Histories:
     def _scan_all(self, endpoint: str, plans: list[ScanPlan]) -> None:
         profile = self._profiles.setdefault(endpoint, EndpointProfile())
         for plan in plans:
+            began = time.monotonic()
             node = Node(
                 client=self.client,
                 endpoint=endpoint,
@@ -77,8 +89,22 @@ class Histories:
                 known_log=self._known.get((endpoint, plan.filter.chain_id)),
             )
             told = _Told(f"logs of {plan.filter.address} at {public_label(endpoint)}", self)
-            result = scan_logs(node, query, cache=self.cache, progress=told.say)
+            left = self.scanning.patience - self._spent.get(endpoint, 0.0)
+            result = scan_logs(
+                node,
+                query,
+                cache=self.scanning.cache,
+                budget=ScanBudget(seconds=max(left, 0.0)),
+                progress=told.say,
+            )
+            self._spent[endpoint] = self._spent.get(endpoint, 0.0) + time.monotonic() - began
             self._record(endpoint, plan, result)
+
+    def close(self) -> None:
+        """Say why the cache was not used, if it was not."""
+        cache = self.scanning.cache
+        if cache is not None and cache.problem:
+            self.scanning.warn(cache.problem)
 
     def check(self) -> None:
         """Raises KeyboardInterrupt once the collection was interrupted."""
@@ -88,7 +114,7 @@ class Histories:
     def _record(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
         moment, label = self.client.clock(), public_label(endpoint)
         if result.warning:
-            self.warn(result.warning)
+            self.scanning.warn(result.warning)
         if result.answers:
             self.builder.add(
                 Kind.LOG_SCAN,
