@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
+from verifier.collect.creation import creation_block
 from verifier.collect.http import LIMITS, HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.requests import public_label, rpc_requests
@@ -21,11 +22,14 @@ from verifier.collect.scan import (
 from verifier.errors import EvidenceError, NetworkError
 from verifier.evidence import codec, contracts, json_rpc
 from verifier.evidence.bundle import BundleBuilder, Kind
+from verifier.evidence.contracts import Call
 from verifier.evidence.log_scan import LogScan, encode_scan
 from verifier.evidence.plan import ScanPlan
 
 _PERCENT: Final = 100
 _STEP: Final = 5
+_WORTH: Final = 200
+"""Ranges above which looking for a contract's creation costs less than scanning before it."""
 
 Job = tuple[str, ScanPlan]
 """An endpoint's URL, and what to scan there."""
@@ -51,7 +55,7 @@ class Histories:
     progress: Callable[[str], None]
     _profiles: dict[str, EndpointProfile] = field(default_factory=dict)
     _known: dict[tuple[str, int], Canary] = field(default_factory=dict)
-    _hashes: dict[tuple[str, int], str] = field(default_factory=dict)
+    _answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
     _spent: dict[str, float] = field(default_factory=dict)
     _stopped: bool = False
 
@@ -84,7 +88,7 @@ class Histories:
             )
             query = LogQuery(
                 filter=plan.filter,
-                first=plan.first,
+                first=self._first_block(endpoint, plan, profile),
                 last=plan.last,
                 known_log=self._known.get((endpoint, plan.filter.chain_id)),
             )
@@ -146,26 +150,53 @@ class Histories:
             canary = Canary(plan.filter, logs[0].log.block)
             self._known[endpoint, plan.filter.chain_id] = canary
 
-    def _block_hash(self, endpoint: str, number: int) -> str:
-        """The hash of a block as an endpoint tells it, asked once. Raises CollectError."""
-        if (endpoint, number) in self._hashes:
-            return self._hashes[endpoint, number]
-        (request,) = rpc_requests(endpoint, [contracts.get_block(hex(number))])
-        response = self.client.request(
-            "POST",
-            request.url,
-            limits=LIMITS[Kind.JSON_RPC],
-            body=request.body.encode("utf-8"),
-        )
-        try:
-            header = codec.as_object(
-                json_rpc.parse_answer(response.body, request.label), request.label
+    def _first_block(self, endpoint: str, plan: ScanPlan, profile: EndpointProfile) -> int:
+        """Where a scan has to begin: where the contract was created, if the endpoint's ranges are
+        so short that it is worth to look for that."""
+        wide = profile.cap is None or plan.last - plan.first < _WORTH * profile.cap
+        if wide or not plan.from_creation:
+            return plan.first
+
+        def code_at(number: int) -> bytes:
+            call = contracts.get_code(plan.filter.address, hex(number))
+            body = self._ask(endpoint, call)
+            label = public_label(endpoint)
+            return contracts.decode_bytes(json_rpc.parse_answer(body, label), label)
+
+        first = creation_block(code_at, plan.first, plan.last)
+        for number in (first - 1, first) if first > plan.first else ():
+            call = contracts.get_code(plan.filter.address, hex(number))
+            self.builder.add(
+                Kind.JSON_RPC,
+                self._ask(endpoint, call),
+                source=public_label(endpoint),
+                collected_at=self.client.clock(),
+                request=json_rpc.encode_request(*call),
             )
-            digest = contracts.decode_word(header.get("hash"), request.label).hex()
+        return first
+
+    def _ask(self, endpoint: str, call: Call) -> bytes:
+        """The raw answer to a call, asked once. Raises CollectError."""
+        (request,) = rpc_requests(endpoint, [call])
+        if (endpoint, request.body) not in self._answers:
+            response = self.client.request(
+                "POST",
+                request.url,
+                limits=LIMITS[Kind.JSON_RPC],
+                body=request.body.encode("utf-8"),
+            )
+            self._answers[endpoint, request.body] = response.body
+        return self._answers[endpoint, request.body]
+
+    def _block_hash(self, endpoint: str, number: int) -> str:
+        """The hash of a block as an endpoint tells it. Raises CollectError."""
+        label = public_label(endpoint)
+        body = self._ask(endpoint, contracts.get_block(hex(number)))
+        try:
+            header = codec.as_object(json_rpc.parse_answer(body, label), label)
+            return contracts.decode_word(header.get("hash"), label).hex()
         except EvidenceError as error:
             raise NetworkError(error.message) from error
-        self._hashes[endpoint, number] = digest
-        return digest
 
 
 @dataclass

@@ -76,11 +76,16 @@ class ChainPlan:
 
 @dataclass(frozen=True, slots=True)
 class ScanPlan:
-    """Every log of a filter in an inclusive range of blocks, to be asked of every endpoint."""
+    """Every log of a filter in an inclusive range of blocks, to be asked of every endpoint.
+
+    With `from_creation`, blocks before the contract had code may be left out, if the endpoint says
+    that it had none in the block before.
+    """
 
     filter: LogFilter
     first: int
     last: int
+    from_creation: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

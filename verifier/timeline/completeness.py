@@ -77,7 +77,7 @@ def _cover(
     return Coverage(
         role=stream.role,
         address=stream.address,
-        first=history.plan.deployed_block,
+        first=stream.first,
         last=reader.number,
         origin=_origin(history, stream),
         sources=agreed.sources,
@@ -104,14 +104,14 @@ def _proven(history: History, stream: Stream, code: str) -> Proven:
 
 def _origin(history: History, stream: Stream) -> str:
     if not stream.events:
-        return f"assumed: asked from block {history.plan.deployed_block} on"
+        return f"assumed: asked from block {stream.first} on"
     first = stream.events[0]
     names = {event.name for event in stream.events if event.transaction == first.transaction}
     if names >= _CREATION:
         factory = " by the KMS's factory" if first.to.lower() == history.plan.kms.lower() else ""
         return f"created in block {first.place.block}{factory}"
     return (
-        f"assumed: asked from block {history.plan.deployed_block} on, and the first log, "
+        f"assumed: asked from block {stream.first} on, and the first log, "
         f"{first.name} in block {first.place.block}, is not a creation"
     )
 

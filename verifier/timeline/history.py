@@ -44,11 +44,12 @@ class Header:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stream:
-    """One contract's logs."""
+    """One contract's logs, from block `first` on."""
 
     role: Role
     address: str
     filter: LogFilter
+    first: int
     agreed: AgreedLogs
     events: tuple[TimelineEvent, ...]
 
@@ -158,7 +159,10 @@ class History:
         calls.extend(reads.transaction(digest) for digest in _transactions(events))
         calls.extend(self._creation_calls())
         return HistoryPlan(
-            scans=tuple(ScanPlan(item, first, last) for item in dict.fromkeys(filters)),
+            scans=tuple(
+                ScanPlan(item, first, last, from_creation=not item.topics)
+                for item in dict.fromkeys(filters)
+            ),
             calls=tuple(calls),
         )
 
@@ -211,6 +215,16 @@ class History:
         call = contracts.get_code(address, hex(self.reader.number))
         return bool(self.reader.find(call, contracts.decode_bytes))
 
+    def _first_block(self, wanted: LogFilter) -> int:
+        """Where the logs of a contract begin: where it has no code in the block before, there;
+        else where the KMS's contract was deployed, before which no app of it is."""
+        begins = self._scans.begins(wanted, self.reader.endpoints)
+        if begins is None or begins <= self.plan.deployed_block:
+            return self.plan.deployed_block
+        call = contracts.get_code(wanted.address, hex(begins - 1))
+        code = self.reader.find(call, contracts.decode_bytes)
+        return begins if code == b"" else self.plan.deployed_block
+
     @property
     def _gateways(self) -> tuple[str, ...]:
         """The app ids in the KMS's gateway text, but the audited app's own; at most 2."""
@@ -224,11 +238,12 @@ class History:
 
     def _stream(self, role: Role, address: str, topics: tuple[str, ...]) -> Stream:
         wanted = self._filter(address, topics)
-        agreed = self._scans.agree(
-            wanted, self.plan.deployed_block, self.reader.number, self.reader.endpoints
-        )
+        first = self._first_block(wanted)
+        agreed = self._scans.agree(wanted, first, self.reader.number, self.reader.endpoints)
         events = tuple(self._event(role, address, item) for item in agreed.logs)
-        return Stream(role=role, address=address, filter=wanted, agreed=agreed, events=events)
+        return Stream(
+            role=role, address=address, filter=wanted, first=first, agreed=agreed, events=events
+        )
 
     def _tail(self, stream: Stream) -> Iterator[TimelineEvent]:
         """What happened after the finalized block, by any endpoint's word."""

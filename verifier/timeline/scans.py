@@ -6,6 +6,7 @@ contradiction that names the log: one of them drops or invents. Nothing is voted
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
@@ -41,6 +42,7 @@ class Scans:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
+        self._scans: dict[str, LogScan] = {}
         self._artifacts: dict[str, list[Artifact]] = {}
         for artifact in bundle.artifacts:
             if artifact.kind is Kind.LOG_SCAN:
@@ -49,6 +51,20 @@ class Scans:
     def asked(self, wanted: LogFilter) -> bool:
         """Whether any endpoint was asked for these logs."""
         return wanted.text in self._artifacts
+
+    def begins(self, wanted: LogFilter, endpoints: Iterable[str]) -> int | None:
+        """The highest block with which a scan of one of these endpoints begins; None without one.
+
+        A scan that cannot be read begins nowhere: `agree` says what is wrong with it.
+        """
+        allowed = set(endpoints)
+        found: list[int] = []
+        for artifact in self._artifacts.get(wanted.text, ()):
+            if artifact.source in allowed and artifact.sha256 is not None:
+                with suppress(EvidenceError):
+                    answers = self._parsed(artifact).answers
+                    found.extend(answer.first for answer in answers[:1])
+        return max(found, default=None)
 
     def agree(
         self, wanted: LogFilter, first: int, last: int, endpoints: Iterable[str]
@@ -86,9 +102,17 @@ class Scans:
             cached=sum(item.cached for item in scans.values()),
         )
 
+    def _parsed(self, artifact: Artifact) -> LogScan:
+        digest = artifact.sha256 or ""
+        if digest not in self._scans:
+            self._scans[digest] = parse_scan(
+                self._bundle.blob(artifact), f"log scan at {artifact.source}"
+            )
+        return self._scans[digest]
+
     def _read(self, artifact: Artifact, wanted: LogFilter, first: int, last: int) -> "_Scanned":
         what = f"log scan at {artifact.source}"
-        scan = parse_scan(self._bundle.blob(artifact), what)
+        scan = self._parsed(artifact)
         if scan.filter != wanted:
             raise EvidenceError(f"{what}: it holds the logs of another filter than it names")
         logs = {
