@@ -13,14 +13,18 @@ import typer
 from verifier.cli.evidence import (
     Endpoints,
     Gateways,
+    Manifests,
     NamedKms,
     Pccs,
     Reach,
+    TrustBundle,
     UnsafeRoot,
     gather,
+    log_cache,
     names_file,
     when,
 )
+from verifier.cli.points import Points
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.rule import Severity
 
@@ -63,7 +67,9 @@ def compare_manifests(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")
     ] = None,
+    manifests: Manifests = None,
     at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
+    trust_bundle: TrustBundle = "",
     gateway: Gateways = None,
     rpc_url: Endpoints = None,
     kms: NamedKms = "",
@@ -74,7 +80,9 @@ def compare_manifests(
 
     Every document is compared with the next one, and all of them are shown side by side. A bundle
     with several guests counts as several documents, and so does a running app, whose evidence is
-    collected and audited. Of a compose file alone, only its services are compared.
+    collected and audited. TARGET@TIME stands for the manifests that the app's contract allowed at
+    that time, as far as --manifests knows them. Of a compose file alone, only its services are
+    compared.
 
     Examples:
 
@@ -83,6 +91,8 @@ def compare_manifests(
       verify diff old/app-compose.json new/app-compose.json --min-severity high --format json
 
       verify diff app-compose.json APP_ID
+
+      verify diff APP_ID@2026-03-01 APP_ID@2026-06-01 --manifests ./manifests
 
     Exit codes: 0 no change at or above --min-severity, 2 usage, 3 not evaluable, 4 some.
     """
@@ -97,11 +107,15 @@ def compare_manifests(
         kms=kms,
         pccs_url=pccs_url,
         unsafe_root=unsafe_root,
+        trust_bundle=trust_bundle,
+        manifests=manifests,
+        log_cache=log_cache(),
     )
+    points = Points(reach)
     documents = [
         document
         for text, name in zip(files, _names(files), strict=True)
-        for document in _read(text, name, reach)
+        for document in points.documents(text) or _read(text, name, reach)
     ]
     if len(documents) < 2:  # noqa: PLR2004
         raise PolicyError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")

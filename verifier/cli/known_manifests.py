@@ -1,7 +1,7 @@
 """`--manifests DIR`: manifests that the user knows, and what earlier audits saw running."""
 
 import hashlib
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 from verifier.errors import EvidenceError, PolicyError, VerifierError
 
 if TYPE_CHECKING:
-    from verifier.evidence.bundle import Bundle
     from verifier.reference.values import ReferenceValues
     from verifier.timeline.model import Sighting
 
@@ -19,9 +18,11 @@ _MAX_BYTES: Final = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class KnownManifests:
-    """Manifest hash (hex) → the name under which it is known, and when which hash was attested."""
+    """Manifest hash (hex) → its text, and the name under which it is known; and when which hash was
+    attested. A hash that was only seen has no text."""
 
     names: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, bytes] = field(default_factory=dict)
     sightings: "tuple[Sighting, ...]" = ()
 
 
@@ -35,15 +36,20 @@ def read_known(folder: Path | None, reference: "ReferenceValues") -> KnownManife
     if folder is None:
         return KnownManifests()
     names: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
     sightings: list[Sighting] = []
     for path in _entries(folder):
-        if path.is_dir() or path.suffix == ".tar":
-            for digest, sighting in _from_bundle(path, reference):
-                names.setdefault(digest, path.name)
-                sightings.extend(sighting)
+        if path.is_file() and path.suffix != ".tar":
+            found = [_read(path)]
         else:
-            names.setdefault(_digest(path), path.name)
-    return KnownManifests(names, tuple(sightings))
+            found, seen = _from_bundle(path, reference)
+            sightings.extend(seen)
+            names.update((item.compose_hash, path.name) for item in seen)
+        for raw in found:
+            digest = hashlib.sha256(raw).hexdigest()
+            names.setdefault(digest, path.name)
+            texts.setdefault(digest, raw)
+    return KnownManifests(names, texts, tuple(sightings))
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -59,31 +65,28 @@ def _entries(folder: Path) -> list[Path]:
     return [path for path in found if not path.name.startswith(".")]
 
 
-def _digest(path: Path) -> str:
+def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise PolicyError(f"--manifests: {path} is larger than {_MAX_BYTES} bytes")
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except OSError as error:
         raise PolicyError(f"--manifests: {path}: {error.strerror or error}") from error
 
 
 def _from_bundle(
     path: Path, reference: "ReferenceValues"
-) -> Iterator[tuple[str, "tuple[Sighting, ...]"]]:
+) -> "tuple[list[bytes], tuple[Sighting, ...]]":
     from verifier.audit import measured_manifests  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 
     try:
-        bundle: Bundle = bundles.load(path)
+        bundle = bundles.load(path)
     except EvidenceError as error:
         raise PolicyError(f"--manifests: {error.message}", hint=error.hint) from error
+    texts: list[bytes] = []
     for name in bundle.subjects:
-        try:
-            for item in read_subject(bundle, name).manifests:
-                yield hashlib.sha256(item.value).hexdigest(), ()
-        except VerifierError:
-            continue
-    for sighting in measured_manifests(bundle, reference):
-        yield sighting.compose_hash, (sighting,)
+        with suppress(VerifierError):
+            texts.extend(item.value for item in read_subject(bundle, name).manifests)
+    return texts, measured_manifests(bundle, reference)

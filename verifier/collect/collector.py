@@ -78,9 +78,10 @@ def collect(
                 break
             if wanted:
                 progress(_describe(wanted))
-            for request, answer in zip(wanted, pool.map(collection.ask, wanted), strict=True):
-                collection.record(request, answer)
+            answers = pool.map(collection.ask, wanted)
             histories.run(scans)
+            for request, answer in zip(wanted, answers, strict=True):
+                collection.record(request, answer)
     histories.close()
 
 
