@@ -35,7 +35,7 @@ def run_demo(
 
       verify demo --format markdown -o demo.md
     """
-    from verifier.audit import Sources, audit_bundle, collect_evidence  # noqa: PLC0415
+    from verifier.audit import Past, Sources, audit_bundle, collect_evidence  # noqa: PLC0415
     from verifier.cli.question import simulated_question  # noqa: PLC0415
     from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
     from verifier.lab.serve import serve  # noqa: PLC0415
@@ -47,7 +47,7 @@ def run_demo(
     world = build()
     question = simulated_question(world.app_id, world.reference(), world.now)
     with serve(world.respond) as served:
-        sources = Sources(routes=served.routes, cloud=False)
+        sources = Sources(routes=served.routes, cloud=False, past=Past.GATEWAY)
         bundle = collect_evidence(question, sources, lambda: world.now, progress)
     report = audit_bundle(bundle, world.app_id, question, load_policy(policy))
     write_report(report, form, output, verbose=verbose, quiet=quiet)
@@ -57,7 +57,8 @@ def run_demo(
         print(
             f"verify: repeat it offline with `verify {world.app_id} --bundle {save / 'bundle'} "
             f"--trust-bundle sha256:{bundle.digest} --at {format_time(world.now)} "
-            f"--unsafe-root {save / 'reference.json'}`",
+            f"--unsafe-root {save / 'reference.json'}`, and see the app's history with "
+            f"`verify timeline {save / 'bundle'}` and the same options but --bundle",
             file=sys.stderr,
         )
     raise typer.Exit(exit_code(report))

@@ -1,9 +1,6 @@
 """`verify diff A B [C…]`: what changed between manifests, and what it means."""
 
-import json
 import re
-import shutil
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -24,6 +21,7 @@ from verifier.cli.evidence import (
     names_file,
     when,
 )
+from verifier.cli.output import json_for, terminal_width, uses_color, write
 from verifier.cli.points import Points
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.rule import Severity
@@ -40,7 +38,6 @@ _MAX_WIDTH: Final = 110
 _SERVICES: Final = re.compile(
     rb"""^(?:\xef\xbb\xbf)?\s*\{?\s*["']?services["']?[ \t]*:""", re.MULTILINE
 )
-_PIPE_WIDTH: Final = 110
 
 
 class Format(StrEnum):
@@ -120,7 +117,8 @@ def compare_manifests(
     if len(documents) < 2:  # noqa: PLR2004
         raise PolicyError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")
     comparisons = [compare(old, new) for old, new in pairwise(documents)]
-    _write(_render(comparisons, min_severity, form, to_file=output is not None), output)
+    raw = _render(comparisons, min_severity, form, to_file=output is not None)
+    write(raw, output, "the comparison")
     if any(item.at_least(min_severity) for item in comparisons):
         raise typer.Exit(EXIT_REGRESSION)
     if any(item.not_evaluable for item in comparisons):
@@ -233,35 +231,16 @@ def _render(
     if form is Format.JSON:
         from verifier.report.diff_json import render_json  # noqa: PLC0415
 
-        raw = render_json(comparisons, threshold=threshold)
-        if not to_file and sys.stdout.isatty():
-            # RFC 8785 leaves C1 and bidi controls as they are, and a terminal acts on them.
-            return (json.dumps(json.loads(raw), indent=2) + "\n").encode("ascii")
-        return raw
+        return json_for(render_json(comparisons, threshold=threshold), to_terminal=not to_file)
     if form is Format.MARKDOWN:
         from verifier.report.diff_markdown import render_markdown  # noqa: PLC0415
 
         return render_markdown(comparisons, threshold=threshold).encode("utf-8")
-    from verifier.cli.output import uses_color  # noqa: PLC0415
     from verifier.report.diff_terminal import render_terminal  # noqa: PLC0415
 
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _PIPE_WIDTH
     return render_terminal(
         comparisons,
         threshold=threshold,
         color=not to_file and uses_color(),
-        width=min(width, _MAX_WIDTH),
+        width=terminal_width(_MAX_WIDTH),
     ).encode("utf-8")
-
-
-def _write(raw: bytes, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        output.write_bytes(raw)
-    except OSError as error:
-        raise PolicyError(
-            f"{output}: cannot write the report: {error.strerror}", hint="name a writable file"
-        ) from error

@@ -1,7 +1,5 @@
 """`verify lint FILE|TARGET`: what a manifest lets the operator do."""
 
-import shutil
-import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -24,7 +22,7 @@ from verifier.cli.evidence import (
     when,
     with_past,
 )
-from verifier.cli.output import uses_color
+from verifier.cli.output import terminal_width, uses_color, write
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.context import Context
 
@@ -127,7 +125,8 @@ def lint_manifest(
     today = datetime.fromtimestamp(reach.at, UTC).date()
     given = _given(target, reach, no_cache=no_cache)
     lints = _lints(given, entries, today, Level(min_severity).value, _digest(expect_compose_hash))
-    _write(_render(lints, form, to_terminal=output is None, verbose=verbose), output)
+    text = _render(lints, form, to_terminal=output is None, verbose=verbose)
+    write(text.encode("utf-8", "backslashreplace"), output, "the findings")
     codes = {lint.exit_code for lint in lints}
     raise typer.Exit(max(codes, default=0))
 
@@ -284,23 +283,10 @@ def _render(
             return sarif.render_sarif(lints, tool_version())
         return sarif.render_lint_json(lints, f"{DISTRIBUTION} {tool_version()}")
     color = to_terminal and uses_color()
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
+    width = terminal_width(_WIDTH)
     return "\n".join(
-        lint_text.render_lint(lint, color=color, width=min(width, _WIDTH), verbose=verbose)
-        for lint in lints
+        lint_text.render_lint(lint, color=color, width=width, verbose=verbose) for lint in lints
     )
-
-
-def _write(text: str, output: Path | None) -> None:
-    raw = text.encode("utf-8", "backslashreplace")
-    if output is None:
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        output.write_bytes(raw)
-    except OSError as error:
-        raise PolicyError(f"{output}: cannot write: {error.strerror}") from error
 
 
 def _read(path: Path, failure: type[EvidenceError] | type[PolicyError]) -> bytes:

@@ -19,8 +19,7 @@ EXIT_CODES: Final = {
     Verdict.WARNING: 5,
 }
 """The code of each verdict; a policy may accept a warning, which then exits with 0."""
-_MAX_WIDTH: Final = 100
-_PIPE_WIDTH: Final = 100
+MAX_WIDTH: Final = 100
 
 
 class Format(StrEnum):
@@ -69,11 +68,9 @@ def json_for(raw: bytes, *, to_terminal: bool) -> bytes:
     return raw
 
 
-def terminal_width() -> int:
-    """How wide a report may be: that of the terminal, up to 100 cells; 100 in a pipe."""
-    if not _is_terminal(sys.stdout):
-        return _PIPE_WIDTH
-    return min(shutil.get_terminal_size().columns, _MAX_WIDTH)
+def terminal_width(most: int = MAX_WIDTH) -> int:
+    """How wide a report may be: that of the terminal, up to `most` cells; so many in a pipe."""
+    return min(shutil.get_terminal_size().columns, most) if _is_terminal(sys.stdout) else most
 
 
 def _write_stdout(raw: bytes) -> None:

@@ -1,7 +1,5 @@
 """`verify stage TARGET`: how far an app is from ERC-733 stage 1."""
 
-import shutil
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -18,14 +16,12 @@ from verifier.cli.evidence import (
     TrustBundle,
     UnsafeRoot,
     gather,
-    log_cache,
     when,
     with_past,
 )
-from verifier.errors import PolicyError
+from verifier.cli.output import terminal_width, write
 
 _EXIT_CODES: Final[dict[int | None, int]] = {1: 0, None: 3, 0: 4}
-_WIDTH: Final = 100
 
 
 class StageFormat(StrEnum):
@@ -74,7 +70,7 @@ def assess(
 
     Exit codes: 0 stage 1, 2 usage, 3 undecided or without evidence, 4 stage 0.
     """
-    from verifier.audit import Past, known  # noqa: PLC0415
+    from verifier.audit import known  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.policy.stage import assess_stage, stage_of  # noqa: PLC0415
     from verifier.report.stage import render_stage, render_stage_json  # noqa: PLC0415
@@ -88,29 +84,12 @@ def assess(
         pccs_url=pccs_url,
         unsafe_root=unsafe_root,
         trust_bundle=trust_bundle,
-        log_cache=log_cache(),
-        past=Past.APP,
     )
     report = gather(target, with_past(reach, no_cache=no_cache)).report(judged)
     assessed = assess_stage(report, judged)
     if form is StageFormat.JSON:
         raw = render_stage_json(report, assessed)
     else:
-        columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
-        raw = render_stage(report, assessed, min(columns, _WIDTH)).encode("utf-8")
-    _write(raw, output)
+        raw = render_stage(report, assessed, terminal_width()).encode("utf-8")
+    write(raw, output, "the assessment")
     raise typer.Exit(_EXIT_CODES[stage_of(report, assessed)])
-
-
-def _write(raw: bytes, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.buffer.write(raw)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        output.write_bytes(raw)
-    except OSError as error:
-        raise PolicyError(
-            f"{output}: cannot write the assessment: {error.strerror}",
-            hint="name a writable file with -o",
-        ) from error
