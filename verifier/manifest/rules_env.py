@@ -196,9 +196,9 @@ def process_control(manifest: Manifest) -> Iterator[Hit]:
     "ENV-005",
     Severity.HIGH,
     "Operator supplies a signing or root key",
-    why="Who knows the key signs and decrypts as the enclave: attestation says nothing about "
-    "custody.",
-    fix="Derive the key with getKey.",
+    why="Whoever knows the key can sign and decrypt as the enclave does, and attestation cannot "
+    "show who that is.",
+    fix="Let the guest derive the key (getKey of dstack's SDK), so that nobody ever supplies it.",
     source="case studies of Xordi and Primus",
 )
 def supplied_key(manifest: Manifest) -> Iterator[Hit]:

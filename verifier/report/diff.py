@@ -27,7 +27,7 @@ def headline(comparisons: Sequence[Comparison], threshold: Severity) -> str:
     problems = sum(len(item.not_evaluable) for item in comparisons)
     if found:
         what = "1 change is" if found == 1 else f"{found} changes are"
-        return f"{what} of severity {threshold.value} or worse"
+        return f"the newer is worse: {what} of severity {threshold.value} or above"
     if problems:
         return "not everything could be compared"
     if all(item.identical for item in comparisons):

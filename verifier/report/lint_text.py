@@ -46,6 +46,9 @@ def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[st
     if below:
         yield from ("", f"Below {lint.min_severity.value} (-v shows them)")
         yield from _wrapped(_INDENT, ", ".join(_counts(below)), width)
+    if any(finding.conditional for finding in shown):
+        text = "as far as it rests on what the manifest alone does not show"
+        yield from ("", *_wrapped("(conditional): ", text, width))
     yield from _rest(lint, width, verbose=verbose)
 
 

@@ -21,6 +21,8 @@ from verifier.manifest.rule import Severity
 _SHARED: Final = ("configs", "secrets", "volumes", "networks")
 _HARMLESS: Final = frozenset({"version", "name"})
 
+_BARE: Final = "(declared, nothing set)"
+
 
 def compare_compose(old: Document, new: Document) -> Iterator[Change]:
     """The differences of docker_compose_file; nothing when either cannot be read or is not run."""
@@ -97,9 +99,9 @@ def _unread(old: Document, new: Document) -> Iterator[Change]:
 def _strangers(tree: Mapping | None) -> dict[str, str]:
     services = tree.entries.get("services") if tree else None
     if not isinstance(services, Mapping):
-        return {"": shown(text_of(services)) or "(empty)"} if services is not None else {}
+        return {"": shown(text_of(services)) or _BARE} if services is not None else {}
     return {
-        name: shown(text_of(node)) or "(empty)"
+        name: shown(text_of(node)) or _BARE
         for name, node in services.entries.items()
         if not isinstance(node, Mapping)
     }
@@ -203,7 +205,7 @@ def _entry(  # noqa: PLR0913 - one difference with its place
 
 
 def _text(node: Node | None) -> str | None:
-    return None if node is None else shown(text_of(node)) or "(empty)"
+    return None if node is None else shown(text_of(node)) or _BARE
 
 
 def _is_harmless(section: str) -> bool:
