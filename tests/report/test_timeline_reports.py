@@ -123,7 +123,7 @@ def test_first_screen_says_what_who_and_what_is_wrong() -> None:
 @pytest.mark.parametrize("render", [terminal, render_markdown])
 def test_what_is_missing_is_said_first(render: Callable[[Timeline], str]) -> None:
     text = render(TROUBLED)
-    places = ("NOT COMPLETE:", "This history is not complete:", "One operator only", "NOT FINAL")
+    places = ("NOT COMPLETE:", "This history is not complete:", "One source only", "NOT FINAL")
     assert [text.find(item) for item in places] == sorted(text.find(item) for item in places)
     assert -1 not in [text.find(item) for item in places]
     assert text.find("NOT COMPLETE:") < text.find(APP)
@@ -345,7 +345,10 @@ def test_many_windows_of_one_kind_are_counted() -> None:
     assert len(found) == 1
     assert found[0].startswith("36 times superseded, still allowed: ")
     assert found[0].endswith(" and 33 more")
-    assert concerns(replace(CALM, exposures=windows[:2])) == ("window 0.", "window 1.")
+    assert concerns(replace(CALM, exposures=windows[:2])) == (
+        f"window 0 ({windows[0].subject}).",
+        f"window 1 ({windows[1].subject}).",
+    )
 
 
 @pytest.mark.parametrize("width", [0, MIN_WIDTH, 80, 120])
@@ -416,7 +419,7 @@ def test_records_do_not_import_rich() -> None:
 def test_complete_by_one_operator_says_both() -> None:
     alone = tuple(replace(item, operators=1) for item in COVERAGE)
     lines = terminal(replace(CALM, coverage=alone, single_source=True))
-    assert lines.startswith("ONE OPERATOR: One operator only")
+    assert lines.startswith("ONE SOURCE: One source only")
     assert "\nCOMPLETE: " in lines
     assert "independent operators" not in lines
 

@@ -13,6 +13,7 @@ from verifier.report import timeline_words as words
 from verifier.report.escape import markdown, markdown_code
 from verifier.report.timeline_gantt import gantt
 from verifier.report.timeline_overview import (
+    GLOSSARY,
     Row,
     allowed_now,
     authority,
@@ -40,8 +41,14 @@ def render_markdown(timeline: Timeline) -> str:
         _owners(timeline),
         _coverage(timeline),
         _notes(timeline),
+        _words(),
     )
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
+
+
+def _words() -> Iterator[str]:
+    yield from ("## Words", "")
+    yield from _table(("word", "means"), ((word, meaning) for word, meaning in GLOSSARY))
 
 
 def _header(timeline: Timeline) -> Iterator[str]:

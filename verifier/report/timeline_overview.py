@@ -40,6 +40,18 @@ _GRAVE_NOW: Final = (
     ExposureKind.STALE_STILL_ALLOWED,
 )
 _GOVERNED: Final = (Role.APP, Role.KMS)
+GLOSSARY: Final = (
+    ("manifest", "the file that says which code an app runs; named by the hash of its bytes"),
+    ("KMS", "the key service: gives an app its keys, if the contracts allow what it runs"),
+    ("contract", "a public program on a blockchain; its owner can change what it allows"),
+    ("notice", "how long a change is public before it takes effect"),
+    ("silently", "without a public event: seen only by who looks for it"),
+    ("Safe", "an owner that acts when several key holders sign"),
+    ("timelock", "an owner that announces each act, and makes it after a delay"),
+    ("gateway", "the server through which users reach the app"),
+    ("not final", "so recent that it may still be undone"),
+)
+"""Words that somebody needs who has never read a contract."""
 _POWERS: Final = {Role.KMS: "decides operating systems and the root keys of every app"}
 
 
@@ -63,17 +75,17 @@ def standing(timeline: Timeline) -> Iterator[Row]:
         yield Row("NOT COMPLETE", text, alarm=True)
     if timeline.single_source:
         text = (
-            "One operator only: no second one confirms these events, "
-            "so what this one leaves out does not show."
+            "One source only: the servers of one company gave some of this, nobody confirms it, "
+            "and what they leave out does not show."
         )
-        yield Row("ONE OPERATOR", text, alarm=True)
+        yield Row("ONE SOURCE", text, alarm=True)
     for item in timeline.coverage:
         if item.role in _GOVERNED and item.origin.startswith("assumed"):
             text = f"Where the history of the {ROLES[item.role]} begins is {item.origin}."
             yield Row("BEGINNING", text, alarm=True)
     if timeline.complete:
-        who = "" if timeline.single_source else "; independent operators gave it"
-        text = f"Every event up to {block} is here{who}, and storage holds what the events say."
+        who = "" if timeline.single_source else "; independent sources agree"
+        text = f"Every event up to {block} is here{who}, and explains what the contracts hold."
         yield Row("COMPLETE", text)
     if timeline.on is not None:
         text = (
@@ -255,7 +267,9 @@ def timeline_summary(timeline: Timeline) -> list[str]:
 def _said(kind: ExposureKind, alike: list[Exposure]) -> Iterator[str]:
     """Windows of one kind: each in its words, or how many there are."""
     if len(alike) <= _EACH:
-        yield from (item.words for item in alike)
+        for item in alike:
+            named = f" ({value_text(item.subject)})" if item.subject else ""
+            yield f"{item.words.removesuffix('.')}{named}."
         return
     subjects = [value_text(item.subject) for item in alike if item.subject]
     named = ", ".join(subjects[:_NAMED])

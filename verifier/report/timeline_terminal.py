@@ -16,6 +16,7 @@ from verifier.report import timeline_words as words
 from verifier.report.terminal import Page
 from verifier.report.timeline_json import render_json
 from verifier.report.timeline_overview import (
+    GLOSSARY,
     Row,
     allowed_now,
     authority,
@@ -55,6 +56,7 @@ def render_terminal(timeline: Timeline, *, color: bool, width: int, verbose: int
     _owners(page, timeline, shorten)
     _coverage(page, timeline, shorten)
     _notes(page, timeline)
+    _words(page)
     return page.render(color=color)
 
 
@@ -112,6 +114,12 @@ def _header(page: Page, timeline: Timeline, shorten: _Shortener) -> None:
     page.entry(title, _LABEL, "what stands out" if found else "nothing stands out")
     for text in found:
         page.entry(Text("            - "), _LABEL, shorten(text))
+
+
+def _words(page: Page) -> None:
+    page.heading("WORDS")
+    for word, meaning in GLOSSARY:
+        page.entry(Text(f"  {word}"), _LABEL, meaning)
 
 
 def _rows(page: Page, rows: Iterable[Row]) -> None:
