@@ -4,25 +4,55 @@
 
 Scans go to a simulated provider, in a process of its own on loopback, that shows 2,000 blocks at a
 time and takes 50 ms to answer. The least is what its answers alone would take, eight at a time.
+
+Logs are those of one app that allows and withdraws manifests and machines. They are decoded from
+parsed JSON, as they come from a node, and again from what was read from it, against web3's
+`process_log` on logs that web3 has formatted already; both ratios are of the same logs.
 """
 
+import hashlib
 import http.client
 import json
 import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
-from benchmarks.run import HERE, Row, render
+from benchmarks.run import HERE, Row, paired, render
+from tests.timeline.nodes import Nodes
 from tests.timeline.providers import FILTER, LOOPBACK, Chain
 from verifier.collect.http import HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, ScanResult, scan_logs
+from verifier.errors import EvidenceError
 from verifier.evidence import json_rpc
-from verifier.evidence.log_scan import LogScan
+from verifier.evidence.bundle import BundleBuilder, Kind
+from verifier.evidence.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
+from verifier.evidence.contracts import Call, decode_logs
+from verifier.evidence.ethereum import checksum_address, keccak256
+from verifier.evidence.log_scan import (
+    LogFilter,
+    LogScan,
+    RangeAnswer,
+    TimedLog,
+    decode_answer,
+    encode_scan,
+)
+from verifier.evidence.plan import ChainPlan
+from verifier.model.result import JsonValue
+from verifier.timeline.build import build_timeline
+from verifier.timeline.exposures import Attested
+from verifier.timeline.fold import fold
+from verifier.timeline.history import History
+from verifier.timeline.initial import InitialFlags
+from verifier.timeline.model import Place, Role, Timeline, TimelineEvent
+from verifier.timeline.scans import Scans
 
 TITLE = "## Timeline"
 CAP = 2_000
@@ -32,6 +62,17 @@ LOGS = 500
 BLOCKS = 5_000_000
 SAMPLE = 100
 WARM_REQUESTS = 3
+DECODED = 100_000
+COMPARED = 2_000
+FOLDED = 100_000
+BUILT = 2_000
+APP = "0x" + "a9" * 20
+KMS = "0x" + "6d" * 20
+CODE = "0x" + "c0" * 20
+NAMES = ("ComposeHashAdded", "DeviceAdded", "ComposeHashRemoved", "DeviceRemoved")
+BEGIN = 30_000_000
+ARGUMENTS = 100
+"""Characters of a call that has any."""
 
 
 @contextmanager
@@ -58,6 +99,16 @@ def timed(job: Callable[[], object]) -> float:
     start = time.perf_counter()
     job()
     return time.perf_counter() - start
+
+
+def worked(job: Callable[[], object]) -> float:
+    """Seconds of processor time that a job needs, at best of five."""
+    taken = []
+    for _ in range(5):
+        start = time.process_time()
+        job()
+        taken.append(time.process_time() - start)
+    return min(taken)
 
 
 def one_by_one(url: str, chain: Chain) -> float:
@@ -159,8 +210,205 @@ def scan_rows() -> Iterator[Row]:
     )
 
 
+def word(number: int) -> str:
+    return f"0x{number:064x}"
+
+
+def key(number: int) -> str:
+    return "0x" + hashlib.sha256(b"key %d" % number).hexdigest()
+
+
+def topic(signature: str) -> str:
+    return "0x" + keccak256(signature.encode()).hex()
+
+
+def app_logs(count: int) -> list[JsonValue]:
+    """The logs of an app as a node gives them: two transactions a key allow it, two withdraw it."""
+    found: list[JsonValue] = [
+        app_log(0, [topic("Upgraded(address)"), word(int(CODE, 16))], "0x"),
+        app_log(1, [topic("Initialized(uint64)")], word(1)),
+    ]
+    for number in range(2, count):
+        name = NAMES[number % len(NAMES)]
+        found.append(app_log(number, [topic(f"{name}(bytes32)")], key(number // len(NAMES))))
+    return found
+
+
+def app_log(number: int, topics: list[JsonValue], body: str) -> JsonValue:
+    block = BEGIN + max(number - 1, 0)
+    return {
+        "address": APP,
+        "topics": topics,
+        "data": body,
+        "blockNumber": hex(block),
+        "blockHash": word(block),
+        "blockTimestamp": hex(1_686_789_347 + 2 * block),
+        "transactionHash": word(block),
+        "transactionIndex": "0x0",
+        "logIndex": hex(number == 1),
+        "removed": False,
+    }
+
+
+def event_of(item: TimedLog) -> TimelineEvent:
+    decoded = decode_event(item.log)
+    return TimelineEvent(
+        place=Place(item.log.block, item.log.log_index),
+        time=item.time,
+        block_hash=item.block_hash,
+        transaction=item.log.transaction,
+        role=Role.APP,
+        address=checksum_address(bytes.fromhex(APP[2:])),
+        name=decoded.name,
+        args=decoded.args,
+    )
+
+
+def decode_rows() -> Iterator[Row]:
+    """Logs a second, and against web3."""
+    from web3 import Web3
+    from web3._utils.method_formatters import log_entry_formatter
+
+    wanted, raw = LogFilter(chain_id=8453, address=APP), app_logs(DECODED)
+
+    def from_json(logs: list[JsonValue]) -> None:
+        for log in decode_logs(logs, "benchmark"):
+            decode_event(log)
+
+    def as_scanned(logs: list[JsonValue]) -> None:
+        for item in decode_answer(wanted, logs, "benchmark"):
+            decode_event(item.log)
+
+    for what, decode, budget in (
+        ("from parsed JSON", from_json, 1.0),
+        ("from parsed JSON, with the times and block hashes that a scan keeps", as_scanned, None),
+    ):
+        yield Row(
+            what=f"decode {DECODED:,} logs {what} / one second of one processor",
+            ours=worked(partial(decode, raw)),
+            least=1.0,
+            budget=budget,
+        )
+    some = raw[2 : COMPARED + 2]
+    read = decode_logs(some, "benchmark")
+    formatted: list[Any] = [log_entry_formatter(item) for item in some]
+    abi = [
+        {
+            "type": "event",
+            "name": name,
+            "anonymous": False,
+            "inputs": [{"name": "key", "type": "bytes32", "indexed": False}],
+        }
+        for name in NAMES
+    ]
+    events = Web3().eth.contract(abi=abi).events
+    by_topic = {topic(f"{name}(bytes32)"): getattr(events, name)() for name in NAMES}
+
+    def web3_process_log() -> None:
+        for item in formatted:
+            by_topic["0x" + item["topics"][0].hex().removeprefix("0x")].process_log(item)
+
+    for what, job, budget in (
+        ("from parsed JSON", lambda: from_json(some), None),
+        ("that are read already", lambda: [decode_event(log) for log in read], 1 / 20),
+    ):
+        ours, web3 = paired(job, web3_process_log, 7)
+        yield Row(
+            what=f"decode {COMPARED:,} logs {what} / web3's process_log on formatted ones",
+            ours=ours,
+            least=web3,
+            budget=budget,
+        )
+
+
+def fold_rows() -> Iterator[Row]:
+    """The fold alone: its time, and its own memory."""
+    wanted = LogFilter(chain_id=8453, address=APP)
+    events = [event_of(item) for item in decode_answer(wanted, app_logs(FOLDED), "benchmark")]
+    codes = {checksum_address(bytes.fromhex(CODE[2:])): "G5 benchmark"}
+
+    def folded() -> object:
+        found = fold(events, initial=InitialFlags(), codes=codes)
+        return found, found.app_state(), found.kms_state()
+
+    yield Row(
+        what=f"fold {FOLDED:,} events, and the last state / one second of one processor",
+        ours=worked(folded),
+        least=1.0,
+        budget=1,
+    )
+    tracemalloc.start()
+    kept = folded()
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    del kept
+    yield Row(
+        what=f"peak memory of folding {FOLDED:,} events",
+        ours=peak,
+        least=150,
+        budget=1,
+        unit="MB",
+    )
+
+
+def node_says(call: Call) -> JsonValue:
+    """A node's answers about the contracts of these logs; every key was withdrawn again."""
+    method, params = call
+    if method == "eth_getBlockByNumber":
+        number = int(str(params[0]), 16)
+        stamp = hex(1_686_789_347 + 2 * number)
+        return {"number": hex(number), "hash": word(number), "timestamp": stamp}
+    if method == "eth_getTransactionByHash":
+        return {"hash": params[0], "from": CODE, "to": APP, "input": "0x"}
+    if method == "eth_getCode":
+        return "0x60806040"
+    if method == "eth_call" and len(str(params[0])) < ARGUMENTS:
+        raise EvidenceError("only mappings are answered")
+    return word(0)
+
+
+def whole_timeline(bundle: BundleBuilder, last: int) -> Timeline:
+    """From the bundle's scans and reads to a timeline, as an audit does it."""
+    plan = ChainPlan(
+        chain_id=8453,
+        kms=checksum_address(bytes.fromhex(KMS[2:])),
+        app=checksum_address(bytes.fromhex(APP[2:])),
+        app_id=bytes.fromhex(APP[2:]),
+        compose_hash=None,
+        os_image_hash=None,
+        boot_infos=(),
+        deployed_block=BEGIN,
+    )
+    reader = Nodes(last, node_says, node_says)
+    app = plan.app or ""
+    history = History(reader, Scans(bundle.build()), plan, app)
+    return build_timeline(history, (), Attested(running=None, sightings=(), manifests={}))
+
+
+def build_rows() -> Iterator[Row]:
+    """A whole history of one app."""
+    logs, last = app_logs(BUILT), BEGIN + BUILT
+    bundle = BundleBuilder()
+    for address, topics, held in ((APP, (), logs), (KMS, KMS_GOVERNANCE_TOPICS, [])):
+        wanted = LogFilter(chain_id=8453, address=address, topics=topics)
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": held}).encode()
+        scan = encode_scan(wanted, [RangeAnswer(first=BEGIN, last=last, at=0, body=body)])
+        for source in Nodes(last, node_says, node_says).endpoints:
+            bundle.add(Kind.LOG_SCAN, scan, source=source, collected_at=0, request=wanted.text)
+    assert len(whole_timeline(bundle, last).events) == BUILT
+    yield Row(
+        what=f"a timeline of {BUILT:,} events of two endpoints / one second of one processor",
+        ours=worked(lambda: whole_timeline(bundle, last)),
+        least=1.0,
+        budget=None,
+    )
+
+
 def rows() -> Iterator[Row]:
     yield from scan_rows()
+    yield from decode_rows()
+    yield from fold_rows()
+    yield from build_rows()
 
 
 def main() -> None:

@@ -75,7 +75,8 @@ class Sources:
     """Where to look for evidence; empty means the reference values' own.
 
     `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
-    asked for at every gateway. `instance` narrows to one instance id. `log_cache` is the file that
+    asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
+    explorers that are asked for the same logs as the RPC endpoints. `log_cache` is the file that
     keeps the logs of finalized blocks between audits, None for none; `past` says whose logs are
     asked for, and `patience` how many seconds that may take at one endpoint. `routes` and
     `responder` reach a simulated world.
@@ -86,6 +87,7 @@ class Sources:
     gateways: tuple[str, ...] = ()
     instance: str = ""
     rpc_urls: tuple[str, ...] = ()
+    explorer_urls: tuple[str, ...] = ()
     pcs_url: str = ""
     cloud: bool = True
     log_cache: Path | None = None
@@ -213,7 +215,8 @@ def collect_evidence(
     at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
     guests = sources.guests or (() if sources.domain else at_gateways)
     rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
-    named = (*sources.guests, *sources.gateways, *sources.rpc_urls, sources.pcs_url)
+    asked_of = (*sources.rpc_urls, *sources.explorer_urls)
+    named = (*sources.guests, *sources.gateways, *asked_of, sources.pcs_url)
     scope = Scope(
         app_id=question.app_id,
         guests=guests,
@@ -244,7 +247,12 @@ def collect_evidence(
                 images.update(dict.fromkeys(wanted, asked))
             return plan_collection(bundle, question, past=sources.past)
 
-        scanning = Scanning(cache=cache, warn=warn, patience=sources.patience)
+        scanning = Scanning(
+            cache=cache,
+            warn=warn,
+            patience=sources.patience,
+            explorers=tuple(dict.fromkeys(sources.explorer_urls)),
+        )
         collect(client, replace(scope, scanning=scanning), plan, builder, progress)
         for asked in images.values():
             asked.result()

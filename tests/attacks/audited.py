@@ -1,8 +1,10 @@
 """How a forged world, or forged evidence, is audited."""
 
 import json
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from verifier.audit import Sources, audit_bundle, collect_evidence
 from verifier.checks.case import Question
@@ -49,6 +51,19 @@ class Audited:
         policy = load_policy("baseline").expecting({"image": images})
         report = audit_bundle(self.bundle, self.world.app_id, self.question, policy)
         return Audited(self.world, self.question, self.bundle, report)
+
+    def demanding(self, governance: str) -> "Audited":
+        """The same under a policy with a [governance] table."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "policy.toml"
+            path.write_text(f'extends = "baseline"\n[governance]\n{governance}\n', encoding="utf-8")
+            policy = load_policy(str(path))
+        report = audit_bundle(self.bundle, self.world.app_id, self.question, policy)
+        return Audited(self.world, self.question, self.bundle, report)
+
+    def editing(self, edit: Callable[[Artifact, bytes], bytes]) -> "Audited":
+        """The same with evidence that was edited after it was collected."""
+        return self.again(edited(self.bundle, lambda item, raw: (item, edit(item, raw))))
 
     def handing_over(self, evidence: Iterable[tuple[Kind, bytes]]) -> "Audited":
         """The same with more evidence about the first attester."""

@@ -29,6 +29,10 @@ def carry_out(attack: Attack) -> Audited:
     )
     if attack.handed_over is not None:
         audited = audited.handing_over(attack.handed_over(audited.world))
+    if attack.edit_artifact is not None:
+        audited = audited.editing(attack.edit_artifact)
+    if attack.governance:
+        audited = audited.demanding(attack.governance)
     return audited.expecting(attack.expected_images) if attack.expected_images else audited
 
 
@@ -63,6 +67,10 @@ def test_the_honest_twin_passes_where_the_attack_is_refused(
     audited = twin(attack.twin)
     if attack.twin_handed_over is not None:
         audited = audited.handing_over(attack.twin_handed_over(audited.world))
+    if attack.twin_edit_artifact is not None:
+        audited = audited.editing(attack.twin_edit_artifact)
+    if attack.governance:
+        audited = audited.demanding(attack.governance)
     if attack.twin_expected_images:
         audited = audited.expecting(attack.twin_expected_images)
     assert audited.report.verdict is attack.twin_verdict

@@ -11,6 +11,7 @@ from verifier.cli.question import simulated_reference
 from verifier.lab.events import runtime_event
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
+from verifier.lab.rpc import RpcFault
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
 from verifier.model.result import Report, Status, Verdict
@@ -106,3 +107,34 @@ def test_a_kms_that_was_upgraded_to_known_code_is_a_reservation() -> None:
     reference = simulated_reference(json.dumps(document).encode())
     report = audited(world, reference=reference)
     assert checks(report)["authorization.contract"] is Status.WARN
+
+
+@pytest.mark.parametrize(
+    ("knobs", "verdict"),
+    [
+        (Knobs(upgrades_disabled=True), Verdict.AFFIRMING),
+        (Knobs(allow_any_device=True), Verdict.WARNING),
+    ],
+)
+def test_a_flag_that_no_event_carries_is_read_from_the_creation(
+    knobs: Knobs, verdict: Verdict
+) -> None:
+    report = audited(build(knobs))
+    assert checks(report)["authorization.history"] is Status.PASS
+    assert report.verdict is verdict
+
+
+@pytest.mark.parametrize("operators", ["a", "ab"])
+def test_nodes_without_archive_give_a_whole_history(operators: str) -> None:
+    report = audited(build(Knobs(rpc_faults=dict.fromkeys(operators, RpcFault.NO_ARCHIVE))))
+    assert report.verdict is Verdict.AFFIRMING
+
+
+def test_nodes_that_refuse_wide_ranges_give_a_whole_history() -> None:
+    assert audited(build(Knobs(log_range=1_000_000))).verdict is Verdict.AFFIRMING
+
+
+def test_without_its_transaction_nobody_knows_who_created_the_app() -> None:
+    faults = dict.fromkeys("ab", RpcFault.NO_TRANSACTIONS)
+    held = checks(audited(build(Knobs(rpc_faults=faults))))
+    assert held["authorization.history"] is Status.WARN

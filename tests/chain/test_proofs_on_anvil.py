@@ -184,9 +184,10 @@ def test_every_compared_value_is_proven(settled: Audited) -> None:
     app, kms = settled.coverage(settled.ask, settled.ask)
     assert app.complete
     assert kms.complete
-    # Owner, pending owner, implementation, three keys and two flags; since G6 the TCB's.
-    assert (app.proven, app.compared) == ((9, 9) if "G6" in str(settled.codes) else (8, 8))
-    assert (kms.proven, kms.compared) == (8, 8)
+    # Owner, pending owner, implementation, admin, beacon, three keys and two flags; since G6 the
+    # TCB's.
+    assert (app.proven, app.compared) == ((11, 11) if "G6" in str(settled.codes) else (10, 10))
+    assert (kms.proven, kms.compared) == (11, 11)
 
 
 def test_one_endpoint_with_proofs_is_enough(settled: Audited) -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.cli.command import Ran, Run
 
-_PROGRAM = "import sys; sys.argv[0] = 'verify'; from verifier.cli.main import main; main()"
-_KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TMPDIR")
+PROGRAM = "import sys; sys.argv[0] = 'verify'; from verifier.cli.main import main; main()"
+KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TMPDIR")
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def command_in(folder: Path, cache: Path) -> Run:
     """The command as it runs in a directory, with this cache directory."""
 
     def run_command(*arguments: str | Path, **environment: str) -> Ran:
-        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
         done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, *map(str, arguments)],
+            [sys.executable, "-c", PROGRAM, *map(str, arguments)],
             cwd=folder,
             env=kept | {"XDG_CACHE_HOME": str(cache)} | environment,
             capture_output=True,

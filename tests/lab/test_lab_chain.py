@@ -2,7 +2,7 @@
 
 import http.client
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from eth_abi.abi import decode, encode
@@ -12,6 +12,7 @@ from verifier.lab import contracts, history
 from verifier.lab.chain import Chain
 from verifier.lab.contracts import DstackApp, DstackKms
 from verifier.lab.knobs import Knobs
+from verifier.lab.owners import Timelock
 from verifier.lab.rpc import RpcFault
 from verifier.lab.serve import serve
 from verifier.lab.world import World, build
@@ -82,7 +83,7 @@ def test_getters_decode(world: World) -> None:
     app_id = bytes.fromhex(world.app_id)
     allowed = keccak(b"allowedComposeHashes(bytes32)")[:4] + world.guest.compose_hash
     assert call(world, app_id, allowed, ["bool"]) == (True,)
-    owner = "0x" + history.app_owner(world.knobs.seed).hex()
+    owner = "0x" + history.app_owner(world.chain, world.knobs).address.hex()
     assert call(world, app_id, keccak(b"owner()")[:4], ["address"]) == (owner,)
     request = {"to": "0x" + world.app_id, "data": "0x" + keccak(b"version()")[:4].hex()}
     assert rpc(world, "eth_call", request, "latest")["error"]["code"] == 3
@@ -134,10 +135,11 @@ def test_history_is_in_order(world: World) -> None:
     }
     assert [names[bytes.fromhex(log["topics"][0][2:])] for log in logs] == [
         *("Upgraded", "OwnershipTransferred", "AppImplementationSet", "Initialized"),
-        *("KmsInfoSet", "GatewayAppIdSet", "KmsAggregatedMrAdded", "KmsDeviceAdded"),
-        "OsImageHashAdded",
+        *("KmsInfoSet", "AppRegistered", "AppDeployedViaFactory", "GatewayAppIdSet"),
+        *("KmsAggregatedMrAdded", "KmsDeviceAdded"),
+        *("OsImageHashAdded", "OwnershipTransferred"),
         *("Upgraded", "DeviceAdded", "ComposeHashAdded", "OwnershipTransferred"),
-        *("Initialized", "AppRegistered", "AppDeployedViaFactory"),
+        *("Initialized", "AppRegistered", "AppDeployedViaFactory", "OwnershipTransferred"),
         *("ComposeHashAdded", "ComposeHashRemoved"),
     ]
     added = next(log for log in reversed(logs) if log["data"][2:] == world.guest.compose_hash.hex())
@@ -145,7 +147,9 @@ def test_history_is_in_order(world: World) -> None:
     block = rpc(world, "eth_getBlockByHash", added["blockHash"], NO_BODIES)["result"]
     assert (block["number"], block["timestamp"]) == (added["blockNumber"], added["blockTimestamp"])
     transaction = rpc(world, "eth_getTransactionByHash", added["transactionHash"])["result"]
-    assert transaction["from"] == "0x" + history.app_owner(world.knobs.seed).hex()
+    owner = cast("Timelock", history.app_owner(chain, world.knobs))
+    assert transaction["to"] == "0x" + owner.address.hex()
+    assert transaction["from"] == "0x" + owner.proposer.signers[0].hex()
 
 
 def test_history_can_be_rewritten() -> None:
@@ -185,6 +189,8 @@ def test_every_fault_changes_an_answer(world: World, fault: RpcFault) -> None:
         ("eth_getBlockByNumber", ("finalized", NO_BODIES)),
         ("eth_getLogs", ({"fromBlock": "0x0", "toBlock": "latest", "address": app},)),
         ("eth_call", ({"to": app, "data": "0x" + keccak(b"allowAnyDevice()")[:4].hex()}, "latest")),
+        ("eth_getCode", (app, hex(world.chain.block_at(world.now - history.APP_AGE)))),
+        ("eth_getTransactionByHash", ("0x" + world.chain.logs()[-1].transaction.hex(),)),
     ]
     honest = [rpc(world, method, *params) for method, params in requests]
     assert [rpc(faulty, method, *params) for method, params in requests] != honest

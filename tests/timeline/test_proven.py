@@ -72,8 +72,8 @@ def node(*answers: tuple[Call, JsonValue]) -> Ask:
 def test_the_slots_of_an_app() -> None:
     keyed = [getter(contracts.ALLOWED_COMPOSE_HASHES, HASH)]
     keyed.append(getter(contracts.ALLOWED_DEVICE_IDS, HASH))
-    common = [reads.OWNER_SLOT, reads.PENDING_OWNER_SLOT, contracts.IMPLEMENTATION_SLOT]
-    scalars = [int(slot, 16) for slot in common]
+    proxy = (contracts.IMPLEMENTATION_SLOT, reads.ADMIN_SLOT, reads.BEACON_SLOT)
+    scalars = [int(slot, 16) for slot in (reads.OWNER_SLOT, reads.PENDING_OWNER_SLOT, *proxy)]
     new = proof_calls(APP, ADDRESS, keyed, BLOCK)
     assert slots_of(new) == [*scalars, 1, 3, element(HASH, 0), element(HASH, 2)]
     old = proof_calls(OLD_APP, ADDRESS, keyed, BLOCK)
@@ -86,7 +86,7 @@ def test_the_slots_of_an_app() -> None:
 def test_the_slots_of_a_kms() -> None:
     keyed = [getter(contracts.ALLOWED_OS_IMAGES, HASH)]
     found = slots_of(proof_calls(KMS, ADDRESS, keyed, BLOCK))
-    assert found[3:] == [*text_words(0, b""), *text_words(4, b""), element(HASH, 8)]
+    assert found[5:] == [9, *text_words(0, b""), *text_words(4, b""), element(HASH, 8)]
 
 
 def test_many_keys_are_several_calls() -> None:
@@ -94,8 +94,8 @@ def test_many_keys_are_several_calls() -> None:
         getter(contracts.ALLOWED_COMPOSE_HASHES, f"{index:064x}") for index in range(2 * MAX_KEYS)
     ]
     calls = proof_calls(APP, ADDRESS, [*keyed, *keyed], BLOCK)
-    assert [len(_listed(params[1])) for _, params in calls] == [64, 64, 5]
-    assert len(set(slots_of(calls))) == 133
+    assert [len(_listed(params[1])) for _, params in calls] == [64, 64, 7]
+    assert len(set(slots_of(calls))) == 135
 
 
 def test_code_that_nobody_knows_has_no_layout() -> None:

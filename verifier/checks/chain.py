@@ -112,6 +112,7 @@ class ChainView:
             )
         self.plan = plan
         self._exchanges = case.exchanges
+        self._reference = case.reference
         marker = json_rpc.encode_request(*contracts.get_implementation(plan.kms, "finalized"))
         asked = [
             endpoint
@@ -205,8 +206,8 @@ class ChainView:
         return tuple(found)
 
     def operators_of(self, endpoints: Iterable[str]) -> int:
-        """How many independent operators stand behind these endpoints."""
-        return len({self._operators[item] for item in endpoints})
+        """How many independent operators stand behind these endpoints or explorers."""
+        return len({_operator(self._reference, item) for item in endpoints})
 
     def call(self, to: str, data: str, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """The result of a contract call at the agreed block."""

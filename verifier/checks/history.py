@@ -1,10 +1,12 @@
 """From the app's contracts to their past: is it wholly known who could run what, and when."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from verifier.checks.case import Case
 from verifier.checks.chain import view_for
+from verifier.checks.images import measured_manifest
 from verifier.checks.spec import (
     Blocked,
     MissingEvidence,
@@ -31,6 +33,14 @@ NO_LOG: Final = (
     "no public log: the keys come from a KMS without a contract, whose operator can authorize "
     "any manifest at any time, unseen"
 )
+_GOVERNED: Final = frozenset({"app", "kms"})
+_NO_EVENTS: Final = frozenset({"unknown", "undecodable"})
+
+BY_FACTORY: Final = "by the KMS's factory"
+NOT_BY_FACTORY: Final = (
+    "the KMS's factory is not known to have created the app: its creator may have allowed more "
+    "than any event says"
+)
 
 
 @check(
@@ -44,8 +54,10 @@ def history(case: Case) -> Outcome:
     the same; and the events, in their order, explain every value that the contracts hold there:
     each manifest, device and OS image that was ever named, each flag, owner and implementation.
     A log that one endpoint has and another lacks, and a value that the events do not explain, are
-    failures that are named. One operator alone, a beginning that had to be assumed, and code that
-    changes state without events are reservations."""
+    failures that are named. One operator alone, a beginning that had to be assumed, an app that the
+    KMS's factory is not known to have created, whose creator may have set anything silently, code
+    that changes state without events, events that nobody knows or dates, and flags that nothing
+    tells are reservations."""
     timeline = timeline_of(case)
     if timeline is None:
         return without_contract(case)
@@ -81,15 +93,36 @@ def history(case: Case) -> Outcome:
         for text, doubted in (
             ("from one operator only", timeline.single_source),
             (f"{app.origin}", app.origin.startswith("assumed")),
+            (NOT_BY_FACTORY, not app.origin.endswith(BY_FACTORY)),
             (f"KMS: {kms.origin}", kms.origin.startswith("assumed")),
             ("the app ran unknown code", not timeline.app_state.continuous),
             ("the KMS ran unknown code", not timeline.kms_state.continuous),
+            *_unknowns(timeline),
         )
         if doubted
     ]
     if doubts:
         return warned(f"{summary}; {'; '.join(doubts)}", evidence=evidence)
     return passed(summary, evidence=evidence)
+
+
+def _unknowns(timeline: "Timeline") -> tuple[tuple[str, bool], ...]:
+    """Questions that a history without a gap may leave open, and whether this one does."""
+    app = timeline.app_state
+    governing = [event for event in timeline.events if event.role.value in _GOVERNED]
+    return (
+        ("whether any device may run it is not known", app.any_device.value is None),
+        ("whether its code can be replaced is not known", app.upgrades_disabled.value is None),
+        ("whether the TCB must be current is unknown", app.require_tcb_up_to_date.value is None),
+        (
+            "there are events that no known contract has",
+            any(event.name in _NO_EVENTS and not event.provisional for event in governing),
+        ),
+        (
+            "some events have no time",
+            any(event.time is None and not event.provisional for event in governing),
+        ),
+    )
 
 
 def history_of(case: Case) -> "History | None":
@@ -162,10 +195,13 @@ def without_contract(case: Case) -> Outcome:
 def _attested(case: Case) -> "Attested":
     from verifier.timeline.exposures import Attested  # noqa: PLC0415 - as in history_of
 
-    question = case.question
-    return Attested(
-        running=_running(case), sightings=question.sightings, manifests=question.manifests
-    )
+    question, running = case.question, _running(case)
+    manifests = dict(question.manifests)
+    if running is not None:
+        with suppress(MissingEvidence):
+            measured_manifest(case)
+            manifests.setdefault(running.compose_hash, "attested")
+    return Attested(running=running, sightings=question.sightings, manifests=manifests)
 
 
 def _running(case: Case) -> "Running | None":
@@ -193,7 +229,8 @@ def _running(case: Case) -> "Running | None":
 
 
 def _scans(case: Case) -> tuple[EvidenceRef, ...]:
-    return tuple(item.ref for item in case.evidence.bundle.of(Kind.LOG_SCAN))
+    kinds = (Kind.LOG_SCAN, Kind.EXPLORER_LOGS)
+    return tuple(item.ref for kind in kinds for item in case.evidence.bundle.of(kind))
 
 
 def _unanswered(sources: tuple[str, ...], partial: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

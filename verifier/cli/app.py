@@ -49,6 +49,13 @@ def audit_app(
         list[str] | None,
         typer.Option(help="Ethereum endpoint (repeatable).", envvar="VERIFY_RPC_URL"),
     ] = None,
+    explorer_url: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Block explorer to hold the chain's logs against (repeatable).",
+            envvar="VERIFY_EXPLORER_URL",
+        ),
+    ] = None,
     kms: Annotated[
         str, typer.Option(metavar="CHAIN:ADDRESS", help="A KMS contract that you trust.")
     ] = "",
@@ -155,6 +162,7 @@ def audit_app(
             gateways=tuple(asked.gateway_url(item) for item in gateway or ()),
             instance=question.instance,
             rpc_urls=tuple(asked.rpc_endpoint(item) for item in rpc_url or ()),
+            explorer_urls=tuple(asked.explorer(item) for item in explorer_url or ()),
             pcs_url=asked.plain_url(pccs_url, "--pccs-url") if pccs_url else "",
             log_cache=None if no_cache else log_cache(),
         )

@@ -30,6 +30,12 @@ Gateways = Annotated[
 Endpoints = Annotated[
     list[str] | None, typer.Option("--rpc-url", help="Ethereum endpoint (repeatable).")
 ]
+Explorers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--explorer-url", help="Block explorer to hold the chain's logs against (repeatable)."
+    ),
+]
 NamedKms = Annotated[
     str, typer.Option("--kms", metavar="CHAIN:ADDRESS", help="A KMS contract that you trust.")
 ]
@@ -69,6 +75,7 @@ class Reach:
     at: int
     gateways: tuple[str, ...] = ()
     rpc_urls: tuple[str, ...] = ()
+    explorer_urls: tuple[str, ...] = ()
     kms: str = ""
     pccs_url: str = ""
     unsafe_root: Path | None = None
@@ -180,6 +187,7 @@ def _collected(target: "Target", question: "Question", reach: Reach) -> "Bundle"
         domain=target.domain,
         gateways=tuple(asked.gateway_url(item) for item in reach.gateways),
         rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_urls),
+        explorer_urls=tuple(asked.explorer(item) for item in reach.explorer_urls),
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
         log_cache=reach.log_cache,
         past=reach.past or Past.NONE,

@@ -170,6 +170,12 @@ def rpc_endpoint(text: str) -> str:
     return text
 
 
+def explorer(text: str) -> str:
+    """A block explorer's address. What may hold a key is recorded as that of an endpoint is."""
+    split_url(text, "--explorer-url")
+    return text
+
+
 def _certificate(raw: bytes, path: Path) -> bytes:
     from cryptography import x509  # noqa: PLC0415 - only for another root
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415

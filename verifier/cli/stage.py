@@ -8,6 +8,7 @@ import typer
 
 from verifier.cli.evidence import (
     Endpoints,
+    Explorers,
     Gateways,
     NamedKms,
     NoCache,
@@ -51,6 +52,7 @@ def assess(
     trust_bundle: TrustBundle = "",
     gateway: Gateways = None,
     rpc_url: Endpoints = None,
+    explorer_url: Explorers = None,
     kms: NamedKms = "",
     pccs_url: Pccs = "",
     unsafe_root: UnsafeRoot = None,
@@ -80,6 +82,7 @@ def assess(
         at=when(at),
         gateways=tuple(gateway or ()),
         rpc_urls=tuple(rpc_url or ()),
+        explorer_urls=tuple(explorer_url or ()),
         kms=kms,
         pccs_url=pccs_url,
         unsafe_root=unsafe_root,

@@ -9,6 +9,7 @@ import typer
 
 from verifier.cli.evidence import (
     Endpoints,
+    Explorers,
     Gateways,
     Manifests,
     NamedKms,
@@ -64,6 +65,7 @@ def show_timeline(
     trust_bundle: TrustBundle = "",
     gateway: Gateways = None,
     rpc_url: Endpoints = None,
+    explorer_url: Explorers = None,
     kms: NamedKms = "",
     pccs_url: Pccs = "",
     unsafe_root: UnsafeRoot = None,
@@ -87,7 +89,8 @@ def show_timeline(
 
       verify timeline ./evidence --trust-bundle sha256:DIGEST --format csv
 
-    Exit codes: 0 complete, 2 usage, 3 incomplete or without evidence, 4 contradicted.
+    Exit codes: 0 complete, 2 usage, 3 incomplete, by unknown code, or without evidence, 4
+    contradicted.
     """
     from verifier.audit import Past, app_timeline  # noqa: PLC0415
     from verifier.cli.question import moment, save_bundle  # noqa: PLC0415
@@ -98,6 +101,7 @@ def show_timeline(
             at=moment(at) if at else int(time.time()),
             gateways=tuple(gateway or ()),
             rpc_urls=tuple(rpc_url or ()),
+            explorer_urls=tuple(explorer_url or ()),
             kms=kms,
             pccs_url=pccs_url,
             unsafe_root=unsafe_root,
@@ -119,10 +123,11 @@ def show_timeline(
 
 
 def exit_code(timeline: "Timeline") -> int:
-    """0 for a complete history, 4 for a contradicted one, else 3."""
+    """0 for a complete history of known code, 4 for a contradicted one, else 3."""
     if any(item.problems for item in timeline.coverage):
         return 4
-    return 0 if timeline.complete else EXIT_INCOMPLETE
+    known = timeline.app_state.continuous and timeline.kms_state.continuous
+    return 0 if timeline.complete and known else EXIT_INCOMPLETE
 
 
 def _render(

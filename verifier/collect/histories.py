@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from verifier.collect.creation import creation_block
+from verifier.collect.explorer import Explorer, ask_explorer
 from verifier.collect.http import LIMITS, HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.requests import public_label, rpc_requests
@@ -23,6 +24,7 @@ from verifier.errors import EvidenceError, NetworkError
 from verifier.evidence import codec, contracts, json_rpc
 from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.contracts import Call
+from verifier.evidence.explorer_logs import Asked, encode_explorer_logs
 from verifier.evidence.log_scan import LogScan, encode_scan
 from verifier.evidence.plan import ScanPlan
 
@@ -38,11 +40,13 @@ Job = tuple[str, ScanPlan]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanning:
     """How logs are read. `cache` keeps what finalized blocks hold for later audits, and `warn` is
-    told why it is not used. `patience` is how many seconds the scans at one endpoint may take."""
+    told why it is not used. `patience` is how many seconds the scans at one endpoint may take.
+    `explorers` are asked for the same logs; what they say is not cached."""
 
     cache: LogCache | None = None
     warn: Callable[[str], None] = lambda _: None
     patience: float = 1800.0
+    explorers: tuple[str, ...] = ()
 
 
 @dataclass
@@ -57,17 +61,22 @@ class Histories:
     _known: dict[tuple[str, int], Canary] = field(default_factory=dict)
     _answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
     _spent: dict[str, float] = field(default_factory=dict)
+    _silent: dict[str, str] = field(default_factory=dict)
     _stopped: bool = False
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Scan, each endpoint in a thread of its own. Never raises for what an endpoint does."""
         queues: dict[str, list[ScanPlan]] = {}
+        plans: dict[ScanPlan, None] = {}
         for endpoint, plan in jobs:
             queues.setdefault(endpoint, []).append(plan)
+            plans.setdefault(plan)
         if not queues:
             return
-        with ThreadPoolExecutor(len(queues)) as pool:
+        explorers = self.scanning.explorers
+        with ThreadPoolExecutor(len(queues) + len(explorers)) as pool:
             running = [pool.submit(self._scan_all, *item) for item in queues.items()]
+            running += [pool.submit(self._explore, url, list(plans)) for url in explorers]
             try:
                 for done in running:
                     done.result()
@@ -103,6 +112,39 @@ class Histories:
             )
             self._spent[endpoint] = self._spent.get(endpoint, 0.0) + time.monotonic() - began
             self._record(endpoint, plan, result)
+
+    def _explore(self, url: str, plans: list[ScanPlan]) -> None:
+        explorer = Explorer(client=self.client, url=url, check=self.check)
+        label = public_label(url)
+        for plan in plans:
+            self.progress(f"logs of {plan.filter.address} at {label}")
+            began = time.monotonic()
+            left = self.scanning.patience - self._spent.get(url, 0.0)
+            answers: tuple[Asked, ...] = ()
+            failure = self._silent.get(url, "")
+            if not failure:
+                answers, failure = ask_explorer(explorer, plan, seconds=max(left, 0.0))
+            if failure and not answers:
+                # It has been tried three times; it is not waited for again.
+                self._silent[url] = failure
+            self._spent[url] = self._spent.get(url, 0.0) + time.monotonic() - began
+            moment, request = self.client.clock(), plan.filter.text
+            if answers:
+                self.builder.add(
+                    Kind.EXPLORER_LOGS,
+                    encode_explorer_logs(plan.filter, answers),
+                    source=label,
+                    collected_at=moment,
+                    request=request,
+                )
+            if failure:
+                self.builder.add_failure(
+                    Kind.EXPLORER_LOGS,
+                    source=label,
+                    collected_at=moment,
+                    error=failure,
+                    request=request,
+                )
 
     def close(self) -> None:
         """Say why the cache was not used, if it was not."""

@@ -88,6 +88,7 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.SIGSTORE_BUNDLE: Limits(max_bytes=4 * _MIB),
     Kind.JSON_RPC: Limits(max_bytes=8 * _MIB),
     Kind.LOG_SCAN: Limits(max_bytes=8 * _MIB, retry_statuses=False),
+    Kind.EXPLORER_LOGS: Limits(max_bytes=8 * _MIB),
 }
 """The limits of each kind of artifact."""
 

@@ -421,7 +421,7 @@ class _Fetch:
 
     def _fail(self, span: Span, reason: str) -> None:
         if not self._failure:
-            text = printable(_without_secrets(reason, self._node.endpoint))
+            text = printable(without_secrets(reason, self._node.endpoint))
             self._failure = f"blocks {span[0]} to {span[1]}: {text}: {_ELSEWHERE}"
 
 
@@ -439,8 +439,8 @@ def _looks_cut(logs: Sequence[TimedLog]) -> bool:
     return len(logs) >= _CUSTOMARY_CUT and len(logs) % _CUSTOMARY_CUT == 0
 
 
-def _without_secrets(text: str, endpoint: str) -> str:
-    """What a node says, without what it repeats of an endpoint's path and query: a key may."""
+def without_secrets(text: str, endpoint: str) -> str:
+    """What a server says, without what it repeats of its URL's path and query: a key may."""
     parts = urlsplit(endpoint)
     secrets = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
     for secret in sorted(secrets, key=len, reverse=True):

@@ -74,6 +74,7 @@ class Kind(StrEnum):
     SIGSTORE_BUNDLE = "sigstore-bundle"
     JSON_RPC = "json-rpc"
     LOG_SCAN = "log-scan"
+    EXPLORER_LOGS = "explorer-logs"
 
 
 class Trust(StrEnum):
@@ -93,6 +94,7 @@ _WITNESSED: Final = frozenset(
         Kind.DNS_TXT,
         Kind.JSON_RPC,
         Kind.LOG_SCAN,
+        Kind.EXPLORER_LOGS,
     }
 )
 

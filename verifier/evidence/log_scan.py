@@ -25,7 +25,7 @@ from verifier.evidence.json_rpc import parse_answer
 from verifier.model.result import JsonValue
 
 SCHEMA: Final = "dstack-audit/log-scan/v1"
-_MAX_BLOCK: Final = 2**64 - 1
+MAX_BLOCK: Final = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,13 +182,13 @@ def parse_scan(raw: bytes, what: str) -> LogScan:
         answers.append(_parse_entry(item, f"{what}: answers[{index}]"))
         if index and answers[-2].last >= answers[-1].first:
             raise EvidenceError(f"{what}: answers[{index}] overlaps the one before it")
-    return LogScan(filter=_parse_filter(document.get("filter"), what), answers=tuple(answers))
+    return LogScan(filter=parse_filter(document.get("filter"), what), answers=tuple(answers))
 
 
 def _parse_entry(value: JsonValue, what: str) -> RangeAnswer:
     item = codec.as_object(value, what)
     first, last, at = (codec.as_int(item.get(key), what) for key in ("first", "last", "at"))
-    if not 0 <= first <= last <= _MAX_BLOCK or at < 0:
+    if not 0 <= first <= last <= MAX_BLOCK or at < 0:
         raise EvidenceError(f"{what}: not a range of blocks and a time")
     cached = item.get("cached")
     if not isinstance(cached, bool):
@@ -197,7 +197,8 @@ def _parse_entry(value: JsonValue, what: str) -> RangeAnswer:
     return RangeAnswer(first=first, last=last, at=at, cached=cached, body=body)
 
 
-def _parse_filter(value: JsonValue, what: str) -> LogFilter:
+def parse_filter(value: JsonValue, what: str) -> LogFilter:
+    """The `filter` member of a transcript. Raises EvidenceError."""
     item = codec.as_object(value, f"{what}: filter")
     topics = [
         "0x" + codec.parse_hex(topic, f"{what}: topics", length=32, allow_0x=True).hex()

@@ -1,14 +1,18 @@
 """DstackKms and DstackApp, generation G5, as seen from outside: code, storage, getters and logs.
 
+Whoever owns a contract acts on it in its own way (`Owner`): a key by one transaction, a Safe or a
+timelock as `verifier.lab.owners` has it.
+
 Selectors, topics, slots and the order of logs are those of Dstack-TEE/dstack kms/auth-eth
 (DstackKms.sol, DstackApp.sol) and OpenZeppelin 5 (ERC-1967, ERC-7201). The code bytes are made up;
 only their form is real: immutables of the implementations hold their own address, and the CBOR
 metadata stands at the end.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from eth_hash.auto import keccak
 
@@ -109,7 +113,7 @@ def _mapping(slot: int) -> Behaviour:
     return read
 
 
-def _word(slot: int) -> Behaviour:
+def word_getter(slot: int) -> Behaviour:
     """A getter of one storage word."""
 
     def read(chain: Chain, address: bytes, _calldata: bytes, block: int) -> bytes:
@@ -164,7 +168,7 @@ def _kms_decides_kms(chain: Chain, address: bytes, calldata: bytes, block: int) 
     return encode(allowed, "" if allowed else "Not allowed")
 
 
-def _dispatch(functions: Mapping[str | bytes, Behaviour]) -> Behaviour:
+def dispatch(functions: Mapping[str | bytes, Behaviour]) -> Behaviour:
     """A contract with these functions; any other call reverts."""
     table = {
         key if isinstance(key, bytes) else selector(key): function
@@ -178,17 +182,17 @@ def _dispatch(functions: Mapping[str | bytes, Behaviour]) -> Behaviour:
     return behave
 
 
-_APP: Final = _dispatch(
+_APP: Final = dispatch(
     {
         "allowedComposeHashes(bytes32)": _mapping(0),
         "allowedDeviceIds(bytes32)": _mapping(2),
         "allowAnyDevice()": _allow_any_device,
-        "owner()": _word(ERC7201_OWNER),
+        "owner()": word_getter(ERC7201_OWNER),
         "supportsInterface(bytes4)": _supports_interface,
         IS_APP_ALLOWED: _app_decides,
     }
 )
-_KMS: Final = _dispatch(
+_KMS: Final = dispatch(
     {
         "kmsInfo()": _byte_strings(0, 1, 2, 3),
         "gatewayAppId()": _byte_strings(4),
@@ -196,8 +200,8 @@ _KMS: Final = _dispatch(
         "kmsAllowedAggregatedMrs(bytes32)": _mapping(6),
         "kmsAllowedDeviceIds(bytes32)": _mapping(7),
         "allowedOsImages(bytes32)": _mapping(8),
-        "appImplementation()": _word(9),
-        "owner()": _word(ERC7201_OWNER),
+        "appImplementation()": word_getter(9),
+        "owner()": word_getter(ERC7201_OWNER),
         IS_APP_ALLOWED: _kms_decides,
         IS_KMS_ALLOWED: _kms_decides_kms,
     }
@@ -215,17 +219,43 @@ def foreign(*, getters: bool, decision: bool) -> Behaviour:
     return behave
 
 
+class Owner(Protocol):
+    """An account that can own contracts."""
+
+    @property
+    def address(self) -> bytes:
+        """The account (20 bytes)."""
+
+    def act(self, block: int, to: bytes, calldata: bytes) -> AbstractContextManager[Transaction]:
+        """The transaction in which the owner makes a call; what the call logs is emitted inside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An account with a key: it acts alone, and at once."""
+
+    chain: Chain
+    address: bytes
+
+    @contextmanager
+    def act(self, block: int, to: bytes, calldata: bytes) -> Iterator[Transaction]:
+        """One transaction."""
+        yield self.chain.transact(block, self.address, to, calldata)
+
+
 @dataclass(frozen=True, slots=True)
 class _Contract:
     """A contract behind an ERC-1967 proxy, written to by its owner."""
 
     chain: Chain
     address: bytes
-    owner: bytes
+    owner: Owner
 
-    def _transact(self, block: int, signature: str, *arguments: int | bytes | str) -> Transaction:
+    def _acting(
+        self, block: int, signature: str, *arguments: int | bytes | str
+    ) -> AbstractContextManager[Transaction]:
         calldata = selector(signature) + encode(*arguments)
-        return self.chain.transact(block, self.owner, self.address, calldata)
+        return self.owner.act(block, self.address, calldata)
 
     def _emit(self, tx: Transaction, signature: str, payload: bytes, *topics: bytes) -> None:
         padded = [item.rjust(32, b"\0") for item in topics]
@@ -234,27 +264,29 @@ class _Contract:
     def _set(self, block: int, call: str, event: str, place: tuple[int, bytes, bool]) -> None:
         """One owner call that sets or clears a mapping's element and logs its key."""
         slot, key, value = place
-        tx = self._transact(block, f"{call}(bytes32)", number(key))
-        self.chain.store(block, self.address, element(slot, key), bytes([value]))
-        self._emit(tx, f"{event}(bytes32)", key.rjust(32, b"\0"))
+        with self._acting(block, f"{call}(bytes32)", number(key)) as tx:
+            self.chain.store(block, self.address, element(slot, key), bytes([value]))
+            self._emit(tx, f"{event}(bytes32)", key.rjust(32, b"\0"))
 
     def upgrade(self, block: int, implementation: bytes) -> None:
         """upgradeToAndCall: another implementation from this block on."""
-        tx = self._transact(block, "upgradeToAndCall(address,bytes)", number(implementation), b"")
-        self.chain.store(block, self.address, ERC1967_IMPLEMENTATION, implementation)
-        self._emit(tx, "Upgraded(address)", b"", implementation)
+        call = "upgradeToAndCall(address,bytes)"
+        with self._acting(block, call, number(implementation), b"") as tx:
+            self.chain.store(block, self.address, ERC1967_IMPLEMENTATION, implementation)
+            self._emit(tx, "Upgraded(address)", b"", implementation)
 
     def transfer_ownership(self, block: int, owner: bytes) -> None:
         """transferOwnership: at once, without acceptance (Ownable)."""
-        tx = self._transact(block, "transferOwnership(address)", number(owner))
-        self.chain.store(block, self.address, ERC7201_OWNER, owner)
-        self._emit(tx, "OwnershipTransferred(address,address)", b"", self.owner, owner)
+        with self._acting(block, "transferOwnership(address)", number(owner)) as tx:
+            self.chain.store(block, self.address, ERC7201_OWNER, owner)
+            former = self.owner.address
+            self._emit(tx, "OwnershipTransferred(address,address)", b"", former, owner)
 
     def _construct(self, tx: Transaction, implementation: bytes) -> None:
         chain, block = self.chain, tx.block
         chain.set_code(block, self.address, runtime_code("proxy"))
         chain.store(block, self.address, ERC1967_IMPLEMENTATION, implementation)
-        chain.store(block, self.address, ERC7201_OWNER, self.owner)
+        chain.store(block, self.address, ERC7201_OWNER, self.owner.address)
         chain.store(block, self.address, ERC7201_INITIALIZED, b"\x01")
         self._emit(tx, "Upgraded(address)", b"", implementation)
 
@@ -262,13 +294,51 @@ class _Contract:
         self._emit(tx, "Initialized(uint64)", encode(1))
 
     def _owned(self, tx: Transaction) -> None:
-        self._emit(tx, "OwnershipTransferred(address,address)", b"", _ZERO_ADDRESS, self.owner)
+        topics = (_ZERO_ADDRESS, self.owner.address)
+        self._emit(tx, "OwnershipTransferred(address,address)", b"", *topics)
+
+
+@dataclass(frozen=True, slots=True)
+class AppTerms:
+    """The arguments of deployAndRegisterApp; an empty id or hash is none."""
+
+    device_id: bytes
+    compose_hash: bytes
+    allow_any_device: bool = False
+    disable_upgrades: bool = False
+
+
+def deployment(function: str, owner: bytes, terms: AppTerms) -> bytes:
+    """The calldata of deployAndRegisterApp, or of initialize, which has the same arguments."""
+    arguments = (
+        number(owner),
+        terms.disable_upgrades,
+        terms.allow_any_device,
+        number(terms.device_id),
+        number(terms.compose_hash),
+    )
+    return selector(f"{function}(address,bool,bool,bytes32,bytes32)") + encode(*arguments)
 
 
 class DstackApp(_Contract):
     """One app's contract; its address is the app id."""
 
     __slots__ = ()
+
+    def create(self, tx: Transaction, implementation: bytes, terms: AppTerms) -> None:
+        """The proxy, and the call of initialize that it is created with."""
+        chain, block = self.chain, tx.block
+        self._construct(tx, implementation)
+        chain.store(block, self.address, 1, bytes([terms.allow_any_device, terms.disable_upgrades]))
+        for slot, key, event in (
+            (2, terms.device_id, "DeviceAdded(bytes32)"),
+            (0, terms.compose_hash, "ComposeHashAdded(bytes32)"),
+        ):
+            if any(key):
+                chain.store(block, self.address, element(slot, key), b"\x01")
+                self._emit(tx, event, key)
+        self._owned(tx)
+        self._initialized(tx)
 
     def add_compose_hash(self, block: int, compose_hash: bytes) -> None:
         """Allow a manifest."""
@@ -288,27 +358,17 @@ class DstackApp(_Contract):
 
     def set_allow_any_device(self, block: int, *, allow: bool) -> None:
         """Allow every machine, or only those listed."""
-        tx = self._transact(block, "setAllowAnyDevice(bool)", allow)
         disabled = self.chain.slot(self.address, 1, block)[31]
-        self.chain.store(block, self.address, 1, bytes([allow, disabled]))
-        self._emit(tx, "AllowAnyDeviceSet(bool)", encode(allow))
+        with self._acting(block, "setAllowAnyDevice(bool)", allow) as tx:
+            self.chain.store(block, self.address, 1, bytes([allow, disabled]))
+            self._emit(tx, "AllowAnyDeviceSet(bool)", encode(allow))
 
     def disable_upgrades(self, block: int) -> None:
         """Give up upgrades of the implementation for ever."""
-        tx = self._transact(block, "disableUpgrades()")
         any_device = self.chain.slot(self.address, 1, block)[30]
-        self.chain.store(block, self.address, 1, bytes([any_device, 1]))
-        self._emit(tx, "UpgradesDisabled()", b"")
-
-
-@dataclass(frozen=True, slots=True)
-class AppTerms:
-    """The arguments of deployAndRegisterApp; an empty id or hash is none."""
-
-    device_id: bytes
-    compose_hash: bytes
-    allow_any_device: bool = False
-    disable_upgrades: bool = False
+        with self._acting(block, "disableUpgrades()") as tx:
+            self.chain.store(block, self.address, 1, bytes([any_device, 1]))
+            self._emit(tx, "UpgradesDisabled()", b"")
 
 
 class DstackKms(_Contract):
@@ -328,9 +388,9 @@ class DstackKms(_Contract):
             code = runtime_code(role, address)
             chain.define(code, behaviour)
             chain.set_code(block, address, code)
-            created = chain.transact(block, self.owner, None, code)
+            created = chain.transact(block, self.owner.address, None, code)
             chain.emit(created, address, [topic("Initialized(uint64)")], encode(2**64 - 1))
-        tx = chain.transact(block + 1, self.owner, None, runtime_code("proxy"))
+        tx = chain.transact(block + 1, self.owner.address, None, runtime_code("proxy"))
         self._construct(tx, implementation)
         self._owned(tx)
         chain.store(tx.block, self.address, 9, app_implementation)
@@ -340,16 +400,16 @@ class DstackKms(_Contract):
     def set_kms_info(self, block: int, fields: Sequence[bytes]) -> None:
         """Publish k256 public key, CA public key, quote, event log; only the first is logged."""
         calldata = selector("setKmsInfo((bytes,bytes,bytes,bytes))") + encode(32) + encode(*fields)
-        tx = self.chain.transact(block, self.owner, self.address, calldata)
-        for slot, value in enumerate(fields):
-            self.chain.store_bytes(block, self.address, slot, value)
-        self._emit(tx, "KmsInfoSet(bytes)", encode(fields[0]))
+        with self.owner.act(block, self.address, calldata) as tx:
+            for slot, value in enumerate(fields):
+                self.chain.store_bytes(block, self.address, slot, value)
+            self._emit(tx, "KmsInfoSet(bytes)", encode(fields[0]))
 
     def set_gateway_app_id(self, block: int, app_id: str) -> None:
         """Name the gateway app."""
-        tx = self._transact(block, "setGatewayAppId(string)", app_id)
-        self.chain.store_bytes(block, self.address, 4, app_id.encode())
-        self._emit(tx, "GatewayAppIdSet(string)", encode(app_id))
+        with self._acting(block, "setGatewayAppId(string)", app_id) as tx:
+            self.chain.store_bytes(block, self.address, 4, app_id.encode())
+            self._emit(tx, "GatewayAppIdSet(string)", encode(app_id))
 
     def add_os_image(self, block: int, os_image_hash: bytes) -> None:
         """Allow an OS image for apps and KMS."""
@@ -366,32 +426,18 @@ class DstackKms(_Contract):
 
     def deploy_app(self, block: int, address: bytes, deployer: bytes, terms: AppTerms) -> DstackApp:
         """deployAndRegisterApp: one transaction that creates, initializes and registers an app."""
-        app = DstackApp(self.chain, address, deployer)
-        arguments = (
-            number(deployer),
-            terms.disable_upgrades,
-            terms.allow_any_device,
-            number(terms.device_id),
-            number(terms.compose_hash),
-        )
-        calldata = selector("deployAndRegisterApp(address,bool,bool,bytes32,bytes32)")
-        tx = self.chain.transact(block, deployer, self.address, calldata + encode(*arguments))
-        app._construct(tx, self.chain.slot(self.address, 9, block)[12:])  # noqa: SLF001 - one family
-        flags = bytes([terms.allow_any_device, terms.disable_upgrades])
-        self.chain.store(block, address, 1, flags)
-        for slot, key, event in (
-            (2, terms.device_id, "DeviceAdded(bytes32)"),
-            (0, terms.compose_hash, "ComposeHashAdded(bytes32)"),
-        ):
-            if any(key):
-                self.chain.store(block, address, element(slot, key), b"\x01")
-                app._emit(tx, event, key)  # noqa: SLF001 - one family
-        app._owned(tx)  # noqa: SLF001 - one family
-        app._initialized(tx)  # noqa: SLF001 - one family
-        self.chain.store(block, self.address, element(5, address), b"\x01")
-        self._emit(tx, "AppRegistered(address)", encode(number(address)))
+        calldata = deployment("deployAndRegisterApp", deployer, terms)
+        tx = self.chain.transact(block, deployer, self.address, calldata)
+        app = DstackApp(self.chain, address, Key(self.chain, deployer))
+        app.create(tx, self.chain.slot(self.address, 9, block)[12:], terms)
+        self.register(tx, address)
         self._emit(tx, "AppDeployedViaFactory(address,address)", b"", address, deployer)
         return app
+
+    def register(self, tx: Transaction, address: bytes) -> None:
+        """registerApp, which anybody may call for any address."""
+        self.chain.store(tx.block, self.address, element(5, address), b"\x01")
+        self._emit(tx, "AppRegistered(address)", encode(number(address)))
 
     def unregister(self, block: int, address: bytes) -> None:
         """Forget an app. The real contract cannot; this makes a world where it never was."""

@@ -31,6 +31,7 @@ DAY: Final = 86400
 
 KeyProvider = Literal["kms", "none", "local-sgx", "tpm"]
 OnChain = Literal["added", "removed", "never"]
+Governance = Literal["timelock", "safe", "key"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +67,10 @@ class Knobs:
         KMS or a chosen `app_id` implies one); `*_on_chain` say what the contracts allow.
         `ca_pubkey` is what `kmsInfo().caPubkey` holds (None: the KMS's own). `finalized_lag` is
         the age of the finalized block in seconds. `log_range` limits eth_getLogs (0: no limit).
-        `edit_chain(chain, app, kms)` runs after the honest history. `rpc_faults` are per
-        operator, `a` or `b`.
+        `governance` is who owns the contracts: a timelock of 7 days behind a Safe, a Safe of two
+        keys out of three, or the key that deployed them. `edit_chain(chain, app, kms)` runs after
+        the honest history, by these owners. `rpc_faults` are per operator, `a` or `b`;
+        `edit_logs(operator, logs)` changes what its eth_getLogs gives.
     """
 
     seed: str = "lab"
@@ -141,6 +144,8 @@ class Knobs:
     app_registered: bool = True
     ca_pubkey: bytes | None = None
     finalized_lag: int = 900
+    governance: Governance = "timelock"
     log_range: int = 0
     edit_chain: Callable[["Chain", "DstackApp", "DstackKms"], None] | None = None
     rpc_faults: Mapping[str, RpcFault] = field(default_factory=dict)
+    edit_logs: Callable[[str, list[JsonObject]], list[JsonObject]] | None = None

@@ -20,6 +20,8 @@ _METHOD_NOT_FOUND: Final = -32601
 _INVALID_PARAMS: Final = -32602
 _REVERTED: Final = 3
 _RANGE_REFUSED: Final = -32614
+_KEPT_BLOCKS: Final = 43_200
+"""For how many blocks before the head (a day of them) a node keeps state, or logs when pruned."""
 
 Method = Callable[[list[JsonValue]], JsonValue]
 
@@ -38,6 +40,13 @@ class RpcFault(StrEnum):
     DUPLICATED_LOG = "duplicated-log"
     REORDERED_LOGS = "reordered-logs"
     LYING_CALL = "lying-call"
+    PRUNED = "pruned"
+    """Says that there are no logs below a block, and has no state of old blocks."""
+    NO_ARCHIVE = "no-archive"
+    """Has no state of old blocks, and says so."""
+    NO_TRANSACTIONS = "no-transactions"
+    FUTURE_BLOCK = "future-block"
+    """Gives block times that are hours ahead."""
 
 
 class RpcError(Exception):
@@ -50,12 +59,20 @@ class RpcError(Exception):
 
 
 class Node:
-    """One operator's view of the chain. `log_range` limits eth_getLogs (0: no limit)."""
+    """One operator's view of the chain. `log_range` limits eth_getLogs (0: no limit), `edit_logs`
+    changes its answers."""
 
-    def __init__(self, chain: "Chain", fault: RpcFault | None, log_range: int) -> None:
+    def __init__(
+        self,
+        chain: "Chain",
+        fault: RpcFault | None,
+        log_range: int,
+        edit_logs: Callable[[list[JsonObject]], list[JsonObject]] | None = None,
+    ) -> None:
         self._chain = chain
         self._fault = fault
         self._log_range = log_range
+        self._edit_logs = edit_logs
         self._methods: dict[str, Method] = {
             "eth_chainId": lambda _: hex(self._chain_id()),
             "net_version": lambda _: str(self._chain_id()),
@@ -130,12 +147,17 @@ class Node:
         block = self._chain.header(number)
         if self._fault is RpcFault.OTHER_HASH:
             block["hash"] = "0x" + "5e" * 32
+        if self._fault is RpcFault.FUTURE_BLOCK:
+            block["timestamp"] = hex(self._chain.timestamp(number) + STALE_SECONDS)
         return block
 
     def _state_block(self, params: list[JsonValue], index: int) -> int:
         number = self._number(_at(params, index) if len(params) > index else "latest")
         if number > self._chain.head:
             raise RpcError(_NOT_FOUND, "block not found")
+        without = self._fault in (RpcFault.PRUNED, RpcFault.NO_ARCHIVE)
+        if without and number < self._chain.head - _KEPT_BLOCKS:
+            raise RpcError(_INTERNAL, "missing trie node")
         return number
 
     def _code(self, params: list[JsonValue]) -> JsonValue:
@@ -160,6 +182,8 @@ class Node:
         return "0x" + result.hex()
 
     def _transaction(self, params: list[JsonValue]) -> JsonValue:
+        if self._fault is RpcFault.NO_TRANSACTIONS:
+            return None
         return self._chain.transaction(_bytes(_at(params, 0)))
 
     def _logs(self, params: list[JsonValue]) -> JsonValue:
@@ -174,10 +198,15 @@ class Node:
             raise RpcError(_INVALID_PARAMS, "block range extends beyond current head block")
         if self._log_range and last - first > self._log_range:
             raise RpcError(_RANGE_REFUSED, f"eth_getLogs is limited to a {self._log_range:,} range")
+        if self._fault is RpcFault.PRUNED:
+            first = max(first, self._chain.head - _KEPT_BLOCKS)
         matching = [
-            log for log in self._chain.logs() if first <= log.block <= last and _matches(log, query)
+            self._chain.log_json(log)
+            for log in self._chain.logs()
+            if first <= log.block <= last and _matches(log, query)
         ]
-        return self._distort([self._chain.log_json(log) for log in matching])
+        edited = self._edit_logs(matching) if self._edit_logs else matching
+        return self._distort(list[JsonValue](edited))
 
     def _distort(self, logs: list[JsonValue]) -> list[JsonValue]:
         match self._fault:

@@ -15,7 +15,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -105,8 +105,8 @@ class World:
         chain = Chain(knobs.seed, knobs.chain_id, knobs.now, knobs.finalized_lag)
         history.write(chain, knobs, self._kms(ONCHAIN, knobs.kms_k256), self._app_id, self.guests)
         if knobs.edit_chain is not None:
-            app = history.app_contract(chain, knobs.seed, self._app_id)
-            knobs.edit_chain(chain, app, history.kms_contract(chain))
+            app = history.app_contract(chain, knobs, self._app_id)
+            knobs.edit_chain(chain, app, history.kms_contract(chain, knobs))
         return chain
 
     @cached_property
@@ -125,7 +125,12 @@ class World:
         """The JSON-RPC nodes by URL."""
         faults = self.knobs.rpc_faults
         return {
-            url: Node(self.chain, faults.get(operator), self.knobs.log_range)
+            url: Node(
+                self.chain,
+                faults.get(operator),
+                self.knobs.log_range,
+                partial(self.knobs.edit_logs, operator) if self.knobs.edit_logs else None,
+            )
             for operator, url in RPC_URLS.items()
         }
 

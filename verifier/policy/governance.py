@@ -34,9 +34,11 @@ def governance(pair: tuple[Case, Policy]) -> Outcome:
     """Who owns the app's and the KMS's contract at the finalized block, how many keys that takes,
     and how long a change is public before it takes effect, satisfy what the policy's [governance]
     demands. What is demanded of the app's owner is demanded of the KMS's owner too, who can allow
-    another OS image, or admit a KMS that learns every app's keys. Allowed manifests that this
-    audit does not know are named, and are a reservation where the policy sets no number: whoever
-    operates the app can start any of them."""
+    another OS image, or admit a KMS that learns every app's keys. Keys and notice that only an
+    owner contract's own word gives, whose code this audit does not know, are a reservation where
+    the policy demands them; so are an owner to whom a contract is offered, and contract code that
+    nobody knows. Allowed manifests that this audit does not know are named, and are a reservation
+    where the policy sets no number: whoever operates the app can start any of them."""
     case, policy = pair
     timeline = timeline_of(case)
     if timeline is None:
@@ -48,7 +50,7 @@ def governance(pair: tuple[Case, Policy]) -> Outcome:
             "who owns the contracts at present is not known",
             hint="name an endpoint that gives the contracts' logs with --rpc-url",
         )
-    broken = _broken(demands, timeline, present)
+    broken, open_questions = _judge(demands, timeline, present)
     unknown = _unknown_manifests(case, timeline)
     allowed = demands.max_unknown_manifests
     if allowed is not None and len(unknown) > allowed:
@@ -66,57 +68,97 @@ def governance(pair: tuple[Case, Policy]) -> Outcome:
             remediation="what the contracts allow is for their owners to change; look at "
             "`verify timeline` for the whole history",
         )
+    if open_questions:
+        raise MissingEvidence(
+            "; ".join(f"{item} is not known" for item in open_questions),
+            hint="an owner contract that this audit does not know is for you to review; what no "
+            "endpoint gave, another may give: --rpc-url",
+        )
     summary = "; ".join(_said(item) for item in present)
+    doubts = _doubts(demands, timeline, present)
     if unknown and allowed is None:
+        doubts.append(
+            f"{len(unknown)} other allowed manifests are unknown to this audit: {_listed(unknown)}"
+        )
+    if doubts:
         return warned(
-            f"{summary}; {len(unknown)} other allowed manifests are unknown to this audit: "
-            f"{_listed(unknown)}",
+            "; ".join((summary, *doubts)),
             actual=actual,
             remediation="give their manifests with `verify timeline --manifests DIR`, or have "
-            "them removed from the contract",
+            "them removed from the contract"
+            if unknown and allowed is None
+            else "review the code of the contracts named above by hand",
         )
-    return passed(summary or "nobody owns the contracts", actual=actual)
+    return passed(summary, actual=actual)
 
 
-def _broken(
+def _doubts(
     demands: GovernanceDemands, timeline: "Timeline", present: "list[Governance]"
 ) -> list[str]:
-    """The demands that are not met. Raises MissingEvidence where one cannot be judged."""
+    """What keeps demands that are met from being proven."""
+    from verifier.timeline.governance import OWN_WORD  # noqa: PLC0415 - only for apps on a chain
+
     found: list[str] = []
-    owners = {item.lower() for item in demands.owners}
-    if owners and timeline.app_state.owner.lower() not in owners:
-        found.append(f"the app's owner {timeline.app_state.owner or 'nobody'} is not expected")
+    how = demands.several_keys or demands.notice_days
     for item in present:
-        who = f"{_CONTRACT[item.role.value]}'s owner {item.owner or 'nobody'}"
-        if item.owner and demands.notice_days:
-            notice = _judged(item.notice, f"the notice of {who}")
-            if notice < demands.notice_days * _DAY:
-                found.append(
-                    f"{who} needs to give {_days(notice)} of notice, the policy demands "
-                    f"{demands.notice_days} days"
-                )
-        if item.owner and demands.several_keys and _judged(item.keys, f"the keys of {who}") <= 1:
-            found.append(f"one key is enough to act as {who}")
-    if demands.upgrades_disabled:
-        disabled = timeline.app_state.upgrades_disabled
-        if disabled.value is None:
-            raise MissingEvidence(
-                "whether the contract's code can be changed is not known: no event says so, and "
-                "no endpoint gave its storage",
-                hint="name an endpoint with --rpc-url",
+        contract = _CONTRACT[item.role.value]
+        state = timeline.app_state if item.role.value == "app" else timeline.kms_state
+        if how and OWN_WORD in item.remarks:
+            found.append(
+                f"how many keys it takes to change {contract}, and how fast, is the word of "
+                f"{item.owner} itself, whose code is not known"
             )
-        if not disabled.value:
-            found.append("the contract's code can be changed")
+        if state.pending_owner and (how or demands.owners):
+            found.append(f"{state.pending_owner} may take over {contract} at any time")
+        if not state.continuous:
+            found.append(f"{contract} runs, or ran, code that nobody knows")
     return found
 
 
-def _judged(value: int | None, what: str) -> int:
-    if value is None:
-        raise MissingEvidence(
-            f"{what} is not known",
-            hint="its owner is a contract that this audit does not know; review it by hand",
+def _judge(
+    demands: GovernanceDemands, timeline: "Timeline", present: "list[Governance]"
+) -> tuple[list[str], list[str]]:
+    """The demands that are not met, and what has to be known to judge the others."""
+    broken, unknown = _owners(demands, timeline), list[str]()
+    for item in present:
+        who = f"{_CONTRACT[item.role.value]}'s owner {item.owner or 'nobody'}"
+        if item.owner and demands.notice_days:
+            _notice(item.notice, demands.notice_days, who, (broken, unknown))
+        if item.owner and demands.several_keys:
+            if item.keys is None:
+                unknown.append(f"how many keys act as {who}")
+            elif item.keys <= 1:
+                broken.append(f"one key is enough to act as {who}")
+    if demands.upgrades_disabled:
+        disabled = timeline.app_state.upgrades_disabled.value
+        if disabled is None:
+            unknown.append("whether the contract's code can be changed")
+        elif not disabled:
+            broken.append("the contract's code can be changed")
+    return broken, unknown
+
+
+def _notice(notice: int | None, days: int, who: str, found: tuple[list[str], list[str]]) -> None:
+    broken, unknown = found
+    if notice is None:
+        unknown.append(f"the notice of {who}")
+    elif notice < days * _DAY:
+        broken.append(
+            f"{who} needs to give {_days(notice)} of notice, the policy demands {days} days"
         )
-    return value
+
+
+def _owners(demands: GovernanceDemands, timeline: "Timeline") -> list[str]:
+    """Owners of the app, present or to come, that the policy does not name."""
+    owners, state = {item.lower() for item in demands.owners}, timeline.app_state
+    found: list[str] = []
+    if owners and state.owner.lower() not in owners:
+        found.append(f"the app's owner {state.owner or 'nobody'} is not expected")
+    if owners and state.pending_owner and state.pending_owner.lower() not in owners:
+        found.append(
+            f"{state.pending_owner}, to whom the app is offered, is not expected as its owner"
+        )
+    return found
 
 
 def _unknown_manifests(case: Case, timeline: "Timeline") -> list[str]:

@@ -46,10 +46,13 @@ def build_timeline(
     flags = _initial_flags(history, settled, codes)
     folded = fold(settled, initial=flags, codes=codes)
     covered = coverage(history, folded.app_state(), folded.kms_state())
+    if flags.problems:  # what only code that changes state without an event can bring about
+        problems = (*covered[0].problems, *flags.problems)
+        covered = (replace(covered[0], problems=problems), *covered[1:])
     notice_period = _find(history, history.app, reads.NOTICE_PERIOD, contracts.decode_uint)
     owners = {account: _owner_reads(history, account) for account in history.accounts}
     governed = tuple(
-        governance(role, settled, folded, owners, notice_period=notice_period)
+        governance(role, settled, owners, notice_period=notice_period)
         for role in (Role.APP, Role.KMS)
     )
     periods = tuple(period for item in governed for period in item.periods)
@@ -110,15 +113,23 @@ def _notes(flags: InitialFlags, folded: Fold, governed: tuple[Governed, ...]) ->
 
 def _codes(history: History, known: tuple[ContractCode, ...]) -> dict[str, str]:
     """Implementation address → generation and build of its code, "" for code nobody knows."""
-    block = hex(history.reader.number)
     found: dict[str, str] = {}
     for role in (Role.APP, Role.KMS):
         for address in history.implementations(role):
-            call = contracts.get_code(address, block)
-            code = history.reader.find(call, contracts.decode_bytes)
-            row = contracts.identify_code(known, code, role.value) if code else None
+            row = _identified(history, known, address, role.value)
             found[address] = f"{row.generation} {row.build}" if row is not None else ""
+    if _identified(history, known, history.app, "proxy") is None:
+        # What is no known proxy shows any implementation it likes, and runs another one.
+        found |= dict.fromkeys(history.implementations(Role.APP), "")
     return found
+
+
+def _identified(
+    history: History, known: tuple[ContractCode, ...], address: str, role: str
+) -> ContractCode | None:
+    call = contracts.get_code(address, hex(history.reader.number))
+    code = history.reader.find(call, contracts.decode_bytes)
+    return contracts.identify_code(known, code, role) if code else None
 
 
 def _initial_flags(

@@ -17,7 +17,7 @@ from verifier.evidence.contracts import Call
 from verifier.model.result import JsonValue
 from verifier.timeline import reads
 from verifier.timeline.history import History, Stream
-from verifier.timeline.model import AppState, Coverage, KmsState, Known, Role
+from verifier.timeline.model import AppState, Coverage, KmsState, Known, Place, Role
 from verifier.timeline.proven import LAYOUTS, Proven, proven_words
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
@@ -48,7 +48,10 @@ def _cover(
     history: History, stream: Stream, compared: Iterable[_Comparison], code: str = ""
 ) -> Coverage:
     agreed, reader = stream.agreed, history.reader
-    problems, unproven, count, proven_count = list(agreed.problems), [], 0, 0
+    problems, unproven, count, proven_count = list(agreed.problems), list[str](), 0, 0
+    if stream.role is Role.APP:
+        problems.extend(_impossible(history))
+        unproven.extend(history.left_out)
     if agreed.sources and stream.role in (Role.APP, Role.KMS):
         if not stream.events:
             unproven.append(f"no source has any log of {stream.address}, not even its creation")
@@ -61,7 +64,11 @@ def _cover(
                 unproven.append(f"{item.name} could not be read: {error.message}")
                 continue
             count += 1
-            if actual != item.folded:
+            if actual != item.folded and item.folded == "" and _begins_later(stream):
+                unproven.append(
+                    f"{item.name} is {_spelled(actual)}, which was set before the first log here"
+                )
+            elif actual != item.folded:
                 problems.append(
                     f"{item.name} is {_spelled(actual)} at block {reader.number}, and the events "
                     f"make it {_spelled(item.folded)}: a log is missing, invented, or the code "
@@ -89,6 +96,33 @@ def _cover(
         logs=len(stream.events),
         compared=count,
         proven=proven_count,
+    )
+
+
+def _impossible(history: History) -> Iterator[str]:
+    """What no chain has: one place for two logs, one block with two hashes, times that go back."""
+    places: dict[Place, str] = {}
+    blocks: dict[int, str] = {}
+    latest = 0
+    events = sorted(
+        (event for stream in history.streams() for event in stream.events),
+        key=lambda event: event.place,
+    )
+    for event in events:
+        where = f"block {event.place.block}"
+        if places.setdefault(event.place, event.address) != event.address:
+            yield f"two contracts have the log {event.place.log_index} of {where}"
+        if blocks.setdefault(event.place.block, event.block_hash) != event.block_hash:
+            yield f"{where} has two hashes"
+        if event.time is not None and event.time < latest:
+            yield f"{where} is of a time before that of an earlier block"
+        latest = max(latest, event.time or 0)
+
+
+def _begins_later(stream: Stream) -> bool:
+    """Whether the first log has nothing to do with the contract's creation."""
+    return bool(stream.events) and _CREATION.isdisjoint(
+        event.name for event in stream.events if event.transaction == stream.events[0].transaction
     )
 
 
@@ -146,6 +180,11 @@ def _kms_comparisons(history: History, state: KmsState) -> Iterator[_Comparison]
     yield _Comparison("the root key in kmsInfo()", state.root_key, call, _decode_root_key)
     call = contracts.eth_call(address, contracts.GATEWAY_APP_ID, block)
     yield _Comparison("gatewayAppId()", state.gateway_app_id, call, contracts.decode_string)
+    slot = reads.APP_IMPLEMENTATION_SLOTS.get(state.code.partition(" ")[0])
+    if slot is not None:
+        call = reads.storage(address, slot, block)
+        name = "the implementation of new apps"
+        yield _Comparison(name, state.app_implementation, call, reads.decode_optional_account)
 
 
 def _keyed(stream: Stream, sets: Mapping[str, frozenset[str]], block: str) -> Iterator[_Comparison]:
@@ -165,6 +204,10 @@ def _scalars(
     ):
         call = reads.storage(address, slot, block)
         yield _Comparison(f"the {label} of {name}", folded, call, reads.decode_optional_account)
+    for label, slot in (("admin", reads.ADMIN_SLOT), ("beacon", reads.BEACON_SLOT)):
+        # Another kind of proxy, whose code changes without the owner and without Upgraded.
+        call = reads.storage(address, slot, block)
+        yield _Comparison(f"the proxy {label} of {name}", "", call, reads.decode_optional_account)
 
 
 def _flag(

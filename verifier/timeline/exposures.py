@@ -4,6 +4,7 @@ A permission that is withdrawn stops new starts and keeps nothing from running o
 app are derived from its id, and a machine that has them keeps them (Dstack-TEE/dstack kms).
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -63,30 +64,28 @@ def exposures(
         *_allowed(fold, clock, attested),
         *_removed(fold, clock, attested),
         *_unknown_code(fold, clock),
-        *_single_key(governance),
+        *_single_key(governance, now),
     ]
     order = list(ExposureKind)
     return tuple(sorted(found, key=lambda item: (order.index(item.kind), item.since or 0)))
 
 
 class _Clock:
-    """Places of events and their times."""
+    """Places of events and their times, which ascend."""
 
     def __init__(self, events: Sequence[TimelineEvent]) -> None:
         self._times = {event.place: event.time for event in events}
-        self._events = events
+        timed = [(event.time, event.place) for event in events if event.time is not None]
+        self._seconds = [seconds for seconds, _ in timed]
+        self._places = [place for _, place in timed]
 
     def time(self, place: Place | None) -> int | None:
         return None if place is None else self._times.get(place)
 
     def place(self, seconds: int) -> Place | None:
         """The place of the last event up to a time; None before the first."""
-        past = [
-            event.place
-            for event in self._events
-            if event.time is not None and event.time <= seconds
-        ]
-        return past[-1] if past else None
+        index = bisect_right(self._seconds, seconds)
+        return self._places[index - 1] if index else None
 
 
 def _running(fold: Fold, clock: _Clock, now: int, attested: Attested) -> Iterator[Exposure]:
@@ -104,13 +103,16 @@ def _running(fold: Fold, clock: _Clock, now: int, attested: Attested) -> Iterato
         words = "What runs was allowed when it was attested, and is allowed now."
         yield _exposure(ExposureKind.RUNNING_ALLOWED, digest, (since, None), words, known)
     else:
-        when = "now" if not allowed_now else "when it was attested"
         words = (
-            f"What runs is not allowed {when}: it was started before the permission was withdrawn, "
-            "or never had it."
+            "What runs was not allowed when it was attested: it was started before it had the "
+            "permission that it has now."
+            if allowed_now
+            else "What runs is not allowed now: it was started before the permission was "
+            "withdrawn, or never had it."
         )
         ended = clock.time(intervals[-1][1]) if intervals else None
-        yield _exposure(ExposureKind.RUNNING_NOT_ALLOWED, digest, (ended, None), words, known)
+        window = (then, since) if allowed_now else (ended, None)
+        yield _exposure(ExposureKind.RUNNING_NOT_ALLOWED, digest, window, words, known)
     first = min(
         (item.first for item in attested.sightings if item.compose_hash == digest), default=then
     )
@@ -119,7 +121,8 @@ def _running(fold: Fold, clock: _Clock, now: int, attested: Attested) -> Iterato
         words = "From its permission to its first attestation nobody is known to have looked."
         window = (begun, min(first, then))
         yield _exposure(ExposureKind.AUTHORIZED_BEFORE_SEEN, digest, window, words, known)
-    root = fold.kms_state(clock.place(then)).root_key
+    place = clock.place(then)
+    root = fold.kms_state(place).root_key if place is not None else ""
     if running.root_key and root and root != running.root_key:
         words = (
             "The KMS's contract named another root key at that time than the one that signed for "
@@ -185,17 +188,16 @@ def _unknown_code(fold: Fold, clock: _Clock) -> Iterator[Exposure]:
         yield _exposure(ExposureKind.UNKNOWN_CODE, subject, window, words, None)
 
 
-def _single_key(governance: Iterable[Governance]) -> Iterator[Exposure]:
+def _single_key(governance: Iterable[Governance], now: int) -> Iterator[Exposure]:
     for item in governance:
         if item.keys != 1:
             continue
-        lasted = (
-            ""
-            if item.since_time is None or item.until_time is None
-            else f" for {(item.until_time - item.since_time) // _HOUR} hours"
-        )
+        until = now if item.until is None else item.until_time
+        lasted = ""
+        if item.since_time is not None and until is not None:
+            lasted = f" for {(until - item.since_time) // _HOUR} hours"
         what = "ship code" if item.role is Role.APP else "admit operating systems and KMS builds"
-        words = f"One key alone could {what}{lasted}, without asking or telling anybody."
+        words = f"One key alone could {what}{lasted}, without asking anybody else."
         yield Exposure(
             kind=ExposureKind.SINGLE_KEY,
             subject=item.owner,
@@ -207,7 +209,7 @@ def _single_key(governance: Iterable[Governance]) -> Iterator[Exposure]:
 
 def _allowed_at(fold: Fold, clock: _Clock, digest: str, seconds: int) -> bool:
     place = clock.place(seconds)
-    return place is not None and digest in fold.app_state(place).compose_hashes
+    return place is not None and fold.allowed(digest, place)
 
 
 def _exposure(

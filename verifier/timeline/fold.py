@@ -14,9 +14,10 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import zip_longest
 from typing import Final
 
-from verifier.evidence.ethereum import checksum_address
+from verifier.evidence.ethereum import checksum_address, keccak256
 from verifier.model.result import JsonValue
 from verifier.timeline.initial import InitialFlags
 from verifier.timeline.model import (
@@ -161,11 +162,8 @@ class Fold:
         tcb = app.flag(Setting.REQUIRE_TCB, at, self._initial.require_tcb)
         if code.partition(" ")[0] in _WITHOUT_TCB:
             tcb = Known(value=False, method=Method.CODE)
-        born = app.begins is not None and (at is None or at >= app.begins)
-        silent = self._initial.compose_hashes if born else frozenset()
-        removed = set(app.keys.get(Keyed.COMPOSE_HASH, {}))
         return AppState(
-            compose_hashes=app.on(Keyed.COMPOSE_HASH, at) | (silent - removed),
+            compose_hashes=app.on(Keyed.COMPOSE_HASH, at),
             devices=app.on(Keyed.DEVICE, at),
             any_device=app.flag(Setting.ANY_DEVICE, at, self._initial.any_device),
             require_tcb_up_to_date=tcb,
@@ -176,13 +174,14 @@ class Fold:
             code=code,
             owner=app.text(Setting.OWNER, at),
             pending_owner=app.text(Setting.PENDING_OWNER, at),
-            continuous=app.continuous(at),
+            continuous=app.continuous(at) and bool(code),
         )
 
     def kms_state(self, at: Place | None = None) -> KmsState:
         """What the KMS's contract allows after the event at a place; without one, at the end."""
         kms = self._kms
         implementation = kms.text(Setting.IMPLEMENTATION, at)
+        code = self._codes.get(implementation, "")
         return KmsState(
             os_images=kms.on(Keyed.OS_IMAGE, at),
             aggregated_mrs=kms.on(Keyed.AGGREGATED_MR, at),
@@ -191,30 +190,27 @@ class Fold:
             gateway_app_id=kms.text(Setting.GATEWAY, at),
             app_implementation=kms.text(Setting.APP_IMPLEMENTATION, at),
             implementation=implementation,
-            code=self._codes.get(implementation, ""),
+            code=code,
             owner=kms.text(Setting.OWNER, at),
             pending_owner=kms.text(Setting.PENDING_OWNER, at),
-            continuous=kms.continuous(at),
+            continuous=kms.continuous(at) and bool(code),
         )
 
     def keys(self, kind: Keyed) -> tuple[str, ...]:
         """Every key that was ever switched on or off, in order of first appearance."""
-        silent = self._initial.compose_hashes if kind is Keyed.COMPOSE_HASH else ()
-        found = {**self._app.keys.get(kind, {}), **self._kms.keys.get(kind, {})}
-        return tuple(dict.fromkeys((*silent, *found)))
+        return tuple({**self._app.keys.get(kind, {}), **self._kms.keys.get(kind, {})})
 
     def allowed_intervals(self, compose_hash: str) -> tuple[Interval, ...]:
         """When a manifest was allowed; an end of None is the present."""
-        track = list(self._app.keys.get(Keyed.COMPOSE_HASH, {}).get(compose_hash, ()))
-        if compose_hash in self._initial.compose_hashes and self._app.begins is not None:
-            track = [(self._app.begins, True), *track]
-        found: list[Interval] = []
-        for place, on in track:
-            if on and (not found or found[-1][1] is not None):
-                found.append((place, None))
-            elif not on and found:
-                found[-1] = (found[-1][0], place)
-        return tuple(found)
+        track = self._app.keys.get(Keyed.COMPOSE_HASH, {}).get(compose_hash, [])
+        ends: list[Place | None] = [place for place, on in track if not on]
+        begins = [place for place, on in track if on]
+        return tuple(zip_longest(begins, ends))
+
+    def allowed(self, compose_hash: str, at: Place) -> bool:
+        """Whether a manifest was allowed after the event at a place."""
+        track = self._app.keys.get(Keyed.COMPOSE_HASH, {}).get(compose_hash, [])
+        return bool(_at(track, at, default=False))
 
     def values(self, role: Role, setting: Setting) -> tuple[tuple[Place, Value], ...]:
         """Every value that a setting of the app or the KMS took, and from where on."""
@@ -236,22 +232,25 @@ def fold(
     """
     folded = Fold(initial, codes)
     known = [event for event in events if event.role in (Role.APP, Role.KMS)]
-    said = _said_twice(known)
-    notes: dict[str, None] = {}
+    said = _said(known)
+    notes: dict[str, list[int]] = {}
     for event in known:
         contract = folded._app if event.role is Role.APP else folded._kms  # noqa: SLF001 - its maker
         if contract.begins is None:
             contract.begins = event.place
-        if event.name == "PolicyChanged" and (event.transaction, _policy_of(event)) in said:
+            if event.role is Role.APP:
+                for digest in sorted(initial.compose_hashes):
+                    contract.apply(event.place, _Effect(Keyed.COMPOSE_HASH, digest, value=True))
+        if event.name == "PolicyChanged" and not said.isdisjoint(_policy_says(event)):
             continue
         for effect in _effects(event):
             contract.apply(event.place, effect)
         note, lost = _remark(event, codes)
         if note:
-            notes.setdefault(note)
+            notes.setdefault(note, []).append(event.place.block)
         if lost and contract.lost is None:
             contract.lost = event.place
-    folded.notes = tuple(notes)
+    folded.notes = tuple(f"{note}: {_blocks(blocks)}" for note, blocks in notes.items())
     return folded
 
 
@@ -298,49 +297,72 @@ def _policy_effects(args: Mapping[str, JsonValue]) -> tuple[_Effect, ...]:
     return ()
 
 
-def _policy_of(event: TimelineEvent) -> tuple[object, JsonValue, bool]:
-    """What a PolicyChanged says, to find the older event that says the same."""
+_Said = tuple[Role, str, Setting | Keyed | None, str, Value]
+"""The contract, the transaction, and what an event in it says."""
+
+
+def _said(events: Iterable[TimelineEvent]) -> set[_Said]:
+    """What the older events say, as a `PolicyChanged` beside them would."""
+    return {
+        (event.role, event.transaction, effect.what, effect.key, _as_policy(effect))
+        for event in events
+        if event.name != "PolicyChanged"
+        for effect in _effects(event)
+    }
+
+
+def _as_policy(effect: _Effect) -> Value:
+    """The value of an effect as `PolicyChanged` says it: bytes and text by their keccak256."""
+    match effect.what:
+        case Setting.ROOT_KEY:
+            return keccak256(bytes.fromhex(str(effect.value))).hex()
+        case Setting.GATEWAY:
+            return keccak256(str(effect.value).encode()).hex()
+        case _:
+            return effect.value
+
+
+def _policy_says(event: TimelineEvent) -> Iterator[_Said]:
     what = _POLICIES.get(str(event.args.get("policyName")))
-    keyed = isinstance(what, Keyed)
-    enabled = event.args.get("enabled") is True
-    return what, event.args.get("value") if keyed else "", enabled if keyed else True
-
-
-def _said_twice(
-    events: Iterable[TimelineEvent],
-) -> set[tuple[str, tuple[object, JsonValue, bool]]]:
-    """(transaction, what older events in it say)."""
-    found: set[tuple[str, tuple[object, JsonValue, bool]]] = set()
-    for event in events:
-        if event.name == "PolicyChanged":
-            continue
-        for effect in _effects(event):
-            keyed = isinstance(effect.what, Keyed)
-            said = (effect.what, effect.key if keyed else "", bool(effect.value) if keyed else True)
-            found.add((event.transaction, said))
-    return found
+    if what in (Setting.ROOT_KEY, Setting.GATEWAY):
+        yield event.role, event.transaction, what, "", str(event.args.get("value"))
+    for effect in _policy_effects(event.args):
+        yield event.role, event.transaction, effect.what, effect.key, effect.value
 
 
 def _remark(event: TimelineEvent, codes: Mapping[str, str]) -> tuple[str, bool]:
     """What a reader has to know about an event, and whether events bind no longer after it."""
-    place = f"block {event.place.block}"
     contract = "the app" if event.role is Role.APP else "the KMS"
     match event.name:
         case "Upgraded":
             implementation = str(event.args.get("implementation"))
             if not codes.get(implementation):
-                said = f"from {place} on {contract} ran code that nobody knows ({implementation})"
-                return f"{said}: it may allow anything without an event", True
+                said = f"{contract} went over to code that nobody knows, {implementation}"
+                return f"{said}, which may allow anything without an event", True
         case "undecodable":
-            said = f"an event {event.args.get('event')} in {place} cannot be read"
-            return f"{said}: what {contract} allows since then is not certain", True
+            said = f"{contract} emitted an event {event.args.get('event')} that cannot be read"
+            return f"{said}; what it allows since then is not certain", True
         case "unknown":
-            return f"{contract} emitted an unknown event in {place}", False
+            return f"{contract} emitted an event that none of the known contracts has", False
         case "PolicyChanged":
-            return f"a PolicyChanged in {place} stands alone, without the older event", False
+            return _alone(contract, event.args.get("policyName")), False
         case name if name in _FOREIGN:
-            return f"{contract} is another kind of proxy: {name} in {place}", True
+            return f"{contract} is another kind of proxy, which emits {name}", True
     return "", False
+
+
+def _alone(contract: str, policy: JsonValue) -> str:
+    """What a PolicyChanged means that no older event stands beside."""
+    if policy is None:
+        return f"{contract} emitted a PolicyChanged of an unknown policy"
+    if policy == "registered-app":  # the older event is no governance, and was not asked for
+        return ""
+    return f"{contract} emitted a PolicyChanged about {policy} without the older event for it"
+
+
+def _blocks(blocks: list[int]) -> str:
+    more = f", and {len(blocks) - 1} times after it" if len(blocks) > 1 else ""
+    return f"block {blocks[0]}{more}"
 
 
 def _account(value: JsonValue) -> str:

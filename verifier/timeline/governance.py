@@ -3,15 +3,20 @@
 A plain key acts alone and at once. A Safe acts when `threshold` of its owners sign, or when one of
 its modules says so. A timelock (OpenZeppelin TimelockController) acts after its delay, for whoever
 holds the proposer role. What an owner contract is, it says itself: its code is not compared with
-that of Safe or OpenZeppelin, and every period that rests on its word says so.
+that of Safe or OpenZeppelin, and every period that rests on its word says so. Where its events
+contradict its word, neither counts.
+
+Sources: safe-global/safe-smart-account OwnerManager, ModuleManager, GuardManager; OpenZeppelin
+TimelockController, whose constructor emits MinDelayChange(0, delay); EIP-7702 for keys with code.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from verifier.evidence.ethereum import keccak256
-from verifier.timeline.fold import Fold
+from verifier.model.result import JsonValue
 from verifier.timeline.model import (
     ZERO_ADDRESS,
     Governance,
@@ -25,6 +30,22 @@ ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
 PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()
 EXECUTOR_ROLE: Final = keccak256(b"EXECUTOR_ROLE").hex()
 OWN_WORD: Final = "the owner contract says this of itself: its code is not known to this audit"
+CONTRADICTED: Final = "what the owner contract says of itself is not what its events say"
+MAX_RULES: Final = 256
+"""How many changes of an owner contract's own rules make periods: the latest ones."""
+
+_DELEGATED: Final = bytes.fromhex("ef0100")
+_DELEGATED_SIZE: Final = 23
+"""EIP-7702: the code of a plain key that borrows a contract's is 0xef0100 and an address."""
+_CONTRACTS: Final = (Role.APP, Role.KMS)
+_RULES: Final = frozenset(
+    {
+        *("SafeSetup", "AddedOwner", "RemovedOwner", "ChangedThreshold"),
+        *("EnabledModule", "DisabledModule", "ChangedGuard"),
+        *("MinDelayChange", "RoleGranted", "RoleRevoked", "RoleAdminChanged"),
+    }
+)
+_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +68,10 @@ class OwnerReads:
         """What the account is, by its code and its own word."""
         if self.code is None:
             return OwnerKind.UNKNOWN
-        if not self.code:
+        delegated = len(self.code) == _DELEGATED_SIZE and self.code.startswith(_DELEGATED)
+        if not self.code or delegated:
             return OwnerKind.EOA
-        if self.threshold is not None and self.signers:
+        if self.signers and self.threshold and self.threshold <= len(set(self.signers)):
             return OwnerKind.SAFE
         return OwnerKind.CONTRACT if self.min_delay is None else OwnerKind.TIMELOCK
 
@@ -62,30 +84,21 @@ class Governed:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    """One owner's time: from an event to another, or to the present."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rules:
+    """What an owner contract's events, and its reads, make of it at one time; None is unknown.
 
-    owner: str
-    since: TimelineEvent
-    until: TimelineEvent | None
-
-    def holds(self, event: TimelineEvent) -> bool:
-        return self.since.place < event.place and (
-            self.until is None or event.place < self.until.place
-        )
-
-
-@dataclass
-class _State:
-    """What an owner contract's events, and its reads, make of it at one time."""
+    `admin_roles` decide who holds the proposer role.
+    """
 
     threshold: int | None = None
-    signers: set[str] = field(default_factory=set)
-    modules: set[str] = field(default_factory=set)
+    signers: tuple[str, ...] = ()
+    modules: tuple[str, ...] | None = None
     guard: str = ""
     delay: int | None = None
-    roles: dict[str, set[str]] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    admin_roles: tuple[str, ...] = ADMIN_ROLES
+    complete: bool = True
 
     def holders(self, *roles: str) -> tuple[str, ...]:
         return tuple(sorted({item for role in roles for item in self.roles.get(role, ())}))
@@ -94,7 +107,6 @@ class _State:
 def governance(
     role: Role,
     events: Sequence[TimelineEvent],
-    fold: Fold,
     reads: Mapping[str, OwnerReads],
     *,
     notice_period: int | None = None,
@@ -103,23 +115,30 @@ def governance(
 
     `events` are all events of the timeline in chain order; those of owner contracts are found by
     their address. `reads` is by EIP-55 address, for owners and for holders of a timelock's roles.
+    `notice_period` (seconds) is what the app says of a delay of its own, which is only its word.
     """
+    owned: dict[str, list[TimelineEvent]] = {}
+    for event in events:
+        if event.role not in _CONTRACTS and event.name in _RULES:
+            owned.setdefault(event.address, []).append(event)
+    tracks: dict[str, _Track] = {}
     periods: list[Governance] = []
-    problems: list[str] = []
-    for span in _spans(role, events):
-        own = [event for event in events if event.address == span.owner]
-        found = reads.get(span.owner, OwnerReads(code=None))
-        states = _states(own, found, problems)
-        marks: list[TimelineEvent] = [span.since, *(item for item in own if span.holds(item))]
-        for index, mark in enumerate(marks):
-            end = marks[index + 1] if index + 1 < len(marks) else span.until
-            period = _period(role, span.owner, found.kind, (mark, end))
-            period = _detailed(period, states(mark.place), reads)
-            period = _with_own_delay(period, fold, notice_period)
+    for owner, since, until in _spans(role, events):
+        found = reads.get(owner, OwnerReads(code=None))
+        if owner not in tracks:
+            tracks[owner] = _Track(owned.get(owner, []), found)
+        marks = [since, *tracks[owner].within(since, until)]
+        for mark, end in zip(marks, [*marks[1:], until], strict=True):
+            period = _period(role, owner, found.kind, (mark, end))
+            period = _detailed(period, tracks[owner], reads)
+            if role is Role.APP and notice_period:
+                named = "the app names a delay of its own, which is its own word alone"
+                period = replace(period, remarks=(*period.remarks, named))
             if periods and _same(periods[-1], period):
-                period = replace(period, since=periods[-1].since, since_time=periods[-1].since_time)
-                periods.pop()
+                before = periods.pop()
+                period = replace(period, since=before.since, since_time=before.since_time)
             periods.append(period)
+    problems = (text for track in tracks.values() for text in track.problems)
     return Governed(tuple(periods), tuple(dict.fromkeys(problems)))
 
 
@@ -129,21 +148,23 @@ def accounts(events: Sequence[TimelineEvent]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for event in events:
         if event.name in ("OwnershipTransferred", "OwnershipTransferStarted"):
-            if event.role in (Role.APP, Role.KMS):
+            if event.role in _CONTRACTS:
                 found.setdefault(str(event.args.get("newOwner")))
-        elif event.name == "RoleGranted":
+        elif event.name == "RoleGranted" and event.role in (Role.APP_OWNER, Role.KMS_OWNER):
             found.setdefault(str(event.args.get("account")))
     found.pop(ZERO_ADDRESS, None)
     return tuple(found)
 
 
-def _spans(role: Role, events: Sequence[TimelineEvent]) -> Iterator[_Span]:
+def _spans(
+    role: Role, events: Sequence[TimelineEvent]
+) -> Iterator[tuple[str, TimelineEvent, TimelineEvent | None]]:
+    """Each owner's time: from one transfer to the next, or to the present."""
     transfers = [
         event for event in events if event.role is role and event.name == "OwnershipTransferred"
     ]
-    for index, event in enumerate(transfers):
-        until = transfers[index + 1] if index + 1 < len(transfers) else None
-        yield _Span(str(event.args.get("newOwner")), event, until)
+    for event, until in zip(transfers, [*transfers[1:], None], strict=False):
+        yield str(event.args.get("newOwner")), event, until
 
 
 def _period(
@@ -162,50 +183,65 @@ def _period(
     )
 
 
-def _detailed(period: Governance, state: _State, reads: Mapping[str, OwnerReads]) -> Governance:
+def _detailed(period: Governance, track: "_Track", reads: Mapping[str, OwnerReads]) -> Governance:
+    rules = track.at(period.since)
     match period.kind:
         case OwnerKind.EOA:
             return replace(period, keys=1, notice=0)
         case OwnerKind.SAFE:
-            modules = tuple(sorted(state.modules))
-            round_it = (f"{len(modules)} modules go round its threshold",) if modules else ()
-            return replace(
-                period,
-                threshold=state.threshold,
-                signers=tuple(sorted(state.signers)),
-                modules=modules,
-                guard=state.guard,
-                keys=None if modules else state.threshold,
-                notice=0,
-                remarks=(OWN_WORD, *round_it),
-            )
+            period = _safe(period, rules)
         case OwnerKind.TIMELOCK:
-            return _timelock(period, state, reads)
+            period = _timelock(period, rules, reads)
         case OwnerKind.CONTRACT:
             return replace(period, remarks=("it is a contract that this audit does not know",))
         case _:
             return period
+    if track.problems:
+        return replace(period, keys=None, notice=None, remarks=(*period.remarks, CONTRADICTED))
+    return period
 
 
-def _timelock(period: Governance, state: _State, reads: Mapping[str, OwnerReads]) -> Governance:
-    proposers = state.holders(PROPOSER_ROLE)
-    admins = state.holders(*ADMIN_ROLES)
+def _safe(period: Governance, rules: _Rules) -> Governance:
     remarks = [OWN_WORD]
-    outside = [item for item in admins if item != period.owner]
+    if rules.modules is None:
+        remarks.append("whether modules go round its threshold is not known")
+    elif rules.modules:
+        remarks.append(f"modules go round its threshold: {_listed(rules.modules)}")
+    if not rules.complete:
+        remarks.append("it changed its own rules too often for all of them to be followed")
+    return replace(
+        period,
+        threshold=rules.threshold,
+        signers=rules.signers,
+        modules=rules.modules or (),
+        guard=rules.guard,
+        keys=rules.threshold if rules.modules == () and rules.complete else None,
+        notice=0,
+        remarks=tuple(remarks),
+    )
+
+
+def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]) -> Governance:
+    proposers, admins = rules.holders(PROPOSER_ROLE), rules.holders(*rules.admin_roles)
+    remarks = [OWN_WORD]
+    outside = tuple(item for item in admins if item != period.owner)
     if outside:
-        remarks.append(f"{', '.join(outside)} may decide who proposes, without the delay")
-    if not proposers:
+        remarks.append(f"who may propose is decided without the delay by {_listed(outside)}")
+    if not rules.complete:
+        remarks.append("not everything that it was ever told is known: others may propose, too")
+    elif not proposers:
         remarks.append("who may propose is not known")
     keys = [_keys(reads.get(item, OwnerReads(code=None))) for item in (*proposers, *outside)]
     known = [item for item in keys if item is not None]
+    certain = bool(proposers) and rules.complete and len(known) == len(keys)
     return replace(
         period,
-        delay=state.delay,
+        delay=rules.delay,
         proposers=proposers,
-        executors=state.holders(EXECUTOR_ROLE),
+        executors=rules.holders(EXECUTOR_ROLE),
         admins=admins,
-        keys=min(known) if proposers and (len(known) == len(keys) or 1 in known) else None,
-        notice=state.delay,
+        keys=min(known) if certain or 1 in known else None,
+        notice=rules.delay,
         remarks=tuple(remarks),
     )
 
@@ -217,22 +253,9 @@ def _keys(found: OwnerReads) -> int | None:
     return found.threshold if found.kind is OwnerKind.SAFE and found.modules == () else None
 
 
-def _with_own_delay(period: Governance, fold: Fold, notice_period: int | None) -> Governance:
-    """A delay that the app's own code keeps holds only while that code cannot be replaced."""
-    if period.role is not Role.APP or not notice_period or period.notice != 0:
-        return period
-    state = fold.app_state(period.since)
-    if not state.continuous or not state.code:
-        return replace(
-            period,
-            remarks=(*period.remarks, "the app names a delay of its own, in code nobody knows"),
-        )
-    if state.upgrades_disabled.value is not True:
-        return replace(
-            period,
-            remarks=(*period.remarks, "an upgrade of the app's code goes round its own delay"),
-        )
-    return replace(period, notice=notice_period)
+def _listed(accounts: Sequence[str]) -> str:
+    more = f" and {len(accounts) - _NAMED} more" if len(accounts) > _NAMED else ""
+    return ", ".join(accounts[:_NAMED]) + more
 
 
 def _same(one: Governance, other: Governance) -> bool:
@@ -242,103 +265,132 @@ def _same(one: Governance, other: Governance) -> bool:
     ) == replace(other, since_time=None, until_time=None)
 
 
-def _states(
-    own: Sequence[TimelineEvent], found: OwnerReads, problems: list[str]
-) -> Callable[[Place], _State]:
-    """The state of an owner contract after the event at a place.
+class _Track:
+    """An owner contract's rules over time.
 
     Sets are followed backward from what is read at the present, because a contract may be older
-    than the logs that were asked for; single values forward from the events that set them.
+    than the logs that were asked for; single values forward from the events that set them, and
+    roles, which nothing lists, from their events alone.
     """
-    if found.kind is OwnerKind.SAFE:
-        _compare_safe(own, found, problems)
-    if found.kind is OwnerKind.TIMELOCK:
-        last = [item.args.get("newDuration") for item in own if item.name == "MinDelayChange"]
-        if last and last[-1] != found.min_delay:
-            problems.append(f"a timelock's delay is {found.min_delay}, its events say {last[-1]}")
 
-    def at(place: Place) -> _State:
-        state = _State(signers=set(found.signers or ()), modules=set(found.modules or ()))
-        for event in reversed([item for item in own if item.place > place]):
-            _undo(state, event)
-        state.threshold = _single(own, place, ("ChangedThreshold", "SafeSetup"), "threshold")
-        if state.threshold is None and not _later(own, place, "ChangedThreshold"):
-            state.threshold = found.threshold
-        state.guard = _guard(own, place, found)
-        state.delay = _delay(own, place, found)
-        for event in own:
-            if event.place <= place:
-                _follow_role(state, event)
-        return state
+    def __init__(self, events: Sequence[TimelineEvent], found: OwnerReads) -> None:
+        self._events = events[-MAX_RULES:]
+        self._places = [event.place for event in self._events]
+        self.problems: tuple[str, ...] = ()
+        if found.kind in (OwnerKind.SAFE, OwnerKind.TIMELOCK):
+            self.problems = tuple(_contradictions(events, found))
+        state = _State(events, found)
+        left_out = events[: len(events) - len(self._events)]
+        for event in left_out:
+            state.apply(event)
+        self._rules = [state.rules(complete=not left_out)]
+        for event in self._events:
+            state.apply(event)
+            self._rules.append(state.rules(complete=True))
 
-    return at
+    def at(self, place: Place) -> _Rules:
+        """The rules after the event at a place."""
+        return self._rules[bisect_right(self._places, place)]
 
-
-def _undo(state: _State, event: TimelineEvent) -> None:
-    args = event.args
-    match event.name:
-        case "AddedOwner":
-            state.signers.discard(str(args.get("owner")))
-        case "RemovedOwner":
-            state.signers.add(str(args.get("owner")))
-        case "EnabledModule":
-            state.modules.discard(str(args.get("module")))
-        case "DisabledModule":
-            state.modules.add(str(args.get("module")))
+    def within(self, since: TimelineEvent, until: TimelineEvent | None) -> list[TimelineEvent]:
+        """The changes between two events."""
+        first = bisect_right(self._places, since.place)
+        last = len(self._places) if until is None else bisect_right(self._places, until.place)
+        return list(self._events[first:last])
 
 
-def _follow_role(state: _State, event: TimelineEvent) -> None:
-    role, account = str(event.args.get("role")), str(event.args.get("account"))
-    if event.name == "RoleGranted":
-        state.roles.setdefault(role, set()).add(account)
-    elif event.name == "RoleRevoked":
-        state.roles.setdefault(role, set()).discard(account)
+class _State:
+    """The rules of an owner contract while its events are applied, from before the first one."""
+
+    def __init__(self, events: Sequence[TimelineEvent], found: OwnerReads) -> None:
+        names = {event.name for event in events}
+        self._signers = set(found.signers or ())
+        self._modules = None if found.modules is None else set(found.modules)
+        for event in reversed(events):
+            self._sets(event, back=True)
+        set_later = names & {"SafeSetup", "ChangedThreshold"}
+        self._threshold = None if set_later else found.threshold
+        self._guard = "" if "ChangedGuard" in names else found.guard or ""
+        delays = [event.args for event in events if event.name == "MinDelayChange"]
+        self._delay = _number(delays[0].get("oldDuration")) if delays else found.min_delay
+        self._whole = found.kind is not OwnerKind.TIMELOCK or self._delay == 0
+        self._roles: dict[str, set[str]] = {}
+        self._admin_roles = dict.fromkeys(ADMIN_ROLES)
+
+    def apply(self, event: TimelineEvent) -> None:
+        args = event.args
+        self._sets(event, back=False)
+        match event.name:
+            case "ChangedThreshold" | "SafeSetup":
+                self._threshold = _number(args.get("threshold"))
+            case "ChangedGuard":
+                guard = str(args.get("guard"))
+                self._guard = "" if guard == ZERO_ADDRESS else guard
+            case "MinDelayChange":
+                self._delay = _number(args.get("newDuration"))
+            case "RoleGranted":
+                self._roles.setdefault(str(args.get("role")), set()).add(str(args.get("account")))
+            case "RoleRevoked":
+                held = self._roles.setdefault(str(args.get("role")), set())
+                held.discard(str(args.get("account")))
+            case "RoleAdminChanged" if args.get("role") == PROPOSER_ROLE:
+                self._admin_roles.setdefault(str(args.get("newAdminRole")))
+
+    def rules(self, *, complete: bool) -> _Rules:
+        return _Rules(
+            threshold=self._threshold,
+            signers=tuple(sorted(self._signers)),
+            modules=None if self._modules is None else tuple(sorted(self._modules)),
+            guard=self._guard,
+            delay=self._delay,
+            roles={role: tuple(held) for role, held in self._roles.items()},
+            admin_roles=tuple(self._admin_roles),
+            complete=complete and self._whole,
+        )
+
+    def _sets(self, event: TimelineEvent, *, back: bool) -> None:
+        match event.name:
+            case "AddedOwner" | "RemovedOwner":
+                _put(self._signers, event.args.get("owner"), (event.name == "AddedOwner") != back)
+            case "EnabledModule" | "DisabledModule" if self._modules is not None:
+                added = (event.name == "EnabledModule") != back
+                _put(self._modules, event.args.get("module"), added)
 
 
-def _single(
-    own: Iterable[TimelineEvent], place: Place, names: tuple[str, ...], argument: str
-) -> int | None:
-    values = [
-        event.args.get(argument) for event in own if event.name in names and event.place <= place
-    ]
-    return values[-1] if values and isinstance(values[-1], int) else None
+def _put(members: set[str], account: JsonValue, inside: bool) -> None:  # noqa: FBT001 - a state
+    (members.add if inside else members.discard)(str(account))
 
 
-def _later(own: Iterable[TimelineEvent], place: Place, name: str) -> bool:
-    return any(event.name == name and event.place > place for event in own)
-
-
-def _guard(own: Sequence[TimelineEvent], place: Place, found: OwnerReads) -> str:
-    past = [item for item in own if item.name == "ChangedGuard" and item.place <= place]
-    if past:
-        guard = str(past[-1].args.get("guard"))
-        return "" if guard == ZERO_ADDRESS else guard
-    return "" if _later(own, place, "ChangedGuard") else found.guard or ""
-
-
-def _delay(own: Sequence[TimelineEvent], place: Place, found: OwnerReads) -> int | None:
-    changes = [item for item in own if item.name == "MinDelayChange"]
-    past = [item for item in changes if item.place <= place]
-    if past:
-        value = past[-1].args.get("newDuration")
-    elif changes:
-        value = changes[0].args.get("oldDuration")
-    else:
-        value = found.min_delay
+def _number(value: JsonValue) -> int | None:
+    """A number of an event, of which large ones are text."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        return int(value)
     return value if isinstance(value, int) else None
 
 
-def _compare_safe(own: Sequence[TimelineEvent], found: OwnerReads, problems: list[str]) -> None:
-    setups = [item for item in own if item.name == "SafeSetup"]
-    if not setups:
+def _contradictions(events: Sequence[TimelineEvent], found: OwnerReads) -> Iterator[str]:
+    """Where an owner contract's last events say something else than it answers."""
+    if not events:
         return
-    setup = setups[-1]
-    state = _State(signers=set(found.signers or ()))
-    for event in reversed([item for item in own if item.place > setup.place]):
-        _undo(state, event)
-    began = setup.args.get("owners")
-    if isinstance(began, list) and set(map(str, began)) != state.signers:
-        problems.append(f"the signers of the Safe {setup.address} are not those of its events")
-    threshold = _single(own, own[-1].place, ("ChangedThreshold", "SafeSetup"), "threshold")
-    if threshold != found.threshold:
-        problems.append(f"the threshold of the Safe {setup.address} is not that of its events")
+    who = f"{found.kind.value} {events[0].address}"
+    for names, argument, read in (
+        (("ChangedThreshold", "SafeSetup"), "threshold", found.threshold),
+        (("MinDelayChange",), "newDuration", found.min_delay),
+    ):
+        said = _last(events, names, argument)
+        if said is not None and _number(said) != read:
+            yield f"the {who} answers {read}, and its last {names[0]} says {said}"
+    signers = set(found.signers or ())
+    for event in reversed(events):
+        began = event.args.get("owners")
+        if event.name == "SafeSetup" and isinstance(began, list):
+            if set(map(str, began)) != signers:
+                yield f"the signers of the {who} are not those that its events make"
+            return
+        if event.name in ("AddedOwner", "RemovedOwner"):
+            _put(signers, event.args.get("owner"), event.name == "RemovedOwner")
+
+
+def _last(events: Iterable[TimelineEvent], names: tuple[str, ...], argument: str) -> JsonValue:
+    values = [event.args.get(argument) for event in events if event.name in names]
+    return values[-1] if values else None

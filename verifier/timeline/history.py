@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain, zip_longest
 from typing import Final
 
 from verifier.errors import EvidenceError
@@ -84,6 +85,7 @@ class History:
             self._stream(role, owner, ())
             for owner, role in self.owners.items()
             if self._has_code(owner)
+            and owner.lower() not in (self.app.lower(), self.plan.kms.lower())
         )
 
     @cached_property
@@ -95,30 +97,68 @@ class History:
             if self._scans.asked(self._filter("0x" + item, ()))
         )
 
-    @cached_property
+    @property
     def owners(self) -> dict[str, Role]:
-        """Every account that ever owned the app or the KMS, the app's first; at most 8."""
+        """The accounts that ever owned the app or the KMS, the present ones first; at most 8."""
+        return dict(list(self._owned.items())[:MAX_OWNERS])
+
+    @cached_property
+    def _owned(self) -> dict[str, Role]:
+        """Every account that ever owned the app or the KMS, or was offered it, the latest first:
+        those of the app and the KMS in turn, so that neither crowds out the other's."""
+        named = [
+            [(owner, role) for owner in self._owners_of(stream)]
+            for stream, role in (
+                (self.app_stream, Role.APP_OWNER),
+                (self.kms_stream, Role.KMS_OWNER),
+            )
+        ]
         found: dict[str, Role] = {}
-        for stream, role in (
-            (self.app_stream, Role.APP_OWNER),
-            (self.kms_stream, Role.KMS_OWNER),
-        ):
-            for event in reversed(stream.events):
-                owner = event.args.get("newOwner")
-                if event.name.startswith("OwnershipTransfer") and isinstance(owner, str):
-                    found.setdefault(owner, role)
-            call = contracts.eth_call(stream.address, contracts.OWNER, hex(self.reader.number))
+        for owner, role in chain.from_iterable(filter(None, pair) for pair in zip_longest(*named)):
+            found.setdefault(owner, role)
+        found.pop(ZERO_ADDRESS, None)
+        return found
+
+    def _owners_of(self, stream: Stream) -> Iterator[str]:
+        call = contracts.eth_call(stream.address, contracts.OWNER, hex(self.reader.number))
+        # Where no such contract stands, nothing answers; its storage is what is compared.
+        with suppress(EvidenceError):
             present = self.reader.find(call, contracts.decode_address)
             if present is not None:
-                found.setdefault(present, role)
-        found.pop(ZERO_ADDRESS, None)
-        return dict(list(found.items())[:MAX_OWNERS])
+                yield present
+        for name in ("OwnershipTransferred", "OwnershipTransferStarted"):
+            for event in reversed(stream.events):
+                owner = event.args.get("newOwner")
+                if event.name == name and isinstance(owner, str):
+                    yield owner
+
+    @cached_property
+    def left_out(self) -> tuple[str, ...]:
+        """What of the accounts behind app and KMS was not asked or not answered."""
+        found: list[str] = []
+        if len(self._owned) > MAX_OWNERS:
+            more = len(self._owned) - MAX_OWNERS
+            found.append(f"the logs of {more} more former owners were not asked for")
+        if len(self._all_accounts) > MAX_ACCOUNTS:
+            more = len(self._all_accounts) - MAX_ACCOUNTS
+            found.append(f"what {more} more accounts behind the owners are was not asked")
+        block = hex(self.reader.number)
+        found.extend(
+            f"no endpoint says whether the owner {owner} is a contract"
+            for owner in self.owners
+            if self.reader.find(contracts.get_code(owner, block), contracts.decode_bytes) is None
+        )
+        return tuple(found)
 
     @cached_property
     def accounts(self) -> tuple[str, ...]:
         """The owners, and who holds the roles of timelocks among them; at most 32."""
+        return self._all_accounts[:MAX_ACCOUNTS]
+
+    @cached_property
+    def _all_accounts(self) -> tuple[str, ...]:
         events = [event for stream in self.streams() for event in stream.events]
-        return tuple(dict.fromkeys([*self.owners, *accounts(events)]))[:MAX_ACCOUNTS]
+        return tuple(dict.fromkeys([*self.owners, *accounts(events)]))
 
     def streams(self) -> tuple[Stream, ...]:
         """Every stream, the app's first."""

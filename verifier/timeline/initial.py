@@ -3,11 +3,12 @@
 The initializer of DstackApp (Dstack-TEE/dstack kms/auth-eth/contracts/DstackApp.sol) sets
 `_upgradesDisabled`, `allowAnyDevice` and, since G6, `requireTcbUpToDate` silently, and the
 constructor of TimelockAppAuth (amiller/dstack-tutorial) its first manifest hash. They are read from
-the creation's calldata, else from storage right after the creation, else from present storage
-where no event could have changed them since; otherwise they stay unknown.
+the creation's calldata, else from storage at the end of the creation's block where nothing in it
+could have changed them again, else from present storage where nothing could have since; otherwise
+they stay unknown.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,11 +16,14 @@ from verifier.evidence.creation import InitialTerms
 from verifier.timeline.model import UNKNOWN, Known, Method, Role, TimelineEvent
 
 _WORD: Final = 32
-_ANY_DEVICE: Final = "AllowAnyDeviceSet"
-_TCB: Final = "RequireTcbUpToDateSet"
-_DISABLED: Final = "UpgradesDisabled"
-_CHANGES_ALL: Final = frozenset({"Upgraded", "PolicyChanged", "undecodable", "unknown"})
-"""Events after the creation that may have changed any flag."""
+_SETTERS: Final = {
+    "AllowAnyDeviceSet": "allow-any-device",
+    "RequireTcbUpToDateSet": "require-tcb-up-to-date",
+    "UpgradesDisabled": "upgrades-disabled",
+}
+"""The event that sets a flag later → what `PolicyChanged` calls it."""
+_ANYTHING: Final = frozenset({"Upgraded", "Initialized", "undecodable", "unknown"})
+"""Events after which any flag may be another one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,23 +60,25 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
     own = [event for event in events if event.role is Role.APP]
     if not own:
         return InitialFlags()
-    birth = own[0].transaction
-    later = [event.name for event in own if event.transaction != birth]
-    silent = not _CHANGES_ALL & set(later)
     problems: list[str] = []
+    late = any(
+        event.name == "Initialized" and event.transaction != own[0].transaction for event in own
+    )
 
     def known(name: str, setter: str, *ways_said: bool | None) -> Known[bool]:
         said, at_creation, now = ways_said
+        blocks = _changed(own, setter)
+        at_creation = None if late or own[0].place.block in blocks else at_creation
         ways = (
             (said, Method.CALLDATA),
             (at_creation, Method.STORAGE),
-            (now if silent and setter not in later else None, Method.NEVER_SET),
+            (None if blocks else now, Method.NEVER_SET),
         )
         found = [(value, method) for value, method in ways if value is not None]
         if len({value for value, _ in found}) > 1:
             problems.append(
-                f"{name} at creation: "
-                + ", ".join(f"{method.value} says {value}" for value, method in found)
+                f"{name} at the app's creation is not known: "
+                + ", ".join(f"{method.value} says {str(value).lower()}" for value, method in found)
             )
             return UNKNOWN
         return Known(*found[0]) if found else UNKNOWN
@@ -80,27 +86,48 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
     return InitialFlags(
         any_device=known(
             "allowAnyDevice",
-            _ANY_DEVICE,
+            "AllowAnyDeviceSet",
             terms.allow_any_device if terms else None,
             _flag(storage_at_creation, 1),
             _flag(storage_now, 1),
         ),
         require_tcb=known(
             "requireTcbUpToDate",
-            _TCB,
+            "RequireTcbUpToDateSet",
             terms.require_tcb_up_to_date if terms else None,
             _flag(tcb_at_creation, 0),
             _flag(tcb_now, 0),
         ),
         upgrades_disabled=known(
             "disableUpgrades",
-            _DISABLED,
+            "UpgradesDisabled",
             terms.disable_upgrades if terms else None,
             _flag(storage_at_creation, 0),
             _flag(storage_now, 0),
         ),
         problems=tuple(problems),
     )
+
+
+def _changed(own: Sequence[TimelineEvent], setter: str) -> frozenset[int]:
+    """The blocks in which a flag may have got another value than that of the creation.
+
+    The first `Upgraded` and `Initialized` belong to the creation if they stand in its transaction:
+    a contract that is initialized in another one has no flags before, and any flags after it.
+    """
+    birth, names = own[0].transaction, set[str]()
+    found: set[int] = set()
+    for event in own:
+        created = event.transaction == birth and event.name not in names
+        names.add(event.name)
+        policy = event.args.get("policyName")
+        if (
+            event.name == setter
+            or (event.name in _ANYTHING and not created)
+            or (event.name == "PolicyChanged" and policy in (None, _SETTERS[setter]))
+        ):
+            found.add(event.place.block)
+    return frozenset(found)
 
 
 def _flag(word: bytes | None, place: int) -> bool | None:

@@ -1,35 +1,47 @@
 """How long each change was public before it took effect.
 
 A timelock announces a call (`CallScheduled`) and makes it later (`CallExecuted`, in the transaction
-of the change, with the same id, target and data: OpenZeppelin TimelockController). TimelockAppAuth
-(amiller/dstack-tutorial) proposes a manifest and activates it. Ownable2Step offers ownership and
-hands it over when it is accepted. Whatever else changes was announced by nothing.
+of the change, with the same id, target and data: OpenZeppelin TimelockController). It counts when
+the timelock owned the contract and the call is the one that makes the change: anybody can have a
+timelock of his own call anything at the right moment. TimelockAppAuth (amiller/dstack-tutorial)
+proposes a manifest and activates it. Ownable2Step offers ownership and hands it over when it is
+accepted. Whatever else changes was announced by nothing.
+
+Selectors: the first four bytes of keccak256 of the signatures in Dstack-TEE/dstack
+kms/auth-eth/contracts, all generations.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from verifier.model.result import JsonValue
 from verifier.timeline.model import Change, Role, TimelineEvent
 
-OPENING: Final = frozenset(
-    {
-        "ComposeHashAdded",
-        "ComposeHashActivated",
-        "DeviceAdded",
-        "AllowAnyDeviceSet",
-        "RequireTcbUpToDateSet",
-        "Upgraded",
-        "OwnershipTransferred",
-        "OsImageHashAdded",
-        "KmsAggregatedMrAdded",
-        "KmsDeviceAdded",
-        "KmsInfoSet",
-        "GatewayAppIdSet",
-        "AppImplementationSet",
-        "AppAuthImplementationSet",
-    }
-)
-"""Events that let something new run, or hand over control."""
+OPENING: Final[Mapping[str, tuple[str, ...]]] = {
+    "ComposeHashAdded": ("dfc77223",),
+    "ComposeHashActivated": (),
+    "DeviceAdded": ("2a819728",),
+    "AllowAnyDeviceSet": ("7c4beeb8",),
+    "RequireTcbUpToDateSet": ("6e4c7422",),
+    "Upgraded": ("4f1ef286",),
+    "OwnershipTransferred": ("f2fde38b", "715018a6", "79ba5097"),
+    "OsImageHashAdded": ("9e6f3114",),
+    "KmsAggregatedMrAdded": ("3e32d346",),
+    "KmsDeviceAdded": ("4d5922a1",),
+    "KmsInfoSet": ("7d025352",),
+    "GatewayAppIdSet": ("3971db27",),
+    "TproxyAppIdSet": (),
+    "TProxyAppIdSet": (),
+    "AppImplementationSet": ("3ceaaa11",),
+    "AppAuthImplementationSet": ("2cb14032",),
+}
+"""Events that let something new run, or hand over control → the functions that emit them."""
+_CLOSING: Final = {"AllowAnyDeviceSet": False, "RequireTcbUpToDateSet": True}
+"""Flags whose event lets nothing new run with this value."""
+_ALONE: Final = frozenset({"715018a6", "79ba5097"})
+"""renounceOwnership() and acceptOwnership() take no arguments."""
+_SELECTOR: Final = 8
+_WORD: Final = 64
 _AT_ONCE: Final = "at once, announced by nothing"
 
 
@@ -43,6 +55,7 @@ def changes(
     """
     found: list[Change] = []
     born: dict[Role, str] = {}
+    owners: dict[Role, str] = {}
     announced = _Announced()
     listed = tuple(events)
     executed = _executions(listed)
@@ -50,12 +63,24 @@ def changes(
         announced.note(event)
         if event.role not in (Role.APP, Role.KMS):
             continue
+        owner = owners.get(event.role, "")
+        new_owner = event.args.get("newOwner")
+        if event.name == "OwnershipTransferred":
+            owners[event.role] = str(new_owner)
         if event.transaction == born.setdefault(event.role, event.transaction):
             continue
-        if event.name in OPENING:
-            calls = executed.get(event.transaction, ())
+        if event.name in OPENING and not _closes(event):
+            may_act = (owner, str(new_owner)) if event.name == "OwnershipTransferred" else (owner,)
+            calls = [
+                call for call in executed.get(event.transaction, ()) if call.address in may_act
+            ]
             found.append(_change(event, announced, calls, notice_period))
     return tuple(found)
+
+
+def _closes(event: TimelineEvent) -> bool:
+    value = next(iter(event.args.values()), None)
+    return event.name in _CLOSING and value is _CLOSING[event.name]
 
 
 class _Announced:
@@ -63,7 +88,7 @@ class _Announced:
 
     def __init__(self) -> None:
         self._calls: dict[tuple[str, str, str], TimelineEvent] = {}
-        self._hashes: dict[str, TimelineEvent] = {}
+        self._hashes: dict[tuple[str, str], TimelineEvent] = {}
         self._owners: dict[tuple[str, str], TimelineEvent] = {}
 
     def note(self, event: TimelineEvent) -> None:
@@ -71,7 +96,7 @@ class _Announced:
         if event.name == "CallScheduled":
             self._calls[event.address, str(args.get("id")), str(args.get("index"))] = event
         elif event.name == "ComposeHashProposed":
-            self._hashes[str(args.get("hash"))] = event
+            self._hashes[event.address, str(args.get("hash"))] = event
         elif event.name == "OwnershipTransferStarted":
             self._owners[event.address, str(args.get("newOwner"))] = event
 
@@ -85,7 +110,7 @@ class _Announced:
         return scheduled if same else None
 
     def proposal(self, event: TimelineEvent) -> TimelineEvent | None:
-        return self._hashes.get(str(event.args.get("hash")))
+        return self._hashes.get((event.address, str(event.args.get("hash"))))
 
     def offer(self, event: TimelineEvent) -> TimelineEvent | None:
         return self._owners.get((event.address, str(event.args.get("newOwner"))))
@@ -106,7 +131,7 @@ def _change(
     notice_period: int | None,
 ) -> Change:
     for call in executed:
-        if call.args.get("target") == event.address and _is_for(call, event):
+        if call.args.get("target") == event.address and _makes(call, event):
             scheduled = announced.call(call)
             if scheduled is not None:
                 return _noticed(event, scheduled, "scheduled in a timelock, then executed")
@@ -121,15 +146,26 @@ def _change(
     return Change(place=event.place, announced=None, notice=0, how=_AT_ONCE)
 
 
-def _is_for(call: TimelineEvent, event: TimelineEvent) -> bool:
-    """Whether the executed calldata names what the event is about, where that is one key."""
-    value = next(iter(event.args.values()), None)
-    if not isinstance(value, str) or event.name in ("GatewayAppIdSet", "KmsInfoSet"):
-        return True
-    digits = value.removeprefix("0x").lower()
-    names = [str(item).removeprefix("0x").lower() for item in event.args.values()]
-    data = str(call.args.get("data")).lower()
-    return digits in data or any(name in data for name in names)
+def _makes(call: TimelineEvent, event: TimelineEvent) -> bool:
+    """Whether the executed calldata is a call of the function that makes the change, about what
+    the event is about."""
+    data = str(call.args.get("data"))
+    selector, arguments = data[:_SELECTOR], data[_SELECTOR:]
+    if selector not in OPENING[event.name]:
+        return False
+    values = list(event.args.values())
+    named = values[-1] if event.name == "OwnershipTransferred" else next(iter(values), None)
+    return selector in _ALONE or any(item in arguments for item in _spellings(named))
+
+
+def _spellings(value: JsonValue) -> Iterator[str]:
+    """A value as calldata may have it, in hex: a word, bytes, or text."""
+    if isinstance(value, bool):
+        yield f"{value:064x}"
+    else:
+        text = str(value)
+        yield text[2:].lower().rjust(_WORD, "0") if text.startswith("0x") else text
+        yield text.encode().hex()
 
 
 def _noticed(event: TimelineEvent, announcement: TimelineEvent, how: str) -> Change:

@@ -14,7 +14,7 @@ plus one.
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from verifier.errors import EvidenceError
@@ -83,11 +83,16 @@ _SCALARS: Final[tuple[str | int, ...]] = (
     reads.OWNER_SLOT,
     reads.PENDING_OWNER_SLOT,
     contracts.IMPLEMENTATION_SLOT,
+    reads.ADMIN_SLOT,
+    reads.BEACON_SLOT,
 )
 LAYOUTS: Final[Mapping[tuple[Role, str], Layout]] = {
     (Role.APP, "G3"): _OLD_APP,
     **{(Role.APP, generation): _APP for generation in ("G4", "G5", "G6", "G7", "G8")},
-    **{(Role.KMS, generation): _KMS for generation in ("G3", "G5", "G6", "G7", "G8")},
+    **{
+        (Role.KMS, generation): replace(_KMS, words=(slot,))
+        for generation, slot in reads.APP_IMPLEMENTATION_SLOTS.items()
+    },
 }
 """By role and the generation of the code; the layout of other code is not known."""
 

@@ -29,12 +29,13 @@ slot 2 in old generations, slot 1 since G4."""
 FLAG_SLOT: Final = 1
 TCB_SLOT: Final = 3
 """`requireTcbUpToDate`, since G6."""
+APP_IMPLEMENTATION_SLOTS: Final = {"G3": 10, "G5": 9, "G6": 9, "G7": 9, "G8": 9}
+"""Where a KMS keeps the implementation of apps that it creates, by generation."""
 GUARD_SLOT: Final = "0x4a204f620c8c5ccdca3fd54d003badd85ba500436a431f0cbda4f558c93c34c8"
 """Safe GuardManager: keccak256("guard_manager.guard.address")."""
 
 KMS_AGGREGATED_MRS: Final = "0xf6fe4f40"
 KMS_DEVICE_IDS: Final = "0x13eb9770"
-APP_IMPLEMENTATION: Final = "0x25a992da"
 GET_THRESHOLD: Final = "0xe75235b8"
 GET_OWNERS: Final = "0xa0e67e2b"
 GET_MODULES: Final = "0xcc2f8452"
@@ -126,7 +127,7 @@ def state_calls(kms: str, app: str, block: str) -> list[Call]:
     return [
         *(storage(address, slot, block) for address in (kms, app) for slot in slots),
         *(storage(app, slot, block) for slot in (FLAG_SLOT, FLAG_SLOTS["G3"], TCB_SLOT)),
-        contracts.eth_call(kms, APP_IMPLEMENTATION, block),
+        *(storage(kms, slot, block) for slot in dict.fromkeys(APP_IMPLEMENTATION_SLOTS.values())),
         contracts.eth_call(app, NOTICE_PERIOD, block),
     ]
 

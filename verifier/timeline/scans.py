@@ -3,8 +3,13 @@
 A log counts where every scan that covers its block gives it, in the same block, with the same
 content. A log that one node gives and another, which answered for the same block, does not, is a
 contradiction that names the log: one of them drops or invents. Nothing is voted on.
+
+Explorers are held against the nodes in the same way, but never stand alone: logs are those that
+nodes give, and an explorer is a source only of what some node gave in full. What an explorer
+refuses or spoils says nothing about any log.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +18,7 @@ from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.explorer_logs import parse_explorer_logs
 from verifier.evidence.log_scan import LogFilter, LogScan, TimedLog, parse_scan
 from verifier.timeline.model import Place
 
@@ -25,7 +31,8 @@ class AgreedLogs:
     """The logs of one filter over one range.
 
     `sources` are the endpoints that rest of it is known from: those that answered for every block,
-    or, where none did, all that together did (`pieced`). `partial` names what an endpoint lacks,
+    or, where none did, all that together did (`pieced`); and, where some endpoint answered for
+    every block, the explorers that did too. `partial` names what an endpoint or explorer lacks,
     `problems` the contradictions. `cached` counts the answers that came from earlier audits.
     """
 
@@ -44,9 +51,12 @@ class Scans:
         self._bundle = bundle
         self._scans: dict[str, LogScan] = {}
         self._artifacts: dict[str, list[Artifact]] = {}
+        self._explorers: dict[str, list[Artifact]] = {}
         for artifact in bundle.artifacts:
             if artifact.kind is Kind.LOG_SCAN:
                 self._artifacts.setdefault(artifact.request, []).append(artifact)
+            elif artifact.kind is Kind.EXPLORER_LOGS:
+                self._explorers.setdefault(artifact.request, []).append(artifact)
 
     def asked(self, wanted: LogFilter) -> bool:
         """Whether any endpoint was asked for these logs."""
@@ -69,7 +79,8 @@ class Scans:
     def agree(
         self, wanted: LogFilter, first: int, last: int, endpoints: Iterable[str]
     ) -> AgreedLogs:
-        """What these endpoints say about an inclusive range. Other endpoints do not count."""
+        """What these endpoints, and explorers, say about an inclusive range. Other endpoints do
+        not count."""
         allowed = set(endpoints)
         scans: dict[str, _Scanned] = {}
         problems: list[str] = []
@@ -86,12 +97,17 @@ class Scans:
                     scans[artifact.source] = self._read(artifact, wanted, first, last)
                 except EvidenceError as error:
                     problems.append(error.message)
-        for (one, left), (other, right) in combinations(sorted(scans.items()), 2):
+        explored: dict[str, _Scanned] = {}
+        if scans:
+            explored, unread = self._explored(wanted, first, last)
+            partial.extend(unread)
+        everyone = [*sorted(scans.items()), *sorted(explored.items())]
+        for (one, left), (other, right) in combinations(everyone, 2):
             problems.extend(_disagreements(one, left, other, right))
         whole = tuple(name for name, item in sorted(scans.items()) if not item.gaps)
-        partial.extend(
-            (name, _described(item.gaps)) for name, item in sorted(scans.items()) if item.gaps
-        )
+        if whole:
+            whole += tuple(name for name, item in sorted(explored.items()) if not item.gaps)
+        partial.extend((name, _described(item.gaps)) for name, item in everyone if item.gaps)
         pieced = not whole and bool(scans) and not _common(item.gaps for item in scans.values())
         return AgreedLogs(
             logs=_merged(scans.values()),
@@ -101,6 +117,40 @@ class Scans:
             pieced=pieced,
             cached=sum(item.cached for item in scans.values()),
         )
+
+    def _explored(
+        self, wanted: LogFilter, first: int, last: int
+    ) -> tuple[dict[str, "_Scanned"], list[tuple[str, str]]]:
+        """What each explorer says, and why some of it cannot be used."""
+        found: dict[str, _Scanned] = {}
+        unread: list[tuple[str, str]] = []
+        artifacts = self._explorers.get(wanted.text, [])
+        given = Counter(artifact.source for artifact in artifacts if artifact.sha256 is not None)
+        for artifact in artifacts:
+            name = artifact.source
+            if artifact.sha256 is None:
+                unread.append((name, artifact.error))
+            elif given[name] > 1:
+                unread.append((name, "the evidence holds several accounts of the same logs"))
+            else:
+                try:
+                    found[name], reason = self._read_explorer(artifact, wanted, first, last)
+                except EvidenceError as error:
+                    reason = error.message
+                if reason:
+                    unread.append((name, reason))
+        return found, unread
+
+    def _read_explorer(
+        self, artifact: Artifact, wanted: LogFilter, first: int, last: int
+    ) -> tuple["_Scanned", str]:
+        what = "explorer logs"
+        told = parse_explorer_logs(self._bundle.blob(artifact), what)
+        if told.filter != wanted:
+            raise EvidenceError(f"{what}: they are of another filter than they name")
+        logs, gaps, reason = told.read(first, last, what)
+        by_place = {Place(item.log.block, item.log.log_index): item for item in logs}
+        return _Scanned(by_place, gaps, 0), reason
 
     def _parsed(self, artifact: Artifact) -> LogScan:
         digest = artifact.sha256 or ""
@@ -120,18 +170,15 @@ class Scans:
             for item in scan.logs(what)
             if first <= item.log.block <= last
         }
-        return _Scanned(scan, logs, scan.gaps(first, last))
+        cached = sum(answer.cached for answer in scan.answers)
+        return _Scanned(logs, scan.gaps(first, last), cached)
 
 
 @dataclass(frozen=True, slots=True)
 class _Scanned:
-    scan: LogScan
     logs: Mapping[Place, TimedLog]
     gaps: tuple[Range, ...]
-
-    @property
-    def cached(self) -> int:
-        return sum(answer.cached for answer in self.scan.answers)
+    cached: int
 
     def covers(self, block: int) -> bool:
         return not any(first <= block <= last for first, last in self.gaps)
@@ -146,7 +193,7 @@ def _disagreements(one: str, left: _Scanned, other: str, right: _Scanned) -> lis
         if a is None or b is None:
             has, lacks, log = (one, other, a) if a is not None else (other, one, b)
             found.append(f"{has} gives {_named(log)}, which {lacks} does not have")
-        elif (a.log, a.block_hash) != (b.log, b.block_hash):
+        elif a.log != b.log or (a.block_hash != b.block_hash and a.block_hash and b.block_hash):
             found.append(f"{one} and {other} give different contents of {_named(a)}")
         elif a.time is not None and b.time is not None and a.time != b.time:
             found.append(f"{one} and {other} give different times of {_named(a)}")

@@ -5,7 +5,7 @@
 
 from typing import Final
 
-from verifier.lab.attacks import application, governance, guest, hardware, images
+from verifier.lab.attacks import application, governance, guest, hardware, history, images
 from verifier.lab.attacks.attack import Attack
 
 __all__ = ["ATTACKS", "Attack", "render_attacks"]
@@ -19,6 +19,8 @@ ATTACKS: Final = (
     *application.consistency(),
     *governance.key_management(),
     *governance.authorization(),
+    *history.past(),
+    *history.governed(),
     *images.images(),
 )
 

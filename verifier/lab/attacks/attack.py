@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from verifier.evidence.bundle import Artifact
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
@@ -31,7 +32,8 @@ class Attack:
     `handed_over` is evidence that the attacker adds to what was collected; `denied` is a row that
     the relying party's deny list holds, `reference` its edit of the world's reference values;
     `challenge` is the report data that it asked for, `expected_images` ("NAME=DIGEST") are those
-    that its policy expects. `why` says why an outcome is not `refused`.
+    that its policy expects, `governance` what it demands in [governance]. `edit_artifact` changes
+    what was collected, in the evidence. `why` says why an outcome is not `refused`.
     """
 
     name: str
@@ -49,6 +51,9 @@ class Attack:
     challenge: bytes = b""
     expected_images: tuple[str, ...] = ()
     twin_expected_images: tuple[str, ...] = ()
+    governance: str = ""
+    edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
+    twin_edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
 
 
 def refused(name: str, check_id: str, title: str, knobs: Knobs, **rest: object) -> Attack:

@@ -1,0 +1,158 @@
+"""[governance] of a policy: each demand met, not met, and not known."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from tests.policy.policies import Load
+from tests.report.timelines import APP_OWNED, CALM, HEIR, KMS_OWNED, OWNER, SECOND
+from verifier.checks.case import Case
+from verifier.checks.spec import run_checks
+from verifier.model.result import CheckResult, SkipKind, Status
+from verifier.policy import governance as module
+from verifier.policy.governance import POLICY_CHECKS
+from verifier.timeline.governance import OWN_WORD
+from verifier.timeline.model import ZERO_ADDRESS, Governance, Known, Method, OwnerKind, Timeline
+
+WEEK = 7 * 86400
+MEASURED = SimpleNamespace(identity=SimpleNamespace(compose_hash=bytes.fromhex(SECOND)))
+
+
+def timeline(
+    *, app: dict[str, Any] | None = None, kms: dict[str, Any] | None = None, **state: Any
+) -> Timeline:
+    """Both contracts in the hands of two keys with a week's notice, proven, but for changes."""
+    strong = {"keys": 2, "notice": WEEK, "remarks": ()}
+    return replace(
+        CALM,
+        governance=(
+            _changed(APP_OWNED, strong, app or {}),
+            _changed(KMS_OWNED, strong, kms or {}),
+        ),
+        app_state=replace(CALM.app_state, **state),
+    )
+
+
+def _changed(period: Governance, strong: dict[str, Any], changes: dict[str, Any]) -> Governance:
+    return replace(period, **{**strong, **changes})
+
+
+@pytest.fixture
+def judge(written: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def judged(found: Timeline, demands: str) -> CheckResult:
+        monkeypatch.setattr(module, "timeline_of", lambda _case: found)
+        policy = written(f"[governance]\n{demands}\n")
+        checks = [replace(item, requires=()) for item in POLICY_CHECKS]
+        (result,) = run_checks(checks, (cast("Case", MEASURED), policy))
+        return result
+
+    return judged
+
+
+DEMANDS = ("notice_days = 7", "several_keys = true", "upgrades_disabled = true")
+
+
+@pytest.mark.parametrize("demand", [*DEMANDS, f'owners = ["{OWNER}"]', "max_unknown_manifests = 0"])
+def test_a_demand_that_is_met(judge: Any, demand: str) -> None:
+    assert judge(timeline(), demand).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("demand", "changes", "word"),
+    [
+        ("notice_days = 7", {"app": {"notice": WEEK - 1}}, "the app's owner"),
+        ("notice_days = 7", {"kms": {"notice": 0}}, "the KMS's owner"),
+        ("several_keys = true", {"app": {"keys": 1}}, "the app's owner"),
+        ("several_keys = true", {"kms": {"keys": 1}}, "the KMS's owner"),
+        (
+            "upgrades_disabled = true",
+            {"upgrades_disabled": Known(value=False, method=Method.EVENT)},
+            "can be changed",
+        ),
+        (f'owners = ["{HEIR}"]', {}, "is not expected"),
+        (f'owners = ["{OWNER}"]', {"pending_owner": HEIR}, "offered"),
+        (
+            "max_unknown_manifests = 0",
+            {"compose_hashes": frozenset({SECOND, "ff" * 32})},
+            "unknown",
+        ),
+    ],
+)
+def test_a_demand_that_is_not_met(
+    judge: Any, demand: str, changes: dict[str, Any], word: str
+) -> None:
+    found = judge(timeline(**changes), demand)
+    assert found.status is Status.FAIL
+    assert word in found.summary
+
+
+@pytest.mark.parametrize(
+    ("demand", "changes"),
+    [
+        ("notice_days = 7", {"app": {"notice": None}}),
+        ("notice_days = 7", {"kms": {"notice": None}}),
+        ("several_keys = true", {"app": {"keys": None}}),
+        ("several_keys = true", {"kms": {"keys": None}}),
+        ("upgrades_disabled = true", {"upgrades_disabled": Known(None, Method.UNKNOWN)}),
+    ],
+)
+def test_a_demand_that_nobody_can_judge(judge: Any, demand: str, changes: dict[str, Any]) -> None:
+    found = judge(timeline(**changes), demand)
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "is not known" in found.reason
+
+
+def test_what_is_not_known_hides_nothing_that_is_broken(judge: Any) -> None:
+    found = judge(timeline(app={"keys": None}, kms={"keys": 1}), "several_keys = true")
+    assert found.status is Status.FAIL
+
+
+@pytest.mark.parametrize("demand", ["notice_days = 7", "several_keys = true"])
+@pytest.mark.parametrize("contract", ["app", "kms"])
+@pytest.mark.parametrize("kind", [OwnerKind.SAFE, OwnerKind.TIMELOCK])
+def test_an_owner_contracts_own_word_is_at_best_a_reservation(
+    judge: Any, demand: str, contract: str, kind: OwnerKind
+) -> None:
+    found = judge(timeline(**{contract: {"kind": kind, "remarks": (OWN_WORD,)}}), demand)
+    assert found.status is Status.WARN
+    assert "is the word of 0x" in found.summary
+
+
+def test_an_owner_contracts_own_word_matters_only_where_it_is_asked_for(judge: Any) -> None:
+    found = timeline(app={"kind": OwnerKind.SAFE, "remarks": (OWN_WORD,)})
+    assert judge(found, "upgrades_disabled = true").status is Status.PASS
+
+
+@pytest.mark.parametrize("demand", ["notice_days = 7", "several_keys = true"])
+def test_an_offered_contract_is_a_reservation(judge: Any, demand: str) -> None:
+    found = judge(timeline(pending_owner=HEIR), demand)
+    assert found.status is Status.WARN
+    assert "may take over the app" in found.summary
+
+
+def test_code_that_nobody_knows_is_a_reservation(judge: Any) -> None:
+    found = judge(timeline(continuous=False), "upgrades_disabled = true")
+    assert found.status is Status.WARN
+    assert "code that nobody knows" in found.summary
+
+
+def test_a_renounced_contract_has_nobody_to_ask(judge: Any) -> None:
+    nobody = {"owner": "", "kind": OwnerKind.RENOUNCED, "keys": None, "notice": None}
+    found = judge(timeline(app=nobody), "notice_days = 7\nseveral_keys = true")
+    assert found.status is Status.PASS
+    assert ZERO_ADDRESS not in found.summary
+    assert "given up" in found.summary
+
+
+def test_owners_that_are_not_known_at_all(judge: Any) -> None:
+    found = judge(replace(timeline(), governance=()), "several_keys = true")
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_other_manifests_are_a_reservation_until_a_number_is_set(judge: Any) -> None:
+    found = timeline(compose_hashes=frozenset({SECOND, "ff" * 32}))
+    assert judge(found, "several_keys = true").status is Status.WARN
+    assert judge(found, "max_unknown_manifests = 1").status is Status.PASS
+    assert judge(replace(found, manifests={"ff" * 32: "x"}), "").status is Status.PASS

@@ -1,0 +1,255 @@
+"""Who governs: each kind of owner over time, and what its own word is worth."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.timeline.events import (
+    ALICE,
+    BOB,
+    CAROL,
+    SAFE,
+    TIMELOCK,
+    History,
+    account,
+    born,
+    transferred,
+)
+from verifier.model.result import JsonValue
+from verifier.timeline.governance import (
+    ADMIN_ROLES,
+    CONTRADICTED,
+    MAX_RULES,
+    OWN_WORD,
+    PROPOSER_ROLE,
+    Governed,
+    OwnerReads,
+    accounts,
+    governance,
+)
+from verifier.timeline.model import Governance, OwnerKind, Role
+
+KEY = OwnerReads(code=b"")
+CODE = b"\x60\x80"
+TWO_OF_THREE = OwnerReads(
+    code=CODE, threshold=2, signers=(ALICE, BOB, CAROL), modules=(), guard="", version="1.4.1"
+)
+TWO_DAYS = OwnerReads(code=CODE, min_delay=172_800)
+NOBODY = account(0)
+
+
+def governed(history: History, **reads: OwnerReads) -> Governed:
+    known = {ALICE: KEY, BOB: KEY, CAROL: KEY}
+    known |= {{"safe": SAFE, "timelock": TIMELOCK}[name]: item for name, item in reads.items()}
+    return governance(Role.APP, history.events, known)
+
+
+def present(history: History, **reads: OwnerReads) -> Governance:
+    return governed(history, **reads).periods[-1]
+
+
+def timelock(**granted: str) -> History:
+    """A timelock that was created in sight, with these holders of roles."""
+    history = History()
+    history.owner(TIMELOCK, "RoleGranted", role=ADMIN_ROLES[0], account=TIMELOCK)
+    for name, holder in granted.items():
+        role = ADMIN_ROLES[0] if name.startswith("admin") else PROPOSER_ROLE
+        history.owner(TIMELOCK, "RoleGranted", role=role, account=holder)
+    history.owner(TIMELOCK, "MinDelayChange", oldDuration=0, newDuration=172_800)
+    history.app("OwnershipTransferred", **transferred(NOBODY, TIMELOCK))
+    return history
+
+
+def test_a_key_acts_alone_and_at_once() -> None:
+    period = present(born())
+    assert (period.kind, period.keys, period.notice) == (OwnerKind.EOA, 1, 0)
+    assert period.remarks == ()
+
+
+def test_a_key_that_borrows_code_is_a_key() -> None:
+    borrowed = replace(TWO_OF_THREE, code=bytes.fromhex("ef0100") + bytes(20))
+    period = present(born(SAFE), safe=borrowed)
+    assert (period.kind, period.keys) == (OwnerKind.EOA, 1)
+    longer = replace(borrowed, code=bytes.fromhex("ef0100") + bytes(21))
+    assert present(born(SAFE), safe=longer).kind is OwnerKind.SAFE
+
+
+def test_a_safe_by_its_own_word() -> None:
+    period = present(born(SAFE), safe=TWO_OF_THREE)
+    assert (period.kind, period.keys, period.threshold) == (OwnerKind.SAFE, 2, 2)
+    assert period.notice == 0
+    assert period.remarks == (OWN_WORD,)
+
+
+@pytest.mark.parametrize(
+    ("modules", "remark"),
+    [((CAROL,), "modules go round"), (None, "is not known")],
+    ids=["modules", "not answered"],
+)
+def test_modules_that_exist_or_are_not_told_leave_the_keys_unknown(
+    modules: tuple[str, ...] | None, remark: str
+) -> None:
+    period = present(born(SAFE), safe=replace(TWO_OF_THREE, modules=modules))
+    assert period.keys is None
+    assert any(remark in item for item in period.remarks)
+
+
+@pytest.mark.parametrize("threshold", [0, 4, 2**255])
+def test_a_threshold_that_no_safe_has_makes_an_unknown_contract(threshold: int) -> None:
+    period = present(born(SAFE), safe=replace(TWO_OF_THREE, threshold=threshold))
+    assert (period.kind, period.keys, period.notice) == (OwnerKind.CONTRACT, None, None)
+
+
+def test_what_was_not_answered_is_unknown() -> None:
+    period = present(born(SAFE))
+    assert (period.kind, period.keys, period.notice) == (OwnerKind.UNKNOWN, None, None)
+
+
+def test_a_safe_over_time() -> None:
+    history = History()
+    setup: dict[str, JsonValue] = {"owners": [ALICE, BOB], "threshold": 1}
+    history.owner(SAFE, "SafeSetup", **setup)
+    history.app("OwnershipTransferred", **transferred(NOBODY, SAFE))
+    history.owner(SAFE, "ExecutionSuccess", txHash="00" * 32)
+    history.owner(SAFE, "EnabledModule", module=CAROL)
+    history.owner(SAFE, "AddedOwner", owner=CAROL)
+    history.owner(SAFE, "ChangedThreshold", threshold=2)
+    history.owner(SAFE, "DisabledModule", module=CAROL)
+    history.owner(SAFE, "ChangedGuard", guard=BOB)
+    found = governed(history, safe=replace(TWO_OF_THREE, guard=BOB))
+    assert found.problems == ()
+    said = [(len(item.signers), item.threshold, item.keys, item.guard) for item in found.periods]
+    assert said == [
+        (2, 1, 1, ""),
+        (2, 1, None, ""),
+        (3, 1, None, ""),
+        (3, 2, None, ""),
+        (3, 2, 2, ""),
+        (3, 2, 2, BOB),
+    ]
+    assert [item.until for item in found.periods[:-1]] == [item.since for item in found.periods[1:]]
+
+
+def test_a_safe_that_is_older_than_the_logs() -> None:
+    history = born(SAFE)
+    history.owner(SAFE, "AddedOwner", owner=CAROL)
+    history.owner(SAFE, "ChangedThreshold", threshold=2)
+    first, second, third = governed(history, safe=TWO_OF_THREE).periods
+    assert set(first.signers) == {ALICE, BOB}
+    assert set(second.signers) == {ALICE, BOB, CAROL}
+    assert (first.keys, second.keys, third.keys) == (None, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("ChangedThreshold", {"threshold": 1}),
+        ("SafeSetup", {"owners": [ALICE], "threshold": 2}),
+    ],
+)
+def test_a_safe_whose_events_contradict_it_has_no_word(
+    name: str, args: dict[str, JsonValue]
+) -> None:
+    history = born(SAFE)
+    history.owner(SAFE, name, **args)
+    found = governed(history, safe=TWO_OF_THREE)
+    assert found.problems
+    assert {item.keys for item in found.periods} == {None}
+    assert {item.notice for item in found.periods} == {None}
+    assert CONTRADICTED in found.periods[-1].remarks
+
+
+def test_a_timelock_and_its_proposers() -> None:
+    period = present(timelock(proposer=SAFE), timelock=TWO_DAYS, safe=TWO_OF_THREE)
+    assert (period.kind, period.notice, period.keys) == (OwnerKind.TIMELOCK, 172_800, 2)
+    assert period.proposers == (SAFE,)
+    assert period.remarks == (OWN_WORD,)
+
+
+def test_a_key_among_the_proposers_or_admins_suffices() -> None:
+    for holders in ({"one": SAFE, "two": ALICE}, {"one": SAFE, "admin": ALICE}):
+        period = present(timelock(**holders), timelock=TWO_DAYS, safe=TWO_OF_THREE)
+        assert period.keys == 1
+    assert any("without the delay" in item for item in period.remarks)
+
+
+def test_roles_granted_before_the_logs_begin_are_not_known() -> None:
+    history = History()
+    history.owner(TIMELOCK, "RoleGranted", role=PROPOSER_ROLE, account=SAFE)
+    history.app("OwnershipTransferred", **transferred(NOBODY, TIMELOCK))
+    period = present(history, timelock=TWO_DAYS, safe=TWO_OF_THREE)
+    assert (period.keys, period.notice) == (None, 172_800)
+    assert any("others may propose" in item for item in period.remarks)
+
+
+def test_another_role_that_decides_who_proposes_counts_as_admin() -> None:
+    history = timelock(proposer=SAFE)
+    other = "77" * 32
+    history.owner(TIMELOCK, "RoleAdminChanged", role=PROPOSER_ROLE, newAdminRole=other)
+    history.owner(TIMELOCK, "RoleGranted", role=other, account=BOB)
+    period = present(history, timelock=TWO_DAYS, safe=TWO_OF_THREE)
+    assert BOB in period.admins
+    assert period.keys == 1
+
+
+def test_a_revoked_role_and_a_delay_that_changed() -> None:
+    history = timelock(one=SAFE, two=ALICE)
+    history.owner(TIMELOCK, "RoleRevoked", role=PROPOSER_ROLE, account=ALICE)
+    history.owner(TIMELOCK, "MinDelayChange", oldDuration=172_800, newDuration=str(2**60))
+    found = governed(history, timelock=replace(TWO_DAYS, min_delay=2**60), safe=TWO_OF_THREE)
+    assert [item.keys for item in found.periods] == [1, 2, 2]
+    assert [item.notice for item in found.periods] == [172_800, 172_800, 2**60]
+    assert found.problems == ()
+
+
+def test_a_timelock_that_answers_another_delay_than_its_events_has_no_word() -> None:
+    found = governed(timelock(one=SAFE), timelock=replace(TWO_DAYS, min_delay=9), safe=TWO_OF_THREE)
+    assert found.problems
+    assert found.periods[-1].notice is None
+
+
+def test_owners_change_back_and_forth() -> None:
+    history = born()
+    history.app("OwnershipTransferred", **transferred(ALICE, SAFE))
+    history.owner(SAFE, "ExecutionSuccess")
+    history.app("OwnershipTransferred", **transferred(SAFE, ALICE))
+    history.app("OwnershipTransferred", **transferred(ALICE, NOBODY))
+    periods = governed(history, safe=TWO_OF_THREE).periods
+    assert [item.kind for item in periods] == [
+        OwnerKind.EOA,
+        OwnerKind.SAFE,
+        OwnerKind.EOA,
+        OwnerKind.RENOUNCED,
+    ]
+    assert periods[-1].owner == ""
+    assert periods[-1].until is None
+
+
+def test_the_owner_of_the_kms_stands_beside() -> None:
+    history = born(ALICE, SAFE)
+    (period,) = governance(Role.KMS, history.events, {SAFE: TWO_OF_THREE}).periods
+    assert (period.role, period.owner, period.keys) == (Role.KMS, SAFE, 2)
+
+
+def test_a_delay_that_an_app_names_itself_gives_no_notice() -> None:
+    (period,) = governance(Role.APP, born().events, {ALICE: KEY}, notice_period=10**7).periods
+    assert period.notice == 0
+    assert "its own word" in period.remarks[0]
+
+
+def test_an_owner_that_changes_its_rules_very_often_is_not_followed_for_ever() -> None:
+    history = born(SAFE)
+    for _ in range(MAX_RULES):
+        history.owner(SAFE, "AddedOwner", owner=CAROL)
+        history.owner(SAFE, "RemovedOwner", owner=CAROL)
+    found = governed(history, safe=replace(TWO_OF_THREE, signers=(ALICE, BOB)))
+    assert len(found.periods) == MAX_RULES + 1
+    assert found.periods[0].keys is None
+    assert found.periods[-1].keys == 2
+
+
+def test_accounts_are_owners_offered_owners_and_holders_of_roles() -> None:
+    history = timelock(proposer=SAFE)
+    history.app("OwnershipTransferStarted", **transferred(TIMELOCK, BOB))
+    history.app("RoleGranted", role=PROPOSER_ROLE, account=CAROL)
+    assert set(accounts(history.events)) == {TIMELOCK, SAFE, BOB}

@@ -1,0 +1,345 @@
+"""Attacks on the past of the contracts: what happened, who was told, and who may do it again."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from typing import Final, cast
+
+from verifier.evidence.bundle import Artifact, Kind
+from verifier.evidence.codec import JsonObject
+from verifier.lab import contracts, history, keys, owners
+from verifier.lab import forgeries as forge
+from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
+from verifier.lab.chain import Chain
+from verifier.lab.contracts import AppTerms, DstackApp, DstackKms, deployment
+from verifier.lab.events import OsImage
+from verifier.lab.guest import manifest_text
+from verifier.lab.knobs import DAY, Knobs
+from verifier.lab.owners import Safe, Timelock
+from verifier.lab.rpc import RpcFault
+from verifier.model.result import Verdict
+
+Logs = list[JsonObject]
+EditLogs = Callable[[Logs], Logs]
+
+_HISTORY: Final = "authorization.history"
+_GOVERNANCE: Final = "authorization.governance"
+_EARLIER: Final = history.EARLIER_COMPOSE_HASH.hex()
+_OTHER: Final = keys.labelled("another allowed manifest", 32)
+_ATTACKER: Final = keys.labelled("attacker's key", 20)
+_ADDED: Final = "0x" + contracts.topic("ComposeHashAdded(bytes32)").hex()
+_REMOVED: Final = "0x" + contracts.topic("ComposeHashRemoved(bytes32)").hex()
+
+
+def past() -> Iterator[Attack]:
+    """Logs that are left out, invented or changed, and state that no log explains."""
+    yield from _logs()
+    yield from _answers()
+    yield from _state()
+    yield from _cache()
+
+
+def _logs() -> Iterator[Attack]:
+    """Logs that say something else than happened."""
+    hidden, invented = _without(_REMOVED, _EARLIER), _with_permission(_OTHER.hex())
+    again = _with_permission(_EARLIER)
+    for name, title, edit in (
+        ("hidden", "hide a log from the middle", _middle_hidden),
+        ("invented", "invent a log that changes nothing", again),
+        ("of-another-block", "name another block for a log", _other_block),
+        ("of-another-time", "give another time for a log", _other_time),
+        ("content", "change what a log says", _other_content),
+    ):
+        knobs = Knobs(edit_logs=_at("a", edit))
+        yield refused(f"log-{name}", _HISTORY, f"has one operator {title}", knobs)
+    for name, title, edit in (
+        ("hidden", "hide that a manifest is no longer allowed", hidden),
+        ("invented", "say that another manifest was allowed", invented),
+        ("of-owner-hidden", "hide who the owner is",
+         _without("0x" + contracts.topic("OwnershipTransferred(address,address)").hex())),
+    ):  # fmt: skip
+        knobs = Knobs(edit_logs=_at("ab", edit))
+        yield refused(f"log-{name}-everywhere", _HISTORY, f"has every operator {title}", knobs)
+
+
+def _answers() -> Iterator[Attack]:
+    """Answers that no honest node gives, and answers that are none."""
+    for name, title, edit in (
+        ("reordered", "give logs in another order", lambda logs: logs[::-1]),
+        ("duplicated", "give a log twice", lambda logs: logs + logs[-1:]),
+        ("of-another-contract", "give a log of another contract",
+         _changed(address="0x" + _ATTACKER.hex())),
+        ("removed", "give a log that a reorganisation took back", _changed(removed=True)),
+        ("not-hex", "spell a number with a leading zero", _changed(logIndex="0x00")),
+    ):  # fmt: skip
+        knobs = Knobs(edit_logs=_at("a", edit))
+        yield refused(f"answer-{name}", _HISTORY, f"has one operator {title}", knobs)
+    title = "has every operator forget old logs"
+    knobs = Knobs(rpc_faults=dict.fromkeys("ab", RpcFault.PRUNED))
+    yield refused("rpc-pruned-everywhere", _HISTORY, title, knobs)
+    title = "has one operator forget old logs, and say that there are none"
+    yield refused("rpc-pruned", _HISTORY, title, Knobs(rpc_faults={"a": RpcFault.PRUNED}))
+    title = "has one operator give times that are hours ahead"
+    future = {"a": RpcFault.FUTURE_BLOCK}
+    yield refused("rpc-future-block", "authorization.contract", title, Knobs(rpc_faults=future))
+    why = "a block from the future says nothing about now"
+    title = "has every operator give times that are hours ahead"
+    knobs = Knobs(rpc_faults=dict.fromkeys("ab", RpcFault.FUTURE_BLOCK))
+    yield missing("rpc-future-block-everywhere", "authorization.allowed", title, knobs, why)
+
+
+def _state() -> Iterator[Attack]:
+    """What contracts hold without a log that says so, and contracts that nobody made honestly."""
+    for name, title, edit in (
+        ("silent-flag", "lets any device run the app, without an event", _silent_flag),
+        ("silent-removal", "allows a withdrawn manifest again, without an event",
+         _silent_permission),
+        ("silent-owner", "changes the owner without an event", _silent_owner),
+    ):  # fmt: skip
+        yield refused(name, _HISTORY, title, Knobs(edit_chain=edit))
+    title = "changes the KMS's root key without an event"
+    knobs = Knobs(edit_chain=_silent_root_key)
+    yield refused("silent-root-key", "key_management.provider", title, knobs)
+    why = "all is known that happened, but not what the code did in the meantime"
+    title = "runs code for a week that nobody knows"
+    twin = Knobs(edit_chain=forge.upgraded_to_known)
+    knobs = Knobs(edit_chain=forge.swapped_and_back)
+    yield warned("unknown-code-in-the-past", _HISTORY, title, knobs, why, twin=twin)
+    why = "only the KMS's factory is known to set nothing but what it was asked for"
+    for name, title, made in (
+        ("outside-factory", "deploys the app itself, with a permission in no event", _own),
+        ("other-factory", "has a factory of its own deploy the app, under honest words", _other),
+    ):
+        knobs = Knobs(app_on_chain=False, edit_chain=made)
+        yield warned(f"app-{name}", _HISTORY, title, knobs, why)
+    title = "hides that the KMS allowed the OS image again, after it had been removed"
+    removed = "0x" + contracts.topic("OsImageHashAdded(bytes32)").hex()
+    knobs = Knobs(edit_chain=image_allowed_again, edit_logs=_at("ab", _last_hidden(removed)))
+    twin = Knobs(edit_chain=image_allowed_again)
+    yield refused("image-again-hidden", _HISTORY, title, knobs, twin=twin)
+
+
+def _cache() -> Iterator[Attack]:
+    """What a cache of earlier answers holds, which nobody asks a node for again."""
+    kept = {"twin_edit_artifact": _poisoned(lambda logs: logs)}
+    for name, title, edit in (
+        ("hidden", "takes a log out of the cache", _without(_REMOVED, _EARLIER)),
+        ("invented", "puts a log into the cache", _allowed_again),
+        ("hash", "puts a log of another block into the cache", _other_block),
+    ):
+        poison = {"edit_artifact": _poisoned(edit)}
+        yield refused(f"cache-{name}", _HISTORY, title, HONEST, **poison, **kept)
+
+
+def governed() -> Iterator[Attack]:
+    """Who may change the contracts, where the relying party has demands."""
+    several, notice = "several_keys = true", "notice_days = 7"
+    word = {"twin_verdict": Verdict.WARNING}
+    one = Knobs(governance="key")
+    yield refused("one-key", _GOVERNANCE, "changes what runs with one key", one,
+                  governance=several, **word)  # fmt: skip
+    title = "changes what runs at once"
+    yield refused("no-notice", _GOVERNANCE, title, one, governance=notice, **word)
+    title = "changes what runs at once, with several keys"
+    knobs = Knobs(governance="safe")
+    yield refused("safe-without-notice", _GOVERNANCE, title, knobs, governance=notice, **word)
+    for name, title, edit, demand in (
+        ("kms-owner", "has one key own the KMS", _kms_to_key, several),
+        ("kms-owner-at-once", "has an owner of the KMS who waits for nothing", _kms_to_key, notice),
+        ("admin", "lets one key decide who proposes to the timelock", _admin, several),
+        ("proposer", "lets one key propose to the timelock", _proposer, several),
+        ("delay-lowered", "lowers the delay of the timelock to a day", _hurried, notice),
+        ("threshold-lowered", "lowers the threshold of the Safe to one key", _threshold, several),
+    ):
+        knobs = Knobs(edit_chain=edit)
+        yield refused(name, _GOVERNANCE, title, knobs, governance=demand, **word)
+    why = "how many keys act for a module is known to nobody"
+    title = "enables a module, which acts for the Safe without its owners"
+    knobs = Knobs(governance="safe", edit_chain=_module)
+    twin = {"twin": Knobs(governance="safe"), **word}
+    yield missing("module", _GOVERNANCE, title, knobs, why, governance=several, **twin)
+    twin = {"twin": Knobs(upgrades_disabled=True)}
+    title = "keeps the right to replace the contract's code"
+    demand = "upgrades_disabled = true"
+    yield refused("upgradable", _GOVERNANCE, title, HONEST, governance=demand, **twin)
+    title = "keeps another manifest allowed that nobody has seen"
+    knobs = Knobs(edit_chain=_another_allowed)
+    yield refused("unknown-manifest", _GOVERNANCE, title, knobs,
+                  governance="max_unknown_manifests = 0")  # fmt: skip
+    why = "another manifest may be a good one; nobody has shown it"
+    yield warned("unknown-manifest-undemanded", _GOVERNANCE, title, knobs, why)
+    title = "hands the app over to somebody else"
+    owner = history.app_owner(Chain("", 0, HONEST.now, 0), HONEST).address.hex()
+    knobs = Knobs(edit_chain=_app_to_key)
+    yield refused("another-owner", _GOVERNANCE, title, knobs, governance=f'owners = ["0x{owner}"]')
+
+
+def image_allowed_again(chain: Chain, _app: DstackApp, kms: DstackKms) -> None:
+    """The KMS no longer allowed the OS image for a week, then allowed it again."""
+    image = OsImage(HONEST.os_image).os_image_hash
+    kms.remove_os_image(forge.days_ago(chain, 40), image)
+    kms.add_os_image(forge.days_ago(chain, 33), image)
+
+
+def _at(operators: str, edit: EditLogs) -> Callable[[str, Logs], Logs]:
+    """An edit of what these operators answer."""
+    return lambda operator, logs: edit(logs) if operator in operators else logs
+
+
+def _is_about(log: JsonObject, topic: str, value: str) -> bool:
+    return cast("list[str]", log["topics"])[0] == topic and value in str(log["data"])
+
+
+def _without(topic: str, value: str = "") -> EditLogs:
+    return lambda logs: [log for log in logs if not _is_about(log, topic, value)]
+
+
+def _last_hidden(topic: str) -> EditLogs:
+    def edit(logs: Logs) -> Logs:
+        last = [log for log in logs if _is_about(log, topic, "")][-1:]
+        return [log for log in logs if log not in last]
+
+    return edit
+
+
+def _middle_hidden(logs: Logs) -> Logs:
+    return logs[: len(logs) // 2] + logs[len(logs) // 2 + 1 :]
+
+
+def _with_permission(value: str) -> EditLogs:
+    """A permission in the block of the first one, after everything else in it."""
+
+    def edit(logs: Logs) -> Logs:
+        found: Logs = []
+        for log in logs:
+            if _is_about(log, _ADDED, _EARLIER):
+                number = int(str(log["logIndex"]), 16) + 50
+                found.append({**log, "logIndex": hex(number), "data": "0x" + value})
+        return sorted(logs + found, key=_place)
+
+    return edit
+
+
+def _place(log: JsonObject) -> tuple[int, int]:
+    return int(str(log["blockNumber"]), 16), int(str(log["logIndex"]), 16)
+
+
+def _allowed_again(logs: Logs) -> Logs:
+    """A permission for the earlier manifest, right after it was withdrawn."""
+    found: Logs = []
+    for log in logs:
+        found.append(log)
+        if _is_about(log, _REMOVED, _EARLIER):
+            number = int(str(log["logIndex"]), 16) + 50
+            found.append({**log, "logIndex": hex(number), "topics": [_ADDED]})
+    return found
+
+
+def _changed(**fields: str | bool) -> EditLogs:
+    """Other fields for the last log."""
+    return lambda logs: [*logs[:-1], *({**log, **fields} for log in logs[-1:])]
+
+
+def _other_block(logs: Logs) -> Logs:
+    return _changed(blockHash="0x" + "5e" * 32)(logs)
+
+
+def _other_time(logs: Logs) -> Logs:
+    return _changed(blockTimestamp=hex(HONEST.now - 30 * DAY))(logs)
+
+
+def _other_content(logs: Logs) -> Logs:
+    return [{**log, "data": "0x" + _OTHER.hex()} if _is_about(log, _ADDED, "") else log
+            for log in logs]  # fmt: skip
+
+
+def _poisoned(edit: EditLogs) -> Callable[[Artifact, bytes], bytes]:
+    """Log scans as if every answer came from a cache, in which somebody edited the logs."""
+
+    def change(artifact: Artifact, raw: bytes) -> bytes:
+        if artifact.kind is not Kind.LOG_SCAN:
+            return raw
+        document = json.loads(raw)
+        for item in document["answers"]:
+            answer = json.loads(item["answer"])
+            answer["result"] = edit(answer["result"])
+            item |= {"answer": json.dumps(answer), "cached": True}
+        return json.dumps(document).encode()
+
+    return change
+
+
+def _silent_flag(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    chain.store(forge.days_ago(chain, 20), app.address, 1, b"\1\0")
+
+
+def _silent_permission(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    slot = contracts.element(0, history.EARLIER_COMPOSE_HASH)
+    chain.store(forge.days_ago(chain, 1), app.address, slot, b"\1")
+
+
+def _silent_owner(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    chain.store(forge.days_ago(chain, 20), app.address, contracts.ERC7201_OWNER, _ATTACKER)
+
+
+def _silent_root_key(chain: Chain, _app: DstackApp, kms: DstackKms) -> None:
+    chain.store_bytes(forge.days_ago(chain, 20), kms.address, 0, b"\2" * 33)
+
+
+def _own(chain: Chain, app: DstackApp, kms: DstackKms) -> None:
+    """A proxy of known code, whose constructor wrote one more permission than it logged."""
+    _deploy(chain, app, kms, None, "initialize")
+
+
+def _other(chain: Chain, app: DstackApp, kms: DstackKms) -> None:
+    """The same by a contract that is called as the KMS's factory is."""
+    _deploy(chain, app, kms, keys.labelled("another factory", 20), "deployAndRegisterApp")
+
+
+def _deploy(chain: Chain, app: DstackApp, kms: DstackKms, to: bytes | None, function: str) -> None:
+    block = forge.days_ago(chain, 30)
+    device = history.device_id(HONEST, HONEST.seed)
+    measured = hashlib.sha256(manifest_text(HONEST).encode()).digest()
+    terms = AppTerms(device_id=device, compose_hash=measured)
+    deployer = contracts.Key(chain, _ATTACKER)
+    calldata = deployment(function, _ATTACKER, terms)
+    code = b"" if to else contracts.runtime_code("proxy")
+    tx = chain.transact(block, _ATTACKER, to, code + calldata)
+    made = DstackApp(chain, app.address, deployer)
+    made.create(tx, history.APP_IMPLEMENTATION, terms)
+    chain.store(block, app.address, contracts.element(0, _OTHER), b"\1")
+    kms.register(chain.transact(block + 1, _ATTACKER, kms.address, b""), app.address)
+
+
+def _kms_to_key(chain: Chain, _app: DstackApp, kms: DstackKms) -> None:
+    kms.transfer_ownership(forge.days_ago(chain, 20), _ATTACKER)
+
+
+def _app_to_key(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    app.transfer_ownership(forge.days_ago(chain, 3), _ATTACKER)
+
+
+def _admin(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    timelock = cast("Timelock", app.owner)
+    timelock.grant(forge.days_ago(chain, 20), owners.ADMIN_ROLE, _ATTACKER)
+
+
+def _proposer(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    timelock = cast("Timelock", app.owner)
+    timelock.grant(forge.days_ago(chain, 20), owners.PROPOSER_ROLE, _ATTACKER)
+
+
+def _hurried(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    cast("Timelock", app.owner).set_delay(forge.days_ago(chain, 1), DAY)
+
+
+def _threshold(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    cast("Timelock", app.owner).proposer.change_threshold(forge.days_ago(chain, 1), 1)
+
+
+def _module(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    cast("Safe", app.owner).enable_module(forge.days_ago(chain, 20), _ATTACKER)
+
+
+def _another_allowed(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    app.add_compose_hash(forge.days_ago(chain, 20), _OTHER)
