@@ -50,7 +50,7 @@ NOT_BY_FACTORY: Final = (
 )
 def history(case: Case) -> Outcome:
     """The logs of the app's contract and the governance logs of the KMS's contract are known from
-    their creation to a finalized block without a gap; every endpoint that gave a block's logs gave
+    their creation to a finalized block without a gap; every endpoint or explorer that gave them gave
     the same; and the events, in their order, explain every value that the contracts hold there:
     each manifest, device and OS image that was ever named, each flag, owner and implementation.
     A log that one endpoint has and another lacks, and a value that the events do not explain, are

@@ -115,9 +115,8 @@ class Histories:
 
     def _explore(self, url: str, plans: list[ScanPlan]) -> None:
         explorer = Explorer(client=self.client, url=url, check=self.check)
-        label = public_label(url)
         for plan in plans:
-            self.progress(f"logs of {plan.filter.address} at {label}")
+            self.progress(f"logs of {plan.filter.address} at {public_label(url)}")
             began = time.monotonic()
             left = self.scanning.patience - self._spent.get(url, 0.0)
             answers: tuple[Asked, ...] = ()
@@ -128,23 +127,8 @@ class Histories:
                 # It has been tried three times; it is not waited for again.
                 self._silent[url] = failure
             self._spent[url] = self._spent.get(url, 0.0) + time.monotonic() - began
-            moment, request = self.client.clock(), plan.filter.text
-            if answers:
-                self.builder.add(
-                    Kind.EXPLORER_LOGS,
-                    encode_explorer_logs(plan.filter, answers),
-                    source=label,
-                    collected_at=moment,
-                    request=request,
-                )
-            if failure:
-                self.builder.add_failure(
-                    Kind.EXPLORER_LOGS,
-                    source=label,
-                    collected_at=moment,
-                    error=failure,
-                    request=request,
-                )
+            raw = encode_explorer_logs(plan.filter, answers) if answers else b""
+            self._keep(Kind.EXPLORER_LOGS, url, plan, raw, failure)
 
     def close(self) -> None:
         """Say why the cache was not used, if it was not."""
@@ -158,25 +142,21 @@ class Histories:
             raise KeyboardInterrupt
 
     def _record(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
-        moment, label = self.client.clock(), public_label(endpoint)
         if result.warning:
             self.scanning.warn(result.warning)
+        raw = encode_scan(plan.filter, result.answers) if result.answers else b""
+        self._keep(Kind.LOG_SCAN, endpoint, plan, raw, result.failure)
         if result.answers:
-            self.builder.add(
-                Kind.LOG_SCAN,
-                encode_scan(plan.filter, result.answers),
-                source=label,
-                collected_at=moment,
-                request=plan.filter.text,
-            )
             self._remember(endpoint, plan, result)
-        if result.failure:
+
+    def _keep(self, kind: Kind, url: str, plan: ScanPlan, raw: bytes, failure: str) -> None:
+        """Record a transcript, if there is one, and why it is not whole, if it is not."""
+        moment, label, request = self.client.clock(), public_label(url), plan.filter.text
+        if raw:
+            self.builder.add(kind, raw, source=label, collected_at=moment, request=request)
+        if failure:
             self.builder.add_failure(
-                Kind.LOG_SCAN,
-                source=label,
-                collected_at=moment,
-                error=result.failure,
-                request=plan.filter.text,
+                kind, source=label, collected_at=moment, error=failure, request=request
             )
 
     def _remember(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
