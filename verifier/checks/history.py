@@ -50,9 +50,10 @@ NOT_BY_FACTORY: Final = (
 )
 def history(case: Case) -> Outcome:
     """The logs of the app's contract and the governance logs of the KMS's contract are known from
-    their creation to a finalized block without a gap; every endpoint or explorer that gave them gave
-    the same; and the events, in their order, explain every value that the contracts hold there:
-    each manifest, device and OS image that was ever named, each flag, owner and implementation.
+    their creation to a finalized block without a gap; every endpoint, and every explorer, that gave
+    a block's logs gave the same; and the events, in their order, explain every value that the
+    contracts hold there: each manifest, device and OS image that was ever named, each flag, owner
+    and implementation.
     A log that one endpoint has and another lacks, and a value that the events do not explain, are
     failures that are named. One operator alone, a beginning that had to be assumed, an app that the
     KMS's factory is not known to have created, whose creator may have set anything silently, code

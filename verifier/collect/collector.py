@@ -132,7 +132,7 @@ class _Collection:
         found.update(dict.fromkeys(self._for_cloud(plans)))
         fresh = [request for request in found if request not in self._asked]
         self._asked.update(fresh)
-        jobs = dict.fromkeys(job for plan in plans for job in self._scans(plan))
+        jobs = dict.fromkeys(job for plan in plans for job in self._scans(plan, exchanges))
         unscanned = [job for job in jobs if job not in self._scanned]
         self._scanned.update(unscanned)
         return fresh, unscanned
@@ -227,10 +227,13 @@ class _Collection:
     def _endpoints(self, chain_id: int) -> list[str]:
         return [url for chain, url in self._scope.rpc if chain in (None, chain_id)]
 
-    def _scans(self, plan: SubjectPlan) -> Iterator[Job]:
-        for scan in plan.history.scans:
-            for endpoint in self._endpoints(scan.filter.chain_id):
-                yield endpoint, scan
+    def _scans(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Job]:
+        """Scans at the endpoints that told the head of this chain: others would only cost time."""
+        chain = plan.chain
+        for endpoint in self._endpoints(chain.chain_id) if chain else ():
+            if chain and _head(chain, exchanges, requests.public_label(endpoint)) is not None:
+                for scan in plan.history.scans:
+                    yield endpoint, scan
 
     def _guest_subject(self, request: Request, body: bytes) -> str:
         """`<gateway host>/<instance id>` as the answer claims it; its instance is asked next."""
