@@ -221,19 +221,25 @@ class _Collection:
             endpoints = self._endpoints(plan.chain.chain_id)
             for endpoint in endpoints:
                 yield from requests.rpc_requests(endpoint, plan.chain.speculative_calls())
+            for endpoint in self._alive(plan.chain, exchanges):
                 yield from requests.rpc_requests(endpoint, plan.history.calls)
             yield from _state_requests(plan.chain, exchanges, endpoints)
+
+    def _alive(self, chain: ChainPlan, exchanges: Exchanges) -> list[str]:
+        """The endpoints that told the head of this chain: others would only cost time."""
+        return [
+            endpoint
+            for endpoint in self._endpoints(chain.chain_id)
+            if _head(chain, exchanges, requests.public_label(endpoint)) is not None
+        ]
 
     def _endpoints(self, chain_id: int) -> list[str]:
         return [url for chain, url in self._scope.rpc if chain in (None, chain_id)]
 
     def _scans(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Job]:
-        """Scans at the endpoints that told the head of this chain: others would only cost time."""
-        chain = plan.chain
-        for endpoint in self._endpoints(chain.chain_id) if chain else ():
-            if chain and _head(chain, exchanges, requests.public_label(endpoint)) is not None:
-                for scan in plan.history.scans:
-                    yield endpoint, scan
+        for endpoint in self._alive(plan.chain, exchanges) if plan.chain else ():
+            for scan in plan.history.scans:
+                yield endpoint, scan
 
     def _guest_subject(self, request: Request, body: bytes) -> str:
         """`<gateway host>/<instance id>` as the answer claims it; its instance is asked next."""
