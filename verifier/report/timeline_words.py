@@ -399,8 +399,9 @@ def gateway(text: str) -> str:
 
 
 def transaction_link(timeline: Timeline, transaction: str) -> str:
-    """The address of a transaction in its chain's explorer, or "" where there is none."""
-    explorer = EXPLORERS.get(timeline.chain_id, "")
+    """The address of a transaction in its chain's explorer, or "" where there is none: under
+    another trust anchor, such as a simulated world's, the transaction need not exist."""
+    explorer = "" if timeline.root_note else EXPLORERS.get(timeline.chain_id, "")
     return f"{explorer}{transaction}" if explorer and is_digest(transaction) else ""
 
 
