@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from verifier.checks.case import Case, Question
-from verifier.checks.chain import plan_for
+from verifier.checks.chain import asked_plan, plan_for
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
 from verifier.checks.history import plan_history, timeline_of
@@ -25,7 +25,7 @@ from verifier.checks.images import named_images
 from verifier.checks.registry import CHECKS
 from verifier.checks.spec import Blocked, CheckSpec, MissingEvidence, run_checks
 from verifier.errors import EvidenceError, PolicyError, VerifierError
-from verifier.evidence.bundle import Bundle, BundleBuilder
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.oci import ImageReference, parse_reference
 from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
@@ -165,6 +165,12 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
             continue
         if found is not None:
             return found
+    if not question.kms and not bundle.of(Kind.PAGE) and not bundle.of(Kind.INFO):
+        raise MissingEvidence(
+            problem.message if problem else "nothing was collected",
+            hint="for the history of its contracts alone, name the app's KMS with --kms CHAIN:"
+            "ADDRESS",
+        )
     raise problem or MissingEvidence(
         "no contract decides what this app may run, so there is no public history",
         hint="its keys come from a KMS without a contract, or from none",
@@ -321,6 +327,9 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
         record = case.kms_record
         kms_urls = record.urls if record is not None else ()
         chain = plan_for(case)
+    if chain is None and not case.evidence.quotes:
+        chain = asked_plan(case.question)
+    with suppress(MissingEvidence, EvidenceError):
         if past is not Past.NONE:
             history = plan_history(case, gateways=past is Past.GATEWAY)
     return SubjectPlan(
@@ -384,6 +393,8 @@ def _findings(subject: SubjectReport, case: Case, policy: Policy) -> tuple[Findi
 
 def _history(case: Case) -> tuple[str, ...]:
     """The app's history in a few lines, where its contracts' logs are in the evidence."""
+    if not case.evidence.quotes:
+        return ()
     with suppress(MissingEvidence, Blocked, EvidenceError):
         timeline = timeline_of(case)
         if timeline is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
-from verifier.checks.case import EMPTY_ID, Case
+from verifier.checks.case import EMPTY_ID, Case, Question
 from verifier.checks.spec import Blocked, MissingEvidence
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, contracts, json_rpc
@@ -58,6 +58,25 @@ def plan_for(case: Case) -> ChainPlan | None:
         compose_hash=case.identity.compose_hash,
         os_image_hash=_os_image_hash(case),
         boot_infos=_boot_infos(case),
+        deployed_block=record.deployed_block,
+    )
+
+
+def asked_plan(question: Question) -> ChainPlan | None:
+    """What to read for an app that gives no evidence of its own, under the KMS that the relying
+    party names; None where it names none. Nothing in it is measured."""
+    record, app_id = question.kms, question.app_id
+    if record is None or app_id is None or record.contract is None or record.chain_id is None:
+        return None
+    raw = bytes.fromhex(app_id)
+    return ChainPlan(
+        chain_id=record.chain_id,
+        kms=record.contract,
+        app=checksum_address(raw) if record.generation != "G3" else None,
+        app_id=raw,
+        compose_hash=None,
+        os_image_hash=None,
+        boot_infos=(),
         deployed_block=record.deployed_block,
     )
 

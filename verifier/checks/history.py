@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from verifier.checks.case import Case
-from verifier.checks.chain import view_for
+from verifier.checks.chain import ChainView, asked_plan, view_for
 from verifier.checks.images import measured_manifest
 from verifier.checks.spec import (
     Blocked,
@@ -29,6 +29,10 @@ if TYPE_CHECKING:
     from verifier.timeline.model import Timeline
     from verifier.timeline.scans import AgreedLogs
 
+_UNSEEN: Final = (
+    "no guest gave evidence: this is the history of the contracts that were asked for, under the "
+    "KMS that was named, and says nothing of what runs"
+)
 NO_LOG: Final = (
     "no public log: the keys come from a KMS without a contract, whose operator can authorize "
     "any manifest at any time, unseen"
@@ -133,13 +137,12 @@ def history_of(case: Case) -> "History | None":
     """
 
     def read() -> "History | None":
-        found = view_for(case)
-        if found is None:
+        view = _view(case)
+        if view is None:
             return None
         from verifier.timeline.history import History  # noqa: PLC0415 - only for apps on a chain
         from verifier.timeline.scans import Scans  # noqa: PLC0415
 
-        _, view = found
         app = view.app_address()
         if not app:
             raise MissingEvidence("the KMS contract has no such app registered")
@@ -147,6 +150,19 @@ def history_of(case: Case) -> "History | None":
         return History(view, scans, view.plan, app)
 
     return case.once("history", read)
+
+
+def _view(case: Case) -> ChainView | None:
+    """The contracts of the attested app; those that the relying party names itself, where the app
+    gives no evidence: the history of an app that no longer runs is public, too."""
+    try:
+        found = view_for(case)
+    except (MissingEvidence, EvidenceError):
+        plan = None if case.evidence.quotes else asked_plan(case.question)
+        if plan is None:
+            raise
+        return ChainView(case, plan)
+    return None if found is None else found[1]
 
 
 def plan_history(case: Case, *, gateways: bool) -> HistoryPlan:
@@ -181,7 +197,8 @@ def timeline_of(case: Case, on: int | None = None) -> "Timeline | None":
                 hint="name an endpoint that gives old logs with --rpc-url",
             )
         timeline = build_timeline(found, case.reference.contracts, _attested(case), on=on)
-        return replace(timeline, root_note=case.reference.unsafe)
+        unseen = () if case.evidence.quotes else (_UNSEEN,)
+        return replace(timeline, root_note=case.reference.unsafe, notes=(*unseen, *timeline.notes))
 
     return case.once(("timeline", on), build)
 
