@@ -132,6 +132,13 @@ def test_an_offered_contract_is_a_reservation(judge: Any, demand: str) -> None:
     assert "may take over the app" in found.summary
 
 
+@pytest.mark.parametrize("demand", DEMANDS)
+@pytest.mark.parametrize("contract", ["app", "kms"])
+def test_an_owner_whom_no_event_names_is_not_nobody(judge: Any, demand: str, contract: str) -> None:
+    found = judge(timeline(**{contract: {"kind": OwnerKind.UNKNOWN, "owner": ""}}), demand)
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+
+
 def test_code_that_nobody_knows_is_a_reservation(judge: Any) -> None:
     found = judge(timeline(continuous=False), "upgrades_disabled = true")
     assert found.status is Status.WARN

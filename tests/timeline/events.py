@@ -18,9 +18,15 @@ def account(number: int) -> str:
 
 
 APP, KMS = account(0xA1), account(0xB2)
-APP_CODE, KMS_CODE, NEW_CODE, ROGUE = (account(number) for number in (1, 2, 3, 4))
+APP_CODE, KMS_CODE, NEW_CODE, ROGUE, OLD_CODE = (account(number) for number in range(1, 6))
 ALICE, BOB, CAROL, SAFE, TIMELOCK = (account(number) for number in (11, 12, 13, 14, 15))
-CODES = {APP_CODE: "G7 test", KMS_CODE: "G7 test", NEW_CODE: "G8 test", ROGUE: ""}
+CODES = {
+    APP_CODE: "G7 test",
+    KMS_CODE: "G7 test",
+    NEW_CODE: "G8 test",
+    OLD_CODE: "G3 test",
+    ROGUE: "",
+}
 HASH, OTHER = "11" * 32, "22" * 32
 FLAGS = InitialFlags(
     any_device=Known(value=False, method=Method.CALLDATA),

@@ -14,6 +14,7 @@ from tests.timeline.events import (
     FLAGS,
     HASH,
     NEW_CODE,
+    OLD_CODE,
     OTHER,
     ROGUE,
     History,
@@ -231,10 +232,41 @@ def test_an_upgrade_to_known_code_goes_on() -> None:
     assert state.code == "G8 test"
 
 
+@pytest.mark.parametrize("role", [Role.APP, Role.KMS])
+def test_an_upgrade_in_place_to_another_layout_is_followed_no_further(role: Role) -> None:
+    history = History()
+    history.add(role, ("Upgraded", {"implementation": OLD_CODE}))
+    before = history.add(role, ("ComposeHashAdded", {"composeHash": HASH}))
+    place = history.add(role, ("Upgraded", {"implementation": NEW_CODE}))
+    folded = history.fold()
+    state = folded.app_state if role is Role.APP else folded.kms_state
+    assert state(before).continuous
+    assert not state().continuous
+    assert folded.lost(role) == place
+    assert "from G3 to G8 code in place" in folded.notes[0]
+
+
+@pytest.mark.parametrize("policy", ["kms-info", "gateway-app-id"])
+def test_a_value_of_which_only_the_hash_is_told_is_not_known(policy: str) -> None:
+    history = born()
+    history.kms("KmsInfoSet", k256Pubkey="aa")
+    place = history.kms("PolicyChanged", **policy_changed(policy, HASH, enabled=True))
+    folded = history.fold()
+    assert folded.kms_state(history.events[-2].place).continuous
+    assert not folded.kms_state().continuous
+    assert folded.lost(Role.KMS) == place
+    assert "the value is not known" in folded.notes[0]
+
+
 def test_a_contract_that_never_named_its_code_is_not_known() -> None:
     history = History()
-    history.app("ComposeHashAdded", composeHash=HASH)
-    assert not history.fold().app_state().continuous
+    first = history.app("ComposeHashAdded", composeHash=HASH)
+    history.app("ComposeHashRemoved", composeHash=HASH)
+    folded = history.fold()
+    assert not folded.app_state().continuous
+    assert folded.lost(Role.APP) == first
+    assert folded.lost(Role.KMS) is None
+    assert "no event names the code" in folded.notes[0]
 
 
 def test_a_flag_that_nothing_tells_is_unknown_until_it_is_set() -> None:

@@ -19,9 +19,11 @@ from verifier.model.result import JsonValue
 from verifier.timeline.governance import (
     ADMIN_ROLES,
     CONTRADICTED,
+    EXECUTOR_ROLE,
     MAX_RULES,
     OWN_WORD,
     PROPOSER_ROLE,
+    REPLACED,
     Governed,
     OwnerReads,
     accounts,
@@ -235,6 +237,66 @@ def test_a_delay_that_an_app_names_itself_gives_no_notice() -> None:
     (period,) = governance(Role.APP, born().events, {ALICE: KEY}, notice_period=10**7).periods
     assert period.notice == 0
     assert "its own word" in period.remarks[0]
+
+
+@pytest.mark.parametrize(
+    ("owner", "replaceable", "remarks"),
+    [(ALICE, True, 2), (ALICE, False, 1), (TIMELOCK, True, 1), (NOBODY, True, 1)],
+    ids=["replaceable", "fixed", "timelock", "nobody"],
+)
+def test_a_delay_of_an_app_whose_code_can_be_replaced_without_it(
+    owner: str,
+    replaceable: bool,  # noqa: FBT001 - a parameter
+    remarks: int,
+) -> None:
+    (period,) = governance(
+        Role.APP,
+        born(owner).events,
+        {ALICE: KEY, TIMELOCK: TWO_DAYS},
+        notice_period=60,
+        replaceable=lambda place: replaceable and place is None,
+    ).periods
+    assert len([item for item in period.remarks if "delay of its own" in item]) == 1
+    assert len([item for item in period.remarks if "round that delay" in item]) == remarks - 1
+
+
+def test_without_a_word_about_its_owner_who_governs_is_unknown() -> None:
+    history = History()
+    first = history.app("ComposeHashActivated", hash="11" * 32)
+    (period,) = governed(history).periods
+    assert (period.owner, period.kind, period.since) == ("", OwnerKind.UNKNOWN, first)
+    assert (period.keys, period.notice, period.until) == (None, None, None)
+    handed = history.app("OwnershipTransferred", **transferred(ALICE, BOB))
+    before, after = governed(history).periods
+    assert (before.kind, before.until, after.owner) == (OwnerKind.UNKNOWN, handed, BOB)
+    assert governed(History()).periods == ()
+
+
+def test_a_safe_that_replaced_its_own_code_is_not_known_since_then() -> None:
+    history = born(SAFE)
+    place = history.owner(SAFE, "ChangedMasterCopy", masterCopy=CAROL)
+    history.owner(SAFE, "ChangedGuard", guard=NOBODY)
+    before, *after = governed(history, safe=TWO_OF_THREE).periods
+    assert (before.keys, before.notice) == (2, 0)
+    assert after[0].since == place
+    assert {(item.keys, item.notice) for item in after} == {(None, None)}
+    assert all(REPLACED in item.remarks for item in after)
+
+
+def test_the_zero_address_among_the_proposers_leaves_the_keys_unknown() -> None:
+    period = present(timelock(one=SAFE, two=NOBODY), timelock=TWO_DAYS, safe=TWO_OF_THREE)
+    assert period.keys is None
+    assert any("zero address may propose" in item for item in period.remarks)
+
+
+def test_a_proposer_that_carries_out_too_is_said() -> None:
+    history = timelock(one=SAFE)
+    history.owner(TIMELOCK, "RoleGranted", role=EXECUTOR_ROLE, account=NOBODY)
+    assert present(history, timelock=TWO_DAYS, safe=TWO_OF_THREE).remarks == (OWN_WORD,)
+    history.owner(TIMELOCK, "RoleGranted", role=EXECUTOR_ROLE, account=SAFE)
+    period = present(history, timelock=TWO_DAYS, safe=TWO_OF_THREE)
+    assert period.keys == 2
+    assert any("may also carry out" in item for item in period.remarks)
 
 
 def test_an_owner_that_changes_its_rules_very_often_is_not_followed_for_ever() -> None:

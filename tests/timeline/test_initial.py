@@ -1,9 +1,11 @@
 """Flags that no event carries: by each method, and where methods contradict each other."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.timeline.events import ALICE, NEW_CODE, History, born, policy_changed
-from verifier.evidence.creation import InitialTerms
+from verifier.evidence.creation import SELECTORS, InitialTerms
 from verifier.model.result import JsonValue
 from verifier.timeline.initial import InitialFlags, initial_flags
 from verifier.timeline.model import Known, Method, Role
@@ -33,6 +35,14 @@ def test_calldata_comes_first() -> None:
     assert flags.require_tcb == Known(value=True, method=Method.CALLDATA)
     assert flags.upgrades_disabled == Known(value=False, method=Method.CALLDATA)
     assert flags.problems == ()
+
+
+@pytest.mark.parametrize("signature", SELECTORS)
+def test_an_initializer_without_the_flag_leaves_it_false(signature: str) -> None:
+    named = "bool,bool,bool" in signature
+    said = replace(terms(), signature=signature, require_tcb_up_to_date=True if named else None)
+    flags = initial_flags(born().events, said)
+    assert flags.require_tcb == Known(value=named, method=Method.CALLDATA)
 
 
 def test_storage_at_creation_comes_next() -> None:

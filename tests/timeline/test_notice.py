@@ -20,10 +20,30 @@ from tests.timeline.events import (
     seconds,
     transferred,
 )
+from verifier.evidence.ethereum import keccak256
 from verifier.model.result import JsonValue
 from verifier.timeline.model import Change, Role
-from verifier.timeline.notice import changes
+from verifier.timeline.notice import OPENING, changes
 
+FUNCTIONS = {
+    "ComposeHashAdded": ("addComposeHash(bytes32)",),
+    "DeviceAdded": ("addDevice(bytes32)",),
+    "AllowAnyDeviceSet": ("setAllowAnyDevice(bool)",),
+    "RequireTcbUpToDateSet": ("setRequireTcbUpToDate(bool)",),
+    "Upgraded": ("upgradeToAndCall(address,bytes)",),
+    "OwnershipTransferred": (
+        "transferOwnership(address)",
+        "renounceOwnership()",
+        "acceptOwnership()",
+    ),
+    "OsImageHashAdded": ("addOsImageHash(bytes32)",),
+    "KmsAggregatedMrAdded": ("addKmsAggregatedMr(bytes32)",),
+    "KmsDeviceAdded": ("addKmsDevice(bytes32)",),
+    "KmsInfoSet": ("setKmsInfo((bytes,bytes,bytes,bytes))",),
+    "GatewayAppIdSet": ("setGatewayAppId(string)",),
+    "AppImplementationSet": ("setAppImplementation(address)",),
+    "AppAuthImplementationSet": ("setAppAuthImplementation(address)",),
+}
 ADD = "dfc77223" + HASH
 
 
@@ -48,6 +68,14 @@ def executed(  # noqa: PLR0913 - each part of a call
         )
     )
     return changes(history.events)[-1]
+
+
+def test_selectors_are_hashes_of_the_functions_that_emit_the_events() -> None:
+    expected = {
+        event: tuple(keccak256(name.encode())[:4].hex() for name in names)
+        for event, names in FUNCTIONS.items()
+    }
+    assert {event: found for event, found in OPENING.items() if found} == expected
 
 
 def test_what_the_owning_timelock_scheduled_had_notice() -> None:

@@ -38,6 +38,7 @@ NO_LOG: Final = (
     "any manifest at any time, unseen"
 )
 _GOVERNED: Final = frozenset({"app", "kms"})
+_UNBOUND: Final = "ran unknown code, or said what cannot be followed"
 _NO_EVENTS: Final = frozenset({"unknown", "undecodable"})
 
 BY_FACTORY: Final = "by the KMS's factory"
@@ -100,8 +101,8 @@ def history(case: Case) -> Outcome:
             (f"{app.origin}", app.origin.startswith("assumed")),
             (NOT_BY_FACTORY, not app.origin.endswith(BY_FACTORY)),
             (f"KMS: {kms.origin}", kms.origin.startswith("assumed")),
-            ("the app ran unknown code", not timeline.app_state.continuous),
-            ("the KMS ran unknown code", not timeline.kms_state.continuous),
+            (f"the app {_UNBOUND}", not timeline.app_state.continuous),
+            (f"the KMS {_UNBOUND}", not timeline.kms_state.continuous),
             *_unknowns(timeline),
         )
         if doubted

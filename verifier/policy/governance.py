@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _DAY: Final = 86400
 _CONTRACT: Final = {"app": "the app", "kms": "the KMS"}
+_RENOUNCED: Final = "renounced"
 _SHOWN: Final = 3
 
 
@@ -44,7 +45,11 @@ def governance(pair: tuple[Case, Policy]) -> Outcome:
     if timeline is None:
         return without_contract(case)
     demands = policy.governance
-    present = [item for item in timeline.governance if item.until is None]
+    present = [
+        item
+        for item in timeline.governance
+        if item.until is None and (item.owner or item.kind.value == _RENOUNCED)
+    ]
     if {item.role.value for item in present} != set(_CONTRACT):
         raise MissingEvidence(
             "who owns the contracts at present is not known",
@@ -111,7 +116,10 @@ def _doubts(
         if state.pending_owner and (how or demands.owners):
             found.append(f"{state.pending_owner} may take over {contract} at any time")
         if not state.continuous:
-            found.append(f"{contract} runs, or ran, code that nobody knows")
+            found.append(
+                f"what {contract} allows is not certain: it runs, or ran, code that nobody knows, "
+                "or said what cannot be followed"
+            )
     return found
 
 

@@ -17,7 +17,7 @@ from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, OwnerReads, governance
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import AsOf, Governance, Role, Timeline, TimelineEvent
+from verifier.timeline.model import AsOf, Governance, Place, Role, Timeline, TimelineEvent
 from verifier.timeline.notice import changes
 
 OPERATORS: Final = 2
@@ -50,9 +50,20 @@ def build_timeline(
         problems = (*covered[0].problems, *flags.problems)
         covered = (replace(covered[0], problems=problems), *covered[1:])
     notice_period = _find(history, history.app, reads.NOTICE_PERIOD, contracts.decode_uint)
+    whole, proxy = folded, bool(history.implementations(Role.APP))
+
+    def replaceable(at: Place | None) -> bool:
+        return proxy and whole.upgrades_disabled(at).value is not True
+
     owners = {account: _owner_reads(history, account) for account in history.accounts}
     governed = tuple(
-        governance(role, settled, owners, notice_period=notice_period)
+        governance(
+            role,
+            settled,
+            owners,
+            notice_period=notice_period,
+            replaceable=replaceable,
+        )
         for role in (Role.APP, Role.KMS)
     )
     periods = tuple(period for item in governed for period in item.periods)

@@ -11,7 +11,7 @@ same transaction as the older event that says the same, before or after it, it s
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import zip_longest
@@ -60,6 +60,8 @@ class Setting(StrEnum):
 Value = str | bool | None
 Interval = tuple[Place, Place | None]
 
+_OLD_LAYOUT: Final = frozenset({"G1", "G2", "G3"})
+"""Generations that keep their state in other slots than every later one."""
 _WITHOUT_TCB: Final = frozenset({"G1", "G2", "G3", "G4", "G5"})
 _POLICIES: Final[Mapping[str, Keyed | Setting | None]] = {
     "compose-hash": Keyed.COMPOSE_HASH,
@@ -77,6 +79,8 @@ _POLICIES: Final[Mapping[str, Keyed | Setting | None]] = {
     "registered-app": None,
 }
 """Name of a policy in `PolicyChanged` → what it sets."""
+_ONLY_HASHED: Final = frozenset({"kms-info", "gateway-app-id"})
+"""Policies whose value `PolicyChanged` holds as its keccak256 alone."""
 _ARGUMENTS: Final[Mapping[str, tuple[Setting, str]]] = {
     "AllowAnyDeviceSet": (Setting.ANY_DEVICE, "allowAny"),
     "RequireTcbUpToDateSet": (Setting.REQUIRE_TCB, "requireUpToDate"),
@@ -94,6 +98,7 @@ _KEYED: Final[Mapping[str, tuple[Keyed, bool]]] = {
     for kind in Keyed
     for ending in ("Added", "Removed")
 }
+_CONTRACTS: Final = {Role.APP: "the app", Role.KMS: "the KMS"}
 _FOREIGN: Final = frozenset({"AdminChanged", "BeaconUpgraded"})
 """Events of other kinds of proxies, whose code can be replaced in ways that are not followed."""
 
@@ -115,6 +120,11 @@ class _Contract:
     settings: dict[Setting, list[tuple[Place, Value]]] = field(default_factory=dict)
     lost: Place | None = None
     begins: Place | None = None
+
+    def begin(self, place: Place, allowed: Iterable[str]) -> None:
+        self.begins = place
+        for digest in sorted(allowed):
+            self.apply(place, _Effect(Keyed.COMPOSE_HASH, digest, value=True))
 
     def apply(self, place: Place, effect: _Effect) -> None:
         if isinstance(effect.what, Keyed):
@@ -167,9 +177,7 @@ class Fold:
             devices=app.on(Keyed.DEVICE, at),
             any_device=app.flag(Setting.ANY_DEVICE, at, self._initial.any_device),
             require_tcb_up_to_date=tcb,
-            upgrades_disabled=app.flag(
-                Setting.UPGRADES_DISABLED, at, self._initial.upgrades_disabled
-            ),
+            upgrades_disabled=self.upgrades_disabled(at),
             implementation=implementation,
             code=code,
             owner=app.text(Setting.OWNER, at),
@@ -196,6 +204,10 @@ class Fold:
             continuous=kms.continuous(at) and bool(code),
         )
 
+    def upgrades_disabled(self, at: Place | None = None) -> Known[bool]:
+        """Whether the code of the app's contract could be replaced no more."""
+        return self._app.flag(Setting.UPGRADES_DISABLED, at, self._initial.upgrades_disabled)
+
     def keys(self, kind: Keyed) -> tuple[str, ...]:
         """Every key that was ever switched on or off, in order of first appearance."""
         return tuple({**self._app.keys.get(kind, {}), **self._kms.keys.get(kind, {})})
@@ -218,7 +230,7 @@ class Fold:
         return tuple(contract.settings.get(setting, ()))
 
     def lost(self, role: Role) -> Place | None:
-        """From where on events no longer bind what a contract does, if ever."""
+        """From where on events no longer tell what a contract allows, if ever."""
         return (self._app if role is Role.APP else self._kms).lost
 
 
@@ -231,25 +243,29 @@ def fold(
     Events of other contracts than the app and the KMS change nothing.
     """
     folded = Fold(initial, codes)
-    known = [event for event in events if event.role in (Role.APP, Role.KMS)]
+    contracts = {Role.APP: folded._app, Role.KMS: folded._kms}  # noqa: SLF001 - its maker
+    known = [event for event in events if event.role in contracts]
     said = _said(known)
     notes: dict[str, list[int]] = {}
     for event in known:
-        contract = folded._app if event.role is Role.APP else folded._kms  # noqa: SLF001 - its maker
+        contract = contracts[event.role]
         if contract.begins is None:
-            contract.begins = event.place
-            if event.role is Role.APP:
-                for digest in sorted(initial.compose_hashes):
-                    contract.apply(event.place, _Effect(Keyed.COMPOSE_HASH, digest, value=True))
+            contract.begin(event.place, initial.compose_hashes if event.role is Role.APP else ())
         if event.name == "PolicyChanged" and not said.isdisjoint(_policy_says(event)):
             continue
+        upgraded = event.name == "Upgraded"
+        before = contract.text(Setting.IMPLEMENTATION, None) if upgraded else ""
         for effect in _effects(event):
             contract.apply(event.place, effect)
-        note, lost = _remark(event, codes)
+        note, lost = _remark(event, codes, codes.get(before, ""))
         if note:
             notes.setdefault(note, []).append(event.place.block)
         if lost and contract.lost is None:
             contract.lost = event.place
+    for role, contract in contracts.items():
+        if contract.begins is not None and Setting.IMPLEMENTATION not in contract.settings:
+            contract.lost = contract.begins
+            notes.setdefault(_no_proxy(role), []).append(contract.begins.block)
     folded.notes = tuple(f"{note}: {_blocks(blocks)}" for note, blocks in notes.items())
     return folded
 
@@ -301,12 +317,13 @@ _Said = tuple[Role, str, Setting | Keyed | None, str, Value]
 """The contract, the transaction, and what an event in it says."""
 
 
-def _said(events: Iterable[TimelineEvent]) -> set[_Said]:
+def _said(events: Sequence[TimelineEvent]) -> set[_Said]:
     """What the older events say, as a `PolicyChanged` beside them would."""
+    beside = {event.transaction for event in events if event.name == "PolicyChanged"}
     return {
         (event.role, event.transaction, effect.what, effect.key, _as_policy(effect))
         for event in events
-        if event.name != "PolicyChanged"
+        if event.transaction in beside and event.name != "PolicyChanged"
         for effect in _effects(event)
     }
 
@@ -330,25 +347,49 @@ def _policy_says(event: TimelineEvent) -> Iterator[_Said]:
         yield event.role, event.transaction, effect.what, effect.key, effect.value
 
 
-def _remark(event: TimelineEvent, codes: Mapping[str, str]) -> tuple[str, bool]:
-    """What a reader has to know about an event, and whether events bind no longer after it."""
-    contract = "the app" if event.role is Role.APP else "the KMS"
+def _remark(event: TimelineEvent, codes: Mapping[str, str], before: str) -> tuple[str, bool]:
+    """What a reader has to know about an event, and whether events bind no longer after it.
+
+    `before` is generation and build of the code that ran until then.
+    """
+    contract = _CONTRACTS[event.role]
     match event.name:
         case "Upgraded":
-            implementation = str(event.args.get("implementation"))
-            if not codes.get(implementation):
-                said = f"{contract} went over to code that nobody knows, {implementation}"
-                return f"{said}, which may allow anything without an event", True
+            return _upgraded(contract, str(event.args.get("implementation")), codes, before)
         case "undecodable":
             said = f"{contract} emitted an event {event.args.get('event')} that cannot be read"
             return f"{said}; what it allows since then is not certain", True
         case "unknown":
             return f"{contract} emitted an event that none of the known contracts has", False
         case "PolicyChanged":
-            return _alone(contract, event.args.get("policyName")), False
+            policy = event.args.get("policyName")
+            return _alone(contract, policy), policy in _ONLY_HASHED
         case name if name in _FOREIGN:
             return f"{contract} is another kind of proxy, which emits {name}", True
     return "", False
+
+
+def _upgraded(
+    contract: str, implementation: str, codes: Mapping[str, str], before: str
+) -> tuple[str, bool]:
+    """What an upgrade means: code that nobody knows, or that finds its state elsewhere."""
+    code = codes.get(implementation, "")
+    if not code:
+        said = f"{contract} went over to code that nobody knows, {implementation}"
+        return f"{said}, which may allow anything without an event", True
+    old, new = before.partition(" ")[0], code.partition(" ")[0]
+    if old and (old in _OLD_LAYOUT) != (new in _OLD_LAYOUT):
+        said = f"{contract} went over from {old} to {new} code in place, which keeps its state"
+        return f"{said} in other slots; what it allows since then is not certain", True
+    return "", False
+
+
+def _no_proxy(role: Role) -> str:
+    contract = _CONTRACTS[role]
+    return (
+        f"no event names the code of {contract}, so that nobody knows it, nor what it allowed from "
+        "its creation on; its first event"
+    )
 
 
 def _alone(contract: str, policy: JsonValue) -> str:
@@ -357,7 +398,10 @@ def _alone(contract: str, policy: JsonValue) -> str:
         return f"{contract} emitted a PolicyChanged of an unknown policy"
     if policy == "registered-app":  # the older event is no governance, and was not asked for
         return ""
-    return f"{contract} emitted a PolicyChanged about {policy} without the older event for it"
+    said = f"{contract} emitted a PolicyChanged about {policy} without the older event for it"
+    if policy in _ONLY_HASHED:
+        return f"{said}; it holds the value's hash alone, so that the value is not known since then"
+    return said
 
 
 def _blocks(blocks: list[int]) -> str:

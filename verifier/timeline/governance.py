@@ -7,11 +7,12 @@ that of Safe or OpenZeppelin, and every period that rests on its word says so. W
 contradict its word, neither counts.
 
 Sources: safe-global/safe-smart-account OwnerManager, ModuleManager, GuardManager; OpenZeppelin
-TimelockController, whose constructor emits MinDelayChange(0, delay); EIP-7702 for keys with code.
+TimelockController, whose constructor emits MinDelayChange(0, delay) and whose onlyRole lets the
+zero address propose nothing; EIP-7702 for keys with code.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -31,6 +32,7 @@ PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()
 EXECUTOR_ROLE: Final = keccak256(b"EXECUTOR_ROLE").hex()
 OWN_WORD: Final = "the owner contract says this of itself: its code is not known to this audit"
 CONTRADICTED: Final = "what the owner contract says of itself is not what its events say"
+REPLACED: Final = "the owner contract replaced its own code: how it decides since then is unknown"
 MAX_RULES: Final = 256
 """How many changes of an owner contract's own rules make periods: the latest ones."""
 
@@ -41,7 +43,7 @@ _CONTRACTS: Final = (Role.APP, Role.KMS)
 _RULES: Final = frozenset(
     {
         *("SafeSetup", "AddedOwner", "RemovedOwner", "ChangedThreshold"),
-        *("EnabledModule", "DisabledModule", "ChangedGuard"),
+        *("EnabledModule", "DisabledModule", "ChangedGuard", "ChangedMasterCopy"),
         *("MinDelayChange", "RoleGranted", "RoleRevoked", "RoleAdminChanged"),
     }
 )
@@ -88,7 +90,8 @@ class Governed:
 class _Rules:
     """What an owner contract's events, and its reads, make of it at one time; None is unknown.
 
-    `admin_roles` decide who holds the proposer role.
+    `admin_roles` decide who holds the proposer role; `replaced` says that its code is another one
+    than it was created with.
     """
 
     threshold: int | None = None
@@ -99,6 +102,7 @@ class _Rules:
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     admin_roles: tuple[str, ...] = ADMIN_ROLES
     complete: bool = True
+    replaced: bool = False
 
     def holders(self, *roles: str) -> tuple[str, ...]:
         return tuple(sorted({item for role in roles for item in self.roles.get(role, ())}))
@@ -110,12 +114,15 @@ def governance(
     reads: Mapping[str, OwnerReads],
     *,
     notice_period: int | None = None,
+    replaceable: Callable[[Place | None], bool] = lambda _: False,
 ) -> Governed:
     """Who could change the contract of `role` (APP or KMS), from its first event on.
 
     `events` are all events of the timeline in chain order; those of owner contracts are found by
     their address. `reads` is by EIP-55 address, for owners and for holders of a timelock's roles.
-    `notice_period` (seconds) is what the app says of a delay of its own, which is only its word.
+    `notice_period` (seconds) is what the app says of a delay of its own, which is only its word;
+    `replaceable` says whether its code could be replaced at a place, None for the present. Before
+    the first transfer of ownership, and without any, the owner is unknown.
     """
     owned: dict[str, list[TimelineEvent]] = {}
     for event in events:
@@ -132,8 +139,8 @@ def governance(
             period = _period(role, owner, found.kind, (mark, end))
             period = _detailed(period, tracks[owner], reads)
             if role is Role.APP and notice_period:
-                named = "the app names a delay of its own, which is its own word alone"
-                period = replace(period, remarks=(*period.remarks, named))
+                named = _own_delay(period, replaceable=replaceable(period.until))
+                period = replace(period, remarks=(*period.remarks, *named))
             if periods and _same(periods[-1], period):
                 before = periods.pop()
                 period = replace(period, since=before.since, since_time=before.since_time)
@@ -156,13 +163,22 @@ def accounts(events: Sequence[TimelineEvent]) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _own_delay(period: Governance, *, replaceable: bool) -> Iterator[str]:
+    """What the delay that an app names itself is worth."""
+    yield "the app names a delay of its own, which is its own word alone"
+    if replaceable and period.kind not in (OwnerKind.TIMELOCK, OwnerKind.RENOUNCED):
+        yield "its owner can go round that delay: whoever replaces the app's code needs no delay"
+
+
 def _spans(
     role: Role, events: Sequence[TimelineEvent]
 ) -> Iterator[tuple[str, TimelineEvent, TimelineEvent | None]]:
-    """Each owner's time: from one transfer to the next, or to the present."""
-    transfers = [
-        event for event in events if event.role is role and event.name == "OwnershipTransferred"
-    ]
+    """Each owner's time: from one transfer to the next, or to the present; "" is an unknown one."""
+    own = [event for event in events if event.role is role]
+    transfers = [event for event in own if event.name == "OwnershipTransferred"]
+    first = transfers[0] if transfers else None
+    if own and (first is None or first.transaction != own[0].transaction):
+        yield "", own[0], first
     for event, until in zip(transfers, [*transfers[1:], None], strict=False):
         yield str(event.args.get("newOwner")), event, until
 
@@ -172,6 +188,7 @@ def _period(
 ) -> Governance:
     since, until = bounds
     renounced = owner == ZERO_ADDRESS
+    kind = kind if owner else OwnerKind.UNKNOWN
     return Governance(
         role=role,
         owner="" if renounced else owner,
@@ -194,8 +211,12 @@ def _detailed(period: Governance, track: "_Track", reads: Mapping[str, OwnerRead
             period = _timelock(period, rules, reads)
         case OwnerKind.CONTRACT:
             return replace(period, remarks=("it is a contract that this audit does not know",))
+        case OwnerKind.UNKNOWN if not period.owner:
+            return replace(period, remarks=("no event names its owner",))
         case _:
             return period
+    if rules.replaced:
+        period = replace(period, keys=None, notice=None, remarks=(*period.remarks, REPLACED))
     if track.problems:
         return replace(period, keys=None, notice=None, remarks=(*period.remarks, CONTRADICTED))
     return period
@@ -225,6 +246,7 @@ def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]
     proposers, admins = rules.holders(PROPOSER_ROLE), rules.holders(*rules.admin_roles)
     remarks = [OWN_WORD]
     outside = tuple(item for item in admins if item != period.owner)
+    remarks.extend(_risky(proposers, rules.holders(EXECUTOR_ROLE)))
     if outside:
         remarks.append(f"who may propose is decided without the delay by {_listed(outside)}")
     if not rules.complete:
@@ -244,6 +266,18 @@ def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]
         notice=rules.delay,
         remarks=tuple(remarks),
     )
+
+
+def _risky(proposers: Sequence[str], executors: Sequence[str]) -> Iterator[str]:
+    """What a timelock lets happen besides its delay."""
+    if ZERO_ADDRESS in proposers:
+        yield (
+            "the zero address may propose: in OpenZeppelin's code that is nobody, in another one "
+            "it may be anybody"
+        )
+    both = [item for item in proposers if item in executors]
+    if both:
+        yield f"who proposes may also carry out, with nobody in between: {_listed(both)}"
 
 
 def _keys(found: OwnerReads) -> int | None:
@@ -316,6 +350,7 @@ class _State:
         self._whole = found.kind is not OwnerKind.TIMELOCK or self._delay == 0
         self._roles: dict[str, set[str]] = {}
         self._admin_roles = dict.fromkeys(ADMIN_ROLES)
+        self._replaced = False
 
     def apply(self, event: TimelineEvent) -> None:
         args = event.args
@@ -326,6 +361,8 @@ class _State:
             case "ChangedGuard":
                 guard = str(args.get("guard"))
                 self._guard = "" if guard == ZERO_ADDRESS else guard
+            case "ChangedMasterCopy":
+                self._replaced = True
             case "MinDelayChange":
                 self._delay = _number(args.get("newDuration"))
             case "RoleGranted":
@@ -346,6 +383,7 @@ class _State:
             roles={role: tuple(held) for role, held in self._roles.items()},
             admin_roles=tuple(self._admin_roles),
             complete=complete and self._whole,
+            replaced=self._replaced,
         )
 
     def _sets(self, event: TimelineEvent, *, back: bool) -> None:

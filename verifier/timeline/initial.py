@@ -1,18 +1,21 @@
 """What an app's contract allowed from its creation on without an event that says so.
 
 The initializer of DstackApp (Dstack-TEE/dstack kms/auth-eth/contracts/DstackApp.sol) sets
-`_upgradesDisabled`, `allowAnyDevice` and, since G6, `requireTcbUpToDate` silently, and the
-constructor of TimelockAppAuth (amiller/dstack-tutorial) its first manifest hash. They are read from
-the creation's calldata, else from storage at the end of the creation's block where nothing in it
-could have changed them again, else from present storage where nothing could have since; otherwise
-they stay unknown.
+`_upgradesDisabled`, `allowAnyDevice` and, since G6, `requireTcbUpToDate` silently. They are read
+from the creation's calldata, else from storage at the end of the creation's block where nothing in
+it could have changed them again, else from present storage where nothing could have since;
+otherwise they stay unknown.
+
+The constructor of TimelockAppAuth (amiller/dstack-tutorial) allows its first manifest silently,
+too. It emits nothing at all, so that no log leads to the transaction that holds its arguments: what
+such an app allowed from its creation on is not known.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from verifier.evidence.creation import InitialTerms
+from verifier.evidence.creation import SELECTORS, InitialTerms
 from verifier.timeline.model import UNKNOWN, Known, Method, Role, TimelineEvent
 
 _WORD: Final = 32
@@ -22,6 +25,8 @@ _SETTERS: Final = {
     "UpgradesDisabled": "upgrades-disabled",
 }
 """The event that sets a flag later → what `PolicyChanged` calls it."""
+_WITHOUT_TCB: Final = frozenset(name for name in SELECTORS if "bool,bool,bool" not in name)
+"""Functions that do not name `requireTcbUpToDate`, which leave it false."""
 _ANYTHING: Final = frozenset({"Upgraded", "Initialized", "undecodable", "unknown"})
 """Events after which any flag may be another one."""
 
@@ -94,7 +99,7 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
         require_tcb=known(
             "requireTcbUpToDate",
             "RequireTcbUpToDateSet",
-            terms.require_tcb_up_to_date if terms else None,
+            _requires_tcb(terms),
             _flag(tcb_at_creation, 0),
             _flag(tcb_now, 0),
         ),
@@ -107,6 +112,12 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
         ),
         problems=tuple(problems),
     )
+
+
+def _requires_tcb(terms: InitialTerms | None) -> bool | None:
+    if terms is not None and terms.signature in _WITHOUT_TCB:
+        return False
+    return None if terms is None else terms.require_tcb_up_to_date
 
 
 def _changed(own: Sequence[TimelineEvent], setter: str) -> frozenset[int]:

@@ -86,8 +86,9 @@ class AppState:
     """What an app's contract allows at one place in the chain.
 
     `implementation` is the address of its code and `code` that code's generation and build, "" for
-    code that is not known. `continuous` is False from the first upgrade to unknown code on: events
-    no longer bind the state then.
+    code that is not known. `continuous` is False from the first event on after which events no
+    longer tell the state: an upgrade to unknown code, or to code that keeps its state in other
+    slots, or what cannot be read.
     """
 
     compose_hashes: frozenset[str]

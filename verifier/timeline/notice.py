@@ -25,7 +25,7 @@ OPENING: Final[Mapping[str, tuple[str, ...]]] = {
     "RequireTcbUpToDateSet": ("6e4c7422",),
     "Upgraded": ("4f1ef286",),
     "OwnershipTransferred": ("f2fde38b", "715018a6", "79ba5097"),
-    "OsImageHashAdded": ("9e6f3114",),
+    "OsImageHashAdded": ("06a3ae96",),
     "KmsAggregatedMrAdded": ("3e32d346",),
     "KmsDeviceAdded": ("4d5922a1",),
     "KmsInfoSet": ("7d025352",),
