@@ -11,9 +11,7 @@ from hypothesis import strategies as st
 from verifier.evidence.creation import (
     SELECTORS,
     InitialTerms,
-    TimelockAppTerms,
     initial_terms,
-    timelock_app_terms,
 )
 from verifier.evidence.ethereum import checksum_address, keccak256
 
@@ -169,21 +167,3 @@ def test_mutated_calls_never_raise(before: bytes, after: bytes, at: int, byte: i
 def test_calldata_of_nothing_but_selectors() -> None:
     """As large as a node relays: the search is linear."""
     assert initial_terms(PLAIN[:4] * (128 * 1024 // 4), APP) is None
-
-
-def test_timelock_app() -> None:
-    code = bytes.fromhex("6080604052")
-    arguments = encode(["uint256", "bool", "bytes32"], [120, True, HASH])
-    assert timelock_app_terms(code + arguments) == TimelockAppTerms(
-        notice_period=120, allow_any_device=True, compose_hash=HASH.hex()
-    )
-    flag = len(code) + 63
-    for bad in (
-        arguments,
-        b"",
-        code,
-        code + arguments[:-1],
-        code + arguments + b"\0",
-        (code + arguments)[:flag] + b"\2" + HASH,
-    ):
-        assert timelock_app_terms(bad) is None

@@ -11,7 +11,6 @@ from tests.timeline.events import (
     APP_CODE,
     BOB,
     CAROL,
-    FLAGS,
     HASH,
     NEW_CODE,
     OLD_CODE,
@@ -190,16 +189,6 @@ def test_an_app_with_a_delay_of_its_own_allows_what_was_activated() -> None:
     begun = history.app("ComposeHashActivated", hash=HASH)
     ended = history.app("ComposeHashRemoved", hash=HASH)
     assert history.fold().allowed_intervals(HASH) == ((begun, ended),)
-
-
-def test_a_hash_that_no_event_added_is_allowed_until_it_is_removed() -> None:
-    history = born()
-    start = history.events[3].place
-    end = history.app("ComposeHashRemoved", composeHash=HASH)
-    folded = history.fold(replace(FLAGS, compose_hashes=frozenset({HASH, OTHER})))
-    assert folded.allowed_intervals(HASH) == ((start, end),)
-    assert folded.app_state(start).compose_hashes == {HASH, OTHER}
-    assert folded.app_state().compose_hashes == {OTHER}
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,6 @@ _LONGEST: Final = 6 * _WORD
 _ADDRESS_PADDING: Final = bytes(12)
 _BOOLEANS: Final = {bytes(31) + b"\0": False, bytes(31) + b"\1": True}
 _NOBODY: Final = bytes(_WORD)
-_TIMELOCK_WORDS: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,15 +58,6 @@ class InitialTerms:
     nested: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelockAppTerms:
-    """What a TimelockAppAuth was created with: seconds, a flag, hex without 0x (zeros for none)."""
-
-    notice_period: int
-    allow_any_device: bool
-    compose_hash: str
-
-
 def initial_terms(calldata: bytes, app: bytes | None) -> InitialTerms | None:
     """The terms in a transaction's input, wherever they stand in it.
 
@@ -86,25 +76,6 @@ def initial_terms(calldata: bytes, app: bytes | None) -> InitialTerms | None:
             found.add(terms)
             direct = direct or call.start() == 0
     return replace(found.pop(), nested=not direct) if len(found) == 1 else None
-
-
-def timelock_app_terms(creation_input: bytes) -> TimelockAppTerms | None:
-    """The constructor's arguments of a TimelockAppAuth, from the input of its creation.
-
-    They are its last three words, `(uint256 noticePeriod, bool allowAnyDevice, bytes32
-    initialComposeHash)` of amiller/dstack-tutorial TimelockAppAuth.sol; the caller knows that the
-    code is that contract's. None if they are not canonical or no code is before them.
-    """
-    if len(creation_input) <= _TIMELOCK_WORDS * _WORD:
-        return None
-    period, any_device, compose_hash = _words(creation_input[-_TIMELOCK_WORDS * _WORD :])
-    if any_device not in _BOOLEANS:
-        return None
-    return TimelockAppTerms(
-        notice_period=int.from_bytes(period, "big"),
-        allow_any_device=_BOOLEANS[any_device],
-        compose_hash=compose_hash.hex(),
-    )
 
 
 def _read(signature: str, data: bytes) -> InitialTerms | None:

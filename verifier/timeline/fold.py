@@ -121,11 +121,6 @@ class _Contract:
     lost: Place | None = None
     begins: Place | None = None
 
-    def begin(self, place: Place, allowed: Iterable[str]) -> None:
-        self.begins = place
-        for digest in sorted(allowed):
-            self.apply(place, _Effect(Keyed.COMPOSE_HASH, digest, value=True))
-
     def apply(self, place: Place, effect: _Effect) -> None:
         if isinstance(effect.what, Keyed):
             track = self.keys.setdefault(effect.what, {}).setdefault(effect.key, [])
@@ -250,7 +245,7 @@ def fold(
     for event in known:
         contract = contracts[event.role]
         if contract.begins is None:
-            contract.begin(event.place, initial.compose_hashes if event.role is Role.APP else ())
+            contract.begins = event.place
         if event.name == "PolicyChanged" and not said.isdisjoint(_policy_says(event)):
             continue
         upgraded = event.name == "Upgraded"

@@ -33,7 +33,7 @@ _ANYTHING: Final = frozenset({"Upgraded", "Initialized", "undecodable", "unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InitialFlags:
-    """An app's settings from its creation on; `compose_hashes` are those that no event added.
+    """An app's settings from its creation on.
 
     `problems` are contradictions between the places where a setting can be read; it is unknown
     then.
@@ -42,7 +42,6 @@ class InitialFlags:
     any_device: Known[bool] = UNKNOWN
     require_tcb: Known[bool] = UNKNOWN
     upgrades_disabled: Known[bool] = UNKNOWN
-    compose_hashes: frozenset[str] = frozenset()
     problems: tuple[str, ...] = field(default=())
 
 
