@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from verifier.reference.values import KmsRecord
+if TYPE_CHECKING:
+    from verifier.reference.values import KmsRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +59,7 @@ class Context:
     os_version: str = ""
     key_provider: str = ""
     key_provider_id: str = ""
-    kms: KmsRecord | None = None
+    kms: "KmsRecord | None" = None
     kms_dates_keys: bool | None = None
     kms_claims: Mapping[str, str] | None = None
     containers: Mapping[str, str] | None = None
