@@ -20,7 +20,7 @@ from verifier.checks.case import Case, Question
 from verifier.checks.chain import asked_plan, plan_for
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
-from verifier.checks.history import plan_history, timeline_of
+from verifier.checks.history import plan_history, proven_timeline
 from verifier.checks.images import named_images
 from verifier.checks.registry import CHECKS
 from verifier.checks.spec import Blocked, CheckSpec, MissingEvidence, run_checks
@@ -151,15 +151,16 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
     """Who could run what, when: the history of the app's contracts, crossed with what its first
     attester runs; as things stood `on` an earlier time (Unix seconds), if one is given.
 
-    Raises MissingEvidence where a contract's logs are not in the evidence, or no contract decides;
-    EvidenceError where endpoints contradict each other.
+    Raises MissingEvidence where a contract's logs are not in the evidence, no contract decides, or
+    the evidence proves no app; EvidenceError where it proves another one, or endpoints contradict
+    each other.
     """
     exchanges = Exchanges(bundle)
     problem: VerifierError | None = None
     for name in _meant(bundle, question):
         case = Case(read_subject(bundle, name), question, exchanges)
         try:
-            found = timeline_of(case, on)
+            found = proven_timeline(case, on)
         except (MissingEvidence, EvidenceError) as error:
             problem = problem or error
             continue
@@ -396,7 +397,7 @@ def _history(case: Case) -> tuple[str, ...]:
     if not case.evidence.quotes:
         return ()
     with suppress(MissingEvidence, Blocked, EvidenceError):
-        timeline = timeline_of(case)
+        timeline = proven_timeline(case)
         if timeline is not None:
             from verifier.report.timeline_overview import (  # noqa: PLC0415 - for apps on a chain
                 timeline_summary,

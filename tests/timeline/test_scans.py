@@ -139,3 +139,15 @@ def test_a_malformed_transcript_is_refused(change: dict[str, JsonValue]) -> None
     document = json.loads(encode_scan(FILTER, [])) | change
     with pytest.raises(EvidenceError):
         parse_scan(json.dumps(document).encode(), "scan")
+
+
+def test_a_scan_begins_where_the_last_of_them_does() -> None:
+    scans = Scans(bundle_of({A: [answer(40, 99, log(70))], B: [answer(50, 99, log(70))]}))
+    assert scans.begins(FILTER, (A, B)) == 50
+    assert scans.begins(FILTER, (A,)) == 40
+    assert scans.begins(FILTER, ()) is None
+
+
+def test_a_scan_does_not_begin_after_a_log_that_another_gives() -> None:
+    scans = Scans(bundle_of({A: [answer(0, 99, log(3), log(70))], B: [answer(50, 99, log(70))]}))
+    assert scans.begins(FILTER, (A, B)) is None

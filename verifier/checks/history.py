@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from verifier.checks import boot, hardware, runtime
 from verifier.checks.case import Case
 from verifier.checks.chain import ChainView, asked_plan, view_for
 from verifier.checks.images import measured_manifest
@@ -13,6 +14,7 @@ from verifier.checks.spec import (
     Outcome,
     check,
     failed,
+    holds,
     not_applicable,
     passed,
     warned,
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
 _UNSEEN: Final = (
     "no guest gave evidence: this is the history of the contracts that were asked for, under the "
     "KMS that was named, and says nothing of what runs"
+)
+_UNKNOWN_OS: Final = (
+    "the operating system of the guest is not identified: which KMS it has, and what it runs, is "
+    "its own word"
 )
 NO_LOG: Final = (
     "no public log: the keys come from a KMS without a contract, whose operator can authorize "
@@ -198,10 +204,33 @@ def timeline_of(case: Case, on: int | None = None) -> "Timeline | None":
                 hint="name an endpoint that gives old logs with --rpc-url",
             )
         timeline = build_timeline(found, case.reference.contracts, _attested(case), on=on)
-        unseen = () if case.evidence.quotes else (_UNSEEN,)
-        return replace(timeline, root_note=case.reference.unsafe, notes=(*unseen, *timeline.notes))
+        notes = (*_reservations(case), *timeline.notes)
+        return replace(timeline, root_note=case.reference.unsafe, notes=notes)
 
     return case.once(("timeline", on), build)
+
+
+def proven_timeline(case: Case, on: int | None = None) -> "Timeline | None":
+    """`timeline_of` for who shows it without a verdict beside it: a guest that gives evidence has
+    to prove which app it is, and be the one that was asked for.
+
+    Raises what `timeline_of` raises, MissingEvidence for evidence that proves no app, and
+    EvidenceError for another app.
+    """
+    if case.evidence.quotes:
+        for spec in (*hardware.CHECKS, *runtime.CHECKS):
+            if not holds(spec, case):
+                raise MissingEvidence(
+                    f"the guest's evidence does not prove which app it is: {spec.id} does not hold",
+                    hint="`verify` the app first: its report says what is wrong",
+                )
+        asked, measured = case.question.app_id, case.identity.app_id.hex()
+        if asked is not None and asked != measured:
+            raise EvidenceError(
+                f"the guest that answered is the app {measured}, not {asked}",
+                hint="check the app id, or name the gateway that serves the app with --gateway",
+            )
+    return timeline_of(case, on)
 
 
 def without_contract(case: Case) -> Outcome:
@@ -209,6 +238,13 @@ def without_contract(case: Case) -> Outcome:
     if case.identity.provider != "kms":
         return not_applicable("the guest has no KMS, so no contract decides")
     return warned(NO_LOG)
+
+
+def _reservations(case: Case) -> tuple[str, ...]:
+    """What the timeline says nothing about, or only by the guest's word."""
+    if not case.evidence.quotes:
+        return (_UNSEEN,)
+    return () if holds(boot.image, case) else (_UNKNOWN_OS,)
 
 
 def _attested(case: Case) -> "Attested":
@@ -224,7 +260,7 @@ def _attested(case: Case) -> "Attested":
 
 
 def _running(case: Case) -> "Running | None":
-    """What a verified guest runs; None where no quote verified."""
+    """What a verified guest runs; None where its evidence does not prove that."""
     from verifier.timeline.exposures import Running  # noqa: PLC0415 - as in history_of
 
     try:
@@ -232,7 +268,8 @@ def _running(case: Case) -> "Running | None":
         case.verified  # noqa: B018 - raises where the quote did not verify
     except (MissingEvidence, Blocked, EvidenceError):
         return None
-    if compose_hash is None:
+    proofs = (*hardware.CHECKS, *runtime.CHECKS, boot.image)
+    if compose_hash is None or not all(holds(spec, case) for spec in proofs):
         return None
     seen = [
         item.collected_at

@@ -19,7 +19,7 @@ _MAX_BYTES: Final = 4 << 20
 @dataclass(frozen=True, slots=True)
 class KnownManifests:
     """Manifest hash (hex) → its text, and the name under which it is known; and when which hash was
-    attested. A hash that was only seen has no text."""
+    attested. A hash that was only seen is not known: nobody can read what it stands for."""
 
     names: dict[str, str] = field(default_factory=dict)
     texts: dict[str, bytes] = field(default_factory=dict)
@@ -44,7 +44,6 @@ def read_known(folder: Path | None, reference: "ReferenceValues") -> KnownManife
         else:
             found, seen = _from_bundle(path, reference)
             sightings.extend(seen)
-            names.update((item.compose_hash, path.name) for item in seen)
         for raw in found:
             digest = hashlib.sha256(raw).hexdigest()
             names.setdefault(digest, path.name)

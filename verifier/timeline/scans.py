@@ -63,18 +63,22 @@ class Scans:
         return wanted.text in self._artifacts
 
     def begins(self, wanted: LogFilter, endpoints: Iterable[str]) -> int | None:
-        """The highest block with which a scan of one of these endpoints begins; None without one.
+        """The highest block with which a scan of one of these endpoints begins; None without one,
+        and where another gives a log before it: the contract was there already.
 
         A scan that cannot be read begins nowhere: `agree` says what is wrong with it.
         """
         allowed = set(endpoints)
         found: list[int] = []
+        logs: list[int] = []
         for artifact in self._artifacts.get(wanted.text, ()):
             if artifact.source in allowed and artifact.sha256 is not None:
                 with suppress(EvidenceError):
-                    answers = self._parsed(artifact).answers
-                    found.extend(answer.first for answer in answers[:1])
-        return max(found, default=None)
+                    scan = self._parsed(artifact)
+                    found.extend(answer.first for answer in scan.answers[:1])
+                    logs.extend(item.log.block for item in scan.logs(artifact.source)[:1])
+        highest = max(found, default=None)
+        return None if highest is None or min(logs, default=highest) < highest else highest
 
     def agree(
         self, wanted: LogFilter, first: int, last: int, endpoints: Iterable[str]

@@ -1,0 +1,62 @@
+"""A history is shown of the app that was asked for, and that a genuine guest proves to be."""
+
+from collections.abc import Callable
+
+import pytest
+
+from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.checks.spec import MissingEvidence
+from verifier.cli.question import simulated_question
+from verifier.errors import EvidenceError
+from verifier.evidence.codec import JsonObject
+from verifier.lab.knobs import Knobs
+from verifier.lab.world import build
+from verifier.model.result import Report
+from verifier.policy.policy import load_policy
+from verifier.timeline.model import ExposureKind, Timeline
+
+
+def asked(knobs: Knobs) -> tuple[Callable[[], Timeline], Report]:
+    world = build(knobs)
+    question = simulated_question(world.app_id, world.reference(), world.now)
+    sources = Sources(responder=world.respond, cloud=False)
+    bundle = collect_evidence(question, sources, lambda: world.now)
+    report = audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
+    return lambda: app_timeline(bundle, question), report
+
+
+def test_the_honest_app_has_a_history() -> None:
+    timeline, report = asked(Knobs())
+    assert any(item.kind is ExposureKind.RUNNING_ALLOWED for item in timeline().exposures)
+    assert report.history
+
+
+def test_another_app_than_the_one_asked_for_has_none() -> None:
+    timeline, report = asked(Knobs(guest_app_id=bytes(19) + b"\x07"))
+    with pytest.raises(EvidenceError, match="is the app 00"):
+        timeline()
+    assert report.history == ()
+
+
+def test_a_log_that_does_not_replay_proves_no_app() -> None:
+    def edit(log: list[JsonObject]) -> list[JsonObject]:
+        return [*log[:-1], {**log[-1], "event_payload": "00"}]
+
+    timeline, report = asked(Knobs(edit_log=edit))
+    with pytest.raises(MissingEvidence, match="does not prove which app it is: runtime"):
+        timeline()
+    assert report.history == ()
+
+
+def test_a_quote_of_another_root_proves_no_app() -> None:
+    timeline, report = asked(Knobs(rogue=frozenset({"pck"})))
+    with pytest.raises(MissingEvidence, match=r"hardware\.quote does not hold"):
+        timeline()
+    assert report.history == ()
+
+
+def test_an_unknown_operating_system_proves_nothing_that_runs() -> None:
+    timeline, _ = asked(Knobs(os_image="self-built"))
+    found = timeline()
+    assert not any(item.kind is ExposureKind.RUNNING_ALLOWED for item in found.exposures)
+    assert "not identified" in found.notes[0]
