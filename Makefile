@@ -17,7 +17,7 @@ $(STAMP): requirements-dev.txt pyproject.toml
 	    f"Python 3.11 or later is needed, found {v}: make PYTHON=/path/to/python3.11 setup")'
 	@echo "Installing into .venv (pinned by hash)"
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --require-hashes -r requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements-dev.txt
 	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
 	@touch $@
 	@echo "Ready: .venv/bin/verify"
