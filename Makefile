@@ -1,26 +1,25 @@
 # `make demo` and `make test` are all that a fresh checkout needs; both set it up first.
 
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
+VENV ?= .venv
+BIN := $(VENV)/bin
+AUDITOR := $(VENV)/.installed-requirements
+WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/chain/node_modules/.package-lock.json
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup node demo test lint bench fuzz corpus clean
+.PHONY: setup develop node demo test lint bench fuzz corpus release latest clean
 .DEFAULT_GOAL := setup
 
-setup: $(STAMP)
+# The auditor alone; `develop` adds what tests and lint need.
+setup: $(AUDITOR)
 	@:
 
-$(STAMP): requirements-dev.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and \
-	    f"Python 3.11 or later is needed, found {v}: make PYTHON=/path/to/python3.11 setup")'
-	@echo "Installing into .venv (pinned by hash)"
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install -qq --no-deps --require-hashes -r requirements-dev.txt
-	@$(BIN)/python -m pip install -qq --no-deps --no-build-isolation --editable .
-	@touch $@
-	@echo "Ready: .venv/bin/verify"
+develop: $(WORKSHOP)
+	@:
+
+$(VENV)/.installed-%: %.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no $(PYTHON): make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) .ci/set_up.py $(VENV) $<
 
 # Tests alone need it: a node and a compiler for the contracts of tests/chain, which skip without.
 node: $(NODE_STAMP)
@@ -29,16 +28,30 @@ node: $(NODE_STAMP)
 $(NODE_STAMP): tests/chain/package.json tests/chain/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is needed for the tests of tests/chain" >&2; exit 1; }
 	@echo "Installing into tests/chain/node_modules (pinned by hash)"
-	@cd tests/chain && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd tests/chain && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
+	    { echo "npm could not install what tests/chain/package-lock.json pins" >&2; exit 1; }
 	@touch $@
 
 demo: setup
 	@$(BIN)/verify demo
 
-test: setup
+# Set-up and release as users meet them, on an index on loopback; fetches the pinned files once.
+release: develop
+	@$(BIN)/pytest -m release tests/release
+
+# Without the lock, on the newest releases that pyproject.toml allows: is the demo's report the same?
+latest:
+	@$(PYTHON) -m venv --clear $(VENV)-latest
+	@$(VENV)-latest/bin/python -m pip install -qq .
+	@grep -o '^[^ #]*==[^ ]*' requirements.txt >$(VENV)-latest/pins
+	@$(VENV)-latest/bin/python -m pip freeze | grep -v @ | grep -vixFf $(VENV)-latest/pins | sed 's/^/not as pinned: /' || true
+	@$(VENV)-latest/bin/verify demo --format json -o $(VENV)-latest/demo.json
+	@cmp $(VENV)-latest/demo.json reports/demo.json && echo "the newest releases give the same report"
+
+test: develop
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4
 
-lint: setup
+lint: develop
 	@failed=0; \
 	$(BIN)/ruff check --quiet --output-format concise . || failed=1; \
 	$(BIN)/ruff format --quiet --check . || failed=1; \
@@ -46,17 +59,17 @@ lint: setup
 	$(BIN)/lint-imports --no-logo || failed=1; \
 	exit $$failed
 
-bench: setup
+bench: develop
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python -m benchmarks.timeline
 
-fuzz: setup
+fuzz: develop
 	@$(BIN)/python benchmarks/fuzz.py
 
-corpus: setup
+corpus: develop
 	@$(BIN)/python benchmarks/corpus.py
 
 clean:
-	@rm -rf .venv .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+	@rm -rf $(VENV) $(VENV)-latest .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
 	@rm -rf tests/chain/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
