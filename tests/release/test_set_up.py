@@ -1,0 +1,143 @@
+"""`make` on a machine where nobody has done anything yet: today, later, and on bad days."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.release.conftest import ROOT, Machine, succeed
+from tests.release.local_index import NEWER
+
+PINS: Final = re.compile(r"^([A-Za-z0-9][^=\s]*==\S+)", re.MULTILINE)
+PYTHON: Final = f"PYTHON={sys.executable}"
+DEMO: Final = ROOT / "reports" / "demo.json"
+
+
+def demo_report(machine: Machine, command: Path) -> bytes:
+    """What the demo of the installed command reports."""
+    output = machine.home / "demo.json"
+    succeed(machine.run(command, "demo", "--format", "json", "-o", output))
+    return output.read_bytes()
+
+
+def test_a_later_day_gives_the_environment_of_the_pins(machine: Machine, project: Path) -> None:
+    succeed(machine.run("make", PYTHON, "develop", cwd=project, view="later"))
+    python = project / ".venv" / "bin" / "python"
+    frozen = succeed(machine.run(python, "-m", "pip", "freeze", "--all", "--exclude-editable"))
+    installed = {each for each in frozen.split() if not re.match(r"(pip|setuptools)==", each)}
+    pinned = set(PINS.findall((project / "requirements-dev.txt").read_text()))
+    assert {each.lower().replace("_", "-") for each in installed} == {
+        each.lower().replace("_", "-") for each in pinned
+    }
+    assert demo_report(machine, project / ".venv" / "bin" / "verify") == DEMO.read_bytes()
+
+
+def test_the_later_day_stops_who_resolves_on_it(machine: Machine, project: Path) -> None:
+    """Without `--no-deps` the same pins meet a newer release: the simulation can fail."""
+    resolved = machine.run(
+        *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"),
+        *("--only-binary", ":all:", "--require-hashes", "-r", project / "requirements-dev.txt"),
+        view="later",
+    )
+    assert resolved.returncode != 0
+    assert f"=={NEWER}" in resolved.stderr
+
+
+def test_withdrawn_files_are_installed_as_pinned(machine: Machine, project: Path) -> None:
+    succeed(machine.run("make", PYTHON, "setup", cwd=project, view="yanked"))
+    assert (project / ".venv" / "bin" / "verify").exists()
+
+
+def refused(done: subprocess.CompletedProcess[str], project: Path) -> str:
+    """The one line of a set-up that failed, which leaves nothing that counts as done."""
+    assert done.returncode != 0
+    assert not list(project.glob(".venv/.installed-*"))
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("make")]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_another_file_than_the_pinned_one_is_refused(machine: Machine, project: Path) -> None:
+    done = machine.run("make", PYTHON, "setup", cwd=project, view="altered")
+    assert "another file than the pinned one for rich==" in refused(done, project)
+
+
+@pytest.mark.parametrize("view", ["broken", "slow", "gone"])
+def test_an_index_that_does_not_answer(machine: Machine, project: Path, view: str) -> None:
+    where = "http://127.0.0.1:9/simple" if view == "gone" else f"{machine.index}/{view}/simple"
+    given = {"PIP_INDEX_URL": where, "PIP_DEFAULT_TIMEOUT": "2"}
+    done = machine.run("make", PYTHON, "setup", cwd=project, more=given)
+    assert "the package index does not answer" in refused(done, project)
+
+
+def test_a_set_up_that_was_killed_begins_again(machine: Machine, project: Path) -> None:
+    process = subprocess.Popen(
+        ["make", PYTHON, "setup"],  # noqa: S607 -- make of this machine
+        cwd=project,
+        env=machine.environment(),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+    )
+    packages = project / ".venv" / "lib"
+    while process.poll() is None and not list(packages.glob("*/site-packages/msgpack")):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not list(project.glob(".venv/.installed-*"))
+    succeed(machine.run("make", PYTHON, "setup", cwd=project))
+    assert demo_report(machine, project / ".venv" / "bin" / "verify") == DEMO.read_bytes()
+
+
+def test_a_read_only_checkout(machine: Machine, project: Path, tmp_path: Path) -> None:
+    """Root may write into any folder, so what refuses here is a file in the place of the folder."""
+    (project / "taken").write_text("")
+    done = machine.run("make", PYTHON, "VENV=taken/venv", "setup", cwd=project)
+    assert "cannot be written" in refused(done, project)
+    elsewhere = tmp_path / "elsewhere"
+    for folder in (project, *(each for each in project.rglob("*") if each.is_dir())):
+        folder.chmod(0o555)
+    try:
+        succeed(machine.run("make", PYTHON, f"VENV={elsewhere}", "setup", cwd=project))
+    finally:
+        project.chmod(0o755)
+        for folder in project.rglob("*"):
+            folder.chmod(0o755)
+    assert demo_report(machine, elsewhere / "bin" / "verify") == DEMO.read_bytes()
+
+
+def test_a_folder_of_somebody_else_is_left_alone(machine: Machine, project: Path) -> None:
+    (project / ".venv").mkdir()
+    (project / ".venv" / "thesis.txt").write_text("mine")
+    done = machine.run("make", PYTHON, "setup", cwd=project)
+    assert "is no virtual environment" in refused(done, project)
+    assert (project / ".venv" / "thesis.txt").read_text() == "mine"
+
+
+def test_a_python_that_is_too_old(machine: Machine, project: Path) -> None:
+    old = next(filter(None, map(shutil.which, ("python3.10", "python3.9", "python3.8"))), None)
+    works = old and subprocess.run([old, "-c", ""], check=False, capture_output=True).returncode
+    if old is None or works != 0:
+        pytest.skip("no Python older than 3.11 is at hand")
+    done = machine.run("make", f"PYTHON={old}", "setup", cwd=project)
+    assert "Python 3.11 or later is needed" in refused(done, project)
+
+
+def test_a_python_that_is_not_there(machine: Machine, project: Path) -> None:
+    done = machine.run("make", "PYTHON=python3.99", "setup", cwd=project)
+    assert "there is no python3.99" in refused(done, project)
+
+
+def test_node_packages_without_npm(machine: Machine, project: Path, tmp_path: Path) -> None:
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("make", "sh"):
+        (tools / name).symlink_to(shutil.which(name) or pytest.fail(name))
+    done = machine.run("make", "node", cwd=project, more={"PATH": str(tools)})
+    assert "npm is needed" in refused(done, project)
