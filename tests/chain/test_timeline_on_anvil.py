@@ -18,8 +18,9 @@ from tests.chain.audits import ONE, TWO, Lie, Scene, eip55, scene
 from tests.chain.world import GENERATIONS, NO_KEY, Generation, key
 from verifier.errors import EvidenceError, VerifierError
 from verifier.evidence import contracts
+from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import Status, Verdict
-from verifier.timeline.model import Known, Method, OwnerKind, Role, Timeline
+from verifier.timeline.model import Known, Method, Timeline
 
 PASSES = dict.fromkeys(("contract", "allowed", "history", "governance"), "pass")
 DELAY = 3_600

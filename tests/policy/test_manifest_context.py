@@ -10,6 +10,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.manifest.context import ChainFacts, Governor
+from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import Report
 from verifier.policy.context import timeline_facts
 from verifier.timeline.model import (
@@ -20,9 +21,7 @@ from verifier.timeline.model import (
     KmsState,
     Known,
     Method,
-    OwnerKind,
     Place,
-    Role,
     Timeline,
 )
 

@@ -33,6 +33,7 @@ from tests.report.timelines import (
 )
 from verifier.evidence.contract_events import DECLARATIONS
 from verifier.evidence.ethereum import keccak256
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.report import timeline_words as words
 from verifier.report.terminal import MIN_WIDTH
@@ -54,7 +55,6 @@ from verifier.timeline.model import (
     ExposureKind,
     Known,
     Method,
-    Role,
     Timeline,
     TimelineEvent,
 )

@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
+from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 from verifier.timeline.model import (
     UNKNOWN,
@@ -19,9 +20,7 @@ from verifier.timeline.model import (
     KmsState,
     Known,
     Method,
-    OwnerKind,
     Place,
-    Role,
     Timeline,
     TimelineEvent,
 )

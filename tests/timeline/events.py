@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from itertools import count
 
 from verifier.evidence.ethereum import checksum_address
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Known, Method, Place, Role, TimelineEvent
+from verifier.timeline.model import Known, Method, Place, TimelineEvent
 
 BIRTH = 1_700_000_000
 

@@ -17,9 +17,10 @@ from tests.timeline.events import (
     History,
     born,
 )
+from verifier.model.chain import Role
 from verifier.timeline.exposures import Attested, Running, exposures
 from verifier.timeline.governance import OwnerReads, governance
-from verifier.timeline.model import Exposure, ExposureKind, Place, Role, Sighting
+from verifier.timeline.model import Exposure, ExposureKind, Place, Sighting
 
 NOW = BIRTH + 100_000
 

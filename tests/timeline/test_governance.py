@@ -15,6 +15,7 @@ from tests.timeline.events import (
     born,
     transferred,
 )
+from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 from verifier.timeline.governance import (
     ADMIN_ROLES,
@@ -29,7 +30,7 @@ from verifier.timeline.governance import (
     accounts,
     governance,
 )
-from verifier.timeline.model import Governance, OwnerKind, Role
+from verifier.timeline.model import Governance
 
 KEY = OwnerReads(code=b"")
 CODE = b"\x60\x80"

@@ -8,9 +8,10 @@ from typing import cast
 import pytest
 
 from tests.timeline.events import BOB, HASH, born
+from verifier.model.chain import Role
 from verifier.timeline.completeness import _impossible
 from verifier.timeline.history import History
-from verifier.timeline.model import Role, TimelineEvent
+from verifier.timeline.model import TimelineEvent
 
 
 def problems(events: list[TimelineEvent]) -> list[str]:

@@ -21,8 +21,9 @@ from tests.timeline.events import (
     transferred,
 )
 from verifier.evidence.ethereum import keccak256
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import Change, Role
+from verifier.timeline.model import Change
 from verifier.timeline.notice import OPENING, changes
 
 FUNCTIONS = {

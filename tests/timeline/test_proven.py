@@ -11,9 +11,9 @@ from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import keccak256
 from verifier.evidence.proofs import MAX_KEYS
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.timeline import reads
-from verifier.timeline.model import Role
 from verifier.timeline.proven import LAYOUTS, Layout, Proven, proof_calls, proven_words
 
 BLOCK = hex(100)

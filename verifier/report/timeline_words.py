@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from verifier.model.chain import OwnerKind, Role
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
 from verifier.report.facts import value_text
@@ -22,9 +23,7 @@ from verifier.timeline.model import (
     Governance,
     Known,
     Method,
-    OwnerKind,
     Place,
-    Role,
     Timeline,
     TimelineEvent,
 )

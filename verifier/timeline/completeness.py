@@ -14,10 +14,11 @@ from typing import Final
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.timeline import reads
 from verifier.timeline.history import History, Stream
-from verifier.timeline.model import AppState, Coverage, KmsState, Known, Place, Role
+from verifier.timeline.model import AppState, Coverage, KmsState, Known, Place
 from verifier.timeline.proven import LAYOUTS, Proven, proven_words
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from verifier.model.chain import Role
 from verifier.timeline.fold import Fold, Interval, Keyed, Setting
 from verifier.timeline.model import (
     Exposure,
     ExposureKind,
     Governance,
     Place,
-    Role,
     Sighting,
     TimelineEvent,
 )

@@ -18,6 +18,7 @@ from itertools import zip_longest
 from typing import Final
 
 from verifier.evidence.ethereum import checksum_address, keccak256
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.timeline.initial import InitialFlags
 from verifier.timeline.model import (
@@ -28,7 +29,6 @@ from verifier.timeline.model import (
     Known,
     Method,
     Place,
-    Role,
     TimelineEvent,
 )
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from verifier.evidence.creation import SELECTORS, InitialTerms
-from verifier.timeline.model import UNKNOWN, Known, Method, Role, TimelineEvent
+from verifier.model.chain import Role
+from verifier.timeline.model import UNKNOWN, Known, Method, TimelineEvent
 
 _WORD: Final = 32
 _SETTERS: Final = {

@@ -9,21 +9,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
+from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 
 T = TypeVar("T")
 
 ZERO_ADDRESS: Final = "0x" + "00" * 20
-
-
-class Role(StrEnum):
-    """Which contract an event is about."""
-
-    APP = "app"
-    KMS = "kms"
-    APP_OWNER = "app-owner"
-    KMS_OWNER = "kms-owner"
-    GATEWAY = "gateway"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -119,17 +110,6 @@ class KmsState:
     owner: str
     pending_owner: str
     continuous: bool
-
-
-class OwnerKind(StrEnum):
-    """What kind of account an owner is."""
-
-    EOA = "one key"
-    SAFE = "Safe"
-    TIMELOCK = "timelock"
-    CONTRACT = "unknown contract"
-    RENOUNCED = "renounced"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,8 +14,9 @@ kms/auth-eth/contracts, all generations.
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import Change, Role, TimelineEvent
+from verifier.timeline.model import Change, TimelineEvent
 
 OPENING: Final[Mapping[str, tuple[str, ...]]] = {
     "ComposeHashAdded": ("dfc77223",),

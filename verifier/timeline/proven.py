@@ -22,9 +22,9 @@ from verifier.evidence import codec, contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import keccak256
 from verifier.evidence.proofs import MAX_KEYS, parse_header, parse_proof, prove
+from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.timeline import reads
-from verifier.timeline.model import Role
 from verifier.timeline.reads import Reader
 
 _WORD: Final = 32
