@@ -33,6 +33,7 @@ from verifier.evidence.subject import read_subject
 from verifier.model.identifiers import format_time
 from verifier.model.result import (
     VERDICT_ORDER,
+    Anchor,
     Basis,
     CheckResult,
     Finding,
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 
 DISTRIBUTION: Final = "dstack-audit"
 _ROOT_CHECK: Final = "hardware.quote"
-_UNSAFE_MARK: Final = " [unsafe root]"
 
 
 class Past(Enum):
@@ -129,6 +129,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         policy_name=policy.name,
         policy_digest=policy.digest,
         reference_digest=question.reference.digest,
+        anchor=question.reference.anchor,
         root_note=question.reference.unsafe,
         subjects=tuple(subjects),
         sources=tuple(
@@ -349,8 +350,9 @@ def audit_subject(case: Case, policy: Policy) -> SubjectReport:
     claims = make_claims(case, {item.id: item for item in results})
     by_name = {item.name: item for item in claims}
     verdict, judged = appraise(results, by_name, policy, judged_at(case))
-    if case.reference.unsafe:
-        judged = tuple(_mark_unsafe(item, judged) for item in judged)
+    anchor = case.reference.anchor
+    if anchor is not None:
+        judged = tuple(_anchored(item, judged, anchor) for item in judged)
     return SubjectReport(name=case.evidence.name, verdict=verdict, checks=judged, claims=claims)
 
 
@@ -426,8 +428,8 @@ def tool_version() -> str:
         return "0+unknown"
 
 
-def _mark_unsafe(result: CheckResult, results: tuple[CheckResult, ...]) -> CheckResult:
-    """Name the trust anchor on every result that depends on it."""
+def _anchored(result: CheckResult, results: tuple[CheckResult, ...], anchor: Anchor) -> CheckResult:
+    """The result with the trust anchor, where it depends on it."""
     by_id = {item.id: item for item in results}
 
     def depends(check_id: str) -> bool:
@@ -436,7 +438,7 @@ def _mark_unsafe(result: CheckResult, results: tuple[CheckResult, ...]) -> Check
         )
 
     if depends(result.id) or result.id.startswith("hardware."):
-        return replace(result, summary=result.summary + _UNSAFE_MARK)
+        return replace(result, anchor=anchor)
     return result
 
 

@@ -27,7 +27,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.registry import WEB
 from verifier.lab.response import Response, answer_json
 from verifier.lab.sigstore import Workflow
-from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
+from verifier.model.result import Anchor, Basis, CheckResult, SkipKind, Status, Verdict
 from verifier.policy.explain import effective_policy
 from verifier.policy.policy import Policy, load_policy
 from verifier.reference.values import parse_reference
@@ -89,7 +89,7 @@ def test_it_replays_byte_for_byte(honest: Audited, tmp_path: Path) -> None:
 
 
 def test_every_report_of_a_simulated_signature_says_so(honest: Audited) -> None:
-    assert found(honest).summary.endswith("[unsafe root]")
+    assert found(honest).anchor is Anchor.SIMULATED
     assert honest.report.root_note.startswith("SIMULATED")
 
 

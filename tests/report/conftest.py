@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from verifier.model.result import (
+    Anchor,
     Basis,
     CheckResult,
     Claim,
@@ -160,7 +161,7 @@ MISSING_CHECKS = changed(
     "runtime.replay",
     status=Status.SKIP,
     skip_kind=SkipKind.BLOCKED,
-    summary="not evaluated: boot.image did not pass",
+    summary="boot.image did not pass",
     reason="boot.image says whether this evidence is genuine, and did not pass",
 )
 FAILING_CHECKS = changed(
@@ -203,6 +204,7 @@ def report(*subjects: SubjectReport, **values: Any) -> Report:
         policy_name="baseline",
         policy_digest="e5" * 32,
         reference_digest="f6" * 32,
+        anchor=None,
         root_note="",
         subjects=subjects,
         sources=(
@@ -228,9 +230,7 @@ def report(*subjects: SubjectReport, **values: Any) -> Report:
     return replace(plain, **values)
 
 
-MARKED_CHECKS = tuple(
-    replace(item, summary=f"{item.summary} [unsafe root]") for item in WARNING_CHECKS
-)
+MARKED_CHECKS = tuple(replace(item, anchor=Anchor.UNSAFE_ROOT) for item in WARNING_CHECKS)
 SAID_CLAIMS = tuple(
     replace(item, basis=Basis.ASSERTED, conditions=()) for item in CLAIMS if item.value is not None
 )
@@ -250,6 +250,7 @@ REPORTS = {
     ),
     "unsafe-root": report(
         subject(Verdict.WARNING, MARKED_CHECKS),
+        anchor=Anchor.UNSAFE_ROOT,
         root_note="trust anchor from lab.der, not Intel's",
         time_note="Judged as of 2026-04-24T03:06:40Z; evidence collected at 2026-04-12T08:00:00Z.",
     ),

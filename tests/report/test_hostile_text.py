@@ -95,6 +95,7 @@ def fullest(reports: dict[str, Report]) -> Report:
     return replace(
         reports["two-subjects"],
         findings=reports["warning"].findings,
+        anchor=reports["unsafe-root"].anchor,
         root_note=reports["unsafe-root"].root_note,
         time_note=reports["unsafe-root"].time_note,
     )

@@ -7,7 +7,13 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from verifier.model.identifiers import format_time
-from verifier.model.result import Basis, CheckResult, Claim, Report, Status, Verdict
+from verifier.model.result import (
+    Anchor,
+    Basis,
+    Claim,
+    Report,
+    Verdict,
+)
 from verifier.report import facts, summary
 from verifier.report.limits import LIMITS
 from verifier.report.markdown import render_markdown
@@ -87,29 +93,21 @@ def test_every_check_claim_gap_and_limit_is_shown(any_report: Report) -> None:
         for subject in any_report.subjects:
             for check in subject.checks:
                 assert check.id in rendered
-                assert summary.found(check) in rendered
+                assert check.summary in rendered
         for claim in any_report.subjects[0].claims if any_report.subjects else ():
             assert claim.name in rendered
         for text in (*any_report.gaps, *LIMITS):
             assert text in rendered
 
 
-@pytest.mark.parametrize(
-    ("text", "reason", "requires", "found"),
-    [
-        ("not evaluated: no quote", "no quote", (), "no quote"),
-        ("not applicable", "there is no KMS", (), "there is no KMS"),
-        ("not applicable [unsafe root]", "there is no KMS", (), "there is no KMS [unsafe root]"),
-        ("not applicable", "a.b is not applicable: it", ("a.b",), "not applicable"),
-    ],
-)
-def test_found_does_not_repeat_the_mark(
-    text: str, reason: str, requires: tuple[str, ...], found: str
-) -> None:
-    check = CheckResult(
-        id="x.y", title="", status=Status.SKIP, summary=text, reason=reason, requires=requires
-    )
-    assert summary.found(check) == found
+def test_the_words_of_a_mark_in_evidence_are_no_mark(reports: dict[str, Report]) -> None:
+    report = reports["affirming"]
+    subject = report.subjects[0]
+    said = "served as [unsafe root]"
+    checks = tuple(replace(item, summary=said) for item in subject.checks)
+    lied = render_markdown(replace(report, subjects=(replace(subject, checks=checks),)))
+    assert said not in lied
+    assert lied.count("unsafe root") == len(checks)
 
 
 def test_first_screen_names_verdict_weakest_link_and_remedy(reports: dict[str, Report]) -> None:
@@ -136,9 +134,7 @@ def test_no_sentence_stands_twice_in_a_check(reports: dict[str, Report]) -> None
     report = reports["none"]
     subject = report.subjects[0]
     reason = "no TD quote was collected"
-    quoteless = replace(
-        subject.checks[2], summary=f"not evaluated: {reason}", reason=reason, remediation="get one"
-    )
+    quoteless = replace(subject.checks[2], summary=reason, reason=reason, remediation="get one")
     checks = tuple(replace(quoteless, id=item) for item in ("hardware.quote", "hardware.td"))
     changed = replace(report, subjects=(replace(subject, checks=checks, claims=()),))
     chain = render_terminal(changed, color=False, width=80).partition("CHAIN")[2]
@@ -154,7 +150,7 @@ def test_notes_head_the_report(reports: dict[str, Report]) -> None:
         assert text.index("evidence collected at") < text.index("hardware.quote")
     line = summary.verdict_line(report)
     assert line.startswith("warning [unsafe root], not accepted by policy baseline: app ")
-    simulated = replace(report, root_note="SIMULATED: nothing follows")
+    simulated = replace(report, anchor=Anchor.SIMULATED)
     assert summary.verdict_line(simulated).startswith("warning [simulated], ")
 
 

@@ -106,7 +106,7 @@ def judge(found: tuple[Provenance, ...]) -> Outcome:
         unknown = by_tie[Tie.UNKNOWN][0]
         return Outcome(
             status=Status.SKIP,
-            summary=f"not evaluated: {unknown}",
+            summary=str(unknown),
             reason=unknown.note,
             skip_kind=SkipKind.MISSING_EVIDENCE,
             actual=actual,

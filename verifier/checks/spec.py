@@ -80,7 +80,7 @@ def not_applicable(reason: str) -> Outcome:
     """A rule says that this attester has nothing that the check could look at."""
     return Outcome(
         status=Status.SKIP,
-        summary="not applicable",
+        summary=reason,
         reason=reason,
         skip_kind=SkipKind.NOT_APPLICABLE,
     )
@@ -124,7 +124,7 @@ def _blocked_by(needed: Mapping[str, CheckResult]) -> Outcome | None:
 def _blocked(other: str) -> Outcome:
     return Outcome(
         status=Status.SKIP,
-        summary=f"not evaluated: {other} did not pass",
+        summary=f"{other} did not pass",
         reason=f"{other} says whether this evidence is genuine, and did not pass",
         skip_kind=SkipKind.BLOCKED,
     )
@@ -138,7 +138,7 @@ def _run(spec: CheckSpec[C], case: C) -> Outcome:
     except MissingEvidence as error:
         return Outcome(
             status=Status.SKIP,
-            summary=f"not evaluated: {error.message}",
+            summary=error.message,
             reason=error.message,
             skip_kind=SkipKind.MISSING_EVIDENCE,
             remediation=error.hint,

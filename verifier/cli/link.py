@@ -83,6 +83,7 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Pat
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
+    from verifier.report.summary import anchor_note  # noqa: PLC0415
 
     now = int(time.time())
     bundle = import_files(
@@ -104,7 +105,8 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Pat
     if report.root_note:
         print(visible(report.root_note))
     for result in results:
-        print(f"{result.status.value:5} {result.id:16} {visible(result.summary)}")
+        said = f"{visible(result.summary)}{anchor_note(result)}"
+        print(f"{result.status.value:5} {result.id:16} {said}")
         if result.remediation:
             print(f"{'':22} {visible(result.remediation)}")
     raise typer.Exit(EXIT_CODES[verdict_of(results)])

@@ -64,6 +64,18 @@ class Requirement(StrEnum):
     NOT_ASKED = "not-asked"
 
 
+class Anchor(StrEnum):
+    """A trust anchor other than Intel's."""
+
+    UNSAFE_ROOT = "unsafe root"
+    SIMULATED = "simulated"
+
+    @property
+    def mark(self) -> str:
+        """What stands at the end of every line that rests on it."""
+        return f" [{Anchor.UNSAFE_ROOT.value}]"
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceRef:
     """Where in the bundle a statement comes from.
@@ -93,7 +105,10 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckResult:
-    """The result of one registered check. `title` is true exactly when the status is `pass`."""
+    """The result of one registered check. `title` is true exactly when the status is `pass`.
+
+    `anchor` is the trust anchor that the result rests on, where that is not Intel's.
+    """
 
     id: str
     title: str
@@ -107,6 +122,7 @@ class CheckResult:
     skip_kind: SkipKind | None = None
     remediation: str = ""
     requires: tuple[str, ...] = ()
+    anchor: Anchor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +164,8 @@ class Report:
 
     `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
     that of the first. `history` tells in a few lines what the chain says of the app's past, as far
-    as it was collected. Times are Unix seconds. Digests are lower-case hex sha256.
+    as it was collected. `anchor` is the trust anchor where it is not Intel's, and `root_note` says
+    so in words. Times are Unix seconds. Digests are lower-case hex sha256.
     """
 
     tool: str
@@ -163,6 +180,7 @@ class Report:
     policy_name: str
     policy_digest: str
     reference_digest: str
+    anchor: Anchor | None
     root_note: str
     subjects: tuple[SubjectReport, ...]
     sources: tuple["Source", ...]

@@ -99,7 +99,7 @@ def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) ->
                 result,
                 status=Status.SKIP,
                 skip_kind=SkipKind.MISSING_EVIDENCE,
-                summary=f"not evaluated: an expected {name} was given, and none is proven",
+                summary=f"an expected {name} was given, and none is proven",
                 reason=f"{name} is expected and not proven",
             )
         actual = _release(claim.value) if name == "os_release" else claim.value

@@ -110,6 +110,7 @@ def _details(case: Case, judged: Judged) -> dict[str, JsonValue | tuple[Evidence
         "findings": {item.value: by_severity[item] for item in SEVERITIES},
         "waived": len(judged.findings) - len(judged.counted),
         "not_evaluable": [f"{item.rule} {item.reason}" for item in judged.audit.not_evaluable],
+        "not_evaluable_rules": [item.rule for item in judged.audit.not_evaluable],
     }
     evidence = (_measured(case).artifact.ref,)
     return {"actual": actual, "evidence": evidence, "remediation": _FIX}

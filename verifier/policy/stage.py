@@ -158,7 +158,7 @@ def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> As
             if check_id not in results:
                 unknown.append(f"{check_id}: no check of this version decides it")
             elif not _shows(results[check_id]):
-                broken.append(f"{check_id}: {results[check_id].summary}")
+                broken.append(f"{check_id}: {_said(results[check_id])}")
         broken.extend(_broken_rules(requirement, subject, report, policy))
         unknown.extend(_unknown_rules(requirement, results.get(MANIFEST_RULES)))
     if not report.subjects:
@@ -178,12 +178,17 @@ def _shows(result: CheckResult) -> bool:
     return result.status is Status.PASS
 
 
+def _said(result: CheckResult) -> str:
+    """What a check found, and that it rests on another anchor than Intel's, where it does."""
+    return f"{result.summary}{result.anchor.mark if result.anchor else ''}"
+
+
 def _broken_rules(
     requirement: StageRequirement, subject: SubjectReport, report: Report, policy: Policy
 ) -> Iterator[str]:
     result = next((item for item in subject.checks if item.id == MANIFEST_RULES), None)
     if result is None or result.status in (Status.SKIP, Status.ERROR):
-        yield f"{MANIFEST_RULES}: {result.summary if result else 'not evaluated'}"
+        yield f"{MANIFEST_RULES}: {_said(result) if result else 'not evaluated'}"
     elif subject is report.subjects[0]:
         yield from (
             f"{item.rule}: {item.title}: {item.message}"
@@ -207,10 +212,12 @@ def _names(requirement: StageRequirement, finding: Finding, policy: Policy) -> b
 def _unknown_rules(requirement: StageRequirement, result: CheckResult | None) -> Iterator[str]:
     """The rules that were not evaluable for want of evidence."""
     actual = result.actual if result is not None else None
-    listed = actual.get("not_evaluable") if isinstance(actual, dict) else None
-    for text in listed if isinstance(listed, list) else ():
-        if isinstance(text, str) and _rests_on(requirement, text.partition(" ")[0]):
-            yield text
+    told = actual if isinstance(actual, dict) else {}
+    rules, texts = told.get("not_evaluable_rules"), told.get("not_evaluable")
+    if isinstance(rules, list) and isinstance(texts, list):
+        for rule, text in zip(rules, texts, strict=True):
+            if _rests_on(requirement, str(rule)):
+                yield str(text)
 
 
 def _rests_on(requirement: StageRequirement, rule: str) -> bool:

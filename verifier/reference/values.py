@@ -15,6 +15,7 @@ from importlib import resources
 from typing import Any, Final
 
 from verifier.errors import PolicyError
+from verifier.model.result import Anchor
 
 SCHEMA: Final = "dstack-audit/reference/v1"
 
@@ -80,6 +81,16 @@ class ContractCode:
     source: str
     date: str
 
+    @property
+    def name(self) -> str:
+        """Generation and build, as people name it."""
+        return f"{self.generation} {self.build}"
+
+
+def generation_of(code: ContractCode | None) -> str:
+    """The generation of a known build, "" for code that is not known."""
+    return "" if code is None else code.generation
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TcbEvaluation:
@@ -120,13 +131,14 @@ class Denied:
 class ReferenceValues:
     """All reference values. `root` is the DER trust anchor of TD quotes.
 
-    `unsafe` is empty for the embedded values; otherwise it says, for every report, that the trust
-    anchor is not Intel's. `digest` is the sha256 of the documents they came from. `sigstore` is the
-    trusted root (JSON) of a simulated world's Sigstore instance; without one, it is the public-good
-    instance's.
+    `anchor` is None for the embedded values; otherwise it names another trust anchor than Intel's,
+    and `unsafe` says so, for every report, in words. `digest` is the sha256 of the documents they
+    came from. `sigstore` is the trusted root (JSON) of a simulated world's Sigstore instance;
+    without one, it is the public-good instance's.
     """
 
     root: bytes
+    anchor: Anchor | None
     unsafe: str
     digest: str
     kms: tuple[KmsRecord, ...]
@@ -142,7 +154,8 @@ class ReferenceValues:
     def with_root(self, root: bytes, unsafe: str) -> "ReferenceValues":
         """The same values under another trust anchor."""
         digest = hashlib.sha256(bytes.fromhex(self.digest) + root).hexdigest()
-        return replace(self, root=root, unsafe=unsafe, digest=digest)
+        anchor = Anchor.UNSAFE_ROOT
+        return replace(self, root=root, anchor=anchor, unsafe=unsafe, digest=digest)
 
     def is_denied(self, kind: str, value: str) -> Denied | None:
         """The deny-list row for a value, or None."""
@@ -168,7 +181,10 @@ def embedded() -> ReferenceValues:
 
 
 def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
-    """Reference values from a document. Raises PolicyError when it is malformed."""
+    """Reference values from a document: a simulated world's, where `unsafe` says what it is.
+
+    Raises PolicyError when it is malformed.
+    """
     try:
         document = json.loads(raw)
         if document["schema"] != SCHEMA:
@@ -181,6 +197,7 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             raise PolicyError("reference values: only a simulated world has a Sigstore of its own")
         return ReferenceValues(
             root=base64.b64decode(document["root"]["certificate"], validate=True),
+            anchor=Anchor.SIMULATED if unsafe else None,
             unsafe=unsafe,
             digest=hashlib.sha256(raw).hexdigest(),
             pcs_url=document["pcs_url"],

@@ -82,6 +82,7 @@ def _check(check: CheckResult) -> _Object:
         "reason": check.reason,
         "remediation": check.remediation,
         "requires": list(check.requires),
+        "anchor": check.anchor.value if check.anchor else None,
         "evidence": _evidence(check.evidence),
     }
 

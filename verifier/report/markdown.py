@@ -130,7 +130,7 @@ def _diagram(report: Report, checks: Iterable[CheckResult]) -> Iterator[str]:
         if family.key in marks:
             outcome = marks[family.key]
             holds = outcome in (Mark.OK, Mark.WARN)
-            note = summary.UNSAFE_MARK if report.root_note and holds else ""
+            note = report.anchor.mark if report.anchor is not None and holds else ""
             label = f"{family.title}: {outcome.value}{note}"
             yield f'  {family.key}["{label}"]:::{outcome.name.lower()}'
     for family in FAMILIES:
@@ -272,9 +272,7 @@ def _value(text: str) -> str:
 
 def _found(check: CheckResult) -> str:
     """What a check found; the mark of its anchor is our own text, which no link is made of."""
-    text = summary.found(check)
-    bare = text.removesuffix(summary.UNSAFE_MARK)
-    return markdown(bare) + text[len(bare) :]
+    return markdown(check.summary) + summary.anchor_note(check)
 
 
 def _codes(ids: Iterable[str]) -> str:

@@ -17,7 +17,6 @@ from verifier.model.result import (
     Finding,
     Report,
     Requirement,
-    Status,
     SubjectReport,
     Verdict,
 )
@@ -31,11 +30,6 @@ HEADLINES: Final = {
     Verdict.NONE: "not enough evidence to tell",
     Verdict.CONTRAINDICATED: "do not rely on this app as attested",
 }
-
-UNSAFE_MARK: Final = " [unsafe root]"
-_SIMULATED: Final = "SIMULATED"
-_NOT_EVALUATED: Final = "not evaluated: "
-_NOT_APPLICABLE: Final = "not applicable"
 
 
 def worst_subject(report: Report) -> SubjectReport:
@@ -62,8 +56,9 @@ def verdict_line(report: Report) -> str:
     link = weakest_link(report)
     checks = worst_subject(report).checks
     app = f"app {report.requested_app_id}" if report.requested_app_id else about(report)
+    anchor = f" [{report.anchor.value}]" if report.anchor is not None else ""
     return visible(
-        f"{report.verdict.value}{_anchor(report)}, "
+        f"{report.verdict.value}{anchor}, "
         f"{'accepted' if report.accepted else 'not accepted'} by policy {report.policy_name}: "
         f"{app}, "
         f"{f'weakest link {link.id} {mark(link).value}' if link else tally(checks)}, "
@@ -91,21 +86,12 @@ def verdict_sentence(report: Report) -> str:
 
 def outcome(check: CheckResult) -> str:
     """One check in one line: id, mark, and what it found."""
-    return f"{check.id} {mark(check).value}: {found(check)}"
+    return f"{check.id} {mark(check).value}: {check.summary}"
 
 
-def found(check: CheckResult) -> str:
-    """What a check found, without the words that its mark says already.
-
-    A check that does not apply says why, unless it only follows another one.
-    """
-    if check.status is not Status.SKIP:
-        return check.summary
-    text = check.summary.removeprefix(_NOT_EVALUATED)
-    inherited = any(check.reason.startswith(item) for item in check.requires)
-    if check.reason and not inherited and text.startswith(_NOT_APPLICABLE):
-        return check.reason + text.removeprefix(_NOT_APPLICABLE)
-    return text
+def anchor_note(check: CheckResult) -> str:
+    """What has to be said beside a result that holds only under another anchor than Intel's."""
+    return check.anchor.mark if check.anchor is not None else ""
 
 
 def requirement_note(check: CheckResult) -> str:
@@ -129,7 +115,7 @@ def details(check: CheckResult, checks: Iterable[CheckResult]) -> tuple[tuple[st
         for label, value in (("expected", check.expected), ("actual", check.actual))
         if value is not None
     ]
-    if check.reason and check.reason not in f"{check.summary}\n{found(check)}":
+    if check.reason and check.reason not in check.summary:
         rows.append(("why", check.reason))
     if check.remediation:
         alike = (item for item in in_chain_order(checks) if item.remediation == check.remediation)
@@ -159,7 +145,8 @@ def tally(checks: Iterable[CheckResult]) -> str:
 
 def claim_note(report: Report, worth: Standing) -> str:
     """What has to be said beside a claim that holds only under another anchor than Intel's."""
-    return UNSAFE_MARK if report.root_note and worth in (Standing.PROVEN, Standing.MATCHED) else ""
+    holds = worth in (Standing.PROVEN, Standing.MATCHED)
+    return report.anchor.mark if report.anchor is not None and holds else ""
 
 
 def more_claims(report: Report, subject: SubjectReport) -> str:
@@ -202,7 +189,7 @@ def repeat_command(report: Report) -> str:
     if report.bundle_trusted:
         words += ["--trust-bundle", f"sha256:{report.bundle_digest}"]
     words += ["--policy", report.policy_name, "--at", format_time(report.evaluated_at)]
-    words += ["--unsafe-root", "FILE"] if report.root_note else []
+    words += ["--unsafe-root", "FILE"] if report.anchor is not None else []
     return shlex.join(words)
 
 
@@ -221,12 +208,6 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
         ("Reference", report.reference_digest),
         ("Tool", report.tool),
     )
-
-
-def _anchor(report: Report) -> str:
-    if not report.root_note:
-        return ""
-    return " [simulated]" if report.root_note.startswith(_SIMULATED) else UNSAFE_MARK
 
 
 def _acceptance(report: Report) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from verifier.model.result import (
+    Anchor,
     CheckResult,
     Finding,
     Report,
@@ -41,7 +42,8 @@ _MIN_SUMMARY: Final = 30  # below this the summary goes under the id
 _MARGIN: Final = 4  # where a long word may begin: beyond the column of the marks
 _MAX_LINES: Final = 9  # of one text that is not shown in full
 _ELLIPSIS: Final = "..."
-_UNBROKEN_MARK: Final = summary.UNSAFE_MARK.strip().replace(" ", "\xa0")  # visible text has none
+_MARK: Final = Anchor.UNSAFE_ROOT.mark
+_UNBROKEN_MARK: Final = " " + _MARK.strip().replace(" ", "\xa0")  # visible text has no such space
 
 _MARK_STYLES: Final = {
     Mark.OK: "green",
@@ -120,18 +122,20 @@ class Page:
     ) -> None:
         """`lead`, then from `column` on the body and a note, in about `lines` lines at most.
 
-        What is longer loses its middle, unless the page shows everything.
+        What is longer loses its middle, unless the page shows everything. The note is our own text:
+        it is never shortened, and the mark of a trust anchor in it never broken.
         """
         shown = visible(body)
         if not self.full:
             shown = middle(shown, (self.width - column) * lines)
         line = Text().append_text(lead)  # a style of its own would spread to the body
+        note = note.replace(_MARK, _UNBROKEN_MARK)
         for indent, text in self._wrapped(f"{shown}{note}", column):
             if indent < column and line:
                 self._lines.append(line)
                 line = Text()
             line.pad_right(indent - line.cell_len)
-            line.append(text.replace(_UNBROKEN_MARK, summary.UNSAFE_MARK.strip()))
+            line.append(text.replace("\xa0", " "))
             line.rstrip()
             self._lines.append(line)
             line = Text()
@@ -141,7 +145,7 @@ class Page:
         its own, further left, where it fits; only what fits nowhere is broken."""
         cells = self.width - column
         line = ""
-        for word in text.replace(summary.UNSAFE_MARK, f" {_UNBROKEN_MARK}").split(" "):
+        for word in text.split(" "):
             longer = f"{line} {word}" if line else word
             if cell_len(longer) <= cells:
                 line = longer
@@ -212,7 +216,8 @@ def _header(page: Page, report: Report) -> None:
     page.entry(_label("Time"), _LABEL, summary.when(report))
     page.value("Checks", summary.tally(subject.checks))
     if link := summary.weakest_link(report):
-        page.entry(_label("Weakest link"), _LABEL, summary.outcome(link))
+        note = summary.anchor_note(link)
+        page.entry(_label("Weakest link"), _LABEL, summary.outcome(link), note)
         page.entry(_label("What to do"), _LABEL, summary.what_to_do(link))
     page.blank()
     _statements(page, report, subject)
@@ -228,7 +233,7 @@ def _statements(page: Page, report: Report, subject: SubjectReport) -> None:
             note = summary.claim_note(report, item.standing)
             page.entry(Text(f"  {label}"), _LABEL, value, note, lines=2)
     if (more := summary.more_claims(report, subject)) and not page.full:
-        page.entry(_label("MORE"), _LABEL, f"{more}: -v, or --format json")
+        page.entry(_label("MORE"), _LABEL, "", f"{more}: -v, or --format json")
 
 
 def _chain(page: Page, checks: tuple[CheckResult, ...]) -> None:
@@ -252,7 +257,8 @@ def _check(page: Page, check: CheckResult, checks: tuple[CheckResult, ...]) -> N
     if page.width - column < _MIN_SUMMARY:
         page.entry(lead, _ID, "")
         lead, column = Text(), _ID
-    page.entry(lead, column, summary.found(check), summary.requirement_note(check))
+    note = summary.anchor_note(check) + summary.requirement_note(check)
+    page.entry(lead, column, check.summary, note)
     if page.full:
         page.entry(_detail("holds if"), _DETAIL, check.title)
     if page.full or summary.explains(check):
