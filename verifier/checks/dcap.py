@@ -18,19 +18,23 @@ from verifier.errors import EvidenceError
 from verifier.evidence.collateral import Collateral
 
 TCB_SIGNING_NAME: Final = "Intel SGX TCB Signing"
-_REVOKED: Final = "TCB status is invalid: Revoked"
+_REVOKED: Final = "Verification failed: TCB status is invalid: Revoked"
+"""The whole message with which dcap_qvl 0.7 refuses a revoked TCB; it gives no value that says so.
+A part of a message would not do: other messages quote what the evidence says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DcapResult:
     """What DCAP verification established.
 
-    `failure` is empty when the quote verified; the other fields mean something only then.
-    `tcb_status` is the merged status, `component_statuses` those of the parts that it leaves out.
-    `fmspc` and `ppid` come from the verified PCK certificate. Times are Unix seconds.
+    `failure` is empty when the quote verified; the other fields mean something only then, but
+    `revoked`: whether the quote is refused because its platform's TCB is revoked. `tcb_status` is
+    the merged status, `component_statuses` those of the parts that it leaves out. `fmspc` and
+    `ppid` come from the verified PCK certificate. Times are Unix seconds.
     """
 
     failure: str
+    revoked: bool = False
     tcb_status: str = ""
     component_statuses: tuple[tuple[str, str], ...] = ()
     advisory_ids: tuple[str, ...] = ()
@@ -45,11 +49,6 @@ class DcapResult:
         """The merged status, or that of a part which the merged one calls UpToDate and is not."""
         found = (self.tcb_status, *(status for _, status in self.component_statuses))
         return next((status for status in found if status != "UpToDate"), self.tcb_status)
-
-    @property
-    def revoked(self) -> bool:
-        """Whether the quote is refused because its platform's TCB is revoked."""
-        return _REVOKED in self.failure
 
 
 def platform_of(quote: bytes) -> tuple[str, str]:
@@ -86,7 +85,8 @@ def verify_quote(quote: bytes, collateral: Collateral, root: bytes, at: int) -> 
             quote, endorsements, at, dcap_qvl.QuotePolicy.claims_only(at)
         )
     except (ValueError, OverflowError) as error:
-        return DcapResult(failure=_reason(quote, document, root, at) or _first_line(error))
+        failure = _reason(quote, document, root, at) or _first_line(error)
+        return DcapResult(failure=failure, revoked=str(error) == _REVOKED)
     return _result(json.loads(claims.to_json()))
 
 

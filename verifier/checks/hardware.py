@@ -34,7 +34,7 @@ def quote(case: Case) -> Outcome:
             actual=case.dcap.failure,
             reason=case.dcap.failure,
             evidence=references,
-            remediation=_remedy(case.dcap.failure),
+            remediation=_remedy(case),
         )
     return passed(
         f"TD quote v{parsed.version} from the {case.source.channel} verifies to the root, "
@@ -78,8 +78,8 @@ def td(case: Case) -> Outcome:
     return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
 
 
-def _remedy(failure: str) -> str:
-    if "xpired" in failure or "in the future" in failure:
+def _remedy(case: Case) -> str:
+    if not case.collateral.issued <= case.question.at <= case.collateral.next_update:
         return (
             "collateral is in force for 30 days: collect again, or judge recorded evidence as of "
             "its own time with --at"

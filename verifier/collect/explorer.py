@@ -17,7 +17,7 @@ from verifier.collect.scan import without_secrets
 from verifier.errors import CollectError, EvidenceError, NetworkError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
-from verifier.evidence.explorer_logs import MAX_LOGS, Asked, entries
+from verifier.evidence.explorer_logs import MAX_LOGS, Asked, ExplorerRefusalError, entries
 from verifier.evidence.log_scan import LogFilter, RangeAnswer
 from verifier.evidence.plan import ScanPlan
 
@@ -83,9 +83,11 @@ def _ask(
         answer = RangeAnswer(first=span[0], last=span[1], at=explorer.client.clock(), body=body)
         try:
             return answer, len(entries(body, "getLogs"))
-        except EvidenceError as error:
-            if pause is None or _TOO_OFTEN not in error.message.lower():
+        except ExplorerRefusalError as error:
+            if pause is None or _TOO_OFTEN not in error.said.lower():
                 break
+        except EvidenceError:
+            break
         explorer.system.sleep(pause)
     return answer, None
 

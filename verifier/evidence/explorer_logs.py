@@ -90,8 +90,19 @@ class ExplorerLogs:
         return LogScan(filter=self.filter, answers=tuple(answers))
 
 
+class ExplorerRefusalError(EvidenceError):
+    """An explorer answered that it gives no logs; `said` is why, in its own words."""
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
+
+
 def entries(raw: bytes, what: str) -> list[JsonValue]:
-    """The undecoded logs of an answer. Raises EvidenceError for a refusal and a malformed one."""
+    """The undecoded logs of an answer.
+
+    Raises ExplorerRefusalError for a refusal, EvidenceError for a malformed answer.
+    """
     document = codec.parse_json_object(raw, what)
     status, result = document.get("status"), document.get("result")
     message = document.get("message")
@@ -100,7 +111,8 @@ def entries(raw: bytes, what: str) -> list[JsonValue]:
     if status == "0" and isinstance(message, str) and message in _NOTHING and result == []:
         return []
     said = result if isinstance(result, str) and result else message
-    raise EvidenceError(f"{what}: the explorer refused: {said!a:.{_SHOWN}}")
+    message = f"{what}: the explorer refused: {said!a:.{_SHOWN}}"
+    raise ExplorerRefusalError(message, said if isinstance(said, str) else "")
 
 
 def decode_answer(
