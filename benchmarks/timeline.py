@@ -47,6 +47,7 @@ from verifier.evidence.log_scan import (
 from verifier.evidence.plan import ChainPlan
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.reference.values import embedded
 from verifier.timeline.build import build_timeline
 from verifier.timeline.exposures import Attested
 from verifier.timeline.fold import fold
@@ -326,7 +327,8 @@ def fold_rows() -> Iterator[Row]:
     """The fold alone: its time, and its own memory."""
     wanted = LogFilter(chain_id=8453, address=APP)
     events = [event_of(item) for item in decode_answer(wanted, app_logs(FOLDED), "benchmark")]
-    codes = {checksum_address(bytes.fromhex(CODE[2:])): "G5 benchmark"}
+    build = next(row for row in embedded().contracts if row.role == "app")
+    codes = {checksum_address(bytes.fromhex(CODE[2:])): build}
 
     def folded() -> object:
         found = fold(events, initial=InitialFlags(), codes=codes)

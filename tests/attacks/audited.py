@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from verifier.audit import Sources, audit_bundle, collect_evidence
@@ -16,7 +16,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.world import GATEWAY_BASE, World, build
 from verifier.model.identifiers import AppId
 from verifier.model.result import CheckResult, Report
-from verifier.policy.policy import load_policy
+from verifier.policy.policy import Policy, load_policy
 
 GATEWAY = f"https://{GATEWAY_BASE}"
 
@@ -29,6 +29,7 @@ class Audited:
     question: Question
     bundle: Bundle
     report: Report
+    policy: Policy = field(default_factory=lambda: load_policy("baseline"))
 
     def check(self, check_id: str) -> list[CheckResult]:
         """The results of one check, one per attester, worst attester first."""
@@ -43,23 +44,24 @@ class Audited:
         """The same question, or a changed one, put to this or another bundle."""
         asked = replace(self.question, **question)  # type: ignore[arg-type]
         evidence = bundle or self.bundle
-        report = audit_bundle(evidence, self.world.app_id, asked, load_policy("baseline"))
-        return Audited(self.world, asked, evidence, report)
+        report = audit_bundle(evidence, self.world.app_id, asked, self.policy)
+        return Audited(self.world, asked, evidence, report, self.policy)
 
     def expecting(self, images: tuple[str, ...]) -> "Audited":
         """The same under a policy that expects these images."""
-        policy = load_policy("baseline").expecting({"image": images})
-        report = audit_bundle(self.bundle, self.world.app_id, self.question, policy)
-        return Audited(self.world, self.question, self.bundle, report)
+        return self.under(load_policy("baseline").expecting({"image": images}))
 
     def demanding(self, governance: str) -> "Audited":
         """The same under a policy with a [governance] table."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "policy.toml"
             path.write_text(f'extends = "baseline"\n[governance]\n{governance}\n', encoding="utf-8")
-            policy = load_policy(str(path))
+            return self.under(load_policy(str(path)))
+
+    def under(self, policy: Policy) -> "Audited":
+        """The same under another policy."""
         report = audit_bundle(self.bundle, self.world.app_id, self.question, policy)
-        return Audited(self.world, self.question, self.bundle, report)
+        return Audited(self.world, self.question, self.bundle, report, policy)
 
     def editing(self, edit: Callable[[Artifact, bytes], bytes]) -> "Audited":
         """The same with evidence that was edited after it was collected."""

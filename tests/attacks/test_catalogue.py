@@ -1,4 +1,5 @@
-"""Every attack of the catalogue is refused by the check that it names; every twin passes."""
+"""Every attack of the catalogue is refused by the check that it names, in whichever words; every
+twin passes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.attacks.audited import Audited, audit
+from tests.attacks.reworded import decided, reworded
 from verifier.audit import all_checks
 from verifier.cli.output import exit_code
 from verifier.lab.attacks import ATTACKS, Attack, render_attacks
@@ -58,6 +60,7 @@ def test_the_named_check_notices_and_nothing_is_affirmed(attack: Attack) -> None
         for result in subject.checks
         if "crashed" in result.reason
     ]
+    assert decided(reworded(audited)) == decided(audited)
 
 
 @every_attack

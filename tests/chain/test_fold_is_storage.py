@@ -11,6 +11,7 @@ from tests.chain import history
 from tests.chain.anvil import CHAIN_ID, Anvil, running
 from tests.chain.history import Chooser, Played, Stored
 from tests.chain.world import GENERATIONS, NOBODY, Generation
+from tests.codes import known_code
 from verifier.evidence.contract_events import (
     KMS_GOVERNANCE_TOPICS,
     UNDECODABLE,
@@ -88,7 +89,7 @@ def flags_of(played: Played, events: tuple[TimelineEvent, ...], source: Source) 
 
 
 def folded(played: Played, events: tuple[TimelineEvent, ...], source: Source) -> Fold:
-    codes = {eip55(item): f"{name[-2:]} test" for item, name in played.implementations.items()}
+    codes = {eip55(item): known_code(name[-2:]) for item, name in played.implementations.items()}
     return fold(events, initial=flags_of(played, events, source), codes=codes)
 
 

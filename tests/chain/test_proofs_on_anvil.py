@@ -13,6 +13,7 @@ from tests.chain import history, world
 from tests.chain.anvil import CHAIN_ID, Anvil, RpcError, element, running
 from tests.chain.history import Chooser
 from tests.chain.world import GENERATIONS, App, Deployment, Generation, Terms, key
+from tests.codes import known_code
 from tests.timeline.nodes import Ask, Nodes
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
@@ -24,6 +25,7 @@ from verifier.evidence.log_scan import LogFilter, RangeAnswer, encode_scan
 from verifier.evidence.plan import ChainPlan
 from verifier.evidence.proofs import parse_header, parse_proof, prove
 from verifier.model.result import JsonValue
+from verifier.reference.values import ContractCode
 from verifier.timeline.completeness import coverage
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
@@ -51,7 +53,7 @@ class Audited:
     app: str
     kms: str
     old: bool
-    codes: dict[str, str]
+    codes: dict[str, ContractCode]
     created: int
     terms: Terms
 
@@ -124,15 +126,15 @@ def lying(ask: Ask, lie: Call, answer: str) -> Ask:
 
 
 def audited(deployment: Deployment, app: App, terms: Terms) -> Audited:
-    label = f"{deployment.generation} test"
+    build = known_code(deployment.generation)
     storage = deployment.kms.storage(world.IMPLEMENTATION_SLOT)
-    codes = {deployment.app_implementation.address: label, "0x" + storage[12:].hex(): label}
+    codes = {deployment.app_implementation.address: build, "0x" + storage[12:].hex(): build}
     return Audited(
         chain=deployment.chain,
         app=app.contract.address,
         kms=deployment.kms.address,
         old=deployment.generation == "G3",
-        codes={eip55(address): code for address, code in codes.items()},
+        codes={eip55(address): item for address, item in codes.items()},
         created=int(app.receipt["blockNumber"], 16),
         terms=terms,
     )
@@ -186,7 +188,9 @@ def test_every_compared_value_is_proven(settled: Audited) -> None:
     assert kms.complete
     # Owner, pending owner, implementation, admin, beacon, three keys and two flags; since G6 the
     # TCB's.
-    assert (app.proven, app.compared) == ((11, 11) if "G6" in str(settled.codes) else (10, 10))
+    assert (app.proven, app.compared) == (
+        (11, 11) if known_code("G6") in settled.codes.values() else (10, 10)
+    )
     assert (kms.proven, kms.compared) == (11, 11)
 
 
@@ -274,7 +278,7 @@ def test_random_histories_are_proven(rng: Chooser, generation: Generation) -> No
             kms=played.kms.address,
             old=generation == "G3",
             codes={
-                eip55(address): f"{name[-2:]} test"
+                eip55(address): known_code(name[-2:])
                 for address, name in played.implementations.items()
             },
             created=int(played.creation.receipt["blockNumber"], 16),

@@ -20,7 +20,7 @@ from verifier.errors import EvidenceError, VerifierError
 from verifier.evidence import contracts
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import Status, Verdict
-from verifier.timeline.model import Known, Method, Timeline
+from verifier.timeline.model import Beginning, Known, Method, Timeline
 
 PASSES = dict.fromkeys(("contract", "allowed", "history", "governance"), "pass")
 DELAY = 3_600
@@ -52,12 +52,13 @@ def test_an_honest_app_is_authorized(chain: Anvil, generation: Generation) -> No
     assert timeline.complete
     assert not timeline.single_source
     for item in timeline.coverage[:2]:
-        assert item.origin.startswith("created in block")
+        assert not item.origin.assumed
         assert item.compared
         assert item.proven == item.compared
-    assert timeline.coverage[0].origin.endswith("by the KMS's factory")
+    assert timeline.coverage[0].origin.kind is Beginning.BY_FACTORY
     assert allowed(timeline) == {app.world.guest.compose_hash.hex()}
-    assert timeline.app_state.code == f"{generation} test"
+    assert timeline.app_state.code is not None
+    assert timeline.app_state.code.name == f"{generation} test"
     assert timeline.kms_state.root_key == app.world.kms.k256_public.hex()
     (now, _) = timeline.governance
     assert (now.owner, now.kind, now.keys) == (eip55(chain.accounts[1]), OwnerKind.EOA, 1)
@@ -294,7 +295,7 @@ def test_an_app_of_another_kms_is_not_allowed(changed: Scene) -> None:
     allowed_check = audit.check("authorization.allowed")
     assert allowed_check.status is Status.FAIL
     assert "registration" in allowed_check.summary
-    assert not audit.timeline.coverage[0].origin.endswith("factory")
+    assert audit.timeline.coverage[0].origin.kind is not Beginning.BY_FACTORY
 
 
 @pytest.mark.parametrize("seconds", [-7_200, 2 * 86_400, 365 * 86_400])

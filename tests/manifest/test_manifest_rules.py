@@ -23,6 +23,7 @@ from verifier.errors import EvidenceError
 from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.context import Context, Governor
 from verifier.manifest.registry import BY_ID, RULES
+from verifier.model.chain import Role
 from verifier.model.result import Finding
 from verifier.reference import prelaunch_scripts
 from verifier.reference.env_classes import classify
@@ -88,8 +89,8 @@ def test_what_a_manifest_does_not_hold_is_not_evaluable(rule: str) -> None:
         ("KMS-008", {"tcb_required": True}),
         ("KMS-008", {"any_device": None, "can_require_tcb": False}),
         ("KMS-007", {"governors": ()}),
-        ("KMS-007", {"governors": (Governor(contract="app", who="x", keys=2, notice=None),)}),
-        ("KMS-007", {"governors": (Governor(contract="app", who="x", keys=None, notice=9),)}),
+        ("KMS-007", {"governors": (Governor(contract=Role.APP, who="x", keys=2, notice=None),)}),
+        ("KMS-007", {"governors": (Governor(contract=Role.APP, who="x", keys=None, notice=9),)}),
     ],
 )
 def test_contract_state_that_is_half_known_is_not_clean(rule: str, facts: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from verifier.manifest.context import ChainFacts, Context, Governor
+from verifier.model.chain import Role
 from verifier.reference.values import embedded
 
 DIGEST: Final = "sha256:" + hashlib.sha256(b"an image").hexdigest()
@@ -76,7 +77,7 @@ def on_chain(**facts: Any) -> Case:
 
 def owned(**fields: Any) -> Case:
     """An app whose contract somebody owns."""
-    given: dict[str, Any] = {"contract": "app", "who": "somebody", "keys": 2, "notice": 86400}
+    given: dict[str, Any] = {"contract": Role.APP, "who": "somebody", "keys": 2, "notice": 86400}
     return on_chain(governors=(Governor(**given | fields),))
 
 

@@ -14,7 +14,6 @@ from verifier.model.chain import OwnerKind
 from verifier.model.result import CheckResult, SkipKind, Status
 from verifier.policy import governance as module
 from verifier.policy.governance import POLICY_CHECKS
-from verifier.timeline.governance import OWN_WORD
 from verifier.timeline.model import ZERO_ADDRESS, Governance, Known, Method, Timeline
 
 WEEK = 7 * 86400
@@ -116,13 +115,13 @@ def test_what_is_not_known_hides_nothing_that_is_broken(judge: Any) -> None:
 def test_an_owner_contracts_own_word_is_at_best_a_reservation(
     judge: Any, demand: str, contract: str, kind: OwnerKind
 ) -> None:
-    found = judge(timeline(**{contract: {"kind": kind, "remarks": (OWN_WORD,)}}), demand)
+    found = judge(timeline(**{contract: {"kind": kind, "own_word": True}}), demand)
     assert found.status is Status.WARN
     assert "is the word of 0x" in found.summary
 
 
 def test_an_owner_contracts_own_word_matters_only_where_it_is_asked_for(judge: Any) -> None:
-    found = timeline(app={"kind": OwnerKind.SAFE, "remarks": (OWN_WORD,)})
+    found = timeline(app={"kind": OwnerKind.SAFE, "own_word": True})
     assert judge(found, "upgrades_disabled = true").status is Status.PASS
 
 

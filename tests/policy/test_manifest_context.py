@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.attacks.audited import Audited, audit
+from tests.codes import known_code
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
@@ -16,11 +17,13 @@ from verifier.policy.context import timeline_facts
 from verifier.timeline.model import (
     AppState,
     AsOf,
+    Beginning,
     Coverage,
     Governance,
     KmsState,
     Known,
     Method,
+    Origin,
     Place,
     Timeline,
 )
@@ -101,7 +104,7 @@ def timeline(**changes: Any) -> Timeline:
         require_tcb_up_to_date=Known(True, Method.EVENT),  # noqa: FBT003
         upgrades_disabled=Known(False, Method.EVENT),  # noqa: FBT003
         implementation="",
-        code="G6 build",
+        code=known_code("G6"),
         owner="0x01",
         pending_owner="",
         continuous=True,
@@ -114,13 +117,19 @@ def timeline(**changes: Any) -> Timeline:
         gateway_app_id="",
         app_implementation="",
         implementation="",
-        code="G6 build",
+        code=known_code("G6"),
         owner="0x02",
         pending_owner="",
         continuous=True,
     )
     coverage = Coverage(
-        role=Role.APP, address="", first=0, last=1, origin="", sources=("a",), operators=2
+        role=Role.APP,
+        address="",
+        first=0,
+        last=1,
+        origin=Origin(kind=Beginning.BY_FACTORY, asked=0, block=0, event="Upgraded"),
+        sources=("a",),
+        operators=2,
     )
     owners = tuple(
         Governance(
@@ -161,8 +170,8 @@ def test_what_a_history_tells() -> None:
     assert facts.hash_allowed
     assert facts.other_hashes == ("bb",)
     assert facts.governors == (
-        Governor(contract="app", who="one key 0x01", keys=1, notice=0),
-        Governor(contract="kms", who="renounced 0x01", keys=1, notice=0, frozen=True),
+        Governor(contract=Role.APP, who="one key 0x01", keys=1, notice=0),
+        Governor(contract=Role.KMS, who="renounced 0x01", keys=1, notice=0, frozen=True),
     )
 
 

@@ -51,10 +51,12 @@ from verifier.report.timeline_words import Narrator
 from verifier.timeline.model import (
     UNKNOWN,
     ZERO_ADDRESS,
+    Beginning,
     Exposure,
     ExposureKind,
     Known,
     Method,
+    Origin,
     Timeline,
     TimelineEvent,
 )
@@ -155,8 +157,8 @@ def test_a_silent_flag_is_named(method: Method) -> None:
 
 
 def test_unknown_is_never_a_default() -> None:
-    app = replace(APP_STATE, any_device=UNKNOWN, upgrades_disabled=UNKNOWN, code="")
-    kms = replace(KMS_STATE, root_key="", gateway_app_id="", code="")
+    app = replace(APP_STATE, any_device=UNKNOWN, upgrades_disabled=UNKNOWN, code=None)
+    kms = replace(KMS_STATE, root_key="", gateway_app_id="", code=None)
     changed = replace(CALM, app_state=app, kms_state=kms, governance=())
     shown = {row.label: row.text for row in allowed_now(changed)}
     assert shown["Machines"].startswith("not known")
@@ -425,7 +427,7 @@ def test_complete_by_one_operator_says_both() -> None:
 
 
 def test_an_assumed_beginning_is_said() -> None:
-    assumed = replace(COVERAGE[1], origin="assumed: asked from block 7 on")
+    assumed = replace(COVERAGE[1], origin=Origin(kind=Beginning.ASSUMED, asked=7))
     text = terminal(replace(CALM, coverage=(COVERAGE[0], assumed)))
     said = "BEGINNING: Where the history of the KMS begins is assumed: asked from block 7 on."
     assert " ".join(text.split()).startswith(f"{said} COMPLETE: ")

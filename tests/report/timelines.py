@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
+from tests.codes import known_code
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 from verifier.timeline.model import (
@@ -12,6 +13,7 @@ from verifier.timeline.model import (
     ZERO_ADDRESS,
     AppState,
     AsOf,
+    Beginning,
     Change,
     Coverage,
     Exposure,
@@ -20,6 +22,7 @@ from verifier.timeline.model import (
     KmsState,
     Known,
     Method,
+    Origin,
     Place,
     Timeline,
     TimelineEvent,
@@ -103,7 +106,7 @@ APP_STATE = AppState(
     require_tcb_up_to_date=Known(value=False, method=Method.CODE),
     upgrades_disabled=Known(value=True, method=Method.EVENT),
     implementation=APP_CODE,
-    code="G5 OZ 5.4.0",
+    code=known_code("G5", "OZ 5.4.0"),
     owner=OWNER,
     pending_owner="",
     continuous=True,
@@ -116,7 +119,7 @@ KMS_STATE = KmsState(
     gateway_app_id=GATEWAY_ID,
     app_implementation=APP_CODE,
     implementation=KMS_CODE,
-    code="G5 OZ 5.2.0",
+    code=known_code("G5", "OZ 5.2.0"),
     owner=KMS_OWNER,
     pending_owner="",
     continuous=True,
@@ -152,7 +155,9 @@ COVERAGE = (
         address=APP,
         first=KMS_CREATED,
         last=LAST,
-        origin=f"created in block {CREATED} by the KMS's factory",
+        origin=Origin(
+            kind=Beginning.BY_FACTORY, asked=KMS_CREATED, block=CREATED, event="Upgraded"
+        ),
         sources=BOTH,
         operators=2,
         logs=8,
@@ -163,7 +168,9 @@ COVERAGE = (
         address=KMS,
         first=KMS_CREATED,
         last=LAST,
-        origin=f"created in block {KMS_CREATED}",
+        origin=Origin(
+            kind=Beginning.CREATED, asked=KMS_CREATED, block=KMS_CREATED, event="Upgraded"
+        ),
         sources=BOTH,
         operators=2,
         cached=17,
@@ -248,7 +255,7 @@ TROUBLED = replace(
         require_tcb_up_to_date=UNKNOWN,
         upgrades_disabled=Known(value=False, method=Method.STORAGE),
         implementation=ROGUE_CODE,
-        code="",
+        code=None,
         owner=HEIR,
         pending_owner=OWNER,
         continuous=False,

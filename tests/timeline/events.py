@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import count
 
+from tests.codes import known_code
 from verifier.evidence.ethereum import checksum_address
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
@@ -22,11 +23,11 @@ APP, KMS = account(0xA1), account(0xB2)
 APP_CODE, KMS_CODE, NEW_CODE, ROGUE, OLD_CODE = (account(number) for number in range(1, 6))
 ALICE, BOB, CAROL, SAFE, TIMELOCK = (account(number) for number in (11, 12, 13, 14, 15))
 CODES = {
-    APP_CODE: "G7 test",
-    KMS_CODE: "G7 test",
-    NEW_CODE: "G8 test",
-    OLD_CODE: "G3 test",
-    ROGUE: "",
+    APP_CODE: known_code("G7"),
+    KMS_CODE: known_code("G7"),
+    NEW_CODE: known_code("G8"),
+    OLD_CODE: known_code("G3"),
+    ROGUE: None,
 }
 HASH, OTHER = "11" * 32, "22" * 32
 FLAGS = InitialFlags(

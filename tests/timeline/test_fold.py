@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.codes import known_code
 from tests.timeline.events import (
     ALICE,
     APP_CODE,
@@ -219,7 +220,7 @@ def test_an_upgrade_to_known_code_goes_on() -> None:
     history.app("Upgraded", implementation=NEW_CODE)
     state = history.fold().app_state()
     assert state.continuous
-    assert state.code == "G8 test"
+    assert state.code == known_code("G8")
 
 
 @pytest.mark.parametrize("role", [Role.APP, Role.KMS])

@@ -81,6 +81,7 @@ def test_a_safe_by_its_own_word() -> None:
     period = present(born(SAFE), safe=TWO_OF_THREE)
     assert (period.kind, period.keys, period.threshold) == (OwnerKind.SAFE, 2, 2)
     assert period.notice == 0
+    assert period.own_word
     assert period.remarks == (OWN_WORD,)
 
 
@@ -166,6 +167,7 @@ def test_a_timelock_and_its_proposers() -> None:
     period = present(timelock(proposer=SAFE), timelock=TWO_DAYS, safe=TWO_OF_THREE)
     assert (period.kind, period.notice, period.keys) == (OwnerKind.TIMELOCK, 172_800, 2)
     assert period.proposers == (SAFE,)
+    assert period.own_word
     assert period.remarks == (OWN_WORD,)
 
 

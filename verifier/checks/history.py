@@ -22,6 +22,7 @@ from verifier.checks.spec import (
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.plan import HistoryPlan
+from verifier.model.chain import Role
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 
@@ -43,11 +44,10 @@ NO_LOG: Final = (
     "no public log: the keys come from a KMS without a contract, whose operator can authorize "
     "any manifest at any time, unseen"
 )
-_GOVERNED: Final = frozenset({"app", "kms"})
+_GOVERNED: Final = (Role.APP, Role.KMS)
 _UNBOUND: Final = "ran unknown code, or said what cannot be followed"
 _NO_EVENTS: Final = frozenset({"unknown", "undecodable"})
 
-BY_FACTORY: Final = "by the KMS's factory"
 NOT_BY_FACTORY: Final = (
     "the KMS's factory is not known to have created the app: its creator may have allowed more "
     "than any event says"
@@ -94,6 +94,8 @@ def history(case: Case) -> Outcome:
             f"the history is not complete: {missing[0]}",
             hint="name an endpoint that gives old logs with --rpc-url",
         )
+    from verifier.timeline.model import Beginning  # noqa: PLC0415 - only for apps on a chain
+
     app, kms = timeline.coverage[0], timeline.coverage[1]
     summary = (
         f"{app.logs} app logs and {kms.logs} KMS logs up to block {timeline.as_of.block} "
@@ -104,9 +106,9 @@ def history(case: Case) -> Outcome:
         text
         for text, doubted in (
             ("from one operator only", timeline.single_source),
-            (f"{app.origin}", app.origin.startswith("assumed")),
-            (NOT_BY_FACTORY, not app.origin.endswith(BY_FACTORY)),
-            (f"KMS: {kms.origin}", kms.origin.startswith("assumed")),
+            (app.origin.words, app.origin.assumed),
+            (NOT_BY_FACTORY, app.origin.kind is not Beginning.BY_FACTORY),
+            (f"KMS: {kms.origin.words}", kms.origin.assumed),
             (f"the app {_UNBOUND}", not timeline.app_state.continuous),
             (f"the KMS {_UNBOUND}", not timeline.kms_state.continuous),
             *_unknowns(timeline),
@@ -121,7 +123,7 @@ def history(case: Case) -> Outcome:
 def _unknowns(timeline: "Timeline") -> tuple[tuple[str, bool], ...]:
     """Questions that a history without a gap may leave open, and whether this one does."""
     app = timeline.app_state
-    governing = [event for event in timeline.events if event.role.value in _GOVERNED]
+    governing = [event for event in timeline.events if event.role in _GOVERNED]
     return (
         ("whether any device may run it is not known", app.any_device.value is None),
         ("whether its code can be replaced is not known", app.upgrades_disabled.value is None),

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from verifier.model.chain import Role
+
 if TYPE_CHECKING:
     from verifier.reference.values import KmsRecord
 
@@ -12,12 +14,12 @@ if TYPE_CHECKING:
 class Governor:
     """Who can change what one contract allows, at present.
 
-    `contract` is `app` or `kms`, `who` says what kind of account owns it. `keys` is the least
-    number of keys that suffices, `notice` the least time in seconds that a change is public before
-    it takes effect; None where that is not known. `frozen` says that nobody can.
+    `contract` is the app's or the KMS's, `who` says what kind of account owns it. `keys` is the
+    least number of keys that suffices, `notice` the least time in seconds that a change is public
+    before it takes effect; None where that is not known. `frozen` says that nobody can.
     """
 
-    contract: str
+    contract: Role
     who: str
     keys: int | None
     notice: int | None

@@ -21,7 +21,8 @@ from verifier.evidence.bundle import Kind
 from verifier.evidence.contracts import identify_code
 from verifier.evidence.kms import parse_meta
 from verifier.manifest.context import ChainFacts, Context, Governor
-from verifier.reference.values import KmsRecord
+from verifier.model.chain import OwnerKind, Role
+from verifier.reference.values import KmsRecord, generation_of
 
 if TYPE_CHECKING:
     from verifier.timeline.model import Governance, Timeline
@@ -32,8 +33,7 @@ _WITHOUT_TCB: Final = frozenset({"G3", "G4", "G5"})
 """`requireTcbUpToDate` exists since generation G6."""
 _GATEWAY: Final = re.compile(r"dstack-(pha|base|eth)-", re.ASCII)
 _NETWORKS: Final = {"pha": "hosted", "base": "base", "eth": "eth"}
-_CONTRACTS: Final = frozenset({"app", "kms"})
-_RENOUNCED: Final = "renounced"
+_CONTRACTS: Final = (Role.APP, Role.KMS)
 
 
 def context_of(case: Case) -> Context:
@@ -65,20 +65,20 @@ def timeline_facts(timeline: "Timeline", compose_hash: str) -> ChainFacts:
         other_hashes=tuple(sorted(state.compose_hashes - {compose_hash})),
         any_device=state.any_device.value,
         tcb_required=state.require_tcb_up_to_date.value,
-        can_require_tcb=state.code.partition(" ")[0] not in _WITHOUT_TCB,
+        can_require_tcb=generation_of(state.code) not in _WITHOUT_TCB,
         governors=tuple(_governors(timeline.governance)) or None,
     )
 
 
 def _governors(found: "Iterable[Governance]") -> Iterator[Governor]:
     for item in found:
-        if item.until is None and item.role.value in _CONTRACTS:
+        if item.until is None and item.role in _CONTRACTS:
             yield Governor(
-                contract=item.role.value,
+                contract=item.role,
                 who=f"{item.kind.value} {item.owner}".strip(),
                 keys=item.keys,
                 notice=item.notice,
-                frozen=item.kind.value == _RENOUNCED,
+                frozen=item.kind is OwnerKind.RENOUNCED,
             )
 
 

@@ -13,6 +13,7 @@ from verifier.checks.spec import (
     passed,
     warned,
 )
+from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 from verifier.policy.demands import GovernanceDemands
 from verifier.policy.policy import Policy
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from verifier.timeline.model import Governance, Timeline
 
 _DAY: Final = 86400
-_CONTRACT: Final = {"app": "the app", "kms": "the KMS"}
-_RENOUNCED: Final = "renounced"
+_CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}
 _SHOWN: Final = 3
 
 
@@ -48,9 +48,9 @@ def governance(pair: tuple[Case, Policy]) -> Outcome:
     present = [
         item
         for item in timeline.governance
-        if item.until is None and (item.owner or item.kind.value == _RENOUNCED)
+        if item.until is None and (item.owner or item.kind is OwnerKind.RENOUNCED)
     ]
-    if {item.role.value for item in present} != set(_CONTRACT):
+    if {item.role for item in present} != set(_CONTRACT):
         raise MissingEvidence(
             "who owns the contracts at present is not known",
             hint="name an endpoint that gives the contracts' logs with --rpc-url",
@@ -101,14 +101,12 @@ def _doubts(
     demands: GovernanceDemands, timeline: "Timeline", present: "list[Governance]"
 ) -> list[str]:
     """What keeps demands that are met from being proven."""
-    from verifier.timeline.governance import OWN_WORD  # noqa: PLC0415 - only for apps on a chain
-
     found: list[str] = []
     how = demands.several_keys or demands.notice_days
     for item in present:
-        contract = _CONTRACT[item.role.value]
-        state = timeline.app_state if item.role.value == "app" else timeline.kms_state
-        if how and OWN_WORD in item.remarks:
+        contract = _CONTRACT[item.role]
+        state = timeline.app_state if item.role is Role.APP else timeline.kms_state
+        if how and item.own_word:
             found.append(
                 f"how many keys it takes to change {contract}, and how fast, is the word of "
                 f"{item.owner} itself, whose code is not known"
@@ -129,7 +127,7 @@ def _judge(
     """The demands that are not met, and what has to be known to judge the others."""
     broken, unknown = _owners(demands, timeline), list[str]()
     for item in present:
-        who = f"{_CONTRACT[item.role.value]}'s owner {item.owner or 'nobody'}"
+        who = f"{_CONTRACT[item.role]}'s owner {item.owner or 'nobody'}"
         if item.owner and demands.notice_days:
             _notice(item.notice, demands.notice_days, who, (broken, unknown))
         if item.owner and demands.several_keys:
@@ -182,12 +180,13 @@ def _listed(hashes: list[str]) -> str:
 
 
 def _said(item: "Governance") -> str:
-    contract = _CONTRACT[item.role.value]
+    contract = _CONTRACT[item.role]
     if not item.owner:
         return f"{contract} can be changed by nobody: its ownership was given up"
     keys = {None: "an unknown number of keys", 1: "one key"}.get(item.keys, f"{item.keys} keys")
-    notice = {None: "unknown notice", 0: "no notice"}.get(item.notice, _days(item.notice or 0))
-    notice = notice if notice.endswith("notice") else f"{notice} of notice"
+    notice = {None: "unknown notice", 0: "no notice"}.get(
+        item.notice, f"{_days(item.notice or 0)} of notice"
+    )
     return f"{contract} is governed by {item.owner} ({item.kind.value}): {keys}, {notice}"
 
 

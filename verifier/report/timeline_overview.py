@@ -73,8 +73,8 @@ def standing(timeline: Timeline) -> Iterator[Row]:
         )
         yield Row("ONE SOURCE", text, alarm=True)
     for item in timeline.coverage:
-        if item.role in _GOVERNED and item.origin.startswith("assumed"):
-            text = f"Where the history of the {ROLES[item.role]} begins is {item.origin}."
+        if item.role in _GOVERNED and item.origin.assumed:
+            text = f"Where the history of the {ROLES[item.role]} begins is {item.origin.words}."
             yield Row("BEGINNING", text, alarm=True)
     if timeline.complete:
         who = "" if timeline.single_source else "; independent sources agree"
@@ -146,8 +146,8 @@ def who_can_change(timeline: Timeline) -> Iterator[Row]:
             text = f"{value_text(state.pending_owner)} may take over at any time: it was offered"
             yield Row("", text, alarm=True)
         if role is Role.APP:
-            yield Row("", _replaceable(timeline), alarm=not timeline.app_state.code)
-        elif not timeline.kms_state.code:
+            yield Row("", _replaceable(timeline), alarm=timeline.app_state.code is None)
+        elif timeline.kms_state.code is None:
             yield Row("", f"code: UNKNOWN, {_at(timeline.kms_state.implementation)}", alarm=True)
 
 
@@ -221,8 +221,7 @@ def coverage_words(item: Coverage) -> Iterator[Row]:
     """How the logs of one contract are known, and what was compared."""
     cached = f" ({count(item.cached, 'answer')} from earlier audits)" if item.cached else ""
     yield Row("", f"{count(item.logs, 'log')} in blocks {item.first} to {item.last}{cached}")
-    if item.origin:
-        yield Row("begins", item.origin)
+    yield Row("begins", item.origin.words)
     if item.sources:
         sources = ", ".join(map(value_text, item.sources))
         behind = f"; behind them {count(item.operators, 'operator')}"
@@ -290,11 +289,11 @@ def _frozen(period: Governance) -> bool:
 
 def _replaceable(timeline: Timeline) -> str:
     state = timeline.app_state
-    code = f"code: {state.code}" if state.code else f"code: UNKNOWN, {_at(state.implementation)}"
+    known = state.code.name if state.code else f"UNKNOWN, {_at(state.implementation)}"
     replaced = words.flag_words(
         state.upgrades_disabled, "nobody can replace it", "whoever owns the app can replace it"
     )
-    return f"{code}; {replaced}"
+    return f"code: {known}; {replaced}"
 
 
 def _at(implementation: str) -> str:

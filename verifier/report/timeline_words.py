@@ -166,7 +166,7 @@ class Narrator:
             if item.kind is ExposureKind.UNKNOWN_CODE
         }
         states = (timeline.app_state, timeline.kms_state)
-        self._unknown_code |= {item.implementation.lower() for item in states if not item.code}
+        self._unknown_code |= {item.implementation.lower() for item in states if item.code is None}
         self._unbound: dict[Role, Place] = {}
         for event in timeline.events:
             if self._installs_unknown_code(event):
@@ -258,8 +258,8 @@ class Narrator:
             return f"{who} installed UNKNOWN code {shown}"
         app, kms = self._timeline.app_state, self._timeline.kms_state
         codes = {Role.APP: (app.implementation, app.code), Role.KMS: (kms.implementation, kms.code)}
-        present, known = codes.get(event.role, ("", ""))
-        about = f" ({known})" if known and code == present else ""
+        present, known = codes.get(event.role, ("", None))
+        about = f" ({known.name})" if known is not None and code == present else ""
         return f"{who} installed code {shown}{about}"
 
     def _installs_unknown_code(self, event: TimelineEvent) -> bool:

@@ -10,7 +10,7 @@ from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.reference.values import ContractCode
+from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline import reads
 from verifier.timeline.completeness import coverage
 from verifier.timeline.exposures import Attested, exposures
@@ -123,16 +123,15 @@ def _notes(flags: InitialFlags, folded: Fold, governed: tuple[Governed, ...]) ->
     return tuple(dict.fromkeys((*flags.problems, *folded.notes, *problems)))
 
 
-def _codes(history: History, known: tuple[ContractCode, ...]) -> dict[str, str]:
-    """Implementation address → generation and build of its code, "" for code nobody knows."""
-    found: dict[str, str] = {}
+def _codes(history: History, known: tuple[ContractCode, ...]) -> dict[str, ContractCode | None]:
+    """Implementation address → the known build that its code is, None for code nobody knows."""
+    found: dict[str, ContractCode | None] = {}
     for role in (Role.APP, Role.KMS):
         for address in history.implementations(role):
-            row = _identified(history, known, address, role.value)
-            found[address] = f"{row.generation} {row.build}" if row is not None else ""
+            found[address] = _identified(history, known, address, role.value)
     if _identified(history, known, history.app, "proxy") is None:
         # What is no known proxy shows any implementation it likes, and runs another one.
-        found |= dict.fromkeys(history.implementations(Role.APP), "")
+        found |= dict.fromkeys(history.implementations(Role.APP))
     return found
 
 
@@ -145,11 +144,13 @@ def _identified(
 
 
 def _initial_flags(
-    history: History, events: tuple[TimelineEvent, ...], codes: Mapping[str, str]
+    history: History,
+    events: tuple[TimelineEvent, ...],
+    codes: Mapping[str, ContractCode | None],
 ) -> InitialFlags:
     created = history.created
     first = next(iter(history.implementations(Role.APP)), "")
-    generation = codes.get(first, "").partition(" ")[0]
+    generation = generation_of(codes.get(first))
     slot = reads.FLAG_SLOTS.get(generation, reads.FLAG_SLOT)
 
     def word(place: int, block: int | None) -> bytes | None:

@@ -16,9 +16,18 @@ from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline import reads
 from verifier.timeline.history import History, Stream
-from verifier.timeline.model import AppState, Coverage, KmsState, Known, Place
+from verifier.timeline.model import (
+    AppState,
+    Beginning,
+    Coverage,
+    KmsState,
+    Known,
+    Origin,
+    Place,
+)
 from verifier.timeline.proven import LAYOUTS, Proven, proven_words
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
@@ -46,7 +55,10 @@ def coverage(history: History, app: AppState, kms: KmsState) -> tuple[Coverage, 
 
 
 def _cover(
-    history: History, stream: Stream, compared: Iterable[_Comparison], code: str = ""
+    history: History,
+    stream: Stream,
+    compared: Iterable[_Comparison],
+    code: ContractCode | None = None,
 ) -> Coverage:
     agreed, reader = stream.agreed, history.reader
     problems, unproven, count, proven_count = list(agreed.problems), list[str](), 0, 0
@@ -127,9 +139,9 @@ def _begins_later(stream: Stream) -> bool:
     )
 
 
-def _proven(history: History, stream: Stream, code: str) -> Proven:
+def _proven(history: History, stream: Stream, code: ContractCode | None) -> Proven:
     """What storage proofs give, where the code of the contract is known."""
-    layout = LAYOUTS.get((stream.role, code.partition(" ")[0]))
+    layout = LAYOUTS.get((stream.role, generation_of(code)))
     header = history.header(history.reader.number)
     if layout is None or header is None:
         return Proven(None, {})
@@ -137,18 +149,16 @@ def _proven(history: History, stream: Stream, code: str) -> Proven:
     return Proven(layout, proven_words(history.reader, header.hash, stream.address, calls))
 
 
-def _origin(history: History, stream: Stream) -> str:
+def _origin(history: History, stream: Stream) -> Origin:
     if not stream.events:
-        return f"assumed: asked from block {stream.first} on"
+        return Origin(kind=Beginning.ASSUMED, asked=stream.first)
     first = stream.events[0]
     names = {event.name for event in stream.events if event.transaction == first.transaction}
+    kind = Beginning.ASSUMED
     if names >= _CREATION:
-        factory = " by the KMS's factory" if first.to.lower() == history.plan.kms.lower() else ""
-        return f"created in block {first.place.block}{factory}"
-    return (
-        f"assumed: asked from block {stream.first} on, and the first log, "
-        f"{first.name} in block {first.place.block}, is not a creation"
-    )
+        by_factory = first.to.lower() == history.plan.kms.lower()
+        kind = Beginning.BY_FACTORY if by_factory else Beginning.CREATED
+    return Origin(kind=kind, asked=stream.first, block=first.place.block, event=first.name)
 
 
 def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]:
@@ -159,7 +169,7 @@ def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]
     if state.any_device.value is not None:
         call = contracts.eth_call(address, contracts.ALLOW_ANY_DEVICE, block)
         yield _Comparison("allowAnyDevice()", state.any_device.value, call, contracts.decode_bool)
-    generation = state.code.partition(" ")[0]
+    generation = generation_of(state.code)
     slot = reads.FLAG_SLOTS.get(generation, reads.FLAG_SLOT)
     yield from _flag("_upgradesDisabled", state.upgrades_disabled, address, slot, block)
     if generation in _LATER:
@@ -181,7 +191,7 @@ def _kms_comparisons(history: History, state: KmsState) -> Iterator[_Comparison]
     yield _Comparison("the root key in kmsInfo()", state.root_key, call, _decode_root_key)
     call = contracts.eth_call(address, contracts.GATEWAY_APP_ID, block)
     yield _Comparison("gatewayAppId()", state.gateway_app_id, call, contracts.decode_string)
-    slot = reads.APP_IMPLEMENTATION_SLOTS.get(state.code.partition(" ")[0])
+    slot = reads.APP_IMPLEMENTATION_SLOTS.get(generation_of(state.code))
     if slot is not None:
         call = reads.storage(address, slot, block)
         name = "the implementation of new apps"

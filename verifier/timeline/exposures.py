@@ -293,13 +293,13 @@ def _unknown_code(fold: Fold, clock: _Clock, events: Sequence[TimelineEvent]) ->
         code = (fold.app_state(lost) if role is Role.APP else fold.kms_state(lost)).code
         words = f"From here on what {contract} allows is not certain: it said what cannot be "
         words += "followed."
-        if not code:
+        if code is None:
             words = (
                 f"From here on {contract} ran code that nobody knows: it may allow anything, and "
                 "say what it likes."
             )
         own = next((item.address for item in events if item.role is role), "")
-        subject = str(at[-1]) if at and not code else own
+        subject = str(at[-1]) if at and code is None else own
         yield _exposure(ExposureKind.UNKNOWN_CODE, subject, (clock.time(lost), None), words, None)
 
 

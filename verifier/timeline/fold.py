@@ -20,6 +20,7 @@ from typing import Final
 from verifier.evidence.ethereum import checksum_address, keccak256
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline.initial import InitialFlags
 from verifier.timeline.model import (
     UNKNOWN,
@@ -58,6 +59,7 @@ class Setting(StrEnum):
 
 
 Value = str | bool | None
+Codes = Mapping[str, ContractCode | None]
 Interval = tuple[Place, Place | None]
 
 _OLD_LAYOUT: Final = frozenset({"G1", "G2", "G3"})
@@ -153,7 +155,7 @@ class _Contract:
 class Fold:
     """The folded history of one app and its KMS. `notes` are what a reader has to know."""
 
-    def __init__(self, initial: InitialFlags, codes: Mapping[str, str]) -> None:
+    def __init__(self, initial: InitialFlags, codes: Codes) -> None:
         self.notes: tuple[str, ...] = ()
         self._initial = initial
         self._codes = codes
@@ -163,9 +165,9 @@ class Fold:
         """What the app's contract allows after the event at a place; without one, at the end."""
         app = self._app
         implementation = app.text(Setting.IMPLEMENTATION, at)
-        code = self._codes.get(implementation, "")
+        code = self._codes.get(implementation)
         tcb = app.flag(Setting.REQUIRE_TCB, at, self._initial.require_tcb)
-        if code.partition(" ")[0] in _WITHOUT_TCB:
+        if generation_of(code) in _WITHOUT_TCB:
             tcb = Known(value=False, method=Method.CODE)
         return AppState(
             compose_hashes=app.on(Keyed.COMPOSE_HASH, at),
@@ -177,14 +179,14 @@ class Fold:
             code=code,
             owner=app.text(Setting.OWNER, at),
             pending_owner=app.text(Setting.PENDING_OWNER, at),
-            continuous=app.continuous(at) and bool(code),
+            continuous=app.continuous(at) and code is not None,
         )
 
     def kms_state(self, at: Place | None = None) -> KmsState:
         """What the KMS's contract allows after the event at a place; without one, at the end."""
         kms = self._kms
         implementation = kms.text(Setting.IMPLEMENTATION, at)
-        code = self._codes.get(implementation, "")
+        code = self._codes.get(implementation)
         return KmsState(
             os_images=kms.on(Keyed.OS_IMAGE, at),
             aggregated_mrs=kms.on(Keyed.AGGREGATED_MR, at),
@@ -196,7 +198,7 @@ class Fold:
             code=code,
             owner=kms.text(Setting.OWNER, at),
             pending_owner=kms.text(Setting.PENDING_OWNER, at),
-            continuous=kms.continuous(at) and bool(code),
+            continuous=kms.continuous(at) and code is not None,
         )
 
     def upgrades_disabled(self, at: Place | None = None) -> Known[bool]:
@@ -229,12 +231,10 @@ class Fold:
         return (self._app if role is Role.APP else self._kms).lost
 
 
-def fold(
-    events: Iterable[TimelineEvent], *, initial: InitialFlags, codes: Mapping[str, str]
-) -> Fold:
+def fold(events: Iterable[TimelineEvent], *, initial: InitialFlags, codes: Codes) -> Fold:
     """Fold events, which stand in chain order.
 
-    `codes` gives generation and build of each implementation by its address, "" for unknown code.
+    `codes` gives the known build of each implementation by its address, None for unknown code.
     Events of other contracts than the app and the KMS change nothing.
     """
     folded = Fold(initial, codes)
@@ -252,7 +252,7 @@ def fold(
         before = contract.text(Setting.IMPLEMENTATION, None) if upgraded else ""
         for effect in _effects(event):
             contract.apply(event.place, effect)
-        note, lost = _remark(event, codes, codes.get(before, ""))
+        note, lost = _remark(event, codes, codes.get(before))
         if note:
             notes.setdefault(note, []).append(event.place.block)
         if lost and contract.lost is None:
@@ -342,10 +342,10 @@ def _policy_says(event: TimelineEvent) -> Iterator[_Said]:
         yield event.role, event.transaction, effect.what, effect.key, effect.value
 
 
-def _remark(event: TimelineEvent, codes: Mapping[str, str], before: str) -> tuple[str, bool]:
+def _remark(event: TimelineEvent, codes: Codes, before: ContractCode | None) -> tuple[str, bool]:
     """What a reader has to know about an event, and whether events bind no longer after it.
 
-    `before` is generation and build of the code that ran until then.
+    `before` is the code that ran until then, where it is known.
     """
     contract = _CONTRACTS[event.role]
     match event.name:
@@ -365,14 +365,14 @@ def _remark(event: TimelineEvent, codes: Mapping[str, str], before: str) -> tupl
 
 
 def _upgraded(
-    contract: str, implementation: str, codes: Mapping[str, str], before: str
+    contract: str, implementation: str, codes: Codes, before: ContractCode | None
 ) -> tuple[str, bool]:
     """What an upgrade means: code that nobody knows, or that finds its state elsewhere."""
-    code = codes.get(implementation, "")
-    if not code:
+    code = codes.get(implementation)
+    if code is None:
         said = f"{contract} went over to code that nobody knows, {implementation}"
         return f"{said}, which may allow anything without an event", True
-    old, new = before.partition(" ")[0], code.partition(" ")[0]
+    old, new = generation_of(before), code.generation
     if old and (old in _OLD_LAYOUT) != (new in _OLD_LAYOUT):
         said = f"{contract} went over from {old} to {new} code in place, which keeps its state"
         return f"{said} in other slots; what it allows since then is not certain", True

@@ -232,6 +232,7 @@ def _safe(period: Governance, rules: _Rules) -> Governance:
         guard=rules.guard,
         keys=rules.threshold if rules.modules == () and rules.complete else None,
         notice=0,
+        own_word=True,
         remarks=tuple(remarks),
     )
 
@@ -258,6 +259,7 @@ def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]
         admins=admins,
         keys=min(known) if certain or 1 in known else None,
         notice=rules.delay,
+        own_word=True,
         remarks=tuple(remarks),
     )
 

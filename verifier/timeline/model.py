@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
+from verifier.reference.values import ContractCode
 
 T = TypeVar("T")
 
@@ -76,10 +77,10 @@ UNKNOWN: Final[Known[bool]] = Known(None, Method.UNKNOWN)
 class AppState:
     """What an app's contract allows at one place in the chain.
 
-    `implementation` is the address of its code and `code` that code's generation and build, "" for
-    code that is not known. `continuous` is False from the first event on after which events no
-    longer tell the state: an upgrade to unknown code, or to code that keeps its state in other
-    slots, or what cannot be read.
+    `implementation` is the address of its code and `code` the reference values' build that it is,
+    None for code that is not known. `continuous` is False from the first event on after which
+    events no longer tell the state: an upgrade to unknown code, or to code that keeps its state in
+    other slots, or what cannot be read.
     """
 
     compose_hashes: frozenset[str]
@@ -88,7 +89,7 @@ class AppState:
     require_tcb_up_to_date: Known[bool]
     upgrades_disabled: Known[bool]
     implementation: str
-    code: str
+    code: ContractCode | None
     owner: str
     pending_owner: str
     continuous: bool
@@ -106,7 +107,7 @@ class KmsState:
     gateway_app_id: str
     app_implementation: str
     implementation: str
-    code: str
+    code: ContractCode | None
     owner: str
     pending_owner: str
     continuous: bool
@@ -120,7 +121,8 @@ class Governance:
     forbid. `delay` is a timelock's delay in seconds, `proposers` and `admins` hold its roles; an
     empty tuple means that none is known. `keys` is the least number of keys that suffices, None
     where that is unknown. `notice` is the least time in seconds that a change is public before it
-    takes effect, 0 for none, None where it is unknown. `remarks` say what goes round it.
+    takes effect, 0 for none, None where it is unknown. `own_word` says that a contract of unknown
+    code says all this of itself; `remarks` say what goes round it.
     """
 
     role: Role
@@ -140,6 +142,7 @@ class Governance:
     admins: tuple[str, ...] = ()
     keys: int | None = None
     notice: int | None = None
+    own_word: bool = False
     remarks: tuple[str, ...] = ()
 
 
@@ -204,6 +207,41 @@ class AsOf:
     time: int
 
 
+class Beginning(StrEnum):
+    """How it is known that a history begins with the first log."""
+
+    BY_FACTORY = "created by the KMS's factory"
+    CREATED = "created"
+    ASSUMED = "assumed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where the logs of a contract begin. They were asked for from block `asked` on; `block` and
+    `event` are those of the first log, None and "" without any."""
+
+    kind: Beginning
+    asked: int
+    block: int | None = None
+    event: str = ""
+
+    @property
+    def assumed(self) -> bool:
+        """Whether nothing shows that the first log is the contract's creation."""
+        return self.kind is Beginning.ASSUMED
+
+    @property
+    def words(self) -> str:
+        """The same as a part of a sentence."""
+        if not self.assumed:
+            factory = " by the KMS's factory" if self.kind is Beginning.BY_FACTORY else ""
+            return f"created in block {self.block}{factory}"
+        asked = f"assumed: asked from block {self.asked} on"
+        if self.block is None:
+            return asked
+        return f"{asked}, and the first log, {self.event} in block {self.block}, is not a creation"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:
     """How the logs of one contract are known.
@@ -220,7 +258,7 @@ class Coverage:
     address: str
     first: int
     last: int
-    origin: str
+    origin: Origin
     sources: tuple[str, ...]
     partial: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()

@@ -1,0 +1,40 @@
+"""No decision rides on words: in other words, every honest world is judged as before.
+
+What an attacker may try is judged in other words where it is carried out (test_catalogue.py).
+"""
+
+import pytest
+
+from tests.attacks.audited import Audited, audit
+from tests.attacks.reworded import decided, reworded
+from verifier.lab.knobs import Knobs
+from verifier.lab.rpc import RpcFault
+
+DEMANDS = "several_keys = true\nnotice_days = 7"
+WORLDS = {
+    "honest": Knobs(),
+    "without-a-contract": Knobs(kms="hosted"),
+    "without-a-kms": Knobs(key_provider="none"),
+    "a-safe": Knobs(governance="safe"),
+    "one-key": Knobs(governance="key"),
+    "one-operator": Knobs(rpc_faults={"b": RpcFault.ERROR}),
+    "no-transactions": Knobs(rpc_faults=dict.fromkeys("ab", RpcFault.NO_TRANSACTIONS)),
+    "no-archive": Knobs(rpc_faults=dict.fromkeys("ab", RpcFault.NO_ARCHIVE)),
+    "unknown-image": Knobs(os_image="mine"),
+    "unknown-kms": Knobs(kms="nobody"),
+    "revoked": Knobs(tcb_status="Revoked"),
+    "any-device": Knobs(allow_any_device=True),
+    "two-instances": Knobs(others=(Knobs(),)),
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_other_words_change_nothing(name: str) -> None:
+    audited = audit(WORLDS[name])
+    for judged in (audited, audited.demanding(DEMANDS)):
+        assert decided(reworded(judged)) == decided(judged)
+
+
+def test_the_words_are_others(honest: Audited) -> None:
+    before, after = honest.report.subjects[0].checks, reworded(honest).report.subjects[0].checks
+    assert all(one.summary != other.summary for one, other in zip(before, after, strict=True))
