@@ -9,6 +9,7 @@ from tests.attacks.audited import Audited, audit
 from tests.attacks.reworded import decided, reworded
 from verifier.lab.knobs import Knobs
 from verifier.lab.rpc import RpcFault
+from verifier.model.result import SkipKind, Status
 
 DEMANDS = "several_keys = true\nnotice_days = 7"
 WORLDS = {
@@ -38,3 +39,11 @@ def test_other_words_change_nothing(name: str) -> None:
 def test_the_words_are_others(honest: Audited) -> None:
     before, after = honest.report.subjects[0].checks, reworded(honest).report.subjects[0].checks
     assert all(one.summary != other.summary for one, other in zip(before, after, strict=True))
+
+
+def test_a_status_in_the_words_of_a_refusal_is_no_revocation() -> None:
+    quoting = audit(Knobs(tcb_status="TCB status is invalid: Revoked"))
+    assert [item.status for item in quoting.check("hardware.quote")] == [Status.FAIL]
+    assert [item.skip_kind for item in quoting.check("hardware.tcb")] == [SkipKind.BLOCKED]
+    revoked = audit(Knobs(tcb_status="Revoked"))
+    assert [item.status for item in revoked.check("hardware.tcb")] == [Status.FAIL]

@@ -151,6 +151,7 @@ def _findings(rule: Rule, manifest: Manifest, replaceable: set[str]) -> Iterable
             message=hit.message,
             fix=rule.fix,
             conditional=hit.conditional,
+            names=hit.names,
         )
 
 

@@ -9,13 +9,14 @@ from verifier.manifest.rule import Hit, Severity
 _MAX_LISTED: Final = 40
 
 
-def on_text(
+def on_text(  # noqa: PLR0913 - the fields of a hit
     text: Text,
     message: str,
     severity: Severity | None = None,
     *,
     conditional: bool = False,
     offset: int = 0,
+    names: Sequence[str] = (),
 ) -> Hit:
     """A hit at a text of the compose file, or at an offset in it."""
     return Hit(
@@ -24,6 +25,7 @@ def on_text(
         service=text.service,
         severity=severity,
         conditional=conditional,
+        names=tuple(names),
     )
 
 
@@ -40,13 +42,14 @@ def on_service(
     )
 
 
-def on_field(
+def on_field(  # noqa: PLR0913 - the fields of a hit
     manifest: Manifest,
     name: str,
     message: str,
     severity: Severity | None = None,
     *,
     conditional: bool = False,
+    names: Sequence[str] = (),
 ) -> Hit:
     """A hit at a top-level field of the manifest."""
     return Hit(
@@ -54,6 +57,7 @@ def on_field(
         place=manifest.place_of(name),
         severity=severity,
         conditional=conditional,
+        names=tuple(names),
     )
 
 

@@ -83,13 +83,15 @@ class Place:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One detection. `severity` None means the rule's own. `conditional` says that it holds only
-    if something that is not known here is so, which the message names."""
+    if something that is not known here is so, which the message names. `names` are the variables
+    that it is about."""
 
     message: str
     place: Place
     service: str = ""
     severity: Severity | None = None
     conditional: bool = False
+    names: tuple[str, ...] = ()
 
 
 Detect = Callable[["Manifest"], Iterable[Hit]]

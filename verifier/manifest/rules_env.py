@@ -76,6 +76,7 @@ def _live_hits(
             f"{item.name} {message}{item.default_note}",
             chosen,
             conditional=manifest.unsure,
+            names=(item.name,),
         )
 
 
@@ -104,6 +105,7 @@ def redirected_url(manifest: Manifest) -> Iterator[Hit]:
             f"{item.name} decides where data goes{item.default_note}",
             severity,
             conditional=manifest.unsure,
+            names=(item.name,),
         )
 
 
@@ -135,6 +137,7 @@ def selected_code(manifest: Manifest) -> Iterator[Hit]:
                 (run or other)[0],
                 f"{item.name} decides which code runs{item.default_note}",
                 conditional=manifest.unsure,
+                names=(item.name,),
             )
 
 
@@ -164,6 +167,7 @@ def root_access(manifest: Manifest) -> Iterator[Hit]:
                 f"{name} lets the operator into the guest",
                 Severity.HIGH if production else None,
                 conditional=not manifest.context.os_kind,
+                names=(name,),
             )
 
 
@@ -189,7 +193,8 @@ def process_control(manifest: Manifest) -> Iterator[Hit]:
             severity = Severity.CRITICAL
         elif _PROC_HIGH.search(upper):
             severity = Severity.HIGH
-        yield on_field(manifest, "allowed_envs", f"{name} acts on the guest's own tools", severity)
+        message = f"{name} acts on the guest's own tools"
+        yield on_field(manifest, "allowed_envs", message, severity, names=(name,))
 
 
 @rule(

@@ -104,7 +104,7 @@ def unused_name(manifest: Manifest) -> Iterator[Hit]:
         compared = missing if place < _MAX_COMPARED else []
         near = difflib.get_close_matches(name[:_MAX_NAME], compared, n=1, cutoff=_SIMILAR)
         note = f"; the compose file reads {near[0]}, which is not allowed" if near else ""
-        yield on_field(manifest, "allowed_envs", f"nothing reads {name}{note}")
+        yield on_field(manifest, "allowed_envs", f"nothing reads {name}{note}", names=(name,))
 
 
 @rule(
@@ -121,7 +121,8 @@ def ordinary_settings(manifest: Manifest) -> Iterator[Hit]:
     ordinary = live_inputs(manifest, env_classes.CONFIG, env_classes.PUBLIC)
     names = sorted(item.name for item in ordinary)
     if names:
-        yield on_field(manifest, "allowed_envs", f"the operator chooses {listed(names)}")
+        message = f"the operator chooses {listed(names)}"
+        yield on_field(manifest, "allowed_envs", message, names=names)
 
 
 @rule(
@@ -152,6 +153,7 @@ def structural_value(manifest: Manifest) -> Iterator[Hit]:
             Severity.MEDIUM if mild else None,
             conditional=manifest.unsure,
             offset=max(text.text.find(f"${{{names[0]}"), 0),
+            names=names,
         )
 
 
@@ -177,7 +179,8 @@ def never_set(manifest: Manifest) -> Iterator[Hit]:
         where = f" by {listed(services)}" if len(services) > 1 else ""
         effect = "stops Compose" if stops else "is empty or absent"
         severity = Severity.HIGH if stops else None
-        yield on_text(text, f"{name} is read{where} and {effect}{meant}", severity)
+        message = f"{name} is read{where} and {effect}{meant}"
+        yield on_text(text, message, severity, names=(name,))
 
 
 @rule(
@@ -302,7 +305,8 @@ def registry_credentials(manifest: Manifest) -> Iterator[Hit]:
     names = sorted(n for n in manifest.allowed or () if classify(n) == env_classes.REG)
     if names:
         message = f"{listed(names)} log in to a private registry"
-        yield on_field(manifest, "allowed_envs", message, Severity.LOW if pinned else None)
+        severity = Severity.LOW if pinned else None
+        yield on_field(manifest, "allowed_envs", message, severity, names=names)
 
 
 @rule(
@@ -323,6 +327,7 @@ def supplied_tls_key(manifest: Manifest) -> Iterator[Hit]:
             f"{item.name} is TLS material that the operator knows",
             severity,
             conditional=manifest.unsure,
+            names=(item.name,),
         )
 
 
@@ -338,10 +343,11 @@ def gateway_domain(manifest: Manifest) -> Iterator[Hit]:
     """DSTACK_GATEWAY_DOMAIN or DSTACK_APP_DOMAIN is read, or is in allowed_envs."""
     allowed = sorted(_GATEWAY_NAMES & (manifest.allowed or frozenset()))
     for name in allowed:
-        yield on_field(manifest, "allowed_envs", f"the operator sets {name}")
+        yield on_field(manifest, "allowed_envs", f"the operator sets {name}", names=(name,))
     for text, variable in manifest.uses:
         if variable.name in _GATEWAY_NAMES:
-            yield on_text(text, f"{variable.name} is chosen outside of the manifest")
+            message = f"{variable.name} is chosen outside of the manifest"
+            yield on_text(text, message, names=(variable.name,))
 
 
 RULES: Final = (

@@ -62,6 +62,7 @@ def operator_image(manifest: Manifest) -> Iterator[Hit]:
                 f"{listed(image.names)} {'would choose' if manifest.unsure else 'chooses'} the "
                 f"image `{text.text}`",
                 conditional=manifest.unsure and image.names[0] not in manifest.provided,
+                names=image.names,
             )
 
 
@@ -77,7 +78,8 @@ def unset_image(manifest: Manifest) -> Iterator[Hit]:
     """A variable of `image` without a default is in nobody's power to set."""
     for _, text, image in _images(manifest):
         if image.kind is Kind.UNSET:
-            yield on_text(text, f"nobody can set {listed(image.names)} in `{text.text}`")
+            message = f"nobody can set {listed(image.names)} in `{text.text}`"
+            yield on_text(text, message, names=image.names)
 
 
 @rule(
@@ -186,11 +188,13 @@ def secondary_image(manifest: Manifest) -> Iterator[Hit]:
                     f"{env.key} names the image `{env.value}`",
                     Severity.INFO if is_repository else severities[image.kind],
                     conditional=manifest.unsure and image.kind is Kind.OPERATOR,
+                    names=[variable.name for variable in env.variables],
                 )
         for command in service.commands:
             for reference in _DOCKER_RUN.findall(command.text)[:50]:
                 if not DIGEST.search(reference):
-                    yield on_text(command, f"runs `{reference}`", Severity.HIGH)
+                    names = [item.name for item in command.variables if item.name in reference]
+                    yield on_text(command, f"runs `{reference}`", Severity.HIGH, names=names)
 
 
 @rule(

@@ -136,7 +136,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One finding about the manifest."""
+    """One finding about the manifest. `names` are the variables that it is about."""
 
     rule: str
     severity: str
@@ -146,6 +146,7 @@ class Finding:
     message: str
     fix: str
     conditional: bool
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from typing import Final
 
 from verifier.manifest.diff.document import Document
 from verifier.manifest.rule import Severity
-from verifier.model.result import JsonValue
+from verifier.model.result import Finding, JsonValue
 
 DIVERGENCE: Final = "DIF-001"
 REGRESSION: Final = "DIF-002"
@@ -81,7 +81,8 @@ class Change:
 
     `pointer` is an RFC 6901 pointer into the newer manifest (into the older one for what is gone)
     that goes on into docker_compose_file; line and column count within it, from 1 (0 = unknown).
-    `findings` are the ids of audit findings that come with it. `fact` names what differs outside
+    `findings` are the ids of audit findings that come with it, `tells` is the one whose message the
+    meaning gives. `fact` names what differs outside
     of the manifests; the pointer is "" then.
     """
 
@@ -95,6 +96,7 @@ class Change:
     line: int = 0
     column: int = 0
     findings: tuple[str, ...] = ()
+    tells: Finding | None = None
     conditional: bool = False
     fact: str = ""
 

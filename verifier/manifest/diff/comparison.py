@@ -21,7 +21,7 @@ from verifier.manifest.diff.document import Document, services_alone
 from verifier.manifest.diff.fields import compare_fields
 from verifier.manifest.diff.gates import compare_gates
 from verifier.manifest.diff.guest import compare_guests, contradiction
-from verifier.manifest.diff.inputs import ALLOWED, RENAMED, compare_inputs
+from verifier.manifest.diff.inputs import ALLOWED, compare_inputs
 from verifier.manifest.diff.opened import worst
 from verifier.manifest.model import COMPOSE_POINTER
 from verifier.manifest.rule import Severity
@@ -113,12 +113,12 @@ def _not_evaluable(old: Document, new: Document) -> Iterator[str]:
 
 def _with_findings(old: Document, new: Document, changes: list[Change]) -> Iterator[Change]:
     """The changes with the findings that they bring, then the new findings that no change holds."""
-    told = {change.meaning.partition(RENAMED)[0] for change in changes if change.pointer == ALLOWED}
+    told = {(item.rule, item.message) for change in changes if (item := change.tells)}
     places = {change.pointer for change in changes if _can_bring(change)}
     brought: dict[str, list[Finding]] = {}
     alone: list[Finding] = []
     for item in _new_findings(old, new):
-        if item.message in told:
+        if (item.rule, item.message) in told:
             continue
         place = next((part for part in _upwards(item.location.pointer) if part in places), None)
         if place is not None:

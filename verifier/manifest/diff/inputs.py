@@ -1,6 +1,5 @@
 """allowed_envs and pre_launch_script: what reaches the app without being measured, and as what."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
@@ -15,15 +14,13 @@ from verifier.reference.env_classes import classify
 from verifier.reference.prelaunch_scripts import LAUNCH_TOKEN, KnownScript, recognise_script
 
 ALLOWED: Final = "/allowed_envs"
-RENAMED: Final = "; renamed "
-_WORD: Final = re.compile(r"[A-Za-z0-9_]+")
 _UNSET: Final = frozenset({"ENV-012", "IMG-002"})
 _ALIKE: Final = 0.6  # share of the words of two names that they have in common
 _MAX_PAIRS: Final = 2_500
 _ABOUT_NAMES: Final = frozenset(
     {*(f"ENV-{number:03}" for number in (*range(1, 10), 10, 11, 17, 18, 19)), "IMG-001", "IMG-008"}
 )
-"""Rules whose findings are about the names that their messages give."""
+"""Rules whose findings say what a name opens, once the operator sets it."""
 _TURNING_POINTS: Final = {"host-keys", "pull"}
 """Behaviours of Phala's script that change who gets in, or what runs: v0.0.11 and v0.0.15."""
 
@@ -43,13 +40,13 @@ def names_in(document: Document) -> dict[str, None]:
 _Index = dict[str, list[Finding]]
 
 
-def _by_word(document: Document, rules: frozenset[str]) -> _Index:
-    """The findings of some rules by every word of their messages, thus by variable."""
+def _by_name(document: Document, rules: frozenset[str]) -> _Index:
+    """The findings of some rules by the variables that they are about."""
     found: _Index = {}
     for finding in document.audit.findings:
         if finding.rule in rules:
-            for word in dict.fromkeys(_WORD.findall(finding.message)):
-                found.setdefault(word, []).append(finding)
+            for name in dict.fromkeys(finding.names):
+                found.setdefault(name, []).append(finding)
     return found
 
 
@@ -69,17 +66,18 @@ def _allowed(old: Document, new: Document) -> Iterator[Change]:
 def _names(old: Document, new: Document, removed: list[str], added: list[str]) -> Iterator[Change]:
     renamed = _renames(removed, added)
     former = {other: one for one, other in renamed.items()}
-    about = _by_word(new, _ABOUT_NAMES)
-    unset, was_unset = (_by_word(side, _UNSET) for side in (new, old))
+    about = _by_name(new, _ABOUT_NAMES)
+    unset, was_unset = (_by_name(side, _UNSET) for side in (new, old))
     place = new.manifest.place_of("allowed_envs")
     for name in added:
         change = _added(new, name, about.get(name, []))
-        hint = f"{RENAMED}from {former[name]}?" if name in former else ""
+        hint = f"; renamed from {former[name]}?" if name in former else ""
         yield replace(change, meaning=change.meaning + hint, line=place.line, column=place.column)
     for name in removed:
-        known = {item.message for item in was_unset.get(name, [])}
-        change = _removed(name, [row for row in unset.get(name, []) if row.message not in known])
-        hint = f"{RENAMED}to {renamed[name]}?" if name in renamed else ""
+        known = {(item.rule, item.service) for item in was_unset.get(name, [])}
+        rows = [row for row in unset.get(name, []) if (row.rule, row.service) not in known]
+        change = _removed(name, rows)
+        hint = f"; renamed to {renamed[name]}?" if name in renamed else ""
         yield replace(change, meaning=change.meaning + hint, line=place.line, column=place.column)
 
 
@@ -107,6 +105,7 @@ def _added(new: Document, name: str, about: list[Finding]) -> Change:
         meaning=meaning,
         after=name,
         findings=tuple(dict.fromkeys(finding.rule for finding in about)),
+        tells=about[0] if about else None,
         conditional=bool(about) and all(finding.conditional for finding in about),
     )
 
