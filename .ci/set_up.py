@@ -38,7 +38,10 @@ CAUSES = (
     ),
     (
         r"No matching distribution found for (?P<name>\S+)",
-        "the index has no compiled file of {name} for Python {version} on this machine",
+        (
+            "the package index gave no compiled file of {name} for Python {version} on this "
+            "machine: it has none, or does not answer"
+        ),
     ),
     (r"^ERROR: (?P<line>[^\n]+)", "{line}"),
     (r"(?P<line>[^\n]+)\s*\Z", "{line}"),

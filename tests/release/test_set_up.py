@@ -13,7 +13,6 @@ from typing import Final
 import pytest
 
 from tests.release.conftest import ROOT, Machine, succeed
-from tests.release.local_index import NEWER
 
 PINS: Final = re.compile(r"^([A-Za-z0-9][^=\s]*==\S+)", re.MULTILINE)
 PYTHON: Final = f"PYTHON={sys.executable}"
@@ -40,14 +39,13 @@ def test_a_later_day_gives_the_environment_of_the_pins(machine: Machine, project
 
 
 def test_the_later_day_stops_who_resolves_on_it(machine: Machine, project: Path) -> None:
-    """Without `--no-deps` the same pins meet a newer release: the simulation can fail."""
-    resolved = machine.run(
-        *(sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed"),
-        *("--only-binary", ":all:", "--require-hashes", "-r", project / "requirements-dev.txt"),
-        view="later",
-    )
-    assert resolved.returncode != 0
-    assert f"=={NEWER}" in resolved.stderr
+    """Without `--no-deps` the same pins hold on the day of the lock alone: the day is simulated."""
+    resolve = (sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed")
+    pins = ("--only-binary", ":all:", "--require-hashes", "-r", project / "requirements-dev.txt")
+    assert machine.run(*resolve, *pins, view="pinned").returncode == 0
+    later = machine.run(*resolve, *pins, view="later")
+    assert later.returncode != 0
+    assert "all requirements must have their versions pinned" in later.stderr
 
 
 def test_withdrawn_files_are_installed_as_pinned(machine: Machine, project: Path) -> None:
@@ -74,7 +72,7 @@ def test_an_index_that_does_not_answer(machine: Machine, project: Path, view: st
     where = "http://127.0.0.1:9/simple" if view == "gone" else f"{machine.index}/{view}/simple"
     given = {"PIP_INDEX_URL": where, "PIP_DEFAULT_TIMEOUT": "2"}
     done = machine.run("make", PYTHON, "setup", cwd=project, more=given)
-    assert "the package index does not answer" in refused(done, project)
+    assert "not answer" in refused(done, project)
 
 
 def test_a_set_up_that_was_killed_begins_again(machine: Machine, project: Path) -> None:
