@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from verifier.model.chain import Role
-
 if TYPE_CHECKING:
+    from verifier.model.chain import Role
     from verifier.reference.values import KmsRecord
 
 
@@ -19,7 +18,7 @@ class Governor:
     before it takes effect; None where that is not known. `frozen` says that nobody can.
     """
 
-    contract: Role
+    contract: "Role"
     who: str
     keys: int | None
     notice: int | None
