@@ -23,7 +23,6 @@ from verifier.audit import Sources, audit_bundle, collect_evidence
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_question
 from verifier.evidence import bundle as bundles
-from verifier.evidence.collateral import find_collateral
 from verifier.evidence.shapes import import_files
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build
@@ -146,9 +145,7 @@ def quote_of(material: Material) -> tuple[bytes, str, bytes]:
 
     subject = read_subject(material.bundle, material.bundle.subjects[0])
     case = Case(subject, material.question, Exchanges(material.bundle))
-    collateral = find_collateral(material.bundle, case.verified.fmspc.hex(), material.question.at)
-    assert collateral is not None
-    return case.quote.raw, collateral.document, material.question.reference.root
+    return case.quote.raw, case.collateral.document, material.question.reference.root
 
 
 def offline_rows(

@@ -16,8 +16,9 @@ def test_a_recorded_quote(run: Run, evidence_dir: Path) -> None:
     ran = run("quote", *files, *AT)
     assert (ran.code, ran.out.count("pass "), ran.err) == (0, 3, "")
     later = run("quote", *files, "--at", "2026-06-01")
-    assert later.code == 4
-    assert "expired" in later.out
+    assert later.code == 3
+    assert "not at 2026-06-01T00:00:00Z" in later.out
+    assert "--at 2026-04-22T" in later.out
 
 
 def test_a_recorded_event_log(run: Run, evidence_dir: Path, tmp_path: Path) -> None:

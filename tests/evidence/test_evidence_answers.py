@@ -2,8 +2,11 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from eth_keys.datatypes import PrivateKey
 
 from tests.evidence.variants import each
@@ -11,7 +14,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence import contracts, kms
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.cloud import parse_cloud_attestations
-from verifier.evidence.collateral import find_collateral, parse_collateral
+from verifier.evidence.collateral import MAX_PARTS, Part, parse_crl, read_collateral
 from verifier.evidence.ethereum import checksum_address, keccak256, key_address, recover_key
 from verifier.evidence.json_rpc import Exchanges, encode_request, parse_answer
 from verifier.evidence.tcb_info import parse_info, parse_quote_answer, parse_tcb_info
@@ -183,95 +186,95 @@ def one_document(*documents: dict[str, Any]) -> Bundle:
     return builder.build()
 
 
-def dated(world: World, number: int, issued: str, until: str) -> dict[str, Any]:
-    """Collateral with another evaluation number and window (no longer signed)."""
-    document = dict(world.collateral.document())
-    for name in ("tcb_info", "qe_identity"):
-        inner = json.loads(str(document[name]))
-        inner |= {"tcbEvaluationDataNumber": number, "issueDate": issued, "nextUpdate": until}
-        document[name] = json.dumps(inner)
-    return document
+def test_pcs_answers_give_the_same_parts(world: World) -> None:
+    answers = read_collateral(pcs_bundle(world))
+    given = read_collateral(one_document(dict(world.collateral.document())))
+    assert not answers.unreadable
+    assert not given.unreadable
+    for parts in (answers, given):
+        assert {item.part for item in parts.documents} == {Part.TCB_INFO, Part.QE_IDENTITY}
+        assert len(parts.crls) == 2
+    assert {(item.text, item.signature, item.chain) for item in answers.documents} == {
+        (item.text, item.signature, item.chain) for item in given.documents
+    }
+    assert {item.der for item in answers.crls} == {item.der for item in given.crls}
+    assert len(answers.evidence) == 4
 
 
-def test_pcs_answers_give_the_same_document(world: World) -> None:
-    fmspc = json.loads(world.collateral.tcb_info)["fmspc"]
-    from_pcs = find_collateral(pcs_bundle(world), fmspc, world.now)
-    given = find_collateral(one_document(dict(world.collateral.document())), fmspc, world.now)
-    assert from_pcs is not None
-    assert given is not None
-    assert json.loads(from_pcs.document) == json.loads(given.document)
-    assert len(from_pcs.evidence) == 4
-    assert find_collateral(pcs_bundle(world), "00" * 6, world.now) is None
-
-
-def test_the_set_in_force_with_the_highest_number_is_chosen(world: World) -> None:
-    fmspc = json.loads(world.collateral.tcb_info)["fmspc"]
-    old = dated(world, 19, "2026-05-01T00:00:00Z", "2026-07-01T00:00:00Z")
-    new = dated(world, 20, "2026-06-01T00:00:00Z", "2026-07-01T00:00:00Z")
-    future = dated(world, 21, "2027-01-01T00:00:00Z", "2027-02-01T00:00:00Z")
-    for order in (1, -1):
-        chosen = find_collateral(one_document(*(old, new, future)[::order]), fmspc, world.now)
-        assert chosen is not None
-        assert chosen.evaluation_number == 20
-
-
-def test_of_several_pcs_answers_the_newest_identity_is_chosen(world: World) -> None:
-    bundle = pcs_bundle(world)
-    builder = BundleBuilder()
-    for artifact in bundle.artifacts:
-        raw = bundle.blob(artifact)
-        spelled = {name: artifact.header(name) for name, _ in artifact.headers}
-        builder.add(artifact.kind, raw, source="a", collected_at=1, headers=spelled)
-        if artifact.kind is Kind.PCS_QE_IDENTITY:
-            for number in (3, 4, 5):
-                older = raw.replace(
-                    b'"tcbEvaluationDataNumber":20',
-                    b"%s%d" % (b'"tcbEvaluationDataNumber":', number),
-                )
-                assert older != raw
-                builder.add(artifact.kind, older, source="b", collected_at=1, headers=spelled)
-    fmspc = json.loads(world.collateral.tcb_info)["fmspc"]
-    chosen = find_collateral(builder.build(), fmspc, world.now)
-    assert chosen is not None
-    assert chosen.evaluation_number == 20
+def test_the_same_part_in_two_places_is_one(world: World) -> None:
+    first = world.collateral.document()
+    parts = read_collateral(one_document(dict(first), {**first, "root_ca_crl": ""}))
+    assert (len(parts.documents), len(parts.crls), len(parts.unreadable)) == (2, 2, 1)
 
 
 @pytest.mark.parametrize(
-    "changes",
+    ("changes", "part"),
     [
-        {"tcb_info": "{}"},
-        {"tcb_info": "[]"},
-        {"tcb_info": {}},
-        {"tcb_info": '{"fmspc":"00","fmspc":"01"}'},
-        {"pck_crl": None},
-        {"qe_identity": "{"},
-        {"tcb_info_issuer_chain": 5},
+        ({"tcb_info": "{}"}, Part.TCB_INFO),
+        ({"tcb_info": "[]"}, Part.TCB_INFO),
+        ({"tcb_info": {}}, Part.TCB_INFO),
+        ({"tcb_info": '{"fmspc":"00","fmspc":"01"}'}, Part.TCB_INFO),
+        ({"tcb_info_issuer_chain": 5}, Part.TCB_INFO),
+        ({"tcb_info_issuer_chain": ""}, Part.TCB_INFO),
+        ({"tcb_info_signature": ""}, Part.TCB_INFO),
+        ({"tcb_info_signature": "00" * 63}, Part.TCB_INFO),
+        ({"qe_identity": "{"}, Part.QE_IDENTITY),
+        ({"qe_identity_issuer_chain": "-----BEGIN CERTIFICATE-----\\nMII"}, Part.QE_IDENTITY),
+        ({"pck_crl": None}, Part.CRL),
+        ({"root_ca_crl": ""}, Part.CRL),
+        ({"root_ca_crl": "3003020100"}, Part.CRL),
     ],
     ids=repr,
 )
-def test_malformed_collateral(world: World, changes: dict[str, Any]) -> None:
-    document = {**world.collateral.document(), **changes}
-    with pytest.raises(EvidenceError):
-        parse_collateral(json.dumps(document).encode(), "collateral", ())
+def test_a_part_that_cannot_be_read_is_set_aside(
+    world: World, changes: dict[str, Any], part: Part
+) -> None:
+    parts = read_collateral(one_document({**world.collateral.document(), **changes}))
+    assert [kind for kind, _ in parts.unreadable] == [part]
+    assert len(parts.documents) + len(parts.crls) == 3
+    assert parts.error(part) is not None
 
 
-def test_a_chain_in_collateral_does_not_replace_the_quotes_own(world: World) -> None:
-    document = {**world.collateral.document(), "pck_certificate_chain": "mine"}
-    parsed = parse_collateral(json.dumps(document).encode(), "collateral", ())
-    assert "mine" not in parsed.document
+@pytest.mark.parametrize("raw", [b"[]", b"{", b"x" * ((1 << 20) + 1)], ids=["list", "cut", "long"])
+def test_a_set_that_cannot_be_read_lacks_every_part(raw: bytes) -> None:
+    builder = BundleBuilder()
+    builder.add(Kind.COLLATERAL, raw, source="s", collected_at=1)
+    assert {part for part, _ in read_collateral(builder.build()).unreadable} == set(Part)
+
+
+def test_chains_may_be_percent_encoded_as_in_headers(world: World) -> None:
+    names = ("tcb_info_issuer_chain", "qe_identity_issuer_chain")
+    document = dict(world.collateral.document())
+    encoded = {**document, **{name: quote(str(document[name])) for name in names}}
+    plain, decoded = (read_collateral(one_document(item)) for item in (document, encoded))
+    assert [item.chain for item in plain.documents] == [item.chain for item in decoded.documents]
 
 
 def test_pcs_answers_that_are_cut_elsewhere(world: World) -> None:
     bundle = pcs_bundle(world)
     (tcb,) = bundle.of(Kind.PCS_TCB_INFO)
     raw = bundle.blob(tcb)
-    for bad in (b'{"tcbInfo":[],"signature":"00"}', b"{}", raw[:-1], b'"tcbInfo"'):
-        builder = BundleBuilder()
-        for artifact in bundle.artifacts:
-            blob = bad if artifact == tcb else bundle.blob(artifact)
-            builder.add(artifact.kind, blob, source="s", collected_at=1)
+    for bad in (b'{"tcbInfo":[],"signature":"00"}', b"{}", raw[:-1], b'"tcbInfo"', raw):
+        builder = BundleBuilder()  # without headers, so that there is no issuer chain either
+        builder.add(Kind.PCS_TCB_INFO, bad, source="s", collected_at=1)
+        parts = read_collateral(builder.build())
+        assert [part for part, _ in parts.unreadable] == [Part.TCB_INFO]
+
+
+def test_a_revocation_list_in_every_spelling(world: World) -> None:
+    der = world.pki.pck_crl
+    pem = x509.load_der_x509_crl(der).public_bytes(Encoding.PEM)
+    for raw in (der, pem, der.hex().encode(), der.hex().upper().encode() + b"\n"):
+        assert parse_crl(raw, "list") == der
+    for raw in (b"", der[:-1], der + b"\0", pem[:-40], b"zz", world.pki.root_der):
         with pytest.raises(EvidenceError):
-            find_collateral(builder.build(), FMSPC, world.now)
+            parse_crl(raw, "list")
+
+
+def test_too_much_collateral(world: World) -> None:
+    document = dict(world.collateral.document())
+    with pytest.raises(EvidenceError):
+        read_collateral(one_document(*[document] * (MAX_PARTS + 1)))
 
 
 def exchange(*answers: bytes, request: str | None = None) -> Exchanges:

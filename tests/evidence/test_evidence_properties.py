@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts, kms
 from verifier.evidence.attestation import parse_attestation
-from verifier.evidence.bundle import BundleBuilder, Kind
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.cloud import parse_cloud_attestations
-from verifier.evidence.collateral import find_collateral, parse_collateral
+from verifier.evidence.collateral import parse_crl, read_collateral
 from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.event_log import inflate_event_log, parse_event_log, runtime_digest
 from verifier.evidence.json_rpc import parse_answer
@@ -44,6 +44,13 @@ def _chain(raw: bytes, what: str) -> object:
     return [spki(certificate) for certificate in chain.certificates]
 
 
+def a_set(raw: bytes, what: str) -> Bundle:
+    """A bundle with one set of collateral."""
+    builder = BundleBuilder()
+    builder.add(Kind.COLLATERAL, raw, source=what, collected_at=1)
+    return builder.build()
+
+
 PARSERS: dict[str, Parser] = {
     "shape": lambda raw, what: recognise(what, raw),
     "quote": parse_quote,
@@ -60,7 +67,8 @@ PARSERS: dict[str, Parser] = {
     "env key": kms.parse_env_key,
     "key chain": kms.parse_signature_chain,
     "cloud": parse_cloud_attestations,
-    "collateral": lambda raw, what: parse_collateral(raw, what, ()),
+    "collateral": lambda raw, what: read_collateral(a_set(raw, what)),
+    "revocation list": parse_crl,
     "rpc": parse_answer,
 }
 JSON_PARSERS = [
@@ -129,6 +137,7 @@ def examples(world: World) -> dict[str, bytes]:
         "compressed log": b"ELGZv1" + base64.b64decode("H4sIAAAAAAACA4uOBQApu0wNAgAAAA=="),
         "page": guest.page.encode(),
         "chain": guest.app_cert.encode(),
+        "revocation list": world.pki.pck_crl,
         "SCALE": scale_v0(attestation),
         "msgpack": msgpack_v1(attestation),
         **{name: json.dumps(document).encode() for name, document in documents.items()},
@@ -249,5 +258,4 @@ def test_a_bundle_of_anything_is_read_and_nothing_is_lost(
     for source in subject.quotes:
         with contextlib.suppress(EvidenceError):
             source.events()
-    with contextlib.suppress(EvidenceError):
-        find_collateral(bundle, "00", 1)
+    read_collateral(bundle)

@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from verifier.checks.dcap import DcapResult, platform_of, verify_quote
+from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
+from verifier.checks.endorsements import Endorsements, choose_endorsements
 from verifier.checks.spec import Blocked, MissingEvidence
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, VerifierError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
-from verifier.evidence.collateral import Collateral, find_collateral
+from verifier.evidence.collateral import read_collateral
 from verifier.evidence.event_log import Event, system_events
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.subject import QuoteSource, SubjectEvidence
-from verifier.model.identifiers import AppId
+from verifier.model.identifiers import AppId, format_time
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
 
 if TYPE_CHECKING:
@@ -129,22 +130,51 @@ class Case:
         """The parsed quote. Raises EvidenceError when it is malformed."""
         return parse_quote(self.source.quote, f"TD quote ({self.source.channel})")
 
-    @cached_property
-    def collateral(self) -> Collateral:
-        """The endorsements for the quote's platform."""
-        fmspc, _ = platform_of(self.quote.raw)
-        found = find_collateral(self.evidence.bundle, fmspc, self.question.at)
-        if found is None:
-            raise MissingEvidence(
-                f"no collateral for the platform with FMSPC {fmspc}",
-                hint="audit online, or import the platform's collateral with the quote",
-            )
-        return found
+    @property
+    def collateral(self) -> Endorsements:
+        """The endorsements for the quote's platform, forged ones where there are no others."""
+        return self.once("collateral", lambda: _settled(self._choose_collateral))()
 
-    @cached_property
+    def _choose_collateral(self) -> Endorsements:
+        quote = self.quote.raw
+        return choose_endorsements(
+            read_collateral(self.evidence.bundle),
+            certificate_chain(quote),
+            platform_of(quote)[0],
+            self.reference.root,
+            self.question.at,
+        )
+
+    @property
     def dcap(self) -> DcapResult:
-        """The result of DCAP verification, good or bad."""
-        return verify_quote(self.quote.raw, self.collateral, self.reference.root, self.question.at)
+        """The result of DCAP verification, good or bad.
+
+        Raises MissingEvidence when a quote that verifies at another time does so with nothing that
+        is in force at the time of judgement.
+        """
+        return self.once("dcap", lambda: _settled(self._verify))()
+
+    def _verify(self) -> DcapResult:
+        chosen = self.collateral
+        if chosen.failure:
+            return DcapResult(failure=chosen.failure)
+        (start, end), at = chosen.window, self.question.at
+        inside = start <= at <= end
+        if not inside and start > end:
+            raise MissingEvidence(
+                "the quote's certificates and its collateral were never in force together",
+                hint="collect again, so that all of it is of one time",
+            )
+        moment = at if inside else (start + end) // 2
+        result = verify_quote(self.quote.raw, chosen.document, self.reference.root, moment)
+        if inside or result.failure:
+            return result
+        raise MissingEvidence(
+            f"the quote's certificates and its collateral are in force from {format_time(start)} "
+            f"to {format_time(end)}, not at {format_time(at)}",
+            hint="collect again; or judge recorded evidence as of its own time: --at "
+            f"{format_time(end)}",
+        )
 
     @property
     def verified(self) -> DcapResult:
@@ -205,6 +235,20 @@ class Case:
             hashlib.sha256(self.verified.ppid).digest(),
             hashlib.sha256(self.quote.user_data).digest(),
         )
+
+
+def _settled(compute: Callable[[], T]) -> Callable[[], T]:
+    """What gives the result of `compute`, or raises its error, as often as it is asked."""
+    try:
+        found = compute()
+    except VerifierError as error:
+        raised = error
+
+        def fail() -> T:
+            raise raised
+
+        return fail
+    return lambda: found
 
 
 def measured_identity(events: tuple[Event, ...]) -> MeasuredIdentity:

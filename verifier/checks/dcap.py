@@ -1,11 +1,5 @@
 """DCAP verification of a TD quote: the one place that calls dcap_qvl.
 
-dcap_qvl accepts TCB info and QE identity signed by any end-entity certificate under the root, so
-the signing certificate is checked here: Intel signs both with the certificate named "Intel SGX TCB
-Signing", issued directly by the root (Intel PCS API v4, TCB Info and QE Identity issuer chains).
-PEM readers differ about blocks with odd labels, so dcap_qvl gets the chains respelled from the very
-certificates that were checked.
-
 The merged TCB status leaves two things out: a quoting enclave that needs configuration, and the
 current TCB of a TD 1.5 that was launched under a better one. Their own statuses are kept apart.
 """
@@ -15,9 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.collateral import Collateral
 
-TCB_SIGNING_NAME: Final = "Intel SGX TCB Signing"
 _REVOKED: Final = "Verification failed: TCB status is invalid: Revoked"
 """The whole message with which dcap_qvl 0.7 refuses a revoked TCB; it gives no value that says so.
 A part of a message would not do: other messages quote what the evidence says."""
@@ -63,22 +55,27 @@ def platform_of(quote: bytes) -> tuple[str, str]:
         parsed = dcap_qvl.parse_quote(quote)
         return parsed.fmspc().upper(), parsed.ca()
     except ValueError as error:
-        raise EvidenceError(
-            f"TD quote: no readable PCK certificate: {_first_line(error)}"
-        ) from error
+        raise _no_certificate(error) from error
 
 
-def verify_quote(quote: bytes, collateral: Collateral, root: bytes, at: int) -> DcapResult:
-    """Verify a TD quote to a root certificate (DER) with this collateral at a time."""
+def certificate_chain(quote: bytes) -> bytes:
+    """The quote's own, unverified certificate chain (PEM), PCK leaf first. Raises EvidenceError."""
+    import dcap_qvl  # noqa: PLC0415 - the native module loads only where a quote is
+
+    try:
+        chain: bytes = dcap_qvl.parse_quote(quote).cert_chain_pem_bytes()
+    except ValueError as error:
+        raise _no_certificate(error) from error
+    return chain
+
+
+def verify_quote(quote: bytes, document: str, root: bytes, at: int) -> DcapResult:
+    """Verify a TD quote to a root certificate (DER) with a QuoteCollateralV3 document at a time."""
     import dcap_qvl  # noqa: PLC0415 - the native module loads only where a quote is
 
     problem = _check_root(root)
     if problem:
         return DcapResult(failure=problem)
-    try:
-        document = _with_checked_signers(collateral, root)
-    except EvidenceError as error:
-        return DcapResult(failure=error.message)
     try:
         endorsements = dcap_qvl.QuoteCollateralV3.from_json(document)
         claims = dcap_qvl.QuoteVerifier(root).verify_with_policy(
@@ -134,48 +131,8 @@ def _check_root(root: bytes) -> str:
     return "" if certificate.issuer == certificate.subject else "the trust anchor is not a root"
 
 
-def _with_checked_signers(collateral: Collateral, root: bytes) -> str:
-    """The collateral document, its signing chains respelled once their leaves are checked.
-
-    Raises EvidenceError when a document is not signed by Intel's TCB signing certificate.
-    """
-    document = json.loads(collateral.document)
-    checked: dict[str, str] = {}
-    for name, what in (
-        ("tcb_info_issuer_chain", "TCB info"),
-        ("qe_identity_issuer_chain", "QE identity"),
-    ):
-        chain = document[name]
-        if chain not in checked:
-            checked[chain] = _checked_chain(chain, what, root)
-        document[name] = checked[chain]
-    return json.dumps(document)
-
-
-def _checked_chain(chain: str, what: str, root: bytes) -> str:
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
-    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
-
-    try:
-        certificates = x509.load_pem_x509_certificates(chain.encode("ascii"))
-        leaf = certificates[0]
-        name = leaf.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)[0].value
-        leaf.verify_directly_issued_by(x509.load_der_x509_certificate(root))
-    except (
-        ValueError,
-        TypeError,
-        IndexError,
-        InvalidSignature,
-        UnsupportedAlgorithm,
-        x509.InvalidVersion,
-    ) as error:
-        raise EvidenceError(
-            f"{what} is not signed by a certificate that the root issued for it"
-        ) from error
-    if name != TCB_SIGNING_NAME:
-        raise EvidenceError(f"{what} is signed by {str(name)!r}, not by {TCB_SIGNING_NAME!r}")
-    return "".join(item.public_bytes(Encoding.PEM).decode("ascii") for item in certificates)
+def _no_certificate(error: ValueError) -> EvidenceError:
+    return EvidenceError(f"TD quote: no readable PCK certificate: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

@@ -17,9 +17,11 @@ _KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | _PKS_BIT | _KL_BIT
 def quote(case: Case) -> Outcome:
     """The signature chain from Intel's root certificate over the PCK certificate and the quoting
     enclave to the TD quote holds, at the time of judgement and with collateral in force then:
-    nothing on it is expired or revoked, the platform has a TCB level, and TCB info and QE identity
-    are signed by Intel's TCB signing certificate itself. The quote must be exactly one quote:
-    anything but zero padding after it is refused."""
+    nothing on it is revoked by any list in the evidence, the platform has a TCB level, and TCB info
+    and QE identity are signed by Intel's TCB signing certificate itself. Of several pieces of
+    collateral the newest one that verifies counts, and one that does not is set aside; a quote that
+    nothing in the evidence endorses at that time is not wrong, its endorsement is missing. The
+    quote must be exactly one quote: anything but zero padding after it is refused."""
     evidence = (case.source.evidence,)
     try:
         parsed = case.quote
@@ -34,11 +36,12 @@ def quote(case: Case) -> Outcome:
             actual=case.dcap.failure,
             reason=case.dcap.failure,
             evidence=references,
-            remediation=_remedy(case),
+            remediation="do not trust this quote",
         )
     return passed(
         f"TD quote v{parsed.version} from the {case.source.channel} verifies to the root, "
         f"platform FMSPC {case.dcap.fmspc.hex().upper()}",
+        reason="; ".join(f"set aside: {text}" for text in case.collateral.set_aside),
         evidence=references,
     )
 
@@ -76,15 +79,6 @@ def td(case: Case) -> Outcome:
             remediation="do not trust this TD with data",
         )
     return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
-
-
-def _remedy(case: Case) -> str:
-    if not case.collateral.issued <= case.question.at <= case.collateral.next_update:
-        return (
-            "collateral is in force for 30 days: collect again, or judge recorded evidence as of "
-            "its own time with --at"
-        )
-    return "do not trust this quote"
 
 
 CHECKS: Final = (quote, td)

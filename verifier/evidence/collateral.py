@@ -1,22 +1,24 @@
-"""Endorsements for a TD quote: TCB info, QE identity and revocation lists.
+"""Endorsements for TD quotes: TCB info, QE identity and revocation lists, each part on its own.
 
-They come as one `QuoteCollateralV3` JSON document, or as the four answers of Intel's Provisioning
+They come as `QuoteCollateralV3` JSON documents, or as the answers of Intel's Provisioning
 Certification Service (PCS API v4), whose issuer chains travel percent-encoded in headers:
 
     tcb          body {"tcbInfo": …, "signature": hex}          TCB-Info-Issuer-Chain (or SGX-…)
     qe/identity  body {"enclaveIdentity": …, "signature": hex}  SGX-Enclave-Identity-Issuer-Chain
-    pckcrl       body DER                                       SGX-PCK-CRL-Issuer-Chain
+    pckcrl       body DER
     rootcacrl    body hex text of DER, or DER
 
 The signatures are over the exact JSON text of the inner object, so it is cut out of the answer
-as it stands and never serialised again.
+as it stands and never serialised again. A revocation list names its issuer itself, so that it does
+not matter where it stood.
 """
 
-import itertools
 import json
-import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from verifier.errors import EvidenceError
@@ -25,113 +27,191 @@ from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.model.identifiers import parse_time
 from verifier.model.result import EvidenceRef
 
+if TYPE_CHECKING:
+    from cryptography import x509
+
 MAX_COLLATERAL_BYTES: Final = 1 << 20
-MAX_PCS_SETS: Final = 256
+MAX_PARTS: Final = 1024
+SIGNATURE_SIZE: Final = 64
+"""Bytes of an ECDSA P-256 signature as Intel writes it: r and s, big endian."""
+
 TCB_CHAIN_HEADERS: Final = ("tcb-info-issuer-chain", "sgx-tcb-info-issuer-chain")
 QE_CHAIN_HEADER: Final = "sgx-enclave-identity-issuer-chain"
 PCK_CRL_CHAIN_HEADER: Final = "sgx-pck-crl-issuer-chain"
 CHAIN_HEADERS: Final = (*TCB_CHAIN_HEADERS, QE_CHAIN_HEADER, PCK_CRL_CHAIN_HEADER)
 
-_FIELDS: Final = (
-    "pck_crl_issuer_chain",
-    "root_ca_crl",
-    "pck_crl",
-    "tcb_info_issuer_chain",
-    "tcb_info",
-    "tcb_info_signature",
-    "qe_identity_issuer_chain",
-    "qe_identity",
-    "qe_identity_signature",
-)
+PEM_CRL: Final = b"-----BEGIN X509 CRL-----"
+DER_SEQUENCE: Final = b"\x30"
+"""The first byte of a certificate or revocation list in DER."""
+
+_ENCODED_PEM: Final = "-----BEGIN%20CERTIFICATE"
+
+
+class Part(StrEnum):
+    """What a part of collateral is; the value is its name in messages."""
+
+    TCB_INFO = "TCB info"
+    QE_IDENTITY = "QE identity"
+    CRL = "revocation list"
+
+
+_PCS: Final = {
+    Kind.PCS_TCB_INFO: (Part.TCB_INFO, "tcbInfo"),
+    Kind.PCS_QE_IDENTITY: (Part.QE_IDENTITY, "enclaveIdentity"),
+    Kind.PCS_PCK_CRL: (Part.CRL, ""),
+    Kind.PCS_ROOT_CA_CRL: (Part.CRL, ""),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Collateral:
-    """One set of endorsements.
+class SignedDocument:
+    """TCB info or QE identity, and who is said to have signed it; nothing is verified.
 
-    `document` is QuoteCollateralV3 JSON without a PCK certificate chain: a chain in it would
-    take the place of the quote's own. `fmspc` is upper-case hex; `evaluation_number` the smaller
-    of the two documents'; `issued` and `next_update` Unix seconds, the narrowest window of both.
-    `oldest` is the first issue date among TCB info, QE identity and PCK CRL: the age of a set is
-    that of its oldest part. The root's CRL does not count, which Intel renews once a year.
+    `text` is the signed JSON text, `signature` r and s (64 bytes), `chain` the signer's
+    certificates, leaf first. `id` is `TDX` or `TD_QE` in what a TD needs. `fmspc` is upper-case
+    hex, "" in a QE identity. `issued` and `next_update` are Unix seconds.
     """
 
-    document: str
+    part: Part
+    text: str
+    signature: bytes
+    chain: "tuple[x509.Certificate, ...]"
+    id: str
     fmspc: str
     evaluation_number: int
     issued: int
-    oldest: int
     next_update: int
-    tcb_signing_chain: str
-    qe_signing_chain: str
-    evidence: tuple[EvidenceRef, ...]
+    evidence: EvidenceRef
 
 
-def find_collateral(bundle: Bundle, fmspc: str, at: int) -> Collateral | None:
-    """The collateral in the bundle for a platform, or None.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationList:
+    """An X.509 revocation list; nothing is verified. Times are Unix seconds."""
 
-    Of several sets, the one in force at `at` with the highest evaluation number: an older set
-    that is kinder to the platform is never preferred. Raises EvidenceError.
+    der: bytes
+    crl: "x509.CertificateRevocationList"
+    issued: int
+    next_update: int
+    evidence: EvidenceRef
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralParts:
+    """Every part of collateral in the evidence, and what could not be read, with the reason."""
+
+    documents: tuple[SignedDocument, ...]
+    crls: tuple[RevocationList, ...]
+    unreadable: tuple[tuple[Part, EvidenceError], ...]
+
+    @property
+    def evidence(self) -> tuple[EvidenceRef, ...]:
+        """Where all of them stand."""
+        refs = [item.evidence for item in self.documents] + [item.evidence for item in self.crls]
+        return tuple(dict.fromkeys(refs))
+
+    def error(self, part: Part) -> EvidenceError | None:
+        """Why a part of this kind could not be read, or None; the same in whatever order."""
+        found = [error for kind, error in self.unreadable if kind is part]
+        return min(found, key=lambda error: error.message, default=None)
+
+
+def read_collateral(bundle: Bundle) -> CollateralParts:
+    """All parts of collateral in a bundle, about whatever platform; each different one once.
+
+    Raises EvidenceError when there are more than `MAX_PARTS` artifacts of collateral.
     """
-    found = [item for item in _all(bundle) if item.fmspc == fmspc.upper()]
-    return max(
-        found,
-        key=lambda item: (item.issued <= at <= item.next_update, item.evaluation_number),
-        default=None,
-    )
+    artifacts = [item for kind in (Kind.COLLATERAL, *_PCS) for item in bundle.of(kind)]
+    artifacts.sort(key=lambda item: item.sha256 or "")  # content decides, never a name
+    if len(artifacts) > MAX_PARTS:
+        raise EvidenceError(f"{len(artifacts)} pieces of collateral, over the limit of {MAX_PARTS}")
+    documents: dict[object, SignedDocument] = {}
+    crls: dict[bytes, RevocationList] = {}
+    unreadable: list[tuple[Part, EvidenceError]] = []
+    for artifact in artifacts:
+        for part, read in _parts(bundle.blob(artifact), artifact):
+            try:
+                found = read()
+            except EvidenceError as error:
+                unreadable.append((part, error))
+                continue
+            if isinstance(found, RevocationList):
+                crls.setdefault(found.der, found)
+            else:
+                documents.setdefault((found.text, found.signature, found.chain), found)
+    return CollateralParts(tuple(documents.values()), tuple(crls.values()), tuple(unreadable))
 
 
-def parse_collateral(raw: bytes, what: str, evidence: tuple[EvidenceRef, ...]) -> Collateral:
-    """Parse a QuoteCollateralV3 document. Raises EvidenceError."""
+def parse_crl(raw: bytes, what: str) -> bytes:
+    """DER of a revocation list given as DER, PEM or hex text. Raises EvidenceError."""
+    from cryptography import x509  # noqa: PLC0415 - only where collateral is
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    if len(raw) > MAX_COLLATERAL_BYTES:
+        raise EvidenceError(f"{what}: {len(raw)} bytes are no revocation list of Intel's")
+    try:
+        if raw.lstrip().startswith(PEM_CRL):
+            return x509.load_pem_x509_crl(raw).public_bytes(Encoding.DER)
+        is_der = raw[:1] == DER_SEQUENCE and raw[1:2] >= b"\x80"
+        der = raw if is_der else codec.parse_hex(codec.parse_utf8(raw.strip(), what), what)
+        return x509.load_der_x509_crl(der).public_bytes(Encoding.DER)
+    except (ValueError, x509.InvalidVersion) as error:
+        raise EvidenceError(f"{what}: not a DER revocation list") from error
+
+
+def _parts(
+    raw: bytes, artifact: Artifact
+) -> Iterator[tuple[Part, Callable[[], SignedDocument | RevocationList]]]:
+    """The parts of one artifact, and how each is read."""
+    if artifact.kind is not Kind.COLLATERAL:
+        part, member = _PCS[artifact.kind]
+        if part is Part.CRL:
+            yield part, lambda: _crl(raw, artifact.source, artifact.ref)
+        else:
+            yield part, lambda: _from_pcs(raw, part, member, artifact)
+        return
+    try:
+        document = _collateral_document(raw, artifact.source)
+    except EvidenceError as error:
+        yield from ((part, partial(_raise, error)) for part in Part)
+        return
+    for part, name in ((Part.TCB_INFO, "tcb_info"), (Part.QE_IDENTITY, "qe_identity")):
+        if name in document:
+            yield part, partial(_from_set, document, part, name, artifact)
+    for name in ("pck_crl", "root_ca_crl"):
+        if name in document:
+            yield Part.CRL, partial(_crl_of_set, document, name, artifact)
+
+
+def _raise(error: EvidenceError) -> SignedDocument:
+    raise error
+
+
+def _collateral_document(raw: bytes, what: str) -> codec.JsonObject:
     if len(raw) > MAX_COLLATERAL_BYTES:
         raise EvidenceError(f"{what}: {len(raw)} bytes are no collateral (a real one has 20,000)")
-    document = codec.parse_json_object(raw, what)
-    values = {name: codec.as_str(document.get(name), f"{what}.{name}") for name in _FIELDS}
-    return _collateral(values, what, evidence)
+    return codec.parse_json_object(raw, what)
 
 
-def _all(bundle: Bundle) -> list[Collateral]:
-    found = [
-        parse_collateral(bundle.blob(item), item.source, (item.ref,))
-        for item in bundle.of(Kind.COLLATERAL)
-    ]
-    answers = [
-        bundle.of(kind)
-        for kind in (
-            Kind.PCS_TCB_INFO,
-            Kind.PCS_QE_IDENTITY,
-            Kind.PCS_PCK_CRL,
-            Kind.PCS_ROOT_CA_CRL,
-        )
-    ]
-    if math.prod(map(len, answers)) > MAX_PCS_SETS:
-        raise EvidenceError(f"PCS answers combine to more than {MAX_PCS_SETS} sets of collateral")
-    found.extend(_from_pcs(bundle, *chosen) for chosen in itertools.product(*answers))
-    return found
+def _from_set(
+    document: codec.JsonObject, part: Part, name: str, artifact: Artifact
+) -> SignedDocument:
+    fields = (name, f"{name}_signature", f"{name}_issuer_chain")
+    text, signature, chain = (
+        codec.as_str(document.get(field), f"{artifact.source}.{field}") for field in fields
+    )
+    return _document(part, text, signature, chain, f"{artifact.source}: {name}", artifact.ref)
 
 
-def _from_pcs(
-    bundle: Bundle, tcb: Artifact, identity: Artifact, crl: Artifact, root: Artifact
-) -> Collateral:
-    tcb_info, tcb_signature = _signed(bundle.blob(tcb), "tcbInfo", tcb.source)
-    qe_identity, qe_signature = _signed(bundle.blob(identity), "enclaveIdentity", identity.source)
-    root_crl = bundle.blob(root)
-    values = {
-        "pck_crl_issuer_chain": unquote(crl.header(PCK_CRL_CHAIN_HEADER)),
-        "root_ca_crl": root_crl.hex()
-        if root_crl[:1] == b"0" and root_crl[1:2] >= b"\x80"
-        else codec.parse_utf8(root_crl.strip(), root.source),
-        "pck_crl": bundle.blob(crl).hex(),
-        "tcb_info_issuer_chain": unquote(
-            next((tcb.header(name) for name in TCB_CHAIN_HEADERS if tcb.header(name)), "")
-        ),
-        "tcb_info": tcb_info,
-        "tcb_info_signature": tcb_signature,
-        "qe_identity_issuer_chain": unquote(identity.header(QE_CHAIN_HEADER)),
-        "qe_identity": qe_identity,
-        "qe_identity_signature": qe_signature,
-    }
-    return _collateral(values, tcb.source, (tcb.ref, identity.ref, crl.ref, root.ref))
+def _crl_of_set(document: codec.JsonObject, name: str, artifact: Artifact) -> RevocationList:
+    what = f"{artifact.source}: {name}"
+    return _crl(codec.parse_hex(document[name], what), what, artifact.ref)
+
+
+def _from_pcs(raw: bytes, part: Part, member: str, artifact: Artifact) -> SignedDocument:
+    text, signature = _signed(raw, member, artifact.source)
+    headers = TCB_CHAIN_HEADERS if part is Part.TCB_INFO else (QE_CHAIN_HEADER,)
+    chain = next((artifact.header(name) for name in headers if artifact.header(name)), "")
+    return _document(part, text, signature, unquote(chain), artifact.source, artifact.ref)
 
 
 def _signed(raw: bytes, name: str, what: str) -> tuple[str, str]:
@@ -149,36 +229,67 @@ def _signed(raw: bytes, name: str, what: str) -> tuple[str, str]:
     return text[start:end], signature
 
 
-def _collateral(values: dict[str, str], what: str, evidence: tuple[EvidenceRef, ...]) -> Collateral:
-    tcb_info = codec.parse_json_object(values["tcb_info"], f"{what}: tcb_info")
-    identity = codec.parse_json_object(values["qe_identity"], f"{what}: qe_identity")
-    for name in ("root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature"):
-        codec.parse_hex(values[name], f"{what}: {name}")
-    issued = [_moment(item, "issueDate", what) for item in (tcb_info, identity)]
-    return Collateral(
-        document=json.dumps(values),
-        fmspc=codec.text_field(tcb_info, "fmspc", what).upper(),
-        evaluation_number=min(
-            codec.as_int(item.get("tcbEvaluationDataNumber"), f"{what}: evaluation number")
-            for item in (tcb_info, identity)
+def _document(  # noqa: PLR0913, PLR0917 - the three members, and whose they are
+    part: Part, text: str, signature: str, chain: str, what: str, evidence: EvidenceRef
+) -> SignedDocument:
+    document = codec.parse_json_object(text, what)
+    spelled = codec.parse_hex(signature, f"{what}: signature")
+    if len(spelled) != SIGNATURE_SIZE:
+        raise EvidenceError(
+            f"{what}: its signature has {len(spelled)} bytes, expected {SIGNATURE_SIZE}"
+        )
+    return SignedDocument(
+        part=part,
+        text=text,
+        signature=spelled,
+        chain=_chain(chain, what),
+        id=codec.text_field(document, "id", what),
+        fmspc=codec.text_field(document, "fmspc", what).upper(),
+        evaluation_number=codec.as_int(
+            document.get("tcbEvaluationDataNumber"), f"{what}: evaluation number"
         ),
-        issued=max(issued),
-        oldest=min(*issued, _crl_moment(values["pck_crl"], f"{what}: pck_crl")),
-        next_update=min(_moment(item, "nextUpdate", what) for item in (tcb_info, identity)),
-        tcb_signing_chain=values["tcb_info_issuer_chain"],
-        qe_signing_chain=values["qe_identity_issuer_chain"],
+        issued=_moment(document, "issueDate", what),
+        next_update=_moment(document, "nextUpdate", what),
         evidence=evidence,
     )
 
 
-def _crl_moment(text: str, what: str) -> int:
+def _chain(text: str, what: str) -> "tuple[x509.Certificate, ...]":
+    """The certificates of an issuer chain: PEM, or PEM percent-encoded as the PCS's headers are."""
     from cryptography import x509  # noqa: PLC0415 - only where collateral is
 
+    spelled = unquote(text) if text.lstrip().startswith(_ENCODED_PEM) else text
     try:
-        crl = x509.load_der_x509_crl(codec.parse_hex(text, what))
-        return int(crl.last_update_utc.timestamp())
+        found = tuple(x509.load_pem_x509_certificates(spelled.encode("ascii")))
     except (ValueError, x509.InvalidVersion) as error:
+        raise EvidenceError(
+            f"{what}: its issuer chain is empty"
+            if not text.strip()
+            else f"{what}: its issuer chain is not readable as PEM certificates",
+            hint="hand the chain over as the PCS gave it, in PEM or percent-encoded as in its "
+            "headers; a line end spelled as two characters is neither",
+        ) from error
+    return found
+
+
+def _crl(raw: bytes, what: str, evidence: EvidenceRef) -> RevocationList:
+    from cryptography import x509  # noqa: PLC0415 - only where collateral is
+
+    der = parse_crl(raw, what)
+    try:
+        crl = x509.load_der_x509_crl(der)
+        issued, until = crl.last_update_utc, crl.next_update_utc
+    except ValueError as error:
         raise EvidenceError(f"{what}: not a DER revocation list") from error
+    if until is None:
+        raise EvidenceError(f"{what}: a revocation list without its next update")
+    return RevocationList(
+        der=der,
+        crl=crl,
+        issued=int(issued.timestamp()),
+        next_update=int(until.timestamp()),
+        evidence=evidence,
+    )
 
 
 def _moment(document: codec.JsonObject, name: str, what: str) -> int:

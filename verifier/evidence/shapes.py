@@ -1,11 +1,11 @@
 """Evidence files, told apart by shape: a file's name says nothing about what is in it.
 
-    binary, hex, 0x hex, base64      TD quote, or an attestation blob
+    binary, hex, 0x hex, base64      TD quote, attestation blob, or X.509 revocation list
     JSON array of integers, string   the same, spelled in JSON
     JSON array of objects            event log
     JSON object                      told by its keys, see `_SHAPES`
     JSON object a line               Sigstore bundles
-    HTML, PEM                        metadata page, certificate chain
+    HTML, PEM                        metadata page, certificate chain, revocation list
 
 Reports of providers that carry a dstack quote in a document of their own are taken apart at the
 places that `_WRAPPED` lists. A quote is kept as its bytes; everything else exactly as handed over,
@@ -21,6 +21,7 @@ from verifier.evidence import codec
 from verifier.evidence.attestation import FIRST_BYTES, parse_attestation
 from verifier.evidence.bundle import MAX_BLOB_BYTES, Bundle, BundleBuilder, Kind
 from verifier.evidence.cloud import parse_cloud_attestations
+from verifier.evidence.collateral import DER_SEQUENCE, PEM_CRL, parse_crl
 from verifier.evidence.quote import parse_quote
 from verifier.model.result import JsonValue
 
@@ -29,12 +30,14 @@ Recognised = list[tuple[Kind, bytes]]
 ACCEPTED: Final = (
     "TD quote or attestation blob (binary, hex, base64, JSON), GetQuote answer, event log, "
     "metadata page, Info answer, tcb_info, app-compose, certificate chain, QuoteCollateralV3, "
+    "X.509 revocation list, "
     "KMS answer, key signature chain, cloud attestations, image manifest or configuration, "
     "Sigstore bundle"
 )
 
 _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
     (Kind.COLLATERAL, frozenset({"pck_crl", "tcb_info_signature", "qe_identity"})),
+    (Kind.COLLATERAL, frozenset({"tcb_info", "tcb_info_signature", "qe_identity"})),
     (Kind.CLOUD_ATTESTATIONS, frozenset({"app_id", "instances"})),
     (Kind.APP_COMPOSE, frozenset({"manifest_version", "docker_compose_file"})),
     (Kind.APP_COMPOSE, frozenset({"manifest_version", "runner"})),
@@ -119,6 +122,8 @@ def recognise(name: str, raw: bytes) -> Recognised:
         return _page(name, raw, text)
     if start.startswith("-----BEGIN CERTIFICATE-----"):
         return [(Kind.APP_CERT, raw)]
+    if start.startswith(PEM_CRL.decode("ascii")):
+        return [(Kind.PCS_PCK_CRL, parse_crl(raw, name))]
     if start[0] in '{["':
         return _json(name, raw)
     decoded = _decoded(text)
@@ -155,6 +160,8 @@ def _binary(name: str, raw: bytes) -> Recognised:
     if raw[:1] and raw[0] in FIRST_BYTES:
         parse_attestation(raw, name)
         return [(Kind.ATTESTATION, raw)]
+    if raw[:1] == DER_SEQUENCE:
+        return [(Kind.PCS_PCK_CRL, parse_crl(raw, name))]
     raise _unknown(name, f"{len(raw)} bytes that start with {raw[:8].hex()}")
 
 

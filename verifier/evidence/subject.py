@@ -104,9 +104,10 @@ class SubjectEvidence:
     malformed: list[tuple[Artifact, EvidenceError]] = field(default_factory=list)
 
     def artifacts(self, kind: Kind) -> list[Artifact]:
-        """Received artifacts of a kind: this attester's own first, then those shared by all."""
+        """Received artifacts of a kind: this attester's own first, then those shared by all; by
+        content, since a name says nothing of what comes first."""
         found = [item for item in self.bundle.of(kind) if item.subject in (self.name, "")]
-        return sorted(found, key=lambda item: item.subject == "")
+        return sorted(found, key=lambda item: (item.subject == "", item.sha256 or ""))
 
     def parsed(self, kind: Kind, parse: Callable[[bytes, str], T]) -> list[Located[T]]:
         """Parsed artifacts of a kind; those that do not parse join `malformed`."""

@@ -26,8 +26,9 @@ class CollateralOptions:
     """What the collateral says.
 
     `tcb_status`, `module_status` and `qe_status` are the status of the level that the platform
-    meets. `fmspc` is the family that the TCB info is about. `signer` is who signs TCB info and QE
-    identity: `tcb-signing`, or `pck` for a leaf that may not. Times are Unix seconds.
+    meets. `fmspc` is the family that the TCB info is about. `tcb_signer` and `qe_signer` are who
+    signs TCB info and QE identity: `tcb-signing`, or `pck` for a leaf that may not. Times are Unix
+    seconds.
     """
 
     issued: int
@@ -38,7 +39,8 @@ class CollateralOptions:
     module_status: str = "UpToDate"
     qe_status: str = "UpToDate"
     advisories: tuple[str, ...] = ()
-    signer: str = "tcb-signing"
+    tcb_signer: str = "tcb-signing"
+    qe_signer: str = "tcb-signing"
 
 
 class Collateral:
@@ -46,15 +48,17 @@ class Collateral:
 
     def __init__(self, pki: Pki, options: CollateralOptions) -> None:
         self._pki = pki
-        by_pck = options.signer == "pck"
-        key = pki.pck_key if by_pck else pki.tcb_key
-        self.signing_chain = (
-            pem_chain([pki.pck, pki.platform_ca, pki.root]).decode() if by_pck else pki.tcb_chain
-        )
+        pck_chain = pem_chain([pki.pck, pki.platform_ca, pki.root]).decode()
+        signers = {
+            "pck": (pki.pck_key, pck_chain),
+            "tcb-signing": (pki.tcb_key, pki.tcb_chain),
+        }
+        tcb_key, self.tcb_chain = signers[options.tcb_signer]
+        qe_key, self.qe_chain = signers[options.qe_signer]
         self.tcb_info = _compact(_tcb_info(options))
         self.qe_identity = _compact(_qe_identity(options))
-        self.tcb_signature = keys.sign_p256(key, self.tcb_info.encode()).hex()
-        self.qe_signature = keys.sign_p256(key, self.qe_identity.encode()).hex()
+        self.tcb_signature = keys.sign_p256(tcb_key, self.tcb_info.encode()).hex()
+        self.qe_signature = keys.sign_p256(qe_key, self.qe_identity.encode()).hex()
 
     def document(self) -> JsonObject:
         """All of it as one document in the field names of dcap-qvl's QuoteCollateralV3."""
@@ -62,10 +66,10 @@ class Collateral:
             "pck_crl_issuer_chain": self._pki.crl_chain,
             "root_ca_crl": self._pki.root_ca_crl.hex(),
             "pck_crl": self._pki.pck_crl.hex(),
-            "tcb_info_issuer_chain": self.signing_chain,
+            "tcb_info_issuer_chain": self.tcb_chain,
             "tcb_info": self.tcb_info,
             "tcb_info_signature": self.tcb_signature,
-            "qe_identity_issuer_chain": self.signing_chain,
+            "qe_identity_issuer_chain": self.qe_chain,
             "qe_identity": self.qe_identity,
             "qe_identity_signature": self.qe_signature,
         }
@@ -73,16 +77,16 @@ class Collateral:
     def respond(self, url: str) -> Response:
         """What a PCS answers to a GET of `url`; 404 for a path that it does not serve."""
         path = urlsplit(url).path
-        signing_chain = percent_encode(self.signing_chain)
         if path.endswith("/sgx/certification/v4/pckcrl"):
             chain = {"SGX-PCK-CRL-Issuer-Chain": percent_encode(self._pki.crl_chain)}
             return answer(200, _CRL, self._pki.pck_crl, chain)
         if path.endswith("/tdx/certification/v4/tcb"):
             body = f'{{"tcbInfo":{self.tcb_info},"signature":"{self.tcb_signature}"}}'
-            return answer(200, _JSON, body.encode(), {"TCB-Info-Issuer-Chain": signing_chain})
+            chain = {"TCB-Info-Issuer-Chain": percent_encode(self.tcb_chain)}
+            return answer(200, _JSON, body.encode(), chain)
         if path.endswith("/tdx/certification/v4/qe/identity"):
             body = f'{{"enclaveIdentity":{self.qe_identity},"signature":"{self.qe_signature}"}}'
-            chain = {"SGX-Enclave-Identity-Issuer-Chain": signing_chain}
+            chain = {"SGX-Enclave-Identity-Issuer-Chain": percent_encode(self.qe_chain)}
             return answer(200, _JSON, body.encode(), chain)
         if path.endswith("/sgx/certification/v4/rootcacrl"):
             return answer(200, _CRL, self._pki.root_ca_crl.hex().encode())

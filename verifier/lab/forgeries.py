@@ -287,6 +287,32 @@ def kinder_collateral(world: "World") -> HandedOver:
     return ((Kind.COLLATERAL, json.dumps(document).encode()),)
 
 
+def older_lists(world: "World") -> HandedOver:
+    """Genuine collateral whose revocation lists are of a day before, and revoke nothing."""
+    older = replace(
+        world.pki_options, revoked=frozenset(), crl_issued=world.pki_options.crl_issued - DAY
+    )
+    lists = build_pki(older)
+    document = {
+        **world.collateral.document(),
+        "pck_crl": lists.pck_crl.hex(),
+        "root_ca_crl": lists.root_ca_crl.hex(),
+    }
+    return ((Kind.COLLATERAL, json.dumps(document).encode()),)
+
+
+def newer_list(world: "World") -> HandedOver:
+    """A PCK revocation list of today."""
+    lists = build_pki(replace(world.pki_options, crl_issued=world.now))
+    return ((Kind.PCS_PCK_CRL, lists.pck_crl),)
+
+
+def revoking_list(world: "World") -> HandedOver:
+    """A PCK revocation list of today, which revokes the platform's PCK certificate."""
+    options = replace(world.pki_options, crl_issued=world.now, revoked=frozenset({"pck"}))
+    return ((Kind.PCS_PCK_CRL, build_pki(options).pck_crl),)
+
+
 def foreign_quote(world: "World") -> HandedOver:
     """A genuine quote of the same machine, of a TD that runs something else."""
     report = replace(world.guest.td_report, mr_td=keys.labelled("another TD", 48))

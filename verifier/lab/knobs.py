@@ -125,6 +125,7 @@ class Knobs:
     advisories: tuple[str, ...] = ()
     tcb_evaluation: int = TCB_EVALUATION
     tcb_signer: Literal["tcb-signing", "pck"] = "tcb-signing"
+    qe_signer: Literal["tcb-signing", "pck"] = "tcb-signing"
     collateral_age: int = 2 * DAY
     collateral_window: int = 30 * DAY
     collateral_fmspc: bytes | None = None

@@ -70,10 +70,15 @@ class World:
         """The first instance."""
         return self.guests[0]
 
+    @property
+    def pki_options(self) -> PkiOptions:
+        """What the certificates of the first instance's platform look like."""
+        return self._pki_options(self.knobs.platform)
+
     @cached_property
     def pki(self) -> Pki:
         """The certificates of the first instance's platform."""
-        return build_pki(self._pki_options(self.knobs.platform))
+        return build_pki(self.pki_options)
 
     @cached_property
     def collateral(self) -> Collateral:
@@ -89,7 +94,8 @@ class World:
             module_status=knobs.module_status,
             qe_status=knobs.qe_status,
             advisories=knobs.advisories,
-            signer=knobs.tcb_signer,
+            tcb_signer=knobs.tcb_signer,
+            qe_signer=knobs.qe_signer,
         )
         return Collateral(self.pki, options)
 

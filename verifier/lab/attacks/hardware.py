@@ -36,14 +36,32 @@ def quote() -> Iterator[Attack]:
     for role in ("platform-ca", "pck", "tcb-signing"):
         title = f"uses a revoked certificate: {role}"
         yield refused(f"revoked-{role}", check, title, Knobs(revoked=frozenset({role})))
-        title = f"uses an expired certificate: {role}"
-        yield refused(f"expired-{role}", check, title, Knobs(expired=frozenset({role})))
-    title = "shows collateral that is no longer in force"
-    yield refused("collateral-expired", check, title, Knobs(collateral_age=31 * DAY))
-    title = "shows collateral that is not yet in force"
-    yield refused("collateral-not-yet", check, title, Knobs(collateral_age=-DAY))
-    title = "has TCB info and QE identity signed by a PCK leaf under the true root"
-    yield refused("tcb-signer-pck", check, title, Knobs(tcb_signer="pck"))
+        title = f"uses a revoked certificate, {role}, and adds revocation lists from before"
+        yield refused(
+            f"revoked-{role}-older-list-beside",
+            check,
+            title,
+            Knobs(revoked=frozenset({role})),
+            handed_over=forge.older_lists,
+            twin_handed_over=forge.older_lists,
+        )
+    yield refused(
+        "revoked-pck-list-handed-over",
+        check,
+        "uses a revoked PCK among collateral from before, where a bare list revokes it",
+        HONEST,
+        handed_over=forge.revoking_list,
+        twin_handed_over=forge.newer_list,
+    )
+    yield from _not_in_force()
+    signers: tuple[tuple[str, str, Knobs], ...] = (
+        ("tcb-signer-pck", "TCB info and QE identity", Knobs(tcb_signer="pck", qe_signer="pck")),
+        ("tcb-info-signer-pck", "TCB info", Knobs(tcb_signer="pck")),
+        ("qe-identity-signer-pck", "QE identity", Knobs(qe_signer="pck")),
+    )
+    for name, what, knobs in signers:
+        title = f"has {what} signed by a PCK leaf under the true root"
+        yield refused(name, check, title, knobs)
     kinder = forge.pcs_text("tcb", b"OutOfDate", b"UpToDate")
     yield refused("tcb-info-edited", check, "edits signed TCB info", Knobs(edit_response=kinder))
     other = forge.pcs_text("qe/identity", b'"isvprodid":2', b'"isvprodid":1')
@@ -58,6 +76,31 @@ def quote() -> Iterator[Attack]:
     )
 
 
+def _not_in_force() -> Iterator[Attack]:
+    """What is genuine at another time than that of judgement."""
+    why = "nothing contradicts the quote: what endorses it at this time is missing"
+    cases = [
+        (
+            f"expired-{role}",
+            f"uses an expired certificate: {role}",
+            Knobs(expired=frozenset({role})),
+        )
+        for role in ("platform-ca", "pck", "tcb-signing")
+    ]
+    title = "shows collateral that is no longer in force"
+    cases.append(("collateral-expired", title, Knobs(collateral_age=31 * DAY)))
+    title = "shows collateral that is not yet in force"
+    cases.append(("collateral-not-yet", title, Knobs(collateral_age=-DAY)))
+    for name, title, knobs in cases:
+        yield missing(name, "hardware.quote", title, knobs, why)
+    yield refused(
+        "collateral-expired-and-revoked",
+        "hardware.quote",
+        "uses a PCK that collateral out of force revokes",
+        Knobs(collateral_age=31 * DAY, revoked=frozenset({"pck"})),
+    )
+
+
 def platform() -> Iterator[Attack]:
     """TDs and platforms that are genuine, and unfit."""
     td15 = Knobs(quote_format="v5-td15")
@@ -68,10 +111,16 @@ def platform() -> Iterator[Attack]:
         ("unknown-attribute", "sets a bit nobody knows", {"td_attributes": 3 << 28}, HONEST),
         ("seam-signer", "loads a TDX module that Intel did not sign",
          {"mr_signer_seam": b"\1" * 48}, HONEST),
+        ("seam-signer-last-byte", "loads a TDX module whose signer differs from zero in one byte",
+         {"mr_signer_seam": bytes(47) + b"\1"}, HONEST),
         ("seam-attributes", "loads a TDX module for debugging",
          {"seam_attributes": b"\1" + bytes(7)}, HONEST),
+        ("seam-attributes-last-bit", "loads a TDX module with the last attribute bit",
+         {"seam_attributes": bytes(7) + b"\x80"}, HONEST),
         ("service-td", "binds a service TD, which can migrate the app",
          {"mr_service_td": b"\1" * 48}, td15),
+        ("service-td-last-byte", "binds a service TD whose measurement is zero but for one byte",
+         {"mr_service_td": bytes(47) + b"\1"}, td15),
     ):  # fmt: skip
         knobs = replace(twin, edit_td=forge.td(**changes))
         yield refused(name, "hardware.td", title, knobs, twin=twin)
