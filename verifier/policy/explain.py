@@ -49,6 +49,7 @@ def effective_policy(policy: Policy) -> str:
         },
         "freshness": {
             "max_collateral_age": policy.max_collateral_age,
+            "max_root_crl_age": policy.max_root_crl_age,
             "max_quote_age": policy.max_quote_age,
         },
         "expect": policy.expect,
@@ -111,6 +112,10 @@ def _worded(policy: Policy) -> Iterator[tuple[str, str]]:
         number = policy.minimum_evaluation_number
         yield f"the TCB evaluation is number {number} or later", "hardware.tcb"
     yield f"collateral is at most {policy.max_collateral_age} days old", "hardware.freshness"
+    yield (
+        f"the root's revocation list is at most {policy.max_root_crl_age} days old",
+        "hardware.freshness",
+    )
     age = policy.max_quote_age
     quote = f"is at most {age} days old" if age else "answers a challenge of this audit"
     yield f"the quote {quote}", "hardware.freshness"

@@ -87,16 +87,23 @@ def tcb(given: tuple[Case, Policy]) -> Outcome:
 @check("hardware.freshness", "The evidence is fresh", requires=("hardware.quote",))
 def freshness(given: tuple[Case, Policy]) -> Outcome:
     """No part of the collateral (TCB info, QE identity, PCK revocation list) is older than the
-    policy allows, and something bounds the age of the quote: a challenge in its report data, or the
-    chain, since the KMS gives a guest its keys only once the measured manifest is authorized. A
-    quote carries no time of its own; one whose age nothing bounds says only that such a TD existed
-    once."""
+    policy allows, nor is the root's own revocation list, which is renewed once a year and has a
+    limit of its own, and no newer one of the root is in the evidence; and something bounds the age
+    of the quote: a challenge in its report data, or the chain, since the KMS gives a guest its keys
+    only once the measured manifest is authorized. A quote carries no time of its own; one whose age
+    nothing bounds says only that such a TD existed once."""
     case, policy = given
     at = case.question.at
     doubts = []
     age = (at - case.collateral.oldest) / _DAY
     if age > policy.max_collateral_age:
         doubts.append(f"the collateral is {age:.0f} days old")
+    root_age = (at - case.collateral.root_crl_issued) / _DAY
+    if root_age > policy.max_root_crl_age:
+        doubts.append(f"the root's revocation list is {root_age:.0f} days old")
+    if case.collateral.newest_root_crl > case.collateral.root_crl_issued:
+        newest = format_time(case.collateral.newest_root_crl)
+        doubts.append(f"a newer revocation list of the root, of {newest}, is in the evidence")
     since = _not_before(case)
     if since is None:
         doubts.append("nothing bounds the quote's age: such a TD existed")
@@ -107,6 +114,7 @@ def freshness(given: tuple[Case, Policy]) -> Outcome:
             "; ".join(doubts),
             expected={
                 "max_collateral_age": policy.max_collateral_age,
+                "max_root_crl_age": policy.max_root_crl_age,
                 "max_quote_age": policy.max_quote_age,
             },
             evidence=(case.source.evidence,),

@@ -3,7 +3,7 @@
     name = "…"                      accept = ["affirming"]        extends = "baseline" (optional)
     [checks]      check id = "required" | "advisory" | "not-asked"
     [tcb]         statuses, reject_advisories, minimum_evaluation_number
-    [freshness]   max_collateral_age, max_quote_age (days)
+    [freshness]   max_collateral_age, max_root_crl_age, max_quote_age (days)
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
                   image: list of "NAME=sha256:…", NAME a service or a repository
     [os]          releases: the dstack releases that may run
@@ -83,7 +83,7 @@ EXPECTABLE: Final = {"app_id": 20, "compose_hash": 32, "os_image_hash": 32, "dev
 _SECTIONS: Final = {
     "checks": None,
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
-    "freshness": ("max_collateral_age", "max_quote_age"),
+    "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
     "expect": (*EXPECTABLE, "image"),
     "os": ("releases",),
     "rules": None,
@@ -112,6 +112,7 @@ class Policy:
     reject_advisories: tuple[str, ...]
     minimum_evaluation_number: int
     max_collateral_age: int
+    max_root_crl_age: int
     max_quote_age: int
     expect: Mapping[str, tuple[str, ...]]
     os_releases: tuple[str, ...] = ()
@@ -133,6 +134,7 @@ class Policy:
             "reject_advisories": list(self.reject_advisories),
             "minimum_evaluation_number": self.minimum_evaluation_number,
             "max_collateral_age": self.max_collateral_age,
+            "max_root_crl_age": self.max_root_crl_age,
             "max_quote_age": self.max_quote_age,
             "expect": {key: list(value) for key, value in self.expect.items()},
             "os_releases": list(self.os_releases),
@@ -231,6 +233,7 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
         ),
         minimum_evaluation_number=number(tcb, "minimum_evaluation_number", 0, where),
         max_collateral_age=number(freshness, "max_collateral_age", 30, where),
+        max_root_crl_age=number(freshness, "max_root_crl_age", 400, where),
         max_quote_age=number(freshness, "max_quote_age", 0, where),
         expect={
             name: _expected_values(name, values) for name, values in sections["expect"].items()
