@@ -208,7 +208,7 @@ class Case:
             for row in self.reference.os_images
             if row.mrtd and (row.mrtd, row.rtmr1, row.rtmr2) == registers
         ]
-        order = ("recomputed", "observed", "published")
+        order = ("recomputed", "measured", "observed", "published")
         return min(rows, key=lambda row: order.index(row.origin), default=None)
 
     @cached_property

@@ -49,10 +49,7 @@ def provider(case: Case) -> Outcome:
         raise MissingEvidence("this dstack version measures no key provider")
     if measured.provider != "kms":
         if measured.provider in _SELF_PROVIDERS and measured.self_bound:
-            return not_applicable(
-                f"key provider {measured.provider}: the guest's keys are its own, "
-                "and its id is the manifest's hash"
-            )
+            return _without_kms(case, measured.provider, ca_key, evidence)
         return failed(
             f"key provider {measured.provider or 'none'} holds no keys for this app id",
             expected="a KMS, or an app id equal to compose_hash[:20]",
@@ -85,6 +82,8 @@ def root(case: Case) -> Outcome:
     signed what is shown as derived from it. An env-key signature is given to anybody who asks, and
     its first version can be replayed for ever: it shows that this KMS answers for the app id, and
     nothing about this TD."""
+    if case.identity.provider != "kms":
+        return not_applicable("no KMS gave this guest its keys")
     record = case.kms_record
     if record is None:
         raise MissingEvidence("the KMS has no record")
@@ -130,6 +129,8 @@ def certificate(case: Case) -> Outcome:
     the quote in it was made for its key, every certificate is in force, only the CAs have CA rights
     and their path lengths hold, and the app id and usage extensions are those of this app and of
     each certificate's place."""
+    if case.identity.provider != "kms":
+        return not_applicable("no KMS issued a certificate to this guest")
     sources = [source for source in case.evidence.quotes if source.chain is not None]
     if not sources or sources[0].chain is None:
         raise MissingEvidence(
@@ -185,6 +186,28 @@ def identify_signer(chain: kms.SignatureChain, reference: ReferenceValues) -> Ou
     if record is None:
         return Outcome(status=Status.SKIP, summary="no known KMS has this root key", actual=actual)
     return passed(f"signed by {record.name}", actual=actual)
+
+
+def _without_kms(case: Case, name: str, enclave: str, evidence: tuple[EvidenceRef, ...]) -> Outcome:
+    """Whoever wrote the enclave that seals the keys of a local-sgx guest could have kept them."""
+    if name != "local-sgx":
+        return not_applicable(
+            f"key provider {name}: no KMS holds the guest's keys, and its id is the manifest's hash"
+        )
+    rows = case.reference.key_providers
+    known = next((row for row in rows if row.mrenclave == enclave), None)
+    if known is None:
+        return warned(
+            "the keys are sealed by an SGX enclave that is not known: whoever wrote it has them",
+            expected=[row.mrenclave for row in rows],
+            actual=enclave,
+            evidence=evidence,
+            remediation="ask the operator what enclave it is, and for its reproducible build",
+        )
+    return not_applicable(
+        f"key provider {name}: {known.name} seals the guest's keys, and its id is the manifest's "
+        "hash"
+    )
 
 
 def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, ...]) -> Outcome:

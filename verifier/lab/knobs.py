@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from verifier.evidence.codec import JsonObject
-from verifier.lab.events import Event
+from verifier.lab.events import LOCAL_SGX_MRENCLAVE, Event
 from verifier.lab.quote import QuoteFormat, TdReport
 from verifier.lab.registry import WEB, Attest, Image, attest
 from verifier.lab.response import Response
@@ -46,7 +46,8 @@ class Knobs:
         guest and what its contract allows is used.
     Guest
         `guest_app_id` is what the guest measures and certifies (None: the app id). `kms` is who
-        gave it keys: `onchain`, `hosted`, or any other label for a KMS that nobody knows.
+        gave it keys: `onchain`, `hosted`, or any other label for a KMS that nobody knows; `enclave`
+        is the MRENCLAVE that does where the key provider is local-sgx.
         `os_image` is `production`, `development`, or any other label for a self-built one.
         `platform` labels the machine. `mr_config_id` is the version of MRCONFIGID.
     Edits, in the order of the stages
@@ -84,6 +85,7 @@ class Knobs:
     no_instance_id: bool = False
     event_log_version: int = 1
     key_provider: KeyProvider = "kms"
+    enclave: bytes = LOCAL_SGX_MRENCLAVE
     kms: str = "onchain"
     os_image: str = "production"
     platform: str = "platform-1"

@@ -233,6 +233,13 @@ class World:
                 "trusted_root": base64.b64encode(self.sigstore.trusted_root).decode(),
                 **origin,
             },
+            "key_providers": [
+                asdict(
+                    values.KeyProvider(
+                        mrenclave=LOCAL_SGX_MRENCLAVE.hex(), name="lab enclave", **origin
+                    )
+                )
+            ],
             "kms": [asdict(row) for row in self._kms_records(date)],
             "os_images": [
                 asdict(_image_row(label, date)) for label in ("production", "development")
@@ -273,7 +280,7 @@ class World:
             case "kms":
                 source = self._kms(knobs.kms).key_source
             case "local-sgx":
-                source = KeySource("local-sgx", LOCAL_SGX_MRENCLAVE.hex())
+                source = KeySource("local-sgx", knobs.enclave.hex())
             case name:
                 source = KeySource(name, "")
         return Guest(

@@ -44,12 +44,24 @@ class KmsRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KeyProvider:
+    """An SGX enclave that seals a guest's keys: its MRENCLAVE, 32 bytes of lower-case hex, is the
+    id in the key-provider event of a `local-sgx` guest."""
+
+    mrenclave: str
+    name: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OsImage:
     """Registers of one OS image (hex, 48 bytes each; "" = not known).
 
     `kind` is production, development or unknown. `origin` is `observed` (read from others'
-    quotes), `published` (a hash from a list, no registers) or `recomputed` (from the image).
-    `rtmr0` lists the values that the image gives for known machine shapes.
+    quotes), `published` (a hash from a list, no registers), `measured` (computed by somebody else
+    from files that hash to the image's hash) or `recomputed` (from the image).
+    `rtmr0` lists the values that the image gives for known machine shapes; `source` names them.
     """
 
     os_image_hash: str
@@ -149,6 +161,7 @@ class ReferenceValues:
     rpc: tuple[Endpoint, ...]
     pcs_url: str
     denied: tuple[Denied, ...]
+    key_providers: tuple[KeyProvider, ...] = ()
     sigstore: bytes | None = None
 
     def with_root(self, root: bytes, unsafe: str) -> "ReferenceValues":
@@ -164,6 +177,7 @@ class ReferenceValues:
 
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "kms": KmsRecord,
+    "key_providers": KeyProvider,
     "os_images": OsImage,
     "contracts": ContractCode,
     "tcb_evaluations": TcbEvaluation,
@@ -171,6 +185,8 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "rpc": Endpoint,
     "denied": Denied,
 }
+_OPTIONAL: Final = ("key_providers",)
+"""Tables that a simulated world's document may lack."""
 
 
 @cache
@@ -192,6 +208,7 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
         tables = {
             name: tuple(_row(row_type, row) for row in document[name])
             for name, row_type in _TABLES.items()
+            if name in document or name not in _OPTIONAL
         }
         if "sigstore" in document and not unsafe:
             raise PolicyError("reference values: only a simulated world has a Sigstore of its own")

@@ -6,6 +6,7 @@ from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.rpc import RpcFault
+from verifier.model.result import Verdict
 
 
 def key_management() -> Iterator[Attack]:
@@ -49,6 +50,15 @@ def key_management() -> Iterator[Attack]:
     why = "a replayed signature is genuine; it says that the KMS answered once"
     title = "replays a signature of the KMS"
     yield warned("env-key-replayed", check, title, Knobs(edit_response=forge.stale_env_key), why)
+    yield warned(
+        "local-enclave-unknown",
+        "key_management.provider",
+        "seals the guest's keys with an SGX enclave of its own",
+        Knobs(key_provider="local-sgx", enclave=b"\xab" * 32),
+        "the guest is genuine; an enclave that nobody knows may have kept its keys",
+        twin=Knobs(key_provider="local-sgx"),
+        twin_verdict=Verdict.WARNING,
+    )
     check = "key_management.certificate"
     for name, title, knobs in (
         ("certificate-own-ca", "issues the app certificate itself", Knobs(cert_ca="attacker")),
