@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from tests.manifest.vectors import manifest
 from verifier.cli.lint import lint_manifest
 from verifier.errors import EvidenceError
+from verifier.evidence.app_compose import parse_app_compose
 
 SECONDS = 20.0
 """Far more than any of these takes."""
@@ -150,3 +151,12 @@ def test_what_is_no_manifest(raw: bytes, tmp_path: Path) -> None:
         assert isinstance(ran.exception, EvidenceError), ran.exception
     else:
         assert ran.exit_code in (3, 4)
+
+
+@pytest.mark.parametrize("version", [0, 3, 4, -1])
+def test_a_version_as_a_number_that_the_guest_refuses(version: int) -> None:
+    document = {"manifest_version": version, "runner": "docker-compose", "docker_compose_file": ""}
+    with pytest.raises(EvidenceError, match="refused by the guest"):
+        parse_app_compose(json.dumps(document).encode())
+    text = json.dumps({**document, "manifest_version": "3"}).encode()
+    assert parse_app_compose(text).version == "3"

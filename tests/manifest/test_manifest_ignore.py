@@ -1,11 +1,12 @@
 """Comments and baselines silence an author's own findings, visibly, and expire."""
 
+import json
 from datetime import date
 
 import pytest
 
 from verifier.errors import PolicyError
-from verifier.manifest.audit import ManifestAudit, audit_compose_file
+from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.ignore import fingerprints, parse_baseline, sift
 
 TODAY = date(2026, 12, 1)
@@ -105,3 +106,24 @@ def test_fingerprints_stay_when_lines_move_and_are_unique() -> None:
     assert first == again
     many = audit_compose_file(b"services: {a: {command: sh -c 'echo $A $B', environment: [A, A]}}")
     assert len(set(fingerprints(many))) == len(many.findings)
+
+
+PADDED = '{{\n\n\n\n "manifest_version": 2,\n "runner": {},\n "docker_compose_file": {}\n}}'
+
+
+@pytest.mark.parametrize("runner", ["docker-compose", "bash"])
+@pytest.mark.parametrize(
+    "text", ["[MASKED]", "", " \n", "\n\n\n\n\n\n\n# verify: ignore MAN-002 x"]
+)
+def test_a_finding_of_the_manifest_is_on_no_line_of_the_compose_file(
+    runner: str, text: str
+) -> None:
+    raw = PADDED.format(json.dumps(runner), json.dumps(text)).encode()
+    found = audit_manifest(raw)
+    for comments in (True, False):
+        sifted = sift(found, (), TODAY, comments=comments)
+        assert not sifted.ignored
+        assert sifted.findings == found.findings
+    one_line = json.dumps(json.loads(raw)).encode()
+    if text in ("[MASKED]", ""):
+        assert fingerprints(audit_manifest(one_line)) == fingerprints(found)

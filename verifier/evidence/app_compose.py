@@ -42,6 +42,10 @@ LEGACY_FIELDS: Final = frozenset(
 """Hashed, and read by no guest of today (`launch_token_hash`: only by a script)."""
 
 
+_NUMBERED_VERSIONS: Final = (1, 2)
+"""dstack-types/src/lib.rs, deserialize_manifest_version."""
+
+
 class DuplicateFieldError(EvidenceError):
     """A manifest with the same key twice: `jq` takes the last, a reader may see the first."""
 
@@ -144,7 +148,13 @@ def _version(document: codec.JsonObject) -> str:
     value = document.get("manifest_version")
     if isinstance(value, str) or value is None:
         return value or ""
-    return str(codec.as_int(value, f"{WHAT}.manifest_version"))
+    number = codec.as_int(value, f"{WHAT}.manifest_version")
+    if number not in _NUMBERED_VERSIONS:
+        raise EvidenceError(
+            f"{WHAT}.manifest_version: the number {number} is refused by the guest",
+            hint=f'from version 3 on it is text: "manifest_version": "{number}"',
+        )
+    return str(number)
 
 
 def _flag(document: codec.JsonObject, name: str) -> bool:

@@ -16,7 +16,7 @@ from verifier.evidence.app_compose import (
     parse_app_compose,
 )
 from verifier.evidence.codec import parse_utf8
-from verifier.evidence.compose_yaml import MAX_BYTES, Mapping, parse_compose
+from verifier.evidence.compose_yaml import MAX_BYTES, Mapping, lines_of, parse_compose
 from verifier.manifest.context import ChainFacts, Context
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest
@@ -41,8 +41,9 @@ class ManifestAudit:
     """The findings about a manifest, worst first, and what could not be judged.
 
     `sha256` is that of the raw bytes: the compose hash, if they are the manifest's. `compose_text`
-    is what line and column of findings in the compose file count in. `compose_problem` says why
-    the compose file could not be judged ("" = it was).
+    is what line and column of findings in the compose file count in; where it is hidden or absent,
+    it is "" and such a finding counts in the manifest. `compose_problem` says why the
+    compose file could not be judged ("" = it was).
     """
 
     sha256: str
@@ -50,6 +51,11 @@ class ManifestAudit:
     not_evaluable: tuple[NotEvaluable, ...]
     compose_text: str
     compose_problem: str
+
+    @property
+    def compose_lines(self) -> list[str]:
+        """The lines of the compose file; none where it is hidden or absent."""
+        return lines_of(self.compose_text) if self.compose_text else []
 
     def at_least(self, severity: Severity) -> tuple[Finding, ...]:
         """The findings of this severity or worse."""
@@ -68,7 +74,9 @@ def audit_manifest(raw: bytes, context: Context | None = None) -> ManifestAudit:
     except DuplicateFieldError as error:
         return _audit(raw, Manifest(None, None, known, error=error))
     tree, problem = _compose_of(app)
-    return _audit(raw, Manifest(app, tree, known, app.compose or "", error=problem))
+    text = app.compose or ""
+    text = "" if text.strip() in _MASKED else text
+    return _audit(raw, Manifest(app, tree, known, text, error=problem))
 
 
 def audit_compose_file(raw: bytes, context: Context | None = None) -> ManifestAudit:

@@ -21,7 +21,6 @@ from datetime import date
 from typing import Final
 
 from verifier.errors import PolicyError
-from verifier.evidence.compose_yaml import lines_of
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.model import COMPOSE_POINTER
 from verifier.manifest.registry import BY_ID
@@ -90,7 +89,7 @@ def sift(
     audit: ManifestAudit, baseline: tuple[BaselineEntry, ...], today: date, *, comments: bool
 ) -> Sifted:
     """Split the findings by comments (if they count) and baseline."""
-    lines = lines_of(audit.compose_text) if comments else []
+    lines = audit.compose_lines if comments else []
     prints = fingerprints(audit)
     kept: list[Finding] = []
     ignored: list[Ignored] = []
@@ -123,12 +122,12 @@ def sift(
 def fingerprints(audit: ManifestAudit) -> tuple[str, ...]:
     """A name for each finding that stays when lines and list items move: 32 hex digits over rule,
     service, field and source line, numbered where several are alike."""
-    lines = lines_of(audit.compose_text)
+    lines = audit.compose_lines
     seen: Counter[str] = Counter()
     found: list[str] = []
     for finding in audit.findings:
         place = finding.location
-        in_compose = place.pointer.startswith(COMPOSE_POINTER) and place.line
+        in_compose = place.pointer.startswith(COMPOSE_POINTER) and 0 < place.line <= len(lines)
         source = lines[place.line - 1].strip() if in_compose else finding.message
         parts = (finding.rule, finding.service, _INDEX.sub("/*", place.pointer), source)
         key = "\0".join(parts)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.evidence.app_compose import ComposePositions
-from verifier.evidence.compose_yaml import lines_of
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.ignore import Ignored, fingerprints
 from verifier.manifest.model import COMPOSE_POINTER
@@ -62,7 +61,7 @@ class Spot:
 
 def spots(lint: Lint) -> dict[Finding, Spot]:
     """The spot of every finding, ignored ones included."""
-    lines = lines_of(lint.audit.compose_text)
+    lines = lint.audit.compose_lines
     positions = ComposePositions(lint.raw) if lint.whole else None
     found: dict[Finding, Spot] = {}
     for finding in (*lint.findings, *(item.finding for item in lint.ignored)):

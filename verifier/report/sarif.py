@@ -194,6 +194,7 @@ def _message(lint: Lint, finding: Finding) -> str:
     service = f"{finding.service}: " if finding.service else ""
     in_compose = (
         lint.whole
+        and lint.audit.compose_text
         and finding.location.line
         and finding.location.pointer.startswith(COMPOSE_POINTER)
     )
