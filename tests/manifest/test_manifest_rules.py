@@ -187,6 +187,29 @@ def test_the_launch_token_script_is_no_custom_one(monkeypatch: pytest.MonkeyPatc
     prelaunch_scripts.recognise_script.cache_clear()
 
 
+@pytest.mark.parametrize("rule", ["PLS-005", "PLS-006", "PLS-007"])
+def test_a_script_known_for_what_it_does_is_judged_by_its_hash(
+    monkeypatch: pytest.MonkeyPatch, rule: str
+) -> None:
+    text = 'S=/dev/console; cat "$F" > "$S"'
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    known = prelaunch_scripts.KnownScript("exporter", False, "exact", digest, rule, "does it")  # noqa: FBT003
+    monkeypatch.setattr(prelaunch_scripts, "_scripts", lambda: {digest: known})
+    prelaunch_scripts.recognise_script.cache_clear()
+    finding = only(script(text), rule)
+    assert finding.message == f"the known script exporter (sha256 {digest}) does it"
+    assert only(app(init_script=text), rule).location.pointer == "/init_script"
+    assert not of(audited(script(text + " ")), rule)
+    prelaunch_scripts.recognise_script.cache_clear()
+
+
+def test_the_scripts_that_export_keys_break_their_rule() -> None:
+    rules = {row["name"]: row.get("rule") for row in prelaunch_scripts._document()["scripts"]}  # noqa: SLF001
+    assert rules["near-mpc-fixture-exfil-a"] == rules["near-mpc-fixture-exfil-b"] == "PLS-006"
+    assert rules["near-custom-appkeys-export"] == "PLS-007"
+    assert rules["simulator-openssh-installer"] == "PLS-005"
+
+
 def test_an_image_that_a_script_or_the_host_names() -> None:
     by_host = app(image="org/app:${PCCS_URL}")
     assert only(by_host, "IMG-001").severity == "critical"

@@ -72,6 +72,18 @@ def _hit(manifest: Manifest, pointer: str, message: str, severity: Severity | No
     return Hit(message=message, place=place, severity=severity)
 
 
+def _known_to(manifest: Manifest, rule_id: str) -> dict[str, Hit]:
+    """Scripts that are known by their hash to break a rule, by pointer: however one is written, its
+    text decides nothing."""
+    found: dict[str, Hit] = {}
+    for pointer, script in manifest.scripts.items():
+        known = recognise_script(script)
+        if known is not None and known.rule == rule_id:
+            message = f"the known script {known.name} (sha256 {known.sha256}) {known.does}"
+            found[pointer] = _hit(manifest, pointer, message)
+    return found
+
+
 def _matches(manifest: Manifest, pattern: re.Pattern[str], said: str) -> Iterator[Hit]:
     """One hit for each custom script that a pattern is in, with the first line that matches."""
     for pointer, script in custom_scripts(manifest):
@@ -200,8 +212,9 @@ def root_by_script(manifest: Manifest) -> Iterator[Hit]:
 )
 def fetched_code(manifest: Manifest) -> Iterator[Hit]:
     """A download into a shell, `docker run` of an image without digest, unpinned package installs
-    and clones. Phala's download of awscli, checked by MD5, is medium where ECR variables are
-    allowed."""
+    and clones; or the script is known by its hash to do so. Phala's download of awscli, checked by
+    MD5, is medium where ECR variables are allowed."""
+    yield from _known_to(manifest, "PLS-005").values()
     for pointer, script in custom_scripts(manifest):
         for match in islice(_DOCKER_RUN.finditer(script), _MAX_RUNS):
             if not DIGEST.search(match[0]):
@@ -229,8 +242,13 @@ def fetched_code(manifest: Manifest) -> Iterator[Hit]:
 )
 def leaked_secrets(manifest: Manifest) -> Iterator[Hit]:
     """The keys, the decrypted environment, volumes or secrets are read, and the script writes to
-    the console, the host's directory or the network; or it traces its commands and variables."""
+    the console, the host's directory or the network; or it traces its commands and variables; or it
+    is a script that is known by its hash to do so."""
+    known = _known_to(manifest, "PLS-006")
+    yield from known.values()
     for pointer, script in custom_scripts(manifest):
+        if pointer in known:
+            continue
         read, sink = _KEYS.search(script), _SINK.search(script)
         if read and sink:
             yield _hit(manifest, pointer, f"{_line(script, sink.start())} with `{read[0]}` at hand")
@@ -249,8 +267,13 @@ def leaked_secrets(manifest: Manifest) -> Iterator[Hit]:
     needs=_NEEDS,
 )
 def handed_key(manifest: Manifest) -> Iterator[Hit]:
-    """A variable is exported from .appkeys.json, or the file is copied."""
-    yield from _matches(manifest, _EXPORT_KEY, "takes the app's key")
+    """A variable is exported from .appkeys.json, or the file is copied; or the script is known by
+    its hash to do so."""
+    known = _known_to(manifest, "PLS-007")
+    yield from known.values()
+    for hit in _matches(manifest, _EXPORT_KEY, "takes the app's key"):
+        if hit.place.pointer not in known:
+            yield hit
 
 
 @rule(

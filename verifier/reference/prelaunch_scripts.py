@@ -20,12 +20,15 @@ LAUNCH_TOKEN: Final = "vmm-ui-launch-token"  # noqa: S105 - the name of a script
 
 @dataclass(frozen=True, slots=True)
 class KnownScript:
-    """A recognised script. `name` is a version for Phala's own (`phala`), else what it is."""
+    """A recognised script. `name` is a version for Phala's own (`phala`), else what it is; then
+    `rule` is the rule that it breaks, and `does` says how ("" for none)."""
 
     name: str
     phala: bool
     variant: str
     sha256: str
+    rule: str = ""
+    does: str = ""
 
     def behaviours(self) -> dict[str, str]:
         """What this version does, by behaviour id."""
@@ -76,7 +79,14 @@ def version_key(version: str) -> tuple[int, ...]:
 @cache
 def _scripts() -> dict[str, KnownScript]:
     return {
-        row["sha256"]: KnownScript(row["name"], row["phala"], row["variant"], row["sha256"])
+        row["sha256"]: KnownScript(
+            row["name"],
+            row["phala"],
+            row["variant"],
+            row["sha256"],
+            row.get("rule", ""),
+            row.get("does", ""),
+        )
         for row in _document()["scripts"]
     }
 
