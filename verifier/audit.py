@@ -29,6 +29,7 @@ from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.oci import ImageReference, parse_reference
 from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
+from verifier.evidence.shapes import REPORTED
 from verifier.evidence.subject import read_subject
 from verifier.model.identifiers import format_time
 from verifier.model.result import (
@@ -288,7 +289,22 @@ def _meant(bundle: Bundle, question: Question) -> tuple[str, ...]:
         for name in bundle.subjects
         if question.instance and name.rpartition("/")[2] == question.instance
     )
-    return named or bundle.subjects
+    return named or _reported(bundle, question) or bundle.subjects
+
+
+def _reported(bundle: Bundle, question: Question) -> tuple[str, ...]:
+    """The attesters of a provider's report, which is about several apps, that are said to be of the
+    app in question; none where the evidence is not such a report's alone."""
+    if any(name.partition("/")[0] not in REPORTED for name in bundle.subjects):
+        return ()
+    return tuple(
+        name
+        for name in bundle.subjects
+        if any(
+            item.value.stated.get("app_id") == question.app_id
+            for item in read_subject(bundle, name).infos
+        )
+    )
 
 
 def plan_collection(

@@ -167,6 +167,44 @@ def test_provider_reports_are_taken_apart(world: World) -> None:
             assert subject.manifests[0].value == guest.app_compose.encode()
 
 
+def test_a_report_about_several_attesters_keeps_them_apart(world: World) -> None:
+    guest = world.guest
+
+    def entry(number: int) -> dict[str, object]:
+        quote = guest.quote(bytes([number]) * 64)
+        return {"intel_quote": quote.hex(), "event_log": guest.log, "info": guest.info}
+
+    report = {"gateway_attestation": entry(0), "model_attestations": [entry(1), entry(2), entry(1)]}
+    bundle = import_files([("report", json.dumps(report).encode())], collected_at=7)
+    sources = [item for name in bundle.subjects for item in read_subject(bundle, name).quotes]
+    quotes = [source.quote for source in sources if source.channel == "quote"]
+    assert len(bundle.subjects) == 3
+    assert set(quotes) == {guest.quote(bytes([number]) * 64) for number in range(3)}
+    again = import_files([("another name", json.dumps(report).encode())], collected_at=7)
+    assert again.subjects == bundle.subjects
+
+
+def test_a_report_that_lists_one_attester_twice_is_about_one(world: World) -> None:
+    guest = world.guest
+    entry = {"intel_quote": guest.quote(bytes(64)).hex(), "event_log": guest.log}
+    report = {**entry, "all_attestations": [entry]}
+    bundle = import_files([("report", json.dumps(report).encode())], collected_at=7)
+    assert bundle.subjects == ("",)
+
+
+@pytest.mark.parametrize("value", [7, {}, "x"])
+def test_a_list_of_attestations_that_is_none_is_malformed(value: object) -> None:
+    report = json.dumps({"model_attestations": value or [1]}).encode()
+    with pytest.raises(EvidenceError):
+        import_files([("report", report)], collected_at=7)
+
+
+def test_a_quote_answer_keeps_the_info_beside_it(world: World) -> None:
+    report = {**world.guest.get_quote(bytes(64)), "info": world.guest.info}
+    kinds = [kind for kind, _ in recognise("answer", json.dumps(report).encode())]
+    assert kinds == [Kind.GET_QUOTE, Kind.INFO]
+
+
 def test_a_broken_part_names_its_place_in_the_report() -> None:
     report = b'{"gateway_attestation":{"intel_quote":"040002"}}'
     with pytest.raises(EvidenceError, match="report at /gateway_attestation at /intel_quote: "):

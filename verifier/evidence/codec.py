@@ -134,6 +134,12 @@ def text_field(document: Mapping[str, JsonValue], key: str, what: str) -> str:
     return "" if value is None else as_str(value, f"{what}.{key}")
 
 
+def octets(items: list[JsonValue]) -> bytes | None:
+    """Bytes that a JSON array of integers spells, or None when it spells none."""
+    found = [item for item in items if type(item) is int and 0 <= item <= 0xFF]  # noqa: PLR2004
+    return bytes(found) if items and len(found) == len(items) else None
+
+
 def nested_json(value: JsonValue | bytes, what: str) -> JsonValue:
     """A JSON document that may be given as itself or as text inside a string.
 

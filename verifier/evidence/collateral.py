@@ -195,20 +195,33 @@ def _collateral_document(raw: bytes, what: str) -> codec.JsonObject:
 def _from_set(
     document: codec.JsonObject, part: Part, name: str, artifact: Artifact
 ) -> SignedDocument:
-    fields = (name, f"{name}_signature", f"{name}_issuer_chain")
-    text, signature, chain = (
-        codec.as_str(document.get(field), f"{artifact.source}.{field}") for field in fields
+    text, chain = (
+        codec.as_str(document.get(field), f"{artifact.source}.{field}")
+        for field in (name, f"{name}_issuer_chain")
     )
+    signature = _octets(document, f"{name}_signature", artifact.source)
     return _document(part, text, signature, chain, f"{artifact.source}: {name}", artifact.ref)
 
 
 def _crl_of_set(document: codec.JsonObject, name: str, artifact: Artifact) -> RevocationList:
-    what = f"{artifact.source}: {name}"
-    return _crl(codec.parse_hex(document[name], what), what, artifact.ref)
+    raw = _octets(document, name, artifact.source)
+    return _crl(raw, f"{artifact.source}: {name}", artifact.ref)
+
+
+def _octets(document: codec.JsonObject, name: str, what: str) -> bytes:
+    """A binary field of a set: hex, or an array of integers as near/mpc's nodes write it."""
+    value = document.get(name)
+    if not isinstance(value, list):
+        return codec.parse_hex(value, f"{what}: {name}")
+    found = codec.octets(value)
+    if found is None:
+        raise EvidenceError(f"{what}: {name}: an array of something else than bytes")
+    return found
 
 
 def _from_pcs(raw: bytes, part: Part, member: str, artifact: Artifact) -> SignedDocument:
-    text, signature = _signed(raw, member, artifact.source)
+    text, spelled = _signed(raw, member, artifact.source)
+    signature = codec.parse_hex(spelled, f"{artifact.source}: signature")
     headers = TCB_CHAIN_HEADERS if part is Part.TCB_INFO else (QE_CHAIN_HEADER,)
     chain = next((artifact.header(name) for name in headers if artifact.header(name)), "")
     return _document(part, text, signature, unquote(chain), artifact.source, artifact.ref)
@@ -230,18 +243,17 @@ def _signed(raw: bytes, name: str, what: str) -> tuple[str, str]:
 
 
 def _document(  # noqa: PLR0913, PLR0917 - the three members, and whose they are
-    part: Part, text: str, signature: str, chain: str, what: str, evidence: EvidenceRef
+    part: Part, text: str, signature: bytes, chain: str, what: str, evidence: EvidenceRef
 ) -> SignedDocument:
     document = codec.parse_json_object(text, what)
-    spelled = codec.parse_hex(signature, f"{what}: signature")
-    if len(spelled) != SIGNATURE_SIZE:
+    if len(signature) != SIGNATURE_SIZE:
         raise EvidenceError(
-            f"{what}: its signature has {len(spelled)} bytes, expected {SIGNATURE_SIZE}"
+            f"{what}: its signature has {len(signature)} bytes, expected {SIGNATURE_SIZE}"
         )
     return SignedDocument(
         part=part,
         text=text,
-        signature=spelled,
+        signature=signature,
         chain=_chain(chain, what),
         id=codec.text_field(document, "id", what),
         fmspc=codec.text_field(document, "fmspc", what).upper(),

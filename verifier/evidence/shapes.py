@@ -12,6 +12,7 @@ places that `_WRAPPED` lists. A quote is kept as its bytes; everything else exac
 since an app-compose manifest is identified by the hash of its bytes.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import Final
@@ -23,6 +24,7 @@ from verifier.evidence.bundle import MAX_BLOB_BYTES, Bundle, BundleBuilder, Kind
 from verifier.evidence.cloud import parse_cloud_attestations
 from verifier.evidence.collateral import DER_SEQUENCE, PEM_CRL, parse_crl
 from verifier.evidence.quote import parse_quote
+from verifier.evidence.tcb_info import parse_quote_answer
 from verifier.model.result import JsonValue
 
 Recognised = list[tuple[Kind, bytes]]
@@ -62,14 +64,27 @@ _WRAPPED: Final[tuple[tuple[str, ...], ...]] = (
     ("attestation", "evidence"),
     ("attestation", "evidence", "app_compose"),
     ("attestation", "td_quote"),
+    ("tee_participant_info", "Dstack"),
+    ("Dstack",),
+    ("quote",),
+    ("collateral",),
+    ("tcb_info",),
     ("intel_quote",),
     ("event_log",),
     ("info",),
     ("quote_collateral",),
 )
 """Where reports carry evidence: near.ai (`gateway_attestation` around `intel_quote`, `event_log`
-and `info`), aci/1 (`attestation.evidence` in the shape of a GetQuote answer), a deployment's
-well-known attestation (`td_quote`), Phala Cloud's verifier (`quote_collateral`)."""
+and `info`), near/mpc's nodes (`/public_data`: `Dstack` around a quote, collateral and tcb_info),
+aci/1 (`attestation.evidence` in the shape of a GetQuote answer), a deployment's well-known
+attestation (`td_quote`), Phala Cloud's verifier (`quote_collateral`)."""
+
+_LISTS: Final = ("model_attestations", "all_attestations")
+"""Where near.ai's reports list attestations, each about a TD of its own."""
+
+_GATEWAY: Final = "gateway_attestation"
+REPORTED: Final = (_GATEWAY, *_LISTS)
+"""What the names of the attesters begin with that one report is about."""
 
 _WHITE_SPACE: Final = " \t\r\n\f\v"
 _QUOTE_STARTS: Final = (b"\x04\x00", b"\x05\x00")
@@ -81,20 +96,70 @@ def import_files(files: Iterable[tuple[str, bytes]], *, collected_at: int) -> Bu
     """A bundle of evidence handed over as files, given as (name, bytes).
 
     Everything in it is about one attester, which the empty subject stands for; but a vendor's
-    account is about each instance that it lists. `collected_at` is
-    when the files were handed over, Unix seconds. Raises EvidenceError for the first file that is
-    not evidence, and when there is no file.
+    account is about each instance that it lists, and a report that lists attestations about the TD
+    of each. `collected_at` is when the files were handed over, Unix seconds. Raises EvidenceError
+    for the first file that is not evidence, and when there is no file.
     """
     builder = BundleBuilder()
     empty = True
     for name, raw in files:
         empty = False
-        for kind, blob in recognise(name, raw):
-            for subject in _subjects(kind, blob, name):
+        for attester, kind, blob in _split(name, raw):
+            for subject in [attester] if attester else _subjects(kind, blob, name):
                 builder.add(kind, blob, source=name, collected_at=collected_at, subject=subject)
     if empty:
         raise EvidenceError("no evidence files were given", hint=f"accepted: {ACCEPTED}")
     return builder.build()
+
+
+def _split(name: str, raw: bytes) -> list[tuple[str, Kind, bytes]]:
+    """Kind and bytes of the parts of a file, and the attester that each is about, "" for the only
+    one. An attester of a report is named by its quote, so that no two reports share one."""
+    document = _listing(raw)
+    if document is None:
+        return [("", kind, blob) for kind, blob in recognise(name, raw)]
+    entries = [
+        (key, f"{name} at /{key}/{place}", value)
+        for key in _LISTS
+        for place, value in enumerate(codec.as_list(document.get(key) or [], f"{name} at /{key}"))
+    ]
+    own = {key: value for key, value in document.items() if key not in _LISTS}
+    if document.get(_GATEWAY) or _has_quote(own):
+        entries.insert(0, (_GATEWAY, name, own))
+    found: list[tuple[str, Kind, bytes]] = []
+    seen: set[str] = set()
+    for key, where, value in entries:
+        parts = recognise(where, json.dumps(value).encode("utf-8"))
+        digest = hashlib.sha256(_quote_in(parts)).hexdigest()[:16]
+        if digest not in seen:
+            found.extend((f"{key}/{digest}", kind, blob) for kind, blob in parts)
+        seen.add(digest)
+    return found if len(seen) > 1 else [("", kind, blob) for _, kind, blob in found]
+
+
+def _quote_in(parts: Recognised) -> bytes:
+    """The quote among the parts of one attestation, b"" when there is none."""
+    for kind, blob in parts:
+        if kind is Kind.QUOTE:
+            return blob
+        if kind in (Kind.GET_QUOTE, Kind.APP_KEY_QUOTE):
+            return parse_quote_answer(blob, "report").quote
+    return b""
+
+
+def _listing(raw: bytes) -> codec.JsonObject | None:
+    """The document, if it is a report that lists attestations."""
+    if not any(f'"{key}"'.encode() in raw for key in _LISTS):
+        return None
+    try:
+        document = codec.parse_json_object(raw, "report")
+    except EvidenceError:
+        return None
+    return document if any(document.get(key) for key in _LISTS) else None
+
+
+def _has_quote(document: codec.JsonObject) -> bool:
+    return any(document.get(key) for key in ("quote", "intel_quote"))
 
 
 def _subjects(kind: Kind, raw: bytes, name: str) -> list[str]:
@@ -185,15 +250,17 @@ def _json(name: str, raw: bytes) -> Recognised:
     items = codec.as_list(value, name)
     if items and all(isinstance(item, dict) and "imr" in item for item in items):
         return [(Kind.EVENT_LOG, raw)]
-    octets = [item for item in items if type(item) is int and 0 <= item <= 0xFF]  # noqa: PLR2004
-    if not items or len(octets) != len(items):
+    octets = codec.octets(items)
+    if octets is None:
         raise _unknown(name, "a JSON array of neither bytes nor events")
-    return _binary(name, bytes(octets))
+    return _binary(name, octets)
 
 
 def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     if isinstance(document.get("quote"), str):
-        return _quote_answer(name, raw, document)
+        info = document.get("info")
+        beside = recognise(f"{name} at /info", _spelled(info)) if isinstance(info, dict) else []
+        return [*_quote_answer(name, raw, document), *beside]
     blob = document.get("attestation")
     if isinstance(blob, str):  # the answer of the guest agent's Attest
         return recognise(f"{name} at /attestation", blob.encode("utf-8"))
