@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from typing import Literal
 
 import pytest
 
@@ -83,6 +84,14 @@ def test_nothing_about_keys_is_proven_under_an_unknown_os(image: str) -> None:
     found = [claim for claim in subject.claims if claim.name in KEY_FACTS]
     assert found
     assert {standing(claim, subject.checks) for claim in found} == {Standing.NOT_KNOWN}
+
+
+@pytest.mark.parametrize("form", ["quote", "msgpack-v1"])
+def test_the_second_version_of_events_in_a_certificate(
+    form: Literal["quote", "msgpack-v1"],
+) -> None:
+    report = audited(build(Knobs(event_log_version=2, cert_attestation=form)))
+    assert report.verdict is Verdict.AFFIRMING
 
 
 def test_one_of_two_honest_instances() -> None:

@@ -177,10 +177,21 @@ def test_long_chains() -> None:
 @pytest.fixture(scope="module")
 def blobs(world: World) -> dict[str, bytes]:
     attestation = world.guest.attestation(bytes(64))
-    return {"SCALE": scale_v0(attestation), "msgpack": msgpack_v1(attestation)}
+    return {
+        "SCALE": scale_v0(attestation),
+        "msgpack": msgpack_v1(attestation),
+        "SCALE with a TPM": scale_v0(attestation, tpm=True),
+        "msgpack with a TPM": msgpack_v1(attestation, tpm=True),
+    }
 
 
-@pytest.mark.parametrize(("form", "version"), [("SCALE", 0), ("msgpack", 1)])
+BLOBS = [
+    *(("SCALE", 0), ("msgpack", 1)),
+    *(("SCALE with a TPM", 0), ("msgpack with a TPM", 1)),
+]
+
+
+@pytest.mark.parametrize(("form", "version"), BLOBS)
 def test_blobs(world: World, blobs: dict[str, bytes], form: str, version: int) -> None:
     blob = parse_attestation(blobs[form], "blob")
     assert isinstance(blob, AttestationBlob)
@@ -191,10 +202,10 @@ def test_blobs(world: World, blobs: dict[str, bytes], form: str, version: int) -
     assert blob.report_data == bytes(64)
 
 
-@pytest.mark.parametrize("form", ["SCALE", "msgpack"])
+@pytest.mark.parametrize("form", [form for form, _ in BLOBS])
 def test_every_truncation_of_a_blob_is_refused(blobs: dict[str, bytes], form: str) -> None:
     raw = blobs[form]
-    step = 1 if form == "SCALE" else 7
+    step = 1 if form == "SCALE" else 7 if form == "msgpack" else 23
     for end in [*range(0, len(raw), step), len(raw) - 1]:
         with pytest.raises(EvidenceError, match=r"^blob: "):
             parse_attestation(raw[:end], "blob")

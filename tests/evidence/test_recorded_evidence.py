@@ -5,6 +5,8 @@ import json
 import pytest
 
 from tests.evidence.recorded import audit, checks, claims, needs_recorded, read, statuses
+from verifier.audit import audit_bundle
+from verifier.checks.case import Question
 from verifier.evidence import kms
 from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.event_log import RUNTIME_IMR, parse_event_log, replay, runtime_digest
@@ -12,7 +14,13 @@ from verifier.evidence.measurements import mr_aggregated, mr_config_id_v1
 from verifier.evidence.page import parse_page
 from verifier.evidence.quote import parse_quote
 from verifier.evidence.ra_tls import EXT_APP_ID, EXT_QUOTE, leaf_report_data, parse_chain, spki
+from verifier.evidence.shapes import import_files
+from verifier.evidence.subject import read_subject
 from verifier.evidence.tcb_info import parse_info
+from verifier.model.identifiers import parse_time
+from verifier.model.result import SkipKind
+from verifier.policy.policy import load_policy
+from verifier.reference.values import embedded
 
 pytestmark = needs_recorded
 
@@ -276,3 +284,67 @@ def test_derived_values_of_info_answers(path: str) -> None:
     assert quote.report_data == leaf_report_data(spki(chain.certificates[0]))
     expected_app_id = None if path.startswith("kms/") else info.stated["app_id"]
     assert (chain.leaf[EXT_APP_ID].hex() if EXT_APP_ID in chain.leaf else None) == expected_app_id
+
+
+def test_a_log_stripped_to_its_acpi_events() -> None:
+    app_id = "86b0e55f2fa8e4fb69d890f14f54d5612707646e"
+    files = ("attestation/tdx-lite-attestation.json", EV19[1])
+    report = audit("2026-06-11", app_id, *files, policy="genuine")
+    found = checks(report)
+    assert found["boot.registers"].skip_kind is SkipKind.NOT_APPLICABLE
+    assert (
+        statuses(report, "hardware.quote", "runtime.replay", "application.identity") == ["pass"] * 3
+    )
+    assert statuses(report, "boot.image", "application.consistency") == ["skip", "warn"]
+    assert "another OS image" in found["application.consistency"].summary
+    assert report.verdict.value == "none"
+
+
+def test_an_app_of_0_3_measures_no_key_provider() -> None:
+    names = ("quote.hex", "quote_collateral.json", "tcb_info.json")
+    files = [f"v03-app/{name}" for name in names]
+    app_id = str(claims(audit("2025-09-01", None, *files))["app_id"][0])
+    report = audit("2025-09-01", app_id, *files)
+    for check_id in ("application.identity", "key_management.provider"):
+        result = checks(report)[check_id]
+        assert result.skip_kind is SkipKind.MISSING_EVIDENCE
+        assert "measures no key provider" in result.summary
+    assert report.verdict.value == "none"
+
+
+def near_object(name: str) -> dict[str, object]:
+    """A near/mpc set as its nodes show it: binary fields as arrays of integers."""
+    quote = json.loads(read(f"near-mpc/{name}/quote.json"))
+    collateral = json.loads(read(f"near-mpc/{name}/collateral.json"))
+    for key in ("root_ca_crl", "pck_crl", "tcb_info_signature", "qe_identity_signature"):
+        collateral[key] = list(bytes.fromhex(collateral[key]))
+    tcb_info = json.loads(read(f"near-mpc/{name}/tcb_info.json"))
+    return {"Dstack": {"quote": quote, "collateral": collateral, "tcb_info": tcb_info}}
+
+
+@pytest.mark.parametrize("depth", range(3))
+def test_a_nodes_public_data_is_the_same_evidence(depth: int) -> None:
+    name = "2026-03-23_d84519915"
+    at = parse_time(NEAR[name])
+    assert at is not None
+    inner = near_object(name)
+    forms = (inner["Dstack"], inner, {"near_p2p_public_key": "", "tee_participant_info": inner})
+    raw = json.dumps(forms[depth]).encode()
+    question = Question(app_id=None, reference=embedded(), at=at, trusted=False)
+    bundle = import_files([("public_data", raw)], collected_at=at)
+    report = audit_bundle(bundle, "recorded", question, load_policy("baseline"))
+    assert statuses(report, *REPLAYED) == ["pass"] * 5
+    assert statuses(report, "application.manifest", "boot.image") == ["pass", "fail"]
+
+
+@pytest.mark.parametrize(
+    ("name", "attesters"), [("gemma-1gpu_2026-03-25", 1), ("glm-4.7-8gpu_2026-03-25", 4)]
+)
+def test_a_report_is_about_each_attestation_that_it_lists(name: str, attesters: int) -> None:
+    bundle = import_files([("report", read(f"gpu/{name}.json"))], collected_at=1)
+    assert len(bundle.subjects) == attesters
+    for subject in bundle.subjects:
+        found = read_subject(bundle, subject)
+        assert found.quotes
+        assert len(found.infos) == 1
+        assert all(source.has_log for source in found.quotes)

@@ -79,7 +79,13 @@ def identity(case: Case) -> Outcome:
             actual=app_id,
             evidence=evidence,
         )
-    provider = measured.provider or "none"
+    if measured.provider_payload is None:
+        raise MissingEvidence(
+            "this dstack version measures no key provider, so nothing that was measured binds this "
+            "app id",
+            hint="ask the operator to run the app on dstack 0.5 or later",
+        )
+    provider = measured.provider
     return failed(
         f"nothing binds this app id: key provider {provider}"
         + (f" with unknown CA key {measured.provider_id.hex()[-16:]}" if provider == "kms" else ""),

@@ -13,10 +13,15 @@ from verifier.checks.spec import (
     warned,
 )
 from verifier.errors import EvidenceError
-from verifier.evidence.event_log import replay
+from verifier.evidence.event_log import Event, replay
 from verifier.model.result import JsonValue
 
 _BOOT_REGISTERS: Final = 3
+_ACPI_TYPE: Final = 10
+_ACPI_NAMES: Final = ("acpi-loader", "acpi-rsdp", "acpi-tables")
+"""What dstack 0.6.0 leaves of the boot log: type and names of the three events of RTMR0 that QEMU's
+ACPI tables give (Dstack-TEE/dstack dstack-attest/src/v1.rs, strip_tdx_lite_event_log)."""
+
 _FROM_FILES: Final = ("recomputed", "measured")
 """Origins of a row whose registers follow from files that hash to the image's hash."""
 
@@ -25,13 +30,21 @@ _FROM_FILES: Final = ("recomputed", "measured")
 def registers(case: Case) -> Outcome:
     """Extending the digests of the event log's boot entries, in order, gives the quote's RTMR0,
     RTMR1 and RTMR2. Names and payloads of those entries mean nothing here: only their digests are
-    bound. Channels that strip boot digests leave nothing to replay; then the registers stand on
-    their own, and `boot.image` judges them."""
+    bound. Channels that strip the boot log leave nothing to replay: no boot event, none with a
+    digest, or the three of the ACPI tables alone. Then the registers stand on their own, and
+    `boot.image` judges them. A log that is stripped in any other way fails: whoever cut it chose
+    what is to be seen."""
     boot_events = [event for event in case.events if event.imr < _BOOT_REGISTERS]
-    if not boot_events or any(event.digest is None for event in boot_events):
+    if _is_stripped(boot_events):
         return not_applicable(
             f"the {case.source.channel} strips boot events from its log; "
             "the registers themselves are signed"
+        )
+    if any(event.digest is None for event in boot_events):
+        return failed(
+            "the event log has the digests of some boot events, and lacks others",
+            evidence=tuple(filter(None, (case.source.log_evidence,))),
+            remediation="no channel of dstack strips a log in part: collect it again",
         )
     digests: list[list[bytes]] = [[], [], []]
     for event in boot_events:
@@ -111,6 +124,14 @@ def image(case: Case) -> Outcome:
             remediation="rebuild the image and compare its measurements",
         )
     return passed(details, actual=actual, evidence=(case.source.evidence,))
+
+
+def _is_stripped(boot_events: list[Event]) -> bool:
+    """Whether a channel left of the boot log what channels leave, which is nothing to replay."""
+    if all(event.digest is None for event in boot_events):
+        return True
+    acpi = [(0, _ACPI_TYPE, name) for name in _ACPI_NAMES]
+    return [(event.imr, event.event_type, event.name) for event in boot_events] == acpi
 
 
 def _measured_image(case: Case) -> bytes | None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from verifier.timeline.model import Sighting
 
 EMPTY_ID = bytes(20)
+_OF_EACH_KMS = ("mr-kms", "os-image-hash")
 T = TypeVar("T")
 
 
@@ -252,13 +253,16 @@ def _settled(compute: Callable[[], T]) -> Callable[[], T]:
 
 
 def measured_identity(events: tuple[Event, ...]) -> MeasuredIdentity:
-    """The identity that the system events state, the first of each name.
+    """The identity that the system events state, the first of each name; of what the guest
+    measures about each KMS that it asks, the last before its key provider.
 
     Raises EvidenceError for a payload of the wrong size and for a log without `app-id`.
     """
     payloads: dict[str, bytes] = {}
     scripts: list[bytes] = []
     for event in system_events(events):
+        if event.name in _OF_EACH_KMS and "key-provider" not in payloads:
+            payloads[event.name] = event.payload
         payloads.setdefault(event.name, event.payload)
         if event.name == "init-script-hash":
             scripts.append(event.payload)

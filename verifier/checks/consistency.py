@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.spec import Outcome, check, failed, not_applicable, passed
+from verifier.checks.spec import Outcome, check, failed, not_applicable, passed, warned
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact
@@ -44,7 +44,9 @@ def consistency(case: Case) -> Outcome:
     """Ids, hashes, registers, key provider and manifests that the page, the Info answer, the
     certificate and other quotes state are those of the quote. Differences that dstack versions are
     known for are allowed: a device id may be sha256 of the platform id, of the quote's user data,
-    or of nothing. Evidence that could not be read counts against this check."""
+    or of nothing. A vm_config that names another OS image than the os-image-hash event is a
+    warning: the host writes the one, a KMS says the other, and the registers alone tell. Evidence
+    that could not be read counts against this check."""
     statements = list(_statements(case))
     wrong = [item for item in statements if not _agrees(case, item[0], item[1])]
     wrong.extend(_other_quotes(case))
@@ -59,11 +61,21 @@ def consistency(case: Case) -> Outcome:
     if case.evidence.malformed:
         artifact, error = case.evidence.malformed[0]
         raise EvidenceError(f"{artifact.source}: {error.message}", hint=error.hint)
-    if not statements:
+    images = _configured_images(case)
+    measured = case.identity.os_image_hash
+    if measured is not None and any(value != measured.hex() for value, _ in images):
+        return warned(
+            "vm_config names another OS image than the os-image-hash event",
+            expected=measured.hex(),
+            actual=[*sorted({value for value, _ in images})],
+            evidence=tuple(dict.fromkeys(ref for _, ref in images)),
+            remediation="boot.image tells by the registers which image it is",
+        )
+    if not statements and not images:
         return not_applicable("nothing but the quote and its log was given, so nothing is stated")
     return passed(
-        f"{len(statements)} stated values agree",
-        evidence=tuple(dict.fromkeys(item[3] for item in statements)),
+        f"{len(statements) + len(images)} stated values agree",
+        evidence=tuple(dict.fromkeys([*(x[3] for x in statements), *(ref for _, ref in images)])),
     )
 
 
@@ -84,6 +96,27 @@ def _statements(case: Case) -> Iterator[Statement]:
         for extensions in source.chain.extensions if source.chain else ():
             if EXT_APP_ID in extensions:
                 yield "app_id", extensions[EXT_APP_ID].hex(), "certificate", source.evidence
+
+
+def _configured_images(case: Case) -> list[tuple[str, EvidenceRef]]:
+    """The OS image hashes (hex) that a vm_config names, and where: one stands beside a quote, in an
+    Info answer, or as text in the sys-config of an attestation blob. Raises EvidenceError."""
+    given = [(source.vm_config, source.evidence) for source in case.evidence.quotes]
+    given += [
+        (info.value.vm_config, info.artifact.at("/vm_config")) for info in case.evidence.infos
+    ]
+    found: list[tuple[str, EvidenceRef]] = []
+    for text, evidence in given:
+        if not text.strip():
+            continue
+        config = codec.parse_json_object(text, "vm_config")
+        inner = config.get("vm_config")
+        if inner:
+            config = codec.as_object(codec.nested_json(inner, "vm_config"), "vm_config")
+        value = codec.text_field(config, "os_image_hash", "vm_config")
+        if value:
+            found.append((value.lower().removeprefix("0x"), evidence))
+    return found
 
 
 def _fields(stated: dict[str, str], who: str, artifact: Artifact) -> Iterator[Statement]:

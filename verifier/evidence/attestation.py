@@ -2,14 +2,21 @@
 
 The first byte selects (Dstack-TEE/dstack dstack-attest/src/attestation.rs, v1.rs):
 
-    00              SCALE, version 0: variant u8 (0 = dstack-tdx) | quote Vec<u8> |
+    00              SCALE, version 0: variant u8 (0 = dstack-tdx, 1 = dstack-gcp-tdx) |
+                    quote Vec<u8> |
                     event_log Vec<{imr u32, event_type u32, digest Vec, event String,
                     payload Vec}> |
+                    of variant 1 a TPM quote: message Vec | signature Vec | pcr_values Vec<{index
+                    u32, algorithm String, value Vec}> | ak_cert Vec | platform u8 | event_log
+                    Vec<{pcr_index u32, digest Vec}> (tpm-types/src/lib.rs) |
                     runtime_events Vec<{event String, payload Vec}> | report_data [u8; 64] |
                     config String; all little endian, lengths SCALE-compact
     80-8f, de, df   msgpack map, version 1: {version: 1, platform: {kind, data: {quote, event_log}},
                     stack: {kind, data: {report_data, runtime_events, config}}}; byte vectors
-                    appear as bin or as arrays of integers
+                    appear as bin or as arrays of integers; kind `tdx`, or `gcp-tdx`, whose data has
+                    a tpm_quote besides
+
+On Google Cloud a TD has a virtual TPM too. Its quote is read over: what is judged is the TD quote.
 """
 
 from collections.abc import Mapping
@@ -28,7 +35,8 @@ MAX_BLOB_BYTES: Final = 10 << 20
 FIRST_BYTES: Final = bytes((0, *range(0x80, 0x90), 0xDE, 0xDF))
 """SCALE version 0, or a msgpack map."""
 
-_TDX_KINDS: Final = ("tdx",)
+_TDX_KINDS: Final = ("tdx", "gcp-tdx")
+_TDX_VARIANTS: Final = (0, 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,13 +106,15 @@ class _Scale:
 
 def _parse_scale(scale: _Scale, what: str) -> AttestationBlob:
     variant = scale.take(1)[0]
-    if variant != 0:
+    if variant not in _TDX_VARIANTS:
         raise EvidenceError(f"{what}: variant {variant} is not a TDX attestation")
     quote = scale.blob()
     events: list[Event] = []
     for _ in range(scale.count()):
         imr, event_type, digest = scale.u32(), scale.u32(), scale.blob()
         events.append(_event(imr, event_type, digest, scale.text(), scale.blob(), what))
+    if variant == 1:
+        _skip_tpm_quote(scale)
     runtime = [_runtime_event(scale.text(), scale.blob()) for _ in range(scale.count())]
     report_data, config = scale.take(64), scale.text()
     scale.finish()
@@ -115,6 +125,15 @@ def _parse_scale(scale: _Scale, what: str) -> AttestationBlob:
         report_data=report_data,
         config=config,
     )
+
+
+def _skip_tpm_quote(scale: _Scale) -> None:
+    scale.blob(), scale.blob()
+    for _ in range(scale.count()):
+        scale.u32(), scale.text(), scale.blob()
+    scale.blob(), scale.take(1)
+    for _ in range(scale.count()):
+        scale.u32(), scale.blob()
 
 
 def _parse_msgpack(raw: bytes, what: str) -> AttestationBlob:

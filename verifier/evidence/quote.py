@@ -59,10 +59,11 @@ class TdQuote:
 
     @property
     def td_state(self) -> bytes:
-        """The body without RTMR3, which the app may extend, and report data (472 to 584): two
-        quotes of one boot share it."""
+        """The body without what may change during one boot: RTMR3, which the app may extend, and
+        report data (472 to 584), and the TDX module, which a TD-preserving update replaces: MRSEAM
+        (16 to 64) and TEE_TCB_SVN2 (584 to 600)."""
         body = self.signed_region[_HEADER_SIZE if self.version == 4 else _HEADER_SIZE + 6 :]  # noqa: PLR2004
-        return body[:472] + body[584:]
+        return body[:16] + body[64:472] + body[600:]
 
 
 def parse_quote(raw: bytes, what: str) -> TdQuote:

@@ -111,8 +111,9 @@ def app_cert(options: CertOptions, attestation: Attestation) -> str:
     return "\n".join(pem_chain([item]).decode() for item in chain)
 
 
-def scale_v0(attestation: Attestation) -> bytes:
-    """The SCALE form: `00 | 00 | quote | event log | runtime events | report data | config`."""
+def scale_v0(attestation: Attestation, *, tpm: bool = False) -> bytes:
+    """The SCALE form: `00 | 00 | quote | event log | runtime events | report data | config`; with a
+    TPM, as on Google Cloud, `00 | 01 | quote | event log | TPM quote | …`."""
     log = [
         struct.pack("<II", _int(entry["imr"]), _int(entry["event_type"]))
         + _vector(_bytes(entry["digest"]))
@@ -126,10 +127,11 @@ def scale_v0(attestation: Attestation) -> bytes:
     ]
     return b"".join(
         (
-            b"\0\0",
+            b"\0\1" if tpm else b"\0\0",
             _vector(attestation.quote),
             _compact(len(log)),
             *log,
+            _TPM_QUOTE if tpm else b"",
             _compact(len(runtime)),
             *runtime,
             attestation.report_data,
@@ -138,7 +140,7 @@ def scale_v0(attestation: Attestation) -> bytes:
     )
 
 
-def msgpack_v1(attestation: Attestation) -> bytes:
+def msgpack_v1(attestation: Attestation, *, tpm: bool = False) -> bytes:
     """The msgpack form: named maps; quote and report data as arrays, log fields as bin."""
     log: list[dict[str, Any]] = [
         {
@@ -147,18 +149,23 @@ def msgpack_v1(attestation: Attestation) -> bytes:
             "digest": _bytes(entry["digest"]),
             "event": entry["event"],
             "event_payload": _bytes(entry["event_payload"]),
+            **_version(entry),
         }
         for entry in attestation.log
     ]
     runtime = [
-        {"event": entry["event"], "payload": _bytes(entry["event_payload"])}
+        {"event": entry["event"], "payload": _bytes(entry["event_payload"]), **_version(entry)}
         for entry in _runtime(attestation)
     ]
     document = {
         "version": 1,
         "platform": {
-            "kind": "tdx",
-            "data": {"quote": list(attestation.quote), "event_log": log},
+            "kind": "gcp-tdx" if tpm else "tdx",
+            "data": {
+                "quote": list(attestation.quote),
+                "event_log": log,
+                **({"tpm_quote": {}} if tpm else {}),
+            },
         },
         "stack": {
             "kind": "dstack",
@@ -171,6 +178,10 @@ def msgpack_v1(attestation: Attestation) -> bytes:
     }
     packed: bytes = msgpack.packb(document)
     return packed
+
+
+def _version(entry: JsonObject) -> dict[str, Any]:
+    return {"version": entry["version"]} if "version" in entry else {}
 
 
 def _leaf(
@@ -273,3 +284,19 @@ def _bytes(value: object) -> bytes:
 
 def _int(value: object) -> int:
     return value if isinstance(value, int) else 0
+
+
+_TPM_QUOTE: Final = b"".join(
+    (
+        _vector(b"message"),
+        _vector(b"signature"),
+        _compact(1),
+        struct.pack("<I", 14) + _vector(b"sha256") + _vector(bytes(32)),
+        _vector(b"certificate"),
+        b"\1",
+        _compact(1),
+        struct.pack("<I", 14) + _vector(bytes(32)),
+    )
+)
+"""A TPM quote in the form of dstack's tpm-types: message, signature, one PCR value, certificate,
+platform, one event. Nothing in it is signed: what is judged is the TD quote beside it."""

@@ -18,7 +18,7 @@ from verifier.lab.guest import manifest_text
 from verifier.lab.kms import Kms
 from verifier.lab.knobs import DAY, DEFAULT_NOW, Knobs
 from verifier.lab.pki import FMSPC, PkiOptions, build_pki
-from verifier.lab.quote import TdReport, make_quote
+from verifier.lab.quote import SEPT_VE_DISABLE, TdReport, make_quote
 from verifier.lab.response import Response
 from verifier.model.result import JsonValue
 
@@ -46,6 +46,9 @@ REPORT_DATA: Final = 568
 
 QE_REPORT: Final = SIGNATURE + 64 + 64 + 6
 """Offset of the QE report in version 4; 384 bytes, then its signature."""
+
+_ACPI: Final = 10
+"""Event type of the digests of QEMU's ACPI tables in RTMR0."""
 
 _UNKNOWN: Final = keys.labelled("unknown implementation", 20)
 _ALLOWED: Final = contracts.encode(1, "")
@@ -163,6 +166,34 @@ def boot_digest(log: list[JsonObject]) -> list[JsonObject]:
 def boot_entry_dropped(log: list[JsonObject]) -> list[JsonObject]:
     """Leave the first boot event out of the log."""
     return log[1:]
+
+
+def stripped_to_acpi(log: list[JsonObject]) -> list[JsonObject]:
+    """Leave of the boot log what dstack 0.6.0 leaves: the three ACPI events, by name."""
+    names = iter(("acpi-loader", "acpi-rsdp", "acpi-tables"))
+    acpi = [{**item, "event": next(names)} for item in log if item["event_type"] == _ACPI]
+    return [*acpi, *(item for item in log if item["imr"] == 3)]  # noqa: PLR2004 - RTMR3
+
+
+def stripped_to(*imrs: int) -> LogEdit:
+    """Leave of the boot log the ACPI events and all of some registers."""
+    return lambda log: [item for item in log if item["event_type"] == _ACPI or item["imr"] in imrs]
+
+
+def digest_hidden(log: list[JsonObject]) -> list[JsonObject]:
+    """Show one boot event without its digest."""
+    return [{**log[0], "digest": ""}, *log[1:]]
+
+
+def kms_asked_again(log_after: str = "boot-mr-done") -> EventsEdit:
+    """Measure another KMS, which refused, before the one that gave the keys; or after an event."""
+
+    def edit(events: list[Event]) -> list[Event]:
+        place = next(index for index, event in enumerate(events) if event.name == log_after) + 1
+        refused = [runtime_event(name, OTHER_HASH) for name in ("mr-kms", "os-image-hash")]
+        return [*events[:place], *refused, *events[place:]]
+
+    return edit
 
 
 def flipped(offset: int) -> Callable[[bytes], bytes]:
@@ -311,6 +342,26 @@ def revoking_list(world: "World") -> HandedOver:
     """A PCK revocation list of today, which revokes the platform's PCK certificate."""
     options = replace(world.pki_options, crl_issued=world.now, revoked=frozenset({"pck"}))
     return ((Kind.PCS_PCK_CRL, build_pki(options).pck_crl),)
+
+
+def updated_module(world: "World") -> HandedOver:
+    """A quote of the same boot after a TD-preserving update of the TDX module."""
+    report = replace(
+        world.guest.td_report,
+        mr_seam=keys.labelled("a newer TDX module", 48),
+        tee_tcb_svn2=bytes([6, 1, 4, *bytes(13)]),
+    )
+    return _quote_beside(world, report)
+
+
+def debugged_boot(world: "World") -> HandedOver:
+    """A quote of a TD with equal registers and debug on."""
+    return _quote_beside(world, replace(world.guest.td_report, td_attributes=SEPT_VE_DISABLE | 1))
+
+
+def _quote_beside(world: "World", report: TdReport) -> HandedOver:
+    knobs = world.knobs
+    return ((Kind.QUOTE, make_quote(report, world.pki, knobs.platform, knobs.quote_format)),)
 
 
 def foreign_quote(world: "World") -> HandedOver:

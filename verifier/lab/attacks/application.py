@@ -1,10 +1,11 @@
 """Attacks on whose app it is, what its manifest says, and what else is told of it."""
 
+import json
 from collections.abc import Callable, Iterator
 
 from verifier.lab import forgeries as forge
 from verifier.lab import keys
-from verifier.lab.attacks.attack import HONEST, Attack, missing, refused
+from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
 from verifier.lab.knobs import Knobs
 from verifier.model.result import Verdict
 
@@ -70,6 +71,24 @@ def consistency() -> Iterator[Attack]:
     yield refused("info-states-otherwise", check, title, Knobs(edit_response=stated))
     title = "hands over, with its own evidence, the quote of another TD"
     yield refused("quotes-mixed", check, title, HONEST, handed_over=forge.foreign_quote)
+    title = "hands over a quote of a TD with the same registers and debug on"
+    yield refused(
+        "quote-beside-with-debug",
+        check,
+        title,
+        Knobs(quote_format="v5-td15"),
+        twin=Knobs(quote_format="v5-td15"),
+        handed_over=forge.debugged_boot,
+        twin_handed_over=forge.updated_module,
+    )
+    config = forge.info_field("vm_config", json.dumps({"os_image_hash": forge.OTHER_HASH.hex()}))
+    yield warned(
+        "config-names-another-image",
+        check,
+        "names another OS image in its vm_config than the os-image-hash event",
+        Knobs(edit_response=config),
+        "the host writes the one and a KMS says the other; the registers tell the image",
+    )
     pages = (
         ("page-two-textareas", "shows a second TCB Info for lenient readers", "<h2>TCB Info</h2>",
          "<h2>TCB Info</h2><textarea readonly>{}</textarea>"),

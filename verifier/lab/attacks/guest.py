@@ -14,6 +14,13 @@ def boot() -> Iterator[Attack]:
     yield refused("boot-log-digest", check, title, Knobs(edit_log=forge.boot_digest))
     title = "shows a boot log that lacks an entry"
     yield refused("boot-log-dropped", check, title, Knobs(edit_log=forge.boot_entry_dropped))
+    for name, title, strip in (
+        ("boot-log-stripped-in-part", "strips the boot log but for RTMR1", forge.stripped_to(1, 3)),
+        ("boot-log-kernel-hidden", "strips the events of the kernel", forge.stripped_to(0, 2, 3)),
+        ("boot-digest-hidden", "shows one boot event without its digest", forge.digest_hidden),
+    ):
+        twin = Knobs(edit_log=forge.stripped_to_acpi)
+        yield refused(name, check, title, Knobs(edit_log=strip), twin=twin)
     check = "boot.image"
     title = "boots the development image of a real release, which has a root shell"
     yield refused("development-image", check, title, Knobs(os_image="development"))
@@ -82,6 +89,21 @@ def runtime() -> Iterator[Attack]:
         knobs = Knobs(edit_events=forge.before_ready(name, payload))
         title = f"measures a second {name} before system-ready"
         yield refused(f"second-{name}", check, title, knobs, twin=twin)
+    yield refused(
+        "kms-after-key-provider",
+        check,
+        "measures another KMS once the key provider is measured",
+        Knobs(edit_events=forge.kms_asked_again("key-provider")),
+        twin=Knobs(edit_events=forge.kms_asked_again()),
+    )
+    yield refused(
+        "encrypted-twice",
+        check,
+        "measures twice whether its disk is encrypted",
+        Knobs(edit_events=_both(forge.before_ready("storage-encrypted", b"1"),
+                                forge.before_ready("storage-encrypted", b"0"))),
+        twin=Knobs(edit_events=forge.before_ready("storage-encrypted", b"1")),
+    )  # fmt: skip
     measured: tuple[tuple[str, str, forge.EventsEdit], ...] = (
         ("no-key-provider", "never measures a key provider",
          forge.measured_without("key-provider")),
@@ -95,3 +117,7 @@ def runtime() -> Iterator[Attack]:
     )  # fmt: skip
     for name, title, measure in measured:
         yield refused(name, check, title, Knobs(edit_events=measure))
+
+
+def _both(first: forge.EventsEdit, second: forge.EventsEdit) -> forge.EventsEdit:
+    return lambda events: second(first(events))
