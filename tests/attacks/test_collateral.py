@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -12,6 +13,7 @@ from tests.attacks.audited import Audited, audit
 from verifier.audit import audit_bundle
 from verifier.checks import hardware
 from verifier.checks.case import Case
+from verifier.checks.dcap import verify_quote
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.quote import SEPT_VE_DISABLE_BIT
@@ -19,7 +21,7 @@ from verifier.evidence.shapes import import_files
 from verifier.evidence.subject import read_subject
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import DAY, Knobs
-from verifier.lab.pki import build_pki
+from verifier.lab.pki import build_pki, der, pem_chain
 from verifier.lab.world import build
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 from verifier.policy.policy import load_policy
@@ -123,6 +125,10 @@ BESIDE: dict[str, Callable[[Audited], tuple[Kind, bytes]]] = {
     "no chain": lambda item: document(item, tcb_info_issuer_chain=""),
     "no signature": lambda item: document(item, qe_identity_signature=""),
     "no list": lambda item: document(item, pck_crl="", root_ca_crl=""),
+    "a stranger in the chain": lambda item: document(
+        item,
+        tcb_info_issuer_chain=item.world.pki.tcb_chain + pem_chain([item.world.pki.pck]).decode(),
+    ),
     "list of somebody": lambda item: (
         Kind.PCS_PCK_CRL,
         build_pki(replace(item.world.pki_options, rogue=frozenset({"pck-crl"}))).pck_crl,
@@ -140,7 +146,7 @@ BESIDE: dict[str, Callable[[Audited], tuple[Kind, bytes]]] = {
 def test_one_bad_file_beside_a_good_one_refuses_no_good_quote(honest: Audited, name: str) -> None:
     audited = honest.handing_over((BESIDE[name](honest),))
     assert audited.report.verdict is Verdict.AFFIRMING
-    if name not in ("another platform", "of an enclave"):
+    if name not in ("another platform", "of an enclave", "a stranger in the chain"):
         assert "set aside" in hardware_quote(audited).reason
 
 
@@ -286,3 +292,46 @@ def test_a_quote_without_a_readable_certificate_is_malformed(honest: Audited) ->
     assert result.status is Status.ERROR
     assert "PCK certificate" in result.summary
     assert "crashed" not in result.reason
+
+
+@pytest.mark.parametrize("root", ["der", "leaf"])
+def test_a_trust_anchor_that_is_none_verifies_nothing(honest: Audited, root: str) -> None:
+    anchor = b"no certificate" if root == "der" else der(honest.world.pki.tcb_signing)
+    reference = honest.question.reference.with_root(anchor, "unsafe")
+    result = hardware_quote(honest.again(reference=reference))
+    assert result.status in (Status.FAIL, Status.ERROR)
+    assert "crashed" not in result.reason
+
+
+def test_a_trust_anchor_is_checked_before_the_library_sees_it(honest: Audited) -> None:
+    quote_bytes = honest.world.guest.quote(bytes(64))
+    for anchor, said in ((b"x", "no"), (der(honest.world.pki.tcb_signing), "not a root")):
+        assert said in verify_quote(quote_bytes, "{}", anchor, honest.world.now).failure
+
+
+def test_without_a_dated_evaluation_the_tcb_is_a_warning(honest: Audited) -> None:
+    reference = replace(honest.question.reference, tcb_evaluations=())
+    (result,) = honest.again(reference=reference).check("hardware.tcb")
+    assert result.status is Status.WARN
+    assert "no reference says" in result.summary
+
+
+@pytest.mark.parametrize(("rejected", "fails"), [("INTEL-SA-00001", True), ("INTEL-SA-2", False)])
+def test_an_advisory_that_the_policy_rejects(
+    tmp_path: Path,
+    rejected: str,
+    fails: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    audited = audit(Knobs(advisories=("INTEL-SA-00001",)))
+    path = tmp_path / "policy.toml"
+    path.write_text(f'extends = "baseline"\n[tcb]\nreject_advisories = ["{rejected}"]\n', "utf-8")
+    report = audit_bundle(audited.bundle, "x", audited.question, load_policy(str(path)))
+    (result,) = [item for item in report.subjects[0].checks if item.id == "hardware.tcb"]
+    assert (result.status is Status.FAIL) is fails
+
+
+def test_the_age_of_collateral_is_that_of_its_oldest_part(honest: Audited) -> None:
+    old = build_pki(replace(honest.world.pki_options, crl_issued=honest.world.now - 40 * DAY))
+    given = document(honest, pck_crl=old.pck_crl.hex())
+    (freshness,) = without_pcs(honest, given).check("hardware.freshness")
+    assert "the collateral is 40 days old" in freshness.summary

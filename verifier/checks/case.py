@@ -174,7 +174,7 @@ class Case:
             f"the quote's certificates and its collateral are in force from {format_time(start)} "
             f"to {format_time(end)}, not at {format_time(at)}",
             hint="collect again; or judge recorded evidence as of its own time: --at "
-            f"{format_time(end)}",
+            f"{format_time(end)} at the latest, {format_time(start)} at the earliest",
         )
 
     @property

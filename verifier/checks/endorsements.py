@@ -88,9 +88,9 @@ class _Chooser:
             raise EvidenceError("the trust anchor is not a DER certificate") from error
         try:
             self._leaf, *above = x509.load_pem_x509_certificates(quote_chain.rstrip(b"\0"))
+            self._ca = next((item for item in above if item.subject == self._leaf.issuer), None)
         except (ValueError, x509.InvalidVersion) as error:
             raise EvidenceError("TD quote: no readable PCK certificate chain") from error
-        self._ca = next((item for item in above if item.subject == self._leaf.issuer), None)
 
     def choose(self, fmspc: str) -> Endorsements:
         if self._ca is None or not _issued(self._ca, self._root):
@@ -111,7 +111,7 @@ class _Chooser:
             *map(_validity, (self._leaf, self._ca, self._root, *signers)),
         ]
         return Endorsements(
-            document=_spelled(tcb_info, identity, pck_crl, root_crl, (self._ca, self._root)),
+            document=_spelled(tcb_info, identity, pck_crl, root_crl, self._ca, self._root),
             window=(max(start for start, _ in windows), min(end for _, end in windows)),
             oldest=min(tcb_info.issued, identity.issued, pck_crl.issued),
             root_crl_issued=root_crl.issued,
@@ -122,7 +122,7 @@ class _Chooser:
 
     def _lists_of(self, issuer: "x509.Certificate", name: str) -> list[RevocationList]:
         """The revocation lists that a CA signed."""
-        named = [item for item in self._parts.crls if item.crl.issuer == issuer.subject]
+        named = [item for item in self._parts.crls if item.issuer == issuer.subject]
         found = [item for item in named if _signed_list(item, issuer)]
         forged = f"the {name} revocation list is not signed by its issuer"
         if len(found) < len(named):
@@ -260,24 +260,25 @@ def _validity(certificate: "x509.Certificate") -> Window:
     )
 
 
-def _spelled(
+def _spelled(  # noqa: PLR0913, PLR0917 - the parts of one document
     tcb_info: SignedDocument,
     identity: SignedDocument,
     pck_crl: RevocationList,
     root_crl: RevocationList,
-    crl_chain: "Iterable[x509.Certificate]",
+    ca: "x509.Certificate",
+    root: "x509.Certificate",
 ) -> str:
-    """QuoteCollateralV3 JSON. PEM readers differ about blocks with odd labels, so the chains are
-    spelled from the very certificates that were checked."""
+    """QuoteCollateralV3 JSON. PEM readers differ about blocks with odd labels, and what else stood
+    in a chain was not checked, so the chains are spelled from the certificates that were."""
     return json.dumps(
         {
-            "pck_crl_issuer_chain": _pem(crl_chain),
+            "pck_crl_issuer_chain": _pem((ca, root)),
             "root_ca_crl": root_crl.der.hex(),
             "pck_crl": pck_crl.der.hex(),
-            "tcb_info_issuer_chain": _pem(tcb_info.chain),
+            "tcb_info_issuer_chain": _pem((tcb_info.chain[0], root)),
             "tcb_info": tcb_info.text,
             "tcb_info_signature": tcb_info.signature.hex(),
-            "qe_identity_issuer_chain": _pem(identity.chain),
+            "qe_identity_issuer_chain": _pem((identity.chain[0], root)),
             "qe_identity": identity.text,
             "qe_identity_signature": identity.signature.hex(),
         }

@@ -90,6 +90,7 @@ class RevocationList:
 
     der: bytes
     crl: "x509.CertificateRevocationList"
+    issuer: "x509.Name"
     issued: int
     next_update: int
     evidence: EvidenceRef
@@ -273,6 +274,7 @@ def _chain(text: str, what: str) -> "tuple[x509.Certificate, ...]":
     spelled = unquote(text) if text.lstrip().startswith(_ENCODED_PEM) else text
     try:
         found = tuple(x509.load_pem_x509_certificates(spelled.encode("ascii")))
+        found[0].subject, found[0].not_valid_before_utc, found[0].not_valid_after_utc  # read lazily
     except (ValueError, x509.InvalidVersion) as error:
         raise EvidenceError(
             f"{what}: its issuer chain is empty"
@@ -290,7 +292,7 @@ def _crl(raw: bytes, what: str, evidence: EvidenceRef) -> RevocationList:
     der = parse_crl(raw, what)
     try:
         crl = x509.load_der_x509_crl(der)
-        issued, until = crl.last_update_utc, crl.next_update_utc
+        issuer, issued, until = crl.issuer, crl.last_update_utc, crl.next_update_utc
     except ValueError as error:
         raise EvidenceError(f"{what}: not a DER revocation list") from error
     if until is None:
@@ -298,6 +300,7 @@ def _crl(raw: bytes, what: str, evidence: EvidenceRef) -> RevocationList:
     return RevocationList(
         der=der,
         crl=crl,
+        issuer=issuer,
         issued=int(issued.timestamp()),
         next_update=int(until.timestamp()),
         evidence=evidence,
