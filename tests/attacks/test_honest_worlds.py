@@ -9,6 +9,8 @@ import pytest
 from verifier.audit import Sources, audit_bundle, collect_evidence
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.evidence.bundle import Bundle, Kind
+from verifier.evidence.shapes import import_files
 from verifier.lab.events import runtime_event
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
@@ -19,6 +21,7 @@ from verifier.model.result import Report, Status, Verdict
 from verifier.policy.policy import load_policy
 from verifier.report.facts import Standing, standing
 
+CHALLENGE = b"\5" * 64
 KEY_FACTS = ("kms", "kms_root", "app_contract", "app_owner", "kms_owner")
 
 
@@ -147,3 +150,64 @@ def test_without_its_transaction_nobody_knows_who_created_the_app() -> None:
     faults = dict.fromkeys("ab", RpcFault.NO_TRANSACTIONS)
     held = checks(audited(build(Knobs(rpc_faults=faults))))
     assert held["authorization.history"] is Status.WARN
+
+
+def three_apps() -> list[World]:
+    return [
+        build(Knobs(seed=f"app {number}", app_name=f"app-{number}", key_provider="none"))
+        for number in range(3)
+    ]
+
+
+def report_of(*worlds: World) -> Bundle:
+    """A provider's report: the first world is the gateway, the others serve models."""
+    entries = [
+        {"intel_quote": item.guest.quote(CHALLENGE).hex(), "event_log": item.guest.log,
+         "info": item.guest.info} for item in worlds
+    ]  # fmt: skip
+    report = {"gateway_attestation": entries[0], "model_attestations": entries[1:]}
+    files = [("report", json.dumps(report).encode())]
+    files += [(f"{n}", json.dumps(w.collateral.document()).encode()) for n, w in enumerate(worlds)]
+    return import_files(files, collected_at=worlds[0].now)
+
+
+@pytest.mark.parametrize("asked", range(3))
+def test_of_a_providers_report_the_app_in_question_is_judged(asked: int) -> None:
+    worlds = three_apps()
+    report = judged(report_of(*worlds), worlds[asked])
+    assert report.verdict is Verdict.AFFIRMING
+    (subject,) = report.subjects
+    assert subject.name.startswith("model_attestations/" if asked else "gateway_attestation/")
+
+
+def test_a_report_about_other_apps_affirms_none() -> None:
+    worlds = three_apps()
+    report = judged(report_of(*worlds[:2]), worlds[2])
+    assert len(report.subjects) == 2
+    assert report.verdict is Verdict.CONTRAINDICATED
+
+
+def test_a_report_that_only_states_the_app_in_question_is_refused() -> None:
+    worlds = three_apps()
+    bundle = report_of(*worlds[:2])
+    forged = {
+        str(item.sha256): bundle.blob(item).replace(
+            f'"app_id": "{worlds[1].app_id}"'.encode(), f'"app_id": "{worlds[2].app_id}"'.encode()
+        )
+        for item in bundle.of(Kind.INFO)
+    }
+    lying = Bundle(bundle.artifacts, {**bundle.blobs, **forged})
+    report = judged(lying, worlds[2])
+    assert len(report.subjects) == 1
+    assert report.verdict is Verdict.CONTRAINDICATED
+
+
+def judged(bundle: Bundle, world: World) -> Report:
+    question = Question(
+        app_id=AppId(world.app_id),
+        reference=simulated_reference(world.reference()),
+        at=world.now,
+        trusted=False,
+        challenge=CHALLENGE,
+    )
+    return audit_bundle(bundle, "report", question, load_policy("genuine"))
