@@ -7,7 +7,7 @@ AUDITOR := $(VENV)/.installed-requirements
 WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/chain/node_modules/.package-lock.json
 
-.PHONY: setup develop node demo test lint bench fuzz corpus release latest clean
+.PHONY: setup develop node demo test lint bench fuzz corpus same release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -68,6 +68,17 @@ fuzz: develop
 
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py
+
+# Results of this checkout beside those of another commit: make same BASE=COMMIT
+same: develop
+	@git rev-parse --quiet --verify "$(BASE)^{commit}" >/dev/null || \
+	    { echo "name the commit to compare with: make same BASE=COMMIT" >&2; exit 2; }
+	@folder=$$(mktemp -d) || exit 1; \
+	trap 'git worktree remove --force "$$folder/base"; rm -rf "$$folder"' EXIT; \
+	git worktree add --quiet --detach "$$folder/base" "$(BASE)" && \
+	PYTHONPATH="$$folder/base" $(BIN)/python benchmarks/same_results.py write "$$folder/before" && \
+	PYTHONPATH="$(CURDIR)" $(BIN)/python benchmarks/same_results.py write "$$folder/after" && \
+	$(BIN)/python benchmarks/same_results.py compare "$$folder/before" "$$folder/after"
 
 clean:
 	@rm -rf $(VENV) $(VENV)-latest .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
