@@ -6,17 +6,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
 from verifier.collect.requests import guest_url
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
 from verifier.evidence.codec import JsonObject
+from verifier.evidence.shapes import import_files
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import GATEWAY_BASE, World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import CheckResult, Report
-from verifier.policy.policy import Policy, load_policy
+from verifier.model.result import CheckResult, Claim, Report
+from verifier.policy.policy import BUILT_IN, Policy, load_policy
+from verifier.timeline.model import Timeline
 
 GATEWAY = f"https://{GATEWAY_BASE}"
 
@@ -49,19 +51,42 @@ class Audited:
 
     def expecting(self, images: tuple[str, ...]) -> "Audited":
         """The same under a policy that expects these images."""
-        return self.under(load_policy("baseline").expecting({"image": images}))
+        return self._under(load_policy("baseline").expecting({"image": images}))
+
+    def under(self, policy: str) -> "Audited":
+        """The same under a built-in policy, or under one that extends baseline by this TOML."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "policy.toml"
+            path.write_text(f'extends = "baseline"\n{policy}\n', encoding="utf-8")
+            return self._under(load_policy(policy if policy in BUILT_IN else str(path)))
+
+    def _under(self, policy: Policy) -> "Audited":
+        report = audit_bundle(self.bundle, self.world.app_id, self.question, policy)
+        return Audited(self.world, self.question, self.bundle, report, policy)
 
     def demanding(self, governance: str) -> "Audited":
         """The same under a policy with a [governance] table."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "policy.toml"
-            path.write_text(f'extends = "baseline"\n[governance]\n{governance}\n', encoding="utf-8")
-            return self.under(load_policy(str(path)))
+        return self.under(f"[governance]\n{governance}")
 
-    def under(self, policy: Policy) -> "Audited":
-        """The same under another policy."""
-        report = audit_bundle(self.bundle, self.world.app_id, self.question, policy)
-        return Audited(self.world, self.question, self.bundle, report, policy)
+    def imported(self, files: Iterable[tuple[str, bytes]]) -> "Audited":
+        """The same question about these files (name, content), for which nobody vouches."""
+        return self.again(import_files(list(files), collected_at=self.world.now), trusted=False)
+
+    def files(self, *kinds: Kind) -> list[tuple[str, bytes]]:
+        """What was collected of these kinds, as files."""
+        return [
+            (f"{item.kind.value} {index}", self.bundle.blob(item))
+            for index, item in enumerate(self.bundle.artifacts)
+            if item.kind in kinds and item.sha256 is not None
+        ]
+
+    def claims(self) -> dict[str, Claim]:
+        """The claims about the worst attester, by name."""
+        return {claim.name: claim for claim in self.report.subjects[0].claims}
+
+    def timeline(self) -> Timeline:
+        """The history of the app's contracts. Raises VerifierError where there is none."""
+        return app_timeline(self.bundle, self.question)
 
     def editing(self, edit: Callable[[Artifact, bytes], bytes]) -> "Audited":
         """The same with evidence that was edited after it was collected."""
