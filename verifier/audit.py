@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from verifier.checks.case import Case, Question
+from verifier.checks.catalogue import CHECKS
 from verifier.checks.chain import asked_plan, plan_for
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
+from verifier.checks.engine import Blocked, CheckSpec, MissingEvidence, run_checks
 from verifier.checks.history import plan_history, proven_timeline
 from verifier.checks.images import named_images
-from verifier.checks.registry import CHECKS
-from verifier.checks.spec import Blocked, CheckSpec, MissingEvidence, run_checks
+from verifier.checks.manifest import judge_manifest, judged_at
 from verifier.errors import EvidenceError, PolicyError, VerifierError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
@@ -44,7 +45,6 @@ from verifier.model.result import (
     SubjectReport,
 )
 from verifier.policy.appraisal import appraise
-from verifier.policy.manifest import judge_manifest, judged_at
 from verifier.policy.policy import RESERVED, Policy
 from verifier.policy.registry import (
     governance_checks,

@@ -15,8 +15,8 @@ import pytest
 from tests.attacks.audited import Audited
 from verifier.audit import app_timeline
 from verifier.checks.dcap import DcapResult
+from verifier.checks.engine import Outcome
 from verifier.checks.sigstore import SigstoreResult
-from verifier.checks.spec import Outcome
 from verifier.checks.tie import Provenance
 from verifier.cli.output import exit_code
 from verifier.cli.timeline import exit_code as timeline_exit_code

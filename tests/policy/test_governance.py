@@ -8,12 +8,12 @@ import pytest
 
 from tests.policy.policies import Load
 from tests.report.timelines import APP_OWNED, CALM, HEIR, KMS_OWNED, OWNER, SECOND
+from verifier.checks import governance as module
 from verifier.checks.case import Case
-from verifier.checks.spec import run_checks
+from verifier.checks.engine import run_checks
+from verifier.checks.governance import POLICY_CHECKS
 from verifier.model.chain import OwnerKind
 from verifier.model.result import CheckResult, SkipKind, Status
-from verifier.policy import governance as module
-from verifier.policy.governance import POLICY_CHECKS
 from verifier.timeline.model import ZERO_ADDRESS, Governance, Known, Method, Timeline
 
 WEEK = 7 * 86400

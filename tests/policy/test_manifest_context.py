@@ -7,13 +7,13 @@ import pytest
 
 from tests.attacks.audited import Audited, audit
 from tests.codes import known_code
+from verifier.checks.manifest_context import timeline_facts
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.manifest.context import ChainFacts, Governor
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import Report
-from verifier.policy.context import timeline_facts
 from verifier.timeline.model import (
     AppState,
     AsOf,

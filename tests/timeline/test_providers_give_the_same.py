@@ -25,7 +25,7 @@ from tests.timeline.providers import (
     drpc_free,
     publicnode,
 )
-from verifier.checks.spec import MissingEvidence
+from verifier.checks.engine import MissingEvidence
 from verifier.collect import histories
 from verifier.collect.network import System
 from verifier.collect.scan import Node

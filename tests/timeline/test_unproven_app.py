@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
-from verifier.checks.spec import MissingEvidence
+from verifier.checks.engine import MissingEvidence
 from verifier.cli.question import simulated_question
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import JsonObject

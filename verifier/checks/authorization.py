@@ -4,8 +4,7 @@ from typing import Final
 
 from verifier.checks.case import Case
 from verifier.checks.chain import OPERATORS, Agreed, ChainView, view_for
-from verifier.checks.history import app_logs, without_contract
-from verifier.checks.spec import (
+from verifier.checks.engine import (
     MissingEvidence,
     Outcome,
     check,
@@ -13,6 +12,7 @@ from verifier.checks.spec import (
     passed,
     warned,
 )
+from verifier.checks.history import app_logs, without_contract
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log

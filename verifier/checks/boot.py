@@ -3,7 +3,7 @@
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.spec import (
+from verifier.checks.engine import (
     MissingEvidence,
     Outcome,
     check,

@@ -12,7 +12,7 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from verifier.checks.case import EMPTY_ID, Case, Question
-from verifier.checks.spec import Blocked, MissingEvidence
+from verifier.checks.engine import Blocked, MissingEvidence
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, contracts, json_rpc
 from verifier.evidence.contracts import BootInfo, Call

@@ -10,8 +10,8 @@ from typing import Final
 
 from verifier.checks.case import Case
 from verifier.checks.chain import confirmed_ca_key, view_for
+from verifier.checks.engine import USABLE, Blocked, MissingEvidence
 from verifier.checks.images import measured_manifest, named_images
-from verifier.checks.spec import USABLE, Blocked, MissingEvidence
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.tcb_info import REGISTERS

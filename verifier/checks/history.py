@@ -4,11 +4,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from verifier.checks import boot, hardware, runtime
+from verifier.checks import boot, runtime
 from verifier.checks.case import Case
 from verifier.checks.chain import ChainView, asked_plan, view_for
-from verifier.checks.images import measured_manifest
-from verifier.checks.spec import (
+from verifier.checks.engine import (
     Blocked,
     MissingEvidence,
     Outcome,
@@ -19,6 +18,8 @@ from verifier.checks.spec import (
     passed,
     warned,
 )
+from verifier.checks.hardware import quote as hardware
+from verifier.checks.images import measured_manifest
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.plan import HistoryPlan

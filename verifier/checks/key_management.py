@@ -5,7 +5,7 @@ from typing import Final
 
 from verifier.checks.case import Case
 from verifier.checks.chain import view_for
-from verifier.checks.spec import (
+from verifier.checks.engine import (
     MissingEvidence,
     Outcome,
     check,

@@ -12,6 +12,14 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from verifier.checks.engine import (
+    Outcome,
+    check,
+    failed,
+    not_applicable,
+    passed,
+    warned,
+)
 from verifier.checks.images import NamedImage
 from verifier.checks.sigstore import (
     GITHUB_ISSUER,
@@ -19,14 +27,6 @@ from verifier.checks.sigstore import (
     Identity,
     SigstoreResult,
     verify_bundle,
-)
-from verifier.checks.spec import (
-    Outcome,
-    check,
-    failed,
-    not_applicable,
-    passed,
-    warned,
 )
 from verifier.checks.tie import Provenance, Tie, as_expected, signed_as_demanded
 from verifier.errors import EvidenceError

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.spec import Outcome, check, failed, passed, warned
+from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError
 from verifier.evidence.event_log import (
     RUNTIME_IMR,

@@ -9,7 +9,7 @@ from verifier.errors import PolicyError
 
 if TYPE_CHECKING:
     from verifier.checks.case import Case
-    from verifier.checks.spec import CheckSpec
+    from verifier.checks.engine import CheckSpec
 
 
 def explain_checks(

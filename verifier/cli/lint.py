@@ -243,8 +243,8 @@ def _from_audit(gathered: "Gathered") -> "list[_Given]":
 def _manifests(name: str, subject: "SubjectReport", case: "Case") -> "Iterator[_Given]":
     import hashlib  # noqa: PLC0415
 
+    from verifier.checks.manifest_context import context_of  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
-    from verifier.policy.context import context_of  # noqa: PLC0415
 
     result = next(item for item in subject.checks if item.id == "application.manifest")
     shown = dict.fromkeys(item.value for item in case.evidence.manifests)

@@ -4,10 +4,10 @@ from typing import Final
 
 from verifier.checks import provenance
 from verifier.checks.case import Case
+from verifier.checks.engine import CheckSpec, Outcome
 from verifier.checks.images import named_images
 from verifier.checks.provenance import Images
 from verifier.checks.sigstore import Identity
-from verifier.checks.spec import CheckSpec, Outcome
 from verifier.policy.policy import Policy
 
 

@@ -3,9 +3,11 @@
 import functools
 from collections.abc import Iterable
 
+from verifier.checks import governance, manifest
 from verifier.checks.case import Case
-from verifier.checks.spec import CheckSpec, Outcome
-from verifier.policy import governance, hardware, images, manifest
+from verifier.checks.engine import CheckSpec, Outcome
+from verifier.checks.hardware import freshness as hardware
+from verifier.policy import images
 from verifier.policy.policy import Policy
 
 

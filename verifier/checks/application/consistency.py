@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.spec import Outcome, check, failed, not_applicable, passed, warned
+from verifier.checks.engine import Outcome, check, failed, not_applicable, passed, warned
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact

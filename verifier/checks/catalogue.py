@@ -2,18 +2,12 @@
 
 from typing import Final
 
-from verifier.checks import (
-    application,
-    authorization,
-    boot,
-    consistency,
-    hardware,
-    history,
-    key_management,
-    runtime,
-)
+from verifier.checks import authorization, boot, history, key_management, runtime
+from verifier.checks.application import consistency
+from verifier.checks.application import identity as application
 from verifier.checks.case import Case
-from verifier.checks.spec import CheckSpec
+from verifier.checks.engine import CheckSpec
+from verifier.checks.hardware import quote as hardware
 
 CHECKS: Final[tuple[CheckSpec[Case], ...]] = (
     *hardware.CHECKS,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed, warned
+from verifier.checks.engine import MissingEvidence, Outcome, check, failed, passed, warned
+from verifier.checks.manifest_context import context_of
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
@@ -19,7 +20,6 @@ from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Service
 from verifier.manifest.rule import SEVERITIES, Severity
 from verifier.model.result import EvidenceRef, Finding, JsonValue, Location, Status
-from verifier.policy.context import context_of
 from verifier.policy.policy import IMAGE_RULE, Policy
 from verifier.policy.waivers import MANIFEST_RULES, waiver_for
 

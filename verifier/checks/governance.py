@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from verifier.checks.case import Case
-from verifier.checks.history import timeline_of, without_contract
-from verifier.checks.spec import (
+from verifier.checks.engine import (
     CheckSpec,
     MissingEvidence,
     Outcome,
@@ -13,6 +12,7 @@ from verifier.checks.spec import (
     passed,
     warned,
 )
+from verifier.checks.history import timeline_of, without_contract
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 from verifier.policy.demands import GovernanceDemands

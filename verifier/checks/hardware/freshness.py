@@ -5,8 +5,7 @@ from typing import Final
 from verifier.checks import authorization, key_management
 from verifier.checks.case import Case
 from verifier.checks.chain import OPERATORS, plan_for
-from verifier.checks.history import history_of
-from verifier.checks.spec import (
+from verifier.checks.engine import (
     Blocked,
     CheckSpec,
     MissingEvidence,
@@ -17,6 +16,7 @@ from verifier.checks.spec import (
     passed,
     warned,
 )
+from verifier.checks.history import history_of
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.log_scan import TimedLog

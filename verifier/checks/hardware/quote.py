@@ -3,7 +3,7 @@
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.spec import Outcome, check, failed, passed
+from verifier.checks.engine import Outcome, check, failed, passed
 from verifier.errors import EvidenceError
 from verifier.evidence.quote import DEBUG_BIT, SEPT_VE_DISABLE_BIT
 from verifier.model.identifiers import format_time

@@ -7,7 +7,7 @@ from typing import Final
 
 from verifier.checks.case import Case
 from verifier.checks.chain import confirmed_ca_key
-from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed
+from verifier.checks.engine import MissingEvidence, Outcome, check, failed, passed
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.measurements import (

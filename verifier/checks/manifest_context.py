@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from verifier.checks.case import Case
 from verifier.checks.chain import ChainView, confirmed_ca_key, view_for
+from verifier.checks.engine import Blocked, MissingEvidence
 from verifier.checks.history import timeline_of
-from verifier.checks.spec import Blocked, MissingEvidence
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Kind
