@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from verifier.checks.case import Case, Question
-from verifier.checks.catalogue import CHECKS
+from verifier.checks.catalogue import CHECKS, GAPS, PLANNED
 from verifier.checks.chain import asked_plan, plan_for
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
-from verifier.checks.engine import Blocked, CheckSpec, MissingEvidence, run_checks
+from verifier.checks.demands import MANIFEST_RULES
+from verifier.checks.engine import Blocked, MissingEvidence, run_checks
 from verifier.checks.history import plan_history, proven_timeline
 from verifier.checks.images import named_images
 from verifier.checks.manifest import judge_manifest, judged_at
@@ -31,7 +32,7 @@ from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.oci import ImageReference, parse_reference
 from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.evidence.shapes import REPORTED
-from verifier.evidence.subject import read_subject
+from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.model.identifiers import format_time
 from verifier.model.result import (
     VERDICT_ORDER,
@@ -45,14 +46,7 @@ from verifier.model.result import (
     SubjectReport,
 )
 from verifier.policy.appraisal import appraise
-from verifier.policy.policy import RESERVED, Policy
-from verifier.policy.registry import (
-    governance_checks,
-    hardware_checks,
-    image_checks,
-    manifest_checks,
-)
-from verifier.policy.waivers import MANIFEST_RULES
+from verifier.policy.policy import Policy
 
 if TYPE_CHECKING:
     from verifier.collect.http import Responder
@@ -98,22 +92,11 @@ class Sources:
     responder: "Responder | None" = None
 
 
-GAPS: Final = (
-    "Instances that did not answer: a gateway chooses which instance of an app it shows.",
-    "The gateway's own history: `verify timeline` shows it, the audit does not judge it.",
-    "Images were not rebuilt from their source; those that a script starts were not looked for.",
-    "The KMS's own attestation: its quote, code and keys beyond the root key it is known by.",
-    "The serving endpoint: whether the TLS key that users meet is held by the attested TD.",
-    "OS images are known by their registers; they were not rebuilt from source in this audit.",
-)
-
-
 def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy) -> Report:
     """Audit a bundle: every attester in it, worst verdict first."""
     exchanges = Exchanges(bundle)
-    names = _meant(bundle, question)
-    cases = [Case(read_subject(bundle, name), question, exchanges) for name in names]
-    audited = [(audit_subject(case, policy), case) for case in cases]
+    evidence = [read_subject(bundle, name) for name in _meant(bundle, question)]
+    audited = [audit_subject(item, question, exchanges, policy) for item in evidence]
     audited.sort(key=lambda item: (-VERDICT_ORDER.index(item[0].verdict), item[0].name))
     subjects = [subject for subject, _ in audited]
     verdict = subjects[0].verdict
@@ -144,7 +127,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             for item in bundle.artifacts
         ),
         history=_history(audited[0][1]),
-        findings=_findings(*audited[0], policy),
+        findings=_findings(*audited[0]),
         gaps=(*GAPS, *_undecided(policy)),
     )
 
@@ -190,7 +173,7 @@ def measured_manifests(bundle: Bundle, reference: "ReferenceValues") -> "tuple[S
     exchanges, policy = Exchanges(bundle), load_policy("genuine")
     found: list[Sighting] = []
     for name in bundle.subjects:
-        report = audit_subject(Case(read_subject(bundle, name), question, exchanges), policy)
+        report, _ = audit_subject(read_subject(bundle, name), question, exchanges, policy)
         found.extend(
             Sighting(compose_hash=str(claim.value), first=at, last=at)
             for claim in report.claims
@@ -360,16 +343,21 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
     )
 
 
-def audit_subject(case: Case, policy: Policy) -> SubjectReport:
-    """Run every check on one attester's evidence and appraise the results."""
-    results = run_checks(all_checks(known(policy)), case)
+def audit_subject(
+    evidence: SubjectEvidence, question: Question, exchanges: Exchanges, policy: Policy
+) -> tuple[SubjectReport, Case]:
+    """Run every check on one attester's evidence, with what the policy demands, and appraise the
+    results under it."""
+    case = Case(evidence, question, exchanges, known(policy).demands)
+    results = run_checks(CHECKS, case)
     claims = make_claims(case, {item.id: item for item in results})
     by_name = {item.name: item for item in claims}
     verdict, judged = appraise(results, by_name, policy, judged_at(case))
     anchor = case.reference.anchor
     if anchor is not None:
         judged = tuple(_anchored(item, judged, anchor) for item in judged)
-    return SubjectReport(name=case.evidence.name, verdict=verdict, checks=judged, claims=claims)
+    report = SubjectReport(name=evidence.name, verdict=verdict, checks=judged, claims=claims)
+    return report, case
 
 
 def known(policy: Policy) -> Policy:
@@ -377,8 +365,9 @@ def known(policy: Policy) -> Policy:
 
     Raises PolicyError otherwise: a misspelt id would ask for nothing, and waive nothing.
     """
-    ids = {spec.id for spec in all_checks(policy)}
-    unknown = (set(policy.checks) - {*ids, *RESERVED}) | ({w.check for w in policy.waivers} - ids)
+    ids = {spec.id for spec in CHECKS}
+    waived = {item.check for item in policy.demands.waivers}
+    unknown = (set(policy.checks) - {*ids, *PLANNED}) | (waived - ids)
     if unknown:
         raise PolicyError(
             f"policy {policy.name}: there is no check {min(unknown)!a}",
@@ -387,25 +376,13 @@ def known(policy: Policy) -> Policy:
     return policy
 
 
-def all_checks(policy: Policy) -> tuple[CheckSpec[Case], ...]:
-    """Every registered check, in the order of the chain."""
-    return (
-        *CHECKS[:2],
-        *hardware_checks(policy),
-        *CHECKS[2:],
-        *governance_checks(policy),
-        *manifest_checks(policy),
-        *image_checks(policy),
-    )
-
-
-def _findings(subject: SubjectReport, case: Case, policy: Policy) -> tuple[Finding, ...]:
+def _findings(subject: SubjectReport, case: Case) -> tuple[Finding, ...]:
     """The findings behind this attester's manifest.rules, if it was evaluated."""
     result = next(item for item in subject.checks if item.id == MANIFEST_RULES)
     if result.status is Status.SKIP:
         return ()
     try:
-        return judge_manifest(case, policy).findings
+        return judge_manifest(case).findings
     except Exception:  # noqa: BLE001 - the check says what is wrong
         return ()
 
@@ -427,7 +404,7 @@ def _history(case: Case) -> tuple[str, ...]:
 
 def _undecided(policy: Policy) -> tuple[str, ...]:
     """What the policy asks of checks that this version does not have."""
-    ids = (spec.id for spec in all_checks(policy))
+    ids = (spec.id for spec in CHECKS)
     return tuple(
         f"Policy {policy.name} asks for {check_id}: no check of this version decides it, and it "
         "counts as missing."

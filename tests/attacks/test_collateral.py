@@ -11,9 +11,9 @@ import pytest
 
 from tests.attacks.audited import Audited, audit
 from verifier.audit import audit_bundle
-from verifier.checks import hardware
 from verifier.checks.case import Case
 from verifier.checks.dcap import verify_quote
+from verifier.checks.hardware.quote import td
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.quote import SEPT_VE_DISABLE_BIT
@@ -269,7 +269,7 @@ def test_every_attribute_bit_is_known_or_refused(honest: Audited, bit: int) -> N
     attributes = SEPT_VE_DISABLE_BIT | 1 << bit
     case.quote = replace(case.quote, td_attributes=attributes)
     expected = Status.PASS if bit in KNOWN_BITS else Status.FAIL
-    assert hardware.td.run(case).status is expected
+    assert td.run(case).status is expected
 
 
 @pytest.mark.parametrize("field", ["mr_signer_seam", "seam_attributes", "mr_service_td"])
@@ -279,7 +279,7 @@ def test_one_byte_of_what_must_be_zero(honest: Audited, field: str, place: int) 
     value = bytearray(8 if field == "seam_attributes" else 48)
     value[place] = 1
     case.quote = replace(case.quote, **{field: bytes(value)})  # type: ignore[arg-type]
-    assert hardware.td.run(case).status is Status.FAIL
+    assert td.run(case).status is Status.FAIL
 
 
 def test_a_quote_without_a_readable_certificate_is_malformed(honest: Audited) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import pytest
@@ -20,7 +21,7 @@ from verifier.lab.response import Response
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
 from verifier.model.result import Report, Requirement, Status, Verdict
-from verifier.policy.policy import Policy, load_policy
+from verifier.policy.policy import load_policy
 
 CHAIN_HEADERS = ("tcb-info-issuer-chain", "sgx-enclave-identity-issuer-chain")
 
@@ -125,14 +126,10 @@ def test_a_debug_replica_beside_a_production_one() -> None:
 def test_an_expectation_decides_whatever_the_policy_asks(honest: Audited) -> None:
     base = load_policy("genuine")
     asked = {key: value for key, value in base.checks.items() if key != "hardware.tcb"}
-    policy = Policy(
-        **{
-            name: getattr(base, name)
-            for name in Policy.__dataclass_fields__
-            if name not in ("checks", "expect")
-        },
+    policy = replace(
+        base,
         checks={**asked, "hardware.tcb": Requirement.NOT_ASKED},
-        expect={"device": ("00" * 32,)},
+        demands=replace(base.demands, expect={"device": ("00" * 32,)}),
     )
     report = audit_bundle(honest.bundle, "x", honest.question, policy)
     assert report.verdict is Verdict.CONTRAINDICATED
@@ -160,7 +157,7 @@ def test_policies_that_would_ask_for_nothing(
 
 def test_an_option_narrows_what_the_policy_expects() -> None:
     policy = load_policy("baseline").expecting({"app_id": ("11" * 20, "22" * 20)})
-    assert policy.expecting({"app_id": ("22" * 20,)}).expect["app_id"] == ("22" * 20,)
+    assert policy.expecting({"app_id": ("22" * 20,)}).demands.expect["app_id"] == ("22" * 20,)
     with pytest.raises(PolicyError):
         policy.expecting({"app_id": ("33" * 20,)})
 

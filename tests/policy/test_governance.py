@@ -10,14 +10,19 @@ from tests.policy.policies import Load
 from tests.report.timelines import APP_OWNED, CALM, HEIR, KMS_OWNED, OWNER, SECOND
 from verifier.checks import governance as module
 from verifier.checks.case import Case
+from verifier.checks.demands import Demands
 from verifier.checks.engine import run_checks
-from verifier.checks.governance import POLICY_CHECKS
 from verifier.model.chain import OwnerKind
 from verifier.model.result import CheckResult, SkipKind, Status
 from verifier.timeline.model import ZERO_ADDRESS, Governance, Known, Method, Timeline
 
 WEEK = 7 * 86400
-MEASURED = SimpleNamespace(identity=SimpleNamespace(compose_hash=bytes.fromhex(SECOND)))
+
+
+def measured(demands: Demands) -> SimpleNamespace:
+    """What the check reads of a case besides its timeline."""
+    identity = SimpleNamespace(compose_hash=bytes.fromhex(SECOND))
+    return SimpleNamespace(identity=identity, demands=demands)
 
 
 def timeline(
@@ -44,8 +49,8 @@ def judge(written: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
     def judged(found: Timeline, demands: str) -> CheckResult:
         monkeypatch.setattr(module, "timeline_of", lambda _case: found)
         policy = written(f"[governance]\n{demands}\n")
-        checks = [replace(item, requires=()) for item in POLICY_CHECKS]
-        (result,) = run_checks(checks, (cast("Case", MEASURED), policy))
+        checks = [replace(item, requires=()) for item in module.CHECKS]
+        (result,) = run_checks(checks, cast("Case", measured(policy.demands)))
         return result
 
     return judged

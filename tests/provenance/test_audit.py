@@ -252,7 +252,7 @@ def test_expectations_of_policy_and_command_line_hold_together(
 ) -> None:
     policy = written(f"[expect]\nimage = ['web={OTHER}', 'db={OTHER}']\n")
     both = policy.expecting({"image": (f"web={OTHER}", f"cache={WEB.digest}")})
-    assert both.expected_images == (("cache", WEB.digest), ("db", OTHER), ("web", OTHER))
+    assert both.demands.expected_images == (("cache", WEB.digest), ("db", OTHER), ("web", OTHER))
     assert "image = [" in effective_policy(both)
     with pytest.raises(PolicyError, match="expects another image"):
         policy.expecting({"image": (f"web={WEB.digest}",)})

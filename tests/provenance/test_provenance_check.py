@@ -12,7 +12,7 @@ from tests.provenance.images import COMMIT, LABELS, Image, digest, encode, make_
 from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.provenance.sigstore_world import provenance as slsa
 from verifier.checks.images import NamedImage
-from verifier.checks.provenance import MAX_ATTESTATIONS, Images, examine, images, judge
+from verifier.checks.provenance import MAX_ATTESTATIONS, Images, examine, judge, judge_images
 from verifier.checks.sigstore import Identity
 from verifier.checks.tie import Provenance, Tie
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
@@ -63,7 +63,7 @@ def signed(world: Sigstore, **changes: str) -> Any:
 
 @pytest.mark.parametrize("raw", [IMAGE.index, IMAGE.manifest], ids=["index", "manifest"])
 def test_an_attested_image_passes(raw: bytes) -> None:
-    outcome = images.run(ask(documents(IMAGE, attest(raw)), REFERENCE))
+    outcome = judge_images(ask(documents(IMAGE, attest(raw)), REFERENCE))
     assert outcome.status is Status.PASS
     assert isinstance(outcome.actual, list)
     (found,) = outcome.actual
@@ -78,11 +78,11 @@ def test_it_replays_from_a_saved_bundle(tmp_path: Path) -> None:
     live = ask(documents(IMAGE, attest()), REFERENCE)
     save_bundle(live.bundle, tmp_path / "b.tar")
     replayed = ask(load_bundle(tmp_path / "b.tar"), REFERENCE)
-    assert images.run(replayed) == images.run(live)
+    assert judge_images(replayed) == judge_images(live)
 
 
 def test_labels_alone_are_a_warning_as_the_builders_word() -> None:
-    outcome = images.run(ask(documents(), REFERENCE))
+    outcome = judge_images(ask(documents(), REFERENCE))
     assert outcome.status is Status.WARN
     assert outcome.summary == "1 image: 1 asserted"
     assert "only its own labels" in outcome.reason
@@ -99,7 +99,7 @@ def test_labels_alone_are_a_warning_as_the_builders_word() -> None:
 def test_an_image_that_names_no_commit_is_untied(labels: dict[str, str], reason: str) -> None:
     image = make_image(labels)
     reference = f"registry.example/example/app@{digest(image.manifest)}"
-    outcome = images.run(ask(documents(image), reference))
+    outcome = judge_images(ask(documents(image), reference))
     assert outcome.status is Status.WARN
     assert reason in outcome.reason
 
@@ -168,7 +168,7 @@ def without_promise(bundle: Any) -> Any:
 @pytest.mark.parametrize("name", NOT_COUNTED)
 def test_other_attestations_do_not_count(name: str) -> None:
     make, reason = NOT_COUNTED[name]
-    outcome = images.run(ask(documents(IMAGE, make()), REFERENCE))
+    outcome = judge_images(ask(documents(IMAGE, make()), REFERENCE))
     assert outcome.status is Status.WARN
     assert outcome.summary == "1 image: 1 asserted"
     assert reason in outcome.reason
@@ -176,14 +176,14 @@ def test_other_attestations_do_not_count(name: str) -> None:
 
 def test_one_good_attestation_is_enough() -> None:
     bad = [make() for make, _ in NOT_COUNTED.values()]
-    outcome = images.run(ask(documents(IMAGE, *bad, attest()), REFERENCE))
+    outcome = judge_images(ask(documents(IMAGE, *bad, attest()), REFERENCE))
     assert outcome.status is Status.PASS
 
 
 def test_attestations_over_the_limit_are_not_looked_at() -> None:
     bad = attest(commit=OTHER)
     for many, status in ((MAX_ATTESTATIONS - 1, Status.PASS), (MAX_ATTESTATIONS, Status.WARN)):
-        outcome = images.run(ask(documents(IMAGE, *[bad] * many, attest()), REFERENCE))
+        outcome = judge_images(ask(documents(IMAGE, *[bad] * many, attest()), REFERENCE))
         assert outcome.status is status
 
 
@@ -202,7 +202,7 @@ def test_a_signer_that_the_relying_party_accepts_counts() -> None:
 def test_labels_that_the_attestation_belies_are_a_finding() -> None:
     image = make_image({**LABELS, "org.opencontainers.image.revision": OTHER})
     reference = f"registry.example/example/app@{digest(image.index)}"
-    outcome = images.run(ask(documents(image, attest(image.index)), reference))
+    outcome = judge_images(ask(documents(image, attest(image.index)), reference))
     assert outcome.status is Status.WARN
     assert outcome.reason == f"s0: label says commit {OTHER}, attestation {COMMIT}"
 
@@ -239,14 +239,14 @@ def test_a_tag_that_looks_like_a_commit_is_compared(tag: str, *, agrees: bool) -
     ],
 )
 def test_an_image_that_no_digest_pins_is_a_warning(reference: str, note: str) -> None:
-    outcome = images.run(ask(documents(IMAGE, attest()), REFERENCE, reference))
+    outcome = judge_images(ask(documents(IMAGE, attest()), REFERENCE, reference))
     assert outcome.status is Status.WARN
     assert outcome.summary == "2 images: 1 unpinned, 1 attested"
     assert note in outcome.reason
 
 
 def test_no_evidence_is_missing_evidence_and_says_for_which_image() -> None:
-    outcome = images.run(ask(BundleBuilder().build(), REFERENCE, "registry.example/app:v1"))
+    outcome = judge_images(ask(BundleBuilder().build(), REFERENCE, "registry.example/app:v1"))
     assert (outcome.status, outcome.skip_kind) == (Status.SKIP, SkipKind.MISSING_EVIDENCE)
     assert "nobody was asked" in outcome.summary
     assert isinstance(outcome.actual, list)
@@ -254,7 +254,7 @@ def test_no_evidence_is_missing_evidence_and_says_for_which_image() -> None:
 
 
 def test_no_image_is_not_applicable() -> None:
-    outcome = images.run(ask(BundleBuilder().build()))
+    outcome = judge_images(ask(BundleBuilder().build()))
     assert outcome.skip_kind is SkipKind.NOT_APPLICABLE
 
 
@@ -262,7 +262,7 @@ def test_an_image_for_another_platform_is_malformed_evidence() -> None:
     image = make_image(architecture="arm64")
     for raw in (image.index, image.manifest):
         reference = f"registry.example/app@{digest(raw)}"
-        outcome = images.run(ask(documents(image), reference))
+        outcome = judge_images(ask(documents(image), reference))
         assert outcome.status is Status.ERROR
 
 
@@ -272,12 +272,12 @@ def test_an_image_for_another_platform_is_malformed_evidence() -> None:
 def test_the_expected_image_is_this_one_or_it_fails(name: str) -> None:
     made = documents(IMAGE, attest())
     for raw in (IMAGE.index, IMAGE.manifest, IMAGE.config):
-        outcome = images.run(ask(made, REFERENCE, expected=((name, digest(raw)),)))
+        outcome = judge_images(ask(made, REFERENCE, expected=((name, digest(raw)),)))
         assert outcome.status is Status.PASS
-    outcome = images.run(ask(made, REFERENCE, expected=((name, digest(b"other")),)))
+    outcome = judge_images(ask(made, REFERENCE, expected=((name, digest(b"other")),)))
     assert outcome.status is Status.FAIL
     assert "not the expected" in outcome.summary
-    outcome = images.run(ask(made, REFERENCE, expected=(("nobody", digest(IMAGE.index)),)))
+    outcome = judge_images(ask(made, REFERENCE, expected=(("nobody", digest(IMAGE.index)),)))
     assert outcome.status is Status.FAIL
 
 
@@ -315,5 +315,5 @@ def test_many_services_with_many_attestations_take_bounded_time() -> None:
     made = documents(IMAGE, *[attest(raw) for raw in (b"other",) * 90], attest())
     asked = ask(made, *[REFERENCE] * 5000)
     started = time.perf_counter()
-    assert images.run(asked).status is Status.PASS
+    assert judge_images(asked).status is Status.PASS
     assert time.perf_counter() - started < 5

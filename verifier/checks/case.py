@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
+from verifier.checks.demands import Demands
 from verifier.checks.endorsements import Endorsements, choose_endorsements
 from verifier.checks.engine import Blocked, MissingEvidence
 from verifier.errors import EvidenceError, VerifierError
@@ -20,7 +21,7 @@ from verifier.evidence.collateral import read_collateral
 from verifier.evidence.event_log import Event, system_events
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.quote import TdQuote, parse_quote
-from verifier.evidence.subject import QuoteSource, SubjectEvidence
+from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
 from verifier.model.identifiers import AppId, format_time
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
 
@@ -80,12 +81,19 @@ class MeasuredIdentity:
 
 
 class Case:
-    """The evidence about one attester, and the question."""
+    """The evidence about one attester, the question, and what is demanded of the answer."""
 
-    def __init__(self, evidence: SubjectEvidence, question: Question, exchanges: Exchanges) -> None:
+    def __init__(
+        self,
+        evidence: SubjectEvidence,
+        question: Question,
+        exchanges: Exchanges,
+        demands: Demands | None = None,
+    ) -> None:
         self.evidence = evidence
         self.question = question
         self.exchanges = exchanges
+        self.demands = demands or Demands()
         self._once: dict[object, Any] = {}
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
@@ -198,6 +206,18 @@ class Case:
     def identity(self) -> MeasuredIdentity:
         """The measured identity. Raises EvidenceError when an identity event is malformed."""
         return measured_identity(self.events)
+
+    @cached_property
+    def measured_manifest(self) -> Located[bytes]:
+        """The manifest whose sha256 is the measured compose hash."""
+        digest = self.identity.compose_hash
+        for item in self.evidence.manifests:
+            if hashlib.sha256(item.value).digest() == digest:
+                return item
+        raise MissingEvidence(
+            "the measured manifest was not given",
+            hint="ask the operator for the exact app-compose.json and import it with the bundle",
+        )
 
     @cached_property
     def os_image(self) -> OsImage | None:

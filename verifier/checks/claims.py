@@ -11,7 +11,7 @@ from typing import Final
 from verifier.checks.case import Case
 from verifier.checks.chain import confirmed_ca_key, view_for
 from verifier.checks.engine import USABLE, Blocked, MissingEvidence
-from verifier.checks.images import measured_manifest, named_images
+from verifier.checks.images import named_images
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.tcb_info import REGISTERS
@@ -130,7 +130,7 @@ def _named(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
         {"service": item.service, "image": item.reference} for item in named_images(case)
     ]
     basis = Basis.MEASURED if holds else Basis.ASSERTED
-    evidence = (measured_manifest(case).artifact.ref,)
+    evidence = (case.measured_manifest.artifact.ref,)
     conditions = ("hardware.quote", *_GUEST, "application.manifest")
     yield _claim("images", images, basis, evidence, *conditions)
 

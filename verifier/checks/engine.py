@@ -7,13 +7,15 @@ but not genuine, and lets `EvidenceError` pass when what it needs is malformed.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from verifier.errors import EvidenceError, VerifierError
 from verifier.model.result import CheckResult, EvidenceRef, JsonValue, SkipKind, Status
 
-C = TypeVar("C")
+if TYPE_CHECKING:
+    from verifier.checks.case import Case
+
 USABLE = (Status.PASS, Status.WARN)
 
 
@@ -40,22 +42,22 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckSpec(Generic[C]):
+class CheckSpec:
     """A registered check. `title` is true exactly when it passes."""
 
     id: str
     title: str
     requires: tuple[str, ...]
     explanation: str
-    run: Callable[[C], Outcome]
+    run: "Callable[[Case], Outcome]"
 
 
 def check(
     check_id: str, title: str, *, requires: tuple[str, ...] = ()
-) -> Callable[[Callable[[C], Outcome]], CheckSpec[C]]:
+) -> "Callable[[Callable[[Case], Outcome]], CheckSpec]":
     """Make a check of a function."""
 
-    def make(run: Callable[[C], Outcome]) -> CheckSpec[C]:
+    def make(run: "Callable[[Case], Outcome]") -> CheckSpec:
         return CheckSpec(check_id, title, requires, inspect.getdoc(run) or "", run)
 
     return make
@@ -76,6 +78,16 @@ def failed(summary: str, **details: JsonValue | tuple[EvidenceRef, ...]) -> Outc
     return _outcome(Status.FAIL, summary, details)
 
 
+def missing(summary: str, **details: JsonValue | tuple[EvidenceRef, ...]) -> Outcome:
+    """What the check needs was not collected, or nobody vouches for it."""
+    return replace(_outcome(Status.SKIP, summary, details), skip_kind=SkipKind.MISSING_EVIDENCE)
+
+
+def malformed(summary: str, **details: JsonValue | tuple[EvidenceRef, ...]) -> Outcome:
+    """What the check needs is there, and cannot be read."""
+    return _outcome(Status.ERROR, summary, details)
+
+
 def not_applicable(reason: str) -> Outcome:
     """A rule says that this attester has nothing that the check could look at."""
     return Outcome(
@@ -86,12 +98,12 @@ def not_applicable(reason: str) -> Outcome:
     )
 
 
-def run_checks(specs: Iterable[CheckSpec[C]], case: C) -> tuple[CheckResult, ...]:
+def run_checks(specs: Iterable[CheckSpec], case: "Case") -> tuple[CheckResult, ...]:
     """Run every check, each after those it requires; results stand in the order of `specs`."""
     by_id = {spec.id: spec for spec in specs}
     results: dict[str, CheckResult] = {}
 
-    def evaluate(spec: CheckSpec[C]) -> CheckResult:
+    def evaluate(spec: CheckSpec) -> CheckResult:
         if spec.id not in results:
             needed = {other: evaluate(by_id[other]) for other in spec.requires if other in by_id}
             results[spec.id] = _result(spec, _blocked_by(needed) or _run(spec, case))
@@ -100,7 +112,7 @@ def run_checks(specs: Iterable[CheckSpec[C]], case: C) -> tuple[CheckResult, ...
     return tuple(evaluate(spec) for spec in by_id.values())
 
 
-def holds(spec: CheckSpec[C], case: C) -> bool:
+def holds(spec: CheckSpec, case: "Case") -> bool:
     """Whether a check passes, or warns, on this evidence; what it requires is not looked at."""
     return _run(spec, case).status in USABLE
 
@@ -130,25 +142,16 @@ def _blocked(other: str) -> Outcome:
     )
 
 
-def _run(spec: CheckSpec[C], case: C) -> Outcome:
+def _run(spec: CheckSpec, case: "Case") -> Outcome:
     try:
         return spec.run(case)
     except Blocked as error:
         return _blocked(error.message)
     except MissingEvidence as error:
-        return Outcome(
-            status=Status.SKIP,
-            summary=error.message,
-            reason=error.message,
-            skip_kind=SkipKind.MISSING_EVIDENCE,
-            remediation=error.hint,
-        )
+        return missing(error.message, reason=error.message, remediation=error.hint)
     except EvidenceError as error:
-        return Outcome(
-            status=Status.ERROR,
-            summary=f"malformed evidence: {error.message}",
-            reason=error.message,
-            remediation=error.hint,
+        return malformed(
+            f"malformed evidence: {error.message}", reason=error.message, remediation=error.hint
         )
     except Exception as error:  # noqa: BLE001 - a crash in one check must not end the others
         reason = f"the check crashed: {type(error).__name__}: {error}"
@@ -160,7 +163,7 @@ def _run(spec: CheckSpec[C], case: C) -> Outcome:
         )
 
 
-def _result(spec: CheckSpec[C], outcome: Outcome) -> CheckResult:
+def _result(spec: CheckSpec, outcome: Outcome) -> CheckResult:
     return CheckResult(
         id=spec.id,
         title=spec.title,

@@ -1,10 +1,10 @@
-"""Governance as a policy sees it: who can change what runs, how fast, with what notice."""
+"""Who can change what runs, how fast, and with what notice."""
 
 from typing import TYPE_CHECKING, Final
 
 from verifier.checks.case import Case
+from verifier.checks.demands import GovernanceDemands
 from verifier.checks.engine import (
-    CheckSpec,
     MissingEvidence,
     Outcome,
     check,
@@ -15,8 +15,6 @@ from verifier.checks.engine import (
 from verifier.checks.history import timeline_of, without_contract
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
-from verifier.policy.demands import GovernanceDemands
-from verifier.policy.policy import Policy
 
 if TYPE_CHECKING:
     from verifier.timeline.model import Governance, Timeline
@@ -31,7 +29,7 @@ _SHOWN: Final = 3
     "Who can change the app satisfies the policy",
     requires=("authorization.history",),
 )
-def governance(pair: tuple[Case, Policy]) -> Outcome:
+def governance(case: Case) -> Outcome:
     """Who owns the app's and the KMS's contract at the finalized block, how many keys that takes,
     and how long a change is public before it takes effect, satisfy what the policy's [governance]
     demands. What is demanded of the app's owner is demanded of the KMS's owner too, who can allow
@@ -40,11 +38,10 @@ def governance(pair: tuple[Case, Policy]) -> Outcome:
     the policy demands them; so are an owner to whom a contract is offered, and contract code that
     nobody knows. Allowed manifests that this audit does not know are named, and are a reservation
     where the policy sets no number: whoever operates the app can start any of them."""
-    case, policy = pair
     timeline = timeline_of(case)
     if timeline is None:
         return without_contract(case)
-    demands = policy.governance
+    demands = case.demands.governance
     present = [
         item
         for item in timeline.governance
@@ -196,4 +193,4 @@ def _days(seconds: int) -> str:
     return f"{seconds / _DAY:.3g} days" if seconds >= _DAY else f"{seconds / 3600:.3g} hours"
 
 
-POLICY_CHECKS: Final[tuple[CheckSpec[tuple[Case, Policy]], ...]] = (governance,)
+CHECKS: Final = (governance,)

@@ -18,8 +18,7 @@ from verifier.checks.engine import (
     passed,
     warned,
 )
-from verifier.checks.hardware import quote as hardware
-from verifier.checks.images import measured_manifest
+from verifier.checks.hardware.quote import GENUINE
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.plan import HistoryPlan
@@ -221,7 +220,7 @@ def proven_timeline(case: Case, on: int | None = None) -> "Timeline | None":
     EvidenceError for another app.
     """
     if case.evidence.quotes:
-        for spec in (*hardware.CHECKS, *runtime.CHECKS):
+        for spec in (*GENUINE, *runtime.CHECKS):
             if not holds(spec, case):
                 raise MissingEvidence(
                     f"the guest's evidence does not prove which app it is: {spec.id} does not hold",
@@ -257,7 +256,7 @@ def _attested(case: Case) -> "Attested":
     manifests = dict(question.manifests)
     if running is not None:
         with suppress(MissingEvidence):
-            measured_manifest(case)
+            case.measured_manifest  # noqa: B018 - raises where it was not given
             manifests.setdefault(running.compose_hash, "attested")
     return Attested(running=running, sightings=question.sightings, manifests=manifests)
 
@@ -271,7 +270,7 @@ def _running(case: Case) -> "Running | None":
         case.verified  # noqa: B018 - raises where the quote did not verify
     except (MissingEvidence, Blocked, EvidenceError):
         return None
-    proofs = (*hardware.CHECKS, *runtime.CHECKS, boot.image)
+    proofs = (*GENUINE, *runtime.CHECKS, boot.image)
     if compose_hash is None or not all(holds(spec, case) for spec in proofs):
         return None
     seen = [

@@ -1,13 +1,11 @@
 """The images that the measured manifest names, as Docker Compose would start them."""
 
-import hashlib
 from dataclasses import dataclass
 
 from verifier.checks.case import Case
 from verifier.checks.engine import MissingEvidence
 from verifier.evidence.app_compose import COMPOSE_RUNNERS, parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
-from verifier.evidence.subject import Located
 from verifier.manifest.context import Context
 from verifier.manifest.image import image_of
 from verifier.manifest.model import Manifest
@@ -31,20 +29,8 @@ def named_images(case: Case) -> tuple[NamedImage, ...]:
     return case.once("named images", lambda: _read(case))
 
 
-def measured_manifest(case: Case) -> Located[bytes]:
-    """The manifest whose sha256 is the measured compose hash. Raises MissingEvidence."""
-    digest = case.identity.compose_hash
-    for item in case.evidence.manifests:
-        if hashlib.sha256(item.value).digest() == digest:
-            return item
-    raise MissingEvidence(
-        "the measured manifest was not given",
-        hint="ask the operator for the exact app-compose.json and import it with the bundle",
-    )
-
-
 def _read(case: Case) -> tuple[NamedImage, ...]:
-    app = parse_app_compose(measured_manifest(case).value)
+    app = parse_app_compose(case.measured_manifest.value)
     if app.runner not in COMPOSE_RUNNERS:
         raise MissingEvidence(
             f"the runner {app.runner!a} reads no compose file: which images it starts is not known"

@@ -10,6 +10,7 @@ from verifier.checks.engine import (
     Outcome,
     check,
     failed,
+    missing,
     not_applicable,
     passed,
     warned,
@@ -20,7 +21,7 @@ from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.quote import parse_quote
 from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
 from verifier.model.identifiers import format_time
-from verifier.model.result import EvidenceRef, JsonValue, Status
+from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import KmsRecord, ReferenceValues
 
 _SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
@@ -184,7 +185,7 @@ def identify_signer(chain: kms.SignatureChain, reference: ReferenceValues) -> Ou
     ):
         return failed("the chain claims other keys than those that signed it", actual=actual)
     if record is None:
-        return Outcome(status=Status.SKIP, summary="no known KMS has this root key", actual=actual)
+        return missing("no known KMS has this root key", actual=actual)
     return passed(f"signed by {record.name}", actual=actual)
 
 

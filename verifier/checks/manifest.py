@@ -1,27 +1,24 @@
-"""What the measured manifest lets the operator do: the findings of all rules, as a policy counts
-them, on the very bytes whose sha256 is the measured compose hash."""
+"""What the measured manifest lets the operator do: the findings of all rules, as the relying
+party counts them, on the very bytes whose sha256 is the measured compose hash."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.engine import MissingEvidence, Outcome, check, failed, passed, warned
+from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, waiver_for
+from verifier.checks.engine import Outcome, check, failed, malformed, passed, warned
 from verifier.checks.manifest_context import context_of
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
-from verifier.evidence.subject import Located
 from verifier.manifest.audit import ManifestAudit, audit_manifest
 from verifier.manifest.context import Context
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Service
 from verifier.manifest.rule import SEVERITIES, Severity
-from verifier.model.result import EvidenceRef, Finding, JsonValue, Location, Status
-from verifier.policy.policy import IMAGE_RULE, Policy
-from verifier.policy.waivers import MANIFEST_RULES, waiver_for
+from verifier.model.result import EvidenceRef, Finding, JsonValue, Location
 
 _COUNTED: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
 _LITERAL: Final = (Kind.DIGEST, Kind.TAG, Kind.ROLLING, Kind.UNTAGGED)
@@ -31,8 +28,8 @@ _FIX: Final = "mend the manifest, deploy it again and have the new compose hash 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The findings about a manifest as a policy sees them, worst first; `counted` are those that
-    no waiver takes out."""
+    """The findings about a manifest as the relying party rates them, worst first; `counted` are
+    those that no waiver takes out."""
 
     audit: ManifestAudit
     findings: tuple[Finding, ...]
@@ -45,24 +42,24 @@ def judged_at(case: Case) -> int:
     return max((case.question.at, *times))
 
 
-def judge_manifest(case: Case, policy: Policy) -> Judged:
+def judge_manifest(case: Case) -> Judged:
     """Every finding about the measured manifest.
 
     Raises MissingEvidence without it, EvidenceError when it is no app-compose manifest.
     """
-    return case.once(("manifest", id(policy)), lambda: _judge(case, policy))
+    return case.once("manifest findings", lambda: _judge(case))
 
 
-def _judge(case: Case, policy: Policy) -> Judged:
-    raw, context = _measured(case).value, context_of(case)
+def _judge(case: Case) -> Judged:
+    raw, context, demands = case.measured_manifest.value, context_of(case), case.demands
     audit = audit_manifest(raw, context)
-    found = [_override(item, policy) for item in audit.findings]
-    found += _foreign_images(raw, context, policy)
+    found = [_override(item, demands) for item in audit.findings]
+    found += _foreign_images(raw, context, demands)
     found.sort(key=lambda item: Severity(item.severity).rank)
     app_id, now = case.identity.app_id.hex(), judged_at(case)
     findings, counted = [], []
     for item in found:
-        waiver = waiver_for(policy.waivers, MANIFEST_RULES, app_id, now, item.rule)
+        waiver = waiver_for(demands.waivers, MANIFEST_RULES, app_id, now, item.rule)
         said = replace(item, message=f"{item.message} [{waiver.words(now)}]") if waiver else item
         findings.append(said)
         if waiver is None or not waiver.holds(now):
@@ -75,7 +72,7 @@ def _judge(case: Case, policy: Policy) -> Judged:
     "The measured manifest has no finding of medium severity or worse",
     requires=("application.manifest",),
 )
-def rules(given: tuple[Case, Policy]) -> Outcome:
+def rules(case: Case) -> Outcome:
     """Every rule of the catalogue is judged on the very bytes that were measured. A critical
     finding fails: somebody gets code, a shell or the keys while the compose hash stays. A high or
     medium one is a warning, and so is a critical one that only holds if something that is not known
@@ -83,17 +80,16 @@ def rules(given: tuple[Case, Policy]) -> Outcome:
     waive it for a time, and say whose images may run. A compose file that cannot be read as Docker
     reads it is an error: what it lets the operator do is not known. Rules that need evidence which
     was not collected are listed as not evaluable."""
-    case, policy = given
-    judged = judge_manifest(case, policy)
+    judged = judge_manifest(case)
     problem = judged.audit.compose_problem
     details = _details(case, judged)
     worst = next((item for item in judged.counted if _fails(item)), None)
     if worst is not None:
         return failed(_summary(judged), reason=_words(worst), **details)
     if problem:
-        error = replace(passed(f"not evaluable: {problem}", **details), status=Status.ERROR)
         reason = "what the compose file lets the operator do is not known"
-        return replace(error, reason=reason, remediation=_UNREAD)
+        details |= {"reason": reason, "remediation": _UNREAD}
+        return malformed(f"not evaluable: {problem}", **details)
     counted = [item for item in judged.counted if Severity(item.severity) in _COUNTED]
     if counted:
         return warned(_summary(judged), reason=_words(counted[0]), **details)
@@ -112,7 +108,7 @@ def _details(case: Case, judged: Judged) -> dict[str, JsonValue | tuple[Evidence
         "not_evaluable": [f"{item.rule} {item.reason}" for item in judged.audit.not_evaluable],
         "not_evaluable_rules": [item.rule for item in judged.audit.not_evaluable],
     }
-    evidence = (_measured(case).artifact.ref,)
+    evidence = (case.measured_manifest.artifact.ref,)
     return {"actual": actual, "evidence": evidence, "remediation": _FIX}
 
 
@@ -132,30 +128,18 @@ def _words(finding: Finding) -> str:
     return f"{finding.rule}{where}: {finding.title}{sure}: {finding.message}"
 
 
-def _measured(case: Case) -> Located[bytes]:
-    """The manifest that was measured."""
-    digest = case.identity.compose_hash
-    for item in case.evidence.manifests:
-        if hashlib.sha256(item.value).digest() == digest:
-            return item
-    raise MissingEvidence(
-        "the measured manifest was not given",
-        hint="ask the operator for the exact app-compose.json and import it with the bundle",
-    )
-
-
-def _override(finding: Finding, policy: Policy) -> Finding:
-    severity = policy.rules.get(finding.rule)
+def _override(finding: Finding, demands: Demands) -> Finding:
+    severity = demands.rules.get(finding.rule)
     return replace(finding, severity=severity.value) if severity else finding
 
 
-def _foreign_images(raw: bytes, context: Context, policy: Policy) -> Iterator[Finding]:
+def _foreign_images(raw: bytes, context: Context, demands: Demands) -> Iterator[Finding]:
     """The services whose image is not from where the policy allows, or might not be.
 
     What names no image, builds one, or takes its name from a variable might be anything; and so
     might the services of an included file.
     """
-    if not (policy.registries or policy.repositories):
+    if not (demands.registries or demands.repositories):
         return
     try:
         app = parse_app_compose(raw)
@@ -164,7 +148,7 @@ def _foreign_images(raw: bytes, context: Context, policy: Policy) -> Iterator[Fi
         return  # the check says that it cannot be read
     manifest = Manifest(app, tree, context, app.compose or "")
     for service in manifest.services:
-        reference = _allowed_or_why(manifest, service, policy)
+        reference = _allowed_or_why(manifest, service, demands)
         if reference:
             place = (service.image or service).place
             location = Location(pointer=place.pointer, line=place.line, column=place.column)
@@ -176,7 +160,7 @@ def _foreign_images(raw: bytes, context: Context, policy: Policy) -> Iterator[Fi
         yield _foreign("", location, f"the file {text.text} may name any image")
 
 
-def _allowed_or_why(manifest: Manifest, service: Service, policy: Policy) -> str:
+def _allowed_or_why(manifest: Manifest, service: Service, demands: Demands) -> str:
     """Why a service's image is not known to be allowed; "" when it is."""
     from verifier.evidence.oci import parse_reference  # noqa: PLC0415 - only under such a policy
 
@@ -190,9 +174,9 @@ def _allowed_or_why(manifest: Manifest, service: Service, policy: Policy) -> str
     except EvidenceError as error:
         return error.message
     name = f"{reference.registry}/{reference.repository}"
-    if reference.registry in policy.registries or name in policy.repositories:
+    if reference.registry in demands.registries or name in demands.repositories:
         return ""
-    below = (item.removesuffix("*") for item in policy.repositories if item.endswith("/*"))
+    below = (item.removesuffix("*") for item in demands.repositories if item.endswith("/*"))
     return "" if any(name.startswith(item) for item in below) else f"it comes from {name}"
 
 
@@ -209,4 +193,4 @@ def _foreign(service: str, location: Location, message: str) -> Finding:
     )
 
 
-POLICY_CHECKS: Final = (rules,)
+CHECKS: Final = (rules,)

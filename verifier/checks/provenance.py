@@ -12,15 +12,18 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
 
+from verifier.checks.case import Case
 from verifier.checks.engine import (
     Outcome,
     check,
     failed,
+    malformed,
+    missing,
     not_applicable,
     passed,
     warned,
 )
-from verifier.checks.images import NamedImage
+from verifier.checks.images import NamedImage, named_images
 from verifier.checks.sigstore import (
     GITHUB_ISSUER,
     HOSTED_RUNNER,
@@ -34,7 +37,7 @@ from verifier.evidence import oci, sigstore
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.oci import ImageConfig, ImageIndex, ImageReference
 from verifier.evidence.sigstore import SigstoreBundle
-from verifier.model.result import JsonValue, SkipKind, Status
+from verifier.model.result import JsonValue
 
 MAX_CLOCK_SKEW: Final = 120
 MAX_ATTESTATIONS: Final = 32
@@ -45,7 +48,7 @@ _COMMIT: Final = re.compile(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Images:
-    """The question: the manifest's images, the evidence, the time (Unix seconds), and policy.
+    """The question: the manifest's images, the evidence, the time (Unix seconds), and demands.
 
     `signers`, when there are any, are the only ones accepted; without them it is the workflows of
     the repository that an image itself names. `expected` holds (name, digest) pairs of the relying
@@ -68,7 +71,7 @@ class Images:
     "Each image is pinned, exists, and is tied to a source commit",
     requires=("application.manifest",),
 )
-def images(asked: Images) -> Outcome:
+def images(case: Case) -> Outcome:
     """Every image of the measured manifest is pinned by digest; the documents of that digest were
     obtained and hash to it; and a workflow of the image's source repository signed, through the
     public-good Sigstore instance, that it built this digest at a named commit. A source that only
@@ -77,6 +80,22 @@ def images(asked: Images) -> Outcome:
     disagree. Bytes that are not those of the digest, or another image than expected, fail. Where
     the policy names who may have built the images, no other signature counts, and an image without
     one is missing evidence."""
+    demands = case.demands
+    return judge_images(
+        Images(
+            images=named_images(case),
+            bundle=case.evidence.bundle,
+            at=case.question.at,
+            signers=tuple(Identity(item) for item in demands.workflows),
+            expected=demands.expected_images,
+            trusted=case.question.trusted,
+            trusted_root=case.reference.sigstore,
+        )
+    )
+
+
+def judge_images(asked: Images) -> Outcome:
+    """The result for some images, under what is demanded of them."""
     if not (asked.images or asked.expected):
         return not_applicable("the manifest names no image")
     found = examine(asked)
@@ -95,20 +114,17 @@ def judge(found: tuple[Provenance, ...]) -> Outcome:
         return failed(str(worst), actual=actual, evidence=evidence)
     if by_tie[Tie.MALFORMED]:
         worst = by_tie[Tie.MALFORMED][0]
-        return Outcome(
-            status=Status.ERROR,
-            summary=f"malformed evidence: {worst}",
+        return malformed(
+            f"malformed evidence: {worst}",
             reason=worst.note,
             actual=actual,
             evidence=evidence,
         )
     if by_tie[Tie.UNKNOWN]:
         unknown = by_tie[Tie.UNKNOWN][0]
-        return Outcome(
-            status=Status.SKIP,
-            summary=str(unknown),
+        return missing(
+            str(unknown),
             reason=unknown.note,
-            skip_kind=SkipKind.MISSING_EVIDENCE,
             actual=actual,
             evidence=evidence,
             remediation="audit online, so that registries and attestations are asked",
@@ -396,3 +412,6 @@ def _absent(
 
 def _count(found: tuple[Provenance, ...]) -> str:
     return f"{len(found)} image{'' if len(found) == 1 else 's'}"
+
+
+CHECKS: Final = (images,)

@@ -241,19 +241,15 @@ def _from_audit(gathered: "Gathered") -> "list[_Given]":
 
 
 def _manifests(name: str, subject: "SubjectReport", case: "Case") -> "Iterator[_Given]":
-    import hashlib  # noqa: PLC0415
-
     from verifier.checks.manifest_context import context_of  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
 
     result = next(item for item in subject.checks if item.id == "application.manifest")
     shown = dict.fromkeys(item.value for item in case.evidence.manifests)
     if result.status is Status.PASS:
-        measured = case.identity.compose_hash
-        for raw in shown:
-            if hashlib.sha256(raw).digest() == measured:
-                note = "this manifest was measured: application.manifest passes"
-                yield _Given(name=name, raw=raw, context=context_of(case), note=note)
+        note = "this manifest was measured: application.manifest passes"
+        raw = case.measured_manifest.value
+        yield _Given(name=name, raw=raw, context=context_of(case), note=note)
         return
     why = result.reason or result.summary
     for raw in shown:

@@ -30,7 +30,8 @@ def show_policy(
 
       verify policy explain policy.toml
     """
-    from verifier.audit import all_checks, known  # noqa: PLC0415
+    from verifier.audit import known  # noqa: PLC0415
+    from verifier.checks.catalogue import CHECKS  # noqa: PLC0415
     from verifier.cli.question import moment  # noqa: PLC0415
     from verifier.policy.explain import effective_policy, explain_policy  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
@@ -43,7 +44,7 @@ def show_policy(
         raise PolicyError(f"one policy at a time, not {len(names)}")
     policy = known(load_policy(names[0] if names else "baseline"))
     if explains:
-        titles = {spec.id: spec.title for spec in all_checks(policy)}
+        titles = {spec.id: spec.title for spec in CHECKS}
         text = explain_policy(policy, titles, moment(at) if at else int(time.time()))
     else:
         text = effective_policy(policy)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
+from verifier.checks.demands import waiver_for
 from verifier.model.result import (
     Basis,
     CheckResult,
@@ -15,7 +16,6 @@ from verifier.model.result import (
     Verdict,
 )
 from verifier.policy.policy import DECIDED_BY, Policy
-from verifier.policy.waivers import waiver_for
 
 _CLAIM_OF: Final = {"device": "device_id", "os_release": "os_image"}
 _PROVEN: Final = (Basis.HARDWARE, Basis.MEASURED, Basis.REFERENCE)
@@ -62,14 +62,16 @@ def _judge(
     app_id = claims.get("app_id")
     if asked is Requirement.NOT_ASKED or result.status not in _COUNTS or not _is_proven(app_id):
         return judged
-    waiver = waiver_for(policy.waivers, result.id, str(app_id and app_id.value), now)
+    waiver = waiver_for(policy.demands.waivers, result.id, str(app_id and app_id.value), now)
     if waiver is None:
         return judged
     words = waiver.words(now)
     judged = replace(judged, reason=f"{words}; {judged.reason}" if judged.reason else words)
     as_expected = _expect(replace(result, status=Status.PASS), claims, policy)
     decides = result.id == DECIDED_BY[_COMPARED] and result.status is Status.FAIL
-    contradicts = as_expected.status is not Status.PASS or (decides and policy.expected_images)
+    contradicts = as_expected.status is not Status.PASS or (
+        decides and policy.demands.expected_images
+    )
     if not waiver.holds(now) or contradicts:
         return judged
     summary = f"{judged.summary} [waived until {waiver.expires}]"
@@ -89,7 +91,8 @@ def _is_proven(claim: Claim | None) -> bool:
 def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) -> CheckResult:
     """The result after the relying party's own reference values: only a proven equal value keeps
     a check from failing; one that is not proven makes it missing."""
-    expected = {**policy.expect, "os_release": policy.os_releases, _COMPARED: ()}
+    demands = policy.demands
+    expected = {**demands.expect, "os_release": demands.os_releases, _COMPARED: ()}
     for name, allowed in expected.items():
         if DECIDED_BY[name] != result.id or not allowed or result.status is Status.FAIL:
             continue

@@ -119,3 +119,11 @@ def number(table: dict[str, Any], name: str, default: int, where: str) -> int:
     if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
         raise PolicyError(f"policy {where}: {name} is not a number from 0 to {_MAX_NUMBER}")
     return value
+
+
+def switch(table: dict[str, Any], name: str, where: str) -> bool:
+    """True or false; false when it is not written."""
+    value = table.get(name, False)
+    if not isinstance(value, bool):
+        raise PolicyError(f"policy {where}: {name} is not true or false")
+    return value

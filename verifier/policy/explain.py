@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from verifier.checks.demands import Demands, GovernanceDemands
 from verifier.model.result import Requirement
-from verifier.policy.demands import GovernanceDemands
 from verifier.policy.policy import DECIDED_BY, FLOOR, Policy
 from verifier.policy.stage import REQUIREMENTS
 
@@ -22,6 +22,7 @@ _UNDECIDED: Final = "no check decides this yet: it counts as missing"
 def explain_policy(policy: Policy, titles: Mapping[str, str], now: int) -> str:
     """The policy as text. `titles` are those of the registered checks, by id; `now` (Unix seconds)
     is what the remaining days of waivers are counted from."""
+    demands = policy.demands
     lines = [
         f"Policy {policy.name}",
         f"  accepts the verdict {' or '.join(verdict.value for verdict in policy.accept)}",
@@ -30,7 +31,7 @@ def explain_policy(policy: Policy, titles: Mapping[str, str], now: int) -> str:
     for requirement, meaning in _MEANINGS.items():
         lines += _section(meaning, _checks(policy, requirement, titles))
     lines += _section("Demands", _demands(policy, titles))
-    changed = (f"{rule} counts as {severity}" for rule, severity in policy.rules.items())
+    changed = (f"{rule} counts as {severity}" for rule, severity in demands.rules.items())
     lines += _section("Severities that manifest.rules takes from the policy", sorted(changed))
     lines += _section("Waivers", _waivers(policy, now))
     if policy.name == "stage1":
@@ -40,30 +41,31 @@ def explain_policy(policy: Policy, titles: Mapping[str, str], now: int) -> str:
 
 def effective_policy(policy: Policy) -> str:
     """The policy as one TOML document that extends nothing and has the same digest."""
+    demands = policy.demands
     tables: dict[str, Mapping[str, object]] = {
         "checks": {key: value.value for key, value in policy.checks.items()},
         "tcb": {
-            "statuses": policy.tcb_statuses,
-            "reject_advisories": policy.reject_advisories,
-            "minimum_evaluation_number": policy.minimum_evaluation_number,
+            "statuses": demands.tcb_statuses,
+            "reject_advisories": demands.reject_advisories,
+            "minimum_evaluation_number": demands.minimum_evaluation_number,
         },
         "freshness": {
-            "max_collateral_age": policy.max_collateral_age,
-            "max_root_crl_age": policy.max_root_crl_age,
-            "max_quote_age": policy.max_quote_age,
+            "max_collateral_age": demands.max_collateral_age,
+            "max_root_crl_age": demands.max_root_crl_age,
+            "max_quote_age": demands.max_quote_age,
         },
-        "expect": policy.expect,
-        "os": _made(releases=policy.os_releases),
-        "rules": {key: value.value for key, value in policy.rules.items()},
-        "images": _made(registries=policy.registries, repositories=policy.repositories),
-        "signers": _made(workflows=policy.workflows),
-        "governance": policy.governance.made,
+        "expect": demands.expect,
+        "os": _made(releases=demands.os_releases),
+        "rules": {key: value.value for key, value in demands.rules.items()},
+        "images": _made(registries=demands.registries, repositories=demands.repositories),
+        "signers": _made(workflows=demands.workflows),
+        "governance": demands.governance.made,
     }
     lines = [f"name = {_toml(policy.name)}", f"accept = {_toml([*policy.accept])}"]
     for name, table in tables.items():
         entries = [f"{_key(key)} = {_toml(value)}" for key, value in table.items()]
         lines += ["", f"[{name}]", *entries] if entries else []
-    for waiver in policy.waivers:
+    for waiver in demands.waivers:
         fields = {key: value for key, value in waiver.to_json().items() if value}
         expires = fields.pop("expires")
         entries = [f"{key} = {_toml(value)}" for key, value in fields.items()]
@@ -98,37 +100,37 @@ def _checks(policy: Policy, requirement: Requirement, titles: Mapping[str, str])
 
 
 def _demands(policy: Policy, titles: Mapping[str, str]) -> Iterator[str]:
-    for text, check_id in _worded(policy):
+    for text, check_id in _worded(policy.demands):
         decided = f"decided by {check_id}" if check_id in titles else f"{check_id}: {_UNDECIDED}"
         yield f"{text}: {decided}"
 
 
-def _worded(policy: Policy) -> Iterator[tuple[str, str]]:
+def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
     """Every demand in words, and the check that decides it."""
-    yield f"the TCB status is {_any(policy.tcb_statuses)}", "hardware.tcb"
-    if policy.reject_advisories:
-        yield f"no advisory is {_any(policy.reject_advisories)}", "hardware.tcb"
-    if policy.minimum_evaluation_number:
-        number = policy.minimum_evaluation_number
+    yield f"the TCB status is {_any(demands.tcb_statuses)}", "hardware.tcb"
+    if demands.reject_advisories:
+        yield f"no advisory is {_any(demands.reject_advisories)}", "hardware.tcb"
+    if demands.minimum_evaluation_number:
+        number = demands.minimum_evaluation_number
         yield f"the TCB evaluation is number {number} or later", "hardware.tcb"
-    yield f"collateral is at most {policy.max_collateral_age} days old", "hardware.freshness"
+    yield f"collateral is at most {demands.max_collateral_age} days old", "hardware.freshness"
     yield (
-        f"the root's revocation list is at most {policy.max_root_crl_age} days old",
+        f"the root's revocation list is at most {demands.max_root_crl_age} days old",
         "hardware.freshness",
     )
-    age = policy.max_quote_age
+    age = demands.max_quote_age
     quote = f"is at most {age} days old" if age else "answers a challenge of this audit"
     yield f"the quote {quote}", "hardware.freshness"
-    for name, values in policy.expect.items():
+    for name, values in demands.expect.items():
         yield f"{name} is {_any(values)}", DECIDED_BY[name]
-    if policy.os_releases:
-        yield f"the OS is dstack {_any(policy.os_releases)}", DECIDED_BY["os_release"]
-    sources = (*policy.registries, *policy.repositories)
+    if demands.os_releases:
+        yield f"the OS is dstack {_any(demands.os_releases)}", DECIDED_BY["os_release"]
+    sources = (*demands.registries, *demands.repositories)
     if sources:
         yield f"images come from {_any(sources)}", DECIDED_BY["images"]
-    if policy.workflows:
-        yield f"images were built by {_any(policy.workflows)}", DECIDED_BY["signers"]
-    for text in _governance(policy.governance):
+    if demands.workflows:
+        yield f"images were built by {_any(demands.workflows)}", DECIDED_BY["signers"]
+    for text in _governance(demands.governance):
         yield text, DECIDED_BY["governance"]
 
 
@@ -146,7 +148,7 @@ def _governance(demands: GovernanceDemands) -> Iterator[str]:
 
 
 def _waivers(policy: Policy, now: int) -> Iterator[str]:
-    for item in policy.waivers:
+    for item in policy.demands.waivers:
         what = f"{item.check} {item.rule}".rstrip()
         days = item.days_left(now)
         left = f"{days} day{'s' * (days != 1)} left" if item.holds(now) else "EXPIRED, it counts"

@@ -10,37 +10,38 @@
     [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
     [images]      registries, repositories ("ghcr.io/org/app", "ghcr.io/org/*"): others fail
     [signers]     workflows: who may have built the images (identities in Sigstore certificates)
-    [governance]  see `verifier.policy.demands`: how fast, and by whom, the app may be changed
+    [governance]  notice_days, owners, several_keys, upgrades_disabled, max_unknown_manifests
     [[waivers]]   see `verifier.policy.waivers`
 
-No policy goes below the floor: those checks are always required. A demand that no registered check
-decides counts as missing evidence. The digest is that of the effective policy, with everything it
-extends and every expectation folded in.
+`verifier.checks.demands` says what each demand means. No policy goes below the floor: those checks
+are always required. A demand that no registered check decides counts as missing evidence. The
+digest is that of the effective policy, with everything it extends and every expectation folded in.
 """
 
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import rfc8785
 
+from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, GovernanceDemands, Waiver
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import Severity
 from verifier.model.result import JsonValue, Requirement, Verdict
-from verifier.policy.demands import GOVERNANCE_KEYS, GovernanceDemands, parse_governance
 from verifier.policy.document import (
     BUILT_IN,
     demanded,
     number,
     read_document,
     section,
+    switch,
     text,
     texts,
 )
-from verifier.policy.waivers import MANIFEST_RULES, Waiver, parse_waivers
+from verifier.policy.waivers import parse_waivers
 
 __all__ = ["BUILT_IN", "FLOOR", "Policy", "load_policy"]
 
@@ -53,16 +54,6 @@ FLOOR: Final = (
     "application.identity",
     "application.manifest",
 )
-RESERVED: Final = (
-    "key_management.attestation",
-    "authorization.history",
-    "authorization.governance",
-    "endpoint.tls",
-    "endpoint.domain",
-)
-"""Checks that a policy may ask for whether or not this version has them: what one that is not
-registered would have to prove is missing."""
-
 DECIDED_BY: Final = {
     "app_id": "application.identity",
     "compose_hash": "application.manifest",
@@ -76,9 +67,6 @@ DECIDED_BY: Final = {
 }
 """Which check decides a demand of the relying party; it is required then."""
 
-IMAGE_RULE: Final = "policy.images"
-"""The rule of a finding about an image that [images] does not allow."""
-
 EXPECTABLE: Final = {"app_id": 20, "compose_hash": 32, "os_image_hash": 32, "device": 32}
 _SECTIONS: Final = {
     "checks": None,
@@ -89,7 +77,7 @@ _SECTIONS: Final = {
     "rules": None,
     "images": ("registries", "repositories"),
     "signers": ("workflows",),
-    "governance": GOVERNANCE_KEYS,
+    "governance": tuple(item.name for item in fields(GovernanceDemands)),
 }
 _WORKFLOW: Final = re.compile(
     r"https://github\.com/[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml@refs/[\w./-]+", re.ASCII
@@ -100,81 +88,62 @@ _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """An effective appraisal policy. Ages are in days; `expect` maps a name to allowed values.
-
-    Empty tuples demand nothing.
-    """
+    """An effective appraisal policy: which verdicts it accepts, what it asks of each check, and
+    what it demands of evidence that is genuine."""
 
     name: str
     accept: tuple[Verdict, ...]
     checks: Mapping[str, Requirement]
-    tcb_statuses: tuple[str, ...]
-    reject_advisories: tuple[str, ...]
-    minimum_evaluation_number: int
-    max_collateral_age: int
-    max_root_crl_age: int
-    max_quote_age: int
-    expect: Mapping[str, tuple[str, ...]]
-    os_releases: tuple[str, ...] = ()
-    rules: Mapping[str, Severity] = field(default_factory=dict)
-    registries: tuple[str, ...] = ()
-    repositories: tuple[str, ...] = ()
-    workflows: tuple[str, ...] = ()
-    governance: GovernanceDemands = field(default_factory=GovernanceDemands)
-    waivers: tuple[Waiver, ...] = ()
+    demands: Demands
 
     @property
     def digest(self) -> str:
         """sha256 of the effective policy as RFC 8785 JSON, lower-case hex."""
+        demands = self.demands
         document: dict[str, JsonValue] = {
             "name": self.name,
             "accept": [verdict.value for verdict in self.accept],
             "checks": {key: value.value for key, value in self.checks.items()},
-            "tcb_statuses": list(self.tcb_statuses),
-            "reject_advisories": list(self.reject_advisories),
-            "minimum_evaluation_number": self.minimum_evaluation_number,
-            "max_collateral_age": self.max_collateral_age,
-            "max_root_crl_age": self.max_root_crl_age,
-            "max_quote_age": self.max_quote_age,
-            "expect": {key: list(value) for key, value in self.expect.items()},
-            "os_releases": list(self.os_releases),
-            "rules": {key: value.value for key, value in self.rules.items()},
-            "registries": list(self.registries),
-            "repositories": list(self.repositories),
-            "workflows": list(self.workflows),
-            "governance": dict(self.governance.made),
-            "waivers": [waiver.to_json() for waiver in self.waivers],
+            "tcb_statuses": list(demands.tcb_statuses),
+            "reject_advisories": list(demands.reject_advisories),
+            "minimum_evaluation_number": demands.minimum_evaluation_number,
+            "max_collateral_age": demands.max_collateral_age,
+            "max_root_crl_age": demands.max_root_crl_age,
+            "max_quote_age": demands.max_quote_age,
+            "expect": {key: list(value) for key, value in demands.expect.items()},
+            "os_releases": list(demands.os_releases),
+            "rules": {key: value.value for key, value in demands.rules.items()},
+            "registries": list(demands.registries),
+            "repositories": list(demands.repositories),
+            "workflows": list(demands.workflows),
+            "governance": dict(demands.governance.made),
+            "waivers": [waiver.to_json() for waiver in demands.waivers],
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
     @property
-    def demands(self) -> tuple[str, ...]:
+    def demanded(self) -> tuple[str, ...]:
         """The names in DECIDED_BY of what the relying party demands beyond the checks."""
+        demands = self.demands
         made = {
-            **{name: bool(values) for name, values in self.expect.items()},
-            "os_release": bool(self.os_releases),
-            "images": bool(self.registries or self.repositories),
-            "signers": bool(self.workflows),
-            "governance": bool(self.governance.made),
+            **{name: bool(values) for name, values in demands.expect.items()},
+            "os_release": bool(demands.os_releases),
+            "images": bool(demands.registries or demands.repositories),
+            "signers": bool(demands.workflows),
+            "governance": bool(demands.governance.made),
         }
         return tuple(name for name in DECIDED_BY if made.get(name))
-
-    @property
-    def expected_images(self) -> tuple[tuple[str, str], ...]:
-        """(name, digest) of the images that are expected."""
-        matches = map(_IMAGE.fullmatch, self.expect.get("image", ()))
-        return tuple((match[1], match[2]) for match in matches if match)
 
     def requirement(self, check_id: str) -> Requirement:
         """What the policy asks of a check; one that it does not name is not asked, and one that
         decides a demand is required."""
-        if any(DECIDED_BY[name] == check_id for name in self.demands):
+        if any(DECIDED_BY[name] == check_id for name in self.demanded):
             return Requirement.REQUIRED
         return self.checks.get(check_id, Requirement.NOT_ASKED)
 
     def undecided(self, registered: Iterable[str]) -> tuple[str, ...]:
         """The checks that the policy asks for and that are not among the registered ones."""
-        asked = (*self.checks, *(DECIDED_BY[name] for name in self.demands))
+        asked = (*self.checks, *(DECIDED_BY[name] for name in self.demanded))
         known = set(registered)
         absent = tuple(dict.fromkeys(item for item in asked if item not in known))
         return tuple(i for i in absent if self.requirement(i) is not Requirement.NOT_ASKED)
@@ -184,7 +153,7 @@ class Policy:
 
         Raises PolicyError for a malformed value, and where no value satisfies both.
         """
-        merged = dict(self.expect)
+        merged = dict(self.demands.expect)
         for name, values in expect.items():
             if not values:
                 continue
@@ -193,7 +162,7 @@ class Policy:
             if not both:
                 raise PolicyError(f"the policy {self.name} expects another {name} than you do")
             merged[name] = both
-        return replace(self, expect=merged)
+        return replace(self, demands=replace(self.demands, expect=merged))
 
 
 def load_policy(name_or_path: str) -> Policy:
@@ -220,21 +189,32 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
             f"policy {where}: {low[0]} must be required",
             hint="no policy goes below the floor: without it nothing else means anything",
         )
-    tcb, freshness, governance = sections["tcb"], sections["freshness"], sections["governance"]
-    waivers = parse_waivers(document.get("waivers", []), FLOOR, where)
-    _known_rules((item.rule for item in waivers if item.rule), where)
     return Policy(
         name=text(document.get("name", where), f"policy {where}: name"),
         accept=accept,
         checks=checks,
-        tcb_statuses=texts(tcb.get("statuses", ["UpToDate"]), f"policy {where}: statuses"),
+        demands=_demands(sections, parse_waivers(document.get("waivers", []), FLOOR, where), where),
+    )
+
+
+def _demands(
+    sections: Mapping[str, dict[str, Any]], waivers: tuple[Waiver, ...], where: str
+) -> Demands:
+    tcb, freshness, default = sections["tcb"], sections["freshness"], Demands()
+    _known_rules((item.rule for item in waivers if item.rule), where)
+    return Demands(
+        tcb_statuses=texts(
+            tcb.get("statuses", [*default.tcb_statuses]), f"policy {where}: statuses"
+        ),
         reject_advisories=texts(
             tcb.get("reject_advisories", []), f"policy {where}: reject_advisories"
         ),
         minimum_evaluation_number=number(tcb, "minimum_evaluation_number", 0, where),
-        max_collateral_age=number(freshness, "max_collateral_age", 30, where),
-        max_root_crl_age=number(freshness, "max_root_crl_age", 400, where),
-        max_quote_age=number(freshness, "max_quote_age", 0, where),
+        max_collateral_age=number(
+            freshness, "max_collateral_age", default.max_collateral_age, where
+        ),
+        max_root_crl_age=number(freshness, "max_root_crl_age", default.max_root_crl_age, where),
+        max_quote_age=number(freshness, "max_quote_age", default.max_quote_age, where),
         expect={
             name: _expected_values(name, values) for name, values in sections["expect"].items()
         },
@@ -243,8 +223,21 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
         registries=_matching(sections["images"], "registries", where),
         repositories=_matching(sections["images"], "repositories", where),
         workflows=_matching(sections["signers"], "workflows", where),
-        governance=parse_governance(governance, _matching(governance, "owners", where), where),
+        governance=_governance(sections["governance"], where),
         waivers=waivers,
+    )
+
+
+def _governance(table: dict[str, Any], where: str) -> GovernanceDemands:
+    unknown = None
+    if "max_unknown_manifests" in table:
+        unknown = number(table, "max_unknown_manifests", 0, where)
+    return GovernanceDemands(
+        notice_days=number(table, "notice_days", 0, where),
+        owners=_matching(table, "owners", where),
+        several_keys=switch(table, "several_keys", where),
+        upgrades_disabled=switch(table, "upgrades_disabled", where),
+        max_unknown_manifests=unknown,
     )
 
 

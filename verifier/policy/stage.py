@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from verifier.checks.demands import MANIFEST_RULES
 from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import Severity
 from verifier.model.result import CheckResult, Finding, Report, Status, SubjectReport
 from verifier.policy.policy import Policy
-from verifier.policy.waivers import MANIFEST_RULES
 
 _BREAKS: Final = (Severity.CRITICAL, Severity.HIGH)
 
@@ -195,14 +195,14 @@ def _broken_rules(
             for item in report.findings
             if _names(requirement, item, policy)
         )
-    elif result.status is not Status.PASS or policy.rules or policy.waivers:
+    elif result.status is not Status.PASS or policy.demands.rules or policy.demands.waivers:
         yield f"{MANIFEST_RULES}: see the findings about {subject.name}"
 
 
 def _names(requirement: StageRequirement, finding: Finding, policy: Policy) -> bool:
     """Whether a finding breaks the requirement; a critical one also means a backdoor."""
     rule = BY_ID.get(finding.rule)
-    rated = policy.rules.get(finding.rule)
+    rated = policy.demands.rules.get(finding.rule)
     severity = rule.severity if rule and rated else Severity(finding.severity)
     if requirement is REQUIREMENTS[-1] and rule and severity is Severity.CRITICAL:
         return True

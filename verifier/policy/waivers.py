@@ -12,71 +12,17 @@ and `warn`: what could not be evaluated is not known, and nobody can accept what
 The checks of the floor cannot be waived.
 """
 
-import calendar
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
 
+from verifier.checks.demands import MANIFEST_RULES, Waiver
 from verifier.errors import PolicyError
 from verifier.model.identifiers import parse_app_id
-from verifier.model.result import JsonValue
 
-MANIFEST_RULES: Final = "manifest.rules"
-_DAY: Final = 86400
 _KEYS: Final = frozenset({"id", "check", "scope", "reason", "owner", "expires"})
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiver:
-    """One accepted failure. `scope` is an app id, `expires` the first day without it; `rule` is
-    empty when the whole check is waived."""
-
-    id: str
-    check: str
-    rule: str
-    scope: str
-    reason: str
-    owner: str
-    expires: date
-
-    def holds(self, now: int) -> bool:
-        """Whether it still holds at a time (Unix seconds)."""
-        return now < calendar.timegm(self.expires.timetuple())
-
-    def days_left(self, now: int) -> int:
-        """The days that it still holds, begun ones counted; 0 or less when it has expired."""
-        return -((now - calendar.timegm(self.expires.timetuple())) // _DAY)
-
-    def words(self, now: int) -> str:
-        """What a report says of what it waives, or would waive had it not expired."""
-        state = "waived until" if self.holds(now) else "counts: its waiver expired on"
-        return f"{state} {self.expires} ({self.id}, {self.owner}: {self.reason})"
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """Its fields, for the policy's digest."""
-        return {
-            "id": self.id,
-            "check": self.check,
-            "rule": self.rule,
-            "scope": self.scope,
-            "reason": self.reason,
-            "owner": self.owner,
-            "expires": self.expires.isoformat(),
-        }
-
-
-def waiver_for(
-    waivers: Iterable[Waiver], check: str, app_id: str, now: int, rule: str = ""
-) -> Waiver | None:
-    """The waiver that names this check (and rule) of this app: one that holds, else an expired one,
-    which waives nothing and is named in the report."""
-    named = [
-        item for item in waivers if (item.check, item.rule, item.scope) == (check, rule, app_id)
-    ]
-    return max(named, key=lambda item: (item.holds(now), item.expires, item.id), default=None)
 
 
 def parse_waivers(document: object, floor: Iterable[str], where: str) -> tuple[Waiver, ...]:

@@ -17,7 +17,7 @@ from verifier.evidence.measurements import (
     mr_config_id_v3,
 )
 from verifier.evidence.ra_tls import leaf_report_data, spki
-from verifier.evidence.subject import CHANNEL_APP_CERT, Located
+from verifier.evidence.subject import CHANNEL_APP_CERT
 
 _APP_KEY: Final = re.compile(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0*")
 """Report data of GetAttestationForAppKey (Dstack-TEE/dstack guest-agent/src/rpc_service.rs)."""
@@ -114,9 +114,11 @@ def manifest(case: Case) -> Outcome:
             "the manifest was not given (the app may hide it: public_tcbinfo is false)",
             hint="ask the operator for the exact app-compose.json and import it with the bundle",
         )
-    found = _matching(case.evidence.manifests, measured)
-    hashes = sorted({hashlib.sha256(item.value).hexdigest() for item in case.evidence.manifests})
-    if found is None:
+    try:
+        found = case.measured_manifest
+    except MissingEvidence:
+        manifests = case.evidence.manifests
+        hashes = sorted({hashlib.sha256(item.value).hexdigest() for item in manifests})
         return failed(
             "the manifest given is not the one that was measured",
             expected=measured.hex(),
@@ -196,10 +198,6 @@ def binding(case: Case) -> Outcome:
         f"what the report data {report_data[:16].hex()}… commits to is not known",
         hint="ask for a quote over a challenge of your own and pass it with --challenge",
     )
-
-
-def _matching(manifests: list[Located[bytes]], digest: bytes) -> Located[bytes] | None:
-    return next((m for m in manifests if hashlib.sha256(m.value).digest() == digest), None)
 
 
 def _config_id(case: Case) -> str:

@@ -1,12 +1,13 @@
-"""Intel root → PCK → QE → TD quote: whether this is a genuine TDX TD."""
+"""Intel root → PCK → QE → TD quote: whether this is a genuine TD, and the state of its TCB."""
 
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.engine import Outcome, check, failed, passed
+from verifier.checks.engine import Blocked, Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError
 from verifier.evidence.quote import DEBUG_BIT, SEPT_VE_DISABLE_BIT
 from verifier.model.identifiers import format_time
+from verifier.model.result import JsonValue
 
 _PKS_BIT: Final = 1 << 30
 _KL_BIT: Final = 1 << 31
@@ -81,4 +82,72 @@ def td(case: Case) -> Outcome:
     return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
 
 
-CHECKS: Final = (quote, td)
+@check("hardware.tcb", "The platform's TCB is acceptable")
+def tcb(case: Case) -> Outcome:
+    """The platform's TCB status, its quoting enclave's, and the current one of a TD that was
+    launched under another, are among those that the policy accepts, none of its security advisories
+    is rejected, and the collateral is of a TCB evaluation at least as new as the one in force at
+    the time of judgement: the same quote can be UpToDate under an old evaluation and OutOfDate
+    under the current one, so a kinder, older set is refused."""
+    demands = case.demands
+    if case.dcap.failure:
+        if case.dcap.revoked:
+            return failed("the platform's TCB is revoked", actual="Revoked")
+        raise Blocked("hardware.quote")
+    verified = case.verified
+    components = dict(verified.component_statuses)
+    actual: JsonValue = {
+        "status": verified.tcb_status,
+        "components": {**components},
+        "advisories": list(verified.advisory_ids),
+        "evaluation_number": verified.evaluation_number,
+    }
+    minimum, dated = _minimum_evaluation(case)
+    rejected = sorted(set(verified.advisory_ids) & set(demands.reject_advisories))
+    problems = []
+    if verified.tcb_status not in demands.tcb_statuses:
+        problems.append(f"TCB status {verified.tcb_status}")
+    problems.extend(
+        f"{name}: {status}"
+        for name, status in components.items()
+        if status not in demands.tcb_statuses
+    )
+    if rejected:
+        problems.append(f"rejected advisories {', '.join(rejected)}")
+    if verified.evaluation_number < minimum:
+        problems.append(f"TCB evaluation {verified.evaluation_number}, below {minimum}")
+    expected: JsonValue = {
+        "status": list(demands.tcb_statuses),
+        "evaluation_number": minimum,
+    }
+    if problems:
+        return failed(
+            "; ".join(problems),
+            expected=expected,
+            actual=actual,
+            evidence=case.collateral.evidence,
+            remediation="the operator has to update the platform's firmware, or the collateral "
+            "has to be collected again",
+        )
+    summary = f"{verified.tcb_status}, TCB evaluation {verified.evaluation_number}"
+    if not dated:
+        return warned(
+            f"{summary}; no reference says which evaluation was in force then",
+            expected=expected,
+            actual=actual,
+        )
+    return passed(summary, expected=expected, actual=actual, evidence=case.collateral.evidence)
+
+
+def _minimum_evaluation(case: Case) -> tuple[int, bool]:
+    """The least acceptable evaluation number, and whether a reference dates it."""
+    rows = [
+        row.number for row in case.reference.tcb_evaluations if row.valid_from <= case.question.at
+    ]
+    return max([case.demands.minimum_evaluation_number, *rows]), bool(rows)
+
+
+GENUINE: Final = (quote, td)
+"""What makes a guest a genuine TD, whatever the state of its platform."""
+
+CHECKS: Final = (*GENUINE, tcb)

@@ -1,0 +1,160 @@
+"""What the relying party demands of evidence that is genuine, as plain values.
+
+A policy builds them from its document; a check takes them from its `Case`, and knows no policy.
+"""
+
+import calendar
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+
+from verifier.manifest.rule import Severity
+from verifier.model.result import JsonValue
+
+MANIFEST_RULES: Final = "manifest.rules"
+"""The check whose findings a waiver can name one by one."""
+
+IMAGE_RULE: Final = "policy.images"
+"""The rule of a finding about an image that is from elsewhere than demanded."""
+
+_DAY: Final = 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiver:
+    """One accepted failure. `scope` is an app id, `expires` the first day without it; `rule` is
+    empty when the whole check is waived."""
+
+    id: str
+    check: str
+    rule: str
+    scope: str
+    reason: str
+    owner: str
+    expires: date
+
+    def holds(self, now: int) -> bool:
+        """Whether it still holds at a time (Unix seconds)."""
+        return now < calendar.timegm(self.expires.timetuple())
+
+    def days_left(self, now: int) -> int:
+        """The days that it still holds, begun ones counted; 0 or less when it has expired."""
+        return -((now - calendar.timegm(self.expires.timetuple())) // _DAY)
+
+    def words(self, now: int) -> str:
+        """What a report says of what it waives, or would waive had it not expired."""
+        state = "waived until" if self.holds(now) else "counts: its waiver expired on"
+        return f"{state} {self.expires} ({self.id}, {self.owner}: {self.reason})"
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """Its fields, for the policy's digest."""
+        return {
+            "id": self.id,
+            "check": self.check,
+            "rule": self.rule,
+            "scope": self.scope,
+            "reason": self.reason,
+            "owner": self.owner,
+            "expires": self.expires.isoformat(),
+        }
+
+
+def waiver_for(
+    waivers: Iterable[Waiver], check: str, app_id: str, now: int, rule: str = ""
+) -> Waiver | None:
+    """The waiver that names this check (and rule) of this app: one that holds, else an expired one,
+    which waives nothing and is named in the report."""
+    named = [
+        item for item in waivers if (item.check, item.rule, item.scope) == (check, rule, app_id)
+    ]
+    return max(named, key=lambda item: (item.holds(now), item.expires, item.id), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GovernanceDemands:
+    """What is demanded of those who can change what an app runs; the defaults demand nothing."""
+
+    notice_days: int = 0
+    """Days between the announcement of a change and its effect."""
+
+    owners: tuple[str, ...] = ()
+    """Addresses that may own the app's contract, as written; () allows any."""
+
+    several_keys: bool = False
+    """No single key may be able to change what runs."""
+
+    upgrades_disabled: bool = False
+    """The code of the app's contract has to be fixed for ever."""
+
+    max_unknown_manifests: int | None = None
+    """How many allowed manifests may be unknown to the audit; with None, any number is a doubt."""
+
+    @property
+    def made(self) -> Mapping[str, JsonValue]:
+        """The demands that are made, by their names in the policy."""
+        values: dict[str, JsonValue] = {
+            "notice_days": self.notice_days or None,
+            "owners": list(self.owners) or None,
+            "several_keys": self.several_keys or None,
+            "upgrades_disabled": self.upgrades_disabled or None,
+            "max_unknown_manifests": self.max_unknown_manifests,
+        }
+        return {key: value for key, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demands:
+    """The demands of one policy. The defaults are what a policy that says nothing demands: a TCB
+    that is up to date, fresh collateral, and a quote that answers a challenge."""
+
+    tcb_statuses: tuple[str, ...] = ("UpToDate",)
+    """The acceptable TCB statuses, as Intel's TCB info names them; any other fails."""
+
+    reject_advisories: tuple[str, ...] = ()
+    """Intel's security advisories that may not apply to the platform ("INTEL-SA-00615")."""
+
+    minimum_evaluation_number: int = 0
+    """The least tcbEvaluationDataNumber; that of the reference values holds besides."""
+
+    max_collateral_age: int = 30
+    """Days since the oldest part of the collateral was issued."""
+
+    max_root_crl_age: int = 400
+    """Days since the root's own revocation list was issued, which is renewed once a year."""
+
+    max_quote_age: int = 0
+    """Days since the earliest time at which the quote can have been made; 0 asks for a challenge
+    in its report data."""
+
+    expect: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Allowed values, by name: `app_id`, `compose_hash`, `os_image_hash` and `device` in lower-case
+    hex, `image` as NAME=sha256:DIGEST. A name that is absent allows any value."""
+
+    os_releases: tuple[str, ...] = ()
+    """The dstack releases that may run; () allows any."""
+
+    rules: Mapping[str, Severity] = field(default_factory=dict)
+    """Severities that manifest rules have instead of their own, by rule id."""
+
+    registries: tuple[str, ...] = ()
+    """Registries that any image may come from; without these and `repositories`, all may."""
+
+    repositories: tuple[str, ...] = ()
+    """Repositories that images may come from, `registry/repository`, or with `/*` all below."""
+
+    workflows: tuple[str, ...] = ()
+    """Identities, in Sigstore certificates, of the only workflows that may have built the images;
+    () takes those of each image's own repository."""
+
+    governance: GovernanceDemands = field(default_factory=GovernanceDemands)
+    """What is demanded of the owners of the contracts."""
+
+    waivers: tuple[Waiver, ...] = ()
+    """Failures that are accepted."""
+
+    @property
+    def expected_images(self) -> tuple[tuple[str, str], ...]:
+        """(name, digest) of the images that are expected."""
+        pairs = (item.rpartition("=") for item in self.expect.get("image", ()))
+        return tuple((name, digest) for name, _, digest in pairs)
