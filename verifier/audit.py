@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from verifier.checks.authorization.history import plan_history, proven_timeline
 from verifier.checks.case import Case, Question
 from verifier.checks.catalogue import CHECKS, GAPS, PLANNED
 from verifier.checks.chain import asked_plan, plan_for
@@ -23,7 +24,6 @@ from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.checks.engine import Blocked, MissingEvidence, run_checks
-from verifier.checks.history import plan_history, proven_timeline
 from verifier.checks.images import named_images
 from verifier.checks.manifest import judge_manifest, judged_at
 from verifier.errors import EvidenceError, PolicyError, VerifierError

@@ -8,6 +8,11 @@ from verifier.policy.policy import DECIDED_BY, FLOOR
 IDS = [spec.id for spec in CHECKS]
 
 
+def test_the_id_names_the_room() -> None:
+    rooms = {spec.id: spec.run.__module__.split(".")[:3] for spec in CHECKS}
+    assert rooms == {item: ["verifier", "checks", item.partition(".")[0]] for item in IDS}
+
+
 def test_ids_are_unique_and_explained() -> None:
     assert len(set(IDS)) == len(IDS)
     assert all(spec.title and spec.explanation for spec in CHECKS)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.policy.policies import Load
 from tests.report.timelines import APP_OWNED, CALM, HEIR, KMS_OWNED, OWNER, SECOND
-from verifier.checks import governance as module
+from verifier.checks.authorization import governance as module
 from verifier.checks.case import Case
 from verifier.checks.demands import Demands
 from verifier.checks.engine import run_checks

@@ -1,1 +1,4 @@
-"""Is the evidence genuine, and what does it prove? One module per link of the chain."""
+"""Is the evidence genuine, and what does it prove?
+
+A check's id names its room: `family.name` stands in `family.py`, or in the folder `family`.
+"""

@@ -3,16 +3,14 @@
 from typing import Final
 
 from verifier.checks import (
-    authorization,
     boot,
-    governance,
-    history,
     key_management,
     manifest,
     provenance,
     runtime,
 )
 from verifier.checks.application import consistency, identity
+from verifier.checks.authorization import contract, governance, history
 from verifier.checks.engine import CheckSpec
 from verifier.checks.hardware import freshness, quote
 
@@ -24,7 +22,7 @@ CHECKS: Final[tuple[CheckSpec, ...]] = (
     *identity.CHECKS,
     *consistency.CHECKS,
     *key_management.CHECKS,
-    *authorization.CHECKS,
+    *contract.CHECKS,
     *history.CHECKS,
     *governance.CHECKS,
     *manifest.CHECKS,

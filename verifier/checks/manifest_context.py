@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from verifier.checks.authorization.history import timeline_of
 from verifier.checks.case import Case
 from verifier.checks.chain import ChainView, confirmed_ca_key, view_for
 from verifier.checks.engine import Blocked, MissingEvidence
-from verifier.checks.history import timeline_of
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Kind

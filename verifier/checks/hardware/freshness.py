@@ -2,7 +2,9 @@
 
 from typing import Final
 
-from verifier.checks import authorization, key_management
+from verifier.checks import key_management
+from verifier.checks.authorization.contract import contract
+from verifier.checks.authorization.history import history_of
 from verifier.checks.case import Case
 from verifier.checks.chain import OPERATORS, plan_for
 from verifier.checks.engine import (
@@ -13,7 +15,6 @@ from verifier.checks.engine import (
     passed,
     warned,
 )
-from verifier.checks.history import history_of
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.log_scan import TimedLog
@@ -93,7 +94,7 @@ def _governed_logs(case: Case) -> tuple[TimedLog, ...]:
     code wrote them: whoever wrote the contract could have written any event."""
     if plan_for(case) is None:
         return ()
-    if not all(holds(spec, case) for spec in (key_management.provider, authorization.contract)):
+    if not all(holds(spec, case) for spec in (key_management.provider, contract)):
         return ()
     found = history_of(case)
     if found is None:

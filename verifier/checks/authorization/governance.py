@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from verifier.checks.authorization.history import timeline_of, without_contract
 from verifier.checks.case import Case
 from verifier.checks.demands import GovernanceDemands
 from verifier.checks.engine import (
@@ -12,7 +13,6 @@ from verifier.checks.engine import (
     passed,
     warned,
 )
-from verifier.checks.history import timeline_of, without_contract
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from verifier.checks.authorization.history import app_logs, without_contract
 from verifier.checks.case import Case
 from verifier.checks.chain import OPERATORS, Agreed, ChainView, view_for
 from verifier.checks.engine import (
@@ -12,7 +13,6 @@ from verifier.checks.engine import (
     passed,
     warned,
 )
-from verifier.checks.history import app_logs, without_contract
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log
