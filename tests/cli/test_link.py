@@ -34,6 +34,21 @@ def test_a_recorded_event_log(run: Run, evidence_dir: Path, tmp_path: Path) -> N
     assert "fail  runtime.replay" in ran.out
 
 
+@pytest.mark.parametrize("forged", [0, 1])
+def test_of_several_attesters_the_worst_is_shown(
+    run: Run, evidence_dir: Path, tmp_path: Path, forged: int
+) -> None:
+    quote = bytes(json.loads((evidence_dir / MPC / "quote.json").read_text()))
+    quotes = [quote, quote]
+    quotes[forged] = quote[:600] + bytes([quote[600] ^ 1]) + quote[601:]
+    listed = [{"instance_id": f"{n}0" * 20, "quote": item.hex()} for n, item in enumerate(quotes)]
+    account = tmp_path / "attestations.json"
+    account.write_text(json.dumps({"app_id": "aa" * 20, "instances": listed}))
+    ran = run("quote", account, evidence_dir / MPC / "collateral.json", *AT)
+    assert ran.code == 4
+    assert "fail  hardware.quote" in ran.out
+
+
 def test_a_log_without_a_quote_proves_nothing(run: Run, evidence_dir: Path) -> None:
     assert run("events", evidence_dir / MPC / "tcb_info.json", *AT).code == 3
 

@@ -1,4 +1,4 @@
-"""Is the evidence genuine, and what does it prove?
+"""Is the evidence genuine, and what does it prove? The id of a check names its room.
 
-A check's id names its room: `family.name` stands in `family.py`, or in the folder `family`.
+`family.name` stands in `family.py`, or in a module of the folder `family`.
 """

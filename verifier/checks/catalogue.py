@@ -2,13 +2,7 @@
 
 from typing import Final
 
-from verifier.checks import (
-    boot,
-    key_management,
-    manifest,
-    provenance,
-    runtime,
-)
+from verifier.checks import boot, key_management, manifest, provenance, runtime
 from verifier.checks.application import consistency, identity
 from verifier.checks.authorization import contract, governance, history
 from verifier.checks.engine import CheckSpec

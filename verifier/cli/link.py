@@ -9,7 +9,7 @@ import typer
 
 from verifier.cli.output import EXIT_CODES
 from verifier.errors import PolicyError
-from verifier.model.result import Requirement
+from verifier.model.result import VERDICT_ORDER, Requirement
 
 if TYPE_CHECKING:
     from verifier.evidence.bundle import Bundle
@@ -74,14 +74,14 @@ def verify_signer(
 
 
 def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Path | None) -> None:
-    """Print the results of some checks; no verdict follows from part of the chain."""
-    from verifier.audit import audit_bundle  # noqa: PLC0415
+    """Print the results of some checks, of the worst attester; no verdict follows from part of the
+    chain."""
+    from verifier.audit import check_bundle  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.import_evidence import printable_name, read_file  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
-    from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
     from verifier.report.summary import anchor_note  # noqa: PLC0415
 
@@ -96,14 +96,13 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Pat
         at=asked.moment(at) if at else now,
         trusted=False,
     )
-    report = audit_bundle(bundle, "", question, load_policy("baseline"))
-    results = [
-        replace(result, requirement=Requirement.REQUIRED)
-        for result in report.subjects[0].checks
-        if result.id in checks
+    attesters = [
+        [replace(item, requirement=Requirement.REQUIRED) for item in results if item.id in checks]
+        for results in check_bundle(bundle, question)
     ]
-    if report.root_note:
-        print(visible(report.root_note))
+    results = max(attesters, key=lambda items: VERDICT_ORDER.index(verdict_of(items)))
+    if question.reference.unsafe:
+        print(visible(question.reference.unsafe))
     for result in results:
         said = f"{visible(result.summary)}{anchor_note(result)}"
         print(f"{result.status.value:5} {result.id:16} {said}")

@@ -122,7 +122,7 @@ class Policy:
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
     @property
-    def demanded(self) -> tuple[str, ...]:
+    def _made(self) -> tuple[str, ...]:
         """The names in DECIDED_BY of what the relying party demands beyond the checks."""
         demands = self.demands
         made = {
@@ -137,13 +137,13 @@ class Policy:
     def requirement(self, check_id: str) -> Requirement:
         """What the policy asks of a check; one that it does not name is not asked, and one that
         decides a demand is required."""
-        if any(DECIDED_BY[name] == check_id for name in self.demanded):
+        if any(DECIDED_BY[name] == check_id for name in self._made):
             return Requirement.REQUIRED
         return self.checks.get(check_id, Requirement.NOT_ASKED)
 
     def undecided(self, registered: Iterable[str]) -> tuple[str, ...]:
         """The checks that the policy asks for and that are not among the registered ones."""
-        asked = (*self.checks, *(DECIDED_BY[name] for name in self.demanded))
+        asked = (*self.checks, *(DECIDED_BY[name] for name in self._made))
         known = set(registered)
         absent = tuple(dict.fromkeys(item for item in asked if item not in known))
         return tuple(i for i in absent if self.requirement(i) is not Requirement.NOT_ASKED)
