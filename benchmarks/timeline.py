@@ -27,6 +27,7 @@ from typing import Any
 from benchmarks.run import HERE, Row, paired, render
 from tests.timeline.nodes import Nodes
 from tests.timeline.providers import FILTER, LOOPBACK, Chain
+from verifier.chain.agreed_logs import Scans
 from verifier.collect.http import HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, ScanResult, scan_logs
@@ -54,7 +55,6 @@ from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
 from verifier.timeline.model import Place, Timeline, TimelineEvent
-from verifier.timeline.scans import Scans
 
 TITLE = "## Timeline"
 CAP = 2_000

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from verifier.chain.view import asked_plan, plan_for
 from verifier.checks.case import Case, Question
-from verifier.checks.chain import asked_plan, plan_for
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
 from verifier.checks.history import plan_history, proven_timeline

@@ -15,6 +15,7 @@ from tests.chain.history import Chooser
 from tests.chain.world import GENERATIONS, App, Deployment, Generation, Terms, key
 from tests.codes import known_code
 from tests.timeline.nodes import Ask, Nodes
+from verifier.chain.agreed_logs import Scans
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.bundle import BundleBuilder, Kind
@@ -31,7 +32,6 @@ from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
 from verifier.timeline.model import Coverage, Known, Method
-from verifier.timeline.scans import Scans
 
 HASH, DEVICE, IMAGE, MR, OTHER = (key(label) for label in ("hash", "device", "image", "mr", "x"))
 GATEWAYS = ",".join(("ab" * 20, "cd" * 20, "ef" * 20))

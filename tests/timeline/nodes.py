@@ -15,7 +15,7 @@ Ask: TypeAlias = Callable[[Call], JsonValue]
 
 
 class Nodes:
-    """Reads at one block, as `verifier.timeline.reads.Reader` asks for them."""
+    """Reads at one block, as `verifier.chain.calls.Reader` asks for them."""
 
     def __init__(self, number: int, *asked: Ask) -> None:
         self._asked = asked

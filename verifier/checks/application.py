@@ -5,8 +5,8 @@ import hashlib
 import re
 from typing import Final
 
+from verifier.chain.view import confirmed_ca_key
 from verifier.checks.case import Case
-from verifier.checks.chain import confirmed_ca_key
 from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed
 from verifier.errors import EvidenceError
 from verifier.evidence import codec

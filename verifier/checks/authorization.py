@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from verifier.chain.view import OPERATORS, Agreed, ChainView, view_for
 from verifier.checks.case import Case
-from verifier.checks.chain import OPERATORS, Agreed, ChainView, view_for
 from verifier.checks.history import app_logs, without_contract
 from verifier.checks.spec import (
     MissingEvidence,

@@ -8,8 +8,8 @@ certificate say. Of several sources for one name, the best supported is kept.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from verifier.chain.view import confirmed_ca_key, view_for
 from verifier.checks.case import Case
-from verifier.checks.chain import confirmed_ca_key, view_for
 from verifier.checks.images import measured_manifest, named_images
 from verifier.checks.spec import USABLE, Blocked, MissingEvidence
 from verifier.errors import EvidenceError

@@ -4,9 +4,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from verifier.chain.view import ChainView, asked_plan, view_for
 from verifier.checks import boot, hardware, runtime
 from verifier.checks.case import Case
-from verifier.checks.chain import ChainView, asked_plan, view_for
 from verifier.checks.images import measured_manifest
 from verifier.checks.spec import (
     Blocked,
@@ -27,10 +27,10 @@ from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 
 if TYPE_CHECKING:
+    from verifier.chain.agreed_logs import AgreedLogs
     from verifier.timeline.exposures import Attested, Running
     from verifier.timeline.history import History
     from verifier.timeline.model import Timeline
-    from verifier.timeline.scans import AgreedLogs
 
 _UNSEEN: Final = (
     "no guest gave evidence: this is the history of the contracts that were asked for, under the "
@@ -149,8 +149,8 @@ def history_of(case: Case) -> "History | None":
         view = _view(case)
         if view is None:
             return None
+        from verifier.chain.agreed_logs import Scans  # noqa: PLC0415
         from verifier.timeline.history import History  # noqa: PLC0415 - only for apps on a chain
-        from verifier.timeline.scans import Scans  # noqa: PLC0415
 
         app = view.app_address()
         if not app:

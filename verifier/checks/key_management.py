@@ -3,8 +3,8 @@
 import itertools
 from typing import Final
 
+from verifier.chain.view import view_for
 from verifier.checks.case import Case
-from verifier.checks.chain import view_for
 from verifier.checks.spec import (
     MissingEvidence,
     Outcome,

@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from verifier.chain.view import ChainView, confirmed_ca_key, view_for
 from verifier.checks.case import Case
-from verifier.checks.chain import ChainView, confirmed_ca_key, view_for
 from verifier.checks.history import timeline_of
 from verifier.checks.spec import Blocked, MissingEvidence
 from verifier.errors import EvidenceError
@@ -104,9 +104,9 @@ def _read(case: Case) -> ChainFacts | None:
     code = _code(case, view, app) if app and not view.foreign else ""
     if not code:
         return None
-    from verifier.timeline import reads  # noqa: PLC0415 - only for apps on a chain
+    from verifier.chain import calls  # noqa: PLC0415 - only for apps on a chain
 
-    requires = reads.storage(app, reads.TCB_SLOT, hex(view.number))
+    requires = calls.storage(app, calls.TCB_SLOT, hex(view.number))
     can_require = code not in _WITHOUT_TCB
     allowed = contracts.ALLOWED_COMPOSE_HASHES + contracts.word(case.identity.compose_hash)
     return ChainFacts(

@@ -2,9 +2,9 @@
 
 from typing import Final
 
+from verifier.chain.view import OPERATORS, plan_for
 from verifier.checks import authorization, key_management
 from verifier.checks.case import Case
-from verifier.checks.chain import OPERATORS, plan_for
 from verifier.checks.history import history_of
 from verifier.checks.spec import (
     Blocked,

@@ -12,6 +12,10 @@ from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Final
 
+from verifier.chain import calls
+from verifier.chain.agreed_logs import AgreedLogs, Scans
+from verifier.chain.calls import Reader
+from verifier.chain.storage import LAYOUTS, proof_calls
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, contracts
 from verifier.evidence.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
@@ -21,13 +25,9 @@ from verifier.evidence.log_scan import LogFilter, TimedLog, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline import reads
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
 from verifier.timeline.model import ZERO_ADDRESS, Place, TimelineEvent
-from verifier.timeline.proven import LAYOUTS, proof_calls
-from verifier.timeline.reads import Reader
-from verifier.timeline.scans import AgreedLogs, Scans
 
 MAX_LOOKUPS: Final = 500
 """Headers and transactions that are looked up one by one; later ones have neither."""
@@ -183,28 +183,28 @@ class History:
         filters = [item.filter for item in (streams[1], streams[0], *streams[2:])]
         if gateways:
             filters += [self._filter("0x" + item, ()) for item in self._gateways]
-        calls = reads.state_calls(self.plan.kms, self.app, block)
+        wanted = calls.state_calls(self.plan.kms, self.app, block)
         for stream in streams[:2]:
-            calls.append(stream.filter.call(last + 1, None))
-            calls.extend(
-                reads.key_calls(stream.role, stream.address, stream.events, block).values()
+            wanted.append(stream.filter.call(last + 1, None))
+            wanted.extend(
+                calls.key_calls(stream.role, stream.address, stream.events, block).values()
             )
-            calls.extend(self.proof_calls(stream))
-        calls.extend(self._code_calls(block))
+            wanted.extend(self.proof_calls(stream))
+        wanted.extend(self._code_calls(block))
         for account in self.accounts:
-            calls.append(contracts.get_code(account, block))
+            wanted.append(contracts.get_code(account, block))
             if self._has_code(account):
-                calls.extend(reads.owner_calls(account, block))
+                wanted.extend(calls.owner_calls(account, block))
         events = [event for stream in streams for event in stream.events]
-        calls.extend(contracts.get_block(hex(number)) for number in _blocks(events))
-        calls.extend(reads.transaction(digest) for digest in _transactions(events))
-        calls.extend(self._creation_calls())
+        wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
+        wanted.extend(calls.transaction(digest) for digest in _transactions(events))
+        wanted.extend(self._creation_calls())
         return HistoryPlan(
             scans=tuple(
                 ScanPlan(item, first, last, from_creation=not item.topics)
                 for item in dict.fromkeys(filters)
             ),
-            calls=tuple(calls),
+            calls=tuple(wanted),
         )
 
     def proof_calls(self, stream: Stream) -> list[Call]:
@@ -216,7 +216,7 @@ class History:
             return []
         layout = LAYOUTS[stream.role, "G3" if self.plan.app is None else "G5"]
         block = hex(self.reader.number)
-        keyed = reads.key_calls(stream.role, stream.address, stream.events, block)
+        keyed = calls.key_calls(stream.role, stream.address, stream.events, block)
         return proof_calls(layout, stream.address, keyed.values(), block)
 
     def header(self, number: int) -> Header | None:
@@ -244,8 +244,8 @@ class History:
         """The app's flags in the block that created it: only an archive node can tell."""
         if self.created is not None:
             block = hex(self.created.block)
-            for slot in (reads.FLAG_SLOT, reads.FLAG_SLOTS["G3"], reads.TCB_SLOT):
-                yield reads.storage(self.app, slot, block)
+            for slot in (calls.FLAG_SLOT, calls.FLAG_SLOTS["G3"], calls.TCB_SLOT):
+                yield calls.storage(self.app, slot, block)
 
     def _code_calls(self, block: str) -> Iterator[Call]:
         for role in (Role.APP, Role.KMS):
@@ -321,7 +321,7 @@ class History:
         )
 
     def _transaction(self, digest: str) -> tuple[str, str, bytes]:
-        found = self.reader.find(reads.transaction(digest), reads.decode_transaction)
+        found = self.reader.find(calls.transaction(digest), calls.decode_transaction)
         if found is None:
             return "", "", b""
         if found[0] != digest:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from verifier.chain import calls
+from verifier.chain.calls import Reader
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, contracts
 from verifier.evidence.contracts import Call
@@ -24,8 +26,6 @@ from verifier.evidence.ethereum import keccak256
 from verifier.evidence.proofs import MAX_KEYS, parse_header, parse_proof, prove
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline import reads
-from verifier.timeline.reads import Reader
 
 _WORD: Final = 32
 _TEXT_WORDS: Final = 4
@@ -63,35 +63,35 @@ class Layout:
 
 _APP: Final = Layout(
     mappings={contracts.ALLOWED_COMPOSE_HASHES: 0, contracts.ALLOWED_DEVICE_IDS: 2},
-    words=(reads.FLAG_SLOT, reads.TCB_SLOT),
-    any_device=reads.FLAG_SLOT,
+    words=(calls.FLAG_SLOT, calls.TCB_SLOT),
+    any_device=calls.FLAG_SLOT,
 )
 _OLD_APP: Final = Layout(
     mappings={contracts.ALLOWED_COMPOSE_HASHES: 1, contracts.ALLOWED_DEVICE_IDS: 3},
-    words=(reads.FLAG_SLOTS["G3"],),
-    any_device=reads.FLAG_SLOTS["G3"],
+    words=(calls.FLAG_SLOTS["G3"],),
+    any_device=calls.FLAG_SLOTS["G3"],
 )
 _KMS: Final = Layout(
     mappings={
-        reads.KMS_AGGREGATED_MRS: 6,
-        reads.KMS_DEVICE_IDS: 7,
+        calls.KMS_AGGREGATED_MRS: 6,
+        calls.KMS_DEVICE_IDS: 7,
         contracts.ALLOWED_OS_IMAGES: 8,
     },
     texts={contracts.KMS_INFO: 0, contracts.GATEWAY_APP_ID: 4},
 )
 _SCALARS: Final[tuple[str | int, ...]] = (
-    reads.OWNER_SLOT,
-    reads.PENDING_OWNER_SLOT,
+    calls.OWNER_SLOT,
+    calls.PENDING_OWNER_SLOT,
     contracts.IMPLEMENTATION_SLOT,
-    reads.ADMIN_SLOT,
-    reads.BEACON_SLOT,
+    calls.ADMIN_SLOT,
+    calls.BEACON_SLOT,
 )
 LAYOUTS: Final[Mapping[tuple[Role, str], Layout]] = {
     (Role.APP, "G3"): _OLD_APP,
     **{(Role.APP, generation): _APP for generation in ("G4", "G5", "G6", "G7", "G8")},
     **{
         (Role.KMS, generation): replace(_KMS, words=(slot,))
-        for generation, slot in reads.APP_IMPLEMENTATION_SLOTS.items()
+        for generation, slot in calls.APP_IMPLEMENTATION_SLOTS.items()
     },
 }
 """By role and the generation of the code; the layout of other code is not known."""
@@ -103,7 +103,7 @@ def proof_calls(layout: Layout, address: str, keyed: Iterable[Call], block: str)
     `keyed` are the calls of its mappings' getters, one per key.
     """
     compared = [
-        *(reads.storage(address, slot, block) for slot in (*_SCALARS, *layout.words)),
+        *(calls.storage(address, slot, block) for slot in (*_SCALARS, *layout.words)),
         *(contracts.eth_call(address, getter, block) for getter in layout.texts),
         *keyed,
     ]
@@ -116,18 +116,18 @@ def proof_calls(layout: Layout, address: str, keyed: Iterable[Call], block: str)
 
 
 def proven_words(
-    reader: Reader, block_hash: str, address: str, calls: Iterable[Call]
+    reader: Reader, block_hash: str, address: str, asked: Iterable[Call]
 ) -> Mapping[int, bytes]:
     """Slot → word, for every slot that some endpoint proves against the agreed block's hash.
 
-    `calls` are those of `proof_calls`. An endpoint that gives no proof, or none that holds, proves
+    `asked` are those of `proof_calls`. An endpoint that gives no proof, or none that holds, proves
     nothing, which is no finding.
     """
     headers = reader.each(contracts.get_block(hex(reader.number)), parse_header)
     root = next((item.state_root for item in headers if item.hash == block_hash), None)
     found: dict[int, bytes] = {}
     if root is not None:
-        for proof in (item for call in calls for item in reader.each(call, parse_proof)):
+        for proof in (item for call in asked for item in reader.each(call, parse_proof)):
             with suppress(EvidenceError):
                 found |= prove(proof, bytes.fromhex(address[2:]), root, address).words
     return found
