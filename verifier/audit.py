@@ -23,8 +23,8 @@ from verifier.checks.dcap import platform_of
 from verifier.checks.history import plan_history, proven_timeline
 from verifier.checks.images import named_images
 from verifier.checks.registry import CHECKS
-from verifier.checks.spec import Blocked, CheckSpec, MissingEvidence, run_checks
-from verifier.errors import EvidenceError, PolicyError, VerifierError
+from verifier.checks.spec import CheckSpec, run_checks
+from verifier.errors import Blocked, EvidenceError, MissingEvidence, PolicyError, VerifierError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.oci import ImageReference, parse_reference

@@ -12,8 +12,7 @@ from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from verifier.checks.case import EMPTY_ID, Case, Question
-from verifier.checks.spec import Blocked, MissingEvidence
-from verifier.errors import EvidenceError
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import codec, contracts, json_rpc
 from verifier.evidence.contracts import BootInfo, Call
 from verifier.evidence.ethereum import checksum_address

@@ -7,8 +7,8 @@ from typing import Final
 
 from verifier.chain.view import confirmed_ca_key
 from verifier.checks.case import Case
-from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed
-from verifier.errors import EvidenceError
+from verifier.checks.spec import Outcome, check, failed, passed
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.measurements import (
     MR_CONFIG_ID_UNSET,

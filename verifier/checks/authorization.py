@@ -5,15 +5,8 @@ from typing import Final
 from verifier.chain.view import OPERATORS, Agreed, ChainView, view_for
 from verifier.checks.case import Case
 from verifier.checks.history import app_logs, without_contract
-from verifier.checks.spec import (
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.spec import Outcome, check, failed, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log
 from verifier.model.identifiers import format_time

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
 from verifier.checks.endorsements import Endorsements, choose_endorsements
-from verifier.checks.spec import Blocked, MissingEvidence
-from verifier.errors import EvidenceError, VerifierError
+from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
 from verifier.evidence.collateral import read_collateral

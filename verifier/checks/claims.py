@@ -11,8 +11,8 @@ from typing import Final
 from verifier.chain.view import confirmed_ca_key, view_for
 from verifier.checks.case import Case
 from verifier.checks.images import measured_manifest, named_images
-from verifier.checks.spec import USABLE, Blocked, MissingEvidence
-from verifier.errors import EvidenceError
+from verifier.checks.spec import USABLE
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.tcb_info import REGISTERS
 from verifier.model.identifiers import format_time

@@ -8,18 +8,8 @@ from verifier.chain.view import ChainView, asked_plan, view_for
 from verifier.checks import boot, hardware, runtime
 from verifier.checks.case import Case
 from verifier.checks.images import measured_manifest
-from verifier.checks.spec import (
-    Blocked,
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    holds,
-    not_applicable,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.spec import Outcome, check, failed, holds, not_applicable, passed, warned
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.plan import HistoryPlan
 from verifier.model.chain import Role

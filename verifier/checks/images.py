@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 
 from verifier.checks.case import Case
-from verifier.checks.spec import MissingEvidence
+from verifier.errors import MissingEvidence
 from verifier.evidence.app_compose import COMPOSE_RUNNERS, parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
 from verifier.evidence.subject import Located

@@ -5,16 +5,8 @@ from typing import Final
 
 from verifier.chain.view import view_for
 from verifier.checks.case import Case
-from verifier.checks.spec import (
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    not_applicable,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.spec import Outcome, check, failed, not_applicable, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts, kms
 from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.quote import parse_quote

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from verifier.chain.view import ChainView, confirmed_ca_key, view_for
 from verifier.checks.case import Case
 from verifier.checks.history import timeline_of
-from verifier.checks.spec import Blocked, MissingEvidence
-from verifier.errors import EvidenceError
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Kind
 from verifier.evidence.contracts import identify_code

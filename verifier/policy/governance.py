@@ -4,15 +4,8 @@ from typing import TYPE_CHECKING, Final
 
 from verifier.checks.case import Case
 from verifier.checks.history import timeline_of, without_contract
-from verifier.checks.spec import (
-    CheckSpec,
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    passed,
-    warned,
-)
+from verifier.checks.spec import CheckSpec, Outcome, check, failed, passed, warned
+from verifier.errors import MissingEvidence
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 from verifier.policy.demands import GovernanceDemands

@@ -6,18 +6,8 @@ from verifier.chain.view import OPERATORS, plan_for
 from verifier.checks import authorization, key_management
 from verifier.checks.case import Case
 from verifier.checks.history import history_of
-from verifier.checks.spec import (
-    Blocked,
-    CheckSpec,
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    holds,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.spec import CheckSpec, Outcome, check, failed, holds, passed, warned
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.log_scan import TimedLog
 from verifier.model.identifiers import format_time

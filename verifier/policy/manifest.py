@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.spec import MissingEvidence, Outcome, check, failed, passed, warned
-from verifier.errors import EvidenceError
+from verifier.checks.spec import Outcome, check, failed, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
 from verifier.evidence.subject import Located
