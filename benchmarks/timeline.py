@@ -46,7 +46,7 @@ from verifier.evidence.log_scan import (
     encode_scan,
 )
 from verifier.evidence.plan import ChainPlan
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
 from verifier.reference.values import embedded
 from verifier.timeline.build import build_timeline
@@ -54,7 +54,7 @@ from verifier.timeline.exposures import Attested
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Place, Timeline, TimelineEvent
+from verifier.timeline.model import Timeline, TimelineEvent
 
 TITLE = "## Timeline"
 CAP = 2_000

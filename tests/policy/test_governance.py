@@ -10,11 +10,11 @@ from tests.policy.policies import Load
 from tests.report.timelines import APP_OWNED, CALM, HEIR, KMS_OWNED, OWNER, SECOND
 from verifier.checks.case import Case
 from verifier.checks.spec import run_checks
-from verifier.model.chain import OwnerKind
+from verifier.model.chain import ZERO_ADDRESS, OwnerKind
 from verifier.model.result import CheckResult, SkipKind, Status
 from verifier.policy import governance as module
 from verifier.policy.governance import POLICY_CHECKS
-from verifier.timeline.model import ZERO_ADDRESS, Governance, Known, Method, Timeline
+from verifier.timeline.model import Governance, Known, Method, Timeline
 
 WEEK = 7 * 86400
 MEASURED = SimpleNamespace(identity=SimpleNamespace(compose_hash=bytes.fromhex(SECOND)))

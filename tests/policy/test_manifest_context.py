@@ -11,7 +11,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.manifest.context import ChainFacts, Governor
-from verifier.model.chain import OwnerKind, Role
+from verifier.model.chain import OwnerKind, Place, Role
 from verifier.model.result import Report
 from verifier.policy.context import timeline_facts
 from verifier.timeline.model import (
@@ -24,7 +24,6 @@ from verifier.timeline.model import (
     Known,
     Method,
     Origin,
-    Place,
     Timeline,
 )
 

@@ -11,9 +11,9 @@ from typing import Final, Protocol, TypeVar
 from verifier.evidence import codec, contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import checksum_address
-from verifier.model.chain import Role
+from verifier.model.chain import ZERO_ADDRESS, Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import ZERO_ADDRESS, TimelineEvent
+from verifier.timeline.model import TimelineEvent
 
 T = TypeVar("T")
 

@@ -9,13 +9,13 @@ from verifier.checks.spec import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log
+from verifier.model.chain import ZERO_ADDRESS
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import ContractCode, KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
 MAX_CLOCK_SKEW: Final = 120
-_ZERO_ADDRESS: Final = "0x" + "00" * 20
 
 
 @check(
@@ -149,7 +149,7 @@ def _implementation(
     """The known build behind a proxy; problems are added when there is none."""
     block = hex(view.number)
     slot = view.read(contracts.get_implementation(address, block), contracts.decode_address).value
-    if slot.lower() == _ZERO_ADDRESS:
+    if slot.lower() == ZERO_ADDRESS:
         problems.append(f"{address} is not an ERC-1967 proxy")
         return None
     code = view.read(contracts.get_code(slot, block), contracts.decode_bytes).value

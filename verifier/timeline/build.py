@@ -9,7 +9,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
 from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline.completeness import coverage
@@ -18,7 +18,7 @@ from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, OwnerReads, governance
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import AsOf, Governance, Place, Timeline, TimelineEvent
+from verifier.timeline.model import AsOf, Governance, Timeline, TimelineEvent
 from verifier.timeline.notice import changes
 
 OPERATORS: Final = 2

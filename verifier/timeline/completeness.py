@@ -16,19 +16,11 @@ from verifier.chain.storage import LAYOUTS, Proven, proven_words
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
 from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline.history import History, Stream
-from verifier.timeline.model import (
-    AppState,
-    Beginning,
-    Coverage,
-    KmsState,
-    Known,
-    Origin,
-    Place,
-)
+from verifier.timeline.model import AppState, Beginning, Coverage, KmsState, Known, Origin
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
 _LATER: Final = frozenset({"G6", "G7", "G8"})

@@ -18,20 +18,11 @@ from itertools import zip_longest
 from typing import Final
 
 from verifier.evidence.ethereum import checksum_address, keccak256
-from verifier.model.chain import Role
+from verifier.model.chain import ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
 from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import (
-    UNKNOWN,
-    ZERO_ADDRESS,
-    AppState,
-    KmsState,
-    Known,
-    Method,
-    Place,
-    TimelineEvent,
-)
+from verifier.timeline.model import UNKNOWN, AppState, KmsState, Known, Method, TimelineEvent
 
 
 class Keyed(StrEnum):

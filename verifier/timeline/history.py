@@ -23,11 +23,11 @@ from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import checksum_address
 from verifier.evidence.log_scan import LogFilter, TimedLog, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
-from verifier.model.chain import Role
+from verifier.model.chain import ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
-from verifier.timeline.model import ZERO_ADDRESS, Place, TimelineEvent
+from verifier.timeline.model import TimelineEvent
 
 MAX_LOOKUPS: Final = 500
 """Headers and transactions that are looked up one by one; later ones have neither."""
