@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from verifier.chain.view import asked_plan, plan_for
 from verifier.checks.case import Case, Question
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
@@ -344,9 +343,9 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
         app_id = case.identity.app_id
         record = case.kms_record
         kms_urls = record.urls if record is not None else ()
-        chain = plan_for(case)
+        chain = case.chain_plan
     if chain is None and not case.evidence.quotes:
-        chain = asked_plan(case.question)
+        chain = case.question.chain_plan
     with suppress(MissingEvidence, EvidenceError):
         if past is not Past.NONE:
             history = plan_history(case, gateways=past is Past.GATEWAY)

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.timeline.nodes import Ask, Nodes
+from tests.timeline.nodes import Ask, view_of
 from tests.timeline.tries import State, header
 from verifier.chain import calls
-from verifier.chain.storage import LAYOUTS, Layout, Proven, proof_calls, proven_words
+from verifier.chain.storage import Layout, Proven, proof_calls, proven_words
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
@@ -15,14 +15,25 @@ from verifier.evidence.ethereum import keccak256
 from verifier.evidence.proofs import MAX_KEYS
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.reference import generations
+from verifier.reference.generations import Generation, slots_of
+from verifier.reference.values import generation_of
 
 BLOCK = hex(100)
 ADDRESS = "0xAbCdefAbcDEfabCdEfABcdEfAbcdEFABcdEFabcd"
 RAW_ADDRESS = bytes.fromhex(ADDRESS[2:])
-APP = LAYOUTS[Role.APP, "G5"]
-OLD_APP = LAYOUTS[Role.APP, "G3"]
-KMS = LAYOUTS[Role.KMS, "G5"]
 HASH = "ab" * 32
+
+
+def layout_of(generation: Generation, role: Role) -> Layout:
+    slots = slots_of(generation, role)
+    assert slots is not None
+    return Layout.of(slots)
+
+
+APP = layout_of(generations.G6, Role.APP)
+OLD_APP = layout_of(generations.G3, Role.APP)
+KMS = layout_of(generations.G5, Role.KMS)
 
 
 def word(number: int) -> bytes:
@@ -37,7 +48,7 @@ def getter(selector: str, key: str = "") -> Call:
     return contracts.eth_call(ADDRESS, selector + key, BLOCK)
 
 
-def slots_of(asked: Iterable[Call]) -> list[int]:
+def asked_slots(asked: Iterable[Call]) -> list[int]:
     return [int(str(slot), 16) for _, params in asked for slot in _listed(params[1])]
 
 
@@ -75,9 +86,9 @@ def test_the_slots_of_an_app() -> None:
     proxy = (contracts.IMPLEMENTATION_SLOT, calls.ADMIN_SLOT, calls.BEACON_SLOT)
     scalars = [int(slot, 16) for slot in (calls.OWNER_SLOT, calls.PENDING_OWNER_SLOT, *proxy)]
     new = proof_calls(APP, ADDRESS, keyed, BLOCK)
-    assert slots_of(new) == [*scalars, 1, 3, element(HASH, 0), element(HASH, 2)]
+    assert asked_slots(new) == [*scalars, 1, 3, element(HASH, 0), element(HASH, 2)]
     old = proof_calls(OLD_APP, ADDRESS, keyed, BLOCK)
-    assert slots_of(old) == [*scalars, 2, element(HASH, 1), element(HASH, 3)]
+    assert asked_slots(old) == [*scalars, 2, element(HASH, 1), element(HASH, 3)]
     ((method, (address, slots, block)),) = new
     assert (method, address, block) == ("eth_getProof", ADDRESS.lower(), BLOCK)
     assert all(len(str(slot)) == 66 for slot in _listed(slots))
@@ -85,7 +96,7 @@ def test_the_slots_of_an_app() -> None:
 
 def test_the_slots_of_a_kms() -> None:
     keyed = [getter(contracts.ALLOWED_OS_IMAGES, HASH)]
-    found = slots_of(proof_calls(KMS, ADDRESS, keyed, BLOCK))
+    found = asked_slots(proof_calls(KMS, ADDRESS, keyed, BLOCK))
     assert found[5:] == [9, *text_words(0, b""), *text_words(4, b""), element(HASH, 8)]
 
 
@@ -95,12 +106,13 @@ def test_many_keys_are_several_calls() -> None:
     ]
     asked = proof_calls(APP, ADDRESS, [*keyed, *keyed], BLOCK)
     assert [len(_listed(params[1])) for _, params in asked] == [64, 64, 7]
-    assert len(set(slots_of(asked))) == 135
+    assert len(set(asked_slots(asked))) == 135
 
 
 def test_code_that_nobody_knows_has_no_layout() -> None:
-    assert (Role.APP, "") not in LAYOUTS
-    assert (Role.KMS, "G4") not in LAYOUTS
+    for generation in (generation_of(None), generations.G0):
+        assert slots_of(generation, Role.APP) is None
+        assert slots_of(generation, Role.KMS) is None
     call = calls.storage(ADDRESS, 1, BLOCK)
     assert Proven(None, {1: word(1)}).value(call, contracts.decode_uint) is None
 
@@ -184,7 +196,7 @@ def test_words_that_some_endpoint_proves() -> None:
     agreed = block["hash"][2:]
 
     def words(*nodes: Ask, block_hash: str = agreed) -> dict[int, bytes]:
-        return dict(proven_words(Nodes(int(BLOCK, 16), *nodes), block_hash, ADDRESS, asked))
+        return dict(proven_words(view_of(int(BLOCK, 16), *nodes), block_hash, ADDRESS, asked))
 
     expected = {1: word(0x100), 2: word(0)}
     assert words(node((head, block), *honest), node(*liar)) == expected

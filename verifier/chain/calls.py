@@ -1,21 +1,19 @@
-"""The contract state that a history is held against: which call reads what an event changed.
+"""The reads of contract state that a history is held against, and how they are decoded.
 
-Selectors and slots are those of DstackKms.sol and DstackApp.sol (Dstack-TEE/dstack
-kms/auth-eth/contracts), ERC-1967, ERC-7201 (OpenZeppelin 5), Safe and TimelockController. What is
-planned here is what is later looked up, so that collection and audit ask the same questions.
+Selectors are those of DstackKms.sol and DstackApp.sol (Dstack-TEE/dstack kms/auth-eth/contracts),
+Safe and TimelockController, fixed slots those of ERC-1967, ERC-7201 (OpenZeppelin 5) and Safe;
+the slots of dstack's own state stand in `verifier.reference.generations`. What is planned here is
+what is later looked up, so that collection and audit ask the same questions.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
 from verifier.evidence import codec, contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import checksum_address
-from verifier.model.chain import ZERO_ADDRESS, Role
+from verifier.model.chain import ZERO_ADDRESS
 from verifier.model.result import JsonValue
-from verifier.timeline.model import TimelineEvent
-
-T = TypeVar("T")
+from verifier.reference.generations import GENERATIONS
 
 OWNER_SLOT: Final = "0x9016d09d72d40fdae2fd8ceac6b6234c7706214fd39c1cd1e609a0528c199300"
 """ERC-7201 openzeppelin.storage.Ownable: `_owner`."""
@@ -24,14 +22,6 @@ PENDING_OWNER_SLOT: Final = "0x237e158222e3e6968b72b9db0d8043aacf074ad9f650f0d16
 ADMIN_SLOT: Final = "0xb53127684a568b3173ae13b9f8a6016e243e63b6e8ee1178d6a717850b5d6103"
 BEACON_SLOT: Final = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b35133d50"
 """ERC-1967: both are zero behind a UUPS proxy."""
-FLAG_SLOTS: Final = {"G1": 2, "G2": 2, "G3": 2}
-"""Where an app keeps `_upgradesDisabled` (byte 0, the least) and `allowAnyDevice` (byte 1):
-slot 2 in old generations, slot 1 since G4."""
-FLAG_SLOT: Final = 1
-TCB_SLOT: Final = 3
-"""`requireTcbUpToDate`, since G6."""
-APP_IMPLEMENTATION_SLOTS: Final = {"G3": 10, "G5": 9, "G6": 9, "G7": 9, "G8": 9}
-"""Where a KMS keeps the implementation of apps that it creates, by generation."""
 GUARD_SLOT: Final = "0x4a204f620c8c5ccdca3fd54d003badd85ba500436a431f0cbda4f558c93c34c8"
 """Safe GuardManager: keccak256("guard_manager.guard.address")."""
 
@@ -47,68 +37,24 @@ FIRST_MODULE: Final = 1
 """Safe keeps its modules as a linked list that begins at address 1."""
 MAX_MODULES: Final = 50
 
-KEYED: Final[Mapping[tuple[Role, str], tuple[str, str]]] = {
-    (Role.APP, "ComposeHash"): (contracts.ALLOWED_COMPOSE_HASHES, "allowedComposeHashes"),
-    (Role.APP, "Device"): (contracts.ALLOWED_DEVICE_IDS, "allowedDeviceIds"),
-    (Role.KMS, "OsImageHash"): (contracts.ALLOWED_OS_IMAGES, "allowedOsImages"),
-    (Role.KMS, "KmsAggregatedMr"): (KMS_AGGREGATED_MRS, "kmsAllowedAggregatedMrs"),
-    (Role.KMS, "KmsDevice"): (KMS_DEVICE_IDS, "kmsAllowedDeviceIds"),
-}
-"""(contract, event name without Added or Removed) → selector and name of the mapping's getter."""
-
-
-class Reader(Protocol):
-    """Reads of one chain at one agreed block."""
-
-    @property
-    def number(self) -> int:
-        """The block."""
-
-    @property
-    def endpoints(self) -> tuple[str, ...]:
-        """The endpoints that count."""
-
-    @property
-    def single_source(self) -> bool:
-        """Whether any of the values so far came from one operator alone."""
-
-    def value(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T:
-        """What every endpoint says. Raises EvidenceError when they disagree or none answers."""
-
-    def each(self, call: Call, decode: Callable[[JsonValue, str], T]) -> tuple[T, ...]:
-        """What every endpoint that answered says; answers that are malformed do not count."""
-
-    def operators_of(self, endpoints: Iterable[str]) -> int:
-        """How many independent operators stand behind these endpoints."""
-
-    def find(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
-        """A value that is good to have: None when no endpoint answers.
-
-        Raises EvidenceError when endpoints disagree, or an answer is malformed.
-        """
-
-
-def stem_of(event: TimelineEvent) -> tuple[str, str] | None:
-    """(name without Added or Removed, key) of an event that sets or clears one key, else None."""
-    for ending in ("Added", "Removed"):
-        stem = event.name.removesuffix(ending)
-        if stem != event.name and (event.role, stem) in KEYED:
-            key = next(iter(event.args.values()), None)
-            return (stem, key) if isinstance(key, str) else None
-    return None
-
-
-def key_calls(
-    role: Role, address: str, events: Iterable[TimelineEvent], block: str
-) -> dict[tuple[str, str], Call]:
-    """For every key that the events ever set or cleared: (stem, key) → the getter's call."""
-    found: dict[tuple[str, str], Call] = {}
-    for event in events:
-        stem = stem_of(event) if event.role is role else None
-        if stem is not None and stem not in found:
-            selector = KEYED[role, stem[0]][0]
-            found[stem] = contracts.eth_call(address, selector + stem[1].rjust(64, "0"), block)
-    return found
+_APPS: Final = tuple(item.app for item in GENERATIONS.values() if item.app is not None)
+APP_WORDS: Final = tuple(
+    dict.fromkeys(
+        slot
+        for slot in (*(item.flags for item in _APPS), *(item.require_tcb for item in _APPS))
+        if slot is not None
+    )
+)
+"""The slots of an app's flags and of `requireTcbUpToDate` in any generation: all of them are asked
+for, since nobody knows yet of which one the code is."""
+_KMS_WORDS: Final = tuple(
+    dict.fromkeys(
+        item.kms.app_implementation
+        for item in GENERATIONS.values()
+        if item.kms is not None and item.kms.app_implementation is not None
+    )
+)
+"""Likewise, the implementation of new apps."""
 
 
 def storage(address: str, slot: str | int, block: str) -> Call:
@@ -127,8 +73,8 @@ def state_calls(kms: str, app: str, block: str) -> list[Call]:
     slots = (OWNER_SLOT, PENDING_OWNER_SLOT, ADMIN_SLOT, BEACON_SLOT)
     return [
         *(storage(address, slot, block) for address in (kms, app) for slot in slots),
-        *(storage(app, slot, block) for slot in (FLAG_SLOT, FLAG_SLOTS["G3"], TCB_SLOT)),
-        *(storage(kms, slot, block) for slot in dict.fromkeys(APP_IMPLEMENTATION_SLOTS.values())),
+        *(storage(app, slot, block) for slot in APP_WORDS),
+        *(storage(kms, slot, block) for slot in _KMS_WORDS),
         contracts.eth_call(app, NOTICE_PERIOD, block),
     ]
 

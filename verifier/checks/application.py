@@ -5,8 +5,8 @@ import hashlib
 import re
 from typing import Final
 
-from verifier.chain.view import confirmed_ca_key
 from verifier.checks.case import Case
+from verifier.checks.key_management import confirmed_ca_key
 from verifier.checks.spec import Outcome, check, failed, passed
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec

@@ -8,9 +8,9 @@ certificate say. Of several sources for one name, the best supported is kept.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from verifier.chain.view import confirmed_ca_key, view_for
 from verifier.checks.case import Case
 from verifier.checks.images import measured_manifest, named_images
+from verifier.checks.key_management import confirmed_ca_key
 from verifier.checks.spec import USABLE
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
@@ -161,7 +161,7 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
 
 
 def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
-    found = view_for(case)
+    found = case.kms_contract()
     if found is None or not _holds(results, "authorization.contract"):
         return
     _, view = found

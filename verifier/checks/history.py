@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from verifier.chain.view import ChainView, asked_plan, view_for
+from verifier.chain.view import ChainView
 from verifier.checks import boot, hardware, runtime
 from verifier.checks.case import Case
 from verifier.checks.images import measured_manifest
@@ -155,12 +155,12 @@ def _view(case: Case) -> ChainView | None:
     """The contracts of the attested app; those that the relying party names itself, where the app
     gives no evidence: the history of an app that no longer runs is public, too."""
     try:
-        found = view_for(case)
+        found = case.kms_contract()
     except (MissingEvidence, EvidenceError):
-        plan = None if case.evidence.quotes else asked_plan(case.question)
+        plan = None if case.evidence.quotes else case.question.chain_plan
         if plan is None:
             raise
-        return ChainView(case, plan)
+        return case.chain_view(plan)
     return None if found is None else found[1]
 
 

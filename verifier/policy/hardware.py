@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from verifier.chain.view import OPERATORS, plan_for
+from verifier.chain.view import OPERATORS
 from verifier.checks import authorization, key_management
 from verifier.checks.case import Case
 from verifier.checks.history import history_of
@@ -152,7 +152,7 @@ def _not_before(case: Case) -> int | None:
 def _governed_logs(case: Case) -> tuple[TimedLog, ...]:
     """The logs of the app's contract, with block times, where two operators give them and known
     code wrote them: whoever wrote the contract could have written any event."""
-    if plan_for(case) is None:
+    if case.chain_plan is None:
         return ()
     if not all(holds(spec, case) for spec in (key_management.provider, authorization.contract)):
         return ()

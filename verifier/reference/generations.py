@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
+from verifier.model.chain import Role
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppSlots:
@@ -194,9 +196,16 @@ NEWEST: Final = next(iter(GENERATIONS.values()))
 """What a contract is taken for whose generation nobody named."""
 
 
-def generation_of(name: str) -> Generation:
+def generation_named(name: str) -> Generation:
     """The generation that a KMS's record names; the newest one where it names none."""
     return GENERATIONS.get(name, NEWEST)
+
+
+def slots_of(generation: Generation | None, role: Role) -> AppSlots | KmsSlots | None:
+    """Where code of a generation keeps the state of an app or a KMS, None where that is unknown."""
+    if generation is None:
+        return None
+    return generation.app if role is Role.APP else generation.kms
 
 
 def same_slots(one: AppSlots | KmsSlots | None, other: AppSlots | KmsSlots | None) -> bool:

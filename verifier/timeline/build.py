@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from verifier.chain import calls
+from verifier.chain.view import OPERATORS
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
 from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.reference.generations import newest_like
 from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline.completeness import coverage
 from verifier.timeline.exposures import Attested, exposures
@@ -21,7 +23,6 @@ from verifier.timeline.initial import InitialFlags, initial_flags
 from verifier.timeline.model import AsOf, Governance, Timeline, TimelineEvent
 from verifier.timeline.notice import changes
 
-OPERATORS: Final = 2
 T = TypeVar("T")
 
 
@@ -151,22 +152,24 @@ def _initial_flags(
     created = history.created
     first = next(iter(history.implementations(Role.APP)), "")
     generation = generation_of(codes.get(first))
-    slot = calls.FLAG_SLOTS.get(generation, calls.FLAG_SLOT)
+    # A setting that the first code lacks is read where later code finds it after an upgrade.
+    slots = None if generation is None else newest_like(generation).app
 
-    def word(place: int, block: int | None) -> bytes | None:
-        if block is None or not generation:
+    def word(slot: int | None, block: int | None) -> bytes | None:
+        if block is None or slot is None:
             return None
-        call = calls.storage(history.app, place, hex(block))
+        call = calls.storage(history.app, slot, hex(block))
         return history.reader.find(call, contracts.decode_word)
 
     at_creation, now = created.block if created is not None else None, history.reader.number
+    flags, tcb = (None, None) if slots is None else (slots.flags, slots.require_tcb)
     return initial_flags(
         events,
         _executed_terms(history),
-        storage_at_creation=word(slot, at_creation),
-        storage_now=word(slot, now),
-        tcb_at_creation=word(calls.TCB_SLOT, at_creation),
-        tcb_now=word(calls.TCB_SLOT, now),
+        storage_at_creation=word(flags, at_creation),
+        storage_now=word(flags, now),
+        tcb_at_creation=word(tcb, at_creation),
+        tcb_now=word(tcb, now),
     )
 
 

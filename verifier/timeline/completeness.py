@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.chain import calls
-from verifier.chain.storage import LAYOUTS, Proven, proven_words
+from verifier.chain.storage import Layout, Proven, proven_words
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.reference.generations import NEWEST, slots_of
 from verifier.reference.values import ContractCode, generation_of
-from verifier.timeline.history import History, Stream
+from verifier.timeline.history import KEYED, History, Stream, key_calls
 from verifier.timeline.model import AppState, Beginning, Coverage, KmsState, Known, Origin
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
-_LATER: Final = frozenset({"G6", "G7", "G8"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +133,14 @@ def _begins_later(stream: Stream) -> bool:
 
 def _proven(history: History, stream: Stream, code: ContractCode | None) -> Proven:
     """What storage proofs give, where the code of the contract is known."""
-    layout = LAYOUTS.get((stream.role, generation_of(code)))
+    slots = slots_of(generation_of(code), stream.role)
     header = history.header(history.reader.number)
-    if layout is None or header is None:
+    if slots is None or header is None:
         return Proven(None, {})
     asked = history.proof_calls(stream)
-    return Proven(layout, proven_words(history.reader, header.hash, stream.address, asked))
+    return Proven(
+        Layout.of(slots), proven_words(history.reader, header.hash, stream.address, asked)
+    )
 
 
 def _origin(history: History, stream: Stream) -> Origin:
@@ -162,11 +164,13 @@ def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]
         call = contracts.eth_call(address, contracts.ALLOW_ANY_DEVICE, block)
         yield _Comparison("allowAnyDevice()", state.any_device.value, call, contracts.decode_bool)
     generation = generation_of(state.code)
-    slot = calls.FLAG_SLOTS.get(generation, calls.FLAG_SLOT)
-    yield from _flag("_upgradesDisabled", state.upgrades_disabled, address, slot, block)
-    if generation in _LATER:
+    slots = (generation or NEWEST).app
+    if slots is None:
+        return
+    yield from _flag("_upgradesDisabled", state.upgrades_disabled, address, slots.flags, block)
+    if generation is not None and slots.require_tcb is not None:
         yield from _flag(
-            "requireTcbUpToDate", state.require_tcb_up_to_date, address, calls.TCB_SLOT, block
+            "requireTcbUpToDate", state.require_tcb_up_to_date, address, slots.require_tcb, block
         )
 
 
@@ -183,17 +187,18 @@ def _kms_comparisons(history: History, state: KmsState) -> Iterator[_Comparison]
     yield _Comparison("the root key in kmsInfo()", state.root_key, call, _decode_root_key)
     call = contracts.eth_call(address, contracts.GATEWAY_APP_ID, block)
     yield _Comparison("gatewayAppId()", state.gateway_app_id, call, contracts.decode_string)
-    slot = calls.APP_IMPLEMENTATION_SLOTS.get(generation_of(state.code))
-    if slot is not None:
-        call = calls.storage(address, slot, block)
+    generation = generation_of(state.code)
+    slots = None if generation is None else generation.kms
+    if slots is not None and slots.app_implementation is not None:
+        call = calls.storage(address, slots.app_implementation, block)
         name = "the implementation of new apps"
         yield _Comparison(name, state.app_implementation, call, calls.decode_optional_account)
 
 
 def _keyed(stream: Stream, sets: Mapping[str, frozenset[str]], block: str) -> Iterator[_Comparison]:
-    keyed = calls.key_calls(stream.role, stream.address, stream.events, block)
+    keyed = key_calls(stream.role, stream.address, stream.events, block)
     for (stem, key), call in keyed.items():
-        getter = calls.KEYED[stream.role, stem][1]
+        getter = KEYED[stream.role, stem][1]
         yield _Comparison(f"{getter}({key})", key in sets[stem], call, contracts.decode_bool)
 
 
