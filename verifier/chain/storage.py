@@ -29,8 +29,6 @@ from verifier.reference.generations import AppSlots, KmsSlots
 _WORD: Final = 32
 _TEXT_WORDS: Final = 4
 """How many words of a long byte string are asked for: a key, or three gateway ids."""
-
-
 _SCALARS: Final[tuple[str | int, ...]] = (
     calls.OWNER_SLOT,
     calls.PENDING_OWNER_SLOT,
