@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.run import HERE, Row, paired, render
-from tests.timeline.nodes import Nodes
+from tests.timeline.nodes import view_of
 from tests.timeline.providers import FILTER, LOOPBACK, Chain
+from verifier.chain.agreed_logs import Scans
 from verifier.collect.http import HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, ScanResult, scan_logs
@@ -45,16 +46,16 @@ from verifier.evidence.log_scan import (
     encode_scan,
 )
 from verifier.evidence.plan import ChainPlan
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.reference.generations import NEWEST
 from verifier.reference.values import embedded
 from verifier.timeline.build import build_timeline
 from verifier.timeline.exposures import Attested
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Place, Timeline, TimelineEvent
-from verifier.timeline.scans import Scans
+from verifier.timeline.model import Timeline, TimelineEvent
 
 TITLE = "## Timeline"
 CAP = 2_000
@@ -375,14 +376,11 @@ def whole_timeline(bundle: BundleBuilder, last: int) -> Timeline:
     plan = ChainPlan(
         chain_id=8453,
         kms=checksum_address(bytes.fromhex(KMS[2:])),
-        app=checksum_address(bytes.fromhex(APP[2:])),
-        app_id=bytes.fromhex(APP[2:]),
-        compose_hash=None,
-        os_image_hash=None,
-        boot_infos=(),
+        generation=NEWEST,
         deployed_block=BEGIN,
+        app_id=bytes.fromhex(APP[2:]),
     )
-    reader = Nodes(last, node_says, node_says)
+    reader = view_of(last, node_says, node_says, plan=plan)
     app = plan.app or ""
     history = History(reader, Scans(bundle.build()), plan, app)
     return build_timeline(history, (), Attested(running=None, sightings=(), manifests={}))
@@ -396,7 +394,7 @@ def build_rows() -> Iterator[Row]:
         wanted = LogFilter(chain_id=8453, address=address, topics=topics)
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "result": held}).encode()
         scan = encode_scan(wanted, [RangeAnswer(first=BEGIN, last=last, at=0, body=body)])
-        for source in Nodes(last, node_says, node_says).endpoints:
+        for source in view_of(last, node_says, node_says).endpoints:
             bundle.add(Kind.LOG_SCAN, scan, source=source, collected_at=0, request=wanted.text)
     assert len(whole_timeline(bundle, last).events) == BUILT
     yield Row(

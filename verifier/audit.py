@@ -19,14 +19,13 @@ from urllib.parse import urlsplit
 from verifier.checks.authorization.history import plan_history, proven_timeline
 from verifier.checks.case import Case, Question
 from verifier.checks.catalogue import CHECKS, GAPS, PLANNED
-from verifier.checks.chain import asked_plan, plan_for
 from verifier.checks.claims import make_claims
 from verifier.checks.dcap import platform_of
 from verifier.checks.demands import MANIFEST_RULES
-from verifier.checks.engine import Blocked, MissingEvidence, run_checks
+from verifier.checks.engine import run_checks
 from verifier.checks.images import named_images
 from verifier.checks.manifest import judge_manifest, judged_at
-from verifier.errors import EvidenceError, PolicyError, VerifierError
+from verifier.errors import Blocked, EvidenceError, MissingEvidence, PolicyError, VerifierError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.oci import ImageReference, parse_reference
@@ -327,9 +326,9 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
         app_id = case.identity.app_id
         record = case.kms_record
         kms_urls = record.urls if record is not None else ()
-        chain = plan_for(case)
+        chain = case.chain_plan
     if chain is None and not case.evidence.quotes:
-        chain = asked_plan(case.question)
+        chain = case.question.chain_plan
     with suppress(MissingEvidence, EvidenceError):
         if past is not Past.NONE:
             history = plan_history(case, gateways=past is Past.GATEWAY)

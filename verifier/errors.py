@@ -6,6 +6,8 @@
         NotFoundError      the server says that it has no such thing
         LimitError         a size, time or redirect limit stopped the transfer
       EvidenceError        evidence was obtained and is malformed
+      MissingEvidence      evidence was not obtained, or nobody vouches for it
+      Blocked              evidence was obtained and did not prove genuine
       PolicyError          the appraisal policy, or an option that feeds it, is malformed
 
 A negative finding about well-formed evidence is a check result, never an exception.
@@ -42,6 +44,14 @@ class LimitError(CollectError):
 
 class EvidenceError(VerifierError):
     """Evidence is malformed: its bytes do not have the form that its kind requires."""
+
+
+class MissingEvidence(VerifierError):
+    """What is needed was not collected, or nobody vouches for it."""
+
+
+class Blocked(VerifierError):
+    """What is needed did not prove genuine; `message` is the id of the check that says so."""
 
 
 class PolicyError(VerifierError):

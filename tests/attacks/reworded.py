@@ -14,6 +14,7 @@ import pytest
 
 from tests.attacks.audited import Audited
 from verifier.audit import app_timeline
+from verifier.chain.agreed_logs import AgreedLogs
 from verifier.checks.dcap import DcapResult
 from verifier.checks.engine import Outcome
 from verifier.checks.sigstore import SigstoreResult
@@ -28,7 +29,6 @@ from verifier.policy.stage import assess_stage
 from verifier.timeline.governance import Governed
 from verifier.timeline.initial import InitialFlags
 from verifier.timeline.model import Change, Coverage, Exposure, Governance, Timeline
-from verifier.timeline.scans import AgreedLogs
 
 TEXTS: Final[dict[type, tuple[str, ...]]] = {
     Outcome: ("summary", "reason", "remediation"),

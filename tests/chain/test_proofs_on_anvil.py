@@ -14,7 +14,8 @@ from tests.chain.anvil import CHAIN_ID, Anvil, RpcError, element, running
 from tests.chain.history import Chooser
 from tests.chain.world import GENERATIONS, App, Deployment, Generation, Terms, key
 from tests.codes import known_code
-from tests.timeline.nodes import Ask, Nodes
+from tests.timeline.nodes import Ask, view_of
+from verifier.chain.agreed_logs import Scans
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.bundle import BundleBuilder, Kind
@@ -25,13 +26,13 @@ from verifier.evidence.log_scan import LogFilter, RangeAnswer, encode_scan
 from verifier.evidence.plan import ChainPlan
 from verifier.evidence.proofs import parse_header, parse_proof, prove
 from verifier.model.result import JsonValue
+from verifier.reference import generations
 from verifier.reference.values import ContractCode
 from verifier.timeline.completeness import coverage
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
 from verifier.timeline.model import Coverage, Known, Method
-from verifier.timeline.scans import Scans
 
 HASH, DEVICE, IMAGE, MR, OTHER = (key(label) for label in ("hash", "device", "image", "mr", "x"))
 GATEWAYS = ",".join(("ab" * 20, "cd" * 20, "ef" * 20))
@@ -69,7 +70,14 @@ class Audited:
         self, *asked: Ask, keep: Callable[[dict[str, Any]], bool] = lambda _: True
     ) -> tuple[Coverage, Coverage]:
         """How app and KMS are known from nodes that answer so and give the logs to keep."""
-        reader = Nodes(self.chain.head, *asked)
+        plan = ChainPlan(
+            chain_id=CHAIN_ID,
+            kms=eip55(self.kms),
+            generation=generations.G3 if self.old else generations.G5,
+            deployed_block=self.chain.first,
+            app_id=bytes.fromhex(self.app[2:]),
+        )
+        reader = view_of(self.chain.head, *asked, plan=plan)
         builder = BundleBuilder()
         for address, topics in ((self.app, ()), (self.kms, KMS_GOVERNANCE_TOPICS)):
             wanted = LogFilter(chain_id=CHAIN_ID, address=address, topics=topics)
@@ -82,16 +90,6 @@ class Audited:
                 builder.add(
                     Kind.LOG_SCAN, scan, source=endpoint, collected_at=0, request=wanted.text
                 )
-        plan = ChainPlan(
-            chain_id=CHAIN_ID,
-            kms=eip55(self.kms),
-            app=None if self.old else eip55(self.app),
-            app_id=bytes.fromhex(self.app[2:]),
-            compose_hash=None,
-            os_image_hash=None,
-            boot_infos=(),
-            deployed_block=self.chain.first,
-        )
         found = History(reader, Scans(builder.build()), plan, eip55(self.app))
         folded = fold(found.events(), initial=self._flags, codes=self.codes)
         app, kms, *_ = coverage(found, folded.app_state(), folded.kms_state())

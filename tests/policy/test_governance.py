@@ -12,9 +12,9 @@ from verifier.checks.authorization import governance as module
 from verifier.checks.case import Case
 from verifier.checks.demands import Demands
 from verifier.checks.engine import run_checks
-from verifier.model.chain import OwnerKind
+from verifier.model.chain import ZERO_ADDRESS, OwnerKind
 from verifier.model.result import CheckResult, SkipKind, Status
-from verifier.timeline.model import ZERO_ADDRESS, Governance, Known, Method, Timeline
+from verifier.timeline.model import Governance, Known, Method, Timeline
 
 WEEK = 7 * 86400
 

@@ -12,7 +12,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.manifest.context import ChainFacts, Governor
-from verifier.model.chain import OwnerKind, Role
+from verifier.model.chain import OwnerKind, Place, Role
 from verifier.model.result import Report
 from verifier.timeline.model import (
     AppState,
@@ -24,7 +24,6 @@ from verifier.timeline.model import (
     Known,
     Method,
     Origin,
-    Place,
     Timeline,
 )
 

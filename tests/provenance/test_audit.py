@@ -13,10 +13,9 @@ from tests.policy.policies import judged, result, waiver, with_compose
 from tests.provenance.images import encode
 from verifier.audit import audit_bundle, image_references
 from verifier.checks.case import Case
-from verifier.checks.engine import MissingEvidence
 from verifier.checks.images import named_images
 from verifier.collect import registry
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, MissingEvidence, PolicyError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle

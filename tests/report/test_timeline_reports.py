@@ -33,7 +33,7 @@ from tests.report.timelines import (
 )
 from verifier.evidence.contract_events import DECLARATIONS
 from verifier.evidence.ethereum import keccak256
-from verifier.model.chain import Role
+from verifier.model.chain import ZERO_ADDRESS, Role
 from verifier.model.result import JsonValue
 from verifier.report import timeline_words as words
 from verifier.report.terminal import MIN_WIDTH
@@ -50,7 +50,6 @@ from verifier.report.timeline_terminal import render_terminal
 from verifier.report.timeline_words import Narrator
 from verifier.timeline.model import (
     UNKNOWN,
-    ZERO_ADDRESS,
     Beginning,
     Exposure,
     ExposureKind,

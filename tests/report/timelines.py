@@ -6,11 +6,10 @@ from enum import Enum
 from typing import Any
 
 from tests.codes import known_code
-from verifier.model.chain import OwnerKind, Role
+from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.timeline.model import (
     UNKNOWN,
-    ZERO_ADDRESS,
     AppState,
     AsOf,
     Beginning,
@@ -23,7 +22,6 @@ from verifier.timeline.model import (
     Known,
     Method,
     Origin,
-    Place,
     Timeline,
     TimelineEvent,
 )

@@ -5,11 +5,11 @@ from itertools import count
 
 from tests.codes import known_code
 from verifier.evidence.ethereum import checksum_address
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Known, Method, Place, TimelineEvent
+from verifier.timeline.model import Known, Method, TimelineEvent
 
 BIRTH = 1_700_000_000
 

@@ -1,55 +1,58 @@
-"""A reader of one block whose endpoints are functions."""
+"""A view of one block whose endpoints are functions."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
-from verifier.errors import EvidenceError
+from verifier.chain.view import ChainView
+from verifier.evidence import contracts, json_rpc
+from verifier.evidence.bundle import Artifact, BundleBuilder, Kind
 from verifier.evidence.contracts import Call
-from verifier.model.result import JsonValue
+from verifier.evidence.json_rpc import Answer, Exchanges
+from verifier.evidence.plan import ChainPlan
+from verifier.model.result import EvidenceRef, JsonValue
+from verifier.reference.generations import NEWEST
+from verifier.reference.values import embedded
 
 T = TypeVar("T")
 
 Ask: TypeAlias = Callable[[Call], JsonValue]
 """What an endpoint answers to a call; it raises EvidenceError where it does not."""
 
+PLAN = ChainPlan(
+    chain_id=8453, kms="0x" + "6d" * 20, generation=NEWEST, deployed_block=0, app_id=bytes(20)
+)
 
-class Nodes:
-    """Reads at one block, as `verifier.timeline.reads.Reader` asks for them."""
 
-    def __init__(self, number: int, *asked: Ask) -> None:
+class _Live(Exchanges):
+    """Exchanges that are made when they are looked up; nothing is recorded."""
+
+    def __init__(self, plan: ChainPlan, number: int, asked: Mapping[str, Ask]) -> None:
+        super().__init__(BundleBuilder().build())
         self._asked = asked
-        self.number = number
-        self.single_source = len(asked) == 1
-        self.endpoints = tuple(f"https://node{index}.example" for index in range(len(asked)))
+        self._known: dict[str, JsonValue] = {
+            "eth_chainId": hex(plan.chain_id),
+            "finalized": {"number": hex(number)},
+        }
+        marker = json_rpc.encode_request(*contracts.get_implementation(plan.kms, "finalized"))
+        self._requests = {marker: Artifact(kind=Kind.JSON_RPC, source="", collected_at=0)}
 
-    def _answers(self, call: Call) -> Iterator[JsonValue]:
-        for ask in self._asked:
-            with suppress(EvidenceError):
-                yield ask(call)
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(self._asked)
 
-    def value(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T:
-        """What every endpoint says."""
-        found = self.find(call, decode)
-        if found is None:
-            raise EvidenceError(f"{call[0]}: no answer")
-        return found
+    def requests(self, endpoint: str) -> Mapping[str, Artifact]:
+        return self._requests if endpoint in self._asked else {}
 
-    def find(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
-        """What every endpoint that answers says, None where none does."""
-        found = [decode(answer, call[0]) for answer in self._answers(call)]
-        if any(item != found[0] for item in found):
-            raise EvidenceError(f"{call[0]}: the endpoints disagree")
-        return found[0] if found else None
+    def call(self, endpoint: str, method: str, params: list[JsonValue]) -> Answer:
+        known = self._known.get(str(params[0]) if params else method)
+        value = self._asked[endpoint]((method, params)) if known is None else known
+        return Answer(value, EvidenceRef(blob=""))
 
-    def each(self, call: Call, decode: Callable[[JsonValue, str], T]) -> tuple[T, ...]:
-        """Every answer that is well formed."""
-        found: list[T] = []
-        for answer in self._answers(call):
-            with suppress(EvidenceError):
-                found.append(decode(answer, call[0]))
-        return tuple(found)
+    def decoded(self, answer: Answer, decode: Callable[[JsonValue, str], T], what: str) -> T:
+        return decode(answer.value, what)
 
-    def operators_of(self, endpoints: Iterable[str]) -> int:
-        """Each endpoint is an operator of its own."""
-        return len(set(endpoints))
+
+def view_of(number: int, *asked: Ask, plan: ChainPlan = PLAN) -> ChainView:
+    """What these endpoints, each an operator of its own, agree on at a block."""
+    endpoints = {f"https://node{index}.example": ask for index, ask in enumerate(asked)}
+    return ChainView(plan, _Live(plan, number, endpoints), embedded(), trusted=True, at=0)

@@ -18,6 +18,7 @@ from tests.timeline.scans import (
     bundle_of,
     log,
 )
+from verifier.chain.agreed_logs import AgreedLogs, Scans
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind, Trust, trust_of
 from verifier.evidence.explorer_logs import (
@@ -29,7 +30,6 @@ from verifier.evidence.explorer_logs import (
     parse_explorer_logs,
 )
 from verifier.evidence.log_scan import LogFilter, TimedLog
-from verifier.timeline.scans import AgreedLogs, Scans
 
 A, B, EXPLORER = "https://a.example", "https://b.example", "https://explorer.example"
 OTHER_TOPIC = "0x" + "11" * 32

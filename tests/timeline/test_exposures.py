@@ -17,10 +17,10 @@ from tests.timeline.events import (
     History,
     born,
 )
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.timeline.exposures import Attested, Running, exposures
 from verifier.timeline.governance import OwnerReads, governance
-from verifier.timeline.model import Exposure, ExposureKind, Place, Sighting
+from verifier.timeline.model import Exposure, ExposureKind, Sighting
 
 NOW = BIRTH + 100_000
 

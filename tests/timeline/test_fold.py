@@ -23,11 +23,11 @@ from tests.timeline.events import (
     transferred,
 )
 from verifier.evidence.ethereum import keccak256
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
 from verifier.timeline.fold import Keyed, Setting
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Known, Method, Place
+from verifier.timeline.model import Known, Method
 
 KEYS = ("11" * 32, "22" * 32, "33" * 32)
 _KEYED = st.tuples(

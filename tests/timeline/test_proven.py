@@ -4,8 +4,10 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.timeline.nodes import Ask, Nodes
+from tests.timeline.nodes import Ask, view_of
 from tests.timeline.tries import State, header
+from verifier.chain import calls
+from verifier.chain.storage import Layout, Proven, proof_calls, proven_words
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
@@ -13,16 +15,25 @@ from verifier.evidence.ethereum import keccak256
 from verifier.evidence.proofs import MAX_KEYS
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline import reads
-from verifier.timeline.proven import LAYOUTS, Layout, Proven, proof_calls, proven_words
+from verifier.reference import generations
+from verifier.reference.generations import Generation, slots_of
+from verifier.reference.values import generation_of
 
 BLOCK = hex(100)
 ADDRESS = "0xAbCdefAbcDEfabCdEfABcdEfAbcdEFABcdEFabcd"
 RAW_ADDRESS = bytes.fromhex(ADDRESS[2:])
-APP = LAYOUTS[Role.APP, "G5"]
-OLD_APP = LAYOUTS[Role.APP, "G3"]
-KMS = LAYOUTS[Role.KMS, "G5"]
 HASH = "ab" * 32
+
+
+def layout_of(generation: Generation, role: Role) -> Layout:
+    slots = slots_of(generation, role)
+    assert slots is not None
+    return Layout.of(slots)
+
+
+APP = layout_of(generations.G6, Role.APP)
+OLD_APP = layout_of(generations.G3, Role.APP)
+KMS = layout_of(generations.G5, Role.KMS)
 
 
 def word(number: int) -> bytes:
@@ -37,8 +48,8 @@ def getter(selector: str, key: str = "") -> Call:
     return contracts.eth_call(ADDRESS, selector + key, BLOCK)
 
 
-def slots_of(calls: Iterable[Call]) -> list[int]:
-    return [int(str(slot), 16) for _, params in calls for slot in _listed(params[1])]
+def asked_slots(asked: Iterable[Call]) -> list[int]:
+    return [int(str(slot), 16) for _, params in asked for slot in _listed(params[1])]
 
 
 def _listed(value: JsonValue) -> list[JsonValue]:
@@ -72,12 +83,12 @@ def node(*answers: tuple[Call, JsonValue]) -> Ask:
 def test_the_slots_of_an_app() -> None:
     keyed = [getter(contracts.ALLOWED_COMPOSE_HASHES, HASH)]
     keyed.append(getter(contracts.ALLOWED_DEVICE_IDS, HASH))
-    proxy = (contracts.IMPLEMENTATION_SLOT, reads.ADMIN_SLOT, reads.BEACON_SLOT)
-    scalars = [int(slot, 16) for slot in (reads.OWNER_SLOT, reads.PENDING_OWNER_SLOT, *proxy)]
+    proxy = (contracts.IMPLEMENTATION_SLOT, calls.ADMIN_SLOT, calls.BEACON_SLOT)
+    scalars = [int(slot, 16) for slot in (calls.OWNER_SLOT, calls.PENDING_OWNER_SLOT, *proxy)]
     new = proof_calls(APP, ADDRESS, keyed, BLOCK)
-    assert slots_of(new) == [*scalars, 1, 3, element(HASH, 0), element(HASH, 2)]
+    assert asked_slots(new) == [*scalars, 1, 3, element(HASH, 0), element(HASH, 2)]
     old = proof_calls(OLD_APP, ADDRESS, keyed, BLOCK)
-    assert slots_of(old) == [*scalars, 2, element(HASH, 1), element(HASH, 3)]
+    assert asked_slots(old) == [*scalars, 2, element(HASH, 1), element(HASH, 3)]
     ((method, (address, slots, block)),) = new
     assert (method, address, block) == ("eth_getProof", ADDRESS.lower(), BLOCK)
     assert all(len(str(slot)) == 66 for slot in _listed(slots))
@@ -85,7 +96,7 @@ def test_the_slots_of_an_app() -> None:
 
 def test_the_slots_of_a_kms() -> None:
     keyed = [getter(contracts.ALLOWED_OS_IMAGES, HASH)]
-    found = slots_of(proof_calls(KMS, ADDRESS, keyed, BLOCK))
+    found = asked_slots(proof_calls(KMS, ADDRESS, keyed, BLOCK))
     assert found[5:] == [9, *text_words(0, b""), *text_words(4, b""), element(HASH, 8)]
 
 
@@ -93,15 +104,16 @@ def test_many_keys_are_several_calls() -> None:
     keyed = [
         getter(contracts.ALLOWED_COMPOSE_HASHES, f"{index:064x}") for index in range(2 * MAX_KEYS)
     ]
-    calls = proof_calls(APP, ADDRESS, [*keyed, *keyed], BLOCK)
-    assert [len(_listed(params[1])) for _, params in calls] == [64, 64, 7]
-    assert len(set(slots_of(calls))) == 135
+    asked = proof_calls(APP, ADDRESS, [*keyed, *keyed], BLOCK)
+    assert [len(_listed(params[1])) for _, params in asked] == [64, 64, 7]
+    assert len(set(asked_slots(asked))) == 135
 
 
 def test_code_that_nobody_knows_has_no_layout() -> None:
-    assert (Role.APP, "") not in LAYOUTS
-    assert (Role.KMS, "G4") not in LAYOUTS
-    call = reads.storage(ADDRESS, 1, BLOCK)
+    for generation in (generation_of(None), generations.G0):
+        assert slots_of(generation, Role.APP) is None
+        assert slots_of(generation, Role.KMS) is None
+    call = calls.storage(ADDRESS, 1, BLOCK)
     assert Proven(None, {1: word(1)}).value(call, contracts.decode_uint) is None
 
 
@@ -112,8 +124,8 @@ def test_code_that_nobody_knows_has_no_layout() -> None:
         (APP, contracts.ALLOWED_DEVICE_IDS, 2),
         (OLD_APP, contracts.ALLOWED_COMPOSE_HASHES, 1),
         (OLD_APP, contracts.ALLOWED_DEVICE_IDS, 3),
-        (KMS, reads.KMS_AGGREGATED_MRS, 6),
-        (KMS, reads.KMS_DEVICE_IDS, 7),
+        (KMS, calls.KMS_AGGREGATED_MRS, 6),
+        (KMS, calls.KMS_DEVICE_IDS, 7),
         (KMS, contracts.ALLOWED_OS_IMAGES, 8),
     ],
 )
@@ -136,14 +148,14 @@ def test_any_device_is_the_second_byte_of_the_flags(layout: Layout, slot: int) -
 
 
 def test_words_are_read_as_the_nodes_answers_are() -> None:
-    owner = int(reads.OWNER_SLOT, 16)
+    owner = int(calls.OWNER_SLOT, 16)
     proven = Proven(APP, {owner: RAW_ADDRESS.rjust(32, b"\0"), 3: word(1)})
     account = proven.value(
-        reads.storage(ADDRESS, reads.OWNER_SLOT, BLOCK), contracts.decode_address
+        calls.storage(ADDRESS, calls.OWNER_SLOT, BLOCK), contracts.decode_address
     )
     assert str(account).lower() == ADDRESS.lower()
-    assert proven.value(reads.storage(ADDRESS, 3, BLOCK), contracts.decode_uint) == 1
-    assert proven.value(reads.storage(ADDRESS, 4, BLOCK), contracts.decode_uint) is None
+    assert proven.value(calls.storage(ADDRESS, 3, BLOCK), contracts.decode_uint) == 1
+    assert proven.value(calls.storage(ADDRESS, 4, BLOCK), contracts.decode_uint) is None
     assert proven.value(contracts.get_code(ADDRESS, BLOCK), contracts.decode_uint) is None
     assert proven.value(getter(contracts.KMS_INFO), contracts.decode_uint) is None
 
@@ -171,29 +183,29 @@ def test_a_longer_byte_string_is_not_proven() -> None:
 def test_words_that_some_endpoint_proves() -> None:
     state = State({RAW_ADDRESS: {1: word(0x100), 7: word(9)}, bytes(20): {1: word(5)}})
     block = header(stateRoot="0x" + state.root.hex())
-    calls: list[Call] = [
+    asked: list[Call] = [
         ("eth_getProof", [ADDRESS.lower(), [f"0x{slot:064x}"], BLOCK]) for slot in (1, 2, 7)
     ]
-    asked = contracts.get_block(BLOCK)
-    honest = [(calls[0], state.proof(RAW_ADDRESS, [1])), (calls[1], state.proof(RAW_ADDRESS, [2]))]
+    head = contracts.get_block(BLOCK)
+    honest = [(asked[0], state.proof(RAW_ADDRESS, [1])), (asked[1], state.proof(RAW_ADDRESS, [2]))]
     liar = [
-        (calls[0], State({RAW_ADDRESS: {1: word(1)}}).proof(RAW_ADDRESS, [1])),
-        (calls[1], state.proof(bytes(20), [1])),
-        (calls[2], {"accountProof": [], "storageProof": "none"}),
+        (asked[0], State({RAW_ADDRESS: {1: word(1)}}).proof(RAW_ADDRESS, [1])),
+        (asked[1], state.proof(bytes(20), [1])),
+        (asked[2], {"accountProof": [], "storageProof": "none"}),
     ]
     agreed = block["hash"][2:]
 
     def words(*nodes: Ask, block_hash: str = agreed) -> dict[int, bytes]:
-        return dict(proven_words(Nodes(int(BLOCK, 16), *nodes), block_hash, ADDRESS, calls))
+        return dict(proven_words(view_of(int(BLOCK, 16), *nodes), block_hash, ADDRESS, asked))
 
     expected = {1: word(0x100), 2: word(0)}
-    assert words(node((asked, block), *honest), node(*liar)) == expected
-    assert words(node((asked, block), *liar), node(*honest)) == expected
-    assert words(node((asked, block), *liar)) == {}
-    third = node((calls[2], state.proof(RAW_ADDRESS, [7])))
-    assert words(node((asked, block), *honest), third) == expected | {7: word(9)}
+    assert words(node((head, block), *honest), node(*liar)) == expected
+    assert words(node((head, block), *liar), node(*honest)) == expected
+    assert words(node((head, block), *liar)) == {}
+    third = node((asked[2], state.proof(RAW_ADDRESS, [7])))
+    assert words(node((head, block), *honest), third) == expected | {7: word(9)}
     # Without the header that the agreed hash is of, nothing is proven.
     assert words(node(*honest)) == {}
-    assert words(node((asked, block), *honest), block_hash="00" * 32) == {}
+    assert words(node((head, block), *honest), block_hash="00" * 32) == {}
     forged = block | {"stateRoot": "0x" + "00" * 32}
-    assert words(node((asked, forged), *honest)) == {}
+    assert words(node((head, forged), *honest)) == {}

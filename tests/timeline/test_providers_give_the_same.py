@@ -25,10 +25,10 @@ from tests.timeline.providers import (
     drpc_free,
     publicnode,
 )
-from verifier.checks.engine import MissingEvidence
 from verifier.collect import histories
 from verifier.collect.network import System
 from verifier.collect.scan import Node
+from verifier.errors import MissingEvidence
 from verifier.evidence.codec import JsonObject
 from verifier.report.timeline_json import render_json
 

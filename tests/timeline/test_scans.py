@@ -5,10 +5,10 @@ import json
 import pytest
 
 from tests.timeline.scans import ADDRESS, CHAIN_ID, FILTER, answer, bundle_of, log
+from verifier.chain.agreed_logs import AgreedLogs, Scans
 from verifier.errors import EvidenceError
 from verifier.evidence.log_scan import LogFilter, RangeAnswer, encode_scan, parse_scan
 from verifier.model.result import JsonValue
-from verifier.timeline.scans import AgreedLogs, Scans
 
 A, B = "https://a.example", "https://b.example"
 

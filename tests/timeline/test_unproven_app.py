@@ -5,9 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
-from verifier.checks.engine import MissingEvidence
 from verifier.cli.question import simulated_question
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import build

@@ -3,16 +3,8 @@
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.engine import (
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    not_applicable,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.engine import Outcome, check, failed, not_applicable, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.event_log import Event, replay
 from verifier.model.result import JsonValue
 

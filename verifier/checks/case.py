@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from verifier.chain.view import ChainView
 from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
 from verifier.checks.demands import Demands
 from verifier.checks.endorsements import Endorsements, choose_endorsements
-from verifier.checks.engine import Blocked, MissingEvidence
-from verifier.errors import EvidenceError, VerifierError
+from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
 from verifier.evidence.collateral import read_collateral
+from verifier.evidence.contracts import BootInfo
 from verifier.evidence.event_log import Event, system_events
 from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.measurements import boot_rtmr3, mr_aggregated, mr_system
+from verifier.evidence.plan import ChainPlan
 from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
 from verifier.model.identifiers import AppId, format_time
@@ -53,6 +56,14 @@ class Question:
     instance: str = ""
     manifests: Mapping[str, str] = field(default_factory=dict)
     sightings: "tuple[Sighting, ...]" = ()
+
+    @property
+    def chain_plan(self) -> ChainPlan | None:
+        """What to read for an app that gives no evidence of its own, under the KMS that the relying
+        party names; None where it names none. Nothing in it is measured."""
+        if self.kms is None or self.app_id is None:
+            return None
+        return ChainPlan.of(self.kms, bytes.fromhex(self.app_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,6 +266,68 @@ class Case:
         return (
             hashlib.sha256(self.verified.ppid).digest(),
             hashlib.sha256(self.quote.user_data).digest(),
+        )
+
+    @property
+    def chain_plan(self) -> ChainPlan | None:
+        """What to read for this attester; None when its KMS has no public contract.
+
+        Works on unverified evidence too, so that collection knows what to ask; the boot infos need
+        a verified quote and an identified OS image, and are left out until both are there.
+        """
+        record = self.kms_record
+        if record is None or record.contract is None:
+            return None
+        return ChainPlan.of(
+            record,
+            self.identity.app_id,
+            compose_hash=self.identity.compose_hash,
+            os_image_hash=self._os_image_hash,
+            boot_infos=self._boot_infos(),
+        )
+
+    def chain_view(self, plan: ChainPlan) -> ChainView:
+        """The contracts at the block that endpoints agree on. Raises MissingEvidence."""
+        question = self.question
+        return ChainView(
+            plan, self.exchanges, self.reference, trusted=question.trusted, at=question.at
+        )
+
+    def kms_contract(self) -> tuple[KmsRecord, ChainView] | None:
+        """The record of this attester's KMS and a view of its chain, new for each reader; None when
+        the KMS has no public contract. Raises MissingEvidence."""
+        plan, record = self.chain_plan, self.kms_record
+        if plan is None or record is None:
+            return None
+        return record, self.chain_view(plan)
+
+    @property
+    def _os_image_hash(self) -> bytes | None:
+        """The OS image by its registers; what an event says about it is not asked."""
+        row = self.os_image
+        return bytes.fromhex(row.os_image_hash) if row is not None and row.os_image_hash else None
+
+    def _boot_infos(self) -> tuple[BootInfo, ...]:
+        image, identity = self._os_image_hash, self.identity
+        try:
+            verified = self.verified
+        except (MissingEvidence, Blocked, EvidenceError):
+            return ()
+        if image is None or identity.compose_hash is None:
+            return ()
+        return tuple(
+            BootInfo(
+                app_id=identity.app_id,
+                compose_hash=identity.compose_hash,
+                instance_id=identity.instance_id or EMPTY_ID,
+                device_id=device_id,
+                mr_aggregated=mr_aggregated(self.quote, boot_rtmr3(self.events)),
+                mr_system=mr_system(self.quote, None),
+                os_image_hash=image,
+                tcb_status=verified.tcb_status,
+                advisory_ids=verified.advisory_ids,
+            )
+            for device_id in self.device_ids
         )
 
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.chain import confirmed_ca_key, view_for
-from verifier.checks.engine import USABLE, Blocked, MissingEvidence
+from verifier.checks.engine import USABLE
 from verifier.checks.images import named_images
-from verifier.errors import EvidenceError
+from verifier.checks.key_management import confirmed_ca_key
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.tcb_info import REGISTERS
 from verifier.model.identifiers import format_time
@@ -161,7 +161,7 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
 
 
 def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
-    found = view_for(case)
+    found = case.kms_contract()
     if found is None or not _holds(results, "authorization.contract"):
         return
     _, view = found

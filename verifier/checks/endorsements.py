@@ -15,8 +15,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from verifier.checks.engine import MissingEvidence
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.collateral import CollateralParts, Part, RevocationList, SignedDocument
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef

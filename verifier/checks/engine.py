@@ -10,21 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from verifier.errors import EvidenceError, VerifierError
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.model.result import CheckResult, EvidenceRef, JsonValue, SkipKind, Status
 
 if TYPE_CHECKING:
     from verifier.checks.case import Case
 
 USABLE = (Status.PASS, Status.WARN)
-
-
-class MissingEvidence(VerifierError):
-    """What the check needs was not collected, or nobody vouches for it."""
-
-
-class Blocked(VerifierError):
-    """What the check needs did not prove genuine; `message` is the id of the check that says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from verifier.checks.case import Case
-from verifier.checks.engine import MissingEvidence
+from verifier.errors import MissingEvidence
 from verifier.evidence.app_compose import COMPOSE_RUNNERS, parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
 from verifier.manifest.context import Context

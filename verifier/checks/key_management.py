@@ -4,18 +4,8 @@ import itertools
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.chain import view_for
-from verifier.checks.engine import (
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    missing,
-    not_applicable,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.engine import Outcome, check, failed, missing, not_applicable, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts, kms
 from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.quote import parse_quote
@@ -211,8 +201,23 @@ def _without_kms(case: Case, name: str, enclave: str, evidence: tuple[EvidenceRe
     )
 
 
+def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:
+    """Whether a KMS record is that of the measured CA key: by the reference values, or for a KMS
+    that the relying party named, by its contract. Raises MissingEvidence where neither tells."""
+    measured = case.identity.provider_id
+    if record.ca_spki:
+        return record.ca_spki == measured.hex()
+    found = case.kms_contract()
+    if found is None or record.contract is None:
+        return False
+    info = found[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
+    if not info.value.ca_pubkey:
+        raise MissingEvidence(f"kmsInfo() of {record.contract} holds no CA key to compare with")
+    return info.value.ca_pubkey == measured
+
+
 def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, ...]) -> Outcome:
-    view = view_for(case)
+    view = case.kms_contract()
     if view is None or record.contract is None:
         raise MissingEvidence("the KMS has no contract")
     info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
@@ -254,7 +259,7 @@ def _root_address(case: Case, record: KmsRecord) -> str:
     """Address of the KMS root key: the record's, else what the KMS's contract publishes."""
     address = record.root_address
     if not address:
-        view = view_for(case)
+        view = case.kms_contract()
         if view is None or record.contract is None:
             raise MissingEvidence(f"the root key of {record.name} is not known")
         info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)

@@ -11,17 +11,19 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
 
+from verifier.chain.calls import storage
+from verifier.chain.view import ChainView
 from verifier.checks.authorization.history import timeline_of
 from verifier.checks.case import Case
-from verifier.checks.chain import ChainView, confirmed_ca_key, view_for
-from verifier.checks.engine import Blocked, MissingEvidence
-from verifier.errors import EvidenceError
+from verifier.checks.key_management import confirmed_ca_key
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Kind
 from verifier.evidence.contracts import identify_code
 from verifier.evidence.kms import parse_meta
 from verifier.manifest.context import ChainFacts, Context, Governor
 from verifier.model.chain import OwnerKind, Role
+from verifier.reference.generations import Generation
 from verifier.reference.values import KmsRecord, generation_of
 
 if TYPE_CHECKING:
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_WITHOUT_TCB: Final = frozenset({"G3", "G4", "G5"})
-"""`requireTcbUpToDate` exists since generation G6."""
 _GATEWAY: Final = re.compile(r"dstack-(pha|base|eth)-", re.ASCII)
 _NETWORKS: Final = {"pha": "hosted", "base": "base", "eth": "eth"}
 _CONTRACTS: Final = (Role.APP, Role.KMS)
@@ -58,6 +58,7 @@ def timeline_facts(timeline: "Timeline", compose_hash: str) -> ChainFacts:
     """What a history tells; nothing of an incomplete one, nor of contracts that went to unknown
     code. `compose_hash` is the measured one."""
     state = timeline.app_state
+    generation = generation_of(state.code)
     if not (timeline.complete and state.continuous and timeline.kms_state.continuous):
         return ChainFacts()
     return ChainFacts(
@@ -65,7 +66,7 @@ def timeline_facts(timeline: "Timeline", compose_hash: str) -> ChainFacts:
         other_hashes=tuple(sorted(state.compose_hashes - {compose_hash})),
         any_device=state.any_device.value,
         tcb_required=state.require_tcb_up_to_date.value,
-        can_require_tcb=generation_of(state.code) not in _WITHOUT_TCB,
+        can_require_tcb=generation is None or generation.can_require_tcb,
         governors=tuple(_governors(timeline.governance)) or None,
     )
 
@@ -96,33 +97,32 @@ def _chain(case: Case) -> ChainFacts:
 
 
 def _read(case: Case) -> ChainFacts | None:
-    found = view_for(case)
+    found = case.kms_contract()
     if found is None or case.identity.compose_hash is None:
         return None
     view = found[1]
     app = view.app_address()
-    code = _code(case, view, app) if app and not view.foreign else ""
-    if not code:
+    generation = _generation(case, view, app) if app and not view.foreign else None
+    if generation is None or generation.app is None:
         return None
-    from verifier.timeline import reads  # noqa: PLC0415 - only for apps on a chain
-
-    requires = reads.storage(app, reads.TCB_SLOT, hex(view.number))
-    can_require = code not in _WITHOUT_TCB
+    slot = generation.app.require_tcb
     allowed = contracts.ALLOWED_COMPOSE_HASHES + contracts.word(case.identity.compose_hash)
     return ChainFacts(
         hash_allowed=_tried(lambda: view.call(app, allowed, contracts.decode_bool).value),
         any_device=_tried(
             lambda: view.call(app, contracts.ALLOW_ANY_DEVICE, contracts.decode_bool).value
         ),
-        tcb_required=_tried(lambda: view.value(requires, contracts.decode_bool))
-        if can_require
-        else None,
-        can_require_tcb=can_require,
+        tcb_required=None if slot is None else _tried(lambda: _flag(view, app, slot)),
+        can_require_tcb=generation.can_require_tcb,
     )
 
 
-def _code(case: Case, view: ChainView, app: str) -> str:
-    """The generation of the app's code at the agreed block, "" for code that is not known.
+def _flag(view: ChainView, app: str, slot: int) -> bool:
+    return view.value(storage(app, slot, hex(view.number)), contracts.decode_bool)
+
+
+def _generation(case: Case, view: ChainView, app: str) -> Generation | None:
+    """The generation of the app's code at the agreed block, None for code that is not known.
 
     Raises EvidenceError when it cannot be read.
     """
@@ -132,7 +132,7 @@ def _code(case: Case, view: ChainView, app: str) -> str:
     code = view.value(contracts.get_code(slot, block), contracts.decode_bytes)
     known = identify_code(case.reference.contracts, code, "app")
     is_proxy = identify_code(case.reference.contracts, proxy, "proxy") is not None
-    return known.generation if known is not None and is_proxy else ""
+    return generation_of(known) if is_proxy else None
 
 
 def _kms(case: Case) -> KmsRecord | None:

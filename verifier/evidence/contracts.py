@@ -50,9 +50,6 @@ COMPOSE_HASH_ADDED: Final = "0xfecb34306dd9d8b785b54d65489d06afc8822a0893ddacedf
 COMPOSE_HASH_REMOVED: Final = "0x755b79bd4b0eeab344d032284a99003b2ddc018b646752ac72d681593a6e8947"
 UPGRADED: Final = "0xbc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5c2d3b"
 
-GENERATIONS_BY_ADDRESS: Final = frozenset({"G4", "G5", "G6", "G7", "G8"})
-"""Generations in which the app id is the address of the app's own contract."""
-
 _QUANTITY: Final = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,15})", re.ASCII)
 _LATEST_TIME: Final = 253_402_300_799
 _WORD: Final = 32
@@ -236,6 +233,17 @@ def decode_is_app_allowed(value: JsonValue, what: str) -> tuple[bool, str]:
     """The (bool, string reason) of `isAppAllowed`. Raises EvidenceError."""
     allowed, reason = _decode(["bool", "string"], value, what)
     return bool(allowed), str(reason)
+
+
+def decode_controller(value: JsonValue, what: str) -> str:
+    """The (bool isRegistered, address controller) of `apps(address)`: the controller (EIP-55), ""
+    for an app that is not registered. Raises EvidenceError."""
+    raw = decode_bytes(value, what)
+    if len(raw) != 2 * _WORD:
+        raise EvidenceError(f"{what}: not (bool, address)")
+    if not decode_bool("0x" + raw[:_WORD].hex(), what):
+        return ""
+    return decode_address("0x" + raw[_WORD:].hex(), what)
 
 
 def decode_kms_info(value: JsonValue, what: str) -> KmsInfo:

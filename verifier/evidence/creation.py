@@ -11,18 +11,17 @@ the factory itself is what was executed.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
 from verifier.evidence.ethereum import checksum_address
+from verifier.reference.generations import GENERATIONS
 
-SELECTORS: Final = {
-    "deployAndRegisterApp(address,bool,bool,bytes32,bytes32)": "8618169d",
-    "deployAndRegisterApp(address,bool,bool,bool,bytes32,bytes32)": "9cb9c31f",
-    "deployApp(address,bool,bool,bytes32,bytes32)": "90d53e70",
-    "initialize(address,bool,bool,bytes32,bytes32)": "187515ca",
-    "initialize(address,bool,bool,bool,bytes32,bytes32)": "9ed28193",
-    "initialize(address,address,bool,bool,bytes32,bytes32)": "48d8a36a",
+SELECTORS: Final[Mapping[str, str]] = {
+    signature: selector
+    for generation in GENERATIONS.values()
+    for signature, selector in generation.creations
 }
 """Signature → first four bytes of its keccak256. After the owner stand, where they are there: the
 app id (an address), then disableUpgrades, requireTcbUpToDate, allowAnyDevice, deviceId,

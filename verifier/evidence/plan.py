@@ -7,25 +7,57 @@ from dataclasses import dataclass
 
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Call
+from verifier.evidence.ethereum import checksum_address
 from verifier.evidence.log_scan import LogFilter
+from verifier.reference.generations import Generation, generation_named
+from verifier.reference.values import KmsRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChainPlan:
     """What has to be read from a chain to audit one attester.
 
-    `app` is the app contract's address, None while only the KMS contract can tell it (G3).
-    `boot_infos` holds one entry per id that the KMS may know the device by.
+    `kms` is the address of the KMS's contract (EIP-55), `generation` what its record says that it
+    is. `boot_infos` holds one entry per id that the KMS may know the device by.
     """
 
     chain_id: int
     kms: str
-    app: str | None
-    app_id: bytes
-    compose_hash: bytes | None
-    os_image_hash: bytes | None
-    boot_infos: tuple[BootInfo, ...]
+    generation: Generation
     deployed_block: int
+    app_id: bytes
+    compose_hash: bytes | None = None
+    os_image_hash: bytes | None = None
+    boot_infos: tuple[BootInfo, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        record: KmsRecord,
+        app_id: bytes,
+        *,
+        compose_hash: bytes | None = None,
+        os_image_hash: bytes | None = None,
+        boot_infos: tuple[BootInfo, ...] = (),
+    ) -> "ChainPlan | None":
+        """What to read for an app under a KMS; None when that KMS has no public contract."""
+        if record.contract is None or record.chain_id is None:
+            return None
+        return cls(
+            chain_id=record.chain_id,
+            kms=record.contract,
+            generation=generation_named(record.generation),
+            deployed_block=record.deployed_block,
+            app_id=app_id,
+            compose_hash=compose_hash,
+            os_image_hash=os_image_hash,
+            boot_infos=boot_infos,
+        )
+
+    @property
+    def app(self) -> str | None:
+        """The address of the app's contract (EIP-55), None where only the KMS's contract tells."""
+        return checksum_address(self.app_id) if self.generation.app_id_is_address else None
 
     def speculative_calls(self) -> list[Call]:
         """Calls at the finalized tag that do not need to know the block."""
@@ -38,7 +70,7 @@ class ChainPlan:
         ]
 
     def controller_call(self, block: str) -> Call:
-        """`apps(appId)` of a G3 KMS: (bool isRegistered, address controller)."""
+        """`apps(appId)` of a KMS that tells addresses: (bool isRegistered, address controller)."""
         return contracts.eth_call(self.kms, contracts.APPS + contracts.word(self.app_id), block)
 
     def state_calls(self, number: int, app: str, implementations: tuple[str, ...]) -> list[Call]:

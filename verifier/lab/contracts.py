@@ -1,4 +1,4 @@
-"""DstackKms and DstackApp, generation G5, as seen from outside: code, storage, getters and logs.
+"""DstackKms and DstackApp of one generation as seen from outside: code, storage, getters, logs.
 
 Whoever owns a contract acts on it in its own way (`Owner`): a key by one transaction, a Safe or a
 timelock as `verifier.lab.owners` has it.
@@ -18,8 +18,9 @@ from eth_hash.auto import keccak
 
 from verifier.lab import keys
 from verifier.lab.chain import Behaviour, Chain, Transaction
+from verifier.reference.generations import G5
 
-GENERATION: Final = "G5"
+GENERATION: Final = G5.name
 ERC1967_IMPLEMENTATION: Final = 0x360894A13BA1A3210667C828492DB98DCA3E2076CC3735A920A3CA505D382BBC
 ERC7201_OWNER: Final = 0x9016D09D72D40FDAE2FD8CEAC6B6234C7706214FD39C1CD1E609A0528C199300
 ERC7201_INITIALIZED: Final = 0xF0C57E16840DF040F15088DC2F81FE391C3923BEC73E23A9662EFC9C229C6A00

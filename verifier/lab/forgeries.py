@@ -21,6 +21,7 @@ from verifier.lab.pki import FMSPC, PkiOptions, build_pki
 from verifier.lab.quote import SEPT_VE_DISABLE, TdReport, make_quote
 from verifier.lab.response import Response
 from verifier.model.result import JsonValue
+from verifier.reference.generations import G3
 
 if TYPE_CHECKING:
     from verifier.lab.chain import Chain
@@ -442,10 +443,10 @@ def one_says_allowed(_method: str, url: str, body: bytes, response: Response) ->
 
 
 def older_generation(document: JsonObject) -> JsonObject:
-    """The KMS's code is G3, whose storage and calls differ, while its record says G5."""
+    """The KMS's code is of a generation with other storage and calls than its record says."""
     rows = codec.as_list(document["contracts"], "contracts")
     changed: list[JsonValue] = [
-        {**row, "generation": "G3"} if row.get("role") == "kms" else row
+        {**row, "generation": G3.name} if row.get("role") == "kms" else row
         for row in (codec.as_object(item, "contract") for item in rows)
     ]
     return {**document, "contracts": changed}

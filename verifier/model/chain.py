@@ -1,7 +1,19 @@
-"""The vocabulary of contracts and who owns them, which the timeline, the checks and the manifest's
-rules share."""
+"""The vocabulary of a chain, its contracts and who owns them, which all floors share."""
 
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+ZERO_ADDRESS: Final = "0x" + "00" * 20
+"""Nobody: the owner of what was renounced, the sender of what was created."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where something happened: logs are ordered by block, then by their index in it."""
+
+    block: int
+    log_index: int
 
 
 class Role(StrEnum):

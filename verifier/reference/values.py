@@ -13,9 +13,11 @@ from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from verifier.errors import PolicyError
 from verifier.model.result import Anchor
+from verifier.reference.generations import GENERATIONS, Generation
 
 SCHEMA: Final = "dstack-audit/reference/v1"
 
@@ -99,9 +101,9 @@ class ContractCode:
         return f"{self.generation} {self.build}"
 
 
-def generation_of(code: ContractCode | None) -> str:
-    """The generation of a known build, "" for code that is not known."""
-    return "" if code is None else code.generation
+def generation_of(code: ContractCode | None) -> Generation | None:
+    """The generation of a known build, None for code that is not known."""
+    return None if code is None else GENERATIONS.get(code.generation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +176,14 @@ class ReferenceValues:
         """The deny-list row for a value, or None."""
         return next((row for row in self.denied if (row.kind, row.value) == (kind, value)), None)
 
+    def operator_of(self, url: str) -> str:
+        """Who runs an endpoint or explorer: the `rpc` rows say it by host; hosts that they do not
+        know and that share the last two labels of their name are one operator."""
+        host = _host(url)
+        known = next((row.operator for row in self.rpc if _host(row.url) == host), None)
+        labels = host.split(".")
+        return known or (host if labels[-1].isdigit() else ".".join(labels[-2:]))
+
 
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "kms": KmsRecord,
@@ -210,6 +220,7 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             for name, row_type in _TABLES.items()
             if name in document or name not in _OPTIONAL
         }
+        _require_known_generations(*tables["kms"], *tables["contracts"])
         if "sigstore" in document and not unsafe:
             raise PolicyError("reference values: only a simulated world has a Sigstore of its own")
         return ReferenceValues(
@@ -223,6 +234,22 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PolicyError(f"reference values: malformed document: {error!r}") from error
+
+
+def _require_known_generations(*rows: KmsRecord | ContractCode) -> None:
+    """Raises PolicyError for a row of a generation whose storage and functions nobody knows. A
+    proxy is code of several; a KMS may be of none that is named."""
+    for row in rows:
+        if isinstance(row, ContractCode):
+            known = row.role == "proxy" or row.generation in GENERATIONS
+        else:
+            known = row.generation in ("", *GENERATIONS)
+        if not known:
+            raise PolicyError(f"reference values: unknown contract generation {row.generation!r}")
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".")
 
 
 def _sigstore_root(document: Mapping[str, Any]) -> bytes | None:

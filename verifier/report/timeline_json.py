@@ -9,6 +9,7 @@ from typing import Final
 
 import rfc8785
 
+from verifier.model.chain import Place
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
 from verifier.report.json import encodable
@@ -22,7 +23,6 @@ from verifier.timeline.model import (
     Governance,
     KmsState,
     Known,
-    Place,
     Timeline,
     TimelineEvent,
 )

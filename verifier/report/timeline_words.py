@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from verifier.model.chain import OwnerKind, Role
+from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
 from verifier.report.facts import value_text
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.model import (
-    ZERO_ADDRESS,
     Change,
     ExposureKind,
     Governance,
     Known,
     Method,
-    Place,
     Timeline,
     TimelineEvent,
 )

@@ -2,26 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from verifier.chain import calls
+from verifier.chain.view import OPERATORS
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.reference.generations import newest_like
 from verifier.reference.values import ContractCode, generation_of
-from verifier.timeline import reads
 from verifier.timeline.completeness import coverage
 from verifier.timeline.exposures import Attested, exposures
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, OwnerReads, governance
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import AsOf, Governance, Place, Timeline, TimelineEvent
+from verifier.timeline.model import AsOf, Governance, Timeline, TimelineEvent
 from verifier.timeline.notice import changes
 
-OPERATORS: Final = 2
 T = TypeVar("T")
 
 
@@ -50,7 +51,7 @@ def build_timeline(
     if flags.problems:  # what only code that changes state without an event can bring about
         problems = (*covered[0].problems, *flags.problems)
         covered = (replace(covered[0], problems=problems), *covered[1:])
-    notice_period = _find(history, history.app, reads.NOTICE_PERIOD, contracts.decode_uint)
+    notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
     whole, proxy = folded, bool(history.implementations(Role.APP))
 
     def replaceable(at: Place | None) -> bool:
@@ -151,22 +152,24 @@ def _initial_flags(
     created = history.created
     first = next(iter(history.implementations(Role.APP)), "")
     generation = generation_of(codes.get(first))
-    slot = reads.FLAG_SLOTS.get(generation, reads.FLAG_SLOT)
+    # A setting that the first code lacks is read where later code finds it after an upgrade.
+    slots = None if generation is None else newest_like(generation).app
 
-    def word(place: int, block: int | None) -> bytes | None:
-        if block is None or not generation:
+    def word(slot: int | None, block: int | None) -> bytes | None:
+        if block is None or slot is None:
             return None
-        call = reads.storage(history.app, place, hex(block))
+        call = calls.storage(history.app, slot, hex(block))
         return history.reader.find(call, contracts.decode_word)
 
     at_creation, now = created.block if created is not None else None, history.reader.number
+    flags, tcb = (None, None) if slots is None else (slots.flags, slots.require_tcb)
     return initial_flags(
         events,
         _executed_terms(history),
-        storage_at_creation=word(slot, at_creation),
-        storage_now=word(slot, now),
-        tcb_at_creation=word(reads.TCB_SLOT, at_creation),
-        tcb_now=word(reads.TCB_SLOT, now),
+        storage_at_creation=word(flags, at_creation),
+        storage_now=word(flags, now),
+        tcb_at_creation=word(tcb, at_creation),
+        tcb_now=word(tcb, now),
     )
 
 
@@ -187,17 +190,17 @@ def _owner_reads(history: History, account: str) -> OwnerReads:
     if not code:
         return OwnerReads(code=code)
     modules = next(
-        call for call in reads.owner_calls(account, block) if reads.GET_MODULES in str(call[1])
+        call for call in calls.owner_calls(account, block) if calls.GET_MODULES in str(call[1])
     )
-    guard = reads.storage(account, reads.GUARD_SLOT, block)
+    guard = calls.storage(account, calls.GUARD_SLOT, block)
     return OwnerReads(
         code=code,
-        threshold=_find(history, account, reads.GET_THRESHOLD, contracts.decode_uint),
-        signers=_find(history, account, reads.GET_OWNERS, contracts.decode_addresses),
-        version=_find(history, account, reads.SAFE_VERSION, contracts.decode_string),
+        threshold=_find(history, account, calls.GET_THRESHOLD, contracts.decode_uint),
+        signers=_find(history, account, calls.GET_OWNERS, contracts.decode_addresses),
+        version=_find(history, account, calls.SAFE_VERSION, contracts.decode_string),
         modules=_lenient(history, modules, contracts.decode_modules),
-        guard=_lenient(history, guard, reads.decode_optional_account),
-        min_delay=_find(history, account, reads.GET_MIN_DELAY, contracts.decode_uint),
+        guard=_lenient(history, guard, calls.decode_optional_account),
+        min_delay=_find(history, account, calls.GET_MIN_DELAY, contracts.decode_uint),
     )
 
 

@@ -11,27 +11,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from verifier.chain import calls
+from verifier.chain.storage import Layout, Proven, proven_words
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.reference.generations import NEWEST, slots_of
 from verifier.reference.values import ContractCode, generation_of
-from verifier.timeline import reads
-from verifier.timeline.history import History, Stream
-from verifier.timeline.model import (
-    AppState,
-    Beginning,
-    Coverage,
-    KmsState,
-    Known,
-    Origin,
-    Place,
-)
-from verifier.timeline.proven import LAYOUTS, Proven, proven_words
+from verifier.timeline.history import KEYED, History, Stream, key_calls
+from verifier.timeline.model import AppState, Beginning, Coverage, KmsState, Known, Origin
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
-_LATER: Final = frozenset({"G6", "G7", "G8"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +133,14 @@ def _begins_later(stream: Stream) -> bool:
 
 def _proven(history: History, stream: Stream, code: ContractCode | None) -> Proven:
     """What storage proofs give, where the code of the contract is known."""
-    layout = LAYOUTS.get((stream.role, generation_of(code)))
+    slots = slots_of(generation_of(code), stream.role)
     header = history.header(history.reader.number)
-    if layout is None or header is None:
+    if slots is None or header is None:
         return Proven(None, {})
-    calls = history.proof_calls(stream)
-    return Proven(layout, proven_words(history.reader, header.hash, stream.address, calls))
+    asked = history.proof_calls(stream)
+    return Proven(
+        Layout.of(slots), proven_words(history.reader, header.hash, stream.address, asked)
+    )
 
 
 def _origin(history: History, stream: Stream) -> Origin:
@@ -170,11 +164,13 @@ def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]
         call = contracts.eth_call(address, contracts.ALLOW_ANY_DEVICE, block)
         yield _Comparison("allowAnyDevice()", state.any_device.value, call, contracts.decode_bool)
     generation = generation_of(state.code)
-    slot = reads.FLAG_SLOTS.get(generation, reads.FLAG_SLOT)
-    yield from _flag("_upgradesDisabled", state.upgrades_disabled, address, slot, block)
-    if generation in _LATER:
+    slots = (generation or NEWEST).app
+    if slots is None:
+        return
+    yield from _flag("_upgradesDisabled", state.upgrades_disabled, address, slots.flags, block)
+    if generation is not None and slots.require_tcb is not None:
         yield from _flag(
-            "requireTcbUpToDate", state.require_tcb_up_to_date, address, reads.TCB_SLOT, block
+            "requireTcbUpToDate", state.require_tcb_up_to_date, address, slots.require_tcb, block
         )
 
 
@@ -191,17 +187,18 @@ def _kms_comparisons(history: History, state: KmsState) -> Iterator[_Comparison]
     yield _Comparison("the root key in kmsInfo()", state.root_key, call, _decode_root_key)
     call = contracts.eth_call(address, contracts.GATEWAY_APP_ID, block)
     yield _Comparison("gatewayAppId()", state.gateway_app_id, call, contracts.decode_string)
-    slot = reads.APP_IMPLEMENTATION_SLOTS.get(generation_of(state.code))
-    if slot is not None:
-        call = reads.storage(address, slot, block)
+    generation = generation_of(state.code)
+    slots = None if generation is None else generation.kms
+    if slots is not None and slots.app_implementation is not None:
+        call = calls.storage(address, slots.app_implementation, block)
         name = "the implementation of new apps"
-        yield _Comparison(name, state.app_implementation, call, reads.decode_optional_account)
+        yield _Comparison(name, state.app_implementation, call, calls.decode_optional_account)
 
 
 def _keyed(stream: Stream, sets: Mapping[str, frozenset[str]], block: str) -> Iterator[_Comparison]:
-    calls = reads.key_calls(stream.role, stream.address, stream.events, block)
-    for (stem, key), call in calls.items():
-        getter = reads.KEYED[stream.role, stem][1]
+    keyed = key_calls(stream.role, stream.address, stream.events, block)
+    for (stem, key), call in keyed.items():
+        getter = KEYED[stream.role, stem][1]
         yield _Comparison(f"{getter}({key})", key in sets[stem], call, contracts.decode_bool)
 
 
@@ -209,23 +206,23 @@ def _scalars(
     address: str, state: AppState | KmsState, block: str, name: str
 ) -> Iterator[_Comparison]:
     for label, folded, slot in (
-        ("owner", state.owner, reads.OWNER_SLOT),
-        ("pending owner", state.pending_owner, reads.PENDING_OWNER_SLOT),
+        ("owner", state.owner, calls.OWNER_SLOT),
+        ("pending owner", state.pending_owner, calls.PENDING_OWNER_SLOT),
         ("implementation", state.implementation, contracts.IMPLEMENTATION_SLOT),
     ):
-        call = reads.storage(address, slot, block)
-        yield _Comparison(f"the {label} of {name}", folded, call, reads.decode_optional_account)
-    for label, slot in (("admin", reads.ADMIN_SLOT), ("beacon", reads.BEACON_SLOT)):
+        call = calls.storage(address, slot, block)
+        yield _Comparison(f"the {label} of {name}", folded, call, calls.decode_optional_account)
+    for label, slot in (("admin", calls.ADMIN_SLOT), ("beacon", calls.BEACON_SLOT)):
         # Another kind of proxy, whose code changes without the owner and without Upgraded.
-        call = reads.storage(address, slot, block)
-        yield _Comparison(f"the proxy {label} of {name}", "", call, reads.decode_optional_account)
+        call = calls.storage(address, slot, block)
+        yield _Comparison(f"the proxy {label} of {name}", "", call, calls.decode_optional_account)
 
 
 def _flag(
     name: str, known: Known[bool], address: str, slot: int, block: str
 ) -> Iterator[_Comparison]:
     if known.value is not None:
-        call = reads.storage(address, slot, block)
+        call = calls.storage(address, slot, block)
         yield _Comparison(name, known.value, call, _decode_lowest_byte)
 
 

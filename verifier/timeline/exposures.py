@@ -9,16 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from verifier.model.chain import Role
+from verifier.model.chain import Place, Role
 from verifier.timeline.fold import Fold, Interval, Keyed, Setting
-from verifier.timeline.model import (
-    Exposure,
-    ExposureKind,
-    Governance,
-    Place,
-    Sighting,
-    TimelineEvent,
-)
+from verifier.timeline.model import Exposure, ExposureKind, Governance, Sighting, TimelineEvent
 
 _UNITS: Final = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}

@@ -18,20 +18,12 @@ from itertools import zip_longest
 from typing import Final
 
 from verifier.evidence.ethereum import checksum_address, keccak256
-from verifier.model.chain import Role
+from verifier.model.chain import ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
+from verifier.reference.generations import same_slots, slots_of
 from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import (
-    UNKNOWN,
-    ZERO_ADDRESS,
-    AppState,
-    KmsState,
-    Known,
-    Method,
-    Place,
-    TimelineEvent,
-)
+from verifier.timeline.model import UNKNOWN, AppState, KmsState, Known, Method, TimelineEvent
 
 
 class Keyed(StrEnum):
@@ -62,9 +54,6 @@ Value = str | bool | None
 Codes = Mapping[str, ContractCode | None]
 Interval = tuple[Place, Place | None]
 
-_OLD_LAYOUT: Final = frozenset({"G1", "G2", "G3"})
-"""Generations that keep their state in other slots than every later one."""
-_WITHOUT_TCB: Final = frozenset({"G1", "G2", "G3", "G4", "G5"})
 _POLICIES: Final[Mapping[str, Keyed | Setting | None]] = {
     "compose-hash": Keyed.COMPOSE_HASH,
     "device": Keyed.DEVICE,
@@ -167,7 +156,8 @@ class Fold:
         implementation = app.text(Setting.IMPLEMENTATION, at)
         code = self._codes.get(implementation)
         tcb = app.flag(Setting.REQUIRE_TCB, at, self._initial.require_tcb)
-        if generation_of(code) in _WITHOUT_TCB:
+        generation = generation_of(code)
+        if generation is not None and not generation.can_require_tcb:
             tcb = Known(value=False, method=Method.CODE)
         return AppState(
             compose_hashes=app.on(Keyed.COMPOSE_HASH, at),
@@ -350,7 +340,7 @@ def _remark(event: TimelineEvent, codes: Codes, before: ContractCode | None) -> 
     contract = _CONTRACTS[event.role]
     match event.name:
         case "Upgraded":
-            return _upgraded(contract, str(event.args.get("implementation")), codes, before)
+            return _upgraded(event.role, str(event.args.get("implementation")), codes, before)
         case "undecodable":
             said = f"{contract} emitted an event {event.args.get('event')} that cannot be read"
             return f"{said}; what it allows since then is not certain", True
@@ -365,17 +355,18 @@ def _remark(event: TimelineEvent, codes: Codes, before: ContractCode | None) -> 
 
 
 def _upgraded(
-    contract: str, implementation: str, codes: Codes, before: ContractCode | None
+    role: Role, implementation: str, codes: Codes, before: ContractCode | None
 ) -> tuple[str, bool]:
     """What an upgrade means: code that nobody knows, or that finds its state elsewhere."""
+    contract = _CONTRACTS[role]
     code = codes.get(implementation)
     if code is None:
         said = f"{contract} went over to code that nobody knows, {implementation}"
         return f"{said}, which may allow anything without an event", True
-    old, new = generation_of(before), code.generation
-    if old and (old in _OLD_LAYOUT) != (new in _OLD_LAYOUT):
-        said = f"{contract} went over from {old} to {new} code in place, which keeps its state"
-        return f"{said} in other slots; what it allows since then is not certain", True
+    old, new = generation_of(before), generation_of(code)
+    if old and new and old != new and not same_slots(slots_of(old, role), slots_of(new, role)):
+        said = f"{contract} went over from {old.name} to {new.name} code in place, which keeps its"
+        return f"{said} state in other slots; what it allows since then is not certain", True
     return "", False
 
 

@@ -5,13 +5,17 @@ and the gateway's app. The first two are known from the start; what they say nam
 Nothing is asked here: `History.plan` says what to ask, and the same object reads the answers.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Final
 
+from verifier.chain import calls
+from verifier.chain.agreed_logs import AgreedLogs, Scans
+from verifier.chain.storage import Layout, proof_calls
+from verifier.chain.view import ChainView
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, contracts
 from verifier.evidence.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
@@ -19,21 +23,27 @@ from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import checksum_address
 from verifier.evidence.log_scan import LogFilter, TimedLog, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
-from verifier.model.chain import Role
+from verifier.model.chain import ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
-from verifier.timeline import reads
+from verifier.reference.generations import newest_like, slots_of
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
-from verifier.timeline.model import ZERO_ADDRESS, Place, TimelineEvent
-from verifier.timeline.proven import LAYOUTS, proof_calls
-from verifier.timeline.reads import Reader
-from verifier.timeline.scans import AgreedLogs, Scans
+from verifier.timeline.model import TimelineEvent
 
 MAX_LOOKUPS: Final = 500
 """Headers and transactions that are looked up one by one; later ones have neither."""
 MAX_OWNERS: Final = 8
 MAX_ACCOUNTS: Final = 32
 MAX_GATEWAYS: Final = 2
+
+KEYED: Final[Mapping[tuple[Role, str], tuple[str, str]]] = {
+    (Role.APP, "ComposeHash"): (contracts.ALLOWED_COMPOSE_HASHES, "allowedComposeHashes"),
+    (Role.APP, "Device"): (contracts.ALLOWED_DEVICE_IDS, "allowedDeviceIds"),
+    (Role.KMS, "OsImageHash"): (contracts.ALLOWED_OS_IMAGES, "allowedOsImages"),
+    (Role.KMS, "KmsAggregatedMr"): (calls.KMS_AGGREGATED_MRS, "kmsAllowedAggregatedMrs"),
+    (Role.KMS, "KmsDevice"): (calls.KMS_DEVICE_IDS, "kmsAllowedDeviceIds"),
+}
+"""(contract, event name without Added or Removed) → selector and name of the mapping's getter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +73,7 @@ class History:
     each other about a header or a transaction.
     """
 
-    def __init__(self, reader: Reader, scans: Scans, plan: ChainPlan, app: str) -> None:
+    def __init__(self, reader: ChainView, scans: Scans, plan: ChainPlan, app: str) -> None:
         self.reader = reader
         self.plan = plan
         self.app = app
@@ -183,41 +193,41 @@ class History:
         filters = [item.filter for item in (streams[1], streams[0], *streams[2:])]
         if gateways:
             filters += [self._filter("0x" + item, ()) for item in self._gateways]
-        calls = reads.state_calls(self.plan.kms, self.app, block)
+        wanted = calls.state_calls(self.plan.kms, self.app, block)
         for stream in streams[:2]:
-            calls.append(stream.filter.call(last + 1, None))
-            calls.extend(
-                reads.key_calls(stream.role, stream.address, stream.events, block).values()
-            )
-            calls.extend(self.proof_calls(stream))
-        calls.extend(self._code_calls(block))
+            wanted.append(stream.filter.call(last + 1, None))
+            wanted.extend(key_calls(stream.role, stream.address, stream.events, block).values())
+            wanted.extend(self.proof_calls(stream))
+        wanted.extend(self._code_calls(block))
         for account in self.accounts:
-            calls.append(contracts.get_code(account, block))
+            wanted.append(contracts.get_code(account, block))
             if self._has_code(account):
-                calls.extend(reads.owner_calls(account, block))
+                wanted.extend(calls.owner_calls(account, block))
         events = [event for stream in streams for event in stream.events]
-        calls.extend(contracts.get_block(hex(number)) for number in _blocks(events))
-        calls.extend(reads.transaction(digest) for digest in _transactions(events))
-        calls.extend(self._creation_calls())
+        wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
+        wanted.extend(calls.transaction(digest) for digest in _transactions(events))
+        wanted.extend(self._creation_calls())
         return HistoryPlan(
             scans=tuple(
                 ScanPlan(item, first, last, from_creation=not item.topics)
                 for item in dict.fromkeys(filters)
             ),
-            calls=tuple(calls),
+            calls=tuple(wanted),
         )
 
     def proof_calls(self, stream: Stream) -> list[Call]:
         """Proofs of the state that the app's or KMS's events are held against, once there are any.
 
-        The KMS's record tells which slots to ask for: an app whose id is no address is a G3 app.
+        The KMS's record tells of which generation the code was, and so which slots to ask for.
         """
         if not stream.events:
             return []
-        layout = LAYOUTS[stream.role, "G3" if self.plan.app is None else "G5"]
+        slots = slots_of(newest_like(self.plan.generation), stream.role)
+        if slots is None:
+            return []
         block = hex(self.reader.number)
-        keyed = reads.key_calls(stream.role, stream.address, stream.events, block)
-        return proof_calls(layout, stream.address, keyed.values(), block)
+        keyed = key_calls(stream.role, stream.address, stream.events, block)
+        return proof_calls(Layout.of(slots), stream.address, keyed.values(), block)
 
     def header(self, number: int) -> Header | None:
         """Hash and time of a block, None where nobody gave it."""
@@ -244,8 +254,8 @@ class History:
         """The app's flags in the block that created it: only an archive node can tell."""
         if self.created is not None:
             block = hex(self.created.block)
-            for slot in (reads.FLAG_SLOT, reads.FLAG_SLOTS["G3"], reads.TCB_SLOT):
-                yield reads.storage(self.app, slot, block)
+            for slot in calls.APP_WORDS:
+                yield calls.storage(self.app, slot, block)
 
     def _code_calls(self, block: str) -> Iterator[Call]:
         for role in (Role.APP, Role.KMS):
@@ -321,12 +331,35 @@ class History:
         )
 
     def _transaction(self, digest: str) -> tuple[str, str, bytes]:
-        found = self.reader.find(reads.transaction(digest), reads.decode_transaction)
+        found = self.reader.find(calls.transaction(digest), calls.decode_transaction)
         if found is None:
             return "", "", b""
         if found[0] != digest:
             raise EvidenceError(f"transaction 0x{digest}: a node gave another one")
         return found[1:]
+
+
+def key_calls(
+    role: Role, address: str, events: Iterable[TimelineEvent], block: str
+) -> dict[tuple[str, str], Call]:
+    """For every key that the events ever set or cleared: (stem, key) → the getter's call."""
+    found: dict[tuple[str, str], Call] = {}
+    for event in events:
+        stem = _stem_of(event) if event.role is role else None
+        if stem is not None and stem not in found:
+            selector = KEYED[role, stem[0]][0]
+            found[stem] = contracts.eth_call(address, selector + stem[1].rjust(64, "0"), block)
+    return found
+
+
+def _stem_of(event: TimelineEvent) -> tuple[str, str] | None:
+    """(name without Added or Removed, key) of an event that sets or clears one key, else None."""
+    for ending in ("Added", "Removed"):
+        stem = event.name.removesuffix(ending)
+        if stem != event.name and (event.role, stem) in KEYED:
+            key = next(iter(event.args.values()), None)
+            return (stem, key) if isinstance(key, str) else None
+    return None
 
 
 def _decode_header(value: JsonValue, what: str) -> tuple[int, str, int]:

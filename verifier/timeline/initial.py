@@ -1,10 +1,10 @@
 """What an app's contract allowed from its creation on without an event that says so.
 
 The initializer of DstackApp (Dstack-TEE/dstack kms/auth-eth/contracts/DstackApp.sol) sets
-`_upgradesDisabled`, `allowAnyDevice` and, since G6, `requireTcbUpToDate` silently. They are read
-from the creation's calldata, else from storage at the end of the creation's block where nothing in
-it could have changed them again, else from present storage where nothing could have since;
-otherwise they stay unknown.
+`_upgradesDisabled`, `allowAnyDevice` and, if it has it, `requireTcbUpToDate` silently. They are
+read from the creation's calldata, else from storage at the end of the creation's block where
+nothing in it could have changed them again, else from present storage where nothing could have
+since; otherwise they stay unknown.
 
 The constructor of TimelockAppAuth (amiller/dstack-tutorial) allows its first manifest silently,
 too. It emits nothing at all, so that no log leads to the transaction that holds its arguments: what
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from verifier.evidence.creation import SELECTORS, InitialTerms
+from verifier.evidence.creation import InitialTerms
 from verifier.model.chain import Role
 from verifier.timeline.model import UNKNOWN, Known, Method, TimelineEvent
 
@@ -26,8 +26,6 @@ _SETTERS: Final = {
     "UpgradesDisabled": "upgrades-disabled",
 }
 """The event that sets a flag later → what `PolicyChanged` calls it."""
-_WITHOUT_TCB: Final = frozenset(name for name in SELECTORS if "bool,bool,bool" not in name)
-"""Functions that do not name `requireTcbUpToDate`, which leave it false."""
 _ANYTHING: Final = frozenset({"Upgraded", "Initialized", "undecodable", "unknown"})
 """Events after which any flag may be another one."""
 
@@ -115,9 +113,8 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
 
 
 def _requires_tcb(terms: InitialTerms | None) -> bool | None:
-    if terms is not None and terms.signature in _WITHOUT_TCB:
-        return False
-    return None if terms is None else terms.require_tcb_up_to_date
+    """A function that does not name `requireTcbUpToDate` leaves it false."""
+    return None if terms is None else bool(terms.require_tcb_up_to_date)
 
 
 def _changed(own: Sequence[TimelineEvent], setter: str) -> frozenset[int]:

@@ -9,21 +9,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from verifier.model.chain import OwnerKind, Role
+from verifier.model.chain import OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.reference.values import ContractCode
 
 T = TypeVar("T")
-
-ZERO_ADDRESS: Final = "0x" + "00" * 20
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
-    """Where something happened: logs are ordered by block, then by their index in it."""
-
-    block: int
-    log_index: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,9 @@ import re
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.chain import confirmed_ca_key
-from verifier.checks.engine import MissingEvidence, Outcome, check, failed, passed
-from verifier.errors import EvidenceError
+from verifier.checks.engine import Outcome, check, failed, passed
+from verifier.checks.key_management import confirmed_ca_key
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.measurements import (
     MR_CONFIG_ID_UNSET,

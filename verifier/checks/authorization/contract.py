@@ -2,27 +2,21 @@
 
 from typing import Final
 
+from verifier.chain.view import OPERATORS, Agreed, ChainView
 from verifier.checks.authorization.history import app_logs, without_contract
 from verifier.checks.case import Case
-from verifier.checks.chain import OPERATORS, Agreed, ChainView, view_for
-from verifier.checks.engine import (
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.engine import Outcome, check, failed, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log
+from verifier.model.chain import ZERO_ADDRESS
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
+from verifier.reference.generations import generation_named
 from verifier.reference.values import ContractCode, KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
 MAX_CLOCK_SKEW: Final = 120
-_ZERO_ADDRESS: Final = "0x" + "00" * 20
 
 
 @check(
@@ -37,7 +31,7 @@ def contract(case: Case) -> Outcome:
     implementation that the app ever had, by its Upgraded events, is known too: code that was
     swapped and swapped back may have allowed anything in between. A KMS without a contract has no
     public log, which is a warning."""
-    found = view_for(case)
+    found = case.kms_contract()
     if found is None:
         return without_contract(case)
     record, view = found
@@ -55,7 +49,8 @@ def contract(case: Case) -> Outcome:
     kms_code = _implementation(case.reference, view, view.plan.kms, "kms", problems)
     app_code = _implementation(case.reference, view, app, "app", problems)
     upgraded = _other_generation(kms_code, record)
-    if kms_code is not None and "G3" in (upgraded, record.generation) and upgraded:
+    by_address = view.plan.generation.app_id_is_address
+    if upgraded and generation_named(upgraded).app_id_is_address != by_address:
         problems.append(f"the KMS runs generation {upgraded}, its record says {record.generation}")
     problems.extend(_proxy_problems(case.reference, view, app))
     logs = _app_logs(case, view)
@@ -96,7 +91,7 @@ def allowed(case: Case) -> Outcome:
     image, TCB), and each getter behind that answer agrees: the app is registered, its contract
     allows the hash and the device, the KMS allows the OS image, taken from the registers and not
     from an event. All of it at one finalized block, less than an hour old."""
-    found = view_for(case)
+    found = case.kms_contract()
     if found is None:
         return without_contract(case)
     _, view = found
@@ -156,7 +151,7 @@ def _implementation(
     """The known build behind a proxy; problems are added when there is none."""
     block = hex(view.number)
     slot = view.read(contracts.get_implementation(address, block), contracts.decode_address).value
-    if slot.lower() == _ZERO_ADDRESS:
+    if slot.lower() == ZERO_ADDRESS:
         problems.append(f"{address} is not an ERC-1967 proxy")
         return None
     code = view.read(contracts.get_code(slot, block), contracts.decode_bytes).value

@@ -5,14 +5,8 @@ from typing import TYPE_CHECKING, Final
 from verifier.checks.authorization.history import timeline_of, without_contract
 from verifier.checks.case import Case
 from verifier.checks.demands import GovernanceDemands
-from verifier.checks.engine import (
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    passed,
-    warned,
-)
+from verifier.checks.engine import Outcome, check, failed, passed, warned
+from verifier.errors import MissingEvidence
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 

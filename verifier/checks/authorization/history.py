@@ -4,22 +4,12 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from verifier.chain.view import ChainView
 from verifier.checks import boot, runtime
 from verifier.checks.case import Case
-from verifier.checks.chain import ChainView, asked_plan, view_for
-from verifier.checks.engine import (
-    Blocked,
-    MissingEvidence,
-    Outcome,
-    check,
-    failed,
-    holds,
-    not_applicable,
-    passed,
-    warned,
-)
+from verifier.checks.engine import Outcome, check, failed, holds, not_applicable, passed, warned
 from verifier.checks.hardware.quote import GENUINE
-from verifier.errors import EvidenceError
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.plan import HistoryPlan
 from verifier.model.chain import Role
@@ -27,10 +17,10 @@ from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 
 if TYPE_CHECKING:
+    from verifier.chain.agreed_logs import AgreedLogs
     from verifier.timeline.exposures import Attested, Running
     from verifier.timeline.history import History
     from verifier.timeline.model import Timeline
-    from verifier.timeline.scans import AgreedLogs
 
 _UNSEEN: Final = (
     "no guest gave evidence: this is the history of the contracts that were asked for, under the "
@@ -149,8 +139,8 @@ def history_of(case: Case) -> "History | None":
         view = _view(case)
         if view is None:
             return None
+        from verifier.chain.agreed_logs import Scans  # noqa: PLC0415
         from verifier.timeline.history import History  # noqa: PLC0415 - only for apps on a chain
-        from verifier.timeline.scans import Scans  # noqa: PLC0415
 
         app = view.app_address()
         if not app:
@@ -165,12 +155,12 @@ def _view(case: Case) -> ChainView | None:
     """The contracts of the attested app; those that the relying party names itself, where the app
     gives no evidence: the history of an app that no longer runs is public, too."""
     try:
-        found = view_for(case)
+        found = case.kms_contract()
     except (MissingEvidence, EvidenceError):
-        plan = None if case.evidence.quotes else asked_plan(case.question)
+        plan = None if case.evidence.quotes else case.question.chain_plan
         if plan is None:
             raise
-        return ChainView(case, plan)
+        return case.chain_view(plan)
     return None if found is None else found[1]
 
 

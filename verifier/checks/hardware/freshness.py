@@ -2,20 +2,13 @@
 
 from typing import Final
 
+from verifier.chain.view import OPERATORS
 from verifier.checks import key_management
 from verifier.checks.authorization.contract import contract
 from verifier.checks.authorization.history import history_of
 from verifier.checks.case import Case
-from verifier.checks.chain import OPERATORS, plan_for
-from verifier.checks.engine import (
-    MissingEvidence,
-    Outcome,
-    check,
-    holds,
-    passed,
-    warned,
-)
-from verifier.errors import EvidenceError
+from verifier.checks.engine import Outcome, check, holds, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.log_scan import TimedLog
 from verifier.model.identifiers import format_time
@@ -92,7 +85,7 @@ def _not_before(case: Case) -> int | None:
 def _governed_logs(case: Case) -> tuple[TimedLog, ...]:
     """The logs of the app's contract, with block times, where two operators give them and known
     code wrote them: whoever wrote the contract could have written any event."""
-    if plan_for(case) is None:
+    if case.chain_plan is None:
         return ()
     if not all(holds(spec, case) for spec in (key_management.provider, contract)):
         return ()

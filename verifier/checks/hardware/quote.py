@@ -3,8 +3,8 @@
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.engine import Blocked, Outcome, check, failed, passed, warned
-from verifier.errors import EvidenceError
+from verifier.checks.engine import Outcome, check, failed, passed, warned
+from verifier.errors import Blocked, EvidenceError
 from verifier.evidence.quote import DEBUG_BIT, SEPT_VE_DISABLE_BIT
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue

@@ -5,31 +5,37 @@ hangs on that hash (see `verifier.evidence.proofs`). Every value that events are
 kept in slots that the code's generation fixes, so that a proof of these slots says it once more.
 Most public nodes prove recent blocks only, or nothing; what none proves rests on their word.
 
-Layouts: Dstack-TEE/dstack kms/auth-eth/contracts (DstackApp.sol, DstackKms.sol and their older
-forms); Solidity's "Layout of State Variables in Storage": the element of a mapping stands at
-keccak256(pad32(key) || pad32(slot)); a byte string of up to 31 bytes stands in its slot, whose last
-byte is twice the length, a longer one at keccak256(pad32(slot)), and its slot is twice the length
-plus one.
+Slots: `verifier.reference.generations`. Solidity's "Layout of State Variables in Storage": the
+element of a mapping stands at keccak256(pad32(key) || pad32(slot)); a byte string of up to 31 bytes
+stands in its slot, whose last byte is twice the length, a longer one at keccak256(pad32(slot)), and
+its slot is twice the length plus one.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
+from verifier.chain import calls
+from verifier.chain.view import ChainView
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import keccak256
 from verifier.evidence.proofs import MAX_KEYS, parse_header, parse_proof, prove
-from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline import reads
-from verifier.timeline.reads import Reader
+from verifier.reference.generations import AppSlots, KmsSlots
 
 _WORD: Final = 32
 _TEXT_WORDS: Final = 4
 """How many words of a long byte string are asked for: a key, or three gateway ids."""
+_SCALARS: Final[tuple[str | int, ...]] = (
+    calls.OWNER_SLOT,
+    calls.PENDING_OWNER_SLOT,
+    contracts.IMPLEMENTATION_SLOT,
+    calls.ADMIN_SLOT,
+    calls.BEACON_SLOT,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +50,31 @@ class Layout:
     texts: Mapping[str, int] = field(default_factory=dict)
     words: tuple[int, ...] = ()
     any_device: int | None = None
+
+    @classmethod
+    def of(cls, slots: AppSlots | KmsSlots) -> "Layout":
+        """The layout of a contract that keeps its state in these slots."""
+        if isinstance(slots, AppSlots):
+            return cls(
+                mappings={
+                    contracts.ALLOWED_COMPOSE_HASHES: slots.compose_hashes,
+                    contracts.ALLOWED_DEVICE_IDS: slots.devices,
+                },
+                words=_present(slots.flags, slots.require_tcb),
+                any_device=slots.flags,
+            )
+        return cls(
+            mappings={
+                calls.KMS_AGGREGATED_MRS: slots.aggregated_mrs,
+                calls.KMS_DEVICE_IDS: slots.devices,
+                contracts.ALLOWED_OS_IMAGES: slots.os_images,
+            },
+            texts={
+                contracts.KMS_INFO: slots.info,
+                contracts.GATEWAY_APP_ID: slots.gateway_app_id,
+            },
+            words=_present(slots.app_implementation),
+        )
 
     def slots(self, call: Call) -> tuple[int, ...]:
         """Every slot behind a read of storage or a getter; none for a call that is not known."""
@@ -61,49 +92,13 @@ class Layout:
         return ()
 
 
-_APP: Final = Layout(
-    mappings={contracts.ALLOWED_COMPOSE_HASHES: 0, contracts.ALLOWED_DEVICE_IDS: 2},
-    words=(reads.FLAG_SLOT, reads.TCB_SLOT),
-    any_device=reads.FLAG_SLOT,
-)
-_OLD_APP: Final = Layout(
-    mappings={contracts.ALLOWED_COMPOSE_HASHES: 1, contracts.ALLOWED_DEVICE_IDS: 3},
-    words=(reads.FLAG_SLOTS["G3"],),
-    any_device=reads.FLAG_SLOTS["G3"],
-)
-_KMS: Final = Layout(
-    mappings={
-        reads.KMS_AGGREGATED_MRS: 6,
-        reads.KMS_DEVICE_IDS: 7,
-        contracts.ALLOWED_OS_IMAGES: 8,
-    },
-    texts={contracts.KMS_INFO: 0, contracts.GATEWAY_APP_ID: 4},
-)
-_SCALARS: Final[tuple[str | int, ...]] = (
-    reads.OWNER_SLOT,
-    reads.PENDING_OWNER_SLOT,
-    contracts.IMPLEMENTATION_SLOT,
-    reads.ADMIN_SLOT,
-    reads.BEACON_SLOT,
-)
-LAYOUTS: Final[Mapping[tuple[Role, str], Layout]] = {
-    (Role.APP, "G3"): _OLD_APP,
-    **{(Role.APP, generation): _APP for generation in ("G4", "G5", "G6", "G7", "G8")},
-    **{
-        (Role.KMS, generation): replace(_KMS, words=(slot,))
-        for generation, slot in reads.APP_IMPLEMENTATION_SLOTS.items()
-    },
-}
-"""By role and the generation of the code; the layout of other code is not known."""
-
-
 def proof_calls(layout: Layout, address: str, keyed: Iterable[Call], block: str) -> list[Call]:
     """The `eth_getProof` calls for everything of one contract that is compared with its events.
 
     `keyed` are the calls of its mappings' getters, one per key.
     """
     compared = [
-        *(reads.storage(address, slot, block) for slot in (*_SCALARS, *layout.words)),
+        *(calls.storage(address, slot, block) for slot in (*_SCALARS, *layout.words)),
         *(contracts.eth_call(address, getter, block) for getter in layout.texts),
         *keyed,
     ]
@@ -116,18 +111,18 @@ def proof_calls(layout: Layout, address: str, keyed: Iterable[Call], block: str)
 
 
 def proven_words(
-    reader: Reader, block_hash: str, address: str, calls: Iterable[Call]
+    view: ChainView, block_hash: str, address: str, asked: Iterable[Call]
 ) -> Mapping[int, bytes]:
     """Slot → word, for every slot that some endpoint proves against the agreed block's hash.
 
-    `calls` are those of `proof_calls`. An endpoint that gives no proof, or none that holds, proves
+    `asked` are those of `proof_calls`. An endpoint that gives no proof, or none that holds, proves
     nothing, which is no finding.
     """
-    headers = reader.each(contracts.get_block(hex(reader.number)), parse_header)
+    headers = view.each(contracts.get_block(hex(view.number)), parse_header)
     root = next((item.state_root for item in headers if item.hash == block_hash), None)
     found: dict[int, bytes] = {}
     if root is not None:
-        for proof in (item for call in calls for item in reader.each(call, parse_proof)):
+        for proof in (item for call in asked for item in view.each(call, parse_proof)):
             with suppress(EvidenceError):
                 found |= prove(proof, bytes.fromhex(address[2:]), root, address).words
     return found
@@ -171,6 +166,10 @@ def _getter(call: Call) -> tuple[str, bytes]:
     text = codec.as_str(codec.as_object(params[0], method)["data"], method)
     selector = text[: len(contracts.OWNER)]
     return selector, bytes.fromhex(text[len(selector) :])
+
+
+def _present(*slots: int | None) -> tuple[int, ...]:
+    return tuple(slot for slot in slots if slot is not None)
 
 
 def _derived(preimage: bytes) -> int:
