@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
+from verifier.collection import Sources, collect_evidence
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.model.identifiers import AppId, parse_app_id

@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests.attacks.audited import Audited, audit
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence import codec, contracts
 from verifier.evidence.bundle import Bundle, Kind

@@ -6,9 +6,10 @@ from typing import Literal
 
 import pytest
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.shapes import import_files
 from verifier.lab.events import runtime_event

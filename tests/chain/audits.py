@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from tests.chain import world
 from tests.chain.anvil import Anvil, compiled
 from tests.chain.world import App, Deployment, Generation, Terms
-from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.codec import JsonObject

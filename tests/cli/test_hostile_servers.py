@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Kind
 from verifier.lab.response import Response, answer
 from verifier.lab.world import World, build

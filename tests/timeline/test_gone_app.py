@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.case import Question
 from verifier.checks.engine import MissingEvidence
 from verifier.cli.question import simulated_question
+from verifier.collection import Sources, collect_evidence
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
 from verifier.lab.world import World, build

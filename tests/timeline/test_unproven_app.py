@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.engine import MissingEvidence
 from verifier.cli.question import simulated_question
+from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs

@@ -109,12 +109,13 @@ def audit_app(
 
       verify https://APP_ID-8090.dstack-pha-prod9.phala.network/ --policy genuine
     """
-    from verifier.audit import Sources, audit_bundle, collect_evidence, known  # noqa: PLC0415
+    from verifier.audit import audit_bundle, known  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.known_manifests import read_known  # noqa: PLC0415
     from verifier.cli.main import COMMANDS  # noqa: PLC0415
     from verifier.cli.target import parse_target  # noqa: PLC0415
+    from verifier.collection import Sources, collect_evidence  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 

@@ -35,8 +35,9 @@ def run_demo(
 
       verify demo --format markdown -o demo.md
     """
-    from verifier.audit import Past, Sources, audit_bundle, collect_evidence  # noqa: PLC0415
+    from verifier.audit import audit_bundle  # noqa: PLC0415
     from verifier.cli.question import simulated_question  # noqa: PLC0415
+    from verifier.collection import Past, Sources, collect_evidence  # noqa: PLC0415
     from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
     from verifier.lab.serve import serve  # noqa: PLC0415
     from verifier.lab.world import build  # noqa: PLC0415

@@ -14,9 +14,9 @@ from verifier.errors import PolicyError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from verifier.audit import Past
     from verifier.checks.case import Case, Question
     from verifier.cli.target import Target
+    from verifier.collection import Past
     from verifier.evidence.bundle import Bundle
     from verifier.model.result import Report, SubjectReport
     from verifier.policy.policy import Policy
@@ -114,7 +114,7 @@ class Gathered:
 
 def log_cache() -> Path:
     """Where the logs of finalized blocks are kept for this user."""
-    from verifier.audit import default_log_cache  # noqa: PLC0415
+    from verifier.collection import default_log_cache  # noqa: PLC0415
 
     return default_log_cache()
 
@@ -130,7 +130,7 @@ def when(at: str) -> int:
 
 def with_past(reach: Reach, *, no_cache: bool) -> Reach:
     """The same, and the logs of the app's contracts too."""
-    from verifier.audit import Past  # noqa: PLC0415
+    from verifier.collection import Past  # noqa: PLC0415
 
     return replace(reach, past=Past.APP, log_cache=None if no_cache else log_cache())
 
@@ -178,9 +178,9 @@ def gather(text: str, reach: Reach) -> Gathered:
 
 
 def _collected(target: "Target", question: "Question", reach: Reach) -> "Bundle":
-    from verifier.audit import Past, Sources, collect_evidence  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.output import progress, warn  # noqa: PLC0415
+    from verifier.collection import Past, Sources, collect_evidence  # noqa: PLC0415
 
     sources = Sources(
         guests=(target.guest,) if target.guest and not reach.gateways else (),

@@ -29,9 +29,10 @@ class Points:
         point = _POINT.fullmatch(text)
         if point is None:
             return None
-        from verifier.audit import Past, app_timeline  # noqa: PLC0415
+        from verifier.audit import app_timeline  # noqa: PLC0415
         from verifier.cli.known_manifests import read_known  # noqa: PLC0415
         from verifier.cli.question import moment  # noqa: PLC0415
+        from verifier.collection import Past  # noqa: PLC0415
         from verifier.manifest.diff import read_document  # noqa: PLC0415
 
         target, on = point[1], moment(point[2], "the time after @")

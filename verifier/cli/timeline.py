@@ -92,8 +92,9 @@ def show_timeline(
     Exit codes: 0 complete, 2 usage, 3 incomplete, by unknown code, or without evidence, 4
     contradicted.
     """
-    from verifier.audit import Past, app_timeline  # noqa: PLC0415
+    from verifier.audit import app_timeline  # noqa: PLC0415
     from verifier.cli.question import moment, save_bundle  # noqa: PLC0415
+    from verifier.collection import Past  # noqa: PLC0415
 
     gathered = gather(
         target,
