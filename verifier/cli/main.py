@@ -37,7 +37,7 @@ COMMANDS: Final = {
     "policy": ("policy", "show_policy"),
     "demo": ("demo", "run_demo"),
 }
-"""Every command: the module of `verifier.cli` and the function that it is."""
+"""Every command: the module of `verifier.cli.commands` and the function that it is."""
 
 
 class DefaultCommandGroup(TyperGroup):
@@ -126,7 +126,7 @@ def register(arguments: list[str]) -> None:
     named = COMMANDS.keys() & set(arguments)
     for name in COMMANDS if not arguments or _HELP & set(arguments) else {_DEFAULT} | named:
         module, function = COMMANDS[name]
-        app.command(name)(getattr(import_module(f"verifier.cli.{module}"), function))
+        app.command(name)(getattr(import_module(f"verifier.cli.commands.{module}"), function))
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from verifier.cli.evidence import Gathered, Reach, gather
+from verifier.cli.gather import Gathered, Reach, gather
 from verifier.errors import EvidenceError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
+from verifier.cli.gather import (
     Endpoints,
     Explorers,
     Gateways,

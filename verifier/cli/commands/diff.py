@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
+from verifier.cli.gather import (
     Endpoints,
     Gateways,
     Manifests,
@@ -28,7 +28,7 @@ from verifier.manifest.rule import Severity
 
 if TYPE_CHECKING:
     from verifier.checks.case import Question
-    from verifier.cli.evidence import Gathered
+    from verifier.cli.gather import Gathered
     from verifier.evidence.subject import SubjectEvidence
     from verifier.manifest.diff import Comparison, Document, Fact
 
@@ -127,7 +127,7 @@ def compare_manifests(
 
 def _names(texts: list[str]) -> list[str]:
     """The files' names, or their whole paths where two names are the same; targets as they are."""
-    from verifier.cli.import_evidence import printable_name  # noqa: PLC0415
+    from verifier.cli.commands.import_evidence import printable_name  # noqa: PLC0415
 
     names = [printable_name(Path(text)) if names_file(text) else text for text in texts]
     if len(set(names)) == len(names):
@@ -137,8 +137,8 @@ def _names(texts: list[str]) -> list[str]:
 
 def _read(text: str, name: str, reach: Reach) -> list["Document"]:
     """The documents in a file, a bundle, or a running app's evidence. Raises EvidenceError."""
-    from verifier.cli.evidence import Gathered  # noqa: PLC0415
-    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.cli.commands.import_evidence import read_file  # noqa: PLC0415
+    from verifier.cli.gather import Gathered  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 

@@ -53,7 +53,7 @@ def print_compose_hash(
 
     Exit codes: 0 done, and it is the expected one; 2 usage; 3 no manifest; 4 another hash.
     """
-    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.cli.commands.import_evidence import read_file  # noqa: PLC0415
     from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
     from verifier.manifest.diff import deploy_paths, oddities  # noqa: PLC0415
 

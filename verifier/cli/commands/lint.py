@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
+from verifier.cli.gather import (
     Endpoints,
     Gateways,
     NamedKms,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from verifier.checks.case import Case
-    from verifier.cli.evidence import Gathered
+    from verifier.cli.gather import Gathered
     from verifier.manifest.ignore import BaselineEntry
     from verifier.model.result import Report, SubjectReport
     from verifier.report.lint import Lint

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
+from verifier.cli.gather import (
     Endpoints,
     Explorers,
     Gateways,

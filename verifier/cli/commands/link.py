@@ -58,7 +58,7 @@ def verify_signer(
       verify signer signature_chain.json
     """
     from verifier.checks.key_management import identify_signer  # noqa: PLC0415
-    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.cli.commands.import_evidence import read_file  # noqa: PLC0415
     from verifier.evidence.kms import parse_signature_chain  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
@@ -79,7 +79,7 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Pat
     from verifier.audit import check_bundle  # noqa: PLC0415
     from verifier.checks.case import Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
-    from verifier.cli.import_evidence import printable_name, read_file  # noqa: PLC0415
+    from verifier.cli.commands.import_evidence import printable_name, read_file  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415

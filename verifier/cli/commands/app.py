@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from verifier.cli.evidence import Manifests, NoCache, log_cache
+from verifier.cli.gather import Manifests, NoCache, log_cache
 from verifier.cli.output import Format, exit_code, progress, warn, write_report
 from verifier.errors import PolicyError
 
