@@ -4,10 +4,8 @@ evidence → checks → appraisal → report. No network, no clock and no global
 bundle, question and policy give the same report, byte for byte.
 """
 
-import functools
 from contextlib import suppress
 from dataclasses import replace
-from importlib import metadata
 from typing import TYPE_CHECKING, Final
 
 from verifier.checks.authorization.history import proven_timeline
@@ -36,12 +34,12 @@ from verifier.model.result import (
 )
 from verifier.policy.appraisal import appraise
 from verifier.policy.policy import Policy
+from verifier.version import DISTRIBUTION, tool_version
 
 if TYPE_CHECKING:
     from verifier.reference.values import ReferenceValues
     from verifier.timeline.model import Sighting, Timeline
 
-DISTRIBUTION: Final = "dstack-audit"
 _ROOT_CHECK: Final = "hardware.quote"
 
 
@@ -242,15 +240,6 @@ def _undecided(policy: Policy) -> tuple[str, ...]:
         "counts as missing."
         for check_id in policy.undecided(ids)
     )
-
-
-@functools.cache
-def tool_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
 
 
 def _anchored(result: CheckResult, results: tuple[CheckResult, ...], anchor: Anchor) -> CheckResult:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
+from verifier.cli.timeline import exit_code as timeline_exit_code
 
 from tests.attacks.audited import Audited
 from verifier.audit import app_timeline
@@ -19,7 +20,6 @@ from verifier.checks.engine import Outcome
 from verifier.checks.sigstore import SigstoreResult
 from verifier.checks.tie import Provenance
 from verifier.cli.output import exit_code
-from verifier.cli.timeline import exit_code as timeline_exit_code
 from verifier.errors import VerifierError
 from verifier.manifest.audit import ManifestAudit, NotEvaluable
 from verifier.manifest.rule import Hit

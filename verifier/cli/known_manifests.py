@@ -76,7 +76,7 @@ def _read(path: Path) -> bytes:
 def _from_bundle(
     path: Path, reference: "ReferenceValues"
 ) -> "tuple[list[bytes], tuple[Sighting, ...]]":
-    from verifier.audit import measured_manifests  # noqa: PLC0415
+    from verifier.api import measured_manifests  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 

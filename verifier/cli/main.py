@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from verifier.cli.output import warn
 from verifier.errors import PolicyError, VerifierError
 
 EXIT_USAGE: Final = 2
@@ -86,7 +87,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from verifier.audit import DISTRIBUTION, tool_version  # noqa: PLC0415
+        from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
 
         typer.echo(f"{DISTRIBUTION} {tool_version()}")
         raise typer.Exit
@@ -137,19 +138,11 @@ def main() -> None:
     try:
         app()
     except PolicyError as error:
-        _complain(error)
+        warn(error.message, error.hint)
         sys.exit(EXIT_USAGE)
     except VerifierError as error:
-        _complain(error)
+        warn(error.message, error.hint)
         sys.exit(EXIT_NONE)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-
-
-def _complain(error: VerifierError) -> None:
-    from verifier.report.escape import visible  # noqa: PLC0415
-
-    print(f"verify: {visible(error.message)}", file=sys.stderr)
-    if error.hint:
-        print(f"        {visible(error.hint)}", file=sys.stderr)
