@@ -4,10 +4,10 @@ The only module that reaches `verifier.collect`. It judges nothing: what a check
 only to know what to ask for next.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +27,9 @@ from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.evidence.subject import read_subject
 
 if TYPE_CHECKING:
+    from verifier.collect.collector import Scope
     from verifier.collect.http import Responder
+    from verifier.collect.log_cache import LogCache
 
 
 class Past(Enum):
@@ -77,35 +79,16 @@ def collect_evidence(
     `progress` is told what is being asked, `warn` why the log cache is not used. A source that
     fails is recorded with its reason; nothing that was collected is lost.
     """
-    from verifier.collect.collector import Scope, collect  # noqa: PLC0415 - offline needs no network
-    from verifier.collect.histories import Scanning  # noqa: PLC0415
+    from verifier.collect.collector import collect  # noqa: PLC0415 - offline needs no network
     from verifier.collect.http import HttpClient  # noqa: PLC0415
     from verifier.collect.log_cache import LogCache  # noqa: PLC0415
     from verifier.collect.registry import collect_images  # noqa: PLC0415
-    from verifier.collect.requests import CLOUD_URL, guest_url  # noqa: PLC0415
 
-    reference = question.reference
-    gateways = sources.gateways or tuple(row.url for row in reference.gateways)
-    label = sources.instance or question.app_id
-    at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
-    guests = sources.guests or (() if sources.domain else at_gateways)
-    rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
-    asked_of = (*sources.rpc_urls, *sources.explorer_urls)
-    named = (*sources.guests, *sources.gateways, *asked_of, sources.pcs_url)
-    scope = Scope(
-        app_id=question.app_id,
-        guests=guests,
-        domain=sources.domain,
-        gateways=gateways,
-        rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
-        pcs_url=sources.pcs_url or reference.pcs_url,
-        cloud_url=CLOUD_URL if sources.cloud else "",
-    )
     builder = BundleBuilder()
     with (
         HttpClient(
             clock=clock,
-            allow_hosts=_named_hosts(named),
+            allow_hosts=_named_hosts(sources),
             routes=sources.routes,
             responder=sources.responder,
         ) as client,
@@ -122,16 +105,43 @@ def collect_evidence(
                 images.update(dict.fromkeys(wanted, asked))
             return plan_collection(bundle, question, past=sources.past)
 
-        scanning = Scanning(
+        collect(client, _scope(question, sources, cache, warn), plan, builder, progress)
+        for asked in images.values():
+            asked.result()
+    return builder.build()
+
+
+def _scope(
+    question: Question,
+    sources: Sources,
+    cache: "LogCache | None",
+    warn: Callable[[str], None],
+) -> "Scope":
+    """Where collection begins: the sources that were named, else the reference values' own."""
+    from verifier.collect.collector import Scope  # noqa: PLC0415 - as above
+    from verifier.collect.histories import Scanning  # noqa: PLC0415
+    from verifier.collect.requests import CLOUD_URL, guest_url  # noqa: PLC0415
+
+    reference = question.reference
+    gateways = sources.gateways or tuple(row.url for row in reference.gateways)
+    label = sources.instance or question.app_id
+    at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
+    rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
+    return Scope(
+        app_id=question.app_id,
+        guests=sources.guests or (() if sources.domain else at_gateways),
+        domain=sources.domain,
+        gateways=gateways,
+        rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
+        pcs_url=sources.pcs_url or reference.pcs_url,
+        cloud_url=CLOUD_URL if sources.cloud else "",
+        scanning=Scanning(
             cache=cache,
             warn=warn,
             patience=sources.patience,
             explorers=tuple(dict.fromkeys(sources.explorer_urls)),
-        )
-        collect(client, replace(scope, scanning=scanning), plan, builder, progress)
-        for asked in images.values():
-            asked.result()
-    return builder.build()
+        ),
+    )
 
 
 def default_log_cache() -> Path:
@@ -141,8 +151,10 @@ def default_log_cache() -> Path:
     return default_path()
 
 
-def _named_hosts(urls: Iterable[str]) -> tuple[str, ...]:
+def _named_hosts(sources: Sources) -> tuple[str, ...]:
     """Hosts that the user named, and those below them: a gateway serves its guests below it."""
+    asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url)
+    urls = (*sources.guests, *sources.gateways, *asked)
     hosts = {urlsplit(url).hostname or "" for url in urls if url}
     return tuple(sorted(hosts | {f".{host}" for host in hosts if not host[-1:].isdigit()}))
 
