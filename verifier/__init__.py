@@ -11,7 +11,7 @@ The public interface, imported on first use:
 report as RFC 8785 JSON.
 """
 
-from importlib import import_module
+from importlib import import_module  # noqa: TID251 - by the names below
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:

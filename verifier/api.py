@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from verifier.audit import app_timeline, audit_bundle, check_bundle, measured_manifests
+from verifier.audit import app_timeline, audit_bundle, check_bundle, known, measured_manifests
 from verifier.checks.case import Question
 from verifier.collection import Past, Sources, collect_evidence, default_log_cache
 from verifier.errors import PolicyError
@@ -30,6 +30,7 @@ __all__ = [
     "collect",
     "collect_evidence",
     "default_log_cache",
+    "known",
     "measured_manifests",
     "verify",
 ]

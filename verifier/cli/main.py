@@ -9,7 +9,7 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 
 import sys
 import warnings
-from importlib import import_module
+from importlib import import_module  # noqa: TID251 - of the commands below
 from typing import Annotated, Any, Final
 
 import typer

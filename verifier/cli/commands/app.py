@@ -39,8 +39,7 @@ def audit_app(
 
       verify https://APP_ID-8090.dstack-pha-prod9.phala.network/ --policy genuine
     """
-    from verifier.api import Past  # noqa: PLC0415
-    from verifier.audit import known  # noqa: PLC0415
+    from verifier.api import Past, known  # noqa: PLC0415
     from verifier.cli.question import one_app_id  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 

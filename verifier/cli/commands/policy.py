@@ -29,7 +29,7 @@ def show_policy(
 
       verify policy explain policy.toml
     """
-    from verifier.audit import known  # noqa: PLC0415
+    from verifier.api import known  # noqa: PLC0415
     from verifier.checks.catalogue import CHECKS  # noqa: PLC0415
     from verifier.policy.explain import effective_policy, explain_policy  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415

@@ -47,8 +47,7 @@ def assess(
 
     Exit codes: 0 stage 1, 2 usage, 3 undecided or without evidence, 4 stage 0.
     """
-    from verifier.api import Past  # noqa: PLC0415
-    from verifier.audit import known  # noqa: PLC0415
+    from verifier.api import Past, known  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.policy.stage import assess_stage, stage_of  # noqa: PLC0415
     from verifier.report.stage import render_stage, render_stage_json  # noqa: PLC0415
