@@ -47,13 +47,13 @@ from verifier.evidence.log_scan import (
 from verifier.evidence.plan import ChainPlan
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Place, Timeline, TimelineEvent
 from verifier.reference.values import embedded
 from verifier.timeline.build import build_timeline
 from verifier.timeline.exposures import Attested
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Place, Timeline, TimelineEvent
 from verifier.timeline.scans import Scans
 
 TITLE = "## Timeline"

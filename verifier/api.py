@@ -20,7 +20,7 @@ from verifier.policy.policy import Policy
 from verifier.reference.values import embedded
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Timeline
+    from verifier.model.timeline import Timeline
 
 __all__ = [
     "Audit",

@@ -37,8 +37,8 @@ from verifier.policy.policy import Policy
 from verifier.version import DISTRIBUTION, tool_version
 
 if TYPE_CHECKING:
+    from verifier.model.timeline import Sighting, Timeline
     from verifier.reference.values import ReferenceValues
-    from verifier.timeline.model import Sighting, Timeline
 
 _ROOT_CHECK: Final = "hardware.quote"
 
@@ -116,8 +116,8 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
 
 def measured_manifests(bundle: Bundle, reference: "ReferenceValues") -> "tuple[Sighting, ...]":
     """The manifest hashes that verified quotes in a bundle measured, as of its own collection."""
+    from verifier.model.timeline import Sighting  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415 - only for earlier bundles
-    from verifier.timeline.model import Sighting  # noqa: PLC0415
 
     at = max((item.collected_at for item in bundle.artifacts), default=0)
     question = Question(app_id=None, reference=reference, at=at, trusted=False)

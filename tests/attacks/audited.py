@@ -18,8 +18,8 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.world import GATEWAY_BASE, World, build
 from verifier.model.identifiers import AppId
 from verifier.model.result import CheckResult, Claim, Report
+from verifier.model.timeline import Timeline
 from verifier.policy.policy import BUILT_IN, Policy, load_policy
-from verifier.timeline.model import Timeline
 
 GATEWAY = f"https://{GATEWAY_BASE}"
 

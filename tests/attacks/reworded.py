@@ -24,10 +24,10 @@ from verifier.errors import VerifierError
 from verifier.manifest.audit import ManifestAudit, NotEvaluable
 from verifier.manifest.rule import Hit
 from verifier.model.result import CheckResult, Finding
+from verifier.model.timeline import Change, Coverage, Exposure, Governance, Timeline
 from verifier.policy.stage import assess_stage
 from verifier.timeline.governance import Governed
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Change, Coverage, Exposure, Governance, Timeline
 from verifier.timeline.scans import AgreedLogs
 
 TEXTS: Final[dict[type, tuple[str, ...]]] = {

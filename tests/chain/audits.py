@@ -27,8 +27,8 @@ from verifier.lab.response import Response
 from verifier.lab.world import RPC_URLS, World, build
 from verifier.model.identifiers import AppId
 from verifier.model.result import CheckResult, Report
+from verifier.model.timeline import Timeline
 from verifier.policy.policy import load_policy
-from verifier.timeline.model import Timeline
 
 KEPT_HEADERS: tuple[str, ...] = ("content-type", "retry-after")
 ONE, TWO = RPC_URLS.values()

@@ -25,12 +25,12 @@ from verifier.evidence.log_scan import LogFilter, RangeAnswer, encode_scan
 from verifier.evidence.plan import ChainPlan
 from verifier.evidence.proofs import parse_header, parse_proof, prove
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Coverage, Known, Method
 from verifier.reference.values import ContractCode
 from verifier.timeline.completeness import coverage
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Coverage, Known, Method
 from verifier.timeline.scans import Scans
 
 HASH, DEVICE, IMAGE, MR, OTHER = (key(label) for label in ("hash", "device", "image", "mr", "x"))

@@ -14,7 +14,7 @@ from verifier.lab.rpc import RpcFault
 from verifier.manifest.context import ChainFacts, Governor
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import Report
-from verifier.timeline.model import (
+from verifier.model.timeline import (
     AppState,
     AsOf,
     Beginning,

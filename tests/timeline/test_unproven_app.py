@@ -13,8 +13,8 @@ from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
 from verifier.model.result import Report
+from verifier.model.timeline import ExposureKind, Timeline
 from verifier.policy.policy import load_policy
-from verifier.timeline.model import ExposureKind, Timeline
 
 
 def asked(knobs: Knobs) -> tuple[Callable[[], Timeline], Report]:

@@ -25,7 +25,7 @@ from verifier.model.chain import OwnerKind, Role
 from verifier.reference.values import KmsRecord, generation_of
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Governance, Timeline
+    from verifier.model.timeline import Governance, Timeline
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from verifier.errors import EvidenceError, PolicyError, VerifierError
 
 if TYPE_CHECKING:
+    from verifier.model.timeline import Sighting
     from verifier.reference.values import ReferenceValues
-    from verifier.timeline.model import Sighting
 
 MAX_FILES: Final = 1000
 _MAX_BYTES: Final = 4 << 20

@@ -10,6 +10,7 @@ from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import AsOf, Coverage, Governance, Place, Timeline, TimelineEvent
 from verifier.reference.values import ContractCode, generation_of
 from verifier.timeline import reads
 from verifier.timeline.completeness import coverage
@@ -18,7 +19,6 @@ from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, OwnerReads, governance
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import AsOf, Coverage, Governance, Place, Timeline, TimelineEvent
 from verifier.timeline.notice import changes
 
 OPERATORS: Final = 2

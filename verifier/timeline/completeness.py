@@ -16,10 +16,7 @@ from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.reference.values import ContractCode, generation_of
-from verifier.timeline import reads
-from verifier.timeline.history import History, Stream
-from verifier.timeline.model import (
+from verifier.model.timeline import (
     AppState,
     Beginning,
     Coverage,
@@ -28,6 +25,9 @@ from verifier.timeline.model import (
     Origin,
     Place,
 )
+from verifier.reference.values import ContractCode, generation_of
+from verifier.timeline import reads
+from verifier.timeline.history import History, Stream
 from verifier.timeline.proven import LAYOUTS, Proven, proven_words
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})

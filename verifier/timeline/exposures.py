@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from verifier.model.chain import Role
-from verifier.timeline.fold import Fold, Interval, Keyed, Setting
-from verifier.timeline.model import (
+from verifier.model.timeline import (
     Exposure,
     ExposureKind,
     Governance,
@@ -19,6 +18,7 @@ from verifier.timeline.model import (
     Sighting,
     TimelineEvent,
 )
+from verifier.timeline.fold import Fold, Interval, Keyed, Setting
 
 _UNITS: Final = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}

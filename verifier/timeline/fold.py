@@ -20,9 +20,7 @@ from typing import Final
 from verifier.evidence.ethereum import checksum_address, keccak256
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.reference.values import ContractCode, generation_of
-from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import (
+from verifier.model.timeline import (
     UNKNOWN,
     ZERO_ADDRESS,
     AppState,
@@ -32,6 +30,8 @@ from verifier.timeline.model import (
     Place,
     TimelineEvent,
 )
+from verifier.reference.values import ContractCode, generation_of
+from verifier.timeline.initial import InitialFlags
 
 
 class Keyed(StrEnum):

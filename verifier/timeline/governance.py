@@ -19,7 +19,7 @@ from typing import Final
 from verifier.evidence.ethereum import keccak256
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import ZERO_ADDRESS, Governance, Place, TimelineEvent
+from verifier.model.timeline import ZERO_ADDRESS, Governance, Place, TimelineEvent
 
 ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
 PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()

@@ -21,10 +21,10 @@ from verifier.evidence.log_scan import LogFilter, TimedLog, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import ZERO_ADDRESS, Place, TimelineEvent
 from verifier.timeline import reads
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
-from verifier.timeline.model import ZERO_ADDRESS, Place, TimelineEvent
 from verifier.timeline.proven import LAYOUTS, proof_calls
 from verifier.timeline.reads import Reader
 from verifier.timeline.scans import AgreedLogs, Scans

@@ -17,7 +17,7 @@ from typing import Final
 
 from verifier.evidence.creation import SELECTORS, InitialTerms
 from verifier.model.chain import Role
-from verifier.timeline.model import UNKNOWN, Known, Method, TimelineEvent
+from verifier.model.timeline import UNKNOWN, Known, Method, TimelineEvent
 
 _WORD: Final = 32
 _SETTERS: Final = {

@@ -13,7 +13,7 @@ from verifier.evidence.contracts import Call
 from verifier.evidence.ethereum import checksum_address
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import ZERO_ADDRESS, TimelineEvent
+from verifier.model.timeline import ZERO_ADDRESS, TimelineEvent
 
 T = TypeVar("T")
 

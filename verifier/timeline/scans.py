@@ -20,7 +20,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.explorer_logs import parse_explorer_logs
 from verifier.evidence.log_scan import LogFilter, LogScan, TimedLog, parse_scan
-from verifier.timeline.model import Place
+from verifier.model.timeline import Place
 
 _SHOWN: Final = 3
 Range = tuple[int, int]

@@ -17,7 +17,7 @@ from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Governance, Timeline
+    from verifier.model.timeline import Governance, Timeline
 
 _DAY: Final = 86400
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}

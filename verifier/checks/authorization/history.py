@@ -27,9 +27,9 @@ from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 
 if TYPE_CHECKING:
+    from verifier.model.timeline import Timeline
     from verifier.timeline.exposures import Attested, Running
     from verifier.timeline.history import History
-    from verifier.timeline.model import Timeline
     from verifier.timeline.scans import AgreedLogs
 
 _UNSEEN: Final = (
@@ -94,7 +94,7 @@ def history(case: Case) -> Outcome:
             f"the history is not complete: {missing[0]}",
             hint="name an endpoint that gives old logs with --rpc-url",
         )
-    from verifier.timeline.model import Beginning  # noqa: PLC0415 - only for apps on a chain
+    from verifier.model.timeline import Beginning  # noqa: PLC0415 - only for apps on a chain
 
     app, kms = timeline.coverage[0], timeline.coverage[1]
     summary = (

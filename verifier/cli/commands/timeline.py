@@ -11,7 +11,7 @@ from verifier.cli.options import BundlePath, Output, Reach, Save, Target, comman
 from verifier.cli.output import json_for, save_bundle, terminal_width, uses_color, write
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Timeline
+    from verifier.model.timeline import Timeline
 
 EXIT_INCOMPLETE: Final = 3
 _PATIENCE: Final = 3600.0
