@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from verifier.api import Audit, Question, Sources, collect, verify
     from verifier.evidence.bundle import Bundle
     from verifier.evidence.bundle import load as load_bundle
-    from verifier.model.result import Report
+    from verifier.model.report import Report
     from verifier.policy.policy import Policy, load_policy
     from verifier.report.json import render_json
 
@@ -44,7 +44,7 @@ _WHERE: Final = {
     "Bundle": ("verifier.evidence.bundle", "Bundle"),
     "Policy": ("verifier.policy.policy", "Policy"),
     "Question": ("verifier.api", "Question"),
-    "Report": ("verifier.model.result", "Report"),
+    "Report": ("verifier.model.report", "Report"),
     "Sources": ("verifier.api", "Sources"),
     "collect": ("verifier.api", "collect"),
     "load_bundle": ("verifier.evidence.bundle", "load"),

@@ -15,7 +15,8 @@ from verifier.collection import Past, Sources, collect_evidence, default_log_cac
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.model.identifiers import AppId, parse_app_id
-from verifier.model.result import CheckResult, Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult
 from verifier.policy.policy import Policy
 from verifier.reference.values import embedded
 

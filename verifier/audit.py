@@ -21,17 +21,8 @@ from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.shapes import REPORTED
 from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.model.identifiers import format_time
-from verifier.model.result import (
-    VERDICT_ORDER,
-    Anchor,
-    Basis,
-    CheckResult,
-    Finding,
-    Report,
-    Source,
-    Status,
-    SubjectReport,
-)
+from verifier.model.report import Report, Source, SubjectReport
+from verifier.model.result import VERDICT_ORDER, Anchor, Basis, CheckResult, Finding, Status
 from verifier.policy.appraisal import appraise
 from verifier.policy.policy import Policy
 from verifier.version import DISTRIBUTION, tool_version

@@ -17,7 +17,8 @@ from verifier.evidence.shapes import import_files
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import GATEWAY_BASE, World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import CheckResult, Claim, Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult, Claim
 from verifier.model.timeline import Timeline
 from verifier.policy.policy import BUILT_IN, Policy, load_policy
 

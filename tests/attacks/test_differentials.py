@@ -21,7 +21,8 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import Report, Requirement, Status, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Requirement, Status, Verdict
 from verifier.policy.policy import load_policy
 
 CHAIN_HEADERS = ("tcb-info-issuer-chain", "sgx-enclave-identity-issuer-chain")

@@ -18,7 +18,8 @@ from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import Report, Status, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Status, Verdict
 from verifier.policy.policy import load_policy
 from verifier.report.facts import Standing, standing
 

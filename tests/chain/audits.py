@@ -26,7 +26,8 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import RPC_URLS, World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import CheckResult, Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult
 from verifier.model.timeline import Timeline
 from verifier.policy.policy import load_policy
 

@@ -14,7 +14,8 @@ from verifier.evidence.bundle import Kind
 from verifier.lab.response import Response, answer
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import Report, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Verdict
 from verifier.policy.policy import load_policy
 
 DEEP = b"[" * 100_000 + b"]" * 100_000

@@ -13,7 +13,7 @@ from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.manifest.context import ChainFacts, Governor
 from verifier.model.chain import OwnerKind, Role
-from verifier.model.result import Report
+from verifier.model.report import Report
 from verifier.model.timeline import (
     AppState,
     AsOf,

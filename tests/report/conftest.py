@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from verifier.model.report import Report, Source, SubjectReport
 from verifier.model.result import (
     Anchor,
     Basis,
@@ -15,12 +16,9 @@ from verifier.model.result import (
     EvidenceRef,
     Finding,
     Location,
-    Report,
     Requirement,
     SkipKind,
-    Source,
     Status,
-    SubjectReport,
     Verdict,
 )
 

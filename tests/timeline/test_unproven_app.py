@@ -12,7 +12,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
-from verifier.model.result import Report
+from verifier.model.report import Report
 from verifier.model.timeline import ExposureKind, Timeline
 from verifier.policy.policy import load_policy
 

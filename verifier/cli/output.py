@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from verifier.cli.options import Format, Written
 from verifier.errors import EvidenceError, PolicyError
-from verifier.model.result import Report, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Verdict
 
 if TYPE_CHECKING:
     from verifier.evidence.bundle import Bundle

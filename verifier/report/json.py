@@ -10,16 +10,8 @@ from typing import Final
 import rfc8785
 
 from verifier.model.identifiers import format_time
-from verifier.model.result import (
-    CheckResult,
-    Claim,
-    EvidenceRef,
-    Finding,
-    JsonValue,
-    Report,
-    Source,
-    SubjectReport,
-)
+from verifier.model.report import Report, Source, SubjectReport
+from verifier.model.result import CheckResult, Claim, EvidenceRef, Finding, JsonValue
 from verifier.report.escape import without_surrogates
 
 SCHEMA: Final = "dstack-audit/report/v1"

@@ -7,7 +7,8 @@ outside of those two is fixed text of this module.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from verifier.model.result import CheckResult, EvidenceRef, Report, SubjectReport
+from verifier.model.report import Report, SubjectReport
+from verifier.model.result import CheckResult, EvidenceRef
 from verifier.report import summary
 from verifier.report.chain import (
     FAMILIES,

@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from verifier.model.identifiers import format_time
+from verifier.model.report import Report, SubjectReport
 from verifier.model.result import (
     BASIS_ORDER,
     Basis,
     CheckResult,
     Claim,
     Finding,
-    Report,
     Requirement,
-    SubjectReport,
     Verdict,
 )
 from verifier.report.chain import Mark, in_chain_order, mark, needs_attention, weakest

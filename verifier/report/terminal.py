@@ -11,14 +11,8 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from verifier.model.result import (
-    Anchor,
-    CheckResult,
-    Finding,
-    Report,
-    SubjectReport,
-    Verdict,
-)
+from verifier.model.report import Report, SubjectReport
+from verifier.model.result import Anchor, CheckResult, Finding, Verdict
 from verifier.report import summary
 from verifier.report.chain import (
     MEANINGS,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from verifier.api import Audit
     from verifier.checks.case import Case
     from verifier.manifest.ignore import BaselineEntry
-    from verifier.model.result import Report, SubjectReport
+    from verifier.model.report import Report, SubjectReport
     from verifier.report.lint import Lint
 
 _WIDTH: Final = 100
