@@ -68,7 +68,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             )
             for item in bundle.artifacts
         ),
-        history=_history(audited[0][1]),
+        timeline=_timeline(audited[0][1]),
         findings=_findings(*audited[0]),
         gaps=(*GAPS, *_undecided(policy)),
     )
@@ -208,19 +208,13 @@ def _findings(subject: SubjectReport, case: Case) -> tuple[Finding, ...]:
         return ()
 
 
-def _history(case: Case) -> tuple[str, ...]:
-    """The app's history in a few lines, where its contracts' logs are in the evidence."""
+def _timeline(case: Case) -> "Timeline | None":
+    """The app's history, where its contracts' logs are in the evidence."""
     if not case.evidence.quotes:
-        return ()
+        return None
     with suppress(MissingEvidence, Blocked, EvidenceError):
-        timeline = proven_timeline(case)
-        if timeline is not None:
-            from verifier.report.timeline_overview import (  # noqa: PLC0415 - for apps on a chain
-                timeline_summary,
-            )
-
-            return tuple(timeline_summary(timeline))
-    return ()
+        return proven_timeline(case)
+    return None
 
 
 def _undecided(policy: Policy) -> tuple[str, ...]:

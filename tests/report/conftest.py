@@ -221,7 +221,7 @@ def report(*subjects: SubjectReport, **values: Any) -> Report:
                 error="timeout",
             ),
         ),
-        history=(),
+        timeline=None,
         findings=(),
         gaps=("Certificate Transparency is not searched.",),
     )

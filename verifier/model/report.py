@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from verifier.model.result import Anchor, CheckResult, Claim, Finding, Verdict
+from verifier.model.timeline import Timeline
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,9 +21,9 @@ class Report:
     """The attestation result of one audit.
 
     `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
-    that of the first. `history` tells in a few lines what the chain says of the app's past, as far
-    as it was collected. `anchor` is the trust anchor where it is not Intel's, and `root_note` says
-    so in words. Times are Unix seconds. Digests are lower-case hex sha256.
+    that of the first. `timeline` is what the chain says of the app's past, None where that was not
+    collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
+    `root_note` says so in words. Times are Unix seconds. Digests are lower-case hex sha256.
     """
 
     tool: str
@@ -41,7 +42,7 @@ class Report:
     root_note: str
     subjects: tuple[SubjectReport, ...]
     sources: tuple["Source", ...]
-    history: tuple[str, ...]
+    timeline: Timeline | None
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
 

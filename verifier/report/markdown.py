@@ -45,7 +45,7 @@ def render_markdown(report: Report) -> str:
         _statements(report, subject),
         _subject(report, subject),
         *(_other_subject(report, other) for other in report.subjects[1:]),
-        _bullets("History", report.history),
+        _bullets("History", summary.history(report)),
         _findings(report),
         _sources(report),
         _bullets("Not covered by this audit", report.gaps),

@@ -136,6 +136,17 @@ def when(report: Report) -> str:
     return "; ".join(filter(None, (f"Judged as of {time}", note)))
 
 
+def history(report: Report) -> tuple[str, ...]:
+    """The app's history in a few lines, none where it is not known."""
+    if report.timeline is None:
+        return ()
+    from verifier.report.timeline_overview import (  # noqa: PLC0415 - for apps on a chain
+        timeline_summary,
+    )
+
+    return tuple(timeline_summary(report.timeline))
+
+
 def tally(checks: Iterable[CheckResult]) -> str:
     """How many checks have which mark, such as `18 ok, 1 warn, 3 n/a`."""
     counts = Counter(mark(check) for check in checks)

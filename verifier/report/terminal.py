@@ -79,7 +79,7 @@ def render_terminal(
     if page.full and worst.claims:
         _claims(page, report, worst)
     _other_subjects(page, report)
-    _bullets(page, "History", report.history)
+    _bullets(page, "History", summary.history(report))
     _findings(page, report.findings)
     _sources(page, report)
     _bullets(page, "Not covered by this audit", report.gaps)
