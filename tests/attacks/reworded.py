@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
-from verifier.cli.timeline import exit_code as timeline_exit_code
 
 from tests.attacks.audited import Audited
 from verifier.audit import app_timeline
@@ -19,6 +18,7 @@ from verifier.checks.dcap import DcapResult
 from verifier.checks.engine import Outcome
 from verifier.checks.sigstore import SigstoreResult
 from verifier.checks.tie import Provenance
+from verifier.cli.commands.timeline import exit_code as timeline_exit_code
 from verifier.cli.output import exit_code
 from verifier.errors import VerifierError
 from verifier.manifest.audit import ManifestAudit, NotEvaluable

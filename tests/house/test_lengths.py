@@ -8,7 +8,7 @@ import ast
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("verifier", "tests", "benchmarks", "fixtures")
+FOLDERS = (".ci", "verifier", "tests", "benchmarks", "fixtures")
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 

@@ -8,10 +8,10 @@ from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
-from verifier.model.chain import Role
+from verifier.model.chain import ContractCode, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import AsOf, Coverage, Governance, Place, Timeline, TimelineEvent
-from verifier.reference.values import ContractCode, generation_of
+from verifier.reference.values import generation_of
 from verifier.timeline import reads
 from verifier.timeline.completeness import coverage
 from verifier.timeline.exposures import Attested, exposures

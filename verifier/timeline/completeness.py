@@ -14,7 +14,7 @@ from typing import Final
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
-from verifier.model.chain import Role
+from verifier.model.chain import ContractCode, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import (
     AppState,
@@ -25,7 +25,7 @@ from verifier.model.timeline import (
     Origin,
     Place,
 )
-from verifier.reference.values import ContractCode, generation_of
+from verifier.reference.values import generation_of
 from verifier.timeline import reads
 from verifier.timeline.history import History, Stream
 from verifier.timeline.proven import LAYOUTS, Proven, proven_words

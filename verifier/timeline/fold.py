@@ -18,7 +18,7 @@ from itertools import zip_longest
 from typing import Final
 
 from verifier.evidence.ethereum import checksum_address, keccak256
-from verifier.model.chain import Role
+from verifier.model.chain import ContractCode, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import (
     UNKNOWN,
@@ -30,7 +30,7 @@ from verifier.model.timeline import (
     Place,
     TimelineEvent,
 )
-from verifier.reference.values import ContractCode, generation_of
+from verifier.reference.values import generation_of
 from verifier.timeline.initial import InitialFlags
 
 

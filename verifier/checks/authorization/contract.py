@@ -16,9 +16,10 @@ from verifier.checks.engine import (
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log
+from verifier.model.chain import ContractCode
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
-from verifier.reference.values import ContractCode, KmsRecord, ReferenceValues
+from verifier.reference.values import KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
 MAX_CLOCK_SKEW: Final = 120
