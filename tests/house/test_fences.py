@@ -53,6 +53,8 @@ CODE = (
     ("print('x')", "T201"),
     ("from datetime import datetime\nx = datetime.now()", "TID251"),
     ("from datetime import date\nx = date.today()", "TID251"),
+    ("import time\nx = time.localtime()", "TID251"),
+    ("from time import time", "TID251"),
     ("import urllib.request", "TID251"),
     ("from urllib import request", "TID251"),
     ("from urllib.request import urlopen", "TID251"),

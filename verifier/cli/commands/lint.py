@@ -91,10 +91,10 @@ def lint_manifest(
 
     Exit codes: 0 no finding, 2 usage, 3 not evaluable, 4 findings.
     """
-    given = _given(target, reach)
+    entries, expected = _baseline(baseline), _digest(expect_compose_hash)
     today = datetime.fromtimestamp(reach.at, UTC).date()
-    expected = _digest(expect_compose_hash)
-    lints = _lints(given, _baseline(baseline), today, Level(min_severity).value, expected)
+    given = _given(target, reach)
+    lints = _lints(given, entries, today, Level(min_severity).value, expected)
     text = _render(lints, form, to_terminal=output is None, verbose=verbose)
     write(text.encode("utf-8", "backslashreplace"), output, "the findings")
     codes = {lint.exit_code for lint in lints}
