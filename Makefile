@@ -57,6 +57,7 @@ lint: develop
 	$(BIN)/ruff format --quiet --check . || failed=1; \
 	$(BIN)/mypy --no-error-summary || failed=1; \
 	$(BIN)/lint-imports --no-logo || failed=1; \
+	$(BIN)/pytest -qq tests/house/test_lengths.py || failed=1; \
 	exit $$failed
 
 bench: develop

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from verifier.audit import DISTRIBUTION, tool_version
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.attestation import parse_attestation
@@ -40,6 +39,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build
 from verifier.manifest.audit import audit_compose_file, audit_manifest
 from verifier.manifest.diff import compare, read_compose_document, read_document
+from verifier.version import DISTRIBUTION, tool_version
 
 HERE = Path(__file__).parent
 SECONDS = 10.0

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import dcap_qvl
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_question
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence import bundle as bundles
 from verifier.evidence.shapes import import_files
 from verifier.lab.knobs import Knobs

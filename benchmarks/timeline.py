@@ -48,6 +48,7 @@ from verifier.evidence.log_scan import (
 from verifier.evidence.plan import ChainPlan
 from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Timeline, TimelineEvent
 from verifier.reference.generations import NEWEST
 from verifier.reference.values import embedded
 from verifier.timeline.build import build_timeline
@@ -55,7 +56,6 @@ from verifier.timeline.exposures import Attested
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Timeline, TimelineEvent
 
 TITLE = "## Timeline"
 CAP = 2_000

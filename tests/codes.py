@@ -1,6 +1,6 @@
 """Builds of contracts that no reference values know."""
 
-from verifier.reference.values import ContractCode
+from verifier.model.chain import ContractCode
 
 
 def known_code(generation: str, build: str = "test") -> ContractCode:

@@ -7,25 +7,31 @@ The public interface, imported on first use:
     report = verify(bundle, "2c0a0c96…", at=…, trusted=True, policy=load_policy("baseline"))
     report.verdict, report.accepted, report.subjects[0].checks
 
+Whoever asks for more than that writes a `Question` and `Sources`, and judges with an `Audit`: see
+`verifier.api`.
+
 `verify` is a pure function: no network, no clock, no global state. `render_json(report)` gives the
 report as RFC 8785 JSON.
 """
 
-from importlib import import_module
+from importlib import import_module  # noqa: TID251 - by the names below
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from verifier.api import collect, verify
+    from verifier.api import Audit, Question, Sources, collect, verify
     from verifier.evidence.bundle import Bundle
     from verifier.evidence.bundle import load as load_bundle
-    from verifier.model.result import Report
+    from verifier.model.report import Report
     from verifier.policy.policy import Policy, load_policy
     from verifier.report.json import render_json
 
 __all__ = [
+    "Audit",
     "Bundle",
     "Policy",
+    "Question",
     "Report",
+    "Sources",
     "collect",
     "load_bundle",
     "load_policy",
@@ -34,9 +40,12 @@ __all__ = [
 ]
 
 _WHERE: Final = {
+    "Audit": ("verifier.api", "Audit"),
     "Bundle": ("verifier.evidence.bundle", "Bundle"),
     "Policy": ("verifier.policy.policy", "Policy"),
-    "Report": ("verifier.model.result", "Report"),
+    "Question": ("verifier.api", "Question"),
+    "Report": ("verifier.model.report", "Report"),
+    "Sources": ("verifier.api", "Sources"),
     "collect": ("verifier.api", "collect"),
     "load_bundle": ("verifier.evidence.bundle", "load"),
     "load_policy": ("verifier.policy.policy", "load_policy"),

@@ -1,15 +1,68 @@
-"""The audit as two functions, for programs that are not the command line."""
+"""The front door: evidence about an app, and the audit of it. The command line has no other.
+
+`collect` and `verify` ask the plain question about an app id. A caller that asks for more, such as
+its own KMS, a challenge or other reference values, writes the `Question` itself, collects with
+`collect_evidence` and judges with an `Audit`.
+"""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle, check_bundle, known, measured_manifests
 from verifier.checks.case import Question
+from verifier.collection import Past, Sources, collect_evidence, default_log_cache
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.model.identifiers import AppId, parse_app_id
-from verifier.model.result import Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult
 from verifier.policy.policy import Policy
 from verifier.reference.values import embedded
+
+if TYPE_CHECKING:
+    from verifier.model.timeline import Timeline
+
+__all__ = [
+    "Audit",
+    "Past",
+    "Question",
+    "Sources",
+    "collect",
+    "collect_evidence",
+    "default_log_cache",
+    "known",
+    "measured_manifests",
+    "verify",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """Evidence and what is asked of it: all that the pure half takes, but the policy.
+
+    `target` is what reports call the app: what the user wrote.
+    """
+
+    target: str
+    question: Question
+    bundle: Bundle
+
+    def report(self, policy: Policy) -> Report:
+        """Every check on every attester, appraised. Raises PolicyError for an unknown check id."""
+        return audit_bundle(self.bundle, self.target, self.question, policy)
+
+    def results(self) -> tuple[tuple[CheckResult, ...], ...]:
+        """Every check on every attester, without a policy: no verdict follows."""
+        return check_bundle(self.bundle, self.question)
+
+    def timeline(self, on: int | None = None) -> "Timeline":
+        """Who could run what, when; as things stood `on` an earlier time (Unix seconds).
+
+        Raises MissingEvidence where the evidence holds no history of this app, EvidenceError where
+        it proves another app, or endpoints contradict each other.
+        """
+        return app_timeline(self.bundle, self.question, on)
 
 
 def collect(app_id: str, *, clock: Callable[[], int], sources: Sources | None = None) -> Bundle:
@@ -18,8 +71,7 @@ def collect(app_id: str, *, clock: Callable[[], int], sources: Sources | None = 
     `clock` gives Unix seconds. A source that fails is recorded in the bundle; nothing is raised
     for it. Raises PolicyError when `app_id` is not an app id.
     """
-    question = Question(app_id=_app_id(app_id), reference=embedded(), at=clock(), trusted=True)
-    return collect_evidence(question, sources or Sources(), clock)
+    return collect_evidence(_question(app_id, clock(), trusted=True), sources or Sources(), clock)
 
 
 def verify(
@@ -30,12 +82,12 @@ def verify(
     `trusted` vouches for what the bundle's collector witnessed: true for a bundle that this
     program collected itself. Raises PolicyError when `app_id` is not an app id.
     """
-    question = Question(app_id=_app_id(app_id), reference=embedded(), at=at, trusted=trusted)
-    return audit_bundle(bundle, app_id, question, policy)
+    question = _question(app_id, at, trusted=trusted)
+    return Audit(target=app_id, question=question, bundle=bundle).report(policy)
 
 
-def _app_id(text: str) -> AppId:
-    app_id = parse_app_id(text)
-    if app_id is None:
-        raise PolicyError(f"{text!a} is not an app id (40 hex digits)")
-    return app_id
+def _question(app_id: str, at: int, *, trusted: bool) -> Question:
+    parsed = parse_app_id(app_id)
+    if parsed is None:
+        raise PolicyError(f"{app_id!a} is not an app id (40 hex digits)")
+    return Question(app_id=AppId(parsed), reference=embedded(), at=at, trusted=trusted)

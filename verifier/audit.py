@@ -1,94 +1,37 @@
-"""The pipeline: collect → evidence → checks → appraisal → report.
+"""The pure half of an audit: a bundle, a question and a policy give a report.
 
-The only module that knows the whole way. A live audit is a collection followed by the audit of the
-bundle it made; after the collection there is no network, no clock and no global state, so that the
-same bundle, question and policy give the same report, byte for byte.
+evidence → checks → appraisal → report. No network, no clock and no global state, so that the same
+bundle, question and policy give the same report, byte for byte.
 """
 
-import functools
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
-from enum import Enum
-from importlib import metadata
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
-from urllib.parse import urlsplit
 
-from verifier.checks.authorization.history import plan_history, proven_timeline
+from verifier.checks.authorization.history import proven_timeline
 from verifier.checks.case import Case, Question
 from verifier.checks.catalogue import CHECKS, GAPS, PLANNED
 from verifier.checks.claims import make_claims
-from verifier.checks.dcap import platform_of
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.checks.engine import run_checks
-from verifier.checks.images import named_images
 from verifier.checks.manifest import judge_manifest, judged_at
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, PolicyError, VerifierError
-from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
+from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.json_rpc import Exchanges
-from verifier.evidence.oci import ImageReference, parse_reference
-from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.evidence.shapes import REPORTED
 from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.model.identifiers import format_time
-from verifier.model.result import (
-    VERDICT_ORDER,
-    Anchor,
-    Basis,
-    CheckResult,
-    Finding,
-    Report,
-    Source,
-    Status,
-    SubjectReport,
-)
+from verifier.model.report import Report, Source, SubjectReport
+from verifier.model.result import VERDICT_ORDER, Anchor, Basis, CheckResult, Finding, Status
 from verifier.policy.appraisal import appraise
 from verifier.policy.policy import Policy
+from verifier.version import DISTRIBUTION, tool_version
 
 if TYPE_CHECKING:
-    from verifier.collect.http import Responder
+    from verifier.model.timeline import Sighting, Timeline
     from verifier.reference.values import ReferenceValues
-    from verifier.timeline.model import Sighting, Timeline
 
-DISTRIBUTION: Final = "dstack-audit"
 _ROOT_CHECK: Final = "hardware.quote"
-
-
-class Past(Enum):
-    """How much of the past of an app's contracts is collected."""
-
-    NONE = "none"
-    APP = "the app's, the KMS's and their owners'"
-    GATEWAY = "the gateway's own too"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """Where to look for evidence; empty means the reference values' own.
-
-    `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
-    asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
-    explorers that are asked for the same logs as the RPC endpoints. `log_cache` is the file that
-    keeps the logs of finalized blocks between audits, None for none; `past` says whose logs are
-    asked for, and `patience` how many seconds that may take at one endpoint. `routes` and
-    `responder` reach a simulated world.
-    """
-
-    guests: tuple[str, ...] = ()
-    domain: str = ""
-    gateways: tuple[str, ...] = ()
-    instance: str = ""
-    rpc_urls: tuple[str, ...] = ()
-    explorer_urls: tuple[str, ...] = ()
-    pcs_url: str = ""
-    cloud: bool = True
-    log_cache: Path | None = None
-    past: Past = Past.APP
-    patience: float = 300.0
-    routes: Mapping[str, tuple[str, int]] | None = None
-    responder: "Responder | None" = None
 
 
 def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy) -> Report:
@@ -125,7 +68,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             )
             for item in bundle.artifacts
         ),
-        history=_history(audited[0][1]),
+        timeline=_timeline(audited[0][1]),
         findings=_findings(*audited[0]),
         gaps=(*GAPS, *_undecided(policy)),
     )
@@ -164,8 +107,8 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
 
 def measured_manifests(bundle: Bundle, reference: "ReferenceValues") -> "tuple[Sighting, ...]":
     """The manifest hashes that verified quotes in a bundle measured, as of its own collection."""
+    from verifier.model.timeline import Sighting  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415 - only for earlier bundles
-    from verifier.timeline.model import Sighting  # noqa: PLC0415
 
     at = max((item.collected_at for item in bundle.artifacts), default=0)
     question = Question(app_id=None, reference=reference, at=at, trusted=False)
@@ -179,88 +122,6 @@ def measured_manifests(bundle: Bundle, reference: "ReferenceValues") -> "tuple[S
             if claim.name == "compose_hash" and claim.basis in (Basis.MEASURED, Basis.HARDWARE)
         )
     return tuple(found)
-
-
-def collect_evidence(
-    question: Question,
-    sources: Sources,
-    clock: Callable[[], int],
-    progress: Callable[[str], None] = lambda _: None,
-    warn: Callable[[str], None] = lambda _: None,
-) -> Bundle:
-    """Collect the evidence about an app from where it is served. `clock` gives Unix seconds.
-
-    `progress` is told what is being asked, `warn` why the log cache is not used. A source that
-    fails is recorded with its reason; nothing that was collected is lost.
-    """
-    from verifier.collect.collector import Scope, collect  # noqa: PLC0415 - offline needs no network
-    from verifier.collect.histories import Scanning  # noqa: PLC0415
-    from verifier.collect.http import HttpClient  # noqa: PLC0415
-    from verifier.collect.log_cache import LogCache  # noqa: PLC0415
-    from verifier.collect.registry import collect_images  # noqa: PLC0415
-    from verifier.collect.requests import CLOUD_URL, guest_url  # noqa: PLC0415
-
-    reference = question.reference
-    gateways = sources.gateways or tuple(row.url for row in reference.gateways)
-    label = sources.instance or question.app_id
-    at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
-    guests = sources.guests or (() if sources.domain else at_gateways)
-    rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
-    asked_of = (*sources.rpc_urls, *sources.explorer_urls)
-    named = (*sources.guests, *sources.gateways, *asked_of, sources.pcs_url)
-    scope = Scope(
-        app_id=question.app_id,
-        guests=guests,
-        domain=sources.domain,
-        gateways=gateways,
-        rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
-        pcs_url=sources.pcs_url or reference.pcs_url,
-        cloud_url=CLOUD_URL if sources.cloud else "",
-    )
-    builder = BundleBuilder()
-    with (
-        HttpClient(
-            clock=clock,
-            allow_hosts=_named_hosts(named),
-            routes=sources.routes,
-            responder=sources.responder,
-        ) as client,
-        LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
-        ThreadPoolExecutor(1) as aside,
-    ):
-        images: dict[ImageReference, Future[None]] = {}
-
-        def plan(bundle: Bundle) -> tuple[SubjectPlan, ...]:
-            # Registries need not wait for the chain: both only need the measured manifest.
-            wanted = [item for item in image_references(bundle, question) if item not in images]
-            if wanted:
-                asked = aside.submit(collect_images, client, wanted, builder, progress)
-                images.update(dict.fromkeys(wanted, asked))
-            return plan_collection(bundle, question, past=sources.past)
-
-        scanning = Scanning(
-            cache=cache,
-            warn=warn,
-            patience=sources.patience,
-            explorers=tuple(dict.fromkeys(sources.explorer_urls)),
-        )
-        collect(client, replace(scope, scanning=scanning), plan, builder, progress)
-        for asked in images.values():
-            asked.result()
-    return builder.build()
-
-
-def default_log_cache() -> Path:
-    """The file that keeps chain logs between this user's audits."""
-    from verifier.collect.log_cache import default_path  # noqa: PLC0415 - as in collect_evidence
-
-    return default_path()
-
-
-def _named_hosts(urls: Iterable[str]) -> tuple[str, ...]:
-    """Hosts that the user named, and those below them: a gateway serves its guests below it."""
-    hosts = {urlsplit(url).hostname or "" for url in urls if url}
-    return tuple(sorted(hosts | {f".{host}" for host in hosts if not host[-1:].isdigit()}))
 
 
 def _meant(bundle: Bundle, question: Question) -> tuple[str, ...]:
@@ -286,59 +147,6 @@ def _reported(bundle: Bundle, question: Question) -> tuple[str, ...]:
             item.value.stated.get("app_id") == question.app_id
             for item in read_subject(bundle, name).infos
         )
-    )
-
-
-def plan_collection(
-    bundle: Bundle, question: Question, *, past: Past = Past.APP
-) -> tuple[SubjectPlan, ...]:
-    """What the evidence collected so far calls for, one plan per attester in it."""
-    exchanges = Exchanges(bundle)
-    return tuple(
-        _plan_subject(Case(read_subject(bundle, name), question, exchanges), name, past)
-        for name in bundle.subjects
-    )
-
-
-def image_references(bundle: Bundle, question: Question) -> tuple[ImageReference, ...]:
-    """The images that the measured manifests name, each once."""
-    exchanges = Exchanges(bundle)
-    found: dict[str, ImageReference] = {}
-    for name in bundle.subjects:
-        case = Case(read_subject(bundle, name), question, exchanges)
-        with suppress(MissingEvidence, EvidenceError):
-            texts = {item.reference for item in named_images(case)}
-            for text in sorted(texts - found.keys()):
-                with suppress(EvidenceError):
-                    found[text] = parse_reference(text)
-    return tuple(found.values())
-
-
-def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
-    platform: tuple[str, str] | None = None
-    kms_urls: tuple[str, ...] = ()
-    app_id = b""
-    chain: ChainPlan | None = None
-    history = HistoryPlan()
-    with suppress(MissingEvidence, EvidenceError):
-        platform = platform_of(case.quote.raw)
-    with suppress(MissingEvidence, EvidenceError):
-        app_id = case.identity.app_id
-        record = case.kms_record
-        kms_urls = record.urls if record is not None else ()
-        chain = case.chain_plan
-    if chain is None and not case.evidence.quotes:
-        chain = case.question.chain_plan
-    with suppress(MissingEvidence, EvidenceError):
-        if past is not Past.NONE:
-            history = plan_history(case, gateways=past is Past.GATEWAY)
-    return SubjectPlan(
-        subject=name,
-        platform=platform,
-        kms_urls=kms_urls,
-        app_id=app_id,
-        chain=chain,
-        history=history,
     )
 
 
@@ -400,19 +208,13 @@ def _findings(subject: SubjectReport, case: Case) -> tuple[Finding, ...]:
         return ()
 
 
-def _history(case: Case) -> tuple[str, ...]:
-    """The app's history in a few lines, where its contracts' logs are in the evidence."""
+def _timeline(case: Case) -> "Timeline | None":
+    """The app's history, where its contracts' logs are in the evidence."""
     if not case.evidence.quotes:
-        return ()
+        return None
     with suppress(MissingEvidence, Blocked, EvidenceError):
-        timeline = proven_timeline(case)
-        if timeline is not None:
-            from verifier.report.timeline_overview import (  # noqa: PLC0415 - for apps on a chain
-                timeline_summary,
-            )
-
-            return tuple(timeline_summary(timeline))
-    return ()
+        return proven_timeline(case)
+    return None
 
 
 def _undecided(policy: Policy) -> tuple[str, ...]:
@@ -423,15 +225,6 @@ def _undecided(policy: Policy) -> tuple[str, ...]:
         "counts as missing."
         for check_id in policy.undecided(ids)
     )
-
-
-@functools.cache
-def tool_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
 
 
 def _anchored(result: CheckResult, results: tuple[CheckResult, ...], anchor: Anchor) -> CheckResult:

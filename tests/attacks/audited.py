@@ -6,19 +6,21 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
 from verifier.collect.requests import guest_url
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.shapes import import_files
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import GATEWAY_BASE, World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import CheckResult, Claim, Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult, Claim
+from verifier.model.timeline import Timeline
 from verifier.policy.policy import BUILT_IN, Policy, load_policy
-from verifier.timeline.model import Timeline
 
 GATEWAY = f"https://{GATEWAY_BASE}"
 

@@ -19,16 +19,16 @@ from verifier.checks.dcap import DcapResult
 from verifier.checks.engine import Outcome
 from verifier.checks.sigstore import SigstoreResult
 from verifier.checks.tie import Provenance
+from verifier.cli.commands.timeline import exit_code as timeline_exit_code
 from verifier.cli.output import exit_code
-from verifier.cli.timeline import exit_code as timeline_exit_code
 from verifier.errors import VerifierError
 from verifier.manifest.audit import ManifestAudit, NotEvaluable
 from verifier.manifest.rule import Hit
 from verifier.model.result import CheckResult, Finding
+from verifier.model.timeline import Change, Coverage, Exposure, Governance, Timeline
 from verifier.policy.stage import assess_stage
 from verifier.timeline.governance import Governed
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Change, Coverage, Exposure, Governance, Timeline
 
 TEXTS: Final[dict[type, tuple[str, ...]]] = {
     Outcome: ("summary", "reason", "remediation"),

@@ -9,9 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.attacks.audited import GATEWAY, Audited, add, audit, edited
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.cli.main import app, register
 from verifier.cli.question import simulated_reference, vouched
+from verifier.collection import Sources, collect_evidence
 from verifier.errors import PolicyError
 from verifier.evidence import bundle as bundles
 from verifier.evidence import contracts

@@ -8,9 +8,10 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests.attacks.audited import Audited, audit
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence import codec, contracts
 from verifier.evidence.bundle import Bundle, Kind
@@ -20,7 +21,8 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import Report, Requirement, Status, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Requirement, Status, Verdict
 from verifier.policy.policy import load_policy
 
 CHAIN_HEADERS = ("tcb-info-issuer-chain", "sgx-enclave-identity-issuer-chain")

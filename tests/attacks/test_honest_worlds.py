@@ -6,9 +6,10 @@ from typing import Literal
 
 import pytest
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.shapes import import_files
 from verifier.lab.events import runtime_event
@@ -17,7 +18,8 @@ from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import Report, Status, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Status, Verdict
 from verifier.policy.policy import load_policy
 from verifier.report.facts import Standing, standing
 

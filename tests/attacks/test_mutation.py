@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.attacks.audited import Audited, edited
-from verifier.audit import plan_collection
+from verifier.collection import plan_collection
 from verifier.evidence.bundle import Artifact, Kind
 from verifier.lab.cert import Attestation, msgpack_v1, scale_v0
 from verifier.model.result import Basis, Verdict

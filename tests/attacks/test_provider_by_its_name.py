@@ -95,7 +95,7 @@ def withheld(kms: str, whose: str, challenge: bytes = b"") -> Audited:
         kms,
         manifest=own_manifest if own else lambda manifest: manifest,
         compose_hash_on_chain="never" if own else "added",
-        **({"app_key_report_data": challenge} if challenge else {}),
+        app_key_report_data=challenge or None,
     )
     audited = audit(knobs, challenge=challenge)
     assert audited.world.knobs.kms == "attacker"

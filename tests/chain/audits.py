@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 from tests.chain import world
 from tests.chain.anvil import Anvil, compiled
 from tests.chain.world import App, Deployment, Generation, Terms
-from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.codec import JsonObject
@@ -25,9 +26,10 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import RPC_URLS, World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import CheckResult, Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult
+from verifier.model.timeline import Timeline
 from verifier.policy.policy import load_policy
-from verifier.timeline.model import Timeline
 
 KEPT_HEADERS: tuple[str, ...] = ("content-type", "retry-after")
 ONE, TWO = RPC_URLS.values()

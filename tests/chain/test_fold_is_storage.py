@@ -22,9 +22,9 @@ from verifier.evidence.creation import initial_terms
 from verifier.evidence.ethereum import checksum_address
 from verifier.evidence.log_scan import LogFilter, decode_answer
 from verifier.model.chain import Place, Role
+from verifier.model.timeline import AppState, KmsState, TimelineEvent
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import AppState, KmsState, TimelineEvent
 
 Source = Literal["calldata", "storage", "nothing"]
 SOURCES: tuple[Source, ...] = ("calldata", "storage", "nothing")

@@ -25,14 +25,14 @@ from verifier.evidence.ethereum import checksum_address, keccak256
 from verifier.evidence.log_scan import LogFilter, RangeAnswer, encode_scan
 from verifier.evidence.plan import ChainPlan
 from verifier.evidence.proofs import parse_header, parse_proof, prove
+from verifier.model.chain import ContractCode
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Coverage, Known, Method
 from verifier.reference import generations
-from verifier.reference.values import ContractCode
 from verifier.timeline.completeness import coverage
 from verifier.timeline.fold import fold
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Coverage, Known, Method
 
 HASH, DEVICE, IMAGE, MR, OTHER = (key(label) for label in ("hash", "device", "image", "mr", "x"))
 GATEWAYS = ",".join(("ab" * 20, "cd" * 20, "ef" * 20))

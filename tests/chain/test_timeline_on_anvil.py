@@ -20,7 +20,7 @@ from verifier.errors import EvidenceError, VerifierError
 from verifier.evidence import contracts
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import Status, Verdict
-from verifier.timeline.model import Beginning, Known, Method, Timeline
+from verifier.model.timeline import Beginning, Known, Method, Timeline
 
 PASSES = dict.fromkeys(("contract", "allowed", "history", "governance"), "pass")
 DELAY = 3_600

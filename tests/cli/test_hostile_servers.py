@@ -6,14 +6,16 @@ from dataclasses import replace
 
 import pytest
 
-from verifier.audit import Sources, audit_bundle, collect_evidence
+from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Kind
 from verifier.lab.response import Response, answer
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
-from verifier.model.result import Report, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Verdict
 from verifier.policy.policy import load_policy
 
 DEEP = b"[" * 100_000 + b"]" * 100_000

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from verifier.audit import Past, Sources, collect_evidence
 from verifier.cli.known_manifests import read_known
 from verifier.cli.question import simulated_question
+from verifier.collection import Past, Sources, collect_evidence
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import save
 from verifier.lab.knobs import Knobs

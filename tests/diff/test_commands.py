@@ -11,8 +11,8 @@ import typer
 from typer.testing import CliRunner
 
 from tests.diff.manifests import COMPOSE, D2, manifest
-from verifier.cli.compose_hash import print_compose_hash
-from verifier.cli.diff import compare_manifests
+from verifier.cli.commands.compose_hash import print_compose_hash
+from verifier.cli.commands.diff import compare_manifests
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.bundle import BundleBuilder, Kind, save
 from verifier.evidence.shapes import import_files

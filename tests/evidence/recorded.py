@@ -8,7 +8,8 @@ from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.evidence.shapes import import_files
 from verifier.model.identifiers import parse_app_id, parse_time
-from verifier.model.result import CheckResult, Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult
 from verifier.policy.policy import load_policy
 from verifier.reference.values import embedded
 

@@ -10,7 +10,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.manifest.vectors import manifest
-from verifier.cli.lint import lint_manifest
+from verifier.cli.commands.lint import lint_manifest
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import parse_app_compose
 

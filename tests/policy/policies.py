@@ -7,7 +7,8 @@ from typing import Any
 from tests.attacks.audited import Audited
 from verifier.audit import audit_bundle
 from verifier.lab.registry import WEB
-from verifier.model.result import CheckResult, Report
+from verifier.model.report import Report
+from verifier.model.result import CheckResult
 from verifier.policy.policy import Policy
 
 Load = Callable[[str], Policy]

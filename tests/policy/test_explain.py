@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from tests.policy.policies import Load
 from tests.policy.test_policy_document import EVERYTHING
-from verifier.cli.policy import show_policy
+from verifier.cli.commands.policy import show_policy
 from verifier.errors import PolicyError
 from verifier.model.identifiers import parse_time
 from verifier.policy.explain import explain_policy

@@ -14,7 +14,7 @@ from verifier.checks.demands import Demands
 from verifier.checks.engine import run_checks
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind
 from verifier.model.result import CheckResult, SkipKind, Status
-from verifier.timeline.model import Governance, Known, Method, Timeline
+from verifier.model.timeline import Governance, Known, Method, Timeline
 
 WEEK = 7 * 86400
 

@@ -13,8 +13,8 @@ from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.manifest.context import ChainFacts, Governor
 from verifier.model.chain import OwnerKind, Place, Role
-from verifier.model.result import Report
-from verifier.timeline.model import (
+from verifier.model.report import Report
+from verifier.model.timeline import (
     AppState,
     AsOf,
     Beginning,
@@ -93,9 +93,31 @@ def test_a_container_that_nobody_declared() -> None:
     assert {"RUN-001", "RUN-002"} <= findings(audit(Knobs(edit_response=edit)).report)
 
 
+def periods() -> tuple[Governance, ...]:
+    """One key owns the app now, a Safe did before; nobody owns the KMS."""
+    place = Place(1, 0)
+    return tuple(
+        Governance(
+            role=role,
+            owner="0x01",
+            kind=kind,
+            since=place,
+            since_time=0,
+            until=until,
+            until_time=None,
+            keys=1,
+            notice=0,
+        )
+        for role, kind, until in (
+            (Role.APP, OwnerKind.EOA, None),
+            (Role.APP, OwnerKind.SAFE, place),
+            (Role.KMS, OwnerKind.RENOUNCED, None),
+        )
+    )
+
+
 def timeline(**changes: Any) -> Timeline:
     """A complete history of an app that one key owns."""
-    place = Place(1, 0)
     app = AppState(
         compose_hashes=frozenset({"aa", "bb"}),
         devices=frozenset(),
@@ -130,24 +152,6 @@ def timeline(**changes: Any) -> Timeline:
         sources=("a",),
         operators=2,
     )
-    owners = tuple(
-        Governance(
-            role=role,
-            owner="0x01",
-            kind=kind,
-            since=place,
-            since_time=0,
-            until=until,
-            until_time=None,
-            keys=1,
-            notice=0,
-        )
-        for role, kind, until in (
-            (Role.APP, OwnerKind.EOA, None),
-            (Role.APP, OwnerKind.SAFE, place),
-            (Role.KMS, OwnerKind.RENOUNCED, None),
-        )
-    )
     fields: dict[str, Any] = {
         "chain_id": 8453,
         "app_id": "",
@@ -158,7 +162,7 @@ def timeline(**changes: Any) -> Timeline:
         "events": (),
         "app_state": app,
         "kms_state": kms,
-        "governance": owners,
+        "governance": periods(),
         "changes": (),
     }
     return Timeline(**fields | changes)

@@ -10,7 +10,8 @@ import pytest
 from tests.attacks.audited import Audited, audit
 from tests.policy.policies import Load, judged, waiver, with_compose
 from verifier.lab.knobs import Knobs
-from verifier.model.result import Report, Status, Verdict
+from verifier.model.report import Report
+from verifier.model.result import Status, Verdict
 from verifier.policy import stage
 from verifier.policy.policy import load_policy
 from verifier.policy.stage import REQUIREMENTS, Standing, assess_stage, conclusion, stage_of

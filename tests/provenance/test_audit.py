@@ -11,10 +11,11 @@ import pytest
 from tests.attacks.audited import Audited, audit
 from tests.policy.policies import judged, result, waiver, with_compose
 from tests.provenance.images import encode
-from verifier.audit import audit_bundle, image_references
+from verifier.audit import audit_bundle
 from verifier.checks.case import Case
 from verifier.checks.images import named_images
 from verifier.collect import registry
+from verifier.collection import image_references
 from verifier.errors import EvidenceError, MissingEvidence, PolicyError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle

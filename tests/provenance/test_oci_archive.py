@@ -19,7 +19,7 @@ from tests.provenance.images import (
     tar,
     write_tar,
 )
-from verifier.cli.oci import identify_image
+from verifier.cli.commands.oci import identify_image
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.oci_archive import read_archive
 

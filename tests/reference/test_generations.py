@@ -19,6 +19,7 @@ from verifier.evidence import contracts
 from verifier.evidence.ethereum import keccak256
 from verifier.lab.world import build
 from verifier.model.chain import Role
+from verifier.model.timeline import Known, Method
 from verifier.reference.generations import (
     G0,
     G1,
@@ -39,7 +40,6 @@ from verifier.reference.generations import (
 )
 from verifier.reference.values import parse_reference
 from verifier.timeline.fold import fold
-from verifier.timeline.model import Known, Method
 
 PACKAGE = Path(verifier.__file__).parent
 NAMED = re.compile(r"\bG\d*\b", re.ASCII)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from verifier.model.report import Report, Source, SubjectReport
 from verifier.model.result import (
     Anchor,
     Basis,
@@ -15,12 +16,9 @@ from verifier.model.result import (
     EvidenceRef,
     Finding,
     Location,
-    Report,
     Requirement,
     SkipKind,
-    Source,
     Status,
-    SubjectReport,
     Verdict,
 )
 
@@ -223,7 +221,7 @@ def report(*subjects: SubjectReport, **values: Any) -> Report:
                 error="timeout",
             ),
         ),
-        history=(),
+        timeline=None,
         findings=(),
         gaps=("Certificate Transparency is not searched.",),
     )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from verifier.model.result import Report
+from verifier.model.report import Report
 from verifier.report.chain import Mark
 from verifier.report.escape import markdown, markdown_code, visible
 from verifier.report.json import render_json

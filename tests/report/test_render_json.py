@@ -10,7 +10,7 @@ import jsonschema  # type: ignore[import-untyped]
 import rfc8785
 from syrupy.assertion import SnapshotAssertion
 
-from verifier.model.result import Report
+from verifier.model.report import Report
 from verifier.report.json import render_json
 
 SCHEMA = json.loads(

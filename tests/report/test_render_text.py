@@ -7,13 +7,8 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from verifier.model.identifiers import format_time
-from verifier.model.result import (
-    Anchor,
-    Basis,
-    Claim,
-    Report,
-    Verdict,
-)
+from verifier.model.report import Report
+from verifier.model.result import Anchor, Basis, Claim, Verdict
 from verifier.report import facts, summary
 from verifier.report.limits import LIMITS
 from verifier.report.markdown import render_markdown

@@ -17,12 +17,12 @@ from markdown_it.token import Token
 from tests.report.test_hostile_text import NASTY, assert_plain
 from tests.report.test_timeline_reports import SCHEMA, URL, terminal
 from tests.report.timelines import TROUBLED, rewritten
+from verifier.model.timeline import Timeline
 from verifier.report.escape import csv_cell
 from verifier.report.timeline_csv import COLUMNS, render_csv
 from verifier.report.timeline_json import render_json
 from verifier.report.timeline_markdown import render_markdown
 from verifier.report.timeline_terminal import render_terminal
-from verifier.timeline.model import Timeline
 
 FORMULA = "=+-@|%\uff1d\uff0b\uff0d\uff20"
 

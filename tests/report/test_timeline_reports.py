@@ -35,6 +35,17 @@ from verifier.evidence.contract_events import DECLARATIONS
 from verifier.evidence.ethereum import keccak256
 from verifier.model.chain import ZERO_ADDRESS, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import (
+    UNKNOWN,
+    Beginning,
+    Exposure,
+    ExposureKind,
+    Known,
+    Method,
+    Origin,
+    Timeline,
+    TimelineEvent,
+)
 from verifier.report import timeline_words as words
 from verifier.report.terminal import MIN_WIDTH
 from verifier.report.timeline_csv import render_csv
@@ -48,17 +59,6 @@ from verifier.report.timeline_overview import (
 )
 from verifier.report.timeline_terminal import render_terminal
 from verifier.report.timeline_words import Narrator
-from verifier.timeline.model import (
-    UNKNOWN,
-    Beginning,
-    Exposure,
-    ExposureKind,
-    Known,
-    Method,
-    Origin,
-    Timeline,
-    TimelineEvent,
-)
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "schema" / "timeline-v1.schema.json").read_text())

@@ -8,7 +8,7 @@ from typing import Any
 from tests.codes import known_code
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import (
+from verifier.model.timeline import (
     UNKNOWN,
     AppState,
     AsOf,

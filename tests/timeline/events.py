@@ -7,9 +7,9 @@ from tests.codes import known_code
 from verifier.evidence.ethereum import checksum_address
 from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Known, Method, TimelineEvent
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Known, Method, TimelineEvent
 
 BIRTH = 1_700_000_000
 

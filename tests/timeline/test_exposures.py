@@ -18,9 +18,9 @@ from tests.timeline.events import (
     born,
 )
 from verifier.model.chain import Place, Role
+from verifier.model.timeline import Exposure, ExposureKind, Sighting
 from verifier.timeline.exposures import Attested, Running, exposures
 from verifier.timeline.governance import OwnerReads, governance
-from verifier.timeline.model import Exposure, ExposureKind, Sighting
 
 NOW = BIRTH + 100_000
 

@@ -25,9 +25,9 @@ from tests.timeline.events import (
 from verifier.evidence.ethereum import keccak256
 from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Known, Method
 from verifier.timeline.fold import Keyed, Setting
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import Known, Method
 
 KEYS = ("11" * 32, "22" * 32, "33" * 32)
 _KEYED = st.tuples(

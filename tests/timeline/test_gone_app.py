@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_question
+from verifier.collection import Sources, collect_evidence
 from verifier.errors import MissingEvidence
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
@@ -39,7 +40,7 @@ def test_its_history_is_shown_under_the_kms_that_is_named(world: World, asked: Q
     assert "says nothing of what runs" in timeline.notes[0]
     report = audit_bundle(bundle, world.app_id, asked, load_policy("baseline"))
     assert report.verdict is Verdict.NONE
-    assert report.history == ()
+    assert report.timeline is None
 
 
 def test_without_a_kms_the_error_says_what_to_name(world: World, asked: Question) -> None:

@@ -17,6 +17,7 @@ from tests.timeline.events import (
 )
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Governance
 from verifier.timeline.governance import (
     ADMIN_ROLES,
     CONTRADICTED,
@@ -30,7 +31,6 @@ from verifier.timeline.governance import (
     accounts,
     governance,
 )
-from verifier.timeline.model import Governance
 
 KEY = OwnerReads(code=b"")
 CODE = b"\x60\x80"

@@ -9,9 +9,9 @@ import pytest
 
 from tests.timeline.events import BOB, HASH, born
 from verifier.model.chain import Role
+from verifier.model.timeline import TimelineEvent
 from verifier.timeline.completeness import _impossible
 from verifier.timeline.history import History
-from verifier.timeline.model import TimelineEvent
 
 
 def problems(events: list[TimelineEvent]) -> list[str]:

@@ -8,8 +8,8 @@ from tests.timeline.events import ALICE, NEW_CODE, History, born, policy_changed
 from verifier.evidence.creation import SELECTORS, InitialTerms
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import Known, Method
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import Known, Method
 
 DISABLED_ONLY = bytes(31) + b"\1"
 ANY_ONLY = bytes(30) + b"\1\0"

@@ -23,7 +23,7 @@ from tests.timeline.events import (
 from verifier.evidence.ethereum import keccak256
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import Change
+from verifier.model.timeline import Change
 from verifier.timeline.notice import OPENING, changes
 
 FUNCTIONS = {

@@ -1,18 +1,22 @@
 """A history is shown of the app that was asked for, and that a genuine guest proves to be."""
 
+import json
 from collections.abc import Callable
 
 import pytest
 
-from verifier.audit import Sources, app_timeline, audit_bundle, collect_evidence
+from verifier.audit import app_timeline, audit_bundle
 from verifier.cli.question import simulated_question
+from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
-from verifier.model.result import Report
+from verifier.model.report import Report
+from verifier.model.timeline import ExposureKind, Timeline
 from verifier.policy.policy import load_policy
-from verifier.timeline.model import ExposureKind, Timeline
+from verifier.report.json import render_json
+from verifier.report.timeline_overview import timeline_summary
 
 
 def asked(knobs: Knobs) -> tuple[Callable[[], Timeline], Report]:
@@ -27,14 +31,15 @@ def asked(knobs: Knobs) -> tuple[Callable[[], Timeline], Report]:
 def test_the_honest_app_has_a_history() -> None:
     timeline, report = asked(Knobs())
     assert any(item.kind is ExposureKind.RUNNING_ALLOWED for item in timeline().exposures)
-    assert report.history
+    assert report.timeline == timeline()
+    assert json.loads(render_json(report))["history"] == list(timeline_summary(timeline()))
 
 
 def test_another_app_than_the_one_asked_for_has_none() -> None:
     timeline, report = asked(Knobs(guest_app_id=bytes(19) + b"\x07"))
     with pytest.raises(EvidenceError, match="is the app 00"):
         timeline()
-    assert report.history == ()
+    assert report.timeline is None
 
 
 def test_a_log_that_does_not_replay_proves_no_app() -> None:
@@ -44,14 +49,14 @@ def test_a_log_that_does_not_replay_proves_no_app() -> None:
     timeline, report = asked(Knobs(edit_log=edit))
     with pytest.raises(MissingEvidence, match="does not prove which app it is: runtime"):
         timeline()
-    assert report.history == ()
+    assert report.timeline is None
 
 
 def test_a_quote_of_another_root_proves_no_app() -> None:
     timeline, report = asked(Knobs(rogue=frozenset({"pck"})))
     with pytest.raises(MissingEvidence, match=r"hardware\.quote does not hold"):
         timeline()
-    assert report.history == ()
+    assert report.timeline is None
 
 
 def test_an_unknown_operating_system_proves_nothing_that_runs() -> None:

@@ -29,7 +29,7 @@ from verifier.model.identifiers import AppId, format_time
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Sighting
+    from verifier.model.timeline import Sighting
 
 EMPTY_ID = bytes(20)
 _OF_EACH_KMS = ("mr-kms", "os-image-hash")

@@ -27,7 +27,7 @@ from verifier.reference.generations import Generation
 from verifier.reference.values import KmsRecord, generation_of
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Governance, Timeline
+    from verifier.model.timeline import Governance, Timeline
 
 T = TypeVar("T")
 

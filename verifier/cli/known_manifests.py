@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from verifier.errors import EvidenceError, PolicyError, VerifierError
 
 if TYPE_CHECKING:
+    from verifier.model.timeline import Sighting
     from verifier.reference.values import ReferenceValues
-    from verifier.timeline.model import Sighting
 
 MAX_FILES: Final = 1000
 _MAX_BYTES: Final = 4 << 20
@@ -76,7 +76,7 @@ def _read(path: Path) -> bytes:
 def _from_bundle(
     path: Path, reference: "ReferenceValues"
 ) -> "tuple[list[bytes], tuple[Sighting, ...]]":
-    from verifier.audit import measured_manifests  # noqa: PLC0415
+    from verifier.api import measured_manifests  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 

@@ -9,12 +9,13 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 
 import sys
 import warnings
-from importlib import import_module
+from importlib import import_module  # noqa: TID251 - of the commands below
 from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 
+from verifier.cli.output import warn
 from verifier.errors import PolicyError, VerifierError
 
 EXIT_USAGE: Final = 2
@@ -37,7 +38,7 @@ COMMANDS: Final = {
     "policy": ("policy", "show_policy"),
     "demo": ("demo", "run_demo"),
 }
-"""Every command: the module of `verifier.cli` and the function that it is."""
+"""Every command: the module of `verifier.cli.commands` and the function that it is."""
 
 
 class DefaultCommandGroup(TyperGroup):
@@ -86,7 +87,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from verifier.audit import DISTRIBUTION, tool_version  # noqa: PLC0415
+        from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
 
         typer.echo(f"{DISTRIBUTION} {tool_version()}")
         raise typer.Exit
@@ -126,7 +127,7 @@ def register(arguments: list[str]) -> None:
     named = COMMANDS.keys() & set(arguments)
     for name in COMMANDS if not arguments or _HELP & set(arguments) else {_DEFAULT} | named:
         module, function = COMMANDS[name]
-        app.command(name)(getattr(import_module(f"verifier.cli.{module}"), function))
+        app.command(name)(getattr(import_module(f"verifier.cli.commands.{module}"), function))
 
 
 def main() -> None:
@@ -137,19 +138,11 @@ def main() -> None:
     try:
         app()
     except PolicyError as error:
-        _complain(error)
+        warn(error.message, error.hint)
         sys.exit(EXIT_USAGE)
     except VerifierError as error:
-        _complain(error)
+        warn(error.message, error.hint)
         sys.exit(EXIT_NONE)
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-
-
-def _complain(error: VerifierError) -> None:
-    from verifier.report.escape import visible  # noqa: PLC0415
-
-    print(f"verify: {visible(error.message)}", file=sys.stderr)
-    if error.hint:
-        print(f"        {visible(error.hint)}", file=sys.stderr)

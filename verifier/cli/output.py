@@ -5,12 +5,16 @@ import json
 import os
 import shutil
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from verifier.errors import PolicyError
-from verifier.model.result import Report, Verdict
+from verifier.cli.options import Format, Written
+from verifier.errors import EvidenceError, PolicyError
+from verifier.model.report import Report
+from verifier.model.result import Verdict
+
+if TYPE_CHECKING:
+    from verifier.evidence.bundle import Bundle
 
 EXIT_CODES: Final = {
     Verdict.AFFIRMING: 0,
@@ -22,26 +26,14 @@ EXIT_CODES: Final = {
 MAX_WIDTH: Final = 100
 
 
-class Format(StrEnum):
-    """Report formats."""
-
-    TERMINAL = "terminal"
-    MARKDOWN = "markdown"
-    JSON = "json"
-    SUMMARY = "summary"
-
-
 def exit_code(report: Report) -> int:
     """0 when the policy accepts the verdict, else the verdict's own code."""
     return 0 if report.accepted else EXIT_CODES[report.verdict] or 3
 
 
-def write_report(
-    report: Report, form: Format, output: Path | None, *, verbose: int, quiet: bool
-) -> None:
+def write_report(report: Report, written: Written) -> None:
     """Render a report to a file or to stdout. Raises PolicyError for an unwritable file."""
-    raw = _render(report, form, to_terminal=output is None, verbose=verbose, quiet=quiet)
-    write(raw, output, "the report")
+    write(_render(report, written), written.output, "the report")
 
 
 def write(raw: bytes, output: Path | None, what: str) -> None:
@@ -58,6 +50,25 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
             f"{output or 'stdout'}: cannot write {what}: {error.strerror}",
             hint="name a writable file with -o",
         ) from error
+
+
+def refuse_existing(path: Path | None) -> None:
+    """Raise PolicyError where something to be kept would overwrite what is there."""
+    if path is not None and path.exists():
+        raise PolicyError(f"--save {path}: it exists already", hint="name a new directory or tar")
+
+
+def save_bundle(bundle: "Bundle", path: Path | None) -> PolicyError | None:
+    """Keep a bundle; a failure is given back, so that the report is not lost for it."""
+    if path is None:
+        return None
+    from verifier.evidence.bundle import save  # noqa: PLC0415 - help needs none
+
+    try:
+        save(bundle, path)
+    except EvidenceError as error:
+        return PolicyError(error.message, hint="name a place that can be written")
+    return None
 
 
 def json_for(raw: bytes, *, to_terminal: bool) -> bytes:
@@ -95,12 +106,14 @@ def progress(message: str) -> None:
         print(f"verify: {message}", file=sys.stderr)
 
 
-def warn(message: str) -> None:
-    """One line on stderr, whoever reads it."""
+def warn(message: str, hint: str = "") -> None:
+    """One line on stderr, whoever reads it, and a second one with what to do next."""
     from verifier.report.escape import visible  # noqa: PLC0415
 
     if sys.stderr is not None:
         print(f"verify: {visible(message)}", file=sys.stderr)
+        if hint:
+            print(f"        {visible(hint)}", file=sys.stderr)
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
@@ -108,21 +121,22 @@ def _is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def _render(report: Report, form: Format, *, to_terminal: bool, verbose: int, quiet: bool) -> bytes:
-    if form is Format.SUMMARY or (quiet and form is Format.TERMINAL):
+def _render(report: Report, written: Written) -> bytes:
+    to_terminal = written.output is None
+    if written.form is Format.SUMMARY or (written.quiet and written.form is Format.TERMINAL):
         from verifier.report.summary import verdict_line  # noqa: PLC0415
 
         return (verdict_line(report) + "\n").encode("utf-8")
-    if form is Format.JSON:
+    if written.form is Format.JSON:
         from verifier.report.json import render_json  # noqa: PLC0415
 
         return json_for(render_json(report), to_terminal=to_terminal)
-    if form is Format.MARKDOWN:
+    if written.form is Format.MARKDOWN:
         from verifier.report.markdown import render_markdown  # noqa: PLC0415
 
         return render_markdown(report).encode("utf-8")
     from verifier.report.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
-    text = render_terminal(report, color=color, width=terminal_width(), verbose=verbose)
+    text = render_terminal(report, color=color, width=terminal_width(), verbose=written.verbose)
     return text.encode("utf-8")

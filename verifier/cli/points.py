@@ -1,13 +1,15 @@
 """Points of a timeline, `TARGET@TIME`: the manifests that a contract allowed at a time."""
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from verifier.cli.evidence import Gathered, Reach, gather
+from verifier.cli.clock import moment
+from verifier.cli.gather import gather
+from verifier.cli.options import Reach
 from verifier.errors import EvidenceError
 
 if TYPE_CHECKING:
+    from verifier.api import Audit
     from verifier.manifest.diff import Document
 
 _POINT: Final = re.compile(r"(.+)@(\d{4}-\d\d-\d\d(?:[Tt ].*)?)", re.ASCII)
@@ -18,7 +20,7 @@ class Points:
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
-        self._gathered: dict[str, Gathered] = {}
+        self._gathered: dict[str, Audit] = {}
 
     def documents(self, text: str) -> "list[Document] | None":
         """The manifests that were allowed at a point, oldest permission first; None for a text
@@ -29,16 +31,15 @@ class Points:
         point = _POINT.fullmatch(text)
         if point is None:
             return None
-        from verifier.audit import Past, app_timeline  # noqa: PLC0415
+        from verifier.api import Past  # noqa: PLC0415
         from verifier.cli.known_manifests import read_known  # noqa: PLC0415
-        from verifier.cli.question import moment  # noqa: PLC0415
         from verifier.manifest.diff import read_document  # noqa: PLC0415
 
         target, on = point[1], moment(point[2], "the time after @")
         if target not in self._gathered:
-            self._gathered[target] = gather(target, replace(self._reach, past=Past.APP))
+            self._gathered[target] = gather(target, self._reach, past=Past.APP)
         found = self._gathered[target]
-        timeline = app_timeline(found.bundle, found.question, on)
+        timeline = found.timeline(on)
         known = read_known(self._reach.manifests, found.question.reference).texts
         allowed = timeline.app_state.compose_hashes
         documents = [

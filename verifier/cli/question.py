@@ -6,14 +6,12 @@ from typing import Final
 
 from verifier.checks.case import Question
 from verifier.cli.target import split_url
-from verifier.errors import EvidenceError, PolicyError
-from verifier.evidence.bundle import Bundle, save
-from verifier.model.identifiers import AppId, parse_app_id, parse_time
+from verifier.errors import PolicyError
+from verifier.evidence.bundle import Bundle
+from verifier.model.identifiers import AppId, parse_app_id
 from verifier.reference.values import KmsRecord, ReferenceValues, embedded, parse_reference
 
 _MAX_ROOT_BYTES: Final = 4 << 20
-_LATEST_TIME: Final = 253_402_300_799
-"""The last second that RFC 3339 can write, in the year 9999."""
 _KMS: Final = re.compile(r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})", re.ASCII)
 _CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
 
@@ -53,16 +51,6 @@ def simulated_question(app_id: str, reference: bytes, at: int) -> Question:
     return Question(
         app_id=AppId(app_id), reference=simulated_reference(reference), at=at, trusted=True
     )
-
-
-def moment(text: str, what: str = "--at") -> int:
-    """Unix seconds of an RFC 3339 time."""
-    seconds = parse_time(text)
-    if seconds is None or not 0 <= seconds <= _LATEST_TIME:
-        raise PolicyError(
-            f"{what} {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
-        )
-    return seconds
 
 
 def vouched(bundle: Bundle, digest: str) -> bool:
@@ -114,17 +102,6 @@ def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
         source="--kms",
         date="",
     )
-
-
-def save_bundle(bundle: Bundle, path: Path | None) -> PolicyError | None:
-    """Keep a bundle; a failure is given back, so that the report is not lost for it."""
-    if path is None:
-        return None
-    try:
-        save(bundle, path)
-    except EvidenceError as error:
-        return PolicyError(error.message, hint="name a place that can be written")
-    return None
 
 
 def one_app_id(values: list[str] | None) -> AppId | None:

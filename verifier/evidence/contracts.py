@@ -14,8 +14,8 @@ from typing import Any, Final
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.ethereum import checksum_address, keccak256
+from verifier.model.chain import ContractCode
 from verifier.model.result import JsonValue
-from verifier.reference.values import ContractCode
 
 SELECTORS: Final = {
     "kmsInfo()": "0x09177063",

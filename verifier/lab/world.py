@@ -36,6 +36,7 @@ from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
 from verifier.lab.response import NOT_FOUND, Response, answer_json
 from verifier.lab.rpc import Node
 from verifier.lab.sigstore import Sigstore
+from verifier.model.chain import ContractCode
 from verifier.model.identifiers import format_time
 from verifier.reference import values
 
@@ -204,7 +205,7 @@ class World:
         date = format_time(self.now)[:10]
         origin = {"source": _SOURCE, "date": date}
         codes = [
-            values.ContractCode(
+            ContractCode(
                 role=role,
                 generation=contracts.GENERATION,
                 build="lab",

@@ -35,3 +35,26 @@ class OwnerKind(StrEnum):
     CONTRACT = "unknown contract"
     RENOUNCED = "renounced"
     UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractCode:
+    """Fingerprint of one contract build.
+
+    `fingerprint` is keccak256 (0x hex) of the runtime code without its CBOR metadata trailer and
+    with the 32 bytes at each of `immutable_offsets` zeroed. `length` is the raw code length.
+    """
+
+    role: str
+    generation: str
+    build: str
+    length: int
+    immutable_offsets: tuple[int, ...]
+    fingerprint: str
+    source: str
+    date: str
+
+    @property
+    def name(self) -> str:
+        """Generation and build, as people name it."""
+        return f"{self.generation} {self.build}"

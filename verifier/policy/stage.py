@@ -17,7 +17,8 @@ from typing import Final
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import Severity
-from verifier.model.result import CheckResult, Finding, Report, Status, SubjectReport
+from verifier.model.report import Report, SubjectReport
+from verifier.model.result import CheckResult, Finding, Status
 from verifier.policy.policy import Policy
 
 _BREAKS: Final = (Severity.CRITICAL, Severity.HIGH)

@@ -16,6 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from verifier.errors import PolicyError
+from verifier.model.chain import ContractCode
 from verifier.model.result import Anchor
 from verifier.reference.generations import GENERATIONS, Generation
 
@@ -76,29 +77,6 @@ class OsImage:
     rtmr2: str
     source: str
     date: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContractCode:
-    """Fingerprint of one contract build.
-
-    `fingerprint` is keccak256 (0x hex) of the runtime code without its CBOR metadata trailer and
-    with the 32 bytes at each of `immutable_offsets` zeroed. `length` is the raw code length.
-    """
-
-    role: str
-    generation: str
-    build: str
-    length: int
-    immutable_offsets: tuple[int, ...]
-    fingerprint: str
-    source: str
-    date: str
-
-    @property
-    def name(self) -> str:
-        """Generation and build, as people name it."""
-        return f"{self.generation} {self.build}"
 
 
 def generation_of(code: ContractCode | None) -> Generation | None:

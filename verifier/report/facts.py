@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from verifier.model.result import Basis, CheckResult, Claim, JsonValue, Status, SubjectReport
+from verifier.model.report import SubjectReport
+from verifier.model.result import Basis, CheckResult, Claim, JsonValue, Status
 from verifier.report.chain import Mark, mark
 
 

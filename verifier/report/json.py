@@ -10,17 +10,10 @@ from typing import Final
 import rfc8785
 
 from verifier.model.identifiers import format_time
-from verifier.model.result import (
-    CheckResult,
-    Claim,
-    EvidenceRef,
-    Finding,
-    JsonValue,
-    Report,
-    Source,
-    SubjectReport,
-)
+from verifier.model.report import Report, Source, SubjectReport
+from verifier.model.result import CheckResult, Claim, EvidenceRef, Finding, JsonValue
 from verifier.report.escape import without_surrogates
+from verifier.report.summary import history
 
 SCHEMA: Final = "dstack-audit/report/v1"
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785 3.2.2.3: numbers are IEEE 754 doubles
@@ -53,7 +46,7 @@ def render_json(report: Report) -> bytes:
         "claims": [_claim(item) for item in worst.claims] if worst else [],
         "other_subjects": [_subject(item) for item in report.subjects[1:]],
         "sources": [_source(item) for item in report.sources],
-        "history": list(report.history),
+        "history": list(history(report)),
         "findings": [_finding(item) for item in report.findings],
         "gaps": list(report.gaps),
     }

@@ -7,7 +7,8 @@ outside of those two is fixed text of this module.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from verifier.model.result import CheckResult, EvidenceRef, Report, SubjectReport
+from verifier.model.report import Report, SubjectReport
+from verifier.model.result import CheckResult, EvidenceRef
 from verifier.report import summary
 from verifier.report.chain import (
     FAMILIES,
@@ -44,7 +45,7 @@ def render_markdown(report: Report) -> str:
         _statements(report, subject),
         _subject(report, subject),
         *(_other_subject(report, other) for other in report.subjects[1:]),
-        _bullets("History", report.history),
+        _bullets("History", summary.history(report)),
         _findings(report),
         _sources(report),
         _bullets("Not covered by this audit", report.gaps),

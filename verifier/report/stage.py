@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from verifier.model.identifiers import format_time
-from verifier.model.result import Report
+from verifier.model.report import Report
 from verifier.policy.stage import Assessed, conclusion, stage_of
 from verifier.report.escape import visible, without_surrogates
 

@@ -9,15 +9,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from verifier.model.identifiers import format_time
+from verifier.model.report import Report, SubjectReport
 from verifier.model.result import (
     BASIS_ORDER,
     Basis,
     CheckResult,
     Claim,
     Finding,
-    Report,
     Requirement,
-    SubjectReport,
     Verdict,
 )
 from verifier.report.chain import Mark, in_chain_order, mark, needs_attention, weakest
@@ -135,6 +134,17 @@ def when(report: Report) -> str:
     if time in note:
         return note
     return "; ".join(filter(None, (f"Judged as of {time}", note)))
+
+
+def history(report: Report) -> tuple[str, ...]:
+    """The app's history in a few lines, none where it is not known."""
+    if report.timeline is None:
+        return ()
+    from verifier.report.timeline_overview import (  # noqa: PLC0415 - for apps on a chain
+        timeline_summary,
+    )
+
+    return tuple(timeline_summary(report.timeline))
 
 
 def tally(checks: Iterable[CheckResult]) -> str:

@@ -11,14 +11,8 @@ from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
-from verifier.model.result import (
-    Anchor,
-    CheckResult,
-    Finding,
-    Report,
-    SubjectReport,
-    Verdict,
-)
+from verifier.model.report import Report, SubjectReport
+from verifier.model.result import Anchor, CheckResult, Finding, Verdict
 from verifier.report import summary
 from verifier.report.chain import (
     MEANINGS,
@@ -85,7 +79,7 @@ def render_terminal(
     if page.full and worst.claims:
         _claims(page, report, worst)
     _other_subjects(page, report)
-    _bullets(page, "History", report.history)
+    _bullets(page, "History", summary.history(report))
     _findings(page, report.findings)
     _sources(page, report)
     _bullets(page, "Not covered by this audit", report.gaps)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.model.identifiers import format_time
+from verifier.model.timeline import Timeline, TimelineEvent
 from verifier.report.escape import csv_cell
 from verifier.report.timeline_words import LATEST, ROLES, Narrator, is_digest
-from verifier.timeline.model import Timeline, TimelineEvent
 
 COLUMNS: Final = (
     "block",

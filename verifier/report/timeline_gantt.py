@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from verifier.model.chain import Role
+from verifier.model.timeline import ExposureKind, Timeline
 from verifier.report.timeline_overview import windows
 from verifier.report.timeline_words import LATEST, ROLES, allowed_by, count, is_digest
-from verifier.timeline.model import ExposureKind, Timeline
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _DIGITS: Final = 12

@@ -12,10 +12,7 @@ import rfc8785
 from verifier.model.chain import Place
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
-from verifier.report.json import encodable
-from verifier.report.timeline_overview import concerns
-from verifier.report.timeline_words import LATEST, Narrator
-from verifier.timeline.model import (
+from verifier.model.timeline import (
     AppState,
     Change,
     Coverage,
@@ -26,6 +23,9 @@ from verifier.timeline.model import (
     Timeline,
     TimelineEvent,
 )
+from verifier.report.json import encodable
+from verifier.report.timeline_overview import concerns
+from verifier.report.timeline_words import LATEST, Narrator
 
 SCHEMA: Final = "dstack-audit/timeline/v1"
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from verifier.model.identifiers import format_time
+from verifier.model.timeline import Governance, Timeline
 from verifier.report import timeline_words as words
 from verifier.report.escape import markdown, markdown_code
 from verifier.report.timeline_gantt import gantt
@@ -25,7 +26,6 @@ from verifier.report.timeline_overview import (
     windows,
 )
 from verifier.report.timeline_words import Group, Narrator
-from verifier.timeline.model import Governance, Timeline
 
 _ALARM: Final = "**"
 

@@ -9,11 +9,11 @@ from typing import Final
 
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.identifiers import format_time
+from verifier.model.timeline import Coverage, Exposure, ExposureKind, Governance, Timeline
 from verifier.report import timeline_words as words
 from verifier.report.facts import value_text
 from verifier.report.timeline_words import ROLES, count, manifest
 from verifier.timeline.gateway import gateway_ids
-from verifier.timeline.model import Coverage, Exposure, ExposureKind, Governance, Timeline
 
 _EACH: Final = 2  # of one kind of window that are said one by one
 _NAMED: Final = 3  # of more that are named

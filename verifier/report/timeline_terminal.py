@@ -13,6 +13,7 @@ from rich.text import Text
 
 from verifier.model.chain import Role
 from verifier.model.identifiers import format_time
+from verifier.model.timeline import Exposure, Timeline
 from verifier.report import timeline_words as words
 from verifier.report.terminal import Page
 from verifier.report.timeline_json import render_json
@@ -29,7 +30,6 @@ from verifier.report.timeline_overview import (
     windows,
 )
 from verifier.report.timeline_words import Group, Narrator
-from verifier.timeline.model import Exposure, Timeline
 
 _LABEL: Final = 14  # column of the values, as in the audit's report
 _TIME: Final = 24  # two spaces, a time in RFC 3339, two spaces

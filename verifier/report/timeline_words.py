@@ -14,9 +14,7 @@ from typing import Final
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
-from verifier.report.facts import value_text
-from verifier.timeline.gateway import gateway_ids
-from verifier.timeline.model import (
+from verifier.model.timeline import (
     Change,
     ExposureKind,
     Governance,
@@ -25,6 +23,8 @@ from verifier.timeline.model import (
     Timeline,
     TimelineEvent,
 )
+from verifier.report.facts import value_text
+from verifier.timeline.gateway import gateway_ids
 
 EXPLORERS: Final = {1: "https://etherscan.io/tx/0x", 8453: "https://basescan.org/tx/0x"}
 """Where people look at a transaction, by chain id."""

@@ -10,17 +10,17 @@ from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
-from verifier.model.chain import Place, Role
+from verifier.model.chain import ContractCode, Place, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import AsOf, Coverage, Governance, Timeline, TimelineEvent
 from verifier.reference.generations import newest_like
-from verifier.reference.values import ContractCode, generation_of
+from verifier.reference.values import generation_of
 from verifier.timeline.completeness import coverage
 from verifier.timeline.exposures import Attested, exposures
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, OwnerReads, governance
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags, initial_flags
-from verifier.timeline.model import AsOf, Governance, Timeline, TimelineEvent
 from verifier.timeline.notice import changes
 
 T = TypeVar("T")
@@ -47,27 +47,9 @@ def build_timeline(
     codes = _codes(history, known)
     flags = _initial_flags(history, settled, codes)
     folded = fold(settled, initial=flags, codes=codes)
-    covered = coverage(history, folded.app_state(), folded.kms_state())
-    if flags.problems:  # what only code that changes state without an event can bring about
-        problems = (*covered[0].problems, *flags.problems)
-        covered = (replace(covered[0], problems=problems), *covered[1:])
+    covered = _covered(history, folded, flags)
     notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
-    whole, proxy = folded, bool(history.implementations(Role.APP))
-
-    def replaceable(at: Place | None) -> bool:
-        return proxy and whole.upgrades_disabled(at).value is not True
-
-    owners = {account: _owner_reads(history, account) for account in history.accounts}
-    governed = tuple(
-        governance(
-            role,
-            settled,
-            owners,
-            notice_period=notice_period,
-            replaceable=replaceable,
-        )
-        for role in (Role.APP, Role.KMS)
-    )
+    governed = _governed(history, settled, folded, notice_period)
     periods = tuple(period for item in governed for period in item.periods)
     if on is not None:
         events = settled = tuple(event for event in settled if _before(event, on))
@@ -92,6 +74,32 @@ def build_timeline(
         single_source=reader.single_source
         or any(item.operators < OPERATORS for item in covered[:2]),
         notes=_notes(flags, folded, governed),
+    )
+
+
+def _covered(history: History, folded: Fold, flags: InitialFlags) -> tuple[Coverage, ...]:
+    """How far each contract's logs can be relied on."""
+    covered = coverage(history, folded.app_state(), folded.kms_state())
+    if not flags.problems:
+        return covered
+    # Only code that changes state without an event can bring these about.
+    problems = (*covered[0].problems, *flags.problems)
+    return (replace(covered[0], problems=problems), *covered[1:])
+
+
+def _governed(
+    history: History, settled: tuple[TimelineEvent, ...], whole: Fold, notice_period: int | None
+) -> tuple[Governed, ...]:
+    """Who could change the app and its KMS, over the whole history."""
+    proxy = bool(history.implementations(Role.APP))
+
+    def replaceable(at: Place | None) -> bool:
+        return proxy and whole.upgrades_disabled(at).value is not True
+
+    owners = {account: _owner_reads(history, account) for account in history.accounts}
+    return tuple(
+        governance(role, settled, owners, notice_period=notice_period, replaceable=replaceable)
+        for role in (Role.APP, Role.KMS)
     )
 
 

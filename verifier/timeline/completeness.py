@@ -16,12 +16,12 @@ from verifier.chain.storage import Layout, Proven, proven_words
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
-from verifier.model.chain import Place, Role
+from verifier.model.chain import ContractCode, Place, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import AppState, Beginning, Coverage, KmsState, Known, Origin
 from verifier.reference.generations import NEWEST, slots_of
-from verifier.reference.values import ContractCode, generation_of
+from verifier.reference.values import generation_of
 from verifier.timeline.history import KEYED, History, Stream, key_calls
-from verifier.timeline.model import AppState, Beginning, Coverage, KmsState, Known, Origin
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from verifier.model.chain import Place, Role
+from verifier.model.timeline import Exposure, ExposureKind, Governance, Sighting, TimelineEvent
 from verifier.timeline.fold import Fold, Interval, Keyed, Setting
-from verifier.timeline.model import Exposure, ExposureKind, Governance, Sighting, TimelineEvent
 
 _UNITS: Final = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}

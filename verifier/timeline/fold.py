@@ -18,12 +18,12 @@ from itertools import zip_longest
 from typing import Final
 
 from verifier.evidence.ethereum import checksum_address, keccak256
-from verifier.model.chain import ZERO_ADDRESS, Place, Role
+from verifier.model.chain import ZERO_ADDRESS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import UNKNOWN, AppState, KmsState, Known, Method, TimelineEvent
 from verifier.reference.generations import same_slots, slots_of
-from verifier.reference.values import ContractCode, generation_of
+from verifier.reference.values import generation_of
 from verifier.timeline.initial import InitialFlags
-from verifier.timeline.model import UNKNOWN, AppState, KmsState, Known, Method, TimelineEvent
 
 
 class Keyed(StrEnum):

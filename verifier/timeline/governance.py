@@ -19,7 +19,7 @@ from typing import Final
 from verifier.evidence.ethereum import keccak256
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import Governance, TimelineEvent
+from verifier.model.timeline import Governance, TimelineEvent
 
 ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
 PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()

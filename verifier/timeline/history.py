@@ -25,10 +25,10 @@ from verifier.evidence.log_scan import LogFilter, TimedLog, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
 from verifier.model.chain import ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
+from verifier.model.timeline import TimelineEvent
 from verifier.reference.generations import newest_like, slots_of
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
-from verifier.timeline.model import TimelineEvent
 
 MAX_LOOKUPS: Final = 500
 """Headers and transactions that are looked up one by one; later ones have neither."""

@@ -17,7 +17,7 @@ from typing import Final
 
 from verifier.evidence.creation import InitialTerms
 from verifier.model.chain import Role
-from verifier.timeline.model import UNKNOWN, Known, Method, TimelineEvent
+from verifier.model.timeline import UNKNOWN, Known, Method, TimelineEvent
 
 _WORD: Final = 32
 _SETTERS: Final = {
@@ -63,53 +63,78 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
     own = [event for event in events if event.role is Role.APP]
     if not own:
         return InitialFlags()
-    problems: list[str] = []
-    late = any(
-        event.name == "Initialized" and event.transaction != own[0].transaction for event in own
-    )
-
-    def known(name: str, setter: str, *ways_said: bool | None) -> Known[bool]:
-        said, at_creation, now = ways_said
-        blocks = _changed(own, setter)
-        at_creation = None if late or own[0].place.block in blocks else at_creation
-        ways = (
-            (said, Method.CALLDATA),
-            (at_creation, Method.STORAGE),
-            (None if blocks else now, Method.NEVER_SET),
-        )
-        found = [(value, method) for value, method in ways if value is not None]
-        if len({value for value, _ in found}) > 1:
-            problems.append(
-                f"{name} at the app's creation is not known: "
-                + ", ".join(f"{method.value} says {str(value).lower()}" for value, method in found)
-            )
-            return UNKNOWN
-        return Known(*found[0]) if found else UNKNOWN
-
-    return InitialFlags(
-        any_device=known(
+    said = (
+        _Said(
             "allowAnyDevice",
             "AllowAnyDeviceSet",
             terms.allow_any_device if terms else None,
             _flag(storage_at_creation, 1),
             _flag(storage_now, 1),
         ),
-        require_tcb=known(
+        _Said(
             "requireTcbUpToDate",
             "RequireTcbUpToDateSet",
             _requires_tcb(terms),
             _flag(tcb_at_creation, 0),
             _flag(tcb_now, 0),
         ),
-        upgrades_disabled=known(
+        _Said(
             "disableUpgrades",
             "UpgradesDisabled",
             terms.disable_upgrades if terms else None,
             _flag(storage_at_creation, 0),
             _flag(storage_now, 0),
         ),
-        problems=tuple(problems),
     )
+    ways = [_ways(own, item) for item in said]
+    any_device, require_tcb, upgrades_disabled = map(_agreed, ways)
+    return InitialFlags(
+        any_device=any_device,
+        require_tcb=require_tcb,
+        upgrades_disabled=upgrades_disabled,
+        problems=tuple(
+            f"{item.name} at the app's creation is not known: "
+            + ", ".join(f"{method.value} says {str(value).lower()}" for value, method in found)
+            for item, found in zip(said, ways, strict=True)
+            if _contradict(found)
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A flag, the event that sets it later, and what each place says it was; None where unread."""
+
+    name: str
+    setter: str
+    calldata: bool | None
+    at_creation: bool | None
+    now: bool | None
+
+
+_Ways = tuple[tuple[bool, Method], ...]
+
+
+def _ways(own: Sequence[TimelineEvent], said: _Said) -> _Ways:
+    """The places that tell what a flag was at the creation, strongest first."""
+    blocks = _changed(own, said.setter)
+    late = any(
+        event.name == "Initialized" and event.transaction != own[0].transaction for event in own
+    )
+    ways = (
+        (said.calldata, Method.CALLDATA),
+        (None if late or own[0].place.block in blocks else said.at_creation, Method.STORAGE),
+        (None if blocks else said.now, Method.NEVER_SET),
+    )
+    return tuple((value, method) for value, method in ways if value is not None)
+
+
+def _contradict(ways: _Ways) -> bool:
+    return len({value for value, _ in ways}) > 1
+
+
+def _agreed(ways: _Ways) -> Known[bool]:
+    return UNKNOWN if _contradict(ways) or not ways else Known(*ways[0])
 
 
 def _requires_tcb(terms: InitialTerms | None) -> bool | None:

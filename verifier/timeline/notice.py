@@ -16,7 +16,7 @@ from typing import Final
 
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
-from verifier.timeline.model import Change, TimelineEvent
+from verifier.model.timeline import Change, TimelineEvent
 
 OPENING: Final[Mapping[str, tuple[str, ...]]] = {
     "ComposeHashAdded": ("dfc77223",),

@@ -18,6 +18,7 @@ from verifier.evidence.measurements import (
 )
 from verifier.evidence.ra_tls import leaf_report_data, spki
 from verifier.evidence.subject import CHANNEL_APP_CERT
+from verifier.model.identifiers import AppId
 
 _APP_KEY: Final = re.compile(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0*")
 """Report data of GetAttestationForAppKey (Dstack-TEE/dstack guest-agent/src/rpc_service.rs)."""
@@ -41,17 +42,7 @@ def identity(case: Case) -> Outcome:
     )
     if denied:
         return failed(f"denied: {denied.why}", actual=app_id, evidence=evidence)
-    requested = case.question.app_id
-    if requested is None:
-        raise MissingEvidence(
-            f"nobody said which app this should be; the evidence is about {app_id}",
-            hint=f"name the app that you mean: verify {app_id} --bundle …",
-        )
-    if measured.instance_id and requested == measured.instance_id.hex():
-        raise MissingEvidence(
-            f"{requested} is an instance of the app {app_id}; nobody asked for that app",
-            hint=f"if you mean it, name it: verify {app_id} --instance {requested}",
-        )
+    requested = _requested(case)
     if requested != app_id:
         return failed(
             "this is another app than the one asked for",
@@ -95,6 +86,22 @@ def identity(case: Case) -> Outcome:
         remediation="whoever runs the host chose this id; for a self-hosted KMS that you trust, "
         "name it with --kms CHAIN:ADDRESS",
     )
+
+
+def _requested(case: Case) -> AppId:
+    """The app id that was asked for. Raises MissingEvidence where nobody asked for an app."""
+    requested, app_id = case.question.app_id, case.identity.app_id.hex()
+    if requested is None:
+        raise MissingEvidence(
+            f"nobody said which app this should be; the evidence is about {app_id}",
+            hint=f"name the app that you mean: verify {app_id} --bundle …",
+        )
+    if case.identity.instance_id and requested == case.identity.instance_id.hex():
+        raise MissingEvidence(
+            f"{requested} is an instance of the app {app_id}; nobody asked for that app",
+            hint=f"if you mean it, name it: verify {app_id} --instance {requested}",
+        )
+    return requested
 
 
 @check(

@@ -9,11 +9,11 @@ from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.contracts import BootInfo, Log
-from verifier.model.chain import ZERO_ADDRESS
+from verifier.model.chain import ZERO_ADDRESS, ContractCode
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.generations import generation_named
-from verifier.reference.values import ContractCode, KmsRecord, ReferenceValues
+from verifier.reference.values import KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
 MAX_CLOCK_SKEW: Final = 120

@@ -11,7 +11,7 @@ from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Governance, Timeline
+    from verifier.model.timeline import Governance, Timeline
 
 _DAY: Final = 86400
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}
@@ -36,16 +36,7 @@ def governance(case: Case) -> Outcome:
     if timeline is None:
         return without_contract(case)
     demands = case.demands.governance
-    present = [
-        item
-        for item in timeline.governance
-        if item.until is None and (item.owner or item.kind is OwnerKind.RENOUNCED)
-    ]
-    if {item.role for item in present} != set(_CONTRACT):
-        raise MissingEvidence(
-            "who owns the contracts at present is not known",
-            hint="name an endpoint that gives the contracts' logs with --rpc-url",
-        )
+    present = _present(timeline)
     broken, open_questions = _judge(demands, timeline, present)
     unknown = _unknown_manifests(case, timeline)
     allowed = demands.max_unknown_manifests
@@ -86,6 +77,21 @@ def governance(case: Case) -> Outcome:
             else "review the code of the contracts named above by hand",
         )
     return passed(summary, actual=actual)
+
+
+def _present(timeline: "Timeline") -> "list[Governance]":
+    """Who owns each contract at the finalized block. Raises MissingEvidence where unknown."""
+    present = [
+        item
+        for item in timeline.governance
+        if item.until is None and (item.owner or item.kind is OwnerKind.RENOUNCED)
+    ]
+    if {item.role for item in present} != set(_CONTRACT):
+        raise MissingEvidence(
+            "who owns the contracts at present is not known",
+            hint="name an endpoint that gives the contracts' logs with --rpc-url",
+        )
+    return present
 
 
 def _doubts(

@@ -18,9 +18,9 @@ from verifier.model.result import EvidenceRef, JsonValue
 
 if TYPE_CHECKING:
     from verifier.chain.agreed_logs import AgreedLogs
+    from verifier.model.timeline import Timeline
     from verifier.timeline.exposures import Attested, Running
     from verifier.timeline.history import History
-    from verifier.timeline.model import Timeline
 
 _UNSEEN: Final = (
     "no guest gave evidence: this is the history of the contracts that were asked for, under the "
@@ -84,7 +84,7 @@ def history(case: Case) -> Outcome:
             f"the history is not complete: {missing[0]}",
             hint="name an endpoint that gives old logs with --rpc-url",
         )
-    from verifier.timeline.model import Beginning  # noqa: PLC0415 - only for apps on a chain
+    from verifier.model.timeline import Beginning  # noqa: PLC0415 - only for apps on a chain
 
     app, kms = timeline.coverage[0], timeline.coverage[1]
     summary = (

@@ -31,6 +31,32 @@ def key_management() -> Iterator[Attack]:
     why = "what is on another chain says nothing about this one"
     title = "has every operator serve another chain"
     yield missing("rpc-other-chain-everywhere", check, title, Knobs(chain_id=1), why)
+    yield from _root()
+    yield warned(
+        "local-enclave-unknown",
+        check,
+        "seals the guest's keys with an SGX enclave of its own",
+        Knobs(key_provider="local-sgx", enclave=b"\xab" * 32),
+        "the guest is genuine; an enclave that nobody knows may have kept its keys",
+        twin=Knobs(key_provider="local-sgx"),
+        twin_verdict=Verdict.WARNING,
+    )
+    check = "key_management.certificate"
+    for name, title, knobs in (
+        ("certificate-own-ca", "issues the app certificate itself", Knobs(cert_ca="attacker")),
+        ("certificate-forged", "puts the KMS's CA above its own", Knobs(cert_forged=True)),
+        ("certificate-of-another-app", "shows a certificate that the KMS issued to another app",
+         Knobs(cert_app_id=forge.OTHER_APP)),
+        ("certificate-leaf-ca", "gets a leaf with the rights of a CA", Knobs(cert_leaf_is_ca=True)),
+        ("certificate-usage", "shows a certificate for another use", Knobs(cert_usage="kms:rpc")),
+        ("certificate-expired", "shows a certificate whose time is over",
+         Knobs(cert_issued=HONEST.now - 3700 * DAY)),
+    ):  # fmt: skip
+        yield refused(name, check, title, knobs)
+
+
+def _root() -> Iterator[Attack]:
+    """Signatures of other root keys."""
     check = "key_management.root"
     denied = forge.denying("k256-address", forge.root_address)
     title = "shows signatures of a simulator's root key, which is public"
@@ -50,27 +76,6 @@ def key_management() -> Iterator[Attack]:
     why = "a replayed signature is genuine; it says that the KMS answered once"
     title = "replays a signature of the KMS"
     yield warned("env-key-replayed", check, title, Knobs(edit_response=forge.stale_env_key), why)
-    yield warned(
-        "local-enclave-unknown",
-        "key_management.provider",
-        "seals the guest's keys with an SGX enclave of its own",
-        Knobs(key_provider="local-sgx", enclave=b"\xab" * 32),
-        "the guest is genuine; an enclave that nobody knows may have kept its keys",
-        twin=Knobs(key_provider="local-sgx"),
-        twin_verdict=Verdict.WARNING,
-    )
-    check = "key_management.certificate"
-    for name, title, knobs in (
-        ("certificate-own-ca", "issues the app certificate itself", Knobs(cert_ca="attacker")),
-        ("certificate-forged", "puts the KMS's CA above its own", Knobs(cert_forged=True)),
-        ("certificate-of-another-app", "shows a certificate that the KMS issued to another app",
-         Knobs(cert_app_id=forge.OTHER_APP)),
-        ("certificate-leaf-ca", "gets a leaf with the rights of a CA", Knobs(cert_leaf_is_ca=True)),
-        ("certificate-usage", "shows a certificate for another use", Knobs(cert_usage="kms:rpc")),
-        ("certificate-expired", "shows a certificate whose time is over",
-         Knobs(cert_issued=HONEST.now - 3700 * DAY)),
-    ):  # fmt: skip
-        yield refused(name, check, title, knobs)
 
 
 def authorization() -> Iterator[Attack]:

@@ -76,6 +76,11 @@ def runtime() -> Iterator[Attack]:
     ):
         respelled = forge.respelled("compose-hash", field, respell)
         yield refused(name, check, title, Knobs(edit_log=respelled))
+    yield from _events()
+
+
+def _events() -> Iterator[Attack]:
+    """Events that were measured, and should not have been."""
     check = "runtime.events"
     title = "moves the colon between name and payload, so that key-provider vanishes"
     edit = forge.split_elsewhere("key-provider")

@@ -33,26 +33,7 @@ def quote() -> Iterator[Attack]:
     for role in ("platform-ca", "pck", "tcb-signing", "pck-crl", "root-ca-crl"):
         title = f"signs {role} with a key that its issuer does not have"
         yield refused(f"rogue-{role}", check, title, Knobs(rogue=frozenset({role})))
-    for role in ("platform-ca", "pck", "tcb-signing"):
-        title = f"uses a revoked certificate: {role}"
-        yield refused(f"revoked-{role}", check, title, Knobs(revoked=frozenset({role})))
-        title = f"uses a revoked certificate, {role}, and adds revocation lists from before"
-        yield refused(
-            f"revoked-{role}-older-list-beside",
-            check,
-            title,
-            Knobs(revoked=frozenset({role})),
-            handed_over=forge.older_lists,
-            twin_handed_over=forge.older_lists,
-        )
-    yield refused(
-        "revoked-pck-list-handed-over",
-        check,
-        "uses a revoked PCK among collateral from before, where a bare list revokes it",
-        HONEST,
-        handed_over=forge.revoking_list,
-        twin_handed_over=forge.newer_list,
-    )
+    yield from _revoked()
     yield from _not_in_force()
     signers: tuple[tuple[str, str, Knobs], ...] = (
         ("tcb-signer-pck", "TCB info and QE identity", Knobs(tcb_signer="pck", qe_signer="pck")),
@@ -73,6 +54,31 @@ def quote() -> Iterator[Attack]:
         "answers with the collateral of another platform family",
         Knobs(collateral_fmspc=bytes.fromhex("00a06d080000")),
         "collateral for another platform is no collateral for this one",
+    )
+
+
+def _revoked() -> Iterator[Attack]:
+    """What a revocation list names, with and without an older list beside it."""
+    check = "hardware.quote"
+    for role in ("platform-ca", "pck", "tcb-signing"):
+        title = f"uses a revoked certificate: {role}"
+        yield refused(f"revoked-{role}", check, title, Knobs(revoked=frozenset({role})))
+        title = f"uses a revoked certificate, {role}, and adds revocation lists from before"
+        yield refused(
+            f"revoked-{role}-older-list-beside",
+            check,
+            title,
+            Knobs(revoked=frozenset({role})),
+            handed_over=forge.older_lists,
+            twin_handed_over=forge.older_lists,
+        )
+    yield refused(
+        "revoked-pck-list-handed-over",
+        check,
+        "uses a revoked PCK among collateral from before, where a bare list revokes it",
+        HONEST,
+        handed_over=forge.revoking_list,
+        twin_handed_over=forge.newer_list,
     )
 
 
@@ -142,6 +148,11 @@ def platform() -> Iterator[Attack]:
         handed_over=forge.kinder_collateral,
         twin_handed_over=forge.kinder_collateral,
     )
+    yield from _old()
+
+
+def _old() -> Iterator[Attack]:
+    """Evidence and endorsements from before."""
     yield warned(
         "old-quote",
         "hardware.freshness",
@@ -156,7 +167,6 @@ def platform() -> Iterator[Attack]:
         Knobs(collateral_age=40 * DAY, collateral_window=60 * DAY),
         "collateral is in force for as long as Intel says; its age is a matter of policy",
     )
-
     yield warned(
         "old-revocation-list",
         "hardware.freshness",

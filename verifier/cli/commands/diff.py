@@ -7,28 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
-    Endpoints,
-    Gateways,
-    Manifests,
-    NamedKms,
-    Pccs,
-    Reach,
-    TrustBundle,
-    UnsafeRoot,
-    gather,
-    log_cache,
-    names_file,
-    when,
-)
+from verifier.cli.files import names_file, names_target, printable_name, read_file
+from verifier.cli.gather import gather
+from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import json_for, terminal_width, uses_color, write
 from verifier.cli.points import Points
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.rule import Severity
 
 if TYPE_CHECKING:
-    from verifier.checks.case import Question
-    from verifier.cli.evidence import Gathered
+    from verifier.api import Audit
     from verifier.evidence.subject import SubjectEvidence
     from verifier.manifest.diff import Comparison, Document, Fact
 
@@ -48,7 +36,9 @@ class Format(StrEnum):
     JSON = "json"
 
 
+@command
 def compare_manifests(
+    *,
     files: Annotated[
         list[str],
         typer.Argument(
@@ -61,17 +51,8 @@ def compare_manifests(
         Severity, typer.Option(help="The least severity of a change that gives exit code 4.")
     ] = Severity.MEDIUM,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TERMINAL,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to a file.")
-    ] = None,
-    manifests: Manifests = None,
-    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
-    trust_bundle: TrustBundle = "",
-    gateway: Gateways = None,
-    rpc_url: Endpoints = None,
-    kms: NamedKms = "",
-    pccs_url: Pccs = "",
-    unsafe_root: UnsafeRoot = None,
+    output: Output = None,
+    reach: Reach,
 ) -> None:
     """Compare manifests, oldest first: field by field, with what each change lets somebody do.
 
@@ -97,17 +78,6 @@ def compare_manifests(
 
     from verifier.manifest.diff import compare  # noqa: PLC0415
 
-    reach = Reach(
-        at=when(at),
-        gateways=tuple(gateway or ()),
-        rpc_urls=tuple(rpc_url or ()),
-        kms=kms,
-        pccs_url=pccs_url,
-        unsafe_root=unsafe_root,
-        trust_bundle=trust_bundle,
-        manifests=manifests,
-        log_cache=log_cache(),
-    )
     points = Points(reach)
     documents = [
         document
@@ -127,8 +97,6 @@ def compare_manifests(
 
 def _names(texts: list[str]) -> list[str]:
     """The files' names, or their whole paths where two names are the same; targets as they are."""
-    from verifier.cli.import_evidence import printable_name  # noqa: PLC0415
-
     names = [printable_name(Path(text)) if names_file(text) else text for text in texts]
     if len(set(names)) == len(names):
         return names
@@ -137,22 +105,22 @@ def _names(texts: list[str]) -> list[str]:
 
 def _read(text: str, name: str, reach: Reach) -> list["Document"]:
     """The documents in a file, a bundle, or a running app's evidence. Raises EvidenceError."""
-    from verifier.cli.evidence import Gathered  # noqa: PLC0415
-    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.api import Audit, Past, Question  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
+    from verifier.reference.values import embedded  # noqa: PLC0415
 
-    path = Path(text)
-    if not names_file(text) or path.is_dir() or path.suffix == ".tar":
-        gathered = gather(text, reach)
+    if names_target(text):
+        audit = gather(text, reach, past=Past.NONE)
     else:
-        raw = read_file(path)
+        raw = read_file(Path(text))
         alone = _compose_alone(raw, name)
         if alone is not None:
             return [alone]
         bundle = import_files([(name, raw)], collected_at=reach.at)
-        gathered = Gathered(target=name, question=_asked(reach.at), bundle=bundle)
-    bundle, facts = gathered.bundle, _facts(gathered)
+        question = Question(app_id=None, reference=embedded(), at=reach.at, trusted=False)
+        audit = Audit(target=name, question=question, bundle=bundle)
+    bundle, facts = audit.bundle, _facts(audit)
     if not bundle.subjects:
         error = next((item.error for item in bundle.artifacts if item.error), "nothing was given")
         raise EvidenceError(f"{name}: there is no manifest: {error}")
@@ -180,24 +148,17 @@ def _compose_alone(raw: bytes, name: str) -> "Document | None":
     return read_compose_document(name, raw)
 
 
-def _asked(at: int) -> "Question":
-    from verifier.checks.case import Question  # noqa: PLC0415
-    from verifier.reference.values import embedded  # noqa: PLC0415
-
-    return Question(app_id=None, reference=embedded(), at=at, trusted=False)
-
-
-def _facts(gathered: "Gathered") -> dict[str, dict[str, "Fact"]]:
+def _facts(audit: "Audit") -> dict[str, dict[str, "Fact"]]:
     """What an audit of the evidence claims, by attester; nothing for a manifest alone."""
     from verifier.evidence.bundle import Kind  # noqa: PLC0415
     from verifier.manifest.diff import Fact  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    if all(item.kind is Kind.APP_COMPOSE for item in gathered.bundle.artifacts):
+    if all(item.kind is Kind.APP_COMPOSE for item in audit.bundle.artifacts):
         return {}
     return {
         subject.name: {claim.name: Fact(claim.value, claim.basis.value) for claim in subject.claims}
-        for subject in gathered.report(load_policy("baseline")).subjects
+        for subject in audit.report(load_policy("baseline")).subjects
     }
 
 

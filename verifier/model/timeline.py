@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
 
-from verifier.model.chain import OwnerKind, Place, Role
+from verifier.model.chain import ContractCode, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
-from verifier.reference.values import ContractCode
 
 T = TypeVar("T")
 

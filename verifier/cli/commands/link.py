@@ -1,12 +1,13 @@
 """`verify quote`, `verify events`, `verify signer`: one link of the chain alone."""
 
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from verifier.cli.clock import now
+from verifier.cli.options import At, Files, UnsafeRoot
 from verifier.cli.output import EXIT_CODES
 from verifier.errors import PolicyError
 from verifier.model.result import VERDICT_ORDER, Requirement
@@ -17,15 +18,8 @@ if TYPE_CHECKING:
 _QUOTE = ("hardware.quote", "hardware.td", "hardware.tcb")
 _EVENTS = ("hardware.quote", "boot.registers", "runtime.replay", "runtime.events")
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence files.")]
-At = Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")]
-Root = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="Another trust anchor than Intel's. Said on every line."),
-]
 
-
-def verify_quote(files: Files, at: At = "", unsafe_root: Root = None) -> None:
+def verify_quote(files: Files, at: At, unsafe_root: UnsafeRoot = None) -> None:
     """Verify a TD quote alone: DCAP, TD attributes, TCB. It says nothing about any app.
 
     Example:
@@ -35,7 +29,7 @@ def verify_quote(files: Files, at: At = "", unsafe_root: Root = None) -> None:
     _judge(_QUOTE, files, at, unsafe_root)
 
 
-def verify_events(files: Files, at: At = "", unsafe_root: Root = None) -> None:
+def verify_events(files: Files, at: At, unsafe_root: UnsafeRoot = None) -> None:
     """Replay an event log against its quote's registers. It says nothing about any app.
 
     Example:
@@ -58,7 +52,7 @@ def verify_signer(
       verify signer signature_chain.json
     """
     from verifier.checks.key_management import identify_signer  # noqa: PLC0415
-    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
+    from verifier.cli.files import read_file  # noqa: PLC0415
     from verifier.evidence.kms import parse_signature_chain  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
@@ -73,32 +67,31 @@ def verify_signer(
     raise typer.Exit(codes.get(outcome.status, 3))
 
 
-def _judge(checks: tuple[str, ...], files: list[Path], at: str, unsafe_root: Path | None) -> None:
+def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Path | None) -> None:
     """Print the results of some checks, of the worst attester; no verdict follows from part of the
     chain."""
-    from verifier.audit import check_bundle  # noqa: PLC0415
-    from verifier.checks.case import Question  # noqa: PLC0415
+    from verifier.api import Audit, Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
-    from verifier.cli.import_evidence import printable_name, read_file  # noqa: PLC0415
+    from verifier.cli.files import printable_name, read_file  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
     from verifier.report.summary import anchor_note  # noqa: PLC0415
 
-    now = int(time.time())
     bundle = import_files(
-        [(printable_name(path), read_file(path)) for path in files], collected_at=now
+        [(printable_name(path), read_file(path)) for path in files], collected_at=now()
     )
     _refuse_ambiguity(bundle)
     question = Question(
         app_id=None,
         reference=asked.reference_values(unsafe_root),
-        at=asked.moment(at) if at else now,
+        at=at,
         trusted=False,
     )
+    audit = Audit(target="", question=question, bundle=bundle)
     attesters = [
         [replace(item, requirement=Requirement.REQUIRED) for item in results if item.id in checks]
-        for results in check_bundle(bundle, question)
+        for results in audit.results()
     ]
     results = max(attesters, key=lambda items: VERDICT_ORDER.index(verdict_of(items)))
     if question.reference.unsafe:

@@ -1,11 +1,11 @@
 """`verify oci FILE.tar`: what a rebuilt image is called."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
+from verifier.cli.output import warn
 from verifier.errors import PolicyError
 
 EXIT_CONTRAINDICATED: Final = 4
@@ -62,6 +62,6 @@ def identify_image(
     found = {digest for image in images for digest in image.digests}
     missing = [digest for digest in expected if digest not in found]
     for digest in missing:
-        print(f"verify: {file}: no image here is {digest}", file=sys.stderr)
+        warn(f"{file}: no image here is {digest}")
     if missing:
         raise typer.Exit(EXIT_CONTRAINDICATED)

@@ -1,25 +1,12 @@
 """`verify stage TARGET`: how far an app is from ERC-733 stage 1."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
-    Endpoints,
-    Explorers,
-    Gateways,
-    NamedKms,
-    NoCache,
-    Pccs,
-    Reach,
-    TrustBundle,
-    UnsafeRoot,
-    gather,
-    when,
-    with_past,
-)
+from verifier.cli.gather import gather
+from verifier.cli.options import BundlePath, Output, Reach, Target, command
 from verifier.cli.output import terminal_width, write
 
 _EXIT_CODES: Final[dict[int | None, int]] = {1: 0, None: 3, 0: 4}
@@ -32,31 +19,19 @@ class StageFormat(StrEnum):
     JSON = "json"
 
 
+@command
 def assess(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET", help="App id, metadata URL, Trust Center URL, domain or bundle."
-        ),
-    ],
+    *,
+    target: Target,
     policy: Annotated[
         str, typer.Option(help="What the audit below it accepts: a name or a TOML file.")
     ] = "stage1",
     form: Annotated[
         StageFormat, typer.Option("--format", help="How to write it.")
     ] = StageFormat.TERMINAL,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
-    ] = None,
-    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
-    trust_bundle: TrustBundle = "",
-    gateway: Gateways = None,
-    rpc_url: Endpoints = None,
-    explorer_url: Explorers = None,
-    kms: NamedKms = "",
-    pccs_url: Pccs = "",
-    unsafe_root: UnsafeRoot = None,
-    no_cache: NoCache = False,
+    output: Output = None,
+    bundle: BundlePath = None,
+    reach: Reach,
 ) -> None:
     """Assess the seven requirements of ERC-733 stage 1, "dev-proof", one by one.
 
@@ -72,23 +47,13 @@ def assess(
 
     Exit codes: 0 stage 1, 2 usage, 3 undecided or without evidence, 4 stage 0.
     """
-    from verifier.audit import known  # noqa: PLC0415
+    from verifier.api import Past, known  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.policy.stage import assess_stage, stage_of  # noqa: PLC0415
     from verifier.report.stage import render_stage, render_stage_json  # noqa: PLC0415
 
     judged = known(load_policy(policy))
-    reach = Reach(
-        at=when(at),
-        gateways=tuple(gateway or ()),
-        rpc_urls=tuple(rpc_url or ()),
-        explorer_urls=tuple(explorer_url or ()),
-        kms=kms,
-        pccs_url=pccs_url,
-        unsafe_root=unsafe_root,
-        trust_bundle=trust_bundle,
-    )
-    report = gather(target, with_past(reach, no_cache=no_cache)).report(judged)
+    report = gather(target, reach, past=Past.APP, bundle=bundle).report(judged)
     assessed = assess_stage(report, judged)
     if form is StageFormat.JSON:
         raw = render_stage_json(report, assessed)

@@ -2,13 +2,16 @@
 
 import hashlib
 import re
-import sys
 import textwrap
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from verifier.cli.files import read_file
+from verifier.cli.options import command
+from verifier.cli.output import warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
@@ -19,25 +22,41 @@ _DIGEST: Final = re.compile(r"(?:sha256:|0x)?([0-9a-fA-F]{64})", re.ASCII)
 _WIDTH: Final = 100
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """What a compose file is deployed with; a manifest holds it already."""
+
+    name: Annotated[str, typer.Option("--name", help="Compose file: the app's name.")] = ""
+    enable: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--enable", metavar="FLAG", help="Compose file: a flag of vmm-cli.py (repeatable)."
+        ),
+    ] = None
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow", metavar="NAME", help="Compose file: an allowed variable (repeatable)."
+        ),
+    ] = None
+    pre_launch_script: Annotated[
+        Path | None,
+        typer.Option(
+            "--pre-launch-script", metavar="FILE", help="Compose file: its pre-launch script."
+        ),
+    ] = None
+
+
+@command
 def print_compose_hash(
+    *,
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="An app-compose manifest, or a compose file.")
     ],
     expect: Annotated[
         str, typer.Option(metavar="sha256:...", help="Demand this compose hash.")
     ] = "",
-    name: Annotated[str, typer.Option(help="Compose file: the app's name.")] = "",
-    enable: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FLAG", help="Compose file: a flag of vmm-cli.py (repeatable)."),
-    ] = None,
-    allow: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Compose file: an allowed variable (repeatable)."),
-    ] = None,
-    pre_launch_script: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compose file: its pre-launch script.")
-    ] = None,
+    deployment: Deployment,
 ) -> None:
     """Say which compose hash a manifest has, and what each deploy path makes of it.
 
@@ -53,20 +72,23 @@ def print_compose_hash(
 
     Exit codes: 0 done, and it is the expected one; 2 usage; 3 no manifest; 4 another hash.
     """
-    from verifier.cli.import_evidence import read_file  # noqa: PLC0415
-    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
-    from verifier.manifest.diff import deploy_paths, oddities  # noqa: PLC0415
-
     expected = _expected(expect)
     raw = read_file(file)
     if raw.lstrip()[:1] not in (b"{", b""):
-        script = read_file(pre_launch_script) if pre_launch_script else None
-        _print_compose_file(file, raw, expected, (name, enable or [], allow or [], script))
+        _print_compose_file(file, raw, expected, deployment)
         return
-    if name or enable or allow or pre_launch_script:
+    if deployment != Deployment():
         raise PolicyError(
             f"{file}: it is no compose file", hint="a manifest has its name and flags already"
         )
+    _print_manifest(file, raw, expected)
+
+
+def _print_manifest(file: Path, raw: bytes, expected: str) -> None:
+    """The hash of a manifest's bytes, those of its parts, and what deploying makes of it."""
+    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
+    from verifier.manifest.diff import deploy_paths, oddities  # noqa: PLC0415
+
     digest = hashlib.sha256(raw).hexdigest()
     print(f"compose hash         {digest}")
     for text in oddities(raw):
@@ -82,24 +104,19 @@ def print_compose_hash(
     print(f"pre_launch_script    {_sha256(app.pre_launch_script or None)}")
     _print_paths(deploy_paths(raw))
     if expected and digest != expected:
-        print(f"\nverify: {file}: expected {expected}, found {digest}", file=sys.stderr)
-        if why := _explanation(raw, expected):
-            print(f"        {why}", file=sys.stderr)
+        warn(f"{file}: expected {expected}, found {digest}", _explanation(raw, expected))
         raise typer.Exit(EXIT_CONTRAINDICATED)
 
 
-def _print_compose_file(
-    file: Path,
-    raw: bytes,
-    expected: str,
-    chosen: tuple[str, list[str], list[str], bytes | None],
-) -> None:
-    """What is known of a compose file's manifest: name, flags, allowed names and script chosen."""
+def _print_compose_file(file: Path, raw: bytes, expected: str, deployment: Deployment) -> None:
+    """What is known of a compose file's manifest, with what it is deployed with."""
     from verifier.evidence.codec import parse_utf8  # noqa: PLC0415
     from verifier.evidence.compose_yaml import parse_compose  # noqa: PLC0415
     from verifier.manifest.diff import VMM_FLAGS, compose_paths, oddities  # noqa: PLC0415
 
-    name, flags, allowed, script = chosen
+    script = deployment.pre_launch_script
+    own = parse_utf8(read_file(script), "pre-launch script") if script is not None else None
+    flags, allowed = deployment.enable or [], deployment.allow or []
     if unknown := sorted(set(flags) - set(VMM_FLAGS)):
         raise PolicyError(f"--enable {unknown[0]!a}", hint=f"one of {', '.join(VMM_FLAGS)}")
     try:
@@ -114,12 +131,11 @@ def _print_compose_file(
     print(f"docker_compose_file  {hashlib.sha256(raw).hexdigest()}")
     for oddity in oddities(raw.rstrip(b"\r\n")):  # a compose file ends with a new line
         print(_wrapped(f"ATTENTION: the file {oddity}"))
-    own = parse_utf8(script, "pre-launch script") if script is not None else None
-    paths = compose_paths(raw, name, flags=flags, allowed=allowed, script=own)
+    paths = compose_paths(raw, deployment.name, flags=flags, allowed=allowed, script=own)
     _print_paths(paths)
     found = {path.compose_hash for path in paths} - {None}
     if expected and expected not in found:
-        print(f"\nverify: {file}: no known path gives {expected}", file=sys.stderr)
+        warn(f"{file}: no known path gives {expected}")
         raise typer.Exit(EXIT_CONTRAINDICATED)
 
 

@@ -1,30 +1,17 @@
 """`verify timeline TARGET`: who could run what, when, and who could change it."""
 
-import time
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
-    Endpoints,
-    Explorers,
-    Gateways,
-    Manifests,
-    NamedKms,
-    NoCache,
-    Pccs,
-    Reach,
-    TrustBundle,
-    UnsafeRoot,
-    gather,
-    log_cache,
-)
-from verifier.cli.output import json_for, terminal_width, uses_color, write
+from verifier.cli.clock import moment
+from verifier.cli.gather import gather
+from verifier.cli.options import BundlePath, Output, Reach, Save, Target, command
+from verifier.cli.output import json_for, save_bundle, terminal_width, uses_color, write
 
 if TYPE_CHECKING:
-    from verifier.timeline.model import Timeline
+    from verifier.model.timeline import Timeline
 
 EXIT_INCOMPLETE: Final = 3
 _PATIENCE: Final = 3600.0
@@ -40,35 +27,20 @@ class TimelineFormat(StrEnum):
     CSV = "csv"
 
 
+@command
 def show_timeline(
-    target: Annotated[
-        str,
-        typer.Argument(
-            metavar="TARGET", help="App id, metadata URL, Trust Center URL, domain or bundle."
-        ),
-    ],
+    *,
+    target: Target,
     form: Annotated[
         TimelineFormat, typer.Option("--format", help="How to write it.")
     ] = TimelineFormat.TERMINAL,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
-    ] = None,
-    save: Annotated[
-        Path | None, typer.Option(help="Keep the evidence bundle: a new directory, or a .tar.")
-    ] = None,
-    manifests: Manifests = None,
-    no_cache: NoCache = False,
+    output: Output = None,
+    save: Save = None,
+    bundle: BundlePath = None,
     on: Annotated[
         str, typer.Option(metavar="TIME", help="Show how things stood at this time (RFC 3339).")
     ] = "",
-    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
-    trust_bundle: TrustBundle = "",
-    gateway: Gateways = None,
-    rpc_url: Endpoints = None,
-    explorer_url: Explorers = None,
-    kms: NamedKms = "",
-    pccs_url: Pccs = "",
-    unsafe_root: UnsafeRoot = None,
+    reach: Reach,
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Everything, and nothing shortened.")
     ] = 0,
@@ -92,29 +64,12 @@ def show_timeline(
     Exit codes: 0 complete, 2 usage, 3 incomplete, by unknown code, or without evidence, 4
     contradicted.
     """
-    from verifier.audit import Past, app_timeline  # noqa: PLC0415
-    from verifier.cli.question import moment, save_bundle  # noqa: PLC0415
+    from verifier.api import Past  # noqa: PLC0415
 
-    gathered = gather(
-        target,
-        Reach(
-            at=moment(at) if at else int(time.time()),
-            gateways=tuple(gateway or ()),
-            rpc_urls=tuple(rpc_url or ()),
-            explorer_urls=tuple(explorer_url or ()),
-            kms=kms,
-            pccs_url=pccs_url,
-            unsafe_root=unsafe_root,
-            trust_bundle=trust_bundle,
-            manifests=manifests,
-            log_cache=None if no_cache else log_cache(),
-            past=Past.GATEWAY,
-            patience=_PATIENCE,
-        ),
-    )
-    unsaved = save_bundle(gathered.bundle, save)
     past = moment(on, "--on") if on else None
-    timeline = app_timeline(gathered.bundle, gathered.question, past)
+    audit = gather(target, reach, past=Past.GATEWAY, bundle=bundle, patience=_PATIENCE)
+    unsaved = save_bundle(audit.bundle, save)
+    timeline = audit.timeline(past)
     raw = _render(timeline, form, verbose, to_terminal=output is None)
     write(raw, output, "the timeline")
     if unsaved is not None:

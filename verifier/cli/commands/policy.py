@@ -1,10 +1,10 @@
 """`verify policy`: what a policy demands."""
 
-import time
 from typing import Annotated
 
 import typer
 
+from verifier.cli.options import At
 from verifier.errors import PolicyError
 
 _EXPLAIN = "explain"
@@ -15,9 +15,8 @@ def show_policy(
         list[str] | None,
         typer.Argument(metavar="[explain] [NAME|FILE]", help="A built-in policy or a TOML file."),
     ] = None,
-    at: Annotated[
-        str, typer.Option(metavar="TIME", help="Count the days of waivers from this time.")
-    ] = "",
+    *,
+    at: At,
 ) -> None:
     """Show the effective policy, with all that it extends; or say in words what it demands.
 
@@ -30,9 +29,8 @@ def show_policy(
 
       verify policy explain policy.toml
     """
-    from verifier.audit import known  # noqa: PLC0415
+    from verifier.api import known  # noqa: PLC0415
     from verifier.checks.catalogue import CHECKS  # noqa: PLC0415
-    from verifier.cli.question import moment  # noqa: PLC0415
     from verifier.policy.explain import effective_policy, explain_policy  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
@@ -45,7 +43,7 @@ def show_policy(
     policy = known(load_policy(names[0] if names else "baseline"))
     if explains:
         titles = {spec.id: spec.title for spec in CHECKS}
-        text = explain_policy(policy, titles, moment(at) if at else int(time.time()))
+        text = explain_policy(policy, titles, at)
     else:
         text = effective_policy(policy)
     print("\n".join(visible(line) for line in text.splitlines()))

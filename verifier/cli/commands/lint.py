@@ -8,20 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.evidence import (
-    Endpoints,
-    Gateways,
-    NamedKms,
-    NoCache,
-    Pccs,
-    Reach,
-    TrustBundle,
-    UnsafeRoot,
-    gather,
-    names_file,
-    when,
-    with_past,
-)
+from verifier.cli.files import names_target, read_file
+from verifier.cli.gather import gather
+from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import terminal_width, uses_color, write
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.context import Context
@@ -29,13 +18,12 @@ from verifier.manifest.context import Context
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from verifier.api import Audit
     from verifier.checks.case import Case
-    from verifier.cli.evidence import Gathered
     from verifier.manifest.ignore import BaselineEntry
-    from verifier.model.result import Report, SubjectReport
+    from verifier.model.report import Report, SubjectReport
     from verifier.report.lint import Lint
 
-_MAX_FILE_BYTES: Final = 32 << 20
 _WIDTH: Final = 100
 
 
@@ -59,7 +47,9 @@ class Level(StrEnum):
     INFO = "info"
 
 
+@command
 def lint_manifest(
+    *,
     target: Annotated[
         str,
         typer.Argument(
@@ -71,9 +61,7 @@ def lint_manifest(
     form: Annotated[
         LintFormat, typer.Option("--format", help="How to write it.")
     ] = LintFormat.TERMINAL,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")
-    ] = None,
+    output: Output = None,
     min_severity: Annotated[
         Level, typer.Option(help="Exit with 4 for findings of this severity or worse.")
     ] = Level.MEDIUM,
@@ -84,14 +72,7 @@ def lint_manifest(
         str, typer.Option(metavar="HASH", help="The measured hash, for rule MAN-001.")
     ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every finding.")] = False,
-    at: Annotated[str, typer.Option(metavar="TIME", help="Judge as of this time (RFC 3339).")] = "",
-    trust_bundle: TrustBundle = "",
-    gateway: Gateways = None,
-    rpc_url: Endpoints = None,
-    kms: NamedKms = "",
-    pccs_url: Pccs = "",
-    unsafe_root: UnsafeRoot = None,
-    no_cache: NoCache = False,
+    reach: Reach,
 ) -> None:
     """Say what a manifest lets its operator do.
 
@@ -110,21 +91,10 @@ def lint_manifest(
 
     Exit codes: 0 no finding, 2 usage, 3 not evaluable, 4 findings.
     """
-    from verifier.manifest.ignore import parse_baseline  # noqa: PLC0415
-
-    entries = parse_baseline(_read(baseline, PolicyError)) if baseline else ()
-    reach = Reach(
-        at=when(at),
-        gateways=tuple(gateway or ()),
-        rpc_urls=tuple(rpc_url or ()),
-        kms=kms,
-        pccs_url=pccs_url,
-        unsafe_root=unsafe_root,
-        trust_bundle=trust_bundle,
-    )
+    entries, expected = _baseline(baseline), _digest(expect_compose_hash)
     today = datetime.fromtimestamp(reach.at, UTC).date()
-    given = _given(target, reach, no_cache=no_cache)
-    lints = _lints(given, entries, today, Level(min_severity).value, _digest(expect_compose_hash))
+    given = _given(target, reach)
+    lints = _lints(given, entries, today, Level(min_severity).value, expected)
     text = _render(lints, form, to_terminal=output is None, verbose=verbose)
     write(text.encode("utf-8", "backslashreplace"), output, "the findings")
     codes = {lint.exit_code for lint in lints}
@@ -142,6 +112,18 @@ class _Given:
     own: bool = False
     context: Context = field(default_factory=Context)
     note: str = ""
+
+
+def _baseline(path: Path | None) -> "tuple[BaselineEntry, ...]":
+    from verifier.manifest.ignore import parse_baseline  # noqa: PLC0415
+
+    if path is None:
+        return ()
+    try:
+        raw = read_file(path)
+    except EvidenceError as error:
+        raise PolicyError(error.message, hint=error.hint) from error
+    return parse_baseline(raw)
 
 
 def _digest(text: str) -> str:
@@ -193,12 +175,14 @@ def _lints(
     return tuple(found)
 
 
-def _given(target: str, reach: Reach, *, no_cache: bool) -> "list[_Given]":
+def _given(target: str, reach: Reach) -> "list[_Given]":
     """The texts that the argument names."""
+    from verifier.api import Past  # noqa: PLC0415
+
+    if names_target(target):
+        return _from_audit(gather(target, reach, past=Past.APP))
     path = Path(target)
-    if not names_file(target) or path.is_dir() or path.suffix == ".tar":
-        return _from_audit(gather(target, with_past(reach, no_cache=no_cache)))
-    raw = _read(path, EvidenceError)
+    raw = read_file(path)
     start = raw.lstrip()[:1]
     if start == b"{" and b'"docker_compose_file"' not in raw and b'"runner"' not in raw:
         is_compose = b'"services"' in raw and b'"app_compose"' not in raw
@@ -224,19 +208,24 @@ def _from_evidence(path: Path, raw: bytes) -> "list[_Given]":
     return [_Given(name=str(path), raw=manifest) for manifest in manifests]
 
 
-def _from_audit(gathered: "Gathered") -> "list[_Given]":
+def _from_audit(audit: "Audit") -> "list[_Given]":
     """What each attester measured, or, where that is not proven, every manifest that it shows."""
+    from verifier.checks.case import Case  # noqa: PLC0415
+    from verifier.evidence.json_rpc import Exchanges  # noqa: PLC0415
+    from verifier.evidence.subject import read_subject  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    report = gathered.report(load_policy("baseline"))
+    report = audit.report(load_policy("baseline"))
     several = len(report.subjects) > 1
+    exchanges = Exchanges(audit.bundle)
     found: dict[tuple[bytes, str], _Given] = {}
-    for subject, case in gathered.cases(report):
-        name = f"{gathered.target}: {subject.name}" if several else gathered.target
+    for subject in report.subjects:
+        name = f"{audit.target}: {subject.name}" if several else audit.target
+        case = Case(read_subject(audit.bundle, subject.name), audit.question, exchanges)
         for item in _manifests(name, subject, case):
             found.setdefault((item.raw, item.note), item)
     if not found:
-        raise EvidenceError(f"{gathered.target}: there is no manifest{_why(report)}")
+        raise EvidenceError(f"{audit.target}: there is no manifest{_why(report)}")
     return list(found.values())
 
 
@@ -273,7 +262,7 @@ def _render(
     if form is LintFormat.GITHUB:
         return sarif.render_github(lints)
     if form in {LintFormat.JSON, LintFormat.SARIF}:
-        from verifier.audit import DISTRIBUTION, tool_version  # noqa: PLC0415
+        from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
 
         if form is LintFormat.SARIF:
             return sarif.render_sarif(lints, tool_version())
@@ -283,14 +272,3 @@ def _render(
     return "\n".join(
         lint_text.render_lint(lint, color=color, width=width, verbose=verbose) for lint in lints
     )
-
-
-def _read(path: Path, failure: type[EvidenceError] | type[PolicyError]) -> bytes:
-    try:
-        with path.open("rb") as stream:
-            raw = stream.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise failure(f"{path}: cannot read it: {error.strerror or error}") from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise failure(f"{path}: larger than {_MAX_FILE_BYTES} bytes")
-    return raw

@@ -1,0 +1,25 @@
+"""Times on the command line: the present, read here alone, and those that a user writes."""
+
+import time
+from typing import Final
+
+from verifier.errors import PolicyError
+from verifier.model.identifiers import parse_time
+
+_LATEST_TIME: Final = 253_402_300_799
+"""The last second that RFC 3339 can write, in the year 9999."""
+
+
+def now() -> int:
+    """The present, in Unix seconds."""
+    return int(time.time())  # noqa: TID251 - the one clock, handed down from here
+
+
+def moment(text: str, what: str = "--at") -> int:
+    """Unix seconds of an RFC 3339 time."""
+    seconds = parse_time(text)
+    if seconds is None or not 0 <= seconds <= _LATEST_TIME:
+        raise PolicyError(
+            f"{what} {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
+        )
+    return seconds

@@ -1,0 +1,54 @@
+"""`verify app TARGET`: the whole audit."""
+
+import typer
+
+from verifier.cli.gather import gather
+from verifier.cli.options import (
+    BundlePath,
+    Expected,
+    PolicyName,
+    Reach,
+    Save,
+    Target,
+    Written,
+    command,
+)
+from verifier.cli.output import exit_code, refuse_existing, save_bundle, write_report
+
+
+@command
+def audit_app(
+    *,
+    target: Target,
+    policy: PolicyName = "baseline",
+    written: Written,
+    save: Save = None,
+    bundle: BundlePath = None,
+    reach: Reach,
+    expected: Expected,
+) -> None:
+    """Audit an app: collect its evidence, verify it, and report.
+
+    Examples:
+
+      verify APP_ID
+
+      verify APP_ID --format markdown -o report.md --save evidence
+
+      verify APP_ID --bundle evidence --trust-bundle sha256:DIGEST --at 2026-03-23T21:17:00Z
+
+      verify https://APP_ID-8090.dstack-pha-prod9.phala.network/ --policy genuine
+    """
+    from verifier.api import Past, known  # noqa: PLC0415
+    from verifier.cli.question import one_app_id  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+
+    refuse_existing(save)
+    judged = known(load_policy(policy)).expecting(expected.values)
+    audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=one_app_id(expected.app_id))
+    report = audit.report(judged)
+    unsaved = save_bundle(audit.bundle, save)
+    write_report(report, written)
+    if unsaved is not None:
+        raise unsaved
+    raise typer.Exit(exit_code(report))

@@ -1,0 +1,45 @@
+"""Files that a user names."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+from verifier.errors import EvidenceError
+
+_MAX_FILE_BYTES: Final = 32 << 20
+_FILE: Final = re.compile(r".*\.(?:json|ya?ml|html?|tar|txt|toml|bin|pem)", re.IGNORECASE)
+
+
+def names_file(text: str) -> bool:
+    """Whether an argument means a file or a directory, rather than something on the network."""
+    if "://" in text:
+        return False
+    try:
+        exists = Path(text).exists()
+    except (OSError, ValueError):
+        exists = False
+    return exists or "/" in text or "\\" in text or _FILE.fullmatch(text) is not None
+
+
+def names_target(text: str) -> bool:
+    """Whether an argument means a running app or a bundle, rather than one file to read."""
+    return not names_file(text) or Path(text).is_dir() or Path(text).suffix == ".tar"
+
+
+def printable_name(path: Path) -> str:
+    """A file's name as it is recorded: bytes that are not UTF-8 are escaped."""
+    return path.name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of an evidence file. Raises EvidenceError."""
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(_MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise EvidenceError(
+            f"{path}: cannot read it: {error.strerror or error}", hint="name a readable file"
+        ) from error
+    if len(raw) > _MAX_FILE_BYTES:
+        raise EvidenceError(f"{path}: larger than {_MAX_FILE_BYTES} bytes: no evidence is")
+    return raw

@@ -1,0 +1,102 @@
+"""Where a command's evidence comes from, when it is not a file of the user's own: a bundle, or the
+network, asked as an audit asks it."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from verifier.errors import PolicyError
+
+if TYPE_CHECKING:
+    from verifier.api import Audit, Past, Question
+    from verifier.cli.options import Reach
+    from verifier.cli.target import Target
+    from verifier.evidence.bundle import Bundle
+    from verifier.model.identifiers import AppId
+
+_PATIENCE: Final = 300.0
+"""Seconds that an audit waits for the logs of one endpoint."""
+
+
+def gather(
+    text: str,
+    reach: "Reach",
+    *,
+    past: "Past",
+    bundle: Path | None = None,
+    app_id: "AppId | None" = None,
+    patience: float = _PATIENCE,
+) -> "Audit":
+    """The evidence about a TARGET and what is asked of it: that of a bundle, as TARGET or beside
+    it, else from the network.
+
+    `app_id` is the one asked for where TARGET names none. `past` says whose logs are asked for,
+    and `patience` how many seconds that may take at one endpoint. Raises PolicyError for what
+    names nothing, EvidenceError for a bundle that cannot be read.
+    """
+    from verifier.api import Audit, Question  # noqa: PLC0415 - help needs none of it
+    from verifier.cli import question as asked  # noqa: PLC0415
+    from verifier.cli.known_manifests import read_known  # noqa: PLC0415
+    from verifier.evidence import bundle as bundles  # noqa: PLC0415
+
+    target = _parsed(text, reach, bundle)
+    given = bundles.load(target.bundle) if target.bundle is not None else None
+    reference = asked.reference_values(reach.unsafe_root)
+    known = read_known(reach.manifests, reference)
+    question = Question(
+        app_id=target.app_id or app_id,
+        reference=reference,
+        at=reach.at,
+        trusted=given is None or asked.vouched(given, reach.trust_bundle),
+        challenge=asked.challenge_bytes(reach.challenge),
+        kms=asked.named_kms(reach.kms, reference),
+        instance=asked.instance_id(reach.instance),
+        manifests=known.names,
+        sightings=known.sightings,
+    )
+    if given is None:
+        given = _collected(target, question, reach, past, patience)
+    return Audit(target=target.text, question=question, bundle=given)
+
+
+def _parsed(text: str, reach: "Reach", bundle: Path | None) -> "Target":
+    """What TARGET names, with the bundle that was named beside it. Raises PolicyError."""
+    from verifier.cli.main import COMMANDS  # noqa: PLC0415
+    from verifier.cli.target import parse_target  # noqa: PLC0415
+
+    target = parse_target(text, frozenset(COMMANDS))
+    if target.bundle is not None and bundle is not None:
+        raise PolicyError("two bundles were named", hint="give the app id and one bundle")
+    target = replace(target, bundle=bundle or target.bundle)
+    if target.bundle is None:
+        for option, wanted in (
+            ("--offline", reach.offline),
+            ("--trust-bundle", reach.trust_bundle),
+        ):
+            if wanted:
+                raise PolicyError(f"{option} needs a bundle", hint="name one: verify ./bundle")
+    return target
+
+
+def _collected(
+    target: "Target", question: "Question", reach: "Reach", past: "Past", patience: float
+) -> "Bundle":
+    from verifier.api import Sources, collect_evidence, default_log_cache  # noqa: PLC0415
+    from verifier.cli import question as asked  # noqa: PLC0415
+    from verifier.cli.clock import now  # noqa: PLC0415
+    from verifier.cli.output import progress, warn  # noqa: PLC0415
+
+    guest = asked.instance_guest(target.guest, reach.instance) if target.guest else ""
+    sources = Sources(
+        guests=(guest,) if guest and not reach.gateway else (),
+        domain=target.domain,
+        gateways=tuple(asked.gateway_url(item) for item in reach.gateway or ()),
+        instance=question.instance,
+        rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_url or ()),
+        explorer_urls=tuple(asked.explorer(item) for item in reach.explorer_url or ()),
+        pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
+        log_cache=None if reach.no_cache else default_log_cache(),
+        past=past,
+        patience=patience,
+    )
+    return collect_evidence(question, sources, now, progress, warn)

@@ -1,0 +1,231 @@
+"""The options, each declared once.
+
+Options that belong together are a record, whose fields are the options: a command decorated with
+`command` takes such a record as a parameter. Values are as the user wrote them; `gather` and
+`question` make values of them.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from verifier.cli.clock import moment, now
+from verifier.model.identifiers import format_time
+
+
+class Format(StrEnum):
+    """Forms of an audit's report."""
+
+    TERMINAL = "terminal"
+    MARKDOWN = "markdown"
+    JSON = "json"
+    SUMMARY = "summary"
+
+
+_KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
+
+
+def _present() -> str:
+    return format_time(now())
+
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET", help="App id, metadata URL, Trust Center URL, domain or bundle."
+    ),
+]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence files.")]
+PolicyName = Annotated[
+    str,
+    typer.Option(
+        "--policy", help="genuine, baseline, strict, stage1 or a TOML file.", envvar="VERIFY_POLICY"
+    ),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it to this file.")
+]
+Save = Annotated[
+    Path | None,
+    typer.Option("--save", help="Keep the evidence bundle: a new directory, or a .tar."),
+]
+BundlePath = Annotated[
+    Path | None, typer.Option("--bundle", help="Audit this bundle instead of asking the network.")
+]
+At = Annotated[
+    int,
+    typer.Option(
+        "--at",
+        metavar="TIME",
+        help="Judge as of this time (RFC 3339).",
+        parser=moment,
+        default_factory=_present,
+        show_default=False,
+    ),
+]
+"""Unix seconds: the time named, else the present."""
+TrustBundle = Annotated[
+    str,
+    typer.Option("--trust-bundle", metavar="DIGEST", help="Vouch for the bundle with this digest."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Never ask the network; needs a bundle.")]
+Gateways = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gateway", help="Gateway domain or URL to ask (repeatable).", envvar="VERIFY_GATEWAY"
+    ),
+]
+Instance = Annotated[str, typer.Option("--instance", help="Audit this instance id only.")]
+Endpoints = Annotated[
+    list[str] | None,
+    typer.Option("--rpc-url", help="Ethereum endpoint (repeatable).", envvar="VERIFY_RPC_URL"),
+]
+Explorers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--explorer-url",
+        help="Block explorer to hold the chain's logs against (repeatable).",
+        envvar="VERIFY_EXPLORER_URL",
+    ),
+]
+NamedKms = Annotated[
+    str, typer.Option("--kms", metavar="CHAIN:ADDRESS", help="A KMS contract that you trust.")
+]
+Pccs = Annotated[
+    str,
+    typer.Option(
+        "--pccs-url", help="Collateral service instead of Intel's.", envvar="VERIFY_PCCS_URL"
+    ),
+]
+Challenge = Annotated[
+    str,
+    typer.Option(
+        "--challenge", metavar="HEX", help="Report data, or a part of it, that you chose."
+    ),
+]
+UnsafeRoot = Annotated[
+    Path | None,
+    typer.Option(
+        "--unsafe-root",
+        metavar="FILE",
+        help="Another trust anchor than Intel's. Said on every line.",
+    ),
+]
+Manifests = Annotated[
+    Path | None,
+    typer.Option(
+        "--manifests",
+        metavar="DIR",
+        help="Manifests that you know, and bundles of earlier audits, to name allowed hashes.",
+    ),
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Neither use nor keep logs of earlier audits.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Where evidence comes from, and what is asked of it."""
+
+    at: At
+    trust_bundle: TrustBundle = ""
+    offline: Offline = False
+    gateway: Gateways = None
+    instance: Instance = ""
+    rpc_url: Endpoints = None
+    explorer_url: Explorers = None
+    kms: NamedKms = ""
+    pccs_url: Pccs = ""
+    challenge: Challenge = ""
+    manifests: Manifests = None
+    unsafe_root: UnsafeRoot = None
+    no_cache: NoCache = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expected:
+    """The relying party's own reference values."""
+
+    app_id: Annotated[
+        list[str] | None, typer.Option("--expect-app-id", help="Expected app id.")
+    ] = None
+    compose_hash: Annotated[
+        list[str] | None,
+        typer.Option("--expect-compose-hash", help="Expected manifest hash (repeatable)."),
+    ] = None
+    os_image_hash: Annotated[
+        list[str] | None,
+        typer.Option("--expect-os-image-hash", help="Expected OS image hash (repeatable)."),
+    ] = None
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--expect-device", help="Expected device id (repeatable)."),
+    ] = None
+    image: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expect-image",
+            metavar="NAME=DIGEST",
+            help="Expected image of a service or repository, by digest (repeatable).",
+        ),
+    ] = None
+
+    @property
+    def values(self) -> dict[str, tuple[str, ...]]:
+        """The expected values by what a policy calls them."""
+        return {item.name: tuple(getattr(self, item.name) or ()) for item in fields(self)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """How the report of an audit is written."""
+
+    form: Annotated[
+        Format, typer.Option("--format", help="Form of the report.", envvar="VERIFY_FORMAT")
+    ] = Format.TERMINAL
+    output: Output = None
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The verdict line alone.")] = False
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="More detail (repeatable).")
+    ] = 0
+
+
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as typer takes it: in place of each parameter that is a record, its fields."""
+    signature = inspect.signature(function)
+    records: dict[str, type[Any]] = {
+        name: parameter.annotation
+        for name, parameter in signature.parameters.items()
+        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
+    }
+
+    @functools.wraps(function)
+    def run(**values: Any) -> None:  # noqa: ANN401 - whatever the options are
+        for name, record in records.items():
+            values[name] = record(**{item.name: values.pop(item.name) for item in fields(record)})
+        function(**values)
+
+    options = [
+        option
+        for name, parameter in signature.parameters.items()
+        for option in (
+            map(_option, fields(records[name]))
+            if name in records
+            else (parameter.replace(kind=_KEYWORD),)
+        )
+    ]
+    run.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
+    run.__annotations__ = {option.name: option.annotation for option in options}
+    return run
+
+
+def _option(item: Field[Any]) -> inspect.Parameter:
+    default = inspect.Parameter.empty if item.default is MISSING else item.default
+    return inspect.Parameter(item.name, _KEYWORD, default=default, annotation=item.type)

@@ -1,0 +1,210 @@
+"""The live half of an audit: the question and its sources give a bundle of evidence.
+
+The only module that reaches `verifier.collect`. It judges nothing: what a check reads is read here
+only to know what to ask for next.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from verifier.checks.authorization.history import plan_history
+from verifier.checks.case import Case, Question
+from verifier.checks.dcap import platform_of
+from verifier.checks.images import named_images
+from verifier.errors import EvidenceError, MissingEvidence
+from verifier.evidence.bundle import Bundle, BundleBuilder
+from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.oci import ImageReference, parse_reference
+from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
+from verifier.evidence.subject import read_subject
+
+if TYPE_CHECKING:
+    from verifier.collect.collector import Scope
+    from verifier.collect.http import Responder
+    from verifier.collect.log_cache import LogCache
+
+
+class Past(Enum):
+    """How much of the past of an app's contracts is collected."""
+
+    NONE = "none"
+    APP = "the app's, the KMS's and their owners'"
+    GATEWAY = "the gateway's own too"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where to look for evidence; empty means the reference values' own.
+
+    `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
+    asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
+    explorers that are asked for the same logs as the RPC endpoints. `log_cache` is the file that
+    keeps the logs of finalized blocks between audits, None for none; `past` says whose logs are
+    asked for, and `patience` how many seconds that may take at one endpoint. `routes` and
+    `responder` reach a simulated world.
+    """
+
+    guests: tuple[str, ...] = ()
+    domain: str = ""
+    gateways: tuple[str, ...] = ()
+    instance: str = ""
+    rpc_urls: tuple[str, ...] = ()
+    explorer_urls: tuple[str, ...] = ()
+    pcs_url: str = ""
+    cloud: bool = True
+    log_cache: Path | None = None
+    past: Past = Past.APP
+    patience: float = 300.0
+    routes: Mapping[str, tuple[str, int]] | None = None
+    responder: "Responder | None" = None
+
+
+def collect_evidence(
+    question: Question,
+    sources: Sources,
+    clock: Callable[[], int],
+    progress: Callable[[str], None] = lambda _: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Bundle:
+    """Collect the evidence about an app from where it is served. `clock` gives Unix seconds.
+
+    `progress` is told what is being asked, `warn` why the log cache is not used. A source that
+    fails is recorded with its reason; nothing that was collected is lost.
+    """
+    from verifier.collect.collector import collect  # noqa: PLC0415 - offline needs no network
+    from verifier.collect.http import HttpClient  # noqa: PLC0415
+    from verifier.collect.log_cache import LogCache  # noqa: PLC0415
+    from verifier.collect.registry import collect_images  # noqa: PLC0415
+
+    builder = BundleBuilder()
+    with (
+        HttpClient(
+            clock=clock,
+            allow_hosts=_named_hosts(sources),
+            routes=sources.routes,
+            responder=sources.responder,
+        ) as client,
+        LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
+        ThreadPoolExecutor(1) as aside,
+    ):
+        images: dict[ImageReference, Future[None]] = {}
+
+        def plan(bundle: Bundle) -> tuple[SubjectPlan, ...]:
+            # Registries need not wait for the chain: both only need the measured manifest.
+            wanted = [item for item in image_references(bundle, question) if item not in images]
+            if wanted:
+                asked = aside.submit(collect_images, client, wanted, builder, progress)
+                images.update(dict.fromkeys(wanted, asked))
+            return plan_collection(bundle, question, past=sources.past)
+
+        collect(client, _scope(question, sources, cache, warn), plan, builder, progress)
+        for asked in images.values():
+            asked.result()
+    return builder.build()
+
+
+def _scope(
+    question: Question,
+    sources: Sources,
+    cache: "LogCache | None",
+    warn: Callable[[str], None],
+) -> "Scope":
+    """Where collection begins: the sources that were named, else the reference values' own."""
+    from verifier.collect.collector import Scope  # noqa: PLC0415 - as above
+    from verifier.collect.histories import Scanning  # noqa: PLC0415
+    from verifier.collect.requests import CLOUD_URL, guest_url  # noqa: PLC0415
+
+    reference = question.reference
+    gateways = sources.gateways or tuple(row.url for row in reference.gateways)
+    label = sources.instance or question.app_id
+    at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
+    rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
+    return Scope(
+        app_id=question.app_id,
+        guests=sources.guests or (() if sources.domain else at_gateways),
+        domain=sources.domain,
+        gateways=gateways,
+        rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
+        pcs_url=sources.pcs_url or reference.pcs_url,
+        cloud_url=CLOUD_URL if sources.cloud else "",
+        scanning=Scanning(
+            cache=cache,
+            warn=warn,
+            patience=sources.patience,
+            explorers=tuple(dict.fromkeys(sources.explorer_urls)),
+        ),
+    )
+
+
+def default_log_cache() -> Path:
+    """The file that keeps chain logs between this user's audits."""
+    from verifier.collect.log_cache import default_path  # noqa: PLC0415 - as in collect_evidence
+
+    return default_path()
+
+
+def _named_hosts(sources: Sources) -> tuple[str, ...]:
+    """Hosts that the user named, and those below them: a gateway serves its guests below it."""
+    asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url)
+    urls = (*sources.guests, *sources.gateways, *asked)
+    hosts = {urlsplit(url).hostname or "" for url in urls if url}
+    return tuple(sorted(hosts | {f".{host}" for host in hosts if not host[-1:].isdigit()}))
+
+
+def plan_collection(
+    bundle: Bundle, question: Question, *, past: Past = Past.APP
+) -> tuple[SubjectPlan, ...]:
+    """What the evidence collected so far calls for, one plan per attester in it."""
+    exchanges = Exchanges(bundle)
+    return tuple(
+        _plan_subject(Case(read_subject(bundle, name), question, exchanges), name, past)
+        for name in bundle.subjects
+    )
+
+
+def image_references(bundle: Bundle, question: Question) -> tuple[ImageReference, ...]:
+    """The images that the measured manifests name, each once."""
+    exchanges = Exchanges(bundle)
+    found: dict[str, ImageReference] = {}
+    for name in bundle.subjects:
+        case = Case(read_subject(bundle, name), question, exchanges)
+        with suppress(MissingEvidence, EvidenceError):
+            texts = {item.reference for item in named_images(case)}
+            for text in sorted(texts - found.keys()):
+                with suppress(EvidenceError):
+                    found[text] = parse_reference(text)
+    return tuple(found.values())
+
+
+def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
+    platform: tuple[str, str] | None = None
+    kms_urls: tuple[str, ...] = ()
+    app_id = b""
+    chain: ChainPlan | None = None
+    history = HistoryPlan()
+    with suppress(MissingEvidence, EvidenceError):
+        platform = platform_of(case.quote.raw)
+    with suppress(MissingEvidence, EvidenceError):
+        app_id = case.identity.app_id
+        record = case.kms_record
+        kms_urls = record.urls if record is not None else ()
+        chain = case.chain_plan
+    if chain is None and not case.evidence.quotes:
+        chain = case.question.chain_plan
+    with suppress(MissingEvidence, EvidenceError):
+        if past is not Past.NONE:
+            history = plan_history(case, gateways=past is Past.GATEWAY)
+    return SubjectPlan(
+        subject=name,
+        platform=platform,
+        kms_urls=kms_urls,
+        app_id=app_id,
+        chain=chain,
+        history=history,
+    )

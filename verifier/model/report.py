@@ -1,0 +1,61 @@
+"""What an audit comes to: the report, its attesters, and what was asked for."""
+
+from dataclasses import dataclass
+
+from verifier.model.result import Anchor, CheckResult, Claim, Finding, Verdict
+from verifier.model.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectReport:
+    """The result for one attester: one guest, named by where its evidence came from."""
+
+    name: str
+    verdict: Verdict
+    checks: tuple[CheckResult, ...]
+    claims: tuple[Claim, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The attestation result of one audit.
+
+    `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
+    that of the first. `timeline` is what the chain says of the app's past, None where that was not
+    collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
+    `root_note` says so in words. Times are Unix seconds. Digests are lower-case hex sha256.
+    """
+
+    tool: str
+    target: str
+    requested_app_id: str | None
+    verdict: Verdict
+    accepted: bool
+    evaluated_at: int
+    time_note: str
+    bundle_digest: str
+    bundle_trusted: bool
+    policy_name: str
+    policy_digest: str
+    reference_digest: str
+    anchor: Anchor | None
+    root_note: str
+    subjects: tuple[SubjectReport, ...]
+    sources: tuple["Source", ...]
+    timeline: Timeline | None
+    findings: tuple[Finding, ...]
+    gaps: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """One thing that collection asked for: what, where, and what came back.
+
+    `error` is empty when bytes were received; then `blob` is their sha256.
+    """
+
+    kind: str
+    subject: str
+    source: str
+    blob: str | None
+    error: str
