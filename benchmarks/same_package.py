@@ -12,7 +12,6 @@ import pkgutil
 import re
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, Final
@@ -136,7 +135,7 @@ def of_report(document: Json) -> Results:
             }
             for subject in ({"name": document["subject"], **worst}, *document["other_subjects"])
         },
-        "findings": dict(Counter(compact(_only(FINDING, item)) for item in document["findings"])),
+        "findings": _sorted(_only(FINDING, item) for item in document["findings"]),
     }
 
 
@@ -145,17 +144,20 @@ def _only(names: tuple[str, ...], item: Json) -> Results:
 
 
 def kept(value: Json) -> Json:
-    """A document without its texts. A list of objects becomes the number of equal ones, so that
-    one more or less moves no other."""
+    """A document without its texts, whose lists of objects are sorted."""
     if isinstance(value, dict):
         return {
             key: len(item) if key in SENTENCES and isinstance(item, list) else kept(item)
             for key, item in value.items()
             if key not in TEXTS
         }
-    if isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
-        return dict(Counter(compact(kept(item)) for item in value))
+    if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        return _sorted(kept(item) for item in value)
     return value
+
+
+def _sorted(items: Iterable[Json]) -> list[Json]:
+    return sorted(items, key=compact)
 
 
 def compact(value: Json) -> str:

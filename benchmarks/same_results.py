@@ -22,17 +22,19 @@ of sentences (problems, remarks) the number is kept.
 
 How to read a comparison: equal differences are shown once, with the cases that have them; exit
 codes and verdicts come first. A case that only AFTER has is new, which is no difference; one that
-only BEFORE has was lost, which is one. To see a case whole, look for its name in the two files:
-they are indented JSON with sorted keys.
+only BEFORE has was lost, which is one. A member that no document of BEFORE has (of a history, a
+comparison, an assessment: reports are read by name) is new too, and is not looked at. To see a
+case whole, look for its name in the two files: they are indented JSON with sorted keys.
 """
 
 import json
 import multiprocessing
 import os
+import re
 import sys
 import tempfile
 import traceback
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
@@ -46,8 +48,11 @@ NOT_SET_UP: Final = "not set up"
 SHOWN: Final = 6
 """How many cases are named beside one difference."""
 
-FIRST: Final = ("exit", "verdict", "accepted", "checks", "claims", "findings")
+FIRST: Final = ("case", "exit", "verdict", "accepted", "checks", "claims", "findings")
 """Differences in the order in which they are shown."""
+
+_MEMBER: Final = re.compile(r"[a-z_]+")
+"""How documents call their members; hashes, check ids and names of cases are spelled otherwise."""
 
 Difference = tuple[str, str, str]
 """What it is about, the value before, and the value after."""
@@ -99,10 +104,14 @@ def results_of(name: str) -> Results:
 
 
 def leaves(value: Json, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every plain value below a document, with the way to it."""
+    """Every plain value below a document, with the way to it. Of objects in a list it is how many
+    are equal, so that one more or less moves no other."""
     if isinstance(value, dict):
         for key, item in value.items():
             yield from leaves(item, (*path, key))
+    elif isinstance(value, list) and value and all(isinstance(item, dict) for item in value):
+        for text, number in Counter(map(compact, value)).items():
+            yield (*path, text), str(number)
     else:
         yield path, compact(value)
 
@@ -113,13 +122,35 @@ def differences(before: Results, after: Results) -> dict[Difference, list[str]]:
     for name in sorted(before):
         if NOT_SET_UP in before[name]:
             continue
-        old, new = dict(leaves(before[name])), dict(leaves(after.get(name, {NOT_SET_UP: "lost"})))
+        lost = after.get(name, {NOT_SET_UP: "lost"}).get(NOT_SET_UP)
+        if lost is not None:
+            found["case", "set up", lost].append(name)
+            continue
+        old, new = dict(leaves(before[name])), dict(leaves(after[name]))
         for path in sorted(old.keys() | new.keys()):
             if old.get(path) != new.get(path):
                 what, where = _named(path)
                 difference = (what, old.get(path, "absent"), new.get(path, "absent"))
                 found[difference].append(f"{name}{where}")
     return found
+
+
+def members(value: Json) -> set[str]:
+    """The names of members anywhere below a document, but those of audit reports."""
+    if isinstance(value, list):
+        return {name for item in value for name in members(item)}
+    if not isinstance(value, dict) or "subjects" in value:
+        return set()
+    return value.keys() | {name for item in value.values() for name in members(item)}
+
+
+def without(value: Json, names: set[str]) -> Json:
+    """A document without the members of these names, but audit reports as they are."""
+    if isinstance(value, list):
+        return [without(item, names) for item in value]
+    if not isinstance(value, dict) or "subjects" in value:
+        return value
+    return {key: without(item, names) for key, item in value.items() if key not in names}
 
 
 def _named(path: tuple[str, ...]) -> tuple[str, str]:
@@ -135,14 +166,15 @@ def _named(path: tuple[str, ...]) -> tuple[str, str]:
 def compare(before: Path, after: Path) -> int:
     """Print what differs; 1 where something does."""
     old, new = (json.loads(path.read_text(encoding="utf-8")) for path in (before, after))
-    found = differences(old, new)
+    gained = {name for name in members(new) - members(old) if _MEMBER.fullmatch(name)}
+    found = differences(old, {name: without(results, gained) for name, results in new.items()})
     for (what, was, became), places in sorted(found.items(), key=lambda item: _order(item[0])):
         print(f"{_short(what)}: {_short(was)} → {_short(became)}")
         print(*(f"    {place}" for place in places[:SHOWN]), sep="\n")
         if len(places) > SHOWN:
             print(f"    and {len(places) - SHOWN} more")
     fresh = sorted(name for name in new if name not in old or NOT_SET_UP in old[name])
-    for name in fresh:
+    for name in (*sorted(gained), *fresh):
         print(f"new: {name}")
     touched = {place.partition(" [")[0] for places in found.values() for place in places}
     print(f"{len(old)} cases: {len(touched)} differ, {len(fresh)} more are new")
