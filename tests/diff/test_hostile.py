@@ -94,26 +94,26 @@ def test_five_thousand_services_in_seconds() -> None:
             f"  s{number}:\n    image: a/b@sha256:{digest}\n" for number in range(5_000)
         )
 
-    start = time.perf_counter()
+    start = time.process_time()
     found = composes(big("a"), big("b"))
-    assert time.perf_counter() - start < 8
+    assert time.process_time() - start < 8
     assert len(found.changes) == 5_000
 
 
 def test_ten_thousand_allowed_names_in_seconds() -> None:
     old = [f"OLD_{number}" for number in range(10_000)]
     new = [f"NEW_{number}" for number in range(10_000)]
-    start = time.perf_counter()
+    start = time.process_time()
     found = difference({"allowed_envs": old}, {"allowed_envs": new})
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert len(found.changes) == 20_000
 
 
 def test_many_unknown_fields_in_seconds() -> None:
     old, new = document({}), document({f"field{number}": "x" for number in range(2_000)})
-    start = time.perf_counter()
+    start = time.process_time()
     found = compare(old, new)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert len(found.changes) == 2_000
 
 

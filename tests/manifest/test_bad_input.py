@@ -64,9 +64,9 @@ READABLE: dict[str, bytes] = {
 
 
 def lint(path: Path, *options: str) -> Any:
-    started = time.perf_counter()
+    started = time.process_time()
     ran = CliRunner().invoke(app, [str(path), *options])
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     return ran
 
 

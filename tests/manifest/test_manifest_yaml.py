@@ -148,10 +148,10 @@ def bombs() -> dict[str, str]:
 @pytest.mark.parametrize("name", sorted(bombs()))
 def test_bombs_are_refused_in_bounded_time(name: str) -> None:
     text = bombs()[name]
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(EvidenceError):
         tree(text)
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
 
 
 def test_five_thousand_services() -> None:
@@ -159,9 +159,9 @@ def test_five_thousand_services() -> None:
         f"  s{number}:\n    image: org/app:{number}\n    environment: ['A=${{A}}']\n"
         for number in range(5_000)
     )
-    started = time.perf_counter()
+    started = time.process_time()
     audit = audit_manifest(manifest(f"services:\n{services}", allowed_envs=["A"]).raw)
-    assert time.perf_counter() - started < 4 * SECONDS
+    assert time.process_time() - started < 4 * SECONDS
     assert not audit.compose_problem
     assert sum(finding.rule in {"IMG-004", "IMG-005"} for finding in audit.findings) == 5_000
 
@@ -170,9 +170,9 @@ def test_five_thousand_services() -> None:
     "text", ["${" * 100_000, "${a" * 100_000, "${a:-" * 50_000, "${}" * 99_999]
 )
 def test_unclosed_variables_are_bounded(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     template = parse_template(text)
-    assert time.perf_counter() - started < SECONDS
+    assert time.process_time() - started < SECONDS
     assert template.invalid
 
 
@@ -365,8 +365,8 @@ def test_patterns_are_bounded(name: str) -> None:
     compose = {"services": {"a": {"image": "x", "command": text, "environment": [f"{text}=1"]}}}
     compose["configs"] = {"c": {"content": f"#!\n{text}"}}
     document = {"runner": "docker-compose", "docker_compose_file": f"services: # {text[:99]}"}
-    started = time.perf_counter()
+    started = time.process_time()
     assert audit_compose_file(json.dumps(compose).encode()).findings
     document["pre_launch_script"] = text
     audit_manifest(json.dumps(document).encode())
-    assert time.perf_counter() - started < 6 * SECONDS
+    assert time.process_time() - started < 6 * SECONDS

@@ -314,6 +314,6 @@ def test_many_services_with_many_attestations_take_bounded_time() -> None:
     """One reference is verified once, and one file is parsed once."""
     made = documents(IMAGE, *[attest(raw) for raw in (b"other",) * 90], attest())
     asked = ask(made, *[REFERENCE] * 5000)
-    started = time.perf_counter()
+    started = time.process_time()
     assert judge_images(asked).status is Status.PASS
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
