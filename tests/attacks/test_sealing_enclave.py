@@ -9,7 +9,7 @@ from typing import Final
 import pytest
 
 from tests.attacks.audited import Audited, audit
-from tests.attacks.outcomes import AcceptedError, assert_noticed, notices, open_forgery, told
+from tests.attacks.outcomes import AcceptedError, assert_noticed, notices, told
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE
@@ -53,7 +53,6 @@ def test_the_published_enclave_is_no_reservation(pinned: bool) -> None:  # noqa:
     assert not notices(result)
 
 
-@open_forgery
 @pytest.mark.parametrize("policy", ["genuine", "baseline", "strict"])
 @pytest.mark.parametrize("challenge", [b"", CHALLENGE], ids=["unasked", "challenged"])
 @pytest.mark.parametrize("pinned", [False, True])
