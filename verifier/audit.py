@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from verifier.checks.authorization.history import proven_timeline
-from verifier.checks.case import Case, Question
+from verifier.checks.case import Case, Question, opinion_on
 from verifier.checks.catalogue import CHECKS, GAPS, PLANNED
 from verifier.checks.claims import make_claims
 from verifier.checks.demands import MANIFEST_RULES
@@ -71,6 +71,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         timeline=_timeline(audited[0][1]),
         findings=_findings(*audited[0]),
         gaps=(*GAPS, *_undecided(policy)),
+        second_opinion=opinion_on(bundle, question, exchanges),
     )
 
 

@@ -7,7 +7,7 @@ only to know what to ask for next.
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +77,8 @@ def collect_evidence(
     `progress` is told what is being asked, `warn` why the log cache is not used. A source that
     fails is recorded with its reason; nothing that was collected is lost.
     """
+    # Collection only has to know what to ask for next; whoever judges reads the answers again.
+    question = replace(question, second_opinion=False)
     from verifier.collect.collector import collect  # noqa: PLC0415 - offline needs no network
     from verifier.collect.http import HttpClient  # noqa: PLC0415
     from verifier.collect.log_cache import LogCache  # noqa: PLC0415

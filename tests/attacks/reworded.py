@@ -24,6 +24,7 @@ from verifier.cli.output import exit_code
 from verifier.errors import VerifierError
 from verifier.manifest.audit import ManifestAudit, NotEvaluable
 from verifier.manifest.rule import Hit
+from verifier.model.report import SecondOpinion
 from verifier.model.result import CheckResult, Finding
 from verifier.model.timeline import Change, Coverage, Exposure, Governance, Timeline
 from verifier.policy.stage import assess_stage
@@ -49,6 +50,7 @@ TEXTS: Final[dict[type, tuple[str, ...]]] = {
     Change: ("how",),
     Exposure: ("words",),
     Timeline: ("notes",),
+    SecondOpinion: ("disagreements",),
 }
 """What is text for people: the records that hold it, and their fields."""
 

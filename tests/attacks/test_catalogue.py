@@ -33,6 +33,8 @@ def carry_out(attack: Attack) -> Audited:
         audited = audited.handing_over(attack.handed_over(audited.world))
     if attack.edit_artifact is not None:
         audited = audited.editing(attack.edit_artifact)
+    if attack.second_opinion:
+        audited = audited.again(second_opinion=True)
     if attack.governance:
         audited = audited.demanding(attack.governance)
     return audited.expecting(attack.expected_images) if attack.expected_images else audited
@@ -72,6 +74,8 @@ def test_the_honest_twin_passes_where_the_attack_is_refused(
         audited = audited.handing_over(attack.twin_handed_over(audited.world))
     if attack.twin_edit_artifact is not None:
         audited = audited.editing(attack.twin_edit_artifact)
+    if attack.second_opinion:
+        audited = audited.again(second_opinion=True)
     if attack.governance:
         audited = audited.demanding(attack.governance)
     if attack.twin_expected_images:

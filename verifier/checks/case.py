@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from verifier.chain.second_opinion import second_opinion, settle
 from verifier.chain.view import ChainView
 from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
 from verifier.checks.demands import Demands
 from verifier.checks.endorsements import Endorsements, choose_endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence import codec
-from verifier.evidence.bundle import Kind
+from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.collateral import read_collateral
 from verifier.evidence.contracts import BootInfo
 from verifier.evidence.event_log import Event, system_events
@@ -26,6 +27,7 @@ from verifier.evidence.plan import ChainPlan
 from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
 from verifier.model.identifiers import AppId, format_time
+from verifier.model.report import SecondOpinion
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ class Question:
     `challenge` is report data, or its first or last part, that the relying party chose. `kms` is a
     KMS that it names itself, `instance` the only instance id (hex) that it means, "" for any.
     `manifests` are the manifests that it knows besides, by hash, and `sightings` what it saw
-    attested at other times.
+    attested at other times. `second_opinion` asks for another reader of the chain's answers.
     """
 
     app_id: AppId | None
@@ -56,6 +58,7 @@ class Question:
     instance: str = ""
     manifests: Mapping[str, str] = field(default_factory=dict)
     sightings: "tuple[Sighting, ...]" = ()
+    second_opinion: bool = False
 
     @property
     def chain_plan(self) -> ChainPlan | None:
@@ -287,8 +290,12 @@ class Case:
         )
 
     def chain_view(self, plan: ChainPlan) -> ChainView:
-        """The contracts at the block that endpoints agree on. Raises MissingEvidence."""
+        """The contracts at the block that endpoints agree on. Raises MissingEvidence, and
+        EvidenceError where a second reader was asked for and disagrees."""
         question = self.question
+        opinion = opinion_on(self.evidence.bundle, question, self.exchanges)
+        if opinion is not None:
+            settle(opinion)
         return ChainView(
             plan, self.exchanges, self.reference, trusted=question.trusted, at=question.at
         )
@@ -329,6 +336,13 @@ class Case:
             )
             for device_id in self.device_ids
         )
+
+
+def opinion_on(bundle: Bundle, question: Question, exchanges: Exchanges) -> SecondOpinion | None:
+    """The second opinion on a bundle's exchanges, None where the question asks for none."""
+    if not question.second_opinion:
+        return None
+    return exchanges.once(second_opinion, lambda: second_opinion(bundle))
 
 
 def _settled(compute: Callable[[], T]) -> Callable[[], T]:

@@ -53,6 +53,7 @@ def gather(
         instance=asked.instance_id(reach.instance),
         manifests=known.names,
         sightings=known.sightings,
+        second_opinion=reach.second_opinion,
     )
     if given is None:
         given = _collected(target, question, reach, past, patience)

@@ -129,6 +129,13 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Neither use nor keep logs of earlier audits.")
 ]
 
+SecondOpinion = Annotated[
+    bool,
+    typer.Option(
+        "--second-opinion", help="Have web3 read every recorded answer of the chain again."
+    ),
+]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reach:
@@ -147,6 +154,7 @@ class Reach:
     manifests: Manifests = None
     unsafe_root: UnsafeRoot = None
     no_cache: NoCache = False
+    second_opinion: SecondOpinion = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,13 +17,25 @@ class SubjectReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SecondOpinion:
+    """How another reader of the recorded exchanges compares: how many calls and logs both read
+    alike, and where they do not. `reader` is its name and version."""
+
+    reader: str
+    calls: int
+    logs: int
+    disagreements: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The attestation result of one audit.
 
     `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
     that of the first. `timeline` is what the chain says of the app's past, None where that was not
     collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
-    `root_note` says so in words. Times are Unix seconds. Digests are lower-case hex sha256.
+    `root_note` says so in words. `second_opinion` is None where none was asked for. Times are Unix
+    seconds. Digests are lower-case hex sha256.
     """
 
     tool: str
@@ -45,6 +57,7 @@ class Report:
     timeline: Timeline | None
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
+    second_opinion: SecondOpinion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

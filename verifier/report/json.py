@@ -10,7 +10,7 @@ from typing import Final
 import rfc8785
 
 from verifier.model.identifiers import format_time
-from verifier.model.report import Report, Source, SubjectReport
+from verifier.model.report import Report, SecondOpinion, Source, SubjectReport
 from verifier.model.result import CheckResult, Claim, EvidenceRef, Finding, JsonValue
 from verifier.report.escape import without_surrogates
 from verifier.report.summary import history
@@ -50,6 +50,8 @@ def render_json(report: Report) -> bytes:
         "findings": [_finding(item) for item in report.findings],
         "gaps": list(report.gaps),
     }
+    if report.second_opinion is not None:
+        document["second_opinion"] = _second_opinion(report.second_opinion)
     return rfc8785.dumps(encodable(document)) + b"\n"
 
 
@@ -101,6 +103,15 @@ def _source(source: Source) -> _Object:
         "source": source.source,
         "blob": source.blob,
         "error": source.error,
+    }
+
+
+def _second_opinion(opinion: SecondOpinion) -> _Object:
+    return {
+        "reader": opinion.reader,
+        "calls": opinion.calls,
+        "logs": opinion.logs,
+        "disagreements": list(opinion.disagreements),
     }
 
 

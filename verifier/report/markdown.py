@@ -70,6 +70,8 @@ def _header(report: Report) -> Iterator[str]:
         ("Time", markdown(summary.when(report))),
         ("Checks", summary.tally(subject.checks)),
     ]
+    if reader := summary.second_reader(report):
+        rows.append(("Second reader", markdown(reader)))
     if link := summary.weakest_link(report):
         rows += [
             ("Weakest link", f"{markdown_code(link.id)} {mark(link).value}: {_found(link)}"),

@@ -136,6 +136,18 @@ def when(report: Report) -> str:
     return "; ".join(filter(None, (f"Judged as of {time}", note)))
 
 
+def second_reader(report: Report) -> str:
+    """What another reader makes of the chain's answers, "" where none was asked."""
+    opinion = report.second_opinion
+    if opinion is None:
+        return ""
+    differs = f"; it disagrees about {len(opinion.disagreements)}" if opinion.disagreements else ""
+    return (
+        f"{opinion.reader} reads {opinion.calls} calls and {opinion.logs} logs of the chain as "
+        f"this auditor does{differs}"
+    )
+
+
 def history(report: Report) -> tuple[str, ...]:
     """The app's history in a few lines, none where it is not known."""
     if report.timeline is None:

@@ -209,6 +209,8 @@ def _header(page: Page, report: Report) -> None:
         page.value("Guest", subject.name)
     page.entry(_label("Time"), _LABEL, summary.when(report))
     page.value("Checks", summary.tally(subject.checks))
+    if reader := summary.second_reader(report):
+        page.entry(_label("Second reader"), _LABEL, reader)
     if link := summary.weakest_link(report):
         note = summary.anchor_note(link)
         page.entry(_label("Weakest link"), _LABEL, summary.outcome(link), note)

@@ -33,7 +33,8 @@ class Attack:
     the relying party's deny list holds, `reference` its edit of the world's reference values;
     `challenge` is the report data that it asked for, `expected_images` ("NAME=DIGEST") are those
     that its policy expects, `governance` what it demands in [governance]. `edit_artifact` changes
-    what was collected, in the evidence. `why` says why an outcome is not `refused`.
+    what was collected, in the evidence. `second_opinion` has another reader read the chain's
+    answers too. `why` says why an outcome is not `refused`.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Attack:
     governance: str = ""
     edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
     twin_edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
+    second_opinion: bool = False
 
 
 def refused(name: str, check_id: str, title: str, knobs: Knobs, **rest: object) -> Attack:

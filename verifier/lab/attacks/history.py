@@ -86,6 +86,9 @@ def _answers() -> Iterator[Attack]:
     title = "has every operator give times that are hours ahead"
     knobs = Knobs(rpc_faults=dict.fromkeys("ab", RpcFault.FUTURE_BLOCK))
     yield missing("rpc-future-block-everywhere", "authorization.allowed", title, knobs, why)
+    title = "has one operator answer what only one of two readers can read"
+    twice = {"edit_artifact": _of_many_bytes, "second_opinion": True}
+    yield refused("answer-of-two-readings", "key_management.provider", title, HONEST, **twice)
 
 
 def _state() -> Iterator[Attack]:
@@ -267,6 +270,17 @@ def _poisoned(edit: EditLogs) -> Callable[[Artifact, bytes], bytes]:
         return json.dumps(document).encode()
 
     return change
+
+
+def _of_many_bytes(artifact: Artifact, raw: bytes) -> bytes:
+    """One operator's blocks with a size, which no hash covers, that is no number."""
+    if artifact.kind is not Kind.JSON_RPC or "eth_getBlockByNumber" not in artifact.request:
+        return raw
+    if not artifact.source.startswith("https://rpc-a."):
+        return raw
+    answer = json.loads(raw)
+    answer["result"]["size"] = "many"
+    return json.dumps(answer).encode()
 
 
 def _silent_flag(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
