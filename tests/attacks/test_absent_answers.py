@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from tests.attacks.audited import Audited, audit
-from tests.attacks.outcomes import assert_noticed, open_forgery
+from tests.attacks.outcomes import assert_noticed
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.lab import contracts
 from verifier.lab.knobs import Governance, Knobs
@@ -40,8 +40,8 @@ def test_one_key_without_notice_is_a_finding() -> None:
 @pytest.mark.parametrize(
     ("kinds", "request_"),
     [
-        pytest.param((Kind.LOG_SCAN,), "", marks=open_forgery, id="logs"),
-        pytest.param((Kind.JSON_RPC,), "", marks=open_forgery, id="calls"),
+        pytest.param((Kind.LOG_SCAN,), "", id="logs"),
+        pytest.param((Kind.JSON_RPC,), "", id="calls"),
         pytest.param((Kind.JSON_RPC,), OWNER, id="calls about owners"),
     ],
 )
@@ -51,7 +51,6 @@ def test_a_finding_that_needs_answers_stays_without_them(
     assert_noticed(without(owned_by("key"), *kinds, request=request_), RULES)
 
 
-@open_forgery
 @pytest.mark.parametrize("governance", ["key", "timelock", "safe"])
 def test_what_nobody_vouches_for_leaves_rules_open(governance: Governance) -> None:
     assert_noticed(owned_by(governance).again(trusted=False), RULES)

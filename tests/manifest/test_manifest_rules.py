@@ -9,6 +9,7 @@ from tests.manifest.vectors import (
     BY_SCRIPT,
     DIGEST,
     NEVER_EVALUABLE,
+    NOT_ASKED,
     VECTORS,
     Case,
     app,
@@ -28,6 +29,7 @@ from verifier.model.result import Finding
 from verifier.reference import prelaunch_scripts
 from verifier.reference.env_classes import classify
 from verifier.reference.values import embedded
+from verifier.report.rule_docs import rule_pages
 
 
 def audited(case: Case) -> ManifestAudit:
@@ -59,7 +61,7 @@ def test_a_rule_leaves_its_twin_alone(rule: str) -> None:
 
 
 def test_every_rule_has_a_vector() -> None:
-    assert set(VECTORS) | NEVER_EVALUABLE | BY_SCRIPT == set(BY_ID)
+    assert set(VECTORS) | NEVER_EVALUABLE | NOT_ASKED | BY_SCRIPT == set(BY_ID)
     assert len(RULES) == len(BY_ID)
 
 
@@ -73,6 +75,19 @@ def test_rules_have_all_their_text() -> None:
 def test_what_needs_other_evidence_is_not_evaluable(rule: str) -> None:
     assert rule in not_evaluable(app(image="org/app:v1.2.3"))
     assert not list(BY_ID[rule].detect(None))  # type: ignore[arg-type]
+
+
+def test_what_nothing_can_decide_is_not_asked() -> None:
+    assert {rule.id for rule in RULES if not rule.asked} == NOT_ASKED
+    assert not NOT_ASKED & not_evaluable(app())
+    for page in rule_pages().values():
+        assert page.count("Not asked:") == sum(f"## {item}" in page for item in NOT_ASKED)
+
+
+def test_an_app_whose_keys_no_contract_governs_has_none_to_judge() -> None:
+    absent = not_evaluable(on_chain(absent=True))
+    assert not {"KMS-005", "KMS-006", "KMS-007", "KMS-008"} & absent
+    assert {"RUN-001", "RUN-002"} <= absent
 
 
 @pytest.mark.parametrize(
@@ -337,7 +352,7 @@ def test_unparsed_is_not_evaluable_never_clean() -> None:
 def test_a_duplicate_key_leaves_everything_else_open() -> None:
     audit = audit_manifest(b'{"runner": "docker-compose", "runner": "bash"}')
     assert [finding.rule for finding in audit.findings] == ["MAN-003"]
-    assert len(audit.not_evaluable) == len(RULES) - 2  # MAN-003, and MAN-007 has nothing to add
+    assert len(audit.not_evaluable) == len(RULES) - 3  # MAN-003, RUN-003, and MAN-007 adds nothing
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b'{"runner": 1}', b'{"x": NaN}'])

@@ -306,8 +306,10 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
         app(context=known(containers={"dstack-web-1": "Exited (0)"})),
     ),
 }
-NEVER_EVALUABLE: Final = frozenset({"RUN-003", "RUN-004"})
+NEVER_EVALUABLE: Final = frozenset({"RUN-004"})
 """Rules whose evidence is never in a manifest or its context."""
+NOT_ASKED: Final = frozenset({"RUN-003"})
+"""Rules that nothing which is collected can decide."""
 BY_SCRIPT: Final = frozenset({"PLS-001", "PLS-014"})
 """Rules about Phala's own scripts, whose texts are not here: tested with a script of our own under
 another table."""

@@ -44,8 +44,7 @@ def not_evaluable(report: Report) -> set[str]:
 
 
 def test_an_audit_decides_what_a_file_cannot(honest: Audited) -> None:
-    assert not {*CHAIN, *PAGE, "KMS-010", "PLT-004", "RUN-004"} & not_evaluable(honest.report)
-    assert "RUN-003" in not_evaluable(honest.report)
+    assert not not_evaluable(honest.report)
     assert not {"KMS-005", "KMS-010", "RUN-001", "RUN-002"} & findings(honest.report)
 
 

@@ -14,7 +14,7 @@ from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import KmsRecord, ReferenceValues
 
-_SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
+SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
 _ENV_KEY_AGE: Final = 300
 _ENV_KEY_SKEW: Final = 60
 """Seconds, as the SDK accepts a v1 signature (sdk/python verify_env_encrypt_public_key)."""
@@ -39,7 +39,7 @@ def provider(case: Case) -> Outcome:
     if measured.provider_payload is None:
         raise MissingEvidence("this dstack version measures no key provider")
     if measured.provider != "kms":
-        if measured.provider in _SELF_PROVIDERS and measured.self_bound:
+        if measured.provider in SELF_PROVIDERS and measured.self_bound:
             return _without_kms(case, measured.provider, ca_key, evidence)
         return failed(
             f"key provider {measured.provider or 'none'} holds no keys for this app id",

@@ -8,32 +8,36 @@ from typing import Final
 
 from verifier.checks.case import Case
 from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, waiver_for
-from verifier.checks.engine import Outcome, check, failed, malformed, passed, warned
+from verifier.checks.engine import Outcome, check, failed, malformed, missing, passed, warned
 from verifier.checks.manifest_context import context_of
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
-from verifier.manifest.audit import ManifestAudit, audit_manifest
+from verifier.manifest.audit import ManifestAudit, NotEvaluable, audit_manifest
 from verifier.manifest.context import Context
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Service
+from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import SEVERITIES, Severity
 from verifier.model.result import EvidenceRef, Finding, JsonValue, Location
 
 _COUNTED: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
 _LITERAL: Final = (Kind.DIGEST, Kind.TAG, Kind.ROLLING, Kind.UNTAGGED)
 _UNREAD: Final = "have the app deploy a compose file that can be read in one way only"
+_UNDECIDED: Final = "collect what these rules need, with the page, the contracts and their history"
 _FIX: Final = "mend the manifest, deploy it again and have the new compose hash allowed"
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """The findings about a manifest as the relying party rates them, worst first; `counted` are
-    those that no waiver takes out."""
+    those that no waiver takes out. `open` are the rules of medium severity or worse that could not
+    be evaluated, and that no waiver takes out."""
 
     audit: ManifestAudit
     findings: tuple[Finding, ...]
     counted: tuple[Finding, ...]
+    open: tuple[NotEvaluable, ...]
 
 
 def judged_at(case: Case) -> int:
@@ -64,7 +68,13 @@ def _judge(case: Case) -> Judged:
         findings.append(said)
         if waiver is None or not waiver.holds(now):
             counted.append(said)
-    return Judged(audit, tuple(findings), tuple(counted))
+    undecided = []
+    for row in audit.not_evaluable:
+        waiver = waiver_for(demands.waivers, MANIFEST_RULES, app_id, now, row.rule)
+        severity = demands.rules.get(row.rule, BY_ID[row.rule].severity)
+        if severity in _COUNTED and not (waiver and waiver.holds(now)):
+            undecided.append(row)
+    return Judged(audit, tuple(findings), tuple(counted), tuple(undecided))
 
 
 @check(
@@ -79,7 +89,8 @@ def rules(case: Case) -> Outcome:
     is so. Nothing inside of the manifest can silence a rule; a policy can rate a rule otherwise,
     waive it for a time, and say whose images may run. A compose file that cannot be read as Docker
     reads it is an error: what it lets the operator do is not known. Rules that need evidence which
-    was not collected are listed as not evaluable."""
+    was not collected are listed as not evaluable; where the others find nothing, and one of them is
+    of medium severity or worse, evidence is missing."""
     judged = judge_manifest(case)
     problem = judged.audit.compose_problem
     details = _details(case, judged)
@@ -93,6 +104,11 @@ def rules(case: Case) -> Outcome:
     counted = [item for item in judged.counted if Severity(item.severity) in _COUNTED]
     if counted:
         return warned(_summary(judged), reason=_words(counted[0]), **details)
+    if judged.open:
+        reason = "not evaluable: " + "; ".join(f"{x.rule} {x.reason}" for x in judged.open)
+        details |= {"reason": reason, "remediation": _UNDECIDED}
+        names = ", ".join(item.rule for item in judged.open)
+        return missing(f"{_summary(judged)}: {names}", **details)
     return passed(_summary(judged), **{**details, "remediation": ""})
 
 

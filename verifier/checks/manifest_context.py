@@ -15,7 +15,7 @@ from verifier.chain.calls import storage
 from verifier.chain.view import ChainView
 from verifier.checks.authorization.history import timeline_of
 from verifier.checks.case import Case
-from verifier.checks.key_management import confirmed_ca_key
+from verifier.checks.key_management import SELF_PROVIDERS, confirmed_ca_key
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Kind
@@ -85,6 +85,8 @@ def _governors(found: "Iterable[Governance]") -> Iterator[Governor]:
 
 def _chain(case: Case) -> ChainFacts:
     """Contract state, with what only a history can tell where there is one."""
+    if _without_contract(case):
+        return ChainFacts(absent=True)
     read = _tried(lambda: _read(case))
     timeline = _tried(lambda: timeline_of(case)) if read is not None else None
     if read is None or timeline is None:
@@ -94,6 +96,15 @@ def _chain(case: Case) -> ChainFacts:
     return replace(
         read, other_hashes=told.other_hashes, governors=told.governors, tcb_required=required
     )
+
+
+def _without_contract(case: Case) -> bool:
+    """Whether the measured key provider asks no contract: a known KMS without one, or no KMS for an
+    app id that is the manifest's own hash."""
+    record = _kms(case)
+    if record is not None:
+        return record.contract is None
+    return case.identity.provider in SELF_PROVIDERS and case.identity.self_bound
 
 
 def _read(case: Case) -> ChainFacts | None:

@@ -19,7 +19,7 @@ from verifier.lab.kms import Kms
 from verifier.lab.knobs import DAY, DEFAULT_NOW, Knobs
 from verifier.lab.pki import FMSPC, PkiOptions, build_pki
 from verifier.lab.quote import SEPT_VE_DISABLE, TdReport, make_quote
-from verifier.lab.response import Response
+from verifier.lab.response import NOT_FOUND, Response
 from verifier.model.result import JsonValue
 from verifier.reference.generations import G3
 
@@ -227,6 +227,11 @@ def body_of(path: str, edit: Callable[[bytes], bytes]) -> ResponseEdit:
 def info_field(name: str, value: str) -> ResponseEdit:
     """Change one field of the Info answer."""
     return body_of("/prpc/Info", lambda raw: json.dumps({**json.loads(raw), name: value}).encode())
+
+
+def page_hidden(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    """Answer that there is no page."""
+    return NOT_FOUND if url.endswith("gw.lab.invalid/") else response
 
 
 def page_text(old: str, new: str) -> ResponseEdit:

@@ -25,6 +25,10 @@ from verifier.manifest.rule import Need, Rule, Severity
 from verifier.model.result import Finding, Location
 
 COMPOSE_FILE: Final = "docker_compose_file"
+_CONTRACTS: Final = frozenset(
+    {Need.AUTHORIZATION, Need.ALLOWED_HASHES, Need.GOVERNANCE, Need.DEVICES}
+)
+"""What only contracts tell: nothing to ask for where the measured key provider has none."""
 _MASKED: Final = frozenset({"", "[MASKED]"})  # what Phala's Trust Center shows of a private app
 
 
@@ -112,7 +116,10 @@ def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
     not_evaluable: list[NotEvaluable] = []
     replaceable = {s.name for s in manifest.services if image_of(manifest, s).replaceable}
     available = _available(manifest)
+    absent = _CONTRACTS if manifest.context.chain.absent else frozenset[Need]()
     for rule in RULES:
+        if not rule.asked or absent.intersection(rule.needs):
+            continue
         missing = next((need for need in rule.needs if need not in available), None)
         if missing is None:
             findings.extend(_findings(rule, manifest, replaceable))

@@ -31,7 +31,8 @@ class ChainFacts:
 
     `hash_allowed` is about the measured compose hash, `other_hashes` (hex) are all others that are
     still allowed. `any_device` and `tcb_required` are the app's settings; `can_require_tcb` is
-    False for a contract generation without the latter. `governors` own app and KMS.
+    False for a contract generation without the latter. `governors` own app and KMS. `absent` says
+    that the measured key provider is known to ask no contract.
     """
 
     hash_allowed: bool | None = None
@@ -40,6 +41,7 @@ class ChainFacts:
     tcb_required: bool | None = None
     can_require_tcb: bool = True
     governors: tuple[Governor, ...] | None = None
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

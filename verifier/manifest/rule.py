@@ -94,6 +94,9 @@ class Hit:
     names: tuple[str, ...] = ()
 
 
+NEVER_COLLECTED: Final = frozenset({Need.ENDPOINT})
+"""Evidence that nothing collects: a rule that needs it is described, and asked of no manifest."""
+
 Detect = Callable[["Manifest"], Iterable[Hit]]
 
 
@@ -112,6 +115,11 @@ class Rule:
     needs: tuple[Need, ...]
     escalates: bool
     detect: Detect
+
+    @property
+    def asked(self) -> bool:
+        """Whether some evidence that can be collected decides the rule."""
+        return not NEVER_COLLECTED.intersection(self.needs)
 
     @property
     def group(self) -> str:

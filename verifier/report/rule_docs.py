@@ -55,6 +55,7 @@ What is silenced is still listed. In evidence, and in an audit, nothing inside a
 anything. A manifest alone does not tell what the code does when a variable is missing, how it
 authenticates, whether a tag has moved, or what the host writes into user_config.
 """
+_NOT_ASKED: Final = "Not asked: nothing that is collected can decide it, so it has no result."
 _NEEDS: Final = {need: need.name.lower().replace("_", " ") for need in Need}
 
 
@@ -87,7 +88,7 @@ def _entry(rule: Rule) -> str:
         (
             f"## {rule.id}: {rule.title}",
             f"*{'; '.join(facts)}*",
-            rule.what,
+            rule.what if rule.asked else f"{rule.what} {_NOT_ASKED}",
             f"**Why.** {rule.why}",
             f"**Fix.** {rule.fix}",
             f"Source: {rule.source}\n",

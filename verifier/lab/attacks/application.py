@@ -52,6 +52,10 @@ def application() -> Iterator[Attack]:
     yield missing("manifest-hidden", check, "hides its manifest", Knobs(public_tcbinfo=False), why)
     title = "runs whatever image a variable names that the operator sets"
     yield refused("open-image", "manifest.rules", title, Knobs(edit_manifest=forge.open_image))
+    why = "a container that is not declared would be a finding; without the page, nobody knows"
+    title = "hides the page that lists its containers, so that rules about them have no evidence"
+    knobs = Knobs(edit_response=forge.page_hidden)
+    yield missing("rules-left-open", "manifest.rules", title, knobs, why)
     check = "application.binding"
     title = "puts the quote of one TD into the certificate of another key"
     yield refused("quote-of-another-td", check, title, Knobs(cert_report_data=b"\7" * 64))
