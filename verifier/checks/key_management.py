@@ -7,6 +7,7 @@ from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, missing, not_applicable, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts, kms
+from verifier.evidence.bundle import Kind
 from verifier.evidence.ethereum import key_address, recover_key
 from verifier.evidence.quote import parse_quote
 from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
@@ -72,7 +73,7 @@ def root(case: Case) -> Outcome:
     to the root key of the KMS that `key_management.provider` identified, and an app's root key
     signed what is shown as derived from it. An env-key signature is given to anybody who asks, and
     its first version can be replayed for ever: it shows that this KMS answers for the app id, and
-    nothing about this TD."""
+    nothing about this TD. An answer of another time, or without any, is a warning."""
     if case.identity.provider != "kms":
         return not_applicable("no KMS gave this guest its keys")
     record = case.kms_record
@@ -82,11 +83,12 @@ def root(case: Case) -> Outcome:
     problems: list[str] = []
     proofs: list[str] = []
     evidence: list[EvidenceRef] = []
-    stale = False
+    doubts: list[str] = []
+    _refuse_malformed(case)
     for item in case.evidence.env_keys:
         evidence.append(item.artifact.ref)
-        problem, is_stale = _check_env_key(case, item.value, root_address)
-        stale |= is_stale
+        problem, doubt = _check_env_key(case, item.value, root_address)
+        doubts += [doubt] if doubt else []
         (problems if problem else proofs).append(problem or "env-encrypt key")
     for chain in case.evidence.key_chains:
         evidence.append(chain.artifact.ref)
@@ -105,8 +107,8 @@ def root(case: Case) -> Outcome:
             hint="the KMS signs its answer to GetAppEnvEncryptPubKey; apps publish key chains",
         )
     summary = f"{' and '.join(sorted(set(proofs)))} signed by {root_address}"
-    if stale:
-        return warned(f"{summary}; the signature's time is not now", evidence=tuple(evidence))
+    if doubts:
+        return warned(f"{summary}; {doubts[0]}", evidence=tuple(evidence))
     return passed(summary, actual=root_address, evidence=tuple(evidence))
 
 
@@ -270,20 +272,28 @@ def _root_address(case: Case, record: KmsRecord) -> str:
     return address
 
 
-def _check_env_key(case: Case, key: kms.EnvKey, root_address: str) -> tuple[str, bool]:
-    """The problem with an env-key answer, or "", and whether its time is not that of the audit."""
+def _refuse_malformed(case: Case) -> None:
+    """Raises EvidenceError where a signature of the KMS was given and cannot be read."""
+    for artifact, error in case.evidence.malformed:
+        if artifact.kind in (Kind.KMS_ENV_KEY, Kind.SIGNATURE_CHAIN):
+            raise error
+
+
+def _check_env_key(case: Case, key: kms.EnvKey, root_address: str) -> tuple[str, str]:
+    """The problem with an env-key answer, and the doubt about when it was made; "" for none."""
     app_id = case.identity.app_id
     signed = [(kms.env_key_digest(app_id, key.public_key, None), key.signature)]
-    stale = False
+    doubt = "the signature has no time, and may be of any"
     if key.signature_v1 is not None and key.timestamp is not None:
         digest = kms.env_key_digest(app_id, key.public_key, key.timestamp)
         signed.append((digest, key.signature_v1))
-        stale = not -_ENV_KEY_SKEW <= case.question.at - key.timestamp <= _ENV_KEY_AGE
+        now = -_ENV_KEY_SKEW <= case.question.at - key.timestamp <= _ENV_KEY_AGE
+        doubt = "" if now else "the signature's time is not now"
     for digest, signature in signed:
         problem = _check_signer(digest, signature, root_address, "env-key signature")
         if problem:
-            return problem, stale
-    return "", stale
+            return problem, doubt
+    return "", doubt
 
 
 def _check_chain(case: Case, chain: kms.SignatureChain, root_address: str) -> str:

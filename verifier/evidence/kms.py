@@ -40,7 +40,8 @@ class KmsMeta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvKey:
-    """A GetAppEnvEncryptPubKey answer; `timestamp` and `signature_v1` since dstack 0.5.6."""
+    """A GetAppEnvEncryptPubKey answer; `timestamp` and `signature_v1` since dstack 0.5.6, both or
+    neither."""
 
     public_key: bytes
     signature: bytes
@@ -99,12 +100,15 @@ def parse_meta(raw: bytes, what: str) -> KmsMeta:
 
 
 def parse_env_key(raw: bytes, what: str) -> EnvKey:
-    """Parse a GetAppEnvEncryptPubKey answer. Raises EvidenceError."""
+    """Parse a GetAppEnvEncryptPubKey answer. Raises EvidenceError, also for a signature of the
+    second version without its time, and for a time that nothing signs."""
     document = codec.parse_json_object(raw, what)
     timestamp, signature_v1 = document.get("timestamp"), document.get("signature_v1")
     moment = None if timestamp is None else codec.as_int(timestamp, f"{what}.timestamp")
     if moment is not None and not 0 <= moment < 1 << 64:
         raise EvidenceError(f"{what}.timestamp: {moment} is out of range")
+    if (moment is None) != (not signature_v1):
+        raise EvidenceError(f"{what}: one of timestamp and signature_v1 is there without the other")
     return EnvKey(
         public_key=codec.parse_hex(document.get("public_key"), f"{what}.public_key", length=32),
         signature=codec.parse_hex(

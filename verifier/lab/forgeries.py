@@ -229,6 +229,16 @@ def info_field(name: str, value: str) -> ResponseEdit:
     return body_of("/prpc/Info", lambda raw: json.dumps({**json.loads(raw), name: value}).encode())
 
 
+def info_without(*names: str) -> ResponseEdit:
+    """Leave fields out of the Info answer."""
+
+    def edit(raw: bytes) -> bytes:
+        info = json.loads(raw)
+        return json.dumps({name: info[name] for name in info if name not in names}).encode()
+
+    return body_of("/prpc/Info", edit)
+
+
 def page_hidden(_method: str, url: str, _body: bytes, response: Response) -> Response:
     """Answer that there is no page."""
     return NOT_FOUND if url.endswith("gw.lab.invalid/") else response
@@ -270,6 +280,16 @@ def stale_env_key(method: str, url: str, body: bytes, response: Response) -> Res
     app_id = bytes.fromhex(json.loads(body)["app_id"])
     answer = _kms("onchain", json.loads(response.body)["timestamp"] - DAY).env_key(app_id)
     return replace(response, body=json.dumps(answer).encode())
+
+
+def undated_env_key(*names: str) -> ResponseEdit:
+    """The KMS's answer about an environment key without these members."""
+
+    def edit(raw: bytes) -> bytes:
+        answer = json.loads(raw)
+        return json.dumps({key: answer[key] for key in answer if key not in names}).encode()
+
+    return body_of("GetAppEnvEncryptPubKey", edit)
 
 
 def env_key_of_another_app(method: str, url: str, body: bytes, response: Response) -> Response:

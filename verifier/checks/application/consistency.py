@@ -7,10 +7,10 @@ from contextlib import suppress
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.checks.engine import Outcome, check, failed, not_applicable, passed, warned
-from verifier.errors import EvidenceError
+from verifier.checks.engine import Outcome, check, failed, passed, warned
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
-from verifier.evidence.bundle import Artifact
+from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.event_log import (
     RUNTIME_IMR,
     Event,
@@ -22,7 +22,7 @@ from verifier.evidence.event_log import (
 from verifier.evidence.measurements import mr_aggregated, mr_key_provider
 from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.ra_tls import EXT_APP_ID
-from verifier.evidence.tcb_info import REGISTERS
+from verifier.evidence.tcb_info import REGISTERS, Info
 from verifier.model.result import EvidenceRef, JsonValue
 
 _LABELS: Final = {
@@ -31,6 +31,9 @@ _LABELS: Final = {
     "Device ID": "device_id",
     "Key Provider Info": "key_provider_info",
 }
+_SINCE_0_4: Final = ("compose_hash", "device_id", "mr_aggregated", "key_provider_info")
+"""What Info and page state since dstack 0.4; a document with one of them has the others."""
+
 Statement = tuple[str, str, str, EvidenceRef]
 """Field, value as stated, who states it, where."""
 
@@ -46,7 +49,8 @@ def consistency(case: Case) -> Outcome:
     known for are allowed: a device id may be sha256 of the platform id, of the quote's user data,
     or of nothing. A vm_config that names another OS image than the os-image-hash event is a
     warning: the host writes the one, a KMS says the other, and the registers alone tell. Evidence
-    that could not be read counts against this check."""
+    that could not be read counts against this check, and what an answer leaves out that every such
+    answer states is missing: it might have contradicted."""
     statements = list(_statements(case))
     wrong = [item for item in statements if not _agrees(case, item[0], item[1])]
     wrong.extend(_other_quotes(case))
@@ -72,7 +76,13 @@ def consistency(case: Case) -> Outcome:
             remediation="boot.image tells by the registers which image it is",
         )
     if not statements and not images:
-        return not_applicable("nothing but the quote and its log was given, so nothing is stated")
+        raise MissingEvidence("nothing but the quote and its log was given: nothing is stated")
+    withheld = next(_withheld(case), "")
+    if withheld:
+        raise MissingEvidence(
+            f"{withheld}, which every such answer states",
+            hint="collect it again from the guest, and hand it over whole",
+        )
     return passed(
         f"{len(statements) + len(images)} stated values agree",
         evidence=tuple(dict.fromkeys([*(x[3] for x in statements), *(ref for _, ref in images)])),
@@ -98,6 +108,57 @@ def _statements(case: Case) -> Iterator[Statement]:
                 yield "app_id", extensions[EXT_APP_ID].hex(), "certificate", source.evidence
 
 
+def _withheld(case: Case) -> Iterator[str]:
+    """What answers of the guest leave out although every one of their release states it. A field of
+    which nothing was measured is empty in them."""
+    evidence, identity = case.evidence, case.identity
+    shown = bool(evidence.tcb_infos)
+    always = ["app_id", *(["instance_id"] if identity.instance_id else [])]
+    for info in evidence.infos:
+        stated, seen = info.value.stated, info.value.tcb_info or info.value.app_compose
+        names = [*always, *_since_0_4(stated, hidden=() if seen else ("key_provider_info",))]
+        yield from (f"Info has no {name}" for name in names if name not in stated)
+        if shown and not seen:
+            yield "Info has no tcb_info"
+        yield from _unnamed_image(case, info.value)
+    for item in evidence.tcb_infos:
+        stated = item.value.stated
+        newer = bool({"compose_hash", "device_id", "mr_aggregated"} & stated.keys())
+        more = ("compose_hash", "device_id") if newer else ()
+        yield from (f"tcb_info has no {name}" for name in (*REGISTERS, *more) if name not in stated)
+        if item.artifact.kind in (Kind.INFO, Kind.PAGE) and item.value.app_compose is None:
+            yield "tcb_info has no app_compose"
+    for page in evidence.pages:
+        stated = {
+            _LABELS[label]: text for label, text in page.value.labels.items() if label in _LABELS
+        }
+        names = [*always, *_since_0_4(stated, hidden=("compose_hash", "mr_aggregated"))]
+        yield from (f"the page has no {name}" for name in names if not stated.get(name))
+        if shown and page.value.tcb_info is None:
+            yield "the page has no TCB Info"
+
+
+def _since_0_4(stated: Iterable[str], hidden: tuple[str, ...]) -> tuple[str, ...]:
+    """What is stated besides the ids, by a document that states some of it."""
+    expected = tuple(name for name in _SINCE_0_4 if name not in hidden)
+    return expected if set(expected) & set(stated) else ()
+
+
+def _unnamed_image(case: Case, info: Info) -> Iterator[str]:
+    """Since dstack 0.5.1 Info names the OS image that was measured, and so does its vm_config where
+    the app shows that; earlier releases state mr_image in its place."""
+    if (
+        case.identity.os_image_hash is None
+        or "mr_image" in info.stated
+        or not info.stated.keys() & {*_SINCE_0_4}
+    ):
+        return
+    if "os_image_hash" not in info.stated:
+        yield "Info has no os_image_hash"
+    elif (info.tcb_info or info.app_compose) and not _named_by(info.vm_config):
+        yield "Info has no vm_config that names an OS image"
+
+
 def _configured_images(case: Case) -> list[tuple[str, EvidenceRef]]:
     """The OS image hashes (hex) that a vm_config names, and where: one stands beside a quote, in an
     Info answer, or as text in the sys-config of an attestation blob. Raises EvidenceError."""
@@ -107,16 +168,21 @@ def _configured_images(case: Case) -> list[tuple[str, EvidenceRef]]:
     ]
     found: list[tuple[str, EvidenceRef]] = []
     for text, evidence in given:
-        if not text.strip():
-            continue
-        config = codec.parse_json_object(text, "vm_config")
-        inner = config.get("vm_config")
-        if inner:
-            config = codec.as_object(codec.nested_json(inner, "vm_config"), "vm_config")
-        value = codec.text_field(config, "os_image_hash", "vm_config")
+        value = _named_by(text)
         if value:
-            found.append((value.lower().removeprefix("0x"), evidence))
+            found.append((value, evidence))
     return found
+
+
+def _named_by(text: str) -> str:
+    """The OS image hash (hex) that a vm_config names, "" for none. Raises EvidenceError."""
+    if not text.strip():
+        return ""
+    config = codec.parse_json_object(text, "vm_config")
+    inner = config.get("vm_config")
+    if inner:
+        config = codec.as_object(codec.nested_json(inner, "vm_config"), "vm_config")
+    return codec.text_field(config, "os_image_hash", "vm_config").lower().removeprefix("0x")
 
 
 def _fields(stated: dict[str, str], who: str, artifact: Artifact) -> Iterator[Statement]:

@@ -73,6 +73,11 @@ def consistency() -> Iterator[Attack]:
     stated = forge.info_field("compose_hash", forge.OTHER_HASH.hex())
     title = "states another compose hash in its Info answer than was measured"
     yield refused("info-states-otherwise", check, title, Knobs(edit_response=stated))
+    why = "what is not stated contradicts nothing; every such answer states it"
+    for name in ("compose_hash", "vm_config"):
+        title = f"leaves {name} out of its Info answer"
+        knobs = Knobs(edit_response=forge.info_without(name))
+        yield missing(f"info-without-{name.replace('_', '-')}", check, title, knobs, why)
     title = "hands over, with its own evidence, the quote of another TD"
     yield refused("quotes-mixed", check, title, HONEST, handed_over=forge.foreign_quote)
     title = "hands over a quote of a TD with the same registers and debug on"

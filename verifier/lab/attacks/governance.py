@@ -76,6 +76,13 @@ def _root() -> Iterator[Attack]:
     why = "a replayed signature is genuine; it says that the KMS answered once"
     title = "replays a signature of the KMS"
     yield warned("env-key-replayed", check, title, Knobs(edit_response=forge.stale_env_key), why)
+    why = "KMS releases before 0.5.6 date nothing; such an answer may be of any time"
+    title = "strips the time of the KMS's signature, and what signs it"
+    knobs = Knobs(edit_response=forge.undated_env_key("timestamp", "signature_v1"))
+    yield warned("env-key-undated", check, title, knobs, why)
+    title = "strips the time of the KMS's signature, and leaves what signs it"
+    knobs = Knobs(edit_response=forge.undated_env_key("timestamp"))
+    yield refused("env-key-without-time", check, title, knobs)
 
 
 def authorization() -> Iterator[Attack]:
