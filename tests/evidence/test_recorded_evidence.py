@@ -68,9 +68,9 @@ def test_node_with_a_local_key_provider(name: str, at: str) -> None:
     assert "mpc-image-digest" in checks(report)["runtime.events"].summary
     found = claims(report)
     assert found["tcb_status"] == ("UpToDate", "hardware")
-    assert found["compose_hash"] == (manifest_hash, "measured")
-    assert found["app_id"] == (manifest_hash[:40], "measured")
-    assert found["instance_id"] == ("", "measured")
+    assert found["compose_hash"] == (manifest_hash, "asserted")  # under a development image
+    assert found["app_id"] == (manifest_hash[:40], "asserted")
+    assert found["instance_id"] == ("", "asserted")
     provider = found["key_provider"][0]
     assert isinstance(provider, dict)
     assert provider["name"] == "local-sgx"
@@ -129,7 +129,7 @@ def test_info_answers(info: tuple[str, str], collateral: tuple[str, str, int], s
     found = claims(report)
     assert found["tcb_status"] == (status, "hardware")
     assert found["tcb_evaluation_number"] == (number, "hardware")
-    assert found["app_id"] == (app_id, "measured")
+    assert found["app_id"] == (app_id, "asserted" if info == NVIDIA_DEV else "measured")
     assert statuses(report, "hardware.tcb") == ["pass" if status == "UpToDate" else "fail"]
 
 
@@ -191,7 +191,8 @@ def test_get_quote_answer_with_an_event_of_the_app(collateral: tuple[str, str, i
         checks(report)["runtime.events"].summary
     )
     assert claims(report)["tcb_status"] == ("UpToDate", "hardware")
-    assert claims(report)["app_id"] == (app_id, "measured")
+    assert statuses(report, "boot.image") == ["skip"]
+    assert claims(report)["app_id"] == (app_id, "asserted")
     assert statuses(report, "application.manifest", "application.binding") == ["skip", "skip"]
 
 

@@ -1,11 +1,13 @@
 """Claims: what the evidence says, and what supports each statement.
 
 A value read from a quote is `hardware` or `measured` only while the checks that make it so are
-`pass` or `warn`; otherwise the same value is `asserted`, as is everything that page, API and
+`pass` or `warn`, and every claim keeps its basis only while the checks that it names as its
+conditions are; otherwise the same value is `asserted`, as is everything that page, API and
 certificate say. Of several sources for one name, the best supported is kept.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from verifier.checks.case import Case
@@ -41,7 +43,8 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
     best: dict[str, Claim] = {}
     for source in (_hardware, _platform, _measured, _image, _named, _kms, _chain, _stated):
         try:
-            for claim in source(case, results):
+            for found in source(case, results):
+                claim = _supported(found, results)
                 rival = best.get(claim.name)
                 if rival is None or _rank(claim) < _rank(rival):
                     best[claim.name] = claim
@@ -50,6 +53,12 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
         except Exception:  # noqa: BLE001, S112 - the check that reads the same value says so
             continue
     return tuple(best[name] for name in sorted(best))
+
+
+def _supported(claim: Claim, results: Mapping[str, CheckResult]) -> Claim:
+    """The claim, whose value is only said where one of its conditions does not hold."""
+    held = _holds(results, *claim.conditions)
+    return claim if held else replace(claim, basis=Basis.ASSERTED)
 
 
 def _rank(claim: Claim) -> int:
@@ -90,23 +99,24 @@ def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     identity = case.identity
     evidence = tuple(filter(None, (case.source.log_evidence,)))
     conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
-    binding = () if identity.self_bound else ("key_management.provider",)
-    bound = (*conditions, "application.identity", *binding)
+    bound = (*conditions, "application.identity")
     yield _claim("app_id", identity.app_id.hex(), basis, evidence, *bound)
     for name, value in (
         ("compose_hash", identity.compose_hash),
         ("instance_id", identity.instance_id),
-        ("os_image_hash", identity.os_image_hash),
         ("mr_kms", identity.mr_kms),
     ):
         if value is not None:
             yield _claim(name, value.hex(), basis, evidence, *conditions)
+    if identity.os_image_hash is not None:  # the guest measures here what a KMS told it
+        yield _claim("os_image_hash", identity.os_image_hash.hex(), Basis.ASSERTED, evidence)
     if identity.provider:
         value_of = {"name": identity.provider, "id": identity.provider_id.hex()}
         yield _claim("key_provider", dict(value_of), basis, evidence, *conditions)
 
 
 def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    """Which image it is, by the registers alone, whether or not anybody should trust it."""
     row = case.os_image
     if row is None:
         return
@@ -118,9 +128,9 @@ def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
         "origin": row.origin,
         "os_image_hash": row.os_image_hash,
     }
-    yield _claim("os_image", value, basis, evidence, "boot.image")
+    yield _claim("os_image", value, basis, evidence, "hardware.quote")
     if row.os_image_hash:
-        yield _claim("os_image_hash", row.os_image_hash, basis, evidence, "boot.image")
+        yield _claim("os_image_hash", row.os_image_hash, basis, evidence, "hardware.quote")
 
 
 def _named(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:

@@ -99,12 +99,9 @@ def value_text(value: JsonValue) -> str:
 def standing(claim: Claim, checks: Iterable[CheckResult]) -> Standing:
     """What a claim is worth: its basis counts only while every condition is pass or warn.
 
-    What is merely said stays said, whatever its conditions.
+    What is merely said has no conditions; what has some, and is said, was demoted by one of them.
     """
-    support = _STANDING[claim.basis]
-    if support is Standing.SAID or not _broken(claim, checks):
-        return support
-    return Standing.NOT_KNOWN
+    return Standing.NOT_KNOWN if _broken(claim, checks) else _STANDING[claim.basis]
 
 
 def statements(subject: SubjectReport) -> tuple[Statement, ...]:
