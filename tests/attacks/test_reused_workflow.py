@@ -5,8 +5,8 @@ from typing import Final
 
 import pytest
 
-from tests.attacks.audited import audit
-from tests.attacks.outcomes import assert_noticed, assert_stands, open_forgery
+from tests.attacks.audited import Audited, audit
+from tests.attacks.outcomes import assert_noticed, assert_stands
 from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs
 from verifier.lab.registry import WEB, Image
@@ -36,7 +36,7 @@ def test_the_trusted_repository_itself_is_accepted() -> None:
 @pytest.mark.parametrize("runner", RUNNERS)
 @pytest.mark.parametrize(
     "source",
-    [pytest.param(ATTACKER, marks=open_forgery), REPOSITORY],
+    [ATTACKER, REPOSITORY],
     ids=["the image names the caller", "the image names the trusted repository"],
 )
 def test_another_repository_calls_the_trusted_workflow(source: str, runner: str) -> None:
@@ -48,3 +48,32 @@ def test_another_repository_calls_the_trusted_workflow(source: str, runner: str)
     audited = audit(Knobs(image=image, attest=attest))
     assert audited.check("provenance.images")[0].actual
     assert_noticed(audited.under(POLICY), "provenance.images")
+
+
+def called_by(repository: str, runner: str = "github-hosted") -> Audited:
+    """An image that the trusted workflow built for a repository, which its label names."""
+
+    def attest(sigstore: Sigstore, image: Image) -> list[JsonObject]:
+        statement = provenance(image.hex_digest, repository=repository)
+        return [sigstore.sign(statement, Reused(repository=repository, runner=runner))]
+
+    return audit(Knobs(image=replace(WEB, source=repository), attest=attest))
+
+
+def test_a_policy_names_the_repository_that_may_call() -> None:
+    policy = f'{POLICY}\nsources = ["https://github.com/org/caller"]'
+    assert_stands(called_by("https://github.com/org/caller").under(policy), "provenance.images")
+    for other in (ATTACKER, REPOSITORY):
+        assert_noticed(called_by(other).under(policy), "provenance.images")
+
+
+def test_a_runner_of_the_trusted_repository_itself_can_sign_anything() -> None:
+    assert_noticed(called_by(REPOSITORY, "self-hosted").under(POLICY), "provenance.images")
+
+
+def test_a_policy_may_name_the_source_alone() -> None:
+    named = called_by(REPOSITORY).under(f'[signers]\nsources = ["{REPOSITORY}"]')
+    assert_stands(named, "provenance.images")
+    assert_noticed(
+        called_by(ATTACKER).under(f'[signers]\nsources = ["{REPOSITORY}"]'), "provenance.images"
+    )

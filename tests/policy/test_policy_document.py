@@ -69,6 +69,7 @@ REFUSED = {
     "repository-pattern": "[images]\nrepositories = ['ghcr.io/*/app']\n",
     "everything": "[images]\nrepositories = ['*']\n",
     "no-workflow": "[signers]\nworkflows = ['https://github.com/org/app']\n",
+    "no-source": "[signers]\nsources = ['https://github.com/org/*']\n",
     "workflow-pattern": f"[signers]\nworkflows = ['{WORKFLOW}*']\n",
     "no-owner": "[governance]\nowners = ['0x12']\n",
     "notice": "[governance]\nnotice_days = -1\n",

@@ -147,6 +147,10 @@ class Demands:
     """Identities, in Sigstore certificates, of the only workflows that may have built the images;
     () takes those of each image's own repository."""
 
+    sources: tuple[str, ...] = ()
+    """URLs of the only GitHub repositories whose source may have been built; () takes that of the
+    workflow, or without `workflows` the one that each image names."""
+
     governance: GovernanceDemands = field(default_factory=GovernanceDemands)
     """What is demanded of the owners of the contracts."""
 

@@ -51,16 +51,19 @@ class Images:
     """The question: the manifest's images, the evidence, the time (Unix seconds), and demands.
 
     `signers`, when there are any, are the only ones accepted; without them it is the workflows of
-    the repository that an image itself names. `expected` holds (name, digest) pairs of the relying
-    party: the name of a service, or of a repository as the manifest writes it, and the digest of
-    the image, its linux/amd64 manifest or its configuration. `trusted` says whether a recorded
-    refusal counts. `trusted_root` is another Sigstore instance's than the public-good one.
+    the repository that an image itself names. `sources` are the only GitHub repositories
+    (`owner/name`) that may have been built; without them it is a signer's own. `expected` holds
+    (name, digest) pairs of the relying party: the name of a service, or of a repository as the
+    manifest writes it, and the digest of the image, its linux/amd64 manifest or its configuration.
+    `trusted` says whether a recorded refusal counts. `trusted_root` is another Sigstore instance's
+    than the public-good one.
     """
 
     images: tuple[NamedImage, ...]
     bundle: Bundle
     at: int
     signers: tuple[Identity, ...] = ()
+    sources: tuple[str, ...] = ()
     expected: tuple[tuple[str, str], ...] = ()
     trusted: bool = True
     trusted_root: bytes | None = None
@@ -79,7 +82,8 @@ def images(case: Case) -> Outcome:
     registry shows to nobody, a tag that can be moved, and labels, tag and attestation that
     disagree. Bytes that are not those of the digest, or another image than expected, fail. Where
     the policy names who may have built the images, no other signature counts, and an image without
-    one is missing evidence."""
+    one is missing evidence. Any repository may call a workflow that is made for reuse: the source
+    that was built has to be the workflow's own repository, or one that the policy names."""
     demands = case.demands
     return judge_images(
         Images(
@@ -87,6 +91,7 @@ def images(case: Case) -> Outcome:
             bundle=case.evidence.bundle,
             at=case.question.at,
             signers=tuple(Identity(item) for item in demands.workflows),
+            sources=tuple(sigstore.github_repository(item) for item in demands.sources),
             expected=demands.expected_images,
             trusted=case.question.trusted,
             trusted_root=case.reference.sigstore,
@@ -99,7 +104,7 @@ def judge_images(asked: Images) -> Outcome:
     if not (asked.images or asked.expected):
         return not_applicable("the manifest names no image")
     found = examine(asked)
-    if asked.signers:
+    if asked.signers or asked.sources:
         found = signed_as_demanded(found)
     return judge(as_expected(found, asked.expected))
 
@@ -346,6 +351,8 @@ class _Examination:
         stated = sigstore.github_repository(statement.repository) or statement.repository
         named = sigstore.github_repositories(self._reference, config.source)[:1]
         trusted = Identity(signer.identity, signer.issuer) in self._asked.signers
+        own = (sigstore.github_repository(signer.identity),)
+        sources = self._asked.sources or (own if trusted else named)
         objections = (
             (
                 not repository or not sigstore.is_commit(signer.commit),
@@ -364,11 +371,13 @@ class _Examination:
                 f"{signer.identity} signed it, whom the policy does not name",
             ),
             (
-                not trusted and repository not in named,
-                f"{repository} signed it, and the image names {(*named, 'nobody')[0]}",
+                repository not in sources,
+                f"{repository} built it, and its source has to be {' or '.join(sources)}"
+                if self._asked.signers or self._asked.sources
+                else f"{repository} signed it, and the image names {(*named, 'nobody')[0]}",
             ),
             (
-                not trusted and signer.runner != HOSTED_RUNNER,
+                signer.runner != HOSTED_RUNNER,
                 f"it was built on a runner of {repository}'s own, which can sign anything",
             ),
         )

@@ -58,7 +58,7 @@ def effective_policy(policy: Policy) -> str:
         "os": _made(releases=demands.os_releases),
         "rules": {key: value.value for key, value in demands.rules.items()},
         "images": _made(registries=demands.registries, repositories=demands.repositories),
-        "signers": _made(workflows=demands.workflows),
+        "signers": _made(workflows=demands.workflows, sources=demands.sources),
         "governance": demands.governance.made,
     }
     lines = [f"name = {_toml(policy.name)}", f"accept = {_toml([*policy.accept])}"]
@@ -130,6 +130,8 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
         yield f"images come from {_any(sources)}", DECIDED_BY["images"]
     if demands.workflows:
         yield f"images were built by {_any(demands.workflows)}", DECIDED_BY["signers"]
+    if demands.sources:
+        yield f"images were built from {_any(demands.sources)}", DECIDED_BY["signers"]
     for text in _governance(demands.governance):
         yield text, DECIDED_BY["governance"]
 

@@ -10,6 +10,8 @@
     [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
     [images]      registries, repositories ("ghcr.io/org/app", "ghcr.io/org/*"): others fail
     [signers]     workflows: who may have built the images (identities in Sigstore certificates)
+                  sources: from which repositories ("https://github.com/org/app"), where that is
+                  not the workflow's own
     [governance]  notice_days, owners, several_keys, upgrades_disabled, max_unknown_manifests
     [[waivers]]   see `verifier.policy.waivers`
 
@@ -76,12 +78,13 @@ _SECTIONS: Final = {
     "os": ("releases",),
     "rules": None,
     "images": ("registries", "repositories"),
-    "signers": ("workflows",),
+    "signers": ("workflows", "sources"),
     "governance": tuple(item.name for item in fields(GovernanceDemands)),
 }
 _WORKFLOW: Final = re.compile(
     r"https://github\.com/[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml@refs/[\w./-]+", re.ASCII
 )
+_SOURCE: Final = re.compile(r"https://github\.com/[A-Za-z0-9-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
 _IMAGE: Final = re.compile(r"([!-~]{1,255})=(sha256:[0-9a-f]{64})", re.ASCII)
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
@@ -118,6 +121,7 @@ class Policy:
             "workflows": list(demands.workflows),
             "governance": dict(demands.governance.made),
             "waivers": [waiver.to_json() for waiver in demands.waivers],
+            **({"sources": list(demands.sources)} if demands.sources else {}),
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
@@ -129,7 +133,7 @@ class Policy:
             **{name: bool(values) for name, values in demands.expect.items()},
             "os_release": bool(demands.os_releases),
             "images": bool(demands.registries or demands.repositories),
-            "signers": bool(demands.workflows),
+            "signers": bool(demands.workflows or demands.sources),
             "governance": bool(demands.governance.made),
         }
         return tuple(name for name in DECIDED_BY if made.get(name))
@@ -223,6 +227,7 @@ def _demands(
         registries=_matching(sections["images"], "registries", where),
         repositories=_matching(sections["images"], "repositories", where),
         workflows=_matching(sections["signers"], "workflows", where),
+        sources=_matching(sections["signers"], "sources", where),
         governance=_governance(sections["governance"], where),
         waivers=waivers,
     )
@@ -289,6 +294,10 @@ def _is_workflow(value: str) -> bool:
     return _WORKFLOW.fullmatch(value) is not None
 
 
+def _is_source(value: str) -> bool:
+    return _SOURCE.fullmatch(value) is not None
+
+
 def _is_address(value: str) -> bool:
     return _ADDRESS.fullmatch(value) is not None
 
@@ -297,6 +306,7 @@ _FORMS: Final = {
     "registries": _is_registry,
     "repositories": _is_repository,
     "workflows": _is_workflow,
+    "sources": _is_source,
     "owners": _is_address,
 }
 
