@@ -6,7 +6,8 @@ from typing import Final
 import pytest
 
 from tests.attacks.audited import audit
-from tests.attacks.outcomes import assert_noticed, assert_stands, open_forgery
+from tests.attacks.outcomes import assert_noticed, assert_stands
+from verifier.checks.script_images import images_of_script
 from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs
 
@@ -42,7 +43,7 @@ def test_images_of_the_named_registry_are_accepted() -> None:
     [
         pytest.param(foreign_service, id="service"),
         *(
-            pytest.param(setting(pre_launch_script=script), marks=open_forgery, id=script[:12])
+            pytest.param(setting(pre_launch_script=script), id=script[:12])
             for script in (
                 f"docker run -d {IMAGE}",
                 f"ctr -n moby run {IMAGE} x",
@@ -50,9 +51,7 @@ def test_images_of_the_named_registry_are_accepted() -> None:
                 f"podman run -d {IMAGE}",
             )
         ),
-        pytest.param(
-            setting(init_script=f"docker run -d {IMAGE}"), marks=open_forgery, id="init script"
-        ),
+        pytest.param(setting(init_script=f"docker run -d {IMAGE}"), id="init script"),
         pytest.param(setting(init_script="docker run -d evil.example/x"), id="init script, a tag"),
         pytest.param(setting(runner="bash", bash_script=f"docker run {IMAGE}"), id="decoy"),
         pytest.param(bash_alone, id="script alone"),
@@ -64,3 +63,26 @@ def test_an_image_of_another_registry(edit: Edit) -> None:
     audited = audit(Knobs(edit_manifest=edit)).under(f'accept = ["affirming", "warning"]\n{POLICY}')
     assert_noticed(audited, *CHECKS, refusing=True)
     assert not audited.report.accepted
+
+
+@pytest.mark.parametrize(
+    ("command", "references"),
+    [
+        ("docker run -d --name x -v /a:/b evil/x allowed/y", ["evil/x"]),
+        ("docker run -it --rm evil/x sh", ["evil/x"]),
+        ("/usr/bin/docker -H unix:///x container run evil/x", ["evil/x"]),
+        ("docker run \\\n  --rm evil/x", ["evil/x"]),
+        ('docker run "$IMAGE"', ["$IMAGE"]),
+        ("ctr -n moby images pull evil/x && ctr run evil/x a", ["evil/x", "evil/x"]),
+        ("D=docker; $D run evil/x", [""]),
+        ("docker load -i x.tar", [""]),
+        ("docker compose -f /tmp/x.yaml up -d", [""]),
+        ("docker-compose up", [""]),
+        ("docker build . -t x", [""]),
+        ("docker compose pull; docker ps; docker login -u a b; systemctl restart docker", []),
+        ("# docker run evil/x", []),
+        ("cat /var/run/docker.sock", []),
+    ],
+)
+def test_what_a_script_starts(command: str, references: list[str]) -> None:
+    assert [item.reference for item in images_of_script(command)] == references

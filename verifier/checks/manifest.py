@@ -10,6 +10,7 @@ from verifier.checks.case import Case
 from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, waiver_for
 from verifier.checks.engine import Outcome, check, failed, malformed, missing, passed, warned
 from verifier.checks.manifest_context import context_of
+from verifier.checks.script_images import images_of_script
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import parse_app_compose
 from verifier.evidence.compose_yaml import parse_compose
@@ -17,8 +18,10 @@ from verifier.manifest.audit import ManifestAudit, NotEvaluable, audit_manifest
 from verifier.manifest.context import Context
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Service
+from verifier.manifest.patterns import excerpt
 from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import SEVERITIES, Severity
+from verifier.manifest.rules_scripts import custom_scripts
 from verifier.model.result import EvidenceRef, Finding, JsonValue, Location
 
 _COUNTED: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
@@ -153,7 +156,7 @@ def _foreign_images(raw: bytes, context: Context, demands: Demands) -> Iterator[
     """The services whose image is not from where the policy allows, or might not be.
 
     What names no image, builds one, or takes its name from a variable might be anything; and so
-    might the services of an included file.
+    might the services of an included file. What a script starts counts like a service.
     """
     if not (demands.registries or demands.repositories):
         return
@@ -169,6 +172,7 @@ def _foreign_images(raw: bytes, context: Context, demands: Demands) -> Iterator[
             place = (service.image or service).place
             location = Location(pointer=place.pointer, line=place.line, column=place.column)
             yield _foreign(service.name, location, reference)
+    yield from _foreign_of_scripts(manifest, demands)
     for text in manifest.includes:
         location = Location(
             pointer=text.place.pointer, line=text.place.line, column=text.place.column
@@ -176,17 +180,34 @@ def _foreign_images(raw: bytes, context: Context, demands: Demands) -> Iterator[
         yield _foreign("", location, f"the file {text.text} may name any image")
 
 
+def _foreign_of_scripts(manifest: Manifest, demands: Demands) -> Iterator[Finding]:
+    """The images that scripts get or start, as far as those of services are judged."""
+    for pointer, script in custom_scripts(manifest):
+        for image in images_of_script(script):
+            reason = _elsewhere(image.reference, demands) if image.reference else "it can be any"
+            if "$" in image.reference:
+                reason = f"the image {image.reference} can be anything"
+            if reason:
+                message = f"`{excerpt(image.command)}` of a script: {reason}"
+                yield _foreign("", Location(pointer=pointer), message)
+
+
 def _allowed_or_why(manifest: Manifest, service: Service, demands: Demands) -> str:
     """Why a service's image is not known to be allowed; "" when it is."""
-    from verifier.evidence.oci import parse_reference  # noqa: PLC0415 - only under such a policy
-
     image = image_of(manifest, service)
     if service.builds:
         return "it is built on the guest"
     if image.kind not in _LITERAL:
         return f"the image {image.reference or 'of another file'} can be anything"
+    return _elsewhere(image.reference, demands)
+
+
+def _elsewhere(text: str, demands: Demands) -> str:
+    """Why an image is not from where the policy allows; "" when it is."""
+    from verifier.evidence.oci import parse_reference  # noqa: PLC0415 - only under such a policy
+
     try:
-        reference = parse_reference(image.reference)
+        reference = parse_reference(text)
     except EvidenceError as error:
         return error.message
     name = f"{reference.registry}/{reference.repository}"
