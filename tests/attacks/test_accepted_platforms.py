@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from tests.attacks.audited import Audited, audit
-from tests.attacks.outcomes import AcceptedError, assert_noticed, assert_stands, open_forgery
+from tests.attacks.outcomes import AcceptedError, assert_noticed, assert_stands
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
 from verifier.model.result import Verdict
@@ -36,13 +36,11 @@ def test_the_current_tcb_counts() -> None:
     assert accepting().report.verdict is Verdict.AFFIRMING
 
 
-@open_forgery
 @pytest.mark.parametrize("advisory", ADVISORIES)
 def test_an_advisory_of_the_current_tcb_is_rejected(advisory: str) -> None:
     assert_noticed(accepting(advisory), TCB, refusing=True)
 
 
-@open_forgery
 def test_advisories_of_the_current_tcb_are_claimed() -> None:
     claim = behind().claims()["tcb_advisories"]
     if not set(ADVISORIES) <= set(claim.value if isinstance(claim.value, list) else ()):
@@ -53,10 +51,10 @@ def test_advisories_of_the_current_tcb_are_claimed() -> None:
 def test_a_device_by_the_id_of_its_release(binding: str) -> None:
     old = {"version": "0.5.5", "kms_version": "0.5.5", "device_binding": "user-data"}
     knobs = Knobs(**old) if binding == "user-data" else Knobs()  # type: ignore[arg-type]
-    assert_stands(audit(knobs), ALLOWED)
+    dated = binding == "ppid"  # the KMS of an older release dates nothing that it signs
+    assert_stands(audit(knobs), ALLOWED, verdict=Verdict.AFFIRMING if dated else Verdict.WARNING)
 
 
-@open_forgery
 def test_a_device_by_the_id_of_older_releases_alone() -> None:
     """A KMS of this release asks for the sha256 of the PPID, and gets a no."""
     knobs = Knobs(device_binding="user-data", kms_version="0.5.8", version="0.5.8")

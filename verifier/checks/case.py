@@ -332,7 +332,7 @@ class Case:
                 mr_system=mr_system(self.quote, None),
                 os_image_hash=image,
                 tcb_status=verified.tcb_status,
-                advisory_ids=verified.advisory_ids,
+                advisory_ids=verified.merged_advisories,
             )
             for device_id in self.device_ids
         )

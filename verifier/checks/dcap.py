@@ -21,7 +21,8 @@ class DcapResult:
 
     `failure` is empty when the quote verified; the other fields mean something only then, but
     `revoked`: whether the quote is refused because its platform's TCB is revoked. `tcb_status` is
-    the merged status, `component_statuses` those of the parts that it leaves out. `fmspc` and
+    the merged status, `component_statuses` those of the parts that it leaves out;
+    `merged_advisories` are those of the former, `advisory_ids` those of all parts. `fmspc` and
     `ppid` come from the verified PCK certificate. Times are Unix seconds.
     """
 
@@ -30,6 +31,7 @@ class DcapResult:
     tcb_status: str = ""
     component_statuses: tuple[tuple[str, str], ...] = ()
     advisory_ids: tuple[str, ...] = ()
+    merged_advisories: tuple[str, ...] = ()
     evaluation_number: int = 0
     fmspc: bytes = b""
     ppid: bytes = b""
@@ -90,13 +92,16 @@ def verify_quote(quote: bytes, document: str, root: bytes, at: int) -> DcapResul
 def _result(claims: dict[str, Any]) -> DcapResult:
     pck, current = claims["platform"]["pck"], claims["platform"]["current_tcb_level"]
     components = (("quoting enclave", claims["qe"]["tcb_level"]), ("current TCB", current))
+    merged = tuple(claims["tcb"]["advisory_ids"])
+    parts = (name for _, level in components if level for name in level.get("advisoryIDs") or ())
     return DcapResult(
         failure="",
         tcb_status=claims["tcb"]["status"],
         component_statuses=tuple(
             (name, level["tcbStatus"]) for name, level in components if level is not None
         ),
-        advisory_ids=tuple(claims["tcb"]["advisory_ids"]),
+        advisory_ids=tuple(dict.fromkeys((*merged, *parts))),
+        merged_advisories=merged,
         evaluation_number=claims["tcb"]["eval_data_number"],
         fmspc=bytes(pck["fmspc"]),
         ppid=bytes(pck["ppid"]),

@@ -90,7 +90,9 @@ def allowed(case: Case) -> Outcome:
     """`DstackKms.isAppAllowed` says yes to this boot (app, manifest hash, instance, device, OS
     image, TCB), and each getter behind that answer agrees: the app is registered, its contract
     allows the hash and the device, the KMS allows the OS image, taken from the registers and not
-    from an event. All of it at one finalized block, less than an hour old."""
+    from an event. A device that is listed only under the id that older releases give it is a
+    warning where the KMS does not show that it is older. All of it at one finalized block, less
+    than an hour old."""
     found = case.kms_contract()
     if found is None:
         return without_contract(case)
@@ -135,7 +137,26 @@ def allowed(case: Case) -> Outcome:
     )
     if view.single_source:
         return warned(f"{summary}; read from one operator only", evidence=references)
+    if (
+        not any_device.value
+        and boots[yes[0]].device_id != case.device_ids[0]
+        and _asks_by_ppid(case)
+    ):
+        return warned(
+            f"{summary}, by the id that releases before 0.5.6 give it: a KMS of today asks for "
+            "sha256 of the platform id, and would refuse it",
+            actual=_actual(getters, any_device, answers),
+            evidence=references,
+            remediation="have the owner add the device under its id of today",
+        )
     return passed(summary, actual=_actual(getters, any_device, answers), evidence=references)
+
+
+def _asks_by_ppid(case: Case) -> bool:
+    """Whether the KMS may be of a release that knows a device by sha256 of its PPID, as those do
+    that date what they sign (0.5.6 and later, kms/src/main_service.rs)."""
+    answers = case.evidence.env_keys
+    return not answers or any(item.value.timestamp is not None for item in answers)
 
 
 def _other_generation(code: ContractCode | None, record: KmsRecord) -> str:
