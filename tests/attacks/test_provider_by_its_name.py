@@ -5,6 +5,7 @@ block that it gets, and trusts every block. A KMS of the host's own that answers
 certificate and its own gives the guest its keys, while the guest measures the true KMS.
 """
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ import pytest
 
 from tests.attacks.audited import Audited, audit
 from tests.attacks.outcomes import AcceptedError, assert_noticed, assert_stands, open_forgery, told
+from verifier.checks.app_certificate import CHALLENGE_LEAF
 from verifier.evidence.bundle import Kind
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
@@ -22,7 +24,7 @@ from verifier.lab.events import Event
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import build
-from verifier.model.result import Basis
+from verifier.model.result import Basis, Verdict
 
 CHALLENGE: Final = b"N" * 64
 GUEST: Final = "-8090."
@@ -111,7 +113,6 @@ def named_kms(audited: Audited) -> str:
     return str(provider.value["id"])
 
 
-@open_forgery
 @pytest.mark.parametrize(
     ("kms", "whose", "challenge", "policy"),
     [
@@ -130,7 +131,6 @@ def test_an_id_that_only_the_guest_ties_to_a_kms(
     assert_noticed(withheld(kms, whose, challenge).under(policy), IDENTITY)
 
 
-@open_forgery
 @pytest.mark.parametrize("kms", ["onchain", "hosted"])
 @pytest.mark.parametrize("name", ["kms", "kms_root"])
 def test_a_kms_that_only_the_guest_names_is_its_word(name: str, kms: str) -> None:
@@ -141,7 +141,7 @@ def test_a_kms_that_only_the_guest_names_is_its_word(name: str, kms: str) -> Non
 
 
 @cache
-def lent_certificate() -> tuple[Audited, Audited]:
+def lent_certificate(report_data: bytes = CHALLENGE) -> tuple[Audited, Audited]:
     """An honest TD, and another one of the same machine, seed and registers, that the host's KMS
     gave its keys: it answers the challenge under the certificate of the first."""
     without = forge.measured_without("mr-kms")
@@ -150,7 +150,7 @@ def lent_certificate() -> tuple[Audited, Audited]:
     certificate = json.loads(info)["app_cert"]
     assert certificate
     knobs = keyed_by_the_host(
-        "onchain", events=without, certificate=certificate, app_key_report_data=CHALLENGE
+        "onchain", events=without, certificate=certificate, app_key_report_data=report_data
     )
     other = audit(knobs, challenge=CHALLENGE)
     assert other.world.app_id == honest.world.app_id
@@ -159,11 +159,53 @@ def lent_certificate() -> tuple[Audited, Audited]:
     return honest, other
 
 
-@open_forgery
 @pytest.mark.parametrize("policy", ["genuine", "baseline", "strict"])
 def test_a_certificate_that_another_td_of_equal_registers_was_given(policy: str) -> None:
     _, other = lent_certificate()
     assert_noticed(other.under(policy), IDENTITY)
+
+
+def convention(audited: Audited) -> tuple[str, str]:
+    """What the relying party names for the manifest of a guest."""
+    return CHALLENGE_LEAF, audited.world.guest.compose_hash.hex()
+
+
+@cache
+def answered() -> Audited:
+    """An honest app, whose own code answers a challenge with a quote over it and its key."""
+    return audit(Knobs(challenge=CHALLENGE[:32]), challenge=CHALLENGE[:32])
+
+
+@pytest.mark.parametrize("policy", ["genuine", "baseline", "strict"])
+def test_a_quote_that_commits_to_the_challenge_and_the_certificates_key(policy: str) -> None:
+    named = answered().again(binds=(convention(answered()),))
+    assert_stands(named.under(policy), IDENTITY, "key_management.certificate")
+    assert CHALLENGE_LEAF in named.check(IDENTITY)[0].summary
+
+
+@pytest.mark.parametrize("policy", ["genuine", "baseline"])
+def test_the_certificate_of_the_judged_quote(policy: str) -> None:
+    assert_stands(audit(Knobs()).under(policy), IDENTITY)
+
+
+@pytest.mark.parametrize("binds", [(), ((CHALLENGE_LEAF, "00" * 32),), (("other", "00" * 32),)])
+def test_a_convention_that_is_not_named_for_this_manifest(
+    binds: tuple[tuple[str, str], ...],
+) -> None:
+    named = answered().again(binds=binds)
+    assert_noticed(named.under("baseline"), IDENTITY)
+    strict = named.under("strict")
+    assert_noticed(strict, IDENTITY)
+    assert strict.report.verdict is Verdict.NONE
+
+
+@pytest.mark.parametrize("policy", ["genuine", "baseline", "strict"])
+def test_a_td_of_equal_registers_that_commits_to_its_own_key(policy: str) -> None:
+    """The convention is named; the certificate that is shown is that of the honest TD."""
+    own = CHALLENGE[:32] + hashlib.sha256(b"key of another TD").digest()
+    other = lent_certificate(own)[1]
+    named = other.again(binds=(convention(other),), challenge=CHALLENGE[:32])
+    assert_noticed(named.under(policy), IDENTITY)
 
 
 @pytest.mark.parametrize("version", ["0.4.2", "0.5.5", "0.5.8", "0.5.11"])

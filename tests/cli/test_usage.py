@@ -32,6 +32,8 @@ def empty_bundle(path: Path) -> Path:
         ([APP_ID, "--bundle", "empty", "--trust-bundle", "00"], 2, "names another bundle"),
         ([APP_ID, "--kms", "8453"], 2, "CHAIN:ADDRESS"),
         ([APP_ID, "--challenge", "xyz"], 2, "--challenge"),
+        ([APP_ID, "--bind", "challenge-leaf=12"], 2, "COMPOSE_HASH"),
+        ([APP_ID, "--bind", "other=" + "00" * 32], 2, "COMPOSE_HASH"),
         ([APP_ID, "--instance", "1"], 2, "--instance"),
         ([APP_ID, "--unsafe-root", "missing.pem"], 2, "missing.pem"),
         ([APP_ID, "--unsafe-root", "text.txt"], 2, "not a certificate"),

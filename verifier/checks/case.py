@@ -43,8 +43,10 @@ class Question:
     """What the relying party asks, the same for every attester of an audit.
 
     `at` is Unix seconds. `trusted` says whether the collector's own observations count.
-    `challenge` is report data, or its first or last part, that the relying party chose. `kms` is a
-    KMS that it names itself, `instance` the only instance id (hex) that it means, "" for any.
+    `challenge` is report data, or its first or last part, that the relying party chose. `binds` are
+    conventions of report data that it names, each for one manifest: (convention, compose hash in
+    hex). `kms` is a KMS that it names itself, `instance` the only instance id (hex) that it means,
+    "" for any.
     `manifests` are the manifests that it knows besides, by hash, and `sightings` what it saw
     attested at other times. `second_opinion` asks for another reader of the chain's answers.
     """
@@ -54,6 +56,7 @@ class Question:
     at: int
     trusted: bool
     challenge: bytes = b""
+    binds: tuple[tuple[str, str], ...] = ()
     kms: KmsRecord | None = None
     instance: str = ""
     manifests: Mapping[str, str] = field(default_factory=dict)

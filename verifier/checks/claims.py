@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
+from verifier.checks.app_certificate import confirmed_ca_key, vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
 from verifier.checks.images import named_images
-from verifier.checks.key_management import confirmed_ca_key
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.tcb_info import REGISTERS
@@ -149,7 +149,8 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     record = case.kms_record
     if record is None or not confirmed_ca_key(case, record):
         return
-    basis = Basis.REFERENCE if _holds(results, *_RUNTIME) else Basis.ASSERTED
+    signed_for = _holds(results, *_RUNTIME) and bool(vouched(case))
+    basis = Basis.REFERENCE if signed_for else Basis.ASSERTED
     evidence = tuple(filter(None, (case.source.log_evidence,)))
     value: JsonValue = {
         "name": record.name,
@@ -159,7 +160,7 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     yield _claim("kms", value, basis, evidence, *_GUEST, "key_management.provider")
     if record.root_address:
         proven = results.get("key_management.root")
-        signed = proven is not None and proven.status in USABLE
+        signed = signed_for and proven is not None and proven.status in USABLE
         yield _claim(
             "kms_root",
             record.root_address,

@@ -131,6 +131,10 @@ class Demands:
     """Allowed values, by name: `app_id`, `compose_hash`, `os_image_hash` and `device` in lower-case
     hex, `image` as NAME=sha256:DIGEST. A name that is absent allows any value."""
 
+    kms_signed: bool = False
+    """An app id that a KMS binds needs a certificate of that KMS about the judged quote; the
+    guest's word about its KMS is not enough."""
+
     os_releases: tuple[str, ...] = ()
     """The dstack releases that may run; () allows any."""
 

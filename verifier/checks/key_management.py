@@ -1,17 +1,14 @@
 """key-provider → one KMS: its CA key, its root key, its contract."""
 
-import itertools
 from typing import Final
 
+from verifier.checks.app_certificate import UNTIED_HINT, certificates, problems_of, tie
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, missing, not_applicable, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts, kms
 from verifier.evidence.bundle import Kind
 from verifier.evidence.ethereum import key_address, recover_key
-from verifier.evidence.quote import parse_quote
-from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
-from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import KmsRecord, ReferenceValues
 
@@ -75,7 +72,7 @@ def root(case: Case) -> Outcome:
     its first version can be replayed for ever: it shows that this KMS answers for the app id, and
     nothing about this TD. An answer of another time, or without any, is a warning."""
     if case.identity.provider != "kms":
-        return not_applicable("no KMS gave this guest its keys")
+        return not_applicable("the guest names no KMS, so there is no root key of one")
     record = case.kms_record
     if record is None:
         raise MissingEvidence("the KMS has no record")
@@ -121,30 +118,37 @@ def certificate(case: Case) -> Outcome:
     """The RA-TLS chain is signed link by link up to the CA key that the key-provider event names,
     the quote in it was made for its key, every certificate is in force, only the CAs have CA rights
     and their path lengths hold, and the app id and usage extensions are those of this app and of
-    each certificate's place."""
+    each certificate's place. It carries the judged quote, byte for byte, or the judged quote
+    commits to its key by a convention that the relying party named for this manifest: otherwise it
+    is missing, since another TD of equal registers may have been given it. Its dates are chosen by
+    whoever asked for it, and say nothing of a quote's age."""
     if case.identity.provider != "kms":
-        return not_applicable("no KMS issued a certificate to this guest")
-    sources = [source for source in case.evidence.quotes if source.chain is not None]
-    if not sources or sources[0].chain is None:
+        return not_applicable("the guest names no KMS that could have issued a certificate to it")
+    found = certificates(case)
+    if not found or found[0].chain is None:
         raise MissingEvidence(
             "no app certificate was collected",
             hint="guests before 0.6.0 give one in /prpc/Info, sometimes only at the second call",
         )
-    chain = sources[0].chain
-    problems = _check_certificates(case, chain)
-    carried = parse_quote(sources[0].quote, "TD quote (app certificate)")
-    if carried.report_data != leaf_report_data(spki(chain.certificates[0])):
-        problems.append("the quote that it carries was made for another key")
+    source, words = found[0], tie(case, found[0])
+    problems = problems_of(case, source)
     if problems:
         return failed(
             "; ".join(problems),
             expected=f"a chain to CA key {case.identity.provider_id.hex()[-16:]}",
-            evidence=(sources[0].evidence,),
+            evidence=(source.evidence,),
             remediation="this certificate was not issued by the KMS for this app",
         )
+    if not words:
+        return missing(
+            "the certificate carries another quote than the judged one, and nothing ties the two",
+            reason="a TD of equal registers may have been given this certificate",
+            evidence=(source.evidence,),
+            remediation=UNTIED_HINT,
+        )
     return passed(
-        f"{len(chain.certificates)} certificates chain to the KMS CA",
-        evidence=(sources[0].evidence,),
+        f"{len(found[0].chain.certificates)} certificates chain to the KMS CA; {words}",
+        evidence=(source.evidence,),
     )
 
 
@@ -201,21 +205,6 @@ def _without_kms(case: Case, name: str, enclave: str, evidence: tuple[EvidenceRe
         f"key provider {name}: {known.name} seals the guest's keys, and its id is the manifest's "
         "hash"
     )
-
-
-def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:
-    """Whether a KMS record is that of the measured CA key: by the reference values, or for a KMS
-    that the relying party named, by its contract. Raises MissingEvidence where neither tells."""
-    measured = case.identity.provider_id
-    if record.ca_spki:
-        return record.ca_spki == measured.hex()
-    found = case.kms_contract()
-    if found is None or record.contract is None:
-        return False
-    info = found[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
-    if not info.value.ca_pubkey:
-        raise MissingEvidence(f"kmsInfo() of {record.contract} holds no CA key to compare with")
-    return info.value.ca_pubkey == measured
 
 
 def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, ...]) -> Outcome:
@@ -318,60 +307,6 @@ def _check_signer(digest: bytes, signature: bytes, root_address: str, what: str)
     except EvidenceError as error:
         return error.message
     return "" if address == root_address else f"the {what} recovers to {address}"
-
-
-def _check_certificates(case: Case, chain: RaTlsChain) -> list[str]:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
-
-    problems: list[str] = []
-    certificates = chain.certificates
-    for child, issuer in itertools.pairwise(certificates):
-        try:
-            child.verify_directly_issued_by(issuer)
-        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-            problems.append(f"{issuer.subject.rfc4514_string()} did not sign the one below it")
-    try:
-        certificates[-1].verify_directly_issued_by(certificates[-1])
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        problems.append("the chain does not end in a self-signed CA")
-    if spki(certificates[-1]) != case.identity.provider_id:
-        problems.append("the chain ends in another CA than the key-provider event names")
-    for place, item in enumerate(certificates):
-        problems.extend(_check_place(case, chain, place))
-        if (
-            not item.not_valid_before_utc.timestamp()
-            <= case.question.at
-            <= (item.not_valid_after_utc.timestamp())
-        ):
-            problems.append(f"a certificate is not in force at {format_time(case.question.at)}")
-    return problems
-
-
-def _check_place(case: Case, chain: RaTlsChain, place: int) -> list[str]:
-    """CA rights, path length and dstack extensions of one certificate; 0 is the leaf."""
-    from cryptography import x509  # noqa: PLC0415
-
-    try:
-        constraints = chain.certificates[place].extensions.get_extension_for_class(
-            x509.BasicConstraints
-        )
-        is_ca, path_length = constraints.value.ca, constraints.value.path_length
-    except x509.ExtensionNotFound:
-        is_ca, path_length = False, None
-    problems: list[str] = []
-    if is_ca != (place > 0):
-        problems.append("the leaf has CA rights" if place == 0 else "an issuer has no CA rights")
-    if place > 0 and path_length is not None and path_length < place - 1:
-        problems.append("the chain is longer than a CA allows")
-    extensions, is_root = chain.extensions[place], place == len(chain.certificates) - 1
-    if is_root and place > 0:
-        return problems
-    if extensions.get(EXT_APP_ID) != case.identity.app_id:
-        problems.append("a certificate is not for this app id")
-    usage = b"app:custom" if place == 0 else b"app:ca"
-    if extensions.get(EXT_USAGE) != usage:
-        problems.append(f"a certificate is not for the use {usage.decode('ascii')}")
-    return problems
 
 
 CHECKS: Final = (provider, root, certificate)

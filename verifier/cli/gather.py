@@ -49,6 +49,7 @@ def gather(
         at=reach.at,
         trusted=given is None or asked.vouched(given, reach.trust_bundle),
         challenge=asked.challenge_bytes(reach.challenge),
+        binds=tuple(asked.convention(item) for item in reach.bind or ()),
         kms=asked.named_kms(reach.kms, reference),
         instance=asked.instance_id(reach.instance),
         manifests=known.names,

@@ -109,6 +109,16 @@ Challenge = Annotated[
         "--challenge", metavar="HEX", help="Report data, or a part of it, that you chose."
     ),
 ]
+Binds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bind",
+        metavar="KIND=VALUE",
+        help="What report data commits to, by a convention of the app's code: "
+        "challenge-leaf=COMPOSE_HASH is the challenge (32 bytes) and sha256 of the certificate's "
+        "key (repeatable).",
+    ),
+]
 UnsafeRoot = Annotated[
     Path | None,
     typer.Option(
@@ -151,6 +161,7 @@ class Reach:
     kms: NamedKms = ""
     pccs_url: Pccs = ""
     challenge: Challenge = ""
+    bind: Binds = None
     manifests: Manifests = None
     unsafe_root: UnsafeRoot = None
     no_cache: NoCache = False

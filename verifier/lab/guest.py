@@ -340,7 +340,11 @@ class Guest:
         public = keys.k256_public(keys.k256(label)) if secp256k1 else keys.ed25519_public(label)
         encoded = base64.urlsafe_b64encode(public).decode().rstrip("=")
         text = f"dip1::{kind}{'c' if secp256k1 else ''}-pk:{encoded}"
-        return self.get_quote(self.knobs.app_key_report_data or text.encode().ljust(64, b"\0"))
+        chosen = self.knobs.app_key_report_data
+        if self.knobs.challenge:
+            leaf = keys.spki(cert.leaf_key(self.cert_options))
+            chosen = self.knobs.challenge + hashlib.sha256(leaf).digest()
+        return self.get_quote(chosen or text.encode().ljust(64, b"\0"))
 
     def respond(self, path: str, query: Mapping[str, str]) -> Response:
         """What the guest agent answers to a GET or POST of `path`."""

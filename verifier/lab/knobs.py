@@ -62,7 +62,9 @@ class Knobs:
     App certificate
         `cert_ca` is the KMS whose CA issues it (None: the guest's own). `cert_forged` keeps that
         CA on top of the chain although another key signed. `cert_report_data` and
-        `app_key_report_data` replace what the quote binds.
+        `app_key_report_data` replace what the quote binds; `challenge` (32 bytes) is answered with
+        a quote over it and sha256 of the certificate's key, as by an app that lets nobody else
+        choose these bytes.
     Chain
         `app_on_chain` says whether a contract stands at the app id (None: only where the guest's
         KMS or a chosen `app_id` implies one); `*_on_chain` say what the contracts allow.
@@ -116,6 +118,7 @@ class Knobs:
     cert_leaf_is_ca: bool = False
     cert_report_data: bytes | None = None
     app_key_report_data: bytes | None = None
+    challenge: bytes = b""
 
     root: str = "root"
     rogue: frozenset[str] = frozenset()

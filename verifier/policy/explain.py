@@ -55,6 +55,7 @@ def effective_policy(policy: Policy) -> str:
             "max_quote_age": demands.max_quote_age,
         },
         "expect": demands.expect,
+        "identity": _made(kms_signed=demands.kms_signed),
         "os": _made(releases=demands.os_releases),
         "rules": {key: value.value for key, value in demands.rules.items()},
         "images": _made(registries=demands.registries, repositories=demands.repositories),
@@ -123,6 +124,8 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
     yield f"the quote {quote}", "hardware.freshness"
     for name, values in demands.expect.items():
         yield f"{name} is {_any(values)}", DECIDED_BY[name]
+    if demands.kms_signed:
+        yield "a KMS that binds the app id signed for the judged quote", "application.identity"
     if demands.os_releases:
         yield f"the OS is dstack {_any(demands.os_releases)}", DECIDED_BY["os_release"]
     sources = (*demands.registries, *demands.repositories)

@@ -6,6 +6,7 @@
     [freshness]   max_collateral_age, max_root_crl_age, max_quote_age (days)
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
                   image: list of "NAME=sha256:…", NAME a service or a repository
+    [identity]    kms_signed: whether the KMS has to have signed for the judged quote
     [os]          releases: the dstack releases that may run
     [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
     [images]      registries, repositories ("ghcr.io/org/app", "ghcr.io/org/*"): others fail
@@ -75,6 +76,7 @@ _SECTIONS: Final = {
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
     "expect": (*EXPECTABLE, "image"),
+    "identity": ("kms_signed",),
     "os": ("releases",),
     "rules": None,
     "images": ("registries", "repositories"),
@@ -114,6 +116,7 @@ class Policy:
             "max_root_crl_age": demands.max_root_crl_age,
             "max_quote_age": demands.max_quote_age,
             "expect": {key: list(value) for key, value in demands.expect.items()},
+            "kms_signed": demands.kms_signed,
             "os_releases": list(demands.os_releases),
             "rules": {key: value.value for key, value in demands.rules.items()},
             "registries": list(demands.registries),
@@ -222,6 +225,7 @@ def _demands(
         expect={
             name: _expected_values(name, values) for name, values in sections["expect"].items()
         },
+        kms_signed=switch(sections["identity"], "kms_signed", where),
         os_releases=demanded(sections["os"], "releases", f"policy {where}: os"),
         rules=_severities(sections["rules"], where),
         registries=_matching(sections["images"], "registries", where),

@@ -5,9 +5,9 @@ import hashlib
 import re
 from typing import Final
 
+from verifier.checks.app_certificate import UNTIED_HINT, confirmed_ca_key, vouched
 from verifier.checks.case import Case
-from verifier.checks.engine import Outcome, check, failed, passed
-from verifier.checks.key_management import confirmed_ca_key
+from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.measurements import (
@@ -31,9 +31,11 @@ _APP_KEY: Final = re.compile(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0
 )
 def identity(case: Case) -> Outcome:
     """The app-id event equals the app id that was asked for, and something stronger than the host
-    binds it: the id is the start of the manifest's hash, or the guest got its keys from an
-    identified KMS, which hands out the keys of an app id only to what it has authorized. Anybody
-    can start a genuine OS with any app id; an id that nothing binds is refused."""
+    binds it: the id is the start of the manifest's hash, or a certificate under the CA of an
+    identified KMS, which signs one only for what it has authorized, carries the judged quote, byte
+    for byte. Where only the key-provider event names that KMS, the guest says so: it measures what
+    a server of its host's choice showed it. Where the KMS is not known, what binds the id is
+    missing. Anybody can start a genuine OS with any app id; an id that nothing binds is refused."""
     measured = case.identity
     app_id = measured.app_id.hex()
     evidence = tuple(filter(None, (case.source.log_evidence,)))
@@ -63,28 +65,53 @@ def identity(case: Case) -> Outcome:
         return passed(
             "the app id is the start of the manifest's hash", actual=app_id, evidence=evidence
         )
-    record = case.kms_record
-    if record is not None and confirmed_ca_key(case, record):
-        return passed(
-            f"bound by the KMS {record.name}, which gave this guest its keys",
-            actual=app_id,
-            evidence=evidence,
-        )
     if measured.provider_payload is None:
         raise MissingEvidence(
             "this dstack version measures no key provider, so nothing that was measured binds this "
             "app id",
             hint="ask the operator to run the app on dstack 0.5 or later",
         )
-    provider = measured.provider
+    if measured.provider == "kms":
+        return _by_kms(case)
     return failed(
-        f"nothing binds this app id: key provider {provider}"
-        + (f" with unknown CA key {measured.provider_id.hex()[-16:]}" if provider == "kms" else ""),
+        f"nothing binds this app id: key provider {measured.provider}",
         expected="an app id equal to compose_hash[:20], or an identified KMS",
         actual=app_id,
         evidence=evidence,
-        remediation="whoever runs the host chose this id; for a self-hosted KMS that you trust, "
-        "name it with --kms CHAIN:ADDRESS",
+        remediation="whoever runs the host chose this id",
+    )
+
+
+def _by_kms(case: Case) -> Outcome:
+    """What binds an app id that is not the start of the manifest's hash, under a KMS."""
+    app_id, ca_key = case.identity.app_id.hex(), case.identity.provider_id.hex()
+    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    denied = case.reference.is_denied("ca-spki", ca_key)
+    if denied:
+        return failed(f"its KMS is denied: {denied.why}", actual=ca_key, evidence=evidence)
+    record = case.kms_record
+    if record is None or not confirmed_ca_key(case, record):
+        raise MissingEvidence(
+            f"the guest names a KMS that is not known, with CA key {ca_key[-16:]}: nothing known "
+            "binds this app id",
+            hint="whoever runs the host can choose this id; name a KMS that you trust with --kms",
+        )
+    words = vouched(case)
+    if words:
+        return passed(f"bound: {words}", actual=app_id, evidence=evidence)
+    said = (
+        f"the guest says that its KMS is {record.name}; no certificate under the CA of that KMS is "
+        "about this quote"
+    )
+    if case.demands.kms_signed:
+        raise MissingEvidence(said, hint=UNTIED_HINT)
+    return warned(
+        said,
+        expected="a certificate under the KMS's CA that carries this quote",
+        actual=app_id,
+        evidence=evidence,
+        remediation="a guest measures what a server of its host's choice showed it: ask for the "
+        f"app certificate; {UNTIED_HINT}",
     )
 
 

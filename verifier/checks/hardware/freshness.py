@@ -4,6 +4,7 @@ from typing import Final
 
 from verifier.chain.view import OPERATORS
 from verifier.checks import key_management
+from verifier.checks.app_certificate import vouched
 from verifier.checks.authorization.contract import contract
 from verifier.checks.authorization.history import history_of
 from verifier.checks.case import Case
@@ -21,8 +22,9 @@ def freshness(case: Case) -> Outcome:
     """No part of the collateral (TCB info, QE identity, PCK revocation list) is older than the
     policy allows, nor is the root's own revocation list, which is renewed once a year and has a
     limit of its own, and no newer one of the root is in the evidence; and something bounds the age
-    of the quote: a challenge in its report data, or the chain, since the KMS gives a guest its keys
-    only once the measured manifest is authorized. A quote carries no time of its own; one whose age
+    of the quote: a challenge in its report data, or the chain, since the KMS signs the certificate
+    that carries the quote only once the measured manifest is authorized; the certificate's dates
+    are its requester's, and bound nothing. A quote carries no time of its own; one whose age
     nothing bounds says only that such a TD existed once."""
     demands, at = case.demands, case.question.at
     doubts = []
@@ -86,6 +88,8 @@ def _governed_logs(case: Case) -> tuple[TimedLog, ...]:
     """The logs of the app's contract, with block times, where two operators give them and known
     code wrote them: whoever wrote the contract could have written any event."""
     if case.chain_plan is None:
+        return ()
+    if not vouched(case):
         return ()
     if not all(holds(spec, case) for spec in (key_management.provider, contract)):
         return ()
