@@ -15,7 +15,7 @@ from typing import Final
 import pytest
 
 from tests.attacks.audited import Audited, audit
-from tests.attacks.outcomes import AcceptedError, assert_noticed, assert_stands, open_forgery, told
+from tests.attacks.outcomes import AcceptedError, assert_noticed, assert_stands, told
 from verifier.checks.app_certificate import CHALLENGE_LEAF
 from verifier.evidence.bundle import Kind
 from verifier.evidence.codec import JsonObject
@@ -215,7 +215,6 @@ def test_releases_that_measure_the_build_of_their_kms(version: str) -> None:
     assert_stands(audited, "runtime.events")
 
 
-@open_forgery
 @pytest.mark.parametrize("version", ["0.4.2", "0.5.5", "0.5.8", "0.5.11"])
 def test_the_build_of_the_kms_is_missing(version: str) -> None:
     """A KMS whose certificate carries no attestation leaves no such event."""
@@ -224,7 +223,6 @@ def test_the_build_of_the_kms_is_missing(version: str) -> None:
     assert_noticed(audited, *MR_KMS_CHECKS)
 
 
-@open_forgery
 def test_the_build_of_the_kms_is_none_that_the_contract_allows() -> None:
     foreign = b"\x66" * 32
     audited = audit(Knobs(edit_events=forge.measured_as("mr-kms", foreign)))

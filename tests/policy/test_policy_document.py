@@ -15,6 +15,8 @@ from verifier.policy.policy import BUILT_IN, load_policy
 
 WORKFLOW = "https://github.com/org/app/.github/workflows/release.yml@refs/heads/main"
 EVERYTHING = f"""\
+[identity]
+kms_signed = true
 [os]
 releases = ["0.5.8", "0.5.9"]
 [rules]
@@ -29,6 +31,7 @@ notice_days = 7
 owners = ["0x{"ab" * 20}"]
 [expect]
 device = ["{"11" * 32}"]
+kms = ["8453:0x{"33" * 20}"]
 [[waivers]]
 id = "W-1"
 check = "manifest.rules"
@@ -43,7 +46,7 @@ expires = 2026-12-31
 def test_every_key_is_part_of_the_digest(written: Load) -> None:
     whole = written(EVERYTHING)
     lines = EVERYTHING.splitlines(keepends=True)
-    droppable = [n for n, line in enumerate(lines[:14]) if " = " in line]
+    droppable = [n for n, line in enumerate(lines[:16]) if " = " in line]
     digests = {written("".join(lines[:n] + lines[n + 1 :])).digest for n in droppable}
     assert len(digests | {whole.digest}) == len(droppable) + 1
 

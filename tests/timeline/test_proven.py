@@ -124,7 +124,7 @@ def test_code_that_nobody_knows_has_no_layout() -> None:
         (APP, contracts.ALLOWED_DEVICE_IDS, 2),
         (OLD_APP, contracts.ALLOWED_COMPOSE_HASHES, 1),
         (OLD_APP, contracts.ALLOWED_DEVICE_IDS, 3),
-        (KMS, calls.KMS_AGGREGATED_MRS, 6),
+        (KMS, contracts.ALLOWED_KMS_BUILDS, 6),
         (KMS, calls.KMS_DEVICE_IDS, 7),
         (KMS, contracts.ALLOWED_OS_IMAGES, 8),
     ],

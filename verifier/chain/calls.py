@@ -25,7 +25,6 @@ BEACON_SLOT: Final = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b
 GUARD_SLOT: Final = "0x4a204f620c8c5ccdca3fd54d003badd85ba500436a431f0cbda4f558c93c34c8"
 """Safe GuardManager: keccak256("guard_manager.guard.address")."""
 
-KMS_AGGREGATED_MRS: Final = "0xf6fe4f40"
 KMS_DEVICE_IDS: Final = "0x13eb9770"
 GET_THRESHOLD: Final = "0xe75235b8"
 GET_OWNERS: Final = "0xa0e67e2b"

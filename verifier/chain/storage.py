@@ -65,7 +65,7 @@ class Layout:
             )
         return cls(
             mappings={
-                calls.KMS_AGGREGATED_MRS: slots.aggregated_mrs,
+                contracts.ALLOWED_KMS_BUILDS: slots.aggregated_mrs,
                 calls.KMS_DEVICE_IDS: slots.devices,
                 contracts.ALLOWED_OS_IMAGES: slots.os_images,
             },

@@ -12,13 +12,11 @@ import itertools
 from typing import Final
 
 from verifier.checks.case import Case
-from verifier.errors import MissingEvidence
-from verifier.evidence import contracts
+from verifier.checks.key_holder import confirmed_ca_key
 from verifier.evidence.quote import parse_quote
 from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
 from verifier.evidence.subject import QuoteSource
 from verifier.model.identifiers import format_time
-from verifier.reference.values import KmsRecord
 
 CHALLENGE_LEAF: Final = "challenge-leaf"
 """Convention of 64 bytes of report data: challenge (32) || sha256(DER SubjectPublicKeyInfo of the
@@ -31,21 +29,6 @@ UNTIED_HINT: Final = (
 )
 
 _HALF: Final = 32
-
-
-def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:
-    """Whether a KMS record is that of the measured CA key: by the reference values, or for a KMS
-    that the relying party named, by its contract. Raises MissingEvidence where neither tells."""
-    measured = case.identity.provider_id
-    if record.ca_spki:
-        return record.ca_spki == measured.hex()
-    found = case.kms_contract()
-    if found is None or record.contract is None:
-        return False
-    info = found[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
-    if not info.value.ca_pubkey:
-        raise MissingEvidence(f"kmsInfo() of {record.contract} holds no CA key to compare with")
-    return info.value.ca_pubkey == measured
 
 
 def vouched(case: Case) -> str:

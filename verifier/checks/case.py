@@ -6,7 +6,7 @@ there raises `MissingEvidence`; one that needs a quote which did not verify rais
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -90,6 +90,14 @@ class MeasuredIdentity:
     provider_payload: bytes | None
     gpu_policy_hash: bytes | None
     init_script_hashes: tuple[bytes, ...]
+    measures_rootfs: bool
+
+    @property
+    def lacks_mr_kms(self) -> bool:
+        """Whether `mr-kms` is missing beside a KMS, in a log that no release without that event
+        writes: dstack before 0.4.2 measures its `rootfs-hash`, since 0.6.0 a `gpu-policy-hash`."""
+        other = self.measures_rootfs or self.gpu_policy_hash is not None
+        return self.provider == "kms" and self.mr_kms is None and not other
 
     @property
     def self_bound(self) -> bool:
@@ -259,11 +267,11 @@ class Case:
         if self.identity.provider != "kms":
             return None
         spki = self.identity.provider_id.hex()
-        known = next((row for row in self.reference.kms if spki and row.ca_spki == spki), None)
+        rows = [row for row in self.reference.kms if spki and row.ca_spki == spki]
         named = self.question.kms
-        if named is not None and (known is None or known == named) and named.ca_spki in ("", spki):
+        if named is not None and (not rows or named in rows) and named.ca_spki in ("", spki):
             return named
-        return known
+        return next(iter(rows), None)
 
     @cached_property
     def device_ids(self) -> tuple[bytes, ...]:
@@ -284,13 +292,14 @@ class Case:
         record = self.kms_record
         if record is None or record.contract is None:
             return None
-        return ChainPlan.of(
+        plan = ChainPlan.of(
             record,
             self.identity.app_id,
             compose_hash=self.identity.compose_hash,
             os_image_hash=self._os_image_hash,
             boot_infos=self._boot_infos(),
         )
+        return None if plan is None else replace(plan, mr_kms=self.identity.mr_kms)
 
     def chain_view(self, plan: ChainPlan) -> ChainView:
         """The contracts at the block that endpoints agree on. Raises MissingEvidence, and
@@ -399,6 +408,7 @@ def measured_identity(events: tuple[Event, ...]) -> MeasuredIdentity:
         provider_payload=provider_payload,
         gpu_policy_hash=sized("gpu-policy-hash", 32),
         init_script_hashes=tuple(scripts),
+        measures_rootfs="rootfs-hash" in payloads,
     )
 
 

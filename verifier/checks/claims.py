@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from verifier.checks.app_certificate import confirmed_ca_key, vouched
+from verifier.checks.app_certificate import vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
 from verifier.checks.images import named_images
+from verifier.checks.key_holder import confirmed_ca_key
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts
 from verifier.evidence.tcb_info import REGISTERS

@@ -129,7 +129,8 @@ class Demands:
 
     expect: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Allowed values, by name: `app_id`, `compose_hash`, `os_image_hash` and `device` in lower-case
-    hex, `image` as NAME=sha256:DIGEST. A name that is absent allows any value."""
+    hex, `image` as NAME=sha256:DIGEST, `kms` as `verifier.model.identifiers.parse_key_holder` gives
+    it. A name that is absent allows any value."""
 
     kms_signed: bool = False
     """An app id that a KMS binds needs a certificate of that KMS about the judged quote; the

@@ -1,15 +1,31 @@
 """key-provider → one KMS: its CA key, its root key, its contract."""
 
+from dataclasses import replace
 from typing import Final
 
-from verifier.checks.app_certificate import UNTIED_HINT, certificates, problems_of, tie
+from verifier.checks.app_certificate import UNTIED_HINT, certificates, problems_of, tie, vouched
 from verifier.checks.case import Case
-from verifier.checks.engine import Outcome, check, failed, missing, not_applicable, passed, warned
+from verifier.checks.engine import (
+    USABLE,
+    Outcome,
+    check,
+    failed,
+    missing,
+    not_applicable,
+    passed,
+    warned,
+)
+from verifier.checks.key_holder import (
+    as_named,
+    denied_holder,
+    in_words,
+    other_than_expected,
+)
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import contracts, kms
 from verifier.evidence.bundle import Kind
 from verifier.evidence.ethereum import key_address, recover_key
-from verifier.model.result import EvidenceRef, JsonValue
+from verifier.model.result import EvidenceRef, JsonValue, Status
 from verifier.reference.values import KmsRecord, ReferenceValues
 
 SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
@@ -27,15 +43,28 @@ def provider(case: Case) -> Outcome:
     """The measured key-provider event names the CA key of a KMS that the reference values know, or
     that the relying party named with --kms; and where that KMS has a contract, its `kmsInfo` holds
     the same CA key, and the same root key. A KMS without a contract is identified by its record
-    alone. Keys that are public, such as a simulator's, are refused by name."""
+    alone. One that nobody knows, or another one than was named, is missing evidence; another key
+    holder than the policy expects is a failure. Keys that are public, such as a simulator's, are
+    refused by name. It is the guest that names it: `application.identity` tells what the KMS
+    signed. A release that measures the build of its KMS (mr-kms, dstack 0.4.2 to 0.5.11) and did
+    not is a doubt."""
     measured = case.identity
     evidence = tuple(filter(None, (case.source.log_evidence,)))
     ca_key = measured.provider_id.hex()
-    denied = case.reference.is_denied("ca-spki", ca_key)
+    denied = denied_holder(case)
     if denied:
         return failed(f"denied: {denied.why}", actual=ca_key, evidence=evidence)
     if measured.provider_payload is None:
         raise MissingEvidence("this dstack version measures no key provider")
+    if other_than_expected(case):
+        return failed(
+            f"{in_words(case)} is another key holder than the expected one",
+            expected=list(case.demands.expect["kms"]),
+            actual=ca_key or measured.provider,
+            evidence=evidence,
+            remediation="the evidence is genuine, but not of what you expect",
+        )
+    as_named(case)
     if measured.provider != "kms":
         if measured.provider in SELF_PROVIDERS and measured.self_bound:
             return _without_kms(case, measured.provider, ca_key, evidence)
@@ -45,19 +74,48 @@ def provider(case: Case) -> Outcome:
             actual=measured.provider,
             evidence=evidence,
         )
-    record = case.kms_record
+    return _met(case, _known(case, evidence))
+
+
+def _known(case: Case, evidence: tuple[EvidenceRef, ...]) -> Outcome:
+    """Whether the KMS that the guest names is known, by its record or its contract."""
+    record, ca_key = case.kms_record, case.identity.provider_id.hex()
     if record is None:
-        return failed(
-            "the keys come from a KMS that is not known",
-            expected="a KMS of the reference values, or one named with --kms CHAIN:ADDRESS",
+        return missing(
+            f"the guest names a KMS that is not known, with CA key {ca_key[-16:]}",
+            reason="whoever runs that KMS can read every key of this app",
+            expected="a KMS of the reference values, or one named with --kms",
             actual=ca_key,
             evidence=evidence,
-            remediation="whoever runs that KMS can read every key of this app. If it is one of "
-            f"these, name it with --kms: {_keyless(case.reference)}",
+            remediation="where you trust it, name it with --kms, by its contract or its CA key. It "
+            f"may be one of these: {_keyless(case.reference)}",
         )
     if record.contract is None:
         return passed(f"{record.name}, by its CA key", actual=ca_key, evidence=evidence)
     return _on_chain_keys(case, record, evidence)
+
+
+def _met(case: Case, found: Outcome) -> Outcome:
+    """The outcome, with a doubt where the guest should have measured the build of the KMS that it
+    met and did not: a KMS whose certificate carries no attestation leaves no such event."""
+    if found.status not in USABLE:
+        return found
+    if case.demands.expect.get("kms") and not vouched(case):
+        return missing(
+            "an expected KMS was given, and only the guest says that it is this one",
+            reason="no certificate under the CA of that KMS is about the judged quote",
+            evidence=found.evidence,
+            remediation=UNTIED_HINT,
+        )
+    if not case.identity.lacks_mr_kms:
+        return found
+    return replace(
+        found,
+        status=Status.WARN,
+        summary=f"{found.summary}; the guest measured no build of it (mr-kms)",
+        remediation=found.remediation
+        or "ask whoever runs the KMS why it showed the guest no attestation of its own",
+    )
 
 
 @check(
@@ -77,6 +135,9 @@ def root(case: Case) -> Outcome:
     if record is None:
         raise MissingEvidence("the KMS has no record")
     root_address = _root_address(case, record)
+    denied = case.reference.is_denied("k256-address", root_address)
+    if denied:
+        return failed(f"root key {root_address} is denied: {denied.why}", actual=root_address)
     problems: list[str] = []
     proofs: list[str] = []
     evidence: list[EvidenceRef] = []
@@ -255,9 +316,6 @@ def _root_address(case: Case, record: KmsRecord) -> str:
             raise MissingEvidence(f"the root key of {record.name} is not known")
         info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
         address = key_address(info.value.k256_pubkey)
-    denied = case.reference.is_denied("k256-address", address)
-    if denied:
-        raise EvidenceError(f"root key {address} is denied: {denied.why}")
     return address
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from verifier.chain.calls import storage
 from verifier.chain.view import ChainView
-from verifier.checks.app_certificate import confirmed_ca_key
 from verifier.checks.authorization.history import timeline_of
 from verifier.checks.case import Case
+from verifier.checks.key_holder import confirmed_ca_key
 from verifier.checks.key_management import SELF_PROVIDERS
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence import contracts

@@ -95,7 +95,13 @@ Explorers = Annotated[
     ),
 ]
 NamedKms = Annotated[
-    str, typer.Option("--kms", metavar="CHAIN:ADDRESS", help="A KMS contract that you trust.")
+    str,
+    typer.Option(
+        "--kms",
+        metavar="KMS",
+        help="A KMS that you trust, and where to look: CHAIN:ADDRESS of its contract, or without "
+        "one its CA key (DER, hex) or root address.",
+    ),
 ]
 Pccs = Annotated[
     str,
@@ -196,10 +202,22 @@ class Expected:
         ),
     ] = None
 
+    expect_kms: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--expect-kms",
+            metavar="KMS",
+            help="Expected KMS: CHAIN:ADDRESS, CA key or root address (repeatable).",
+        ),
+    ] = None
+
     @property
     def values(self) -> dict[str, tuple[str, ...]]:
         """The expected values by what a policy calls them."""
-        return {item.name: tuple(getattr(self, item.name) or ()) for item in fields(self)}
+        return {
+            item.name.removeprefix("expect_"): tuple(getattr(self, item.name) or ())
+            for item in fields(self)
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,11 +9,11 @@ from verifier.checks.case import Question
 from verifier.cli.target import split_url
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import Bundle
-from verifier.model.identifiers import AppId, parse_app_id
+from verifier.evidence.ethereum import checksum_address
+from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
 from verifier.reference.values import KmsRecord, ReferenceValues, embedded, parse_reference
 
 _MAX_ROOT_BYTES: Final = 4 << 20
-_KMS: Final = re.compile(r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})", re.ASCII)
 _CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
 _BIND: Final = re.compile(rf"{CHALLENGE_LEAF}=(?:sha256:|0x)?([0-9a-fA-F]{{64}})", re.ASCII)
 
@@ -89,26 +89,28 @@ def convention(text: str) -> tuple[str, str]:
 
 
 def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
-    """The record of a KMS contract, or a bare one for a contract that only the user knows."""
+    """The record of the KMS that the user names, or a bare one for a KMS that only he knows."""
     if not text:
         return None
-    match = _KMS.fullmatch(text)
-    if match is None:
+    holder = parse_key_holder(text)
+    if holder is None:
         raise PolicyError(
-            f"--kms {text!a} is not CHAIN:ADDRESS",
+            f"--kms {text!a} is not CHAIN:ADDRESS, a root address or a CA key",
             hint="such as 8453:0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C",
         )
-    chain_id, address = int(match[1]), match[2]
     for row in reference.kms:
-        if row.contract and (row.chain_id, row.contract.lower()) == (chain_id, address.lower()):
+        if holder in row.names:
             return row
+    chain_id, _, contract = holder.rpartition(":")
+    by_contract, is_address = bool(chain_id), holder.startswith("0x")
+    called = text if by_contract or is_address else f"CA key {holder[-16:]}"
     return KmsRecord(
-        name=f"{chain_id}:{address}, named by the user",
-        ca_spki="",
+        name=f"{called}, named by the user",
+        ca_spki="" if by_contract or is_address else holder,
         k256="",
-        root_address="",
-        chain_id=chain_id,
-        contract=address,
+        root_address=checksum_address(bytes.fromhex(holder[2:])) if is_address else "",
+        chain_id=int(chain_id) if by_contract else None,
+        contract=checksum_address(bytes.fromhex(contract[2:])) if by_contract else None,
         generation="",
         deployed_block=0,
         urls=(),

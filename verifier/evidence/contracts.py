@@ -22,6 +22,7 @@ SELECTORS: Final = {
     "registeredApps(address)": "0xa6c4cce9",
     "apps(address)": "0x1309ec43",
     "allowedOsImages(bytes32)": "0x9a4e1d18",
+    "kmsAllowedAggregatedMrs(bytes32)": "0xf6fe4f40",
     "gatewayAppId()": "0x95f51931",
     "isAppAllowed((address,bytes32,address,bytes32,bytes32,bytes32,bytes32,string,string[]))": (
         "0x1e079198"
@@ -36,6 +37,7 @@ KMS_INFO: Final = SELECTORS["kmsInfo()"]
 REGISTERED_APPS: Final = SELECTORS["registeredApps(address)"]
 APPS: Final = SELECTORS["apps(address)"]
 ALLOWED_OS_IMAGES: Final = SELECTORS["allowedOsImages(bytes32)"]
+ALLOWED_KMS_BUILDS: Final = SELECTORS["kmsAllowedAggregatedMrs(bytes32)"]
 GATEWAY_APP_ID: Final = SELECTORS["gatewayAppId()"]
 IS_APP_ALLOWED: Final = "0x1e079198"
 ALLOWED_COMPOSE_HASHES: Final = SELECTORS["allowedComposeHashes(bytes32)"]

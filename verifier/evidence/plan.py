@@ -29,6 +29,7 @@ class ChainPlan:
     compose_hash: bytes | None = None
     os_image_hash: bytes | None = None
     boot_infos: tuple[BootInfo, ...] = ()
+    mr_kms: bytes | None = None
 
     @classmethod
     def of(
@@ -91,6 +92,9 @@ class ChainPlan:
         if self.compose_hash is not None:
             compose = contracts.word(self.compose_hash)
             getters.append((app, contracts.ALLOWED_COMPOSE_HASHES + compose))
+        if self.mr_kms is not None:
+            build = contracts.word(self.mr_kms)
+            getters.append((self.kms, contracts.ALLOWED_KMS_BUILDS + build))
         getters.extend(
             (app, contracts.ALLOWED_DEVICE_IDS + contracts.word(boot.device_id))
             for boot in self.boot_infos

@@ -8,12 +8,28 @@ AppId = NewType("AppId", str)
 """A dstack app id: 20 bytes as 40 lower-case hex digits, no 0x."""
 
 _APP_ID = re.compile(r"(?:0x)?([0-9a-fA-F]{40})", re.ASCII)
+_KEY_HOLDER = re.compile(
+    r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})|(0x[0-9a-fA-F]{40})|(30(?:[0-9a-fA-F]{2}){40,600})",
+    re.ASCII,
+)
 
 
 def parse_app_id(text: str) -> AppId | None:
     """The app id that `text` spells (40 hex digits, any case, `0x` allowed), or None."""
     match = _APP_ID.fullmatch(text)
     return AppId(match[1].lower()) if match else None
+
+
+def parse_key_holder(text: str) -> str | None:
+    """The KMS that `text` names, or None: `CHAIN:0x…` by its contract, `0x…` (40 digits) by the
+    address of its root key, or other hex by its CA key (DER SubjectPublicKeyInfo). Lower case."""
+    match = _KEY_HOLDER.fullmatch(text)
+    if match is None:
+        return None
+    chain, contract, root, ca_key = match.groups()
+    if chain:
+        return f"{int(chain)}:{contract.lower()}"
+    return (root or ca_key).lower()
 
 
 def format_time(seconds: int) -> str:

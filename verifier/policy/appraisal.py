@@ -19,7 +19,8 @@ from verifier.policy.policy import DECIDED_BY, Policy
 
 _CLAIM_OF: Final = {"device": "device_id", "os_release": "os_image"}
 _PROVEN: Final = (Basis.HARDWARE, Basis.MEASURED, Basis.REFERENCE)
-_COMPARED: Final = "image"  # by its check itself: no claim names each image
+_COMPARED: Final = ("image", "kms")
+"""By their checks themselves: no claim names each image, and a KMS has several names."""
 _COUNTS: Final = (Status.FAIL, Status.WARN)
 
 
@@ -68,9 +69,9 @@ def _judge(
     words = waiver.words(now)
     judged = replace(judged, reason=f"{words}; {judged.reason}" if judged.reason else words)
     as_expected = _expect(replace(result, status=Status.PASS), claims, policy)
-    decides = result.id == DECIDED_BY[_COMPARED] and result.status is Status.FAIL
+    decided = {DECIDED_BY[name] for name in _COMPARED if policy.demands.expect.get(name)}
     contradicts = as_expected.status is not Status.PASS or (
-        decides and policy.demands.expected_images
+        result.id in decided and result.status is Status.FAIL
     )
     if not waiver.holds(now) or contradicts:
         return judged
@@ -92,9 +93,10 @@ def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) ->
     """The result after the relying party's own reference values: only a proven equal value keeps
     a check from failing; one that is not proven makes it missing."""
     demands = policy.demands
-    expected = {**demands.expect, "os_release": demands.os_releases, _COMPARED: ()}
+    expected = {**demands.expect, "os_release": demands.os_releases}
     for name, allowed in expected.items():
-        if DECIDED_BY[name] != result.id or not allowed or result.status is Status.FAIL:
+        decides = DECIDED_BY[name] == result.id and name not in _COMPARED
+        if not decides or not allowed or result.status is Status.FAIL:
             continue
         claim = claims.get(_CLAIM_OF.get(name, name))
         if claim is None or claim.basis not in _PROVEN:

@@ -6,6 +6,7 @@
     [freshness]   max_collateral_age, max_root_crl_age, max_quote_age (days)
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
                   image: list of "NAME=sha256:…", NAME a service or a repository
+                  kms: list of "CHAIN:ADDRESS", CA keys (DER, hex) and root addresses
     [identity]    kms_signed: whether the KMS has to have signed for the judged quote
     [os]          releases: the dstack releases that may run
     [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
@@ -33,6 +34,7 @@ from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, Governa
 from verifier.errors import EvidenceError, PolicyError
 from verifier.manifest.registry import BY_ID
 from verifier.manifest.rule import Severity
+from verifier.model.identifiers import parse_key_holder
 from verifier.model.result import JsonValue, Requirement, Verdict
 from verifier.policy.document import (
     BUILT_IN,
@@ -62,6 +64,7 @@ DECIDED_BY: Final = {
     "compose_hash": "application.manifest",
     "os_image_hash": "boot.image",
     "device": "hardware.tcb",
+    "kms": "key_management.provider",
     "os_release": "boot.image",
     "image": "provenance.images",
     "images": MANIFEST_RULES,
@@ -75,7 +78,7 @@ _SECTIONS: Final = {
     "checks": None,
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
-    "expect": (*EXPECTABLE, "image"),
+    "expect": (*EXPECTABLE, "image", "kms"),
     "identity": ("kms_signed",),
     "os": ("releases",),
     "rules": None,
@@ -342,6 +345,14 @@ def _expected_value(name: str, value: str) -> str:
                 hint="NAME is a service, or a repository as the manifest writes it",
             )
         return value
+    if name == "kms":
+        holder = parse_key_holder(value)
+        if holder is None:
+            raise PolicyError(
+                f"expected kms {value!a} is not CHAIN:ADDRESS, a root address or a CA key",
+                hint="a CA key is the hex of its DER SubjectPublicKeyInfo",
+            )
+        return holder
     size = EXPECTABLE[name]
     digits = value.lower().removeprefix("sha256:").removeprefix("0x")
     if len(digits) != 2 * size or not set(digits) <= set("0123456789abcdef"):

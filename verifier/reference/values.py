@@ -45,6 +45,12 @@ class KmsRecord:
     source: str
     date: str
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What it may be called: see `verifier.model.identifiers.parse_key_holder`."""
+        contract = f"{self.chain_id}:{self.contract.lower()}" if self.contract else ""
+        return frozenset({self.ca_spki, self.root_address.lower(), contract} - {""})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyProvider:

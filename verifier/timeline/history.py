@@ -40,7 +40,7 @@ KEYED: Final[Mapping[tuple[Role, str], tuple[str, str]]] = {
     (Role.APP, "ComposeHash"): (contracts.ALLOWED_COMPOSE_HASHES, "allowedComposeHashes"),
     (Role.APP, "Device"): (contracts.ALLOWED_DEVICE_IDS, "allowedDeviceIds"),
     (Role.KMS, "OsImageHash"): (contracts.ALLOWED_OS_IMAGES, "allowedOsImages"),
-    (Role.KMS, "KmsAggregatedMr"): (calls.KMS_AGGREGATED_MRS, "kmsAllowedAggregatedMrs"),
+    (Role.KMS, "KmsAggregatedMr"): (contracts.ALLOWED_KMS_BUILDS, "kmsAllowedAggregatedMrs"),
     (Role.KMS, "KmsDevice"): (calls.KMS_DEVICE_IDS, "kmsAllowedDeviceIds"),
 }
 """(contract, event name without Added or Removed) → selector and name of the mapping's getter."""

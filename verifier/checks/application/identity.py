@@ -5,9 +5,10 @@ import hashlib
 import re
 from typing import Final
 
-from verifier.checks.app_certificate import UNTIED_HINT, confirmed_ca_key, vouched
+from verifier.checks.app_certificate import UNTIED_HINT, vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
+from verifier.checks.key_holder import as_named, confirmed_ca_key, denied_holder
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.measurements import (
@@ -61,6 +62,17 @@ def identity(case: Case) -> Outcome:
             actual=(measured.instance_id or b"").hex(),
             evidence=evidence,
         )
+    return _bound(case)
+
+
+def _bound(case: Case) -> Outcome:
+    """What binds the app id."""
+    measured, app_id = case.identity, case.identity.app_id.hex()
+    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    holder = denied_holder(case)
+    if holder:
+        return failed(f"its key holder is denied: {holder.why}", evidence=evidence)
+    as_named(case)
     if measured.self_bound:
         return passed(
             "the app id is the start of the manifest's hash", actual=app_id, evidence=evidence
@@ -86,9 +98,6 @@ def _by_kms(case: Case) -> Outcome:
     """What binds an app id that is not the start of the manifest's hash, under a KMS."""
     app_id, ca_key = case.identity.app_id.hex(), case.identity.provider_id.hex()
     evidence = tuple(filter(None, (case.source.log_evidence,)))
-    denied = case.reference.is_denied("ca-spki", ca_key)
-    if denied:
-        return failed(f"its KMS is denied: {denied.why}", actual=ca_key, evidence=evidence)
     record = case.kms_record
     if record is None or not confirmed_ca_key(case, record):
         raise MissingEvidence(

@@ -90,9 +90,9 @@ def allowed(case: Case) -> Outcome:
     """`DstackKms.isAppAllowed` says yes to this boot (app, manifest hash, instance, device, OS
     image, TCB), and each getter behind that answer agrees: the app is registered, its contract
     allows the hash and the device, the KMS allows the OS image, taken from the registers and not
-    from an event. A device that is listed only under the id that older releases give it is a
-    warning where the KMS does not show that it is older. All of it at one finalized block, less
-    than an hour old."""
+    from an event, and the build of the KMS that the guest met, where it measured one. A device that
+    is listed only under the id that older releases give it is a warning where the KMS does not show
+    that it is older. All of it at one finalized block, less than an hour old."""
     found = case.kms_contract()
     if found is None:
         return without_contract(case)
@@ -250,6 +250,14 @@ def _getters(
             app, contracts.ALLOWED_COMPOSE_HASHES + contracts.word(compose), contracts.decode_bool
         ),
     }
+    if plan.mr_kms is not None:
+        build = contracts.ALLOWED_KMS_BUILDS + contracts.word(plan.mr_kms)
+        if not view.answered(contracts.eth_call(plan.kms, build, hex(view.number))):
+            raise MissingEvidence(
+                "nobody told whether the contract allows the build of the KMS that the guest met",
+                hint="collect again, or name another endpoint with --rpc-url",
+            )
+        reads["KMS build"] = view.call(plan.kms, build, contracts.decode_bool)
     if plan.app is not None:
         reads["registration"] = view.call(
             plan.kms,
