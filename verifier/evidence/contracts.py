@@ -305,7 +305,7 @@ def code_fingerprint(code: bytes, immutable_offsets: tuple[int, ...]) -> str:
 
 
 def identify_code(known: Iterable[ContractCode], code: bytes, role: str) -> ContractCode | None:
-    """The reference build of a role (`app`, `kms`, `proxy`) that the runtime code is, or None."""
+    """The reference build of a role (see `ContractCode`) that the runtime code is, or None."""
     for row in known:
         if row.role != role or row.length != len(code):
             continue

@@ -28,8 +28,10 @@ IMMUTABLE_OFFSETS: Final = (600, 641, 1060)
 _CODE_SIZE: Final = {"app": 1500, "kms": 2400, "proxy": 170}
 _METADATA_SIZE: Final = 51
 _ZERO_ADDRESS: Final = bytes(20)
+IMPLEMENTATIONS: Final = ("app", "kms")
+"""The roles whose code has immutables."""
 
-Role = Literal["app", "kms", "proxy"]
+Role = Literal["app", "kms", "proxy", "safe", "timelock"]
 
 
 def selector(signature: str) -> bytes:
@@ -76,7 +78,7 @@ def runtime_code(role: str, address: bytes = _ZERO_ADDRESS) -> bytes:
     """Made-up runtime code for a role, as deployed at `address`."""
     size = _CODE_SIZE.get(role, 900)
     code = bytearray(b"\x60\x80\x60\x40\x52" + keys.labelled(f"code {role}", size - 58))
-    if role in {"app", "kms"}:
+    if role in IMPLEMENTATIONS:
         for offset in IMMUTABLE_OFFSETS:
             code[offset : offset + 32] = address.rjust(32, b"\0")
     ipfs = b"\x12\x20" + keys.labelled(f"metadata {role}", 32)

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
-from typing import Final
+from typing import Final, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from eth_utils.address import to_checksum_address
@@ -210,11 +210,13 @@ class World:
                 generation=contracts.GENERATION,
                 build="lab",
                 length=len(contracts.runtime_code(role)),
-                immutable_offsets=() if role == "proxy" else contracts.IMMUTABLE_OFFSETS,
+                immutable_offsets=(
+                    contracts.IMMUTABLE_OFFSETS if role in contracts.IMPLEMENTATIONS else ()
+                ),
                 fingerprint=contracts.fingerprint(role),
                 **origin,
             )
-            for role in ("app", "kms", "proxy")
+            for role in get_args(contracts.Role)
         ]
         evaluation = values.TcbEvaluation(
             valid_from=self.now - 30 * DAY, number=TCB_EVALUATION, **origin

@@ -41,6 +41,9 @@ class OwnerKind(StrEnum):
 class ContractCode:
     """Fingerprint of one contract build.
 
+    `role` is `app` or `kms` (an implementation), `proxy` (of either), `safe` (a Safe's singleton),
+    `safe-proxy` or `timelock` (OpenZeppelin's TimelockController). `generation` is dstack's, or
+    name and release of an owner's code.
     `fingerprint` is keccak256 (0x hex) of the runtime code without its CBOR metadata trailer and
     with the 32 bytes at each of `immutable_offsets` zeroed. `length` is the raw code length.
     """

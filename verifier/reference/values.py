@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from verifier.errors import PolicyError
-from verifier.model.chain import ContractCode
+from verifier.model.chain import ContractCode, Role
 from verifier.model.result import Anchor
 from verifier.reference.generations import GENERATIONS, Generation
 
@@ -222,10 +222,10 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
 
 def _require_known_generations(*rows: KmsRecord | ContractCode) -> None:
     """Raises PolicyError for a row of a generation whose storage and functions nobody knows. A
-    proxy is code of several; a KMS may be of none that is named."""
+    proxy is code of several, owners are code of others; a KMS may be of none that is named."""
     for row in rows:
         if isinstance(row, ContractCode):
-            known = row.role == "proxy" or row.generation in GENERATIONS
+            known = row.role not in (Role.APP, Role.KMS) or row.generation in GENERATIONS
         else:
             known = row.generation in ("", *GENERATIONS)
         if not known:
