@@ -78,7 +78,7 @@ def standing(timeline: Timeline) -> Iterator[Row]:
             yield Row("BEGINNING", text, alarm=True)
     if timeline.complete:
         who = "" if timeline.single_source else "; independent sources agree"
-        text = f"Every event up to {block} is here{who}, and explains what the contracts hold."
+        text = f"The events that sources give up to {block} explain what the contracts hold{who}."
         yield Row("COMPLETE", text)
     if timeline.on is not None:
         text = (

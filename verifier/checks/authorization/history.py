@@ -55,11 +55,12 @@ def history(case: Case) -> Outcome:
     a block's logs gave the same; and the events, in their order, explain every value that the
     contracts hold there: each manifest, device and OS image that was ever named, each flag, owner
     and implementation.
-    A log that one endpoint has and another lacks, and a value that the events do not explain, are
-    failures that are named. One operator alone, a beginning that had to be assumed, an app that the
-    KMS's factory is not known to have created, whose creator may have set anything silently, code
-    that changes state without events, events that nobody knows or dates, and flags that nothing
-    tells are reservations."""
+    What every source leaves out, and a later event undid, does not show: agreement is all that is
+    known of it. A log that one endpoint has and another lacks, and a value that the events do not
+    explain, are failures that are named. One operator alone, a beginning that had to be assumed, an
+    app that the KMS's factory is not known to have created, whose creator may have set anything
+    silently, code that changes state without events, events that nobody knows or dates, and flags
+    that nothing tells are reservations."""
     timeline = timeline_of(case)
     if timeline is None:
         return without_contract(case)
