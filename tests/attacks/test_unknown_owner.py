@@ -15,7 +15,6 @@ from tests.attacks.outcomes import (
     assert_no_better,
     assert_noticed,
     notices,
-    open_forgery,
     told,
 )
 from verifier.errors import EvidenceError
@@ -76,7 +75,6 @@ def test_one_key_is_a_reservation(policy: str) -> None:
     assert governed("").under(policy).report.verdict is Verdict.WARNING
 
 
-@open_forgery
 @pytest.mark.parametrize("policy", POLICIES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_owner_of_unknown_code_is_a_reservation(shape: str, policy: str) -> None:
@@ -89,14 +87,7 @@ def test_an_owner_of_unknown_code_is_a_reservation(shape: str, policy: str) -> N
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize(
-    "shape",
-    [
-        pytest.param("says nothing", marks=open_forgery),
-        pytest.param("says that it is a timelock", marks=open_forgery),
-        "says that it is a Safe",
-    ],
-)
+@pytest.mark.parametrize("shape", SHAPES)
 def test_an_owner_of_unknown_code_is_no_better_than_one_key(shape: str, policy: str) -> None:
     assert_no_better(governed(shape).under(policy), governed("").under(policy))
 
@@ -124,7 +115,6 @@ def lying(operator: str, shape: str, told_lies: list[bytes]) -> forge.ResponseEd
     return edit
 
 
-@open_forgery
 @pytest.mark.parametrize("operator", ["a", "b"])
 @pytest.mark.parametrize("shape", ["says that it is a timelock", "says that it is a Safe"])
 def test_what_one_of_two_operators_says_of_an_owner_is_not_known(shape: str, operator: str) -> None:
@@ -149,7 +139,6 @@ def test_what_one_of_two_operators_says_of_an_owner_is_not_known(shape: str, ope
         raise AcceptedError(told(audited, [result]))
 
 
-@open_forgery
 def test_what_one_of_two_operators_says_of_an_owner_meets_no_demand() -> None:
     lies: list[bytes] = []
     edit = lying("a", "says that it is a timelock", lies)

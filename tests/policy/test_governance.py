@@ -117,17 +117,27 @@ def test_what_is_not_known_hides_nothing_that_is_broken(judge: Any) -> None:
 @pytest.mark.parametrize("demand", ["notice_days = 7", "several_keys = true"])
 @pytest.mark.parametrize("contract", ["app", "kms"])
 @pytest.mark.parametrize("kind", [OwnerKind.SAFE, OwnerKind.TIMELOCK])
-def test_an_owner_contracts_own_word_is_at_best_a_reservation(
+def test_an_owner_contracts_own_word_meets_no_demand(
     judge: Any, demand: str, contract: str, kind: OwnerKind
 ) -> None:
     found = judge(timeline(**{contract: {"kind": kind, "own_word": True}}), demand)
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize("contract", ["app", "kms"])
+@pytest.mark.parametrize("changes", [{"own_word": True}, {"keys": None}, {"notice": None}])
+def test_what_is_not_known_of_an_owner_is_a_reservation_without_a_demand(
+    judge: Any, contract: str, changes: dict[str, Any]
+) -> None:
+    found = judge(timeline(**{contract: changes}), "")
     assert found.status is Status.WARN
-    assert "is the word of 0x" in found.summary
+    assert judge(timeline(), "").status is Status.PASS
 
 
-def test_an_owner_contracts_own_word_matters_only_where_it_is_asked_for(judge: Any) -> None:
-    found = timeline(app={"kind": OwnerKind.SAFE, "own_word": True})
-    assert judge(found, "upgrades_disabled = true").status is Status.PASS
+def test_what_endpoints_contradict_each_other_about_is_an_error(judge: Any) -> None:
+    found = judge(timeline(app={"disputed": "a and b disagree"}), "several_keys = true")
+    assert found.status is Status.ERROR
+    assert "a and b disagree" in found.summary
 
 
 @pytest.mark.parametrize("demand", ["notice_days = 7", "several_keys = true"])

@@ -18,8 +18,10 @@ from tests.timeline.events import (
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance
+from verifier.reference.values import embedded
 from verifier.timeline.governance import (
     ADMIN_ROLES,
+    BEHIND_OWN_WORD,
     CONTRADICTED,
     EXECUTOR_ROLE,
     MAX_RULES,
@@ -37,6 +39,8 @@ CODE = b"\x60\x80"
 TWO_OF_THREE = OwnerReads(
     code=CODE, threshold=2, signers=(ALICE, BOB, CAROL), modules=(), guard="", version="1.4.1"
 )
+KNOWN_SAFE = next(row for row in embedded().contracts if row.role == "safe")
+KNOWN_TIMELOCK = next(row for row in embedded().contracts if row.role == "timelock")
 TWO_DAYS = OwnerReads(code=CODE, min_delay=172_800)
 NOBODY = account(0)
 
@@ -168,7 +172,30 @@ def test_a_timelock_and_its_proposers() -> None:
     assert (period.kind, period.notice, period.keys) == (OwnerKind.TIMELOCK, 172_800, 2)
     assert period.proposers == (SAFE,)
     assert period.own_word
-    assert period.remarks == (OWN_WORD,)
+    assert period.remarks == (OWN_WORD, BEHIND_OWN_WORD)
+
+
+def test_what_known_code_says_is_a_fact() -> None:
+    safe, delayed = replace(TWO_OF_THREE, known=KNOWN_SAFE), replace(TWO_DAYS, known=KNOWN_TIMELOCK)
+    period = present(born(SAFE), safe=safe)
+    assert (period.own_word, period.keys, period.remarks) == (False, 2, ())
+    period = present(timelock(proposer=SAFE), timelock=delayed, safe=safe)
+    assert (period.own_word, period.keys, period.remarks) == (False, 2, ())
+    period = present(timelock(proposer=SAFE), timelock=delayed, safe=TWO_OF_THREE)
+    assert (period.own_word, period.remarks) == (True, (BEHIND_OWN_WORD,))
+
+
+def test_known_code_of_another_kind_proves_nothing() -> None:
+    assert present(born(SAFE), safe=replace(TWO_OF_THREE, known=KNOWN_TIMELOCK)).own_word
+
+
+def test_an_owner_about_whom_endpoints_disagree_is_disputed() -> None:
+    disputed = OwnerReads(code=None, disputed="a and b disagree")
+    period = present(born(SAFE), safe=disputed)
+    assert (period.kind, period.keys, period.notice) == (OwnerKind.UNKNOWN, None, None)
+    assert period.disputed == "a and b disagree"
+    period = present(timelock(proposer=SAFE), timelock=TWO_DAYS, safe=disputed)
+    assert (period.keys, period.disputed) == (None, "a and b disagree")
 
 
 def test_a_key_among_the_proposers_or_admins_suffices() -> None:
@@ -295,7 +322,10 @@ def test_the_zero_address_among_the_proposers_leaves_the_keys_unknown() -> None:
 def test_a_proposer_that_carries_out_too_is_said() -> None:
     history = timelock(one=SAFE)
     history.owner(TIMELOCK, "RoleGranted", role=EXECUTOR_ROLE, account=NOBODY)
-    assert present(history, timelock=TWO_DAYS, safe=TWO_OF_THREE).remarks == (OWN_WORD,)
+    assert present(history, timelock=TWO_DAYS, safe=TWO_OF_THREE).remarks == (
+        OWN_WORD,
+        BEHIND_OWN_WORD,
+    )
     history.owner(TIMELOCK, "RoleGranted", role=EXECUTOR_ROLE, account=SAFE)
     period = present(history, timelock=TWO_DAYS, safe=TWO_OF_THREE)
     assert period.keys == 2

@@ -30,6 +30,8 @@ GET_THRESHOLD: Final = "0xe75235b8"
 GET_OWNERS: Final = "0xa0e67e2b"
 GET_MODULES: Final = "0xcc2f8452"
 SAFE_VERSION: Final = "0xffa1ad74"
+SINGLETON_SLOT: Final = 0
+"""SafeProxy keeps the address of the code that it runs in its first slot: SafeProxy.sol."""
 GET_MIN_DELAY: Final = "0xf27a0c92"
 NOTICE_PERIOD: Final = "0x9b14d4c6"
 FIRST_MODULE: Final = 1
@@ -85,6 +87,7 @@ def owner_calls(owner: str, block: str) -> list[Call]:
     return [
         *(contracts.eth_call(owner, selector, block) for selector in selectors),
         storage(owner, GUARD_SLOT, block),
+        storage(owner, SINGLETON_SLOT, block),
     ]
 
 

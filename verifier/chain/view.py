@@ -1,19 +1,21 @@
 """Contract state as two operators agree on it, at one finalized block.
 
 The block is the lower of the finalized heads that the endpoints report. A value counts only when
-no endpoint gives another one at that block, its hash among them; an error, a null or a missing
-answer is never an empty value. What one operator alone gives is marked: `single_source`.
+no endpoint answers otherwise at that block, its hash among them; an error, a null or a missing
+answer is never an empty value. A revert is an answer, too: the contract refuses. Two answers that
+differ are no finding about the app, but an error that names both endpoints: one endpoint can
+neither clear nor accuse. What one operator alone gives is marked: `single_source`.
 """
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, TypeVar, cast
 
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec, contracts, json_rpc
 from verifier.evidence.contracts import Call
-from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.json_rpc import Exchanges, Reverted
 from verifier.evidence.plan import ChainPlan
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import ReferenceValues
@@ -25,6 +27,12 @@ OPERATORS: Final = 2
 
 MAX_COLLECTION_SECONDS: Final = 600
 """How long a collection may take that began at the time of judgement."""
+_SHOWN: Final = 66
+"""How many characters of a parameter or an answer are shown: a word with its 0x."""
+
+
+class DisagreementError(EvidenceError):
+    """Two endpoints answer the same question differently: neither is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,33 @@ class Agreed(Generic[T]):
 
     value: T
     evidence: tuple[EvidenceRef, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The answer of one endpoint: a decoded value, a revert (a problem, and no evidence), or what
+    cannot be decoded (a problem, and the value as received)."""
+
+    endpoint: str
+    value: object = None
+    evidence: EvidenceRef | None = None
+    problem: EvidenceError | None = None
+
+    def is_like(self, other: "_Told") -> bool:
+        """Whether another endpoint answered the same."""
+        if (self.problem is None, self.evidence is None) != (
+            other.problem is None,
+            other.evidence is None,
+        ):
+            return False
+        return self.value == other.value
+
+    @property
+    def words(self) -> str:
+        """The answer, to be shown beside another one."""
+        if self.problem is None:
+            return f"answers {_shortened(self.value)}"
+        return "says that it reverts" if self.evidence is None else "answers what cannot be read"
 
 
 class ChainView:
@@ -89,61 +124,85 @@ class ChainView:
                 hint="name an endpoint of that chain with --rpc-url",
             )
         self.number = min(heads.values())
-        self._operators = {endpoint: reference.operator_of(endpoint) for endpoint in heads}
-        self.single_source = len(set(self._operators.values())) < OPERATORS
-
-    def answered(self, call: Call) -> bool:
-        """Whether any endpoint gave a result, whatever it says."""
-        for endpoint in self.endpoints:
-            with suppress(EvidenceError):
-                self._exchanges.call(endpoint, *call)
-                return True
-        return False
+        self.single_source = self.operators_of(heads) < OPERATORS
 
     def read(self, call: Call, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """A value at the agreed block; given by one operator alone, it sets `single_source`.
 
-        Raises EvidenceError when endpoints disagree, when none answers, or when an answer is
-        malformed.
+        Raises DisagreementError when endpoints answer differently, EvidenceError when none gives a
+        value, or when all give the same malformed one.
         """
+        answers, silent = self._answers(call, decode)
+        if not answers:
+            raise silent or EvidenceError(f"{_named(call)}: nobody was asked")
+        self.single_source |= self.operators_of(item.endpoint for item in answers) < OPERATORS
+        first = answers[0]
+        for other in answers[1:]:
+            if not first.is_like(other):
+                raise DisagreementError(
+                    f"{_named(call)}: {first.endpoint} and {other.endpoint} disagree at block "
+                    f"{self.number}: one {first.words}, the other {other.words}",
+                    hint="one of the endpoints is wrong: ask another with --rpc-url",
+                )
+        if first.problem is not None:
+            raise first.problem
+        return Agreed(
+            cast("T", first.value), tuple(item.evidence for item in answers if item.evidence)
+        )
+
+    def _answers(
+        self, call: Call, decode: Callable[[JsonValue, str], T]
+    ) -> "tuple[list[_Told], EvidenceError | None]":
+        """What each endpoint answered, and why the last one that did not is silent."""
         method, params = call
-        values: list[T] = []
-        evidence: list[EvidenceRef] = []
-        operators: set[str] = set()
-        problem: EvidenceError | None = None
+        answers: list[_Told] = []
+        silent: EvidenceError | None = None
         for endpoint in self.endpoints:
             try:
                 answer = self._exchanges.call(endpoint, method, params)
-            except EvidenceError as error:
-                problem = error
+            except Reverted as error:
+                answers.append(_Told(endpoint, problem=error))
                 continue
-            values.append(self._exchanges.decoded(answer, decode, f"{method} at {endpoint}"))
-            evidence.append(answer.evidence)
-            operators.add(self._operators[endpoint])
-        if problem is not None and not values:
-            raise problem
-        self.single_source |= len(operators) < OPERATORS
-        if any(value != values[0] for value in values):
-            raise EvidenceError(
-                f"{method}: {' and '.join(self.endpoints)} disagree at block {self.number}",
-                hint="one of the endpoints is wrong: ask another with --rpc-url",
-            )
-        return Agreed(values[0], tuple(evidence))
+            except EvidenceError as error:
+                silent = error
+                continue
+            try:
+                value = self._exchanges.decoded(answer, decode, f"{method} at {endpoint}")
+            except EvidenceError as error:
+                answers.append(_Told(endpoint, answer.value, answer.evidence, error))
+            else:
+                answers.append(_Told(endpoint, value, answer.evidence))
+        return answers, silent
 
     def value(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T:
         """What `read` gives, alone."""
         return self.read(call, decode).value
 
     def find(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
-        """A value that is good to have: None when no endpoint answers, and a single answer is
-        enough. Raises EvidenceError when endpoints disagree or an answer is malformed."""
-        if not self.answered(call):
+        """A value that is good to have: None when no endpoint answers, or the contract refuses.
+
+        One that a single operator gives sets `single_source`. Raises DisagreementError when
+        endpoints answer differently, EvidenceError when an answer is malformed.
+        """
+        answers, _ = self._answers(call, decode)
+        if not answers:
             return None
-        single_source = self.single_source
         try:
             return self.read(call, decode).value
-        finally:
-            self.single_source = single_source
+        except Reverted:
+            return None
+
+    def said(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
+        """What an account that may be any contract says; None for what it does not say properly.
+
+        Raises DisagreementError.
+        """
+        try:
+            return self.find(call, decode)
+        except DisagreementError:
+            raise
+        except EvidenceError:
+            return None
 
     def each(self, call: Call, decode: Callable[[JsonValue, str], T]) -> tuple[T, ...]:
         """What every endpoint that answered says; answers that are malformed do not count."""
@@ -181,6 +240,19 @@ class ChainView:
             raise EvidenceError(f"{what}: block {number} instead of {self.number}")
         digest = contracts.decode_word(header.get("hash"), f"{what}: hash")
         return digest.hex(), contracts.decode_time(header.get("timestamp"), what)
+
+
+def _named(call: Call) -> str:
+    """A call, as it is named to people: what is asked of which contract."""
+    method, params = call
+    if params and isinstance(params[0], dict):
+        return f"{method} {str(params[0].get('data'))[:_SHOWN]} of {params[0].get('to')}"
+    return " ".join([method, *(str(item)[:_SHOWN] for item in params[:2])])
+
+
+def _shortened(value: object) -> str:
+    text = value.hex() if isinstance(value, bytes) else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _chain_id(exchanges: Exchanges, endpoint: str) -> int | None:

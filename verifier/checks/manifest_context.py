@@ -80,6 +80,7 @@ def _governors(found: "Iterable[Governance]") -> Iterator[Governor]:
                 who=f"{item.kind.value} {item.owner}".strip(),
                 keys=item.keys,
                 notice=item.notice,
+                own_word=item.own_word,
                 frozen=item.kind is OwnerKind.RENOUNCED,
             )
 

@@ -1,7 +1,8 @@
 """JSON-RPC 2.0 exchanges with Ethereum nodes, as recorded in a bundle.
 
 Ids are constant and parameters are spelled canonically, so that the same question is the same
-bytes. An error, a null and a missing answer are three different things, and none is an empty list.
+bytes. A revert, another error, a null and a missing answer are different things, and none is an
+empty list: a revert is what the contract answers, the others are no answer.
 """
 
 import json
@@ -16,7 +17,15 @@ from verifier.model.result import EvidenceRef, JsonValue
 
 REQUEST_ID: Final = 1
 
+_REVERTED_CODE: Final = 3
+"""Execution error: go-ethereum internal/ethapi/errors.go, and the execution-apis specification.
+Other nodes have other codes, and the word in the message."""
+
 T = TypeVar("T")
+
+
+class Reverted(EvidenceError):
+    """A node says that the contract refused the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +46,20 @@ def encode_request(method: str, params: list[JsonValue]) -> str:
 
 
 def parse_answer(raw: bytes, what: str) -> JsonValue:
-    """The result of a response. Raises EvidenceError for an error object, a null or another id."""
+    """The result of a response.
+
+    Raises Reverted for a call that the contract refused, EvidenceError for another error object, a
+    null or another id.
+    """
     document = codec.parse_json_object(raw, what)
     error = document.get("error")
     if error is not None:
-        message = error.get("message") if isinstance(error, dict) else error
-        raise EvidenceError(f"{what}: the node answered with an error: {message!r}")
+        told = error if isinstance(error, dict) else {"message": error}
+        message = told.get("message")
+        problem = f"{what}: the node answered with an error: {message!r}"
+        if told.get("code") == _REVERTED_CODE or "revert" in str(message).lower():
+            raise Reverted(problem)
+        raise EvidenceError(problem)
     identifier = document.get("id")
     if type(identifier) is not int or identifier != REQUEST_ID or "result" not in document:
         raise EvidenceError(f"{what}: not the response to this request")
@@ -93,7 +110,8 @@ class Exchanges:
     def call(self, endpoint: str, method: str, params: list[JsonValue]) -> Answer:
         """The recorded result of a call.
 
-        Raises EvidenceError when it was not asked, not answered, or answered with an error.
+        Raises Reverted when the contract refused it, EvidenceError when it was not asked, not
+        answered, or answered with another error.
         """
         artifact = self._by_endpoint.get(endpoint, {}).get(encode_request(method, params))
         what = f"{method} at {endpoint}"

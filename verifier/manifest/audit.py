@@ -183,7 +183,7 @@ def _available(manifest: Manifest) -> frozenset[Need]:
         Need.PAGE: context.containers is not None,
         Need.AUTHORIZATION: chain.hash_allowed is not None,
         Need.ALLOWED_HASHES: chain.other_hashes is not None,
-        Need.GOVERNANCE: _governance_known(chain),
+        Need.GOVERNANCE: bool(chain.governors),
         Need.DEVICES: _devices_known(chain),
         Need.KMS_RELEASE: context.kms_dates_keys is not None,
         Need.KMS_CLAIMS: context.kms is not None and context.kms_claims is not None,
@@ -197,11 +197,3 @@ def _devices_known(chain: ChainFacts) -> bool:
     """Whether the contract's answer about machines is whole, or already bad."""
     tcb = chain.tcb_required is not None or not chain.can_require_tcb
     return chain.any_device is True or (chain.any_device is False and tcb)
-
-
-def _governance_known(chain: ChainFacts) -> bool:
-    """Whether everything is known of whoever owns the contracts, or enough to find fault."""
-    owners = chain.governors or ()
-    bad = any(not item.frozen and (item.keys == 1 or item.notice == 0) for item in owners)
-    known = all(item.frozen or None not in (item.keys, item.notice) for item in owners)
-    return bool(owners) and (bad or known)

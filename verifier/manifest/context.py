@@ -15,13 +15,15 @@ class Governor:
 
     `contract` is the app's or the KMS's, `who` says what kind of account owns it. `keys` is the
     least number of keys that suffices, `notice` the least time in seconds that a change is public
-    before it takes effect; None where that is not known. `frozen` says that nobody can.
+    before it takes effect; None where that is not known. `own_word` says that only code that nobody
+    knows states them. `frozen` says that nobody can change anything.
     """
 
     contract: "Role"
     who: str
     keys: int | None
     notice: int | None
+    own_word: bool = False
     frozen: bool = False
 
 

@@ -48,9 +48,9 @@ def _record(manifest: Manifest) -> KmsRecord | None:
     return context.kms or next(known, None)
 
 
-def _at_top(message: str, severity: Severity | None = None) -> Hit:
+def _at_top(message: str, severity: Severity | None = None, *, conditional: bool = False) -> Hit:
     """A hit about the deployment, for which no line of the manifest stands."""
-    return Hit(message=message, place=Place(pointer=""), severity=severity)
+    return Hit(message=message, place=Place(pointer=""), severity=severity, conditional=conditional)
 
 
 @rule(
@@ -170,7 +170,8 @@ def stale_hashes(manifest: Manifest) -> Iterator[Hit]:
 )
 def no_notice(manifest: Manifest) -> Iterator[Hit]:
     """One key suffices to change what the contract of app or KMS allows, or a change takes effect
-    without notice. Where a part of that is not known, the other part decides."""
+    without notice. Where that is not known, or only an owner contract of unknown code says
+    otherwise, it may be so."""
     for governor in manifest.context.chain.governors or ():
         if governor.frozen:
             continue
@@ -184,6 +185,13 @@ def no_notice(manifest: Manifest) -> Iterator[Hit]:
         ]
         if faults:
             yield _at_top(f"{governor.contract}: {' and '.join(faults)}: owned by {governor.who}")
+        elif governor.own_word or None in (governor.keys, governor.notice):
+            what = "only its owner states" if governor.own_word else "nobody knows"
+            yield _at_top(
+                f"{governor.contract}: one key may suffice, without notice: {what} how many keys "
+                f"and which notice it takes: owned by {governor.who}",
+                conditional=True,
+            )
 
 
 @rule(

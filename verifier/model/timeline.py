@@ -110,8 +110,9 @@ class Governance:
     forbid. `delay` is a timelock's delay in seconds, `proposers` and `admins` hold its roles; an
     empty tuple means that none is known. `keys` is the least number of keys that suffices, None
     where that is unknown. `notice` is the least time in seconds that a change is public before it
-    takes effect, 0 for none, None where it is unknown. `own_word` says that a contract of unknown
-    code says all this of itself; `remarks` say what goes round it.
+    takes effect, 0 for none, None where it is unknown. `own_word` says that some
+    of this is what a contract of unknown code says of itself; `remarks` say what goes round it.
+    `disputed` says which endpoints contradict each other about the owner, and what they were asked.
     """
 
     role: Role
@@ -132,6 +133,7 @@ class Governance:
     keys: int | None = None
     notice: int | None = None
     own_word: bool = False
+    disputed: str = ""
     remarks: tuple[str, ...] = ()
 
 

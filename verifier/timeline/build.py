@@ -5,10 +5,9 @@ from dataclasses import replace
 from typing import TypeVar
 
 from verifier.chain import calls
-from verifier.chain.view import OPERATORS
+from verifier.chain.view import OPERATORS, DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
-from verifier.evidence.contracts import Call
 from verifier.evidence.creation import InitialTerms, initial_terms
 from verifier.model.chain import ContractCode, Place, Role
 from verifier.model.result import JsonValue
@@ -49,7 +48,7 @@ def build_timeline(
     folded = fold(settled, initial=flags, codes=codes)
     covered = _covered(history, folded, flags)
     notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
-    governed = _governed(history, settled, folded, notice_period)
+    governed = _governed(history, known, settled, folded, notice_period)
     periods = tuple(period for item in governed for period in item.periods)
     if on is not None:
         events = settled = tuple(event for event in settled if _before(event, on))
@@ -88,7 +87,11 @@ def _covered(history: History, folded: Fold, flags: InitialFlags) -> tuple[Cover
 
 
 def _governed(
-    history: History, settled: tuple[TimelineEvent, ...], whole: Fold, notice_period: int | None
+    history: History,
+    known: tuple[ContractCode, ...],
+    settled: tuple[TimelineEvent, ...],
+    whole: Fold,
+    notice_period: int | None,
 ) -> tuple[Governed, ...]:
     """Who could change the app and its KMS, over the whole history."""
     proxy = bool(history.implementations(Role.APP))
@@ -96,7 +99,7 @@ def _governed(
     def replaceable(at: Place | None) -> bool:
         return proxy and whole.upgrades_disabled(at).value is not True
 
-    owners = {account: _owner_reads(history, account) for account in history.accounts}
+    owners = {account: _owner_reads(history, known, account) for account in history.accounts}
     return tuple(
         governance(role, settled, owners, notice_period=notice_period, replaceable=replaceable)
         for role in (Role.APP, Role.KMS)
@@ -192,7 +195,15 @@ def _executed_terms(history: History) -> InitialTerms | None:
     return terms if terms is not None and called and not terms.nested else None
 
 
-def _owner_reads(history: History, account: str) -> OwnerReads:
+def _owner_reads(history: History, known: tuple[ContractCode, ...], account: str) -> OwnerReads:
+    try:
+        return _owner_answers(history, known, account)
+    except DisagreementError as error:
+        return OwnerReads(code=None, disputed=error.message)
+
+
+def _owner_answers(history: History, known: tuple[ContractCode, ...], account: str) -> OwnerReads:
+    """What an account answers. Raises DisagreementError where endpoints contradict each other."""
     block = hex(history.reader.number)
     code = history.reader.find(contracts.get_code(account, block), contracts.decode_bytes)
     if not code:
@@ -203,25 +214,29 @@ def _owner_reads(history: History, account: str) -> OwnerReads:
     guard = calls.storage(account, calls.GUARD_SLOT, block)
     return OwnerReads(
         code=code,
+        known=_known_owner(history, known, account, code),
         threshold=_find(history, account, calls.GET_THRESHOLD, contracts.decode_uint),
         signers=_find(history, account, calls.GET_OWNERS, contracts.decode_addresses),
         version=_find(history, account, calls.SAFE_VERSION, contracts.decode_string),
-        modules=_lenient(history, modules, contracts.decode_modules),
-        guard=_lenient(history, guard, calls.decode_optional_account),
+        modules=history.reader.said(modules, contracts.decode_modules),
+        guard=history.reader.said(guard, calls.decode_optional_account),
         min_delay=_find(history, account, calls.GET_MIN_DELAY, contracts.decode_uint),
     )
+
+
+def _known_owner(
+    history: History, known: tuple[ContractCode, ...], account: str, code: bytes
+) -> ContractCode | None:
+    """The known build of a Safe or a timelock that an owner runs, behind a Safe's proxy or not."""
+    if contracts.identify_code(known, code, "safe-proxy") is not None:
+        singleton = history.singleton(account)
+        return _identified(history, known, singleton, "safe") if singleton else None
+    found = (contracts.identify_code(known, code, role) for role in ("safe", "timelock"))
+    return next((item for item in found if item is not None), None)
 
 
 def _find(
     history: History, address: str, selector: str, decode: Callable[[JsonValue, str], T]
 ) -> T | None:
     call = contracts.eth_call(address, selector, hex(history.reader.number))
-    return _lenient(history, call, decode)
-
-
-def _lenient(history: History, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
-    """What an account that may be any contract says; None for what it does not say properly."""
-    try:
-        return history.reader.find(call, decode)
-    except EvidenceError:
-        return None
+    return history.reader.said(call, decode)

@@ -2,9 +2,10 @@
 
 A plain key acts alone and at once. A Safe acts when `threshold` of its owners sign, or when one of
 its modules says so. A timelock (OpenZeppelin TimelockController) acts after its delay, for whoever
-holds the proposer role. What an owner contract is, it says itself: its code is not compared with
-that of Safe or OpenZeppelin, and every period that rests on its word says so. Where its events
-contradict its word, neither counts.
+holds the proposer role. What an owner contract says of itself is a fact only where its code is a
+known build of Safe or OpenZeppelin; every period that rests on the word of other code says so.
+Known code says what it holds in storage, which nobody has followed from its creation on. Where its
+events contradict its word, neither counts.
 
 Sources: safe-global/safe-smart-account OwnerManager, ModuleManager, GuardManager; OpenZeppelin
 TimelockController, whose constructor emits MinDelayChange(0, delay) and whose onlyRole lets the
@@ -17,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from verifier.evidence.ethereum import keccak256
-from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
+from verifier.model.chain import ZERO_ADDRESS, ContractCode, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance, TimelineEvent
 
@@ -26,6 +27,10 @@ PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()
 EXECUTOR_ROLE: Final = keccak256(b"EXECUTOR_ROLE").hex()
 OWN_WORD: Final = "the owner contract says this of itself: its code is not known to this audit"
 CONTRADICTED: Final = "what the owner contract says of itself is not what its events say"
+BEHIND_OWN_WORD: Final = (
+    "how many keys it takes is the word of a contract behind the owner, whose code is not known to "
+    "this audit"
+)
 REPLACED: Final = "the owner contract replaced its own code: how it decides since then is unknown"
 MAX_RULES: Final = 256
 """How many changes of an owner contract's own rules make periods: the latest ones."""
@@ -42,22 +47,28 @@ _RULES: Final = frozenset(
     }
 )
 _NAMED: Final = 3
+_KIND_OF: Final = {"safe": OwnerKind.SAFE, "timelock": OwnerKind.TIMELOCK}
+"""Role of a known build → the kind of owner that its code makes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnerReads:
     """What an account says of itself at the agreed block; None is what was not answered.
 
-    `code` is empty for a plain key. Addresses are EIP-55; `guard` is "" for none.
+    `code` is empty for a plain key, `known` is the build of a Safe or timelock that it is.
+    Addresses are EIP-55; `guard` is "" for none. `disputed` says what endpoints contradict each
+    other about; nothing else is known then.
     """
 
     code: bytes | None
+    known: ContractCode | None = None
     threshold: int | None = None
     signers: tuple[str, ...] | None = None
     version: str | None = None
     modules: tuple[str, ...] | None = None
     guard: str | None = None
     min_delay: int | None = None
+    disputed: str = ""
 
     @property
     def kind(self) -> OwnerKind:
@@ -70,6 +81,13 @@ class OwnerReads:
         if self.signers and self.threshold and self.threshold <= len(set(self.signers)):
             return OwnerKind.SAFE
         return OwnerKind.CONTRACT if self.min_delay is None else OwnerKind.TIMELOCK
+
+    @property
+    def own_word(self) -> bool:
+        """Whether its code is not known to be of the kind that it says it is."""
+        if self.known is None:
+            return self.kind in (OwnerKind.SAFE, OwnerKind.TIMELOCK)
+        return _KIND_OF[self.known.role] is not self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +218,7 @@ def _detailed(period: Governance, track: "_Track", reads: Mapping[str, OwnerRead
         case OwnerKind.EOA:
             return replace(period, keys=1, notice=0)
         case OwnerKind.SAFE:
-            period = _safe(period, rules)
+            period = _safe(period, rules, own_word=reads[period.owner].own_word)
         case OwnerKind.TIMELOCK:
             period = _timelock(period, rules, reads)
         case OwnerKind.CONTRACT:
@@ -208,7 +226,8 @@ def _detailed(period: Governance, track: "_Track", reads: Mapping[str, OwnerRead
         case OwnerKind.UNKNOWN if not period.owner:
             return replace(period, remarks=("no event names its owner",))
         case _:
-            return period
+            disputed = reads[period.owner].disputed if period.owner in reads else ""
+            return replace(period, disputed=disputed, remarks=(disputed,) if disputed else ())
     if rules.replaced:
         period = replace(period, keys=None, notice=None, remarks=(*period.remarks, REPLACED))
     if track.problems:
@@ -216,8 +235,8 @@ def _detailed(period: Governance, track: "_Track", reads: Mapping[str, OwnerRead
     return period
 
 
-def _safe(period: Governance, rules: _Rules) -> Governance:
-    remarks = [OWN_WORD]
+def _safe(period: Governance, rules: _Rules, *, own_word: bool) -> Governance:
+    remarks = [OWN_WORD] if own_word else []
     if rules.modules is None:
         remarks.append("whether modules go round its threshold is not known")
     elif rules.modules:
@@ -232,14 +251,15 @@ def _safe(period: Governance, rules: _Rules) -> Governance:
         guard=rules.guard,
         keys=rules.threshold if rules.modules == () and rules.complete else None,
         notice=0,
-        own_word=True,
+        own_word=own_word,
         remarks=tuple(remarks),
     )
 
 
 def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]) -> Governance:
     proposers, admins = rules.holders(PROPOSER_ROLE), rules.holders(*rules.admin_roles)
-    remarks = [OWN_WORD]
+    own_word = reads[period.owner].own_word
+    remarks = [OWN_WORD] if own_word else []
     outside = tuple(item for item in admins if item != period.owner)
     remarks.extend(_risky(proposers, rules.holders(EXECUTOR_ROLE)))
     if outside:
@@ -248,7 +268,13 @@ def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]
         remarks.append("not everything that it was ever told is known: others may propose, too")
     elif not proposers:
         remarks.append("who may propose is not known")
-    keys = [_keys(reads.get(item, OwnerReads(code=None))) for item in (*proposers, *outside)]
+    behind = [reads.get(item, OwnerReads(code=None)) for item in (*proposers, *outside)]
+    if any(item.own_word for item in behind):
+        own_word = True
+        remarks.append(BEHIND_OWN_WORD)
+    keys = [_keys(item) for item in behind]
+    disputed = next((item.disputed for item in behind if item.disputed), "")
+    remarks.extend([disputed] if disputed else [])
     known = [item for item in keys if item is not None]
     certain = bool(proposers) and rules.complete and len(known) == len(keys)
     return replace(
@@ -259,7 +285,8 @@ def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]
         admins=admins,
         keys=min(known) if certain or 1 in known else None,
         notice=rules.delay,
-        own_word=True,
+        own_word=own_word,
+        disputed=disputed,
         remarks=tuple(remarks),
     )
 

@@ -15,7 +15,7 @@ from typing import Final
 from verifier.chain import calls
 from verifier.chain.agreed_logs import AgreedLogs, Scans
 from verifier.chain.storage import Layout, proof_calls
-from verifier.chain.view import ChainView
+from verifier.chain.view import ChainView, DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, contracts
 from verifier.evidence.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
@@ -203,6 +203,9 @@ class History:
             wanted.append(contracts.get_code(account, block))
             if self._has_code(account):
                 wanted.extend(calls.owner_calls(account, block))
+                with suppress(DisagreementError):
+                    singleton = self.singleton(account)
+                    wanted += [contracts.get_code(singleton, block)] if singleton else []
         events = [event for stream in streams for event in stream.events]
         wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
         wanted.extend(calls.transaction(digest) for digest in _transactions(events))
@@ -249,6 +252,14 @@ class History:
         """Where the app's contract begins: its first log."""
         events = self.app_stream.events
         return events[0].place if events else None
+
+    def singleton(self, account: str) -> str:
+        """Whose code a Safe's proxy runs (EIP-55), "" where its first slot holds no address.
+
+        Raises DisagreementError.
+        """
+        call = calls.storage(account, calls.SINGLETON_SLOT, hex(self.reader.number))
+        return self.reader.said(call, calls.decode_optional_account) or ""
 
     def _creation_calls(self) -> Iterator[Call]:
         """The app's flags in the block that created it: only an archive node can tell."""

@@ -6,7 +6,7 @@ from verifier.checks.authorization.history import timeline_of, without_contract
 from verifier.checks.case import Case
 from verifier.checks.demands import GovernanceDemands
 from verifier.checks.engine import Outcome, check, failed, passed, warned
-from verifier.errors import MissingEvidence
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 
@@ -27,16 +27,24 @@ def governance(case: Case) -> Outcome:
     """Who owns the app's and the KMS's contract at the finalized block, how many keys that takes,
     and how long a change is public before it takes effect, satisfy what the policy's [governance]
     demands. What is demanded of the app's owner is demanded of the KMS's owner too, who can allow
-    another OS image, or admit a KMS that learns every app's keys. Keys and notice that only an
-    owner contract's own word gives, whose code this audit does not know, are a reservation where
-    the policy demands them; so are an owner to whom a contract is offered, and contract code that
-    nobody knows. Allowed manifests that this audit does not know are named, and are a reservation
-    where the policy sets no number: whoever operates the app can start any of them."""
+    another OS image, or admit a KMS that learns every app's keys. What an owner contract says of
+    itself is a fact where its code is a known build of Safe or of OpenZeppelin's
+    TimelockController. Keys and notice that are not known, or that only unknown code states, are a
+    reservation, and missing evidence where the policy demands them; two endpoints that say
+    different things about an owner are an error. An owner to whom a contract is offered, where keys
+    or owners are demanded, and contract code that nobody knows are reservations. Allowed manifests
+    that this audit does not know are named, and are a reservation where the policy sets no number:
+    whoever operates the app can start any of them."""
     timeline = timeline_of(case)
     if timeline is None:
         return without_contract(case)
     demands = case.demands.governance
     present = _present(timeline)
+    disputed = [item.disputed for item in present if item.disputed]
+    if disputed:
+        raise EvidenceError(
+            disputed[0], hint="one of the endpoints is wrong: ask another with --rpc-url"
+        )
     broken, open_questions = _judge(demands, timeline, present)
     unknown = _unknown_manifests(case, timeline)
     allowed = demands.max_unknown_manifests
@@ -103,10 +111,15 @@ def _doubts(
     for item in present:
         contract = _CONTRACT[item.role]
         state = timeline.app_state if item.role is Role.APP else timeline.kms_state
-        if how and item.own_word:
+        if item.owner and item.own_word:
             found.append(
                 f"how many keys it takes to change {contract}, and how fast, is the word of "
                 f"{item.owner} itself, whose code is not known"
+            )
+        elif item.owner and None in (item.keys, item.notice):
+            found.append(
+                f"how many keys it takes to change {contract}, or how fast, is not known of "
+                f"{item.owner}: it may be one key, at once"
             )
         if state.pending_owner and (how or demands.owners):
             found.append(f"{state.pending_owner} may take over {contract} at any time")
@@ -126,12 +139,12 @@ def _judge(
     for item in present:
         who = f"{_CONTRACT[item.role]}'s owner {item.owner or 'nobody'}"
         if item.owner and demands.notice_days:
-            _notice(item.notice, demands.notice_days, who, (broken, unknown))
+            _notice(item, demands.notice_days, who, (broken, unknown))
         if item.owner and demands.several_keys:
-            if item.keys is None:
-                unknown.append(f"how many keys act as {who}")
-            elif item.keys <= 1:
+            if item.keys is not None and item.keys <= 1:
                 broken.append(f"one key is enough to act as {who}")
+            elif item.keys is None or item.own_word:
+                unknown.append(f"how many keys act as {who}")
     if demands.upgrades_disabled:
         disabled = timeline.app_state.upgrades_disabled.value
         if disabled is None:
@@ -141,14 +154,14 @@ def _judge(
     return broken, unknown
 
 
-def _notice(notice: int | None, days: int, who: str, found: tuple[list[str], list[str]]) -> None:
+def _notice(item: "Governance", days: int, who: str, found: tuple[list[str], list[str]]) -> None:
     broken, unknown = found
-    if notice is None:
-        unknown.append(f"the notice of {who}")
-    elif notice < days * _DAY:
+    if item.notice is not None and item.notice < days * _DAY:
         broken.append(
-            f"{who} needs to give {_days(notice)} of notice, the policy demands {days} days"
+            f"{who} needs to give {_days(item.notice)} of notice, the policy demands {days} days"
         )
+    elif item.notice is None or item.own_word:
+        unknown.append(f"the notice of {who}")
 
 
 def _owners(demands: GovernanceDemands, timeline: "Timeline") -> list[str]:

@@ -134,18 +134,36 @@ def _cache() -> Iterator[Attack]:
         yield refused(f"cache-{name}", _HISTORY, title, HONEST, **poison, **kept)
 
 
+def _unknown_owners(demands: str) -> Iterator[Attack]:
+    """Code that nobody knows owns the contracts: behind it may be one key."""
+    checks = f"{_GOVERNANCE} manifest.rules"
+    silent, word = Knobs(edit_chain=forge.silent_owner), Knobs(edit_chain=forge.owner_of_its_word)
+    why = "unknown code may wait and ask several keys; nobody knows"
+    title = "hides the key that owns the contracts behind code that nobody knows"
+    yield warned("owner-unknown", checks, title, silent, why)
+    title = "has unknown code that owns the contracts name 30 days of notice"
+    yield warned("owner-own-word", checks, title, word, why)
+    for name, title, knobs in (
+        ("owner-unknown-demanded", "hides the owning key from who demands several keys", silent),
+        ("owner-own-word-demanded", "has unknown code name the notice that is demanded", word),
+    ):
+        yield missing(name, _GOVERNANCE, title, knobs, why, governance=demands)
+    title = "has one operator say that an owner which answers nothing waits for 30 days"
+    knobs = Knobs(edit_chain=forge.silent_owner, edit_response=forge.one_says_delay)
+    yield refused("owner-by-one-operator", _GOVERNANCE, title, knobs)
+
+
 def governed() -> Iterator[Attack]:
     """Who may change the contracts, where the relying party has demands."""
     several, notice = "several_keys = true", "notice_days = 7"
-    word = {"twin_verdict": Verdict.WARNING}
     one = Knobs(governance="key")
     yield refused("one-key", _GOVERNANCE, "changes what runs with one key", one,
-                  governance=several, **word)  # fmt: skip
+                  governance=several)  # fmt: skip
     title = "changes what runs at once"
-    yield refused("no-notice", _GOVERNANCE, title, one, governance=notice, **word)
+    yield refused("no-notice", _GOVERNANCE, title, one, governance=notice)
     title = "changes what runs at once, with several keys"
     knobs = Knobs(governance="safe")
-    yield refused("safe-without-notice", _GOVERNANCE, title, knobs, governance=notice, **word)
+    yield refused("safe-without-notice", _GOVERNANCE, title, knobs, governance=notice)
     for name, title, edit, demand in (
         ("kms-owner", "has one key own the KMS", _kms_to_key, several),
         ("kms-owner-at-once", "has an owner of the KMS who waits for nothing", _kms_to_key, notice),
@@ -155,12 +173,13 @@ def governed() -> Iterator[Attack]:
         ("threshold-lowered", "lowers the threshold of the Safe to one key", _threshold, several),
     ):
         knobs = Knobs(edit_chain=edit)
-        yield refused(name, _GOVERNANCE, title, knobs, governance=demand, **word)
+        yield refused(name, _GOVERNANCE, title, knobs, governance=demand)
     why = "how many keys act for a module is known to nobody"
     title = "enables a module, which acts for the Safe without its owners"
     knobs = Knobs(governance="safe", edit_chain=_module)
-    twin = {"twin": Knobs(governance="safe"), **word}
+    twin = {"twin": Knobs(governance="safe"), "twin_verdict": Verdict.WARNING}
     yield missing("module", _GOVERNANCE, title, knobs, why, governance=several, **twin)
+    yield from _unknown_owners(f"{several}\n{notice}")
     twin = {"twin": Knobs(upgrades_disabled=True)}
     title = "keeps the right to replace the contract's code"
     demand = "upgrades_disabled = true"
