@@ -252,7 +252,8 @@ def _getters(
     }
     if plan.mr_kms is not None:
         build = contracts.ALLOWED_KMS_BUILDS + contracts.word(plan.mr_kms)
-        if not view.answered(contracts.eth_call(plan.kms, build, hex(view.number))):
+        asked = contracts.eth_call(plan.kms, build, hex(view.number))
+        if view.find(asked, contracts.decode_bool) is None:
             raise MissingEvidence(
                 "nobody told whether the contract allows the build of the KMS that the guest met",
                 hint="collect again, or name another endpoint with --rpc-url",
