@@ -127,8 +127,8 @@ def test_a_python_that_is_too_old(machine: Machine, project: Path) -> None:
     managed = Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")).glob(
         "versions/3.[6-9]*/bin/python"
     )
-    candidates = ("python3.10", "python3.9", "python3.8", *managed)
-    old = next((each for each in candidates if shutil.which(each) and runs(str(each))), None)
+    candidates = ["python3.10", "python3.9", "python3.8", *map(str, managed)]
+    old = next((each for each in candidates if shutil.which(each) and runs(each)), None)
     if old is None:
         pytest.skip("no Python older than 3.11 is at hand")
     done = machine.run("make", f"PYTHON={old}", "setup", cwd=project)
