@@ -70,15 +70,15 @@ fuzz: develop
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py
 
-# Results of this checkout beside those of another commit: make same BASE=COMMIT
+# Results of this checkout beside those of another commit: make same BASE=COMMIT [PARTS="demo fixture"]
 same: develop
 	@git rev-parse --quiet --verify "$(BASE)^{commit}" >/dev/null || \
 	    { echo "name the commit to compare with: make same BASE=COMMIT" >&2; exit 2; }
 	@folder=$$(mktemp -d) || exit 1; \
-	trap 'git worktree remove --force "$$folder/base"; rm -rf "$$folder"' EXIT; \
+	trap 'git worktree remove --force "$$folder/base"; rm -rf "$$folder"' EXIT; trap 'exit 1' INT TERM; \
 	git worktree add --quiet --detach "$$folder/base" "$(BASE)" && \
-	PYTHONPATH="$$folder/base" $(BIN)/python benchmarks/same_results.py write "$$folder/before" && \
-	PYTHONPATH="$(CURDIR)" $(BIN)/python benchmarks/same_results.py write "$$folder/after" && \
+	PYTHONPATH="$$folder/base" $(BIN)/python benchmarks/same_results.py write "$$folder/before" $(PARTS) && \
+	PYTHONPATH="$(CURDIR)" $(BIN)/python benchmarks/same_results.py write "$$folder/after" $(PARTS) && \
 	$(BIN)/python benchmarks/same_results.py compare "$$folder/before" "$$folder/after"
 
 clean:

@@ -3,7 +3,8 @@
     python benchmarks/same_results.py write FILE [PART…]      the results of this checkout
     python benchmarks/same_results.py compare BEFORE AFTER    1 when they differ
 
-With PARTs, only the cases whose names hold one of them: seconds instead of minutes.
+With PARTs, only the cases whose names hold one of them: seconds instead of minutes; so does
+`make same BASE=COMMIT PARTS="demo fixture"`.
 
 `make same BASE=COMMIT` checks COMMIT out beside this checkout, writes the results of both with this
 same script, and compares them. `PYTHONPATH=TREE` decides whose package is asked; the first line on
@@ -136,12 +137,13 @@ def differences(before: Results, after: Results) -> dict[Difference, list[str]]:
 
 
 def members(value: Json) -> set[str]:
-    """The names of members anywhere below a document, but those of audit reports."""
+    """The names of members anywhere below a document; of audit reports, those at the top."""
     if isinstance(value, list):
         return {name for item in value for name in members(item)}
-    if not isinstance(value, dict) or "subjects" in value:
+    if not isinstance(value, dict):
         return set()
-    return value.keys() | {name for item in value.values() for name in members(item)}
+    below = () if "subjects" in value else value.values()
+    return value.keys() | {name for item in below for name in members(item)}
 
 
 def without(value: Json, names: set[str]) -> Json:
