@@ -42,7 +42,10 @@ def images(**fields: str) -> list[OsImage]:
 
 def test_every_row_says_where_it_is_from_and_when_that_was_read() -> None:
     reference = embedded()
-    tables = (reference.kms, reference.key_providers, reference.os_images, reference.contracts)
+    tables = (
+        *(reference.kms, reference.key_providers, reference.tdx_modules),
+        *(reference.os_images, reference.contracts),
+    )
     for row in (row for table in tables for row in table):
         assert row.source, row
         assert row.date >= "2026", row
@@ -104,3 +107,7 @@ def test_a_document_of_before_names_no_key_provider() -> None:
     older = parse_reference(json.dumps(document).encode(), unsafe="")
     assert older.key_providers == ()
     assert asdict(older)["os_images"] == asdict(embedded())["os_images"]
+
+
+def test_modules_are_well_formed() -> None:
+    assert {len(row.mr_seam) for row in embedded().tdx_modules} == {96}

@@ -86,7 +86,17 @@ def verify_quote(quote: bytes, document: str, root: bytes, at: int) -> DcapResul
     except (ValueError, OverflowError) as error:
         failure = _reason(quote, document, root, at) or _first_line(error)
         return DcapResult(failure=failure, revoked=str(error) == _REVOKED)
-    return _result(json.loads(claims.to_json()))
+    result = json.loads(claims.to_json())
+    problem = _other_pce(result, document)
+    return DcapResult(failure=problem) if problem else _result(result)
+
+
+def _other_pce(claims: dict[str, Any], document: str) -> str:
+    """Why TCB info is not about the provisioning certification enclave of the PCK certificate, ""
+    if it is: dcap_qvl compares the FMSPC alone (Intel's Quote Verification Library, both)."""
+    certified = bytes(claims["platform"]["pck"]["pce_id"]).hex()
+    stated = str(json.loads(json.loads(document)["tcb_info"]).get("pceId", "")).lower()
+    return "" if stated == certified else f"TCB info is of PCE {stated!a}, the PCK of {certified}"
 
 
 def _result(claims: dict[str, Any]) -> DcapResult:

@@ -41,6 +41,7 @@ class CollateralOptions:
     advisories: tuple[str, ...] = ()
     tcb_signer: str = "tcb-signing"
     qe_signer: str = "tcb-signing"
+    pce_id: str = "0000"
 
 
 class Collateral:
@@ -134,7 +135,7 @@ def _tcb_info(options: CollateralOptions) -> JsonObject:
         "issueDate": format_time(options.issued),
         "nextUpdate": format_time(options.expires),
         "fmspc": options.fmspc.hex(),
-        "pceId": "0000",
+        "pceId": options.pce_id,
         "tcbType": 0,
         "tcbEvaluationDataNumber": options.evaluation,
         "tdxModule": dict(module),

@@ -134,6 +134,7 @@ class Knobs:
     collateral_age: int = 2 * DAY
     collateral_window: int = 30 * DAY
     collateral_fmspc: bytes | None = None
+    collateral_pce_id: str = "0000"
 
     kms_version: str = "0.5.8"
     kms_answers: str | None = None

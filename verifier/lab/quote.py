@@ -27,6 +27,9 @@ DEBUG: Final = 1
 TRAILING_ZEROS: Final = 70
 """What the quoting service leaves after the quotes of real machines."""
 
+MR_SEAM: Final = keys.labelled("mr_seam", 48)
+"""The TDX module of the simulated machines."""
+
 QuoteFormat = Literal["v4", "v5-td10", "v5-td15"]
 
 
@@ -35,7 +38,7 @@ class TdReport:
     """The measured part of a quote (sizes in bytes as the field's default, or as named)."""
 
     tee_tcb_svn: bytes = bytes.fromhex("05010300000000000000000000000000")
-    mr_seam: bytes = keys.labelled("mr_seam", 48)
+    mr_seam: bytes = MR_SEAM
     mr_signer_seam: bytes = bytes(48)
     seam_attributes: bytes = bytes(8)
     td_attributes: int = SEPT_VE_DISABLE

@@ -32,6 +32,7 @@ from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
 from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki
+from verifier.lab.quote import MR_SEAM
 from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
 from verifier.lab.response import NOT_FOUND, Response, answer_json
 from verifier.lab.rpc import Node
@@ -91,6 +92,7 @@ class World:
             expires=issued + knobs.collateral_window,
             evaluation=knobs.tcb_evaluation,
             fmspc=knobs.collateral_fmspc or FMSPC,
+            pce_id=knobs.collateral_pce_id,
             tcb_status=knobs.tcb_status,
             module_status=knobs.module_status,
             qe_status=knobs.qe_status,
@@ -242,6 +244,9 @@ class World:
                         mrenclave=LOCAL_SGX_MRENCLAVE.hex(), name="lab enclave", **origin
                     )
                 )
+            ],
+            "tdx_modules": [
+                asdict(values.TdxModule(mr_seam=MR_SEAM.hex(), name="lab module", **origin))
             ],
             "kms": [asdict(row) for row in self._kms_records(date)],
             "os_images": [

@@ -64,6 +64,17 @@ class KeyProvider:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TdxModule:
+    """A build of Intel's TDX module: its MRSEAM, 48 bytes of lower-case hex, in every quote of a
+    platform that runs it."""
+
+    mr_seam: str
+    name: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OsImage:
     """Registers of one OS image (hex, 48 bytes each; "" = not known).
 
@@ -148,6 +159,7 @@ class ReferenceValues:
     pcs_url: str
     denied: tuple[Denied, ...]
     key_providers: tuple[KeyProvider, ...] = ()
+    tdx_modules: tuple[TdxModule, ...] = ()
     sigstore: bytes | None = None
 
     def with_root(self, root: bytes, unsafe: str) -> "ReferenceValues":
@@ -172,6 +184,7 @@ class ReferenceValues:
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "kms": KmsRecord,
     "key_providers": KeyProvider,
+    "tdx_modules": TdxModule,
     "os_images": OsImage,
     "contracts": ContractCode,
     "tcb_evaluations": TcbEvaluation,
@@ -179,7 +192,7 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "rpc": Endpoint,
     "denied": Denied,
 }
-_OPTIONAL: Final = ("key_providers",)
+_OPTIONAL: Final = ("key_providers", "tdx_modules")
 """Tables that a simulated world's document may lack."""
 
 

@@ -11,6 +11,11 @@ from verifier.model.result import JsonValue
 
 _PKS_BIT: Final = 1 << 30
 _KL_BIT: Final = 1 << 31
+_KNOWN_XFAM: Final = frozenset({0x602E7, 0x618E7, 0x207})
+"""XFAM of verified quotes, as a little-endian number (Intel TDX module specification; bits as in
+XCR0 and IA32_XSS): x87, SSE and AVX (0-2), with PKRU (9); and in two of them AVX-512 (5-7) and AMX
+(17, 18), in one of these with CET (11, 12) in the place of PKRU."""
+
 _KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | _PKS_BIT | _KL_BIT
 
 
@@ -51,8 +56,10 @@ def quote(case: Case) -> Outcome:
 def td(case: Case) -> Outcome:
     """Debug is off, SEPT_VE_DISABLE is on, no attribute bit outside the known set is on, the TDX
     module is Intel's (its signer measurement is zero and its attributes are clear), and no service
-    TD can reach in. The fields are read from the quote's body before its signature is judged, so
-    that a debug TD is named as one."""
+    TD can reach in. A module that the reference values do not know by its measurement (MRSEAM),
+    and extended features (XFAM) that no known guest has, are a warning: Intel signed the one, and
+    the other is the host's choice. The fields are read from the quote's body before its signature
+    is judged, so that a debug TD is named as one."""
     body = case.quote
     attributes = body.td_attributes
     problems = [
@@ -78,6 +85,30 @@ def td(case: Case) -> Outcome:
             actual=details,
             evidence=(case.source.evidence,),
             remediation="do not trust this TD with data",
+        )
+    doubts = [
+        text
+        for text, bad in (
+            (
+                f"the TDX module is not a known one: MRSEAM {body.mr_seam.hex()}",
+                body.mr_seam.hex() not in {row.mr_seam for row in case.reference.tdx_modules},
+            ),
+            (
+                f"no known guest has the extended features {body.xfam.hex()}",
+                int.from_bytes(body.xfam, "little") not in _KNOWN_XFAM,
+            ),
+        )
+        if bad
+    ]
+    if doubts:
+        return warned(
+            f"debug off, attributes {details}; {'; '.join(doubts)}",
+            expected={
+                "mr_seam": [row.mr_seam for row in case.reference.tdx_modules],
+                "xfam": [value.to_bytes(8, "little").hex() for value in sorted(_KNOWN_XFAM)],
+            },
+            evidence=(case.source.evidence,),
+            remediation="compare the TDX module with Intel's releases",
         )
     return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
 

@@ -48,6 +48,9 @@ def quote() -> Iterator[Attack]:
     other = forge.pcs_text("qe/identity", b'"isvprodid":2', b'"isvprodid":1')
     title = "edits the signed identity of the quoting enclave"
     yield refused("qe-identity-edited", check, title, Knobs(edit_response=other))
+    title = "answers with TCB info of the same platform family, about another PCE"
+    knobs = Knobs(collateral_pce_id="0001")
+    yield refused("collateral-of-another-pce", "hardware.quote", title, knobs)
     yield missing(
         "collateral-of-another-platform",
         check,
@@ -130,6 +133,13 @@ def platform() -> Iterator[Attack]:
     ):  # fmt: skip
         knobs = replace(twin, edit_td=forge.td(**changes))
         yield refused(name, "hardware.td", title, knobs, twin=twin)
+    why = "Intel signed it, and TCB info knows its version; that nobody has seen it is a doubt"
+    knobs = Knobs(edit_td=forge.td(mr_seam=forge.OTHER_HASH + bytes(16)))
+    yield warned("unknown-module", "hardware.td", "runs a TDX module nobody knows", knobs, why)
+    why = "the host chooses what the TD may use; what that changes is not known"
+    knobs = Knobs(edit_td=forge.td(xfam=bytes.fromhex("e702040000000000")))
+    title = "gives the TD extended features that no known guest has"
+    yield warned("unknown-features", "hardware.td", title, knobs, why)
     check = "hardware.tcb"
     for name, title, knobs in (
         ("tcb-out-of-date", "runs on firmware with known holes", Knobs(tcb_status="OutOfDate")),
