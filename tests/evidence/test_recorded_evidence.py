@@ -69,8 +69,8 @@ def test_node_with_a_local_key_provider(name: str, at: str) -> None:
     found = claims(report)
     assert found["tcb_status"] == ("UpToDate", "hardware")
     assert found["compose_hash"] == (manifest_hash, "asserted")  # under a development image
-    assert found["app_id"] == (manifest_hash[:40], "asserted")
-    assert found["instance_id"] == ("", "asserted")
+    assert found["app_id"] == (manifest_hash[:40], "unknown")
+    assert found["instance_id"] == ("", "unknown")
     provider = found["key_provider"][0]
     assert isinstance(provider, dict)
     assert provider["name"] == "local-sgx"
@@ -192,7 +192,7 @@ def test_get_quote_answer_with_an_event_of_the_app(collateral: tuple[str, str, i
     )
     assert claims(report)["tcb_status"] == ("UpToDate", "hardware")
     assert statuses(report, "boot.image") == ["skip"]
-    assert claims(report)["app_id"] == (app_id, "asserted")
+    assert claims(report)["app_id"] == (app_id, "unknown")
     assert statuses(report, "application.manifest", "application.binding") == ["skip", "skip"]
 
 

@@ -1,9 +1,9 @@
 """Claims: what the evidence says, and what supports each statement.
 
 A value read from a quote is `hardware` or `measured` only while the checks that make it so are
-`pass` or `warn`, and every claim keeps its basis only while the checks that it names as its
-conditions are; otherwise the same value is `asserted`, as is everything that page, API and
-certificate say. Of several sources for one name, the best supported is kept.
+`pass` or `warn`; otherwise the same value is `asserted`, as is everything that page, API and
+certificate say. A claim of which any other condition does not hold is `unknown`: nothing supports
+it. Of several sources for one name, the best supported is kept.
 """
 
 from collections.abc import Iterator, Mapping
@@ -57,9 +57,9 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
 
 
 def _supported(claim: Claim, results: Mapping[str, CheckResult]) -> Claim:
-    """The claim, whose value is only said where one of its conditions does not hold."""
+    """The claim, which nothing supports where one of its conditions does not hold."""
     held = _holds(results, *claim.conditions)
-    return claim if held else replace(claim, basis=Basis.ASSERTED)
+    return claim if held else replace(claim, basis=Basis.UNKNOWN)
 
 
 def _rank(claim: Claim) -> int:

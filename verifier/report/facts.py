@@ -79,7 +79,8 @@ class _Question:
 
     def answer(self, claims: Iterable[Claim]) -> tuple[Claim, str] | None:
         """The claim that answers it, and its value in words."""
-        by_name = {claim.name: claim for claim in claims if claim.basis is not Basis.UNKNOWN}
+        answering = (item for item in claims if item.basis is not Basis.UNKNOWN or item.conditions)
+        by_name = {claim.name: claim for claim in answering}
         for name, words in self.answers:
             if claim := by_name.get(name):
                 return claim, words(claim.value)
@@ -99,9 +100,12 @@ def value_text(value: JsonValue) -> str:
 def standing(claim: Claim, checks: Iterable[CheckResult]) -> Standing:
     """What a claim is worth: its basis counts only while every condition is pass or warn.
 
-    What is merely said has no conditions; what has some, and is said, was demoted by one of them.
+    What is merely said stays said, whatever its conditions.
     """
-    return Standing.NOT_KNOWN if _broken(claim, checks) else _STANDING[claim.basis]
+    support = _STANDING[claim.basis]
+    if support is Standing.SAID or not _broken(claim, checks):
+        return support
+    return Standing.NOT_KNOWN
 
 
 def statements(subject: SubjectReport) -> tuple[Statement, ...]:
