@@ -7,6 +7,7 @@ import pytest
 from tests.attacks.audited import audit
 from tests.attacks.outcomes import assert_noticed, assert_stands
 from verifier.lab import forgeries as forge
+from verifier.lab import omissions
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 
@@ -25,7 +26,7 @@ def test_whole_answers_are_consistent(version: str) -> None:
 @pytest.mark.parametrize("value", [None, ""])
 @pytest.mark.parametrize("name", STATED)
 def test_a_field_of_the_info_answer(name: str, value: str | None) -> None:
-    edit = forge.info_without(name) if value is None else forge.info_field(name, value)
+    edit = omissions.info_without(name) if value is None else forge.info_field(name, value)
     assert_noticed(audit(Knobs(edit_response=edit)), CHECK)
 
 

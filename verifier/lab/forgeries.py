@@ -19,7 +19,7 @@ from verifier.lab.kms import Kms
 from verifier.lab.knobs import DAY, DEFAULT_NOW, Knobs
 from verifier.lab.pki import FMSPC, PkiOptions, build_pki
 from verifier.lab.quote import SEPT_VE_DISABLE, TdReport, make_quote
-from verifier.lab.response import NOT_FOUND, Response
+from verifier.lab.response import Response
 from verifier.model.result import JsonValue
 from verifier.reference.generations import G3
 
@@ -231,21 +231,6 @@ def info_field(name: str, value: str) -> ResponseEdit:
     return body_of("/prpc/Info", lambda raw: json.dumps({**json.loads(raw), name: value}).encode())
 
 
-def info_without(*names: str) -> ResponseEdit:
-    """Leave fields out of the Info answer."""
-
-    def edit(raw: bytes) -> bytes:
-        info = json.loads(raw)
-        return json.dumps({name: info[name] for name in info if name not in names}).encode()
-
-    return body_of("/prpc/Info", edit)
-
-
-def page_hidden(_method: str, url: str, _body: bytes, response: Response) -> Response:
-    """Answer that there is no page."""
-    return NOT_FOUND if url.endswith("gw.lab.invalid/") else response
-
-
 def page_text(old: str, new: str) -> ResponseEdit:
     """Change the text of the page."""
     return body_of("gw.lab.invalid/", lambda raw: _in_page(raw, old, new))
@@ -282,16 +267,6 @@ def stale_env_key(method: str, url: str, body: bytes, response: Response) -> Res
     app_id = bytes.fromhex(json.loads(body)["app_id"])
     answer = _kms("onchain", json.loads(response.body)["timestamp"] - DAY).env_key(app_id)
     return replace(response, body=json.dumps(answer).encode())
-
-
-def undated_env_key(*names: str) -> ResponseEdit:
-    """The KMS's answer about an environment key without these members."""
-
-    def edit(raw: bytes) -> bytes:
-        answer = json.loads(raw)
-        return json.dumps({key: answer[key] for key in answer if key not in names}).encode()
-
-    return body_of("GetAppEnvEncryptPubKey", edit)
 
 
 def env_key_of_another_app(method: str, url: str, body: bytes, response: Response) -> Response:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 
 from verifier.lab import forgeries as forge
-from verifier.lab import keys
+from verifier.lab import keys, omissions
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
 from verifier.lab.knobs import Knobs
 from verifier.model.result import Verdict
@@ -55,7 +55,7 @@ def application() -> Iterator[Attack]:
     yield refused("open-image", "manifest.rules", title, Knobs(edit_manifest=forge.open_image))
     why = "a container that is not declared would be a finding; without the page, nobody knows"
     title = "hides the page that lists its containers, so that rules about them have no evidence"
-    knobs = Knobs(edit_response=forge.page_hidden)
+    knobs = Knobs(edit_response=omissions.page_hidden)
     yield missing("rules-left-open", "manifest.rules", title, knobs, why)
     check = "application.binding"
     title = "puts the quote of one TD into the certificate of another key"
@@ -77,7 +77,7 @@ def consistency() -> Iterator[Attack]:
     why = "what is not stated contradicts nothing; every such answer states it"
     for name in ("compose_hash", "vm_config"):
         title = f"leaves {name} out of its Info answer"
-        knobs = Knobs(edit_response=forge.info_without(name))
+        knobs = Knobs(edit_response=omissions.info_without(name))
         yield missing(f"info-without-{name.replace('_', '-')}", check, title, knobs, why)
     title = "hands over, with its own evidence, the quote of another TD"
     yield refused("quotes-mixed", check, title, HONEST, handed_over=forge.foreign_quote)

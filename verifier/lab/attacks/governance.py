@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from verifier.lab import forgeries as forge
+from verifier.lab import omissions
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.rpc import RpcFault
@@ -79,10 +80,10 @@ def _root() -> Iterator[Attack]:
     yield warned("env-key-replayed", check, title, Knobs(edit_response=forge.stale_env_key), why)
     why = "KMS releases before 0.5.6 date nothing; such an answer may be of any time"
     title = "strips the time of the KMS's signature, and what signs it"
-    knobs = Knobs(edit_response=forge.undated_env_key("timestamp", "signature_v1"))
+    knobs = Knobs(edit_response=omissions.undated_env_key("timestamp", "signature_v1"))
     yield warned("env-key-undated", check, title, knobs, why)
     title = "strips the time of the KMS's signature, and leaves what signs it"
-    knobs = Knobs(edit_response=forge.undated_env_key("timestamp"))
+    knobs = Knobs(edit_response=omissions.undated_env_key("timestamp"))
     yield refused("env-key-without-time", check, title, knobs)
 
 
