@@ -11,10 +11,10 @@ from eth_utils.address import to_checksum_address
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
 from verifier.evidence.codec import JsonObject
-from verifier.lab import contracts, history, keys
+from verifier.lab import cert, contracts, history, keys
 from verifier.lab.collateral import Collateral, CollateralOptions
 from verifier.lab.events import Event, runtime_event
-from verifier.lab.guest import manifest_text
+from verifier.lab.guest import KeySource, manifest_text
 from verifier.lab.kms import Kms
 from verifier.lab.knobs import DAY, DEFAULT_NOW, Knobs
 from verifier.lab.pki import FMSPC, PkiOptions, build_pki
@@ -90,6 +90,12 @@ def measured_as(name: str, payload: bytes) -> EventsEdit:
         runtime_event(name, payload, event.version) if event.name == name else event
         for event in events
     ]
+
+
+def names_the_true_kms(events: list[Event]) -> list[Event]:
+    """Measure the CA key of the KMS whose contract the app names."""
+    source = KeySource("kms", keys.spki(cert.kms_ca_key("onchain")).hex())
+    return measured_as("key-provider", source.payload)(events)
 
 
 def measured_swapped(first: str, second: str) -> EventsEdit:

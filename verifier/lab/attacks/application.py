@@ -24,6 +24,7 @@ def application() -> Iterator[Attack]:
     knobs = Knobs(app_id=victim, kms="attacker")
     why = "a KMS that nobody knows may be anybody's own: nothing known binds the id to it"
     yield missing("victim-id-own-kms", f"{check} key_management.provider", title, knobs, why)
+    yield from _named()
     title = "shows the evidence of a public simulator, by its app id"
     denied = forge.denying("app-id", lambda world: world.app_id)
     yield refused("simulator-app-id", check, title, HONEST, denied=denied)
@@ -66,6 +67,24 @@ def application() -> Iterator[Attack]:
     title = "shows a quote over report data that commits to nothing known"
     knobs = Knobs(edit_response=forge.no_certificate, app_key_report_data=b"\7" * 64)
     yield missing("report-data-unknown", check, title, knobs, why)
+
+
+def _named() -> Iterator[Attack]:
+    """A KMS that the guest names, and that signed nothing for the judged quote."""
+    check = "application.identity"
+    why = "the guest may be what it says; nothing that its KMS signed is about this quote"
+    title = "measures the CA certificate of the true KMS, and gets its keys from one of its host's"
+    knobs = Knobs(
+        kms="attacker",
+        kms_answers="onchain",
+        app_on_chain=True,
+        edit_events=forge.names_the_true_kms,
+        edit_response=forge.no_certificate,
+    )
+    yield warned("kms-by-its-name", check, title, knobs, why)
+    title = "answers a challenge with a TD of equal registers beside the certificate of another one"
+    knobs, challenge = Knobs(app_key_report_data=b"\5" * 64), b"\5" * 64
+    yield warned("certificate-lent", check, title, knobs, why, challenge=challenge)
 
 
 def consistency() -> Iterator[Attack]:

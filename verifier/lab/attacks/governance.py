@@ -33,6 +33,7 @@ def key_management() -> Iterator[Attack]:
     why = "what is on another chain says nothing about this one"
     title = "has every operator serve another chain"
     yield missing("rpc-other-chain-everywhere", check, title, Knobs(chain_id=1), why)
+    yield from _builds()
     yield from _root()
     yield warned(
         "local-enclave-unknown",
@@ -57,12 +58,24 @@ def key_management() -> Iterator[Attack]:
         yield refused(name, check, title, knobs)
 
 
+def _builds() -> Iterator[Attack]:
+    """What a guest measures of the KMS that it met."""
+    title = "gets its keys from a KMS that shows no attestation of its own"
+    knobs = Knobs(edit_events=forge.measured_without("mr-kms"))
+    why = "the guest is genuine, and does not say what code the KMS that it met runs"
+    yield warned("kms-build-not-measured", "key_management.provider", title, knobs, why)
+    title = "gets its keys from a build of the KMS that the contract does not allow"
+    knobs = Knobs(edit_events=forge.measured_as("mr-kms", b"\x66" * 32))
+    yield refused("kms-build-not-allowed", "authorization.allowed", title, knobs)
+
+
 def _root() -> Iterator[Attack]:
     """Signatures of other root keys."""
     check = "key_management.root"
     denied = forge.denying("k256-address", forge.root_address)
     title = "shows signatures of a simulator's root key, which is public"
-    yield refused("simulator-root-key", check, title, HONEST, denied=denied)
+    provider = "application.identity key_management.provider"
+    yield refused("simulator-root-key", provider, title, HONEST, denied=denied)
     title = "answers in the KMS's place with a key of its own"
     yield refused("env-key-forged", check, title, Knobs(kms_answers="attacker"))
     knobs = Knobs(edit_response=forge.env_key_of_another_app)
