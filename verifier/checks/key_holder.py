@@ -52,7 +52,7 @@ def as_named(case: Case) -> None:
             f"you named the KMS {named.name}; the guest names {other}, and nothing known says that "
             "they are one",
             hint="name the key holder that you mean with --kms, or ask for evidence of a guest "
-            "that it gave its keys",
+            "that names it",
         )
 
 

@@ -164,7 +164,8 @@ def root(case: Case) -> Outcome:
             "no signature of the KMS root key was collected",
             hint="the KMS signs its answer to GetAppEnvEncryptPubKey; apps publish key chains",
         )
-    summary = f"{' and '.join(sorted(set(proofs)))} signed by {root_address}"
+    signed = " and ".join(sorted(set(proofs)))
+    summary = f"{signed} of this app id, not of this TD, signed by {root_address} ({record.name})"
     if doubts:
         return warned(f"{summary}; {doubts[0]}", evidence=tuple(evidence))
     return passed(summary, actual=root_address, evidence=tuple(evidence))

@@ -87,7 +87,7 @@ def replayed(case: Case) -> Outcome:
 )
 def events(case: Case) -> Outcome:
     """Before `system-ready`, every event name is well formed and stands once (init scripts may be
-    several, and the guest may have asked several KMSs, of which the last gave the keys), in the
+    several, and the guest may have asked several KMSs, of which the last counts), in the
     order that dstack writes them, and every mandatory one is there. The preimage
     of an event is `type:name:payload`, so that a log can move the second colon and hide an event
     while every replay stays true: hence a name that dstack does not write is suspicious, and a
