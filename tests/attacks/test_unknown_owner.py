@@ -17,6 +17,7 @@ from tests.attacks.outcomes import (
     notices,
     told,
 )
+from verifier.checks.app_certificate import CHALLENGE_LEAF
 from verifier.errors import EvidenceError
 from verifier.lab import forgeries as forge
 from verifier.lab import keys
@@ -26,7 +27,7 @@ from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.response import Response
 from verifier.model.result import Status, Verdict
 
-CHALLENGE: Final = b"N" * 64
+CHALLENGE: Final = b"N" * 32
 OWNER: Final = keys.labelled("owner of unknown code", 20)
 SIGNERS: Final = [int.from_bytes(keys.labelled(f"signer {number}", 20)) for number in range(9)]
 DELAY: Final = encode(30 * DAY)
@@ -66,8 +67,10 @@ def owned_by(shape: str) -> Owned:
 def governed(shape: str) -> Audited:
     """A challenged app, owned by one key or by unknown code; all nodes are honest."""
     edit = owned_by(shape) if shape else None
-    knobs = Knobs(governance="key", edit_chain=edit, app_key_report_data=CHALLENGE)
-    return audit(knobs, challenge=CHALLENGE)
+    knobs = Knobs(governance="key", edit_chain=edit, challenge=CHALLENGE)
+    audited = audit(knobs, challenge=CHALLENGE)
+    manifest = audited.world.guest.compose_hash.hex()
+    return audited.again(binds=((CHALLENGE_LEAF, manifest),))
 
 
 @pytest.mark.parametrize("policy", POLICIES)
