@@ -78,7 +78,7 @@ def standing(timeline: Timeline) -> Iterator[Row]:
             yield Row("BEGINNING", text, alarm=True)
     if timeline.complete:
         who = "" if timeline.single_source else "; independent sources agree"
-        text = f"The events that sources give up to {block} explain what the contracts hold{who}."
+        text = f"The events given up to {block} explain what the contracts hold{who}."
         yield Row("COMPLETE", text)
     if timeline.on is not None:
         text = (
