@@ -178,19 +178,25 @@ class ChainView:
         """What `read` gives, alone."""
         return self.read(call, decode).value
 
-    def find(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
+    def find(
+        self, call: Call, decode: Callable[[JsonValue, str], T], *, marks: bool = True
+    ) -> T | None:
         """A value that is good to have: None when no endpoint answers, or the contract refuses.
 
-        One that a single operator gives sets `single_source`. Raises DisagreementError when
-        endpoints answer differently, EvidenceError when an answer is malformed.
+        One that a single operator gives sets `single_source`, unless nothing rests on it alone
+        (`marks`). Raises DisagreementError when endpoints answer differently, EvidenceError when an
+        answer is malformed.
         """
         answers, _ = self._answers(call, decode)
         if not answers:
             return None
+        single_source = self.single_source
         try:
             return self.read(call, decode).value
         except Reverted:
             return None
+        finally:
+            self.single_source = self.single_source if marks else single_source
 
     def said(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
         """What an account that may be any contract says; None for what it does not say properly.

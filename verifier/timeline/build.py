@@ -170,13 +170,14 @@ def _initial_flags(
         if block is None or slot is None:
             return None
         call = calls.storage(history.app, slot, hex(block))
-        return history.reader.find(call, contracts.decode_word)
+        return history.reader.find(call, contracts.decode_word, marks=terms is None)
 
+    terms = _executed_terms(history)
     at_creation, now = created.block if created is not None else None, history.reader.number
     flags, tcb = (None, None) if slots is None else (slots.flags, slots.require_tcb)
     return initial_flags(
         events,
-        _executed_terms(history),
+        terms,
         storage_at_creation=word(flags, at_creation),
         storage_now=word(flags, now),
         tcb_at_creation=word(tcb, at_creation),
