@@ -54,8 +54,6 @@ _ACPI: Final = 10
 _UNKNOWN: Final = keys.labelled("unknown implementation", 20)
 _ALLOWED: Final = contracts.encode(1, "")
 _ONE_OPERATOR: Final = "https://rpc-a.lab.invalid/"
-UNKNOWN_OWNER: Final = keys.labelled("owner of unknown code", 20)
-_MIN_DELAY: Final = "getMinDelay()"
 
 
 def open_image(manifest: JsonObject) -> JsonObject:
@@ -448,30 +446,6 @@ def one_says_allowed(_method: str, url: str, body: bytes, response: Response) ->
         return response
     answer = {**json.loads(response.body), "result": "0x" + _ALLOWED.hex()}
     return replace(response, body=json.dumps(answer).encode())
-
-
-def silent_owner(chain: "Chain", app: "DstackApp", kms: "DstackKms") -> None:
-    """App and KMS are handed over to code that nobody knows and that answers nothing."""
-    code = contracts.runtime_code("owner of unknown code")
-    chain.define(code, contracts.dispatch({}))
-    chain.set_code(days_ago(chain, 60), UNKNOWN_OWNER, code)
-    for contract in (app, kms):
-        contract.transfer_ownership(days_ago(chain, 50), UNKNOWN_OWNER)
-
-
-def owner_of_its_word(chain: "Chain", app: "DstackApp", kms: "DstackKms") -> None:
-    """App and KMS are handed over to code that nobody knows and that names 30 days of notice."""
-    silent_owner(chain, app, kms)
-    chain.overrides[UNKNOWN_OWNER, contracts.selector(_MIN_DELAY)] = contracts.encode(30 * DAY)
-
-
-def one_says_delay(_method: str, url: str, body: bytes, response: Response) -> Response:
-    """One operator says that an owner which refuses the question is a timelock of 30 days."""
-    asked = contracts.selector(_MIN_DELAY).hex().encode() in body
-    if url != _ONE_OPERATOR or not asked or UNKNOWN_OWNER.hex().encode() not in body:
-        return response
-    answer = {"jsonrpc": "2.0", "id": 1, "result": "0x" + contracts.encode(30 * DAY).hex()}
-    return replace(response, status=200, body=json.dumps(answer).encode())
 
 
 def older_generation(document: JsonObject) -> JsonObject:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final, cast
 
 from verifier.evidence.bundle import Artifact, Kind
@@ -16,12 +17,16 @@ from verifier.lab.events import OsImage
 from verifier.lab.guest import manifest_text
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.owners import Safe, Timelock
+from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
 from verifier.model.result import Verdict
 
 Logs = list[JsonObject]
 EditLogs = Callable[[Logs], Logs]
 
+_UNKNOWN_OWNER: Final = keys.labelled("owner of unknown code", 20)
+_MIN_DELAY: Final = "getMinDelay()"
+_OPERATOR_A: Final = "https://rpc-a.lab.invalid/"
 _HISTORY: Final = "authorization.history"
 _GOVERNANCE: Final = "authorization.governance"
 _EARLIER: Final = history.EARLIER_COMPOSE_HASH.hex()
@@ -134,10 +139,34 @@ def _cache() -> Iterator[Attack]:
         yield refused(f"cache-{name}", _HISTORY, title, HONEST, **poison, **kept)
 
 
+def _speechless_owner(chain: Chain, app: DstackApp, kms: DstackKms) -> None:
+    """App and KMS are handed over to code that nobody knows and that answers nothing."""
+    code = contracts.runtime_code("owner of unknown code")
+    chain.define(code, contracts.dispatch({}))
+    chain.set_code(forge.days_ago(chain, 60), _UNKNOWN_OWNER, code)
+    for contract in (app, kms):
+        contract.transfer_ownership(forge.days_ago(chain, 50), _UNKNOWN_OWNER)
+
+
+def _owner_of_its_word(chain: Chain, app: DstackApp, kms: DstackKms) -> None:
+    """App and KMS are handed over to code that nobody knows and that names 30 days of notice."""
+    _speechless_owner(chain, app, kms)
+    chain.overrides[_UNKNOWN_OWNER, contracts.selector(_MIN_DELAY)] = contracts.encode(30 * DAY)
+
+
+def _one_says_delay(_method: str, url: str, body: bytes, response: Response) -> Response:
+    """One operator says that an owner which refuses the question is a timelock of 30 days."""
+    asked = contracts.selector(_MIN_DELAY).hex().encode() in body
+    if url != _OPERATOR_A or not asked or _UNKNOWN_OWNER.hex().encode() not in body:
+        return response
+    answer = {"jsonrpc": "2.0", "id": 1, "result": "0x" + contracts.encode(30 * DAY).hex()}
+    return replace(response, status=200, body=json.dumps(answer).encode())
+
+
 def _unknown_owners(demands: str) -> Iterator[Attack]:
     """Code that nobody knows owns the contracts: behind it may be one key."""
     checks = f"{_GOVERNANCE} manifest.rules"
-    silent, word = Knobs(edit_chain=forge.silent_owner), Knobs(edit_chain=forge.owner_of_its_word)
+    silent, word = Knobs(edit_chain=_speechless_owner), Knobs(edit_chain=_owner_of_its_word)
     why = "unknown code may wait and ask several keys; nobody knows"
     title = "hides the key that owns the contracts behind code that nobody knows"
     yield warned("owner-unknown", checks, title, silent, why)
@@ -149,7 +178,7 @@ def _unknown_owners(demands: str) -> Iterator[Attack]:
     ):
         yield missing(name, _GOVERNANCE, title, knobs, why, governance=demands)
     title = "has one operator say that an owner which answers nothing waits for 30 days"
-    knobs = Knobs(edit_chain=forge.silent_owner, edit_response=forge.one_says_delay)
+    knobs = Knobs(edit_chain=_speechless_owner, edit_response=_one_says_delay)
     yield refused("owner-by-one-operator", _GOVERNANCE, title, knobs)
 
 
