@@ -126,14 +126,6 @@ class ChainView:
         self.number = min(heads.values())
         self.single_source = self.operators_of(heads) < OPERATORS
 
-    def answered(self, call: Call) -> bool:
-        """Whether any endpoint gave a result, whatever it says."""
-        for endpoint in self.endpoints:
-            with suppress(EvidenceError):
-                self._exchanges.call(endpoint, *call)
-                return True
-        return False
-
     def read(self, call: Call, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """A value at the agreed block; given by one operator alone, it sets `single_source`.
 
