@@ -40,11 +40,6 @@ def governance(case: Case) -> Outcome:
         return without_contract(case)
     demands = case.demands.governance
     present = _present(timeline)
-    disputed = [item.disputed for item in present if item.disputed]
-    if disputed:
-        raise EvidenceError(
-            disputed[0], hint="one of the endpoints is wrong: ask another with --rpc-url"
-        )
     broken, open_questions = _judge(demands, timeline, present)
     unknown = _unknown_manifests(case, timeline)
     allowed = demands.max_unknown_manifests
@@ -88,7 +83,10 @@ def governance(case: Case) -> Outcome:
 
 
 def _present(timeline: "Timeline") -> "list[Governance]":
-    """Who owns each contract at the finalized block. Raises MissingEvidence where unknown."""
+    """Who owns each contract at the finalized block.
+
+    Raises MissingEvidence where that is not known, EvidenceError where endpoints differ about it.
+    """
     present = [
         item
         for item in timeline.governance
@@ -98,6 +96,11 @@ def _present(timeline: "Timeline") -> "list[Governance]":
         raise MissingEvidence(
             "who owns the contracts at present is not known",
             hint="name an endpoint that gives the contracts' logs with --rpc-url",
+        )
+    disputed = [item.disputed for item in present if item.disputed]
+    if disputed:
+        raise EvidenceError(
+            disputed[0], hint="one of the endpoints is wrong: ask another with --rpc-url"
         )
     return present
 
