@@ -5,10 +5,12 @@ import json
 from dataclasses import asdict
 from importlib import resources
 from itertools import groupby
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
+from verifier.evidence.contracts import identify_code
 from verifier.reference.values import OsImage, embedded, parse_reference
 
 OVMF = "76888ce69c91aed86c43f840b913899b40b981964b7ce6018667f91ad06301f0"
@@ -29,6 +31,8 @@ FILES = {
 """sha256 of the files of a release, as near/mpc's operator guide lists them."""
 
 NAMES = ("ovmf.fd", "bzImage", "initramfs.cpio.gz", "metadata.json")
+
+COMPILED = Path(__file__).parents[1] / "chain" / "contracts" / "compiled.json"
 
 
 def registers(row: OsImage) -> tuple[str, str, str]:
@@ -111,3 +115,14 @@ def test_a_document_of_before_names_no_key_provider() -> None:
 
 def test_modules_are_well_formed() -> None:
     assert {len(row.mr_seam) for row in embedded().tdx_modules} == {96}
+
+
+def test_the_compiled_timelock_of_the_chain_tests_is_a_known_owner() -> None:
+    """Creation code without immutables holds the runtime code as it is, at its end."""
+    compiled = json.loads(COMPILED.read_bytes())["TimelockController"]
+    creation = bytes.fromhex(compiled["bytecode"])
+    runtime = creation[creation.index(b"\x60\x80\x60\x40\x52", 1) :]
+    found = identify_code(embedded().contracts, runtime, "timelock")
+    assert found is not None
+    assert found.generation == "TimelockController 5.2.0"
+    assert identify_code(embedded().contracts, runtime[:-60] + bytes(60), "timelock") is None
