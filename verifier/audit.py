@@ -139,7 +139,8 @@ def _meant(bundle: Bundle, question: Question) -> tuple[str, ...]:
 def _reported(bundle: Bundle, question: Question) -> tuple[str, ...]:
     """The attesters of a provider's report, which is about several apps, that are said to be of the
     app in question; none where the evidence is not such a report's alone."""
-    if any(name.partition("/")[0] not in REPORTED for name in bundle.subjects):
+    of_others = any(name.partition("/")[0] not in REPORTED for name in bundle.subjects)
+    if of_others or question.app_id is None:
         return ()
     return tuple(
         name
