@@ -95,7 +95,7 @@ def cases() -> dict[str, Case]:
     if not EVIDENCE.is_dir():
         return found
     for item in recorded():
-        found[f"recorded {' + '.join(item.files)} at {item.at}"] = partial(of_recorded, item)
+        found[f"recorded {_short(item.files)} at {item.at}"] = partial(of_recorded, item)
     found |= {f"manifest {path.name}": partial(of_manifest, path) for path in manifests()}
     for old, new in pairwise(manifests()):
         found[f"diff {old.name} {new.name}"] = partial(of_pair, old, new)
@@ -337,6 +337,12 @@ def manifests() -> list[Path]:
     shown = [EVIDENCE / name for name in _files("info/*", "kms/*", "8090-page/*", "simulator/*")]
     near = sorted((EVIDENCE / "near-mpc").glob("*/app_compose.json"))
     return [*sorted(DEPLOYED.iterdir()), *near, *shown]
+
+
+def _short(files: tuple[str, ...]) -> str:
+    """What files of the recorded evidence are called together: their folder, if it is all of it."""
+    folder = files[0].rpartition("/")[0]
+    return folder if set(files) == set(_files(f"{folder}/*")) else " + ".join(files)
 
 
 def _files(*patterns: str) -> list[str]:

@@ -3,7 +3,7 @@
     python benchmarks/same_results.py write FILE [PART…]      the results of this checkout
     python benchmarks/same_results.py compare BEFORE AFTER    1 when they differ
 
-With PARTs, only the cases whose names hold one of them: seconds instead of minutes; so does
+With PARTs, only the cases whose names hold one of them, in seconds instead of minutes:
 `make same BASE=COMMIT PARTS="demo fixture"`.
 
 `make same BASE=COMMIT` checks COMMIT out beside this checkout, writes the results of both with this
@@ -161,7 +161,7 @@ def _named(path: tuple[str, ...]) -> tuple[str, str]:
     where = f" [{command}]"
     if rest[:1] == ["subjects"]:
         where += f" [{rest[1]}]" if rest[1] else ""
-        rest = rest[2:]
+        rest = ["attester's", "verdict"] if rest[2:] == ["verdict"] else rest[2:]
     return " ".join(rest) or command, where
 
 
