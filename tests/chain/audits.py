@@ -197,6 +197,7 @@ def scene(
     deployment.kms.send(deployment.owner, "setKmsInfo", info)
     image = OsImage(model.knobs.os_image).os_image_hash
     deployment.kms.send(deployment.owner, "addOsImageHash", image)
+    deployment.kms.send(deployment.owner, "addKmsAggregatedMr", kms.guest.mr_aggregated)
     agreed = Terms(
         owner=owner or chain.accounts[1],
         **{
