@@ -205,3 +205,5 @@ def test_facts_of_a_development_image_are_only_said(evidence_dir: Path, tmp_path
         "value": document["documents"][1]["sha256"],
         "basis": "asserted",
     }
+    late = json.loads(run(*arguments, "--at", "2027-03-23").stdout)
+    assert late["documents"][1]["facts"]["compose_hash"]["basis"] == "asserted"
