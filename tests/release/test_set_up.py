@@ -124,7 +124,7 @@ def runs(python: str) -> bool:
 
 
 def test_a_python_that_is_too_old(machine: Machine, project: Path) -> None:
-    managed = Path(os.environ.get("PYENV_ROOT", "/root/.pyenv")).glob(
+    managed = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob(
         "versions/3.[6-9]*/bin/python"
     )
     candidates = ["python3.10", "python3.9", "python3.8", *map(str, managed)]
