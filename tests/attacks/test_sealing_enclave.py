@@ -15,6 +15,7 @@ from verifier.lab import forgeries as forge
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
+from verifier.model.result import Status
 
 CHALLENGE: Final = b"C" * 64
 KNOWN: Final = LOCAL_SGX_MRENCLAVE.hex()
@@ -64,3 +65,16 @@ def test_an_enclave_that_nobody_knows(pinned: bool, challenge: bytes, policy: st
     (result,) = audited.check(PROVIDER)
     if not notices(result):
         raise AcceptedError(told(audited, [result]))
+
+
+def test_a_tpm_is_in_the_hands_of_whoever_runs_the_host() -> None:
+    audited = audit(Knobs(key_provider="tpm"))
+    assert audited.claims()["key_provider"].value == {"name": "tpm", "id": ""}
+    assert_noticed(audited, PROVIDER)
+    (result,) = audited.check(PROVIDER)
+    assert result.status is Status.WARN
+
+
+def test_keys_that_nobody_keeps_are_no_reservation() -> None:
+    (result,) = audit(Knobs(key_provider="none")).check(PROVIDER)
+    assert not notices(result)

@@ -47,7 +47,7 @@ def provider(case: Case) -> Outcome:
     holder than the policy expects is a failure. Keys that are public, such as a simulator's, are
     refused by name. It is the guest that names it: `application.identity` tells what the KMS
     signed. A release that measures the build of its KMS (mr-kms, dstack 0.4.2 to 0.5.11) and did
-    not is a doubt."""
+    not is a doubt; so are keys that the host's TPM seals, or an enclave that nobody knows."""
     measured = case.identity
     evidence = tuple(filter(None, (case.source.log_evidence,)))
     ca_key = measured.provider_id.hex()
@@ -248,7 +248,16 @@ def identify_signer(chain: kms.SignatureChain, reference: ReferenceValues) -> Ou
 
 
 def _without_kms(case: Case, name: str, enclave: str, evidence: tuple[EvidenceRef, ...]) -> Outcome:
-    """Whoever wrote the enclave that seals the keys of a local-sgx guest could have kept them."""
+    """Whoever wrote the enclave that seals the keys of a local-sgx guest could have kept them, and
+    whoever runs the host holds what its TPM seals."""
+    if name == "tpm":
+        return warned(
+            "the keys are sealed by a TPM of the host: whoever runs the host holds it",
+            expected="a KMS, a known sealing enclave, or no kept keys",
+            actual=name,
+            evidence=evidence,
+            remediation="ask the operator to take the app's keys from a KMS",
+        )
     if name != "local-sgx":
         return not_applicable(
             f"key provider {name}: no KMS holds the guest's keys, and its id is the manifest's hash"
