@@ -22,7 +22,7 @@ from verifier.evidence.shapes import REPORTED
 from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report, Source, SubjectReport
-from verifier.model.result import VERDICT_ORDER, Anchor, Basis, CheckResult, Finding, Status
+from verifier.model.result import VERDICT_ORDER, Anchor, Basis, CheckResult, Finding, SkipKind
 from verifier.policy.appraisal import appraise
 from verifier.policy.policy import Policy
 from verifier.version import DISTRIBUTION, tool_version
@@ -200,9 +200,9 @@ def known(policy: Policy) -> Policy:
 
 
 def _findings(subject: SubjectReport, case: Case) -> tuple[Finding, ...]:
-    """The findings behind this attester's manifest.rules, if it was evaluated."""
+    """The findings behind this attester's manifest.rules, also where other rules are undecided."""
     result = next(item for item in subject.checks if item.id == MANIFEST_RULES)
-    if result.status is Status.SKIP:
+    if result.skip_kind in (SkipKind.BLOCKED, SkipKind.NOT_APPLICABLE):
         return ()
     try:
         return judge_manifest(case).findings

@@ -46,7 +46,7 @@ def test_a_critical_finding_fails() -> None:
     assert audited.report.findings[0].rule == "IMG-001"
 
 
-def test_a_critical_finding_that_rests_on_what_is_unknown_is_a_warning() -> None:
+def test_a_critical_finding_that_rests_on_what_is_unknown_is_missing_evidence() -> None:
     def edit(manifest: dict[str, Any]) -> dict[str, Any]:
         opened = with_compose("services:\n  web:\n    image: ${IMAGE}\n")(manifest)
         return {key: value for key, value in opened.items() if key != "allowed_envs"}
@@ -55,7 +55,8 @@ def test_a_critical_finding_that_rests_on_what_is_unknown_is_a_warning() -> None
     critical = [finding for finding in report.findings if finding.severity == "critical"]
     assert critical
     assert all(finding.conditional for finding in critical)
-    assert result(report).status is Status.WARN
+    assert result(report).skip_kind is SkipKind.MISSING_EVIDENCE
+    assert critical[0].rule in result(report).reason
     assert report.verdict is not Verdict.AFFIRMING
 
 
@@ -80,7 +81,7 @@ def test_what_cannot_be_read_never_passes(compose: str, written: Load) -> None:
     assert found.status is Status.ERROR
     assert "not evaluable" in found.summary
     assert "crashed" not in found.reason
-    assert audited.report.verdict is Verdict.WARNING
+    assert audited.report.verdict is Verdict.NONE
     required = written('[checks]\n"manifest.rules" = "required"\n')
     assert judged(audited, required).verdict is Verdict.NONE
 

@@ -78,7 +78,7 @@ def test_what_was_not_evaluated_cannot_be_waived(written: Load) -> None:
     audited = audit(Knobs(edit_manifest=lambda m: {**m, "docker_compose_file": "services: ["}))
     report = judged(audited, written(waiver(audited)))
     assert result(report).status is Status.ERROR
-    assert report.verdict is Verdict.WARNING
+    assert report.verdict is Verdict.NONE
 
 
 def test_it_does_not_hide_an_unexpected_device(outdated: Audited, written: Load) -> None:

@@ -92,8 +92,8 @@ def rules(case: Case) -> Outcome:
     is so. Nothing inside of the manifest can silence a rule; a policy can rate a rule otherwise,
     waive it for a time, and say whose images may run. A compose file that cannot be read as Docker
     reads it is an error: what it lets the operator do is not known. Rules that need evidence which
-    was not collected are listed as not evaluable; where the others find nothing, and one of them is
-    of medium severity or worse, evidence is missing."""
+    was not collected are listed as not evaluable; where none fails, and one of them is of medium
+    severity or worse, evidence is missing."""
     judged = judge_manifest(case)
     problem = judged.audit.compose_problem
     details = _details(case, judged)
@@ -105,13 +105,14 @@ def rules(case: Case) -> Outcome:
         details |= {"reason": reason, "remediation": _UNREAD}
         return malformed(f"not evaluable: {problem}", **details)
     counted = [item for item in judged.counted if Severity(item.severity) in _COUNTED]
-    if counted:
-        return warned(_summary(judged), reason=_words(counted[0]), **details)
     if judged.open:
-        reason = "not evaluable: " + "; ".join(f"{x.rule} {x.reason}" for x in judged.open)
+        unsaid = "; ".join(f"{item.rule} {item.reason}" for item in judged.open)
+        reason = "; ".join([*map(_words, counted[:1]), f"not evaluable: {unsaid}"])
         details |= {"reason": reason, "remediation": _UNDECIDED}
         names = ", ".join(item.rule for item in judged.open)
         return missing(f"{_summary(judged)}: {names}", **details)
+    if counted:
+        return warned(_summary(judged), reason=_words(counted[0]), **details)
     return passed(_summary(judged), **{**details, "remediation": ""})
 
 

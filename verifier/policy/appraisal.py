@@ -38,15 +38,19 @@ def appraise(
 
 
 def verdict_of(results: Iterable[CheckResult], absent: Iterable[Requirement] = ()) -> Verdict:
-    """Any failure is contraindicated; else a required check that is missing gives none; else an
-    advisory one that is missing, or any warning, gives warning; else affirming. No check, none.
+    """Any failure is contraindicated; else any error, or a required check that is missing, gives
+    none; else an advisory one that is missing, or any warning, gives warning; else affirming. No
+    check, none.
 
-    `absent` is what is asked of checks that are not among the results."""
+    An error counts wherever it is asked about: whoever can spoil the evidence of a failure would
+    otherwise turn it into a warning. `absent` is what is asked of checks that are not among the
+    results."""
     asked = [item for item in results if item.requirement is not Requirement.NOT_ASKED]
     if any(item.status is Status.FAIL for item in asked):
         return Verdict.CONTRAINDICATED
     missing = {*absent, *(item.requirement for item in asked if _is_missing(item))}
-    if not asked or Requirement.REQUIRED in missing:
+    erred = any(item.status is Status.ERROR for item in asked)
+    if not asked or erred or Requirement.REQUIRED in missing:
         return Verdict.NONE
     if missing or any(item.status is Status.WARN for item in asked):
         return Verdict.WARNING
