@@ -16,9 +16,9 @@ import pytest
 
 from tests.attacks.audited import Audited, audit
 from tests.attacks.outcomes import AcceptedError, assert_noticed, assert_stands, told
-from verifier.checks.app_certificate import CHALLENGE_LEAF
 from verifier.evidence.bundle import Kind
 from verifier.evidence.codec import JsonObject
+from verifier.evidence.report_data import CHALLENGE_LEAF, Binding
 from verifier.lab import forgeries as forge
 from verifier.lab.events import Event
 from verifier.lab.knobs import Knobs
@@ -165,9 +165,9 @@ def test_a_certificate_that_another_td_of_equal_registers_was_given(policy: str)
     assert_noticed(other.under(policy), IDENTITY)
 
 
-def convention(audited: Audited) -> tuple[str, str]:
+def convention(audited: Audited) -> Binding:
     """What the relying party names for the manifest of a guest."""
-    return CHALLENGE_LEAF, audited.world.guest.compose_hash.hex()
+    return Binding(CHALLENGE_LEAF, (audited.world.guest.compose_hash,))
 
 
 @cache
@@ -188,9 +188,11 @@ def test_the_certificate_of_the_judged_quote(policy: str) -> None:
     assert_stands(audit(Knobs()).under(policy), IDENTITY)
 
 
-@pytest.mark.parametrize("binds", [(), ((CHALLENGE_LEAF, "00" * 32),), (("other", "00" * 32),)])
+@pytest.mark.parametrize(
+    "binds", [(), (Binding(CHALLENGE_LEAF, (bytes(32),)),), (Binding("file", (bytes(32),)),)]
+)
 def test_a_convention_that_is_not_named_for_this_manifest(
-    binds: tuple[tuple[str, str], ...],
+    binds: tuple[Binding, ...],
 ) -> None:
     named = answered().again(binds=binds)
     assert_noticed(named.under("baseline"), IDENTITY)

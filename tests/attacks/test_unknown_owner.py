@@ -17,8 +17,8 @@ from tests.attacks.outcomes import (
     notices,
     told,
 )
-from verifier.checks.app_certificate import CHALLENGE_LEAF
 from verifier.errors import EvidenceError
+from verifier.evidence.report_data import CHALLENGE_LEAF, Binding
 from verifier.lab import forgeries as forge
 from verifier.lab import keys
 from verifier.lab.chain import Behaviour, Chain
@@ -69,8 +69,8 @@ def governed(shape: str) -> Audited:
     edit = owned_by(shape) if shape else None
     knobs = Knobs(governance="key", edit_chain=edit, challenge=CHALLENGE)
     audited = audit(knobs, challenge=CHALLENGE)
-    manifest = audited.world.guest.compose_hash.hex()
-    return audited.again(binds=((CHALLENGE_LEAF, manifest),))
+    manifest = audited.world.guest.compose_hash
+    return audited.again(binds=(Binding(CHALLENGE_LEAF, (manifest,)),))
 
 
 @pytest.mark.parametrize("policy", POLICIES)

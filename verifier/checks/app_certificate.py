@@ -15,13 +15,9 @@ from verifier.checks.case import Case
 from verifier.checks.key_holder import confirmed_ca_key
 from verifier.evidence.quote import parse_quote
 from verifier.evidence.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
+from verifier.evidence.report_data import CHALLENGE_LEAF
 from verifier.evidence.subject import QuoteSource
 from verifier.model.identifiers import format_time
-
-CHALLENGE_LEAF: Final = "challenge-leaf"
-"""Convention of 64 bytes of report data: challenge (32) || sha256(DER SubjectPublicKeyInfo of the
-app certificate's key). It ties two quotes only where the app's code lets nobody else choose these
-bytes, so that the relying party names it for one manifest."""
 
 UNTIED_HINT: Final = (
     "audit the quote of the certificate itself, without --challenge; or where the app's code makes "
@@ -71,8 +67,8 @@ def tie(case: Case, source: QuoteSource) -> str:
 
 def _named(case: Case) -> bool:
     """Whether the relying party named the convention for the manifest that was measured."""
-    measured = (case.identity.compose_hash or b"").hex()
-    return (CHALLENGE_LEAF, measured) in case.question.binds
+    named = (item.values for item in case.question.binds if item.kind == CHALLENGE_LEAF)
+    return (case.identity.compose_hash or b"",) in named
 
 
 def problems_of(case: Case, source: QuoteSource) -> list[str]:

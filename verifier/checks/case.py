@@ -25,6 +25,7 @@ from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.measurements import boot_rtmr3, mr_aggregated, mr_system
 from verifier.evidence.plan import ChainPlan
 from verifier.evidence.quote import TdQuote, parse_quote
+from verifier.evidence.report_data import Binding
 from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
 from verifier.model.identifiers import AppId, format_time
 from verifier.model.report import SecondOpinion
@@ -44,11 +45,10 @@ class Question:
 
     `at` is Unix seconds. `trusted` says whether the collector's own observations count.
     `challenge` is report data, or its first or last part, that the relying party chose. `binds` are
-    conventions of report data that it names, each for one manifest: (convention, compose hash in
-    hex). `kms` is a KMS that it names itself, `instance` the only instance id (hex) that it means,
-    "" for any.
-    `manifests` are the manifests that it knows besides, by hash, and `sightings` what it saw
-    attested at other times. `second_opinion` asks for another reader of the chain's answers.
+    what it says that report data commits to, by a convention of the app's code. `kms` is a KMS that
+    it names itself, `instance` the only instance id (hex) that it means, "" for any. `manifests`
+    are the manifests that it knows besides, by hash, and `sightings` what it saw attested at other
+    times. `second_opinion` asks for another reader of the chain's answers.
     """
 
     app_id: AppId | None
@@ -56,7 +56,7 @@ class Question:
     at: int
     trusted: bool
     challenge: bytes = b""
-    binds: tuple[tuple[str, str], ...] = ()
+    binds: tuple[Binding, ...] = ()
     kms: KmsRecord | None = None
     instance: str = ""
     manifests: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +135,8 @@ class Case:
 
     @cached_property
     def source(self) -> QuoteSource:
-        """The quote that the audit rests on: the one with the challenge, else the best channel."""
+        """The quote that the audit rests on: the one with the challenge, or that commits to what
+        the relying party named, else the best channel."""
         sources = self.evidence.quotes
         kinds = (Kind.INFO, Kind.PAGE)
         guests = [item for item in self.evidence.bundle.artifacts if item.kind in kinds]
@@ -151,13 +152,31 @@ class Case:
                 "/prpc/GetAttestationForAppKey; or hand one over with `verify import`",
             )
         challenge = self.question.challenge
-        for source in sources if challenge else ():
+        named = {item.report_data for item in self.question.binds} - {b""}
+        for source in sources if challenge or named else ():
             try:
-                if challenge in parse_quote(source.quote, source.channel).report_data:
-                    return source
+                report_data = parse_quote(source.quote, source.channel).report_data
             except EvidenceError:
                 continue
+            if report_data in named or (challenge and challenge in report_data):
+                return source
         return sources[0]
+
+    @property
+    def bound(self) -> Binding | None:
+        """What the relying party named and the judged quote's report data commits to."""
+        report_data = self.quote.report_data
+        return next((item for item in self.question.binds if item.report_data == report_data), None)
+
+    @property
+    def answers_challenge(self) -> bool:
+        """Whether the report data carries the challenge, as its first or last bytes or by a
+        convention that the relying party named."""
+        challenge, report_data = self.question.challenge, self.quote.report_data
+        if not challenge:
+            return False
+        ends = (report_data[: len(challenge)], report_data[-len(challenge) :])
+        return challenge in ends or bool(self.bound and self.bound.answers(challenge))
 
     @cached_property
     def quote(self) -> TdQuote:

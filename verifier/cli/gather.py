@@ -38,6 +38,7 @@ def gather(
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.known_manifests import read_known  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
+    from verifier.evidence.report_data import parse_binding  # noqa: PLC0415
 
     target = _parsed(text, reach, bundle)
     given = bundles.load(target.bundle) if target.bundle is not None else None
@@ -49,7 +50,7 @@ def gather(
         at=reach.at,
         trusted=given is None or asked.vouched(given, reach.trust_bundle),
         challenge=asked.challenge_bytes(reach.challenge),
-        binds=tuple(asked.convention(item) for item in reach.bind or ()),
+        binds=tuple(parse_binding(item) for item in reach.bind or ()),
         kms=asked.named_kms(reach.kms, reference),
         instance=asked.instance_id(reach.instance),
         manifests=known.names,

@@ -120,9 +120,8 @@ Binds = Annotated[
     typer.Option(
         "--bind",
         metavar="KIND=VALUE",
-        help="What report data commits to, by a convention of the app's code: "
-        "challenge-leaf=COMPOSE_HASH is the challenge (32 bytes) and sha256 of the certificate's "
-        "key (repeatable).",
+        help="What report data commits to, by a convention of the app's code, such as "
+        "near-mpc=TLS_KEY:ACCOUNT_KEY, file=SHA256 or challenge-leaf=COMPOSE_HASH (repeatable).",
     ),
 ]
 UnsafeRoot = Annotated[

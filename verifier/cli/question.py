@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 from typing import Final
 
-from verifier.checks.app_certificate import CHALLENGE_LEAF
 from verifier.checks.case import Question
 from verifier.cli.target import split_url
 from verifier.errors import PolicyError
@@ -15,7 +14,6 @@ from verifier.reference.values import KmsRecord, ReferenceValues, embedded, pars
 
 _MAX_ROOT_BYTES: Final = 4 << 20
 _CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
-_BIND: Final = re.compile(rf"{CHALLENGE_LEAF}=(?:sha256:|0x)?([0-9a-fA-F]{{64}})", re.ASCII)
 
 
 def reference_values(unsafe_root: Path | None) -> ReferenceValues:
@@ -75,17 +73,6 @@ def challenge_bytes(text: str) -> bytes:
     if match is None:
         raise PolicyError("--challenge is not 16 to 64 bytes of hex")
     return bytes.fromhex(match[1])
-
-
-def convention(text: str) -> tuple[str, str]:
-    """A convention of report data, and the hash (hex) of the manifest that it is named for."""
-    match = _BIND.fullmatch(text)
-    if match is None:
-        raise PolicyError(
-            f"--bind {text!a} is not {CHALLENGE_LEAF}=COMPOSE_HASH",
-            hint="the hash is 64 hex digits: `verify compose-hash` gives that of a manifest",
-        )
-    return CHALLENGE_LEAF, match[1].lower()
 
 
 def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:

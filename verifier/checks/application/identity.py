@@ -201,21 +201,35 @@ def manifest(case: Case) -> Outcome:
 )
 def binding(case: Case) -> Outcome:
     """The quote's report data commits to something that came with it: the key of the certificate it
-    travels in, the app key that it names, or the challenge of whoever asked. Without it the quote
-    may have been made for something else. A convention that this auditor does not know is missing
-    evidence, not a wrong binding. A bound key is vouched for by the app's code: that it never left
-    the TD is not proven."""
+    travels in, the app key that it names, the challenge of whoever asked, or values that the
+    relying party names with the convention of the app's code. Without it the quote may have been
+    made for something else. A convention that nobody named is missing evidence, not a wrong
+    binding, and so are named values that no quote commits to. A bound key is vouched for by the
+    app's code: that it never left the TD is not proven."""
     report_data = case.quote.report_data
     evidence = (case.source.evidence,)
     challenge = case.question.challenge
     if challenge:
-        if challenge in (report_data[: len(challenge)], report_data[-len(challenge) :]):
+        if case.answers_challenge:
             return passed("the report data carries the challenge", evidence=evidence)
         return failed(
             "the report data does not carry the challenge",
             expected=challenge.hex(),
             actual=report_data.hex(),
             evidence=evidence,
+        )
+    if bound := case.bound:
+        formula = bound.convention.text if bound.convention else ""
+        return passed(
+            f"the report data commits to what was named: {bound.kind}, {formula}",
+            actual=report_data.hex(),
+            evidence=evidence,
+        )
+    if any(item.report_data for item in case.question.binds):
+        kinds = ", ".join(sorted({item.kind for item in case.question.binds}))
+        raise MissingEvidence(
+            f"no quote in the evidence commits to the values that were named ({kinds})",
+            hint="check the values of --bind, or ask the app for the quote that was made over them",
         )
     if case.source.channel == CHANNEL_APP_CERT and case.source.chain:
         expected = leaf_report_data(spki(case.source.chain.certificates[0]))

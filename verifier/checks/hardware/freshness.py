@@ -67,8 +67,7 @@ def _not_before(case: Case) -> int | None:
     With a challenge: the time of judgement. Else the first authorization of the measured manifest,
     when two operators give the logs of the app's contract, with block times.
     """
-    challenge, report_data = case.question.challenge, case.quote.report_data
-    if challenge and challenge in (report_data[: len(challenge)], report_data[-len(challenge) :]):
+    if case.answers_challenge:
         return case.question.at
     try:
         logs, compose_hash = _governed_logs(case), case.identity.compose_hash

@@ -1,0 +1,127 @@
+"""What report data commits to, by conventions that the relying party names."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from tests.attacks.audited import audit
+from tests.evidence import recorded
+from tests.evidence.test_recorded_evidence import NEAR, near_files
+from verifier.audit import audit_bundle
+from verifier.checks.case import Question
+from verifier.errors import PolicyError
+from verifier.evidence.report_data import CHALLENGE_LEAF, CONVENTIONS, parse_binding
+from verifier.evidence.shapes import import_files
+from verifier.lab.knobs import Knobs
+from verifier.model.identifiers import parse_time
+from verifier.model.result import SkipKind, Status
+from verifier.policy.policy import load_policy
+from verifier.reference.values import embedded
+
+NONCE, ADDRESS, DIGEST = b"N" * 32, b"A" * 20, b"D" * 32
+BINDING = "application.binding"
+NODE_KEYS = {
+    "2025-12-11_1b075a77b": (
+        "ed25519:Ehtn7ajq6hjZtbKYbLzXJ4rfhsBUwumvtw7JvUWAUQx2",
+        "ed25519:FNmsPvPCFC6iENkWaEQMx6ZhSvp4CMdfdFdX2jdvXZPu",
+    ),
+    "2026-02-18_3e1eb3ffd": (
+        "ed25519:9vaCNSZ6j8Hjkb6K7qk4sacYi1mSoDCsdaBGRTjDvgdS",
+        "ed25519:ASDKFcTqmGUZp3uho6xrzkP56p7tD5P4HcQeiam1E2Hy",
+    ),
+    "2026-03-23_d84519915": (
+        "ed25519:HzB4f7NTWZDqPFm8pJcqt5UwfNAcmxEoRgsY4aMaYj8Y",
+        "ed25519:2xLNLL1jcehfBDFXGCKs4QTQdQtziHrSPxzLUuPAvJk2",
+    ),
+}
+"""The TLS and account keys that near/mpc publishes beside each recorded quote
+(crates/test-utils/assets/near_*_public_key.pub at the commit in the name)."""
+
+LAYOUTS = {
+    f"address-nonce={ADDRESS.hex()}:{NONCE.hex()}": ADDRESS + bytes(12) + NONCE,
+    f"address-nonce={DIGEST.hex()}:{NONCE.hex()}": DIGEST + NONCE,
+    f"address-fingerprint-nonce={ADDRESS.hex()}:{DIGEST.hex()}:0x{NONCE.hex()}": hashlib.sha256(
+        ADDRESS + DIGEST
+    ).digest()
+    + NONCE,
+    f"certificate-nonce={DIGEST.hex()}:{NONCE.hex()}": DIGEST + NONCE,
+    f"nonce-exporter={NONCE.hex()}:{DIGEST.hex()}": hashlib.sha512(NONCE + DIGEST).digest(),
+    f"file=sha256:{DIGEST.hex()}": DIGEST + bytes(32),
+    f"app-data={b'hello'.hex()}": hashlib.sha512(b"app-data:hello").digest(),
+    f"near-mpc={DIGEST.hex()}:{NONCE.hex()}": b"\0\1"
+    + hashlib.sha3_384(DIGEST + NONCE).digest()
+    + bytes(14),
+}
+
+
+@pytest.mark.parametrize("text", LAYOUTS)
+def test_each_convention_and_its_neighbour(text: str) -> None:
+    named = parse_binding(text)
+    assert named.report_data == LAYOUTS[text]
+    audited = audit(Knobs(app_key_report_data=named.report_data, key_provider="none"))
+    (found,) = audited.again(binds=(named,)).check(BINDING)
+    assert found.status is Status.PASS
+    assert named.kind in found.summary
+    other = parse_binding(f"file={'00' * 32}")
+    (found,) = audited.again(binds=(other,)).check(BINDING)
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+    (found,) = audited.again(binds=(other, named)).check(BINDING)
+    assert found.status is Status.PASS
+
+
+def test_every_convention_has_a_layout() -> None:
+    assert {parse_binding(text).kind for text in LAYOUTS} == set(CONVENTIONS)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_a_nonce_that_is_hashed_answers_the_challenge_only_if_it_is_it(*, fresh: bool) -> None:
+    named = parse_binding(f"nonce-exporter={NONCE.hex()}:{DIGEST.hex()}")
+    challenge = NONCE if fresh else b"M" * 32
+    audited = audit(
+        Knobs(app_key_report_data=named.report_data, key_provider="none"), challenge=challenge
+    ).again(binds=(named,))
+    assert [item.status for item in audited.check(BINDING)] == [
+        Status.PASS if fresh else Status.FAIL
+    ]
+    expected = "it answers the challenge"
+    assert (expected in audited.check("hardware.freshness")[0].summary) is fresh
+
+
+@recorded.needs_recorded
+@pytest.mark.parametrize("name", NODE_KEYS)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_the_nodes_of_near_mpc(name: str, *, swapped: bool) -> None:
+    keys = NODE_KEYS[name][::-1] if swapped else NODE_KEYS[name]
+    at = parse_time(NEAR[name])
+    assert at is not None
+    question = Question(
+        app_id=None,
+        reference=embedded(),
+        at=at,
+        trusted=False,
+        binds=(parse_binding(f"near-mpc={':'.join(keys)}"),),
+    )
+    files = [(Path(path).name, recorded.read(path)) for path in near_files(name)]
+    report = audit_bundle(
+        import_files(files, collected_at=at), "", question, load_policy("baseline")
+    )
+    (found,) = [item for item in report.subjects[0].checks if item.id == BINDING]
+    assert (found.status is Status.PASS) is not swapped
+    assert (found.skip_kind is SkipKind.MISSING_EVIDENCE) is swapped
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "=", "near-mpc", "near-mpc=", "near-mpc=:", f"near-mpc={'00' * 31}:{'00' * 32}",
+        f"near-mpc={'00' * 32}:{'00' * 32}:{'00' * 32}", "near-mpc=ed25519:0:ed25519:l",
+        f"near-mpc=ed25519:{'z' * 44}:{'00' * 32}", "app-data=", "app-data=0", "file=xyz",
+        f"app-data={'00' * 5000}", f"{CHALLENGE_LEAF}={'00' * 31}", "file=" + "\u0660" * 64,
+    ],
+)  # fmt: skip
+def test_what_is_no_binding_is_said_with_the_known_ones(text: str) -> None:
+    with pytest.raises(PolicyError) as caught:
+        parse_binding(text)
+    assert "near-mpc=TLS_KEY:ACCOUNT_KEY" in caught.value.hint
+    assert len(caught.value.message) < 200

@@ -1,0 +1,177 @@
+"""Conventions of the 64 bytes of report data that apps choose for themselves.
+
+What an app puts there only its own code says, so the relying party names the convention and the
+values: KIND=VALUE or KIND=VALUE:VALUE, each value in hex, or a key as NEAR writes it. What is found
+then is that the quote commits to those values, whoever chose them.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.errors import PolicyError
+
+CHALLENGE_LEAF: Final = "challenge-leaf"
+"""Challenge (32 bytes) || sha256(DER SubjectPublicKeyInfo of the app certificate's key). It ties
+two quotes where the app's code lets nobody else choose these bytes, so that its only value is the
+compose hash of the manifest that it is named for."""
+
+_HEX: Final = re.compile(r"(?:0x|sha256:)?((?:[0-9a-fA-F]{2})+)", re.ASCII)
+_NEAR_KEY: Final = re.compile(r"ed25519-([1-9A-HJ-NP-Za-km-z]{32,44})", re.ASCII)
+_BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_MAX_VALUE: Final = 4096
+_SHOWN: Final = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One named value: how many bytes it may have, and whether it is the relying party's nonce."""
+
+    name: str
+    sizes: tuple[int, ...] = ()
+    nonce: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Convention:
+    """How report data follows from values; `text` is the formula, `source` says who uses it."""
+
+    kind: str
+    values: tuple[Value, ...]
+    text: str
+    source: str
+    compose: Callable[..., bytes]
+
+    @property
+    def usage(self) -> str:
+        """How it is written on a command line."""
+        return f"{self.kind}={':'.join(value.name for value in self.values)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A convention and the values that the relying party names, in the convention's order."""
+
+    kind: str
+    values: tuple[bytes, ...]
+
+    @property
+    def convention(self) -> Convention | None:
+        """The convention; None for `challenge-leaf`, whose report data needs a certificate."""
+        return CONVENTIONS.get(self.kind)
+
+    @property
+    def report_data(self) -> bytes:
+        """The 64 bytes that a quote has which commits to these values; b"" where no value says."""
+        return self.convention.compose(*self.values) if self.convention else b""
+
+    def answers(self, challenge: bytes) -> bool:
+        """Whether the nonce among the values is this challenge."""
+        held = zip(self.convention.values, self.values, strict=True) if self.convention else ()
+        return bool(challenge) and any(item.nonce and value == challenge for item, value in held)
+
+
+def parse_binding(text: str) -> Binding:
+    """KIND=VALUE[:VALUE…]. Raises PolicyError with every usage where it is of no known form."""
+    kind, _, rest = text.partition("=")
+    if kind == CHALLENGE_LEAF:
+        named: tuple[Value, ...] = (Value("COMPOSE_HASH", (32,)),)
+    elif kind in CONVENTIONS:
+        named = CONVENTIONS[kind].values
+    else:
+        raise _unknown(text, "names no known convention")
+    given = rest.replace("sha256:", "").replace("ed25519:", "ed25519-").split(":")
+    if len(given) != len(named):
+        raise _unknown(text, f"has {len(given)} values, not {len(named)}")
+    values = []
+    for value, part in zip(named, given, strict=True):
+        raw = _bytes(part)
+        if not raw or (value.sizes and len(raw) not in value.sizes):
+            sizes = " or ".join(map(str, value.sizes)) or f"1 to {_MAX_VALUE}"
+            raise _unknown(text, f"{value.name} is not {sizes} bytes in hex")
+        values.append(raw)
+    return Binding(kind, tuple(values))
+
+
+def _unknown(text: str, why: str) -> PolicyError:
+    shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    usages = [f"{CHALLENGE_LEAF}=COMPOSE_HASH", *(item.usage for item in CONVENTIONS.values())]
+    return PolicyError(f"--bind {shown!a} {why}", hint=f"known: {', '.join(usages)}")
+
+
+def _bytes(text: str) -> bytes:
+    if match := _HEX.fullmatch(text):
+        return bytes.fromhex(match[1]) if len(match[1]) <= 2 * _MAX_VALUE else b""
+    if match := _NEAR_KEY.fullmatch(text):
+        number = 0
+        for letter in match[1]:
+            number = number * 58 + _BASE58.index(letter)
+        return number.to_bytes(32, "big") if number < 1 << 256 else b""
+    return b""
+
+
+def _padded(value: bytes, size: int = 32) -> bytes:
+    return value.ljust(size, b"\0")
+
+
+def _near_mpc(tls_key: bytes, account_key: bytes) -> bytes:
+    return _padded(b"\0\1" + hashlib.sha3_384(tls_key + account_key).digest(), 64)
+
+
+_NONCE: Final = Value("NONCE", (32,), nonce=True)
+_ADDRESS: Final = Value("ADDRESS", (20, 32))
+_KNOWN: Final = (
+    Convention(
+        "near-mpc",
+        (Value("TLS_KEY", (32,)), Value("ACCOUNT_KEY", (32,))),
+        "0x0001 || sha3-384(TLS key || account key) || 14 zero bytes",
+        "near/mpc crates/mpc-attestation/src/report_data.rs, version 1",
+        _near_mpc,
+    ),
+    Convention(
+        "address-nonce",
+        (_ADDRESS, _NONCE),
+        "signing address or ed25519 key, padded to 32 bytes || nonce",
+        "inference proxies of Phala and near.ai without a TLS fingerprint",
+        lambda address, nonce: _padded(address) + nonce,
+    ),
+    Convention(
+        "address-fingerprint-nonce",
+        (_ADDRESS, Value("FINGERPRINT", (32,)), _NONCE),
+        "sha256(signing address || TLS certificate fingerprint) || nonce",
+        "inference proxies of near.ai with a TLS fingerprint",
+        lambda address, fingerprint, nonce: hashlib.sha256(address + fingerprint).digest() + nonce,
+    ),
+    Convention(
+        "certificate-nonce",
+        (Value("SHA256", (32,)), _NONCE),
+        "sha256 of a TLS certificate, or of its key || nonce",
+        "SecretVM",
+        lambda digest, nonce: digest + nonce,
+    ),
+    Convention(
+        "nonce-exporter",
+        (Value("NONCE", (16, 32, 64), nonce=True), Value("EXPORTER", (32, 48, 64))),
+        "sha512(nonce || exported keying material of the TLS session)",
+        "attested TLS of atlas",
+        lambda nonce, exporter: hashlib.sha512(nonce + exporter).digest(),
+    ),
+    Convention(
+        "file",
+        (Value("SHA256", (32,)),),
+        "sha256 of a file || 32 zero bytes",
+        "evidences of dstack-ingress",
+        lambda digest: _padded(digest, 64),
+    ),
+    Convention(
+        "app-data",
+        (Value("PAYLOAD"),),
+        'sha512("app-data:" || payload)',
+        "Dstack-TEE/dstack QuoteContentType::AppData",
+        lambda payload: hashlib.sha512(b"app-data:" + payload).digest(),
+    ),
+)
+CONVENTIONS: Final = {item.kind: item for item in _KNOWN}
+"""The conventions other than `challenge-leaf`, by kind."""
