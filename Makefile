@@ -7,7 +7,7 @@ AUDITOR := $(VENV)/.installed-requirements
 WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/chain/node_modules/.package-lock.json
 
-.PHONY: setup develop node demo test lint bench fuzz corpus same release latest clean
+.PHONY: setup develop node demo test lint bench fuzz monotone corpus same release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -66,6 +66,10 @@ bench: develop
 
 fuzz: develop
 	@$(BIN)/python benchmarks/fuzz.py
+
+# Takes away each part of each simulated world's evidence; goes on where the last run ended.
+monotone: develop
+	@$(BIN)/python -W ignore -m tests.attacks.monotone --seconds $(or $(SECONDS),7200)
 
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py

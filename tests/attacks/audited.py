@@ -1,5 +1,6 @@
 """How a forged world, or forged evidence, is audited."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable
@@ -97,6 +98,35 @@ class Audited:
     def handing_over(self, evidence: Iterable[tuple[Kind, bytes]]) -> "Audited":
         """The same with more evidence about the first attester."""
         return self.again(add(self.bundle, evidence, self.world.now))
+
+
+def judged(audited: Audited) -> object:
+    """What an audit found, without its words."""
+    return [
+        (
+            subject.name,
+            subject.verdict,
+            [(item.id, item.status, item.skip_kind) for item in subject.checks],
+            subject.claims,
+        )
+        for subject in audited.report.subjects
+    ]
+
+
+def shuffled(bundle: Bundle, seed: str) -> Bundle:
+    """The same evidence in another order, and under other names where a name is only a name: the
+    URL of a request, and the endpoint that was asked, are part of what an answer says."""
+
+    def mixed(item: Artifact) -> str:
+        return hashlib.sha256(f"{seed} {item}".encode()).hexdigest()
+
+    asked = {Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.OCI_MANIFEST, Kind.OCI_CONFIG}
+    asked |= {Kind.SIGSTORE_BUNDLE, Kind.KMS_ENV_KEY, Kind.KMS_META, Kind.DNS_TXT}
+    named = tuple(
+        item if item.kind in asked else replace(item, source=f"{mixed(item)}-{item.source[::-1]}")
+        for item in sorted(bundle.artifacts, key=mixed)
+    )
+    return Bundle(named, bundle.blobs)
 
 
 def add(bundle: Bundle, evidence: Iterable[tuple[Kind, bytes]], at: int) -> Bundle:

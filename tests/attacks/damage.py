@@ -88,7 +88,9 @@ def damages(bundle: Bundle) -> list[Damage]:
         parts += ((Json(), *rest) for rest in _json(text))
         if not parts[1:] and "<" in text:
             for number, part in enumerate(TEXT.findall(text)):
-                parts += (((PageText(number), *rest)) for rest in ((), *_in_text(html.unescape(part))))
+                parts += (
+                    ((PageText(number), *rest)) for rest in ((), *_in_text(html.unescape(part)))
+                )
         found += [
             Damage(index, path, removed)
             for path in parts
@@ -178,7 +180,7 @@ def _change(item: Artifact, raw: bytes, damage: Damage) -> tuple[Artifact, bytes
     return item, _in(raw.decode(errors="replace"), damage.path, damage.removed).encode()
 
 
-def _in(value: Any, path: Any, removed: bool) -> Any:
+def _in(value: Any, path: Any, removed: bool) -> Any:  # noqa: FBT001
     """A value in which the part at `path` is spoiled, or is removed from what holds it."""
     if not path:
         return _spoiled(value)
@@ -191,8 +193,12 @@ def _in(value: Any, path: Any, removed: bool) -> Any:
     if isinstance(step, Json):
         return json.dumps(part(json.loads(value)))
     if isinstance(step, PageText):
-        return _nth(TEXT, value, step.number,
-                    lambda held: "" if gone else html.escape(part(html.unescape(held))))
+        return _nth(
+            TEXT,
+            value,
+            step.number,
+            lambda held: "" if gone else html.escape(part(html.unescape(held))),
+        )
     if isinstance(step, Certificate):
         return _nth(PEM, value, step.number, lambda held: "" if gone else part(held))
     if isinstance(step, Extension):
@@ -233,7 +239,7 @@ def _without_extension(pem: str, number: int) -> str:
         x509.CertificateBuilder()
         .subject_name(held.subject)
         .issuer_name(held.issuer)
-        .public_key(held.public_key())  # type: ignore[arg-type]
+        .public_key(held.public_key())
         .serial_number(held.serial_number)
         .not_valid_before(held.not_valid_before_utc)
         .not_valid_after(held.not_valid_after_utc)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
+from tests.attacks.audited import Audited, audit, judged, shuffled
+from tests.attacks.monotone import sampled
 from tests.attacks.reworded import decided, reworded
 from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
@@ -16,6 +17,9 @@ from verifier.lab.knobs import Knobs
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
 USABLE = (Status.PASS, Status.WARN)
+DAMAGES = 2
+"""Parts of each world that are removed or spoiled; a run of its own does all of them."""
+
 WARNS_ONLY = {"hardware.freshness"}
 """Checks about what is doubtful, never false: no evidence can make them fail."""
 
@@ -63,6 +67,8 @@ def test_the_named_check_notices_and_nothing_is_affirmed(attack: Attack) -> None
         if "crashed" in result.reason
     ]
     assert decided(reworded(audited)) == decided(audited)
+    assert judged(audited.again(shuffled(audited.bundle, attack.name))) == judged(audited)
+    assert not sampled(attack.name, audited, DAMAGES)
 
 
 @every_attack

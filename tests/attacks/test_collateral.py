@@ -1,6 +1,5 @@
 """Which collateral counts: whatever its files are called, and whatever lies beside it."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,12 +8,12 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
+from tests.attacks.audited import Audited, audit, judged, shuffled
 from verifier.audit import audit_bundle
 from verifier.checks.case import Case
 from verifier.checks.dcap import verify_quote
 from verifier.checks.hardware.quote import td
-from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.quote import SEPT_VE_DISABLE_BIT
 from verifier.evidence.shapes import import_files
@@ -69,34 +68,6 @@ def test_an_older_list_hides_no_revocation(role: str, names: tuple[str, str]) ->
     assert report.verdict is Verdict.CONTRAINDICATED
 
 
-def renamed(bundle: Bundle, seed: int) -> Bundle:
-    """The same evidence under other names, in another order; what a page or an answer is asked
-    under (the URL of a request) is part of what it says."""
-
-    def mixed(item: Artifact) -> str:
-        return hashlib.sha256(f"{seed} {item}".encode()).hexdigest()
-
-    asked = {Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.OCI_MANIFEST, Kind.OCI_CONFIG}
-    asked |= {Kind.SIGSTORE_BUNDLE, Kind.KMS_ENV_KEY, Kind.KMS_META, Kind.DNS_TXT}
-    named = tuple(
-        item if item.kind in asked else replace(item, source=f"{mixed(item)}-{item.source[::-1]}")
-        for item in sorted(bundle.artifacts, key=mixed)
-    )
-    return Bundle(named, bundle.blobs)
-
-
-def judged(audited: Audited) -> object:
-    return [
-        (
-            subject.name,
-            subject.verdict,
-            [(item.id, item.status, item.skip_kind) for item in subject.checks],
-            subject.claims,
-        )
-        for subject in audited.report.subjects
-    ]
-
-
 @pytest.mark.parametrize("knobs", SHUFFLED, ids=range(len(SHUFFLED)))
 def test_names_and_order_change_no_report(knobs: Knobs) -> None:
     audited = audit(knobs)
@@ -111,7 +82,7 @@ def test_names_and_order_change_no_report(knobs: Knobs) -> None:
     )
     for each in (audited, crowded):
         for seed in range(3):
-            assert judged(each.again(renamed(each.bundle, seed))) == judged(each)
+            assert judged(each.again(shuffled(each.bundle, str(seed)))) == judged(each)
 
 
 def unsigned_newer(audited: Audited) -> tuple[Kind, bytes]:

@@ -1,11 +1,13 @@
-"""No decision rides on words: in other words, every honest world is judged as before.
+"""No decision rides on words, on the order of evidence, or on what is not there: every honest world
+is judged as before in other words and in another order, and no better without a part of it.
 
 What an attacker may try is judged in other words where it is carried out (test_catalogue.py).
 """
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
+from tests.attacks.audited import Audited, audit, judged, shuffled
+from tests.attacks.monotone import sampled
 from tests.attacks.reworded import decided, reworded
 from verifier.lab.knobs import Knobs
 from verifier.lab.rpc import RpcFault
@@ -29,11 +31,17 @@ WORLDS = {
 }
 
 
+DAMAGES = 30
+"""Parts of each world that are removed or spoiled."""
+
+
 @pytest.mark.parametrize("name", WORLDS)
 def test_other_words_change_nothing(name: str) -> None:
     audited = audit(WORLDS[name])
-    for judged in (audited, audited.demanding(DEMANDS)):
-        assert decided(reworded(judged)) == decided(judged)
+    assert judged(audited.again(shuffled(audited.bundle, name))) == judged(audited)
+    assert not sampled(name, audited, DAMAGES)
+    for each in (audited, audited.demanding(DEMANDS)):
+        assert decided(reworded(each)) == decided(each)
 
 
 def test_the_words_are_others(honest: Audited) -> None:
