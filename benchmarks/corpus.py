@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from verifier.manifest.audit import ManifestAudit, audit_manifest
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 HERE: Final = Path(__file__).parent
 CORPUS: Final = HERE.parents[1] / "shared" / "corpus"

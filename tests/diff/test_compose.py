@@ -3,7 +3,7 @@
 import pytest
 
 from tests.diff.manifests import COMPOSE, D1, D2, at, composes, difference, verdict
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 IMAGE = "/services/app/image"
 

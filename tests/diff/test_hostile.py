@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.diff.manifests import COMPOSE, composes, difference, document, manifest
 from verifier.errors import EvidenceError
 from verifier.manifest.diff import compare, read_compose_document, read_document
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 from verifier.report.diff_json import render_json
 from verifier.report.diff_markdown import render_markdown
 from verifier.report.diff_terminal import render_terminal

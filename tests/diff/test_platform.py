@@ -4,7 +4,7 @@ from typing import Any
 
 from tests.diff.manifests import at, difference, document, manifest
 from verifier.manifest.diff import Fact, compare, divergence_table, read_document
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 SCRIPT = "true"
 CLI: dict[str, Any] = {

@@ -15,8 +15,8 @@ from tests.manifest.vectors import Case, app, env, manifest
 from verifier.evidence.app_compose import ComposePositions
 from verifier.manifest.audit import audit_compose_file, audit_manifest
 from verifier.manifest.ignore import parse_baseline, sift
-from verifier.manifest.registry import RULES
-from verifier.manifest.rule import Severity
+from verifier.manifest.rules.catalogue import RULES
+from verifier.model.result import Severity
 from verifier.report.lint import Lint, spots
 from verifier.report.lint_text import render_lint, render_lint_markdown
 from verifier.report.rule_docs import rule_pages

@@ -23,7 +23,7 @@ from tests.manifest.vectors import (
 from verifier.errors import EvidenceError
 from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.context import Context
-from verifier.manifest.registry import BY_ID, RULES
+from verifier.manifest.rules.catalogue import BY_ID, RULES
 from verifier.model.result import Finding
 from verifier.reference import prelaunch_scripts
 from verifier.reference.env_classes import classify

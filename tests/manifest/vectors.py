@@ -95,7 +95,7 @@ def kms(claim: str, **fields: Any) -> Context:
 
 HONEST: Final = app()
 _HASH: Final = hashlib.sha256(HONEST.raw).hexdigest()
-_HOSTED: Final = next(row.ca_spki for row in embedded().kms if row.contract is None)
+_HOSTED: Final = next(row for row in embedded().kms if row.contract is None)
 _TWO: Final = (
     "services:\n  a:\n    image: {}\n    {}\n  b:\n    image: redis@" + DIGEST + "\n    {}\n"
 )
@@ -268,7 +268,7 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
     ),
     "SEC-008": (env("A=https://api.example.com"), env("A=http://redis:6379")),
     "KMS-001": (
-        app(context=known(key_provider="kms", key_provider_id=_HOSTED)),
+        app(context=known(key_provider="kms", key_provider_id=_HOSTED.ca_spki, kms=_HOSTED)),
         app(context=known(key_provider="kms", key_provider_id="00")),
     ),
     "KMS-002": (app(key_provider_id=""), app()),

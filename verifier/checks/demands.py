@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
 
-from verifier.manifest.rule import Severity
-from verifier.model.result import JsonValue
+from verifier.model.result import JsonValue, Severity
 
 MANIFEST_RULES: Final = "manifest.rules"
 """The check whose findings a waiver can name one by one."""

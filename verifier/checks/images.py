@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from verifier.checks.case import Case
 from verifier.errors import MissingEvidence
 from verifier.evidence.app_compose import COMPOSE_RUNNERS, parse_app_compose
-from verifier.evidence.compose_yaml import parse_compose
 from verifier.manifest.context import Context
 from verifier.manifest.image import image_of
-from verifier.manifest.model import Manifest
+from verifier.manifest.read import manifest_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +36,10 @@ def _read(case: Case) -> tuple[NamedImage, ...]:
         )
     if not (app.compose or "").strip():
         raise MissingEvidence("the manifest holds no compose file, or hides it")
-    text = app.compose or ""
     row = case.os_image
-    context = Context(os_version=row.release if row else "")
-    manifest = Manifest(app, parse_compose(text, "docker_compose_file"), context, text)
+    manifest = manifest_of(app, Context(os_version=row.release if row else ""))
+    if manifest.error is not None:
+        raise manifest.error
     named = [
         NamedImage(item.name, "" if item.builds else image_of(manifest, item).reference)
         for item in manifest.services

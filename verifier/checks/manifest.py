@@ -12,17 +12,15 @@ from verifier.checks.engine import Outcome, check, failed, malformed, missing, p
 from verifier.checks.manifest_context import context_of
 from verifier.checks.script_images import images_of_script
 from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import parse_app_compose
-from verifier.evidence.compose_yaml import parse_compose
 from verifier.manifest.audit import ManifestAudit, NotEvaluable, audit_manifest
 from verifier.manifest.context import Context
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Service
-from verifier.manifest.patterns import excerpt
-from verifier.manifest.registry import BY_ID
-from verifier.manifest.rule import SEVERITIES, Severity
-from verifier.manifest.rules_scripts import custom_scripts
-from verifier.model.result import EvidenceRef, Finding, JsonValue, Location
+from verifier.manifest.read import read_manifest
+from verifier.manifest.rules.catalogue import BY_ID
+from verifier.manifest.rules.pls import custom_scripts
+from verifier.manifest.rules.shell import excerpt
+from verifier.model.result import SEVERITIES, EvidenceRef, Finding, JsonValue, Location, Severity
 
 _COUNTED: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
 _LITERAL: Final = (Kind.DIGEST, Kind.TAG, Kind.ROLLING, Kind.UNTAGGED)
@@ -161,12 +159,9 @@ def _foreign_images(raw: bytes, context: Context, demands: Demands) -> Iterator[
     """
     if not (demands.registries or demands.repositories):
         return
-    try:
-        app = parse_app_compose(raw)
-        tree = parse_compose(app.compose or "", "docker_compose_file")
-    except EvidenceError:
+    manifest = read_manifest(raw, context)
+    if manifest.app is None or manifest.error is not None:
         return  # the check says that it cannot be read
-    manifest = Manifest(app, tree, context, app.compose or "")
     for service in manifest.services:
         reference = _allowed_or_why(manifest, service, demands)
         if reference:

@@ -8,28 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import (
-    COMPOSE_RUNNERS,
-    AppCompose,
-    DuplicateFieldError,
-    parse_app_compose,
-)
-from verifier.evidence.codec import parse_utf8
-from verifier.evidence.compose_yaml import MAX_BYTES, Mapping, lines_of, parse_compose
+from verifier.evidence.compose_yaml import lines_of
 from verifier.manifest.context import ChainFacts, Context
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest
-from verifier.manifest.registry import RULES
-from verifier.manifest.rule import Need, Rule, Severity
-from verifier.model.result import Finding, Location
+from verifier.manifest.read import read_compose_file, read_manifest
+from verifier.manifest.rule import Need, Rule
+from verifier.manifest.rules.catalogue import RULES
+from verifier.model.result import Finding, Severity
 
-COMPOSE_FILE: Final = "docker_compose_file"
 _CONTRACTS: Final = frozenset(
     {Need.AUTHORIZATION, Need.ALLOWED_HASHES, Need.GOVERNANCE, Need.DEVICES}
 )
 """What only contracts tell: nothing to ask for where the measured key provider has none."""
-_MASKED: Final = frozenset({"", "[MASKED]"})  # what Phala's Trust Center shows of a private app
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,43 +63,12 @@ def audit_manifest(raw: bytes, context: Context | None = None) -> ManifestAudit:
     Raises EvidenceError for what is no app-compose manifest. A key that is there twice is a
     finding instead, and leaves everything else not evaluable.
     """
-    known = context or Context()
-    try:
-        app = parse_app_compose(raw)
-    except DuplicateFieldError as error:
-        return _audit(raw, Manifest(None, None, known, error=error))
-    tree, problem = _compose_of(app)
-    text = app.compose or ""
-    text = "" if text.strip() in _MASKED else text
-    return _audit(raw, Manifest(app, tree, known, text, error=problem))
+    return _audit(raw, read_manifest(raw, context))
 
 
 def audit_compose_file(raw: bytes, context: Context | None = None) -> ManifestAudit:
-    """Audit a compose file without its manifest.
-
-    allowed_envs is not known then: what an allowed variable would open is reported as conditional.
-    Raises EvidenceError for what is no UTF-8 text of at most 2 MiB.
-    """
-    if len(raw) > MAX_BYTES:
-        raise EvidenceError(f"compose file: {len(raw)} bytes, over the limit of {MAX_BYTES}")
-    text = parse_utf8(raw.removeprefix(b"\xef\xbb\xbf"), "compose file")
-    tree, error = _parsed(text, "compose file")
-    return _audit(raw, Manifest(None, tree, context or Context(), text, error=error))
-
-
-def _compose_of(app: AppCompose) -> tuple[Mapping | None, EvidenceError | None]:
-    if app.runner not in COMPOSE_RUNNERS:
-        return None, EvidenceError(f"the runner {app.runner!a} does not run docker_compose_file")
-    if app.compose is None or app.compose.strip() in _MASKED:
-        return None, EvidenceError("docker_compose_file is absent, empty or hidden")
-    return _parsed(app.compose, COMPOSE_FILE)
-
-
-def _parsed(text: str, what: str) -> tuple[Mapping | None, EvidenceError | None]:
-    try:
-        return parse_compose(text, what), None
-    except EvidenceError as error:
-        return None, error
+    """Audit a compose file without its manifest: see `read_compose_file`."""
+    return _audit(raw, read_compose_file(raw, context))
 
 
 def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
@@ -160,9 +120,7 @@ def _findings(rule: Rule, manifest: Manifest, replaceable: set[str]) -> Iterable
             severity=severity.value,
             title=rule.title,
             service=hit.service,
-            location=Location(
-                pointer=hit.place.pointer, line=hit.place.line, column=hit.place.column
-            ),
+            location=hit.place,
             message=hit.message,
             fix=rule.fix,
             conditional=hit.conditional,

@@ -23,7 +23,7 @@ from typing import Final
 from verifier.errors import PolicyError
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.model import COMPOSE_POINTER
-from verifier.manifest.registry import BY_ID
+from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.result import Finding
 
 _COMMENT: Final = re.compile(r"#\s*verify:\s*ignore\s+([A-Z]{3}-\d{3})\b[ \t]*(.*)$")

@@ -13,7 +13,6 @@ from verifier.evidence.app_compose import AppCompose, line_of_field
 from verifier.evidence.compose_yaml import Mapping, Scalar
 from verifier.evidence.interpolation import Variable
 from verifier.manifest.context import Context
-from verifier.manifest.rule import Place
 from verifier.manifest.service import (
     COMPOSE_POINTER,
     MAX_EXTENDING,
@@ -27,7 +26,7 @@ from verifier.manifest.service import (
     services_of,
     text_of,
 )
-from verifier.model.result import JsonValue
+from verifier.model.result import JsonValue, Location
 from verifier.reference.prelaunch_scripts import KnownScript, recognise_script
 
 if TYPE_CHECKING:
@@ -77,7 +76,7 @@ class Manifest:
         self.compose_text = compose_text
         self.error = error
         self.document: dict[str, JsonValue] = {} if app is None else app.document
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, Location] = {}
         self.images: dict[str, Image] = {}  # filled by `image_of`
         self.scripts: dict[str, str] = {} if app is None else app.scripts
         volumes = tree.entries.get("volumes") if tree else None
@@ -191,12 +190,12 @@ class Manifest:
         """Whether allowed_envs is not known."""
         return self.allowed is None
 
-    def place_of(self, name: str) -> Place:
+    def place_of(self, name: str) -> Location:
         """Where a top-level field of the manifest stands."""
         if name not in self._places:
             sought = self.app is not None and len(self._places) < _MAX_PLACES
             line, column = line_of_field(self.app.raw, name) if self.app and sought else (0, 0)
-            self._places[name] = Place(pointer=f"/{name}", line=line, column=column)
+            self._places[name] = Location(pointer=f"/{name}", line=line, column=column)
         return self._places[name]
 
     @cached_property

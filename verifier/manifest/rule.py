@@ -4,45 +4,17 @@ A rule is written as one function under `@rule`: its docstring is what it detect
 holds the rest of its text. It yields hits; `verifier.manifest.audit` makes findings of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
+from verifier.model.result import Location, Severity
+
 if TYPE_CHECKING:
-    from verifier.manifest.model import Manifest
+    from verifier.manifest.model import Manifest, Service, Text
 
-
-class Severity(StrEnum):
-    """How much a finding matters, worst first.
-
-    critical: someone gets code, a shell or the app's keys while the compose hash stays, or the
-    audited text is not the attested one. high: an unmeasured value moves user data, trust or
-    identity; code from a tag. medium: measured, but breaks isolation, leaks, or is not reviewable.
-    low, info: hygiene and context.
-    """
-
-    CRITICAL = "critical"
-    HIGH = "high"
-    MEDIUM = "medium"
-    LOW = "low"
-    INFO = "info"
-
-    @property
-    def rank(self) -> int:
-        """0 for critical, 4 for info."""
-        return SEVERITIES.index(self)
-
-    def up(self) -> "Severity":
-        """One level worse."""
-        return SEVERITIES[max(self.rank - 1, 0)]
-
-    def down(self) -> "Severity":
-        """One level better."""
-        return SEVERITIES[min(self.rank + 1, len(SEVERITIES) - 1)]
-
-
-SEVERITIES: Final = tuple(Severity)
+_MAX_LISTED: Final = 40
 
 
 class Need(StrEnum):
@@ -67,27 +39,13 @@ class Need(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where a hit stands: a pointer, and line and column from 1 (0 = not known).
-
-    The pointer is an RFC 6901 pointer into the manifest that goes on into docker_compose_file as
-    if it were an object; line and column are within docker_compose_file for those, else within the
-    raw manifest.
-    """
-
-    pointer: str
-    line: int = 0
-    column: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Hit:
     """One detection. `severity` None means the rule's own. `conditional` says that it holds only
     if something that is not known here is so, which the message names. `names` are the variables
     that it is about."""
 
     message: str
-    place: Place
+    place: Location
     service: str = ""
     severity: Severity | None = None
     conditional: bool = False
@@ -155,3 +113,68 @@ def rule(  # noqa: PLR0913 - the fields of a catalogue entry
         )
 
     return make
+
+
+def on_text(  # noqa: PLR0913 - the fields of a hit
+    text: "Text",
+    message: str,
+    severity: Severity | None = None,
+    *,
+    conditional: bool = False,
+    offset: int = 0,
+    names: Sequence[str] = (),
+) -> Hit:
+    """A hit at a text of the compose file, or at an offset in it."""
+    return Hit(
+        message=message,
+        place=text.place_of(offset) if offset else text.place,
+        service=text.service,
+        severity=severity,
+        conditional=conditional,
+        names=tuple(names),
+    )
+
+
+def on_service(
+    service: "Service", message: str, severity: Severity | None = None, *, conditional: bool = False
+) -> Hit:
+    """A hit about a service as a whole."""
+    return Hit(
+        message=message,
+        place=service.place,
+        service=service.name,
+        severity=severity,
+        conditional=conditional,
+    )
+
+
+def on_field(  # noqa: PLR0913 - the fields of a hit
+    manifest: "Manifest",
+    name: str,
+    message: str,
+    severity: Severity | None = None,
+    *,
+    conditional: bool = False,
+    names: Sequence[str] = (),
+) -> Hit:
+    """A hit at a top-level field of the manifest."""
+    return Hit(
+        message=message,
+        place=manifest.place_of(name),
+        severity=severity,
+        conditional=conditional,
+        names=tuple(names),
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names as one phrase, in order; of very many, the first."""
+    shown = ", ".join(names[:_MAX_LISTED])
+    more = len(names) - _MAX_LISTED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def at_top(message: str, severity: Severity | None = None, *, conditional: bool = False) -> Hit:
+    """A hit about the deployment, for which no line of the manifest stands."""
+    place = Location(pointer="")
+    return Hit(message=message, place=place, severity=severity, conditional=conditional)

@@ -6,7 +6,7 @@ from typing import Final
 
 from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.evidence.interpolation import Template, Variable, parse_template
-from verifier.manifest.rule import Place
+from verifier.model.result import Location
 
 COMPOSE_POINTER: Final = "/docker_compose_file"
 RESTARTS: Final = frozenset({"always", "unless-stopped"})
@@ -33,17 +33,17 @@ class Text:
     indent: int = 0
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Location:
         """Where it stands."""
-        return Place(pointer=_pointer(self.path), line=self.line, column=self.column)
+        return Location(pointer=_pointer(self.path), line=self.line, column=self.column)
 
-    def place_of(self, offset: int) -> Place:
+    def place_of(self, offset: int) -> Location:
         """Where a part of it stands: exact within a literal block, else where it begins."""
         if not self.indent:
             return self.place
         line = self.line + 1 + self.text.count("\n", 0, offset)
         column = offset - self.text.rfind("\n", 0, offset) - 1 + self.indent
-        return Place(pointer=_pointer(self.path), line=line, column=column)
+        return Location(pointer=_pointer(self.path), line=line, column=column)
 
     @property
     def service(self) -> str:
@@ -114,7 +114,7 @@ class Mount:
 class Service:
     """One service of the compose file, merged and with its lists in one form."""
 
-    def __init__(self, name: str, tree: Mapping, at: Place, volumes: Mapping | None) -> None:
+    def __init__(self, name: str, tree: Mapping, at: Location, volumes: Mapping | None) -> None:
         self.name = name
         self.tree = tree
         self.place = at
@@ -269,7 +269,7 @@ def services_of(tree: Mapping, volumes: Mapping | None) -> tuple[Service, ...]:
         node = _extended(tree, own, 0) if extending <= MAX_EXTENDING else own
         if isinstance(node, Mapping):
             line, column = tree.keys[name]
-            place = Place(pointer=_pointer(("services", name)), line=line, column=column)
+            place = Location(pointer=_pointer(("services", name)), line=line, column=column)
             found.append(Service(name, node, place, volumes))
     return tuple(found)
 

@@ -76,6 +76,38 @@ class Anchor(StrEnum):
         return f" [{Anchor.UNSAFE_ROOT.value}]"
 
 
+class Severity(StrEnum):
+    """How much a finding matters, worst first.
+
+    critical: someone gets code, a shell or the app's keys while the compose hash stays, or the
+    audited text is not the attested one. high: an unmeasured value moves user data, trust or
+    identity; code from a tag. medium: measured, but breaks isolation, leaks, or is not reviewable.
+    low, info: hygiene and context.
+    """
+
+    CRITICAL = "critical"
+    HIGH = "high"
+    MEDIUM = "medium"
+    LOW = "low"
+    INFO = "info"
+
+    @property
+    def rank(self) -> int:
+        """0 for critical, 4 for info."""
+        return SEVERITIES.index(self)
+
+    def up(self) -> "Severity":
+        """One level worse."""
+        return SEVERITIES[max(self.rank - 1, 0)]
+
+    def down(self) -> "Severity":
+        """One level better."""
+        return SEVERITIES[min(self.rank + 1, len(SEVERITIES) - 1)]
+
+
+SEVERITIES: Final = tuple(Severity)
+
+
 @dataclass(frozen=True, slots=True)
 class EvidenceRef:
     """Where in the bundle a statement comes from.
@@ -127,7 +159,12 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """Where a finding stands: JSON pointer into the manifest, 1-based line and column or 0."""
+    """Where a finding stands: a pointer, and line and column from 1 (0 = not known).
+
+    The pointer is an RFC 6901 pointer into the manifest that goes on into docker_compose_file as
+    if it were an object; line and column are within docker_compose_file for those, else within the
+    raw manifest.
+    """
 
     pointer: str
     line: int = 0

@@ -32,10 +32,9 @@ import rfc8785
 
 from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, GovernanceDemands, Waiver
 from verifier.errors import EvidenceError, PolicyError
-from verifier.manifest.registry import BY_ID
-from verifier.manifest.rule import Severity
+from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.identifiers import parse_key_holder
-from verifier.model.result import JsonValue, Requirement, Verdict
+from verifier.model.result import JsonValue, Requirement, Severity, Verdict
 from verifier.policy.document import (
     BUILT_IN,
     demanded,

@@ -15,10 +15,9 @@ from enum import StrEnum
 from typing import Final
 
 from verifier.checks.demands import MANIFEST_RULES
-from verifier.manifest.registry import BY_ID
-from verifier.manifest.rule import Severity
+from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.report import Report, SubjectReport
-from verifier.model.result import CheckResult, Finding, Status
+from verifier.model.result import CheckResult, Finding, Severity, Status
 from verifier.policy.policy import Policy
 
 _BREAKS: Final = (Severity.CRITICAL, Severity.HIGH)

@@ -5,7 +5,7 @@ from typing import Final
 
 from verifier.manifest.diff import Change, Comparison, Document, Row
 from verifier.manifest.diff.guest import one_sided
-from verifier.manifest.rule import SEVERITIES, Severity
+from verifier.model.result import SEVERITIES, Severity
 
 _COMPOSE: Final = "/docker_compose_file/"
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -9,8 +9,7 @@ from typing import Final
 import rfc8785
 
 from verifier.manifest.diff import Change, Comparison, Document, Row, divergence_table
-from verifier.manifest.rule import Severity
-from verifier.model.result import JsonValue
+from verifier.model.result import JsonValue, Severity
 from verifier.report.diff import documents_of
 from verifier.report.escape import without_surrogates
 

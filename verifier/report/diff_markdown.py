@@ -6,7 +6,7 @@ Every string passes `escape.markdown` or `escape.markdown_code`, once.
 from collections.abc import Iterator, Sequence
 
 from verifier.manifest.diff import Change, Comparison, Row, divergence_table
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 from verifier.report import diff as words
 from verifier.report.escape import markdown, markdown_code
 

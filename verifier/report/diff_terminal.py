@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from verifier.manifest.diff import Change, Comparison, Row, divergence_table
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 from verifier.report import diff as words
 from verifier.report.escape import visible
 

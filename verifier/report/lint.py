@@ -7,8 +7,7 @@ from verifier.evidence.app_compose import ComposePositions
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.ignore import Ignored, fingerprints
 from verifier.manifest.model import COMPOSE_POINTER
-from verifier.manifest.rule import SEVERITIES, Severity
-from verifier.model.result import Finding
+from verifier.model.result import SEVERITIES, Finding, Severity
 
 EXIT_CLEAN: Final = 0
 EXIT_NOT_EVALUABLE: Final = 3

@@ -5,9 +5,8 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.registry import BY_ID
-from verifier.manifest.rule import Severity
-from verifier.model.result import Finding
+from verifier.manifest.rules.catalogue import BY_ID
+from verifier.model.result import Finding, Severity
 from verifier.report.escape import markdown, markdown_code, visible
 from verifier.report.lint import Lint, Spot, missing_reasons, spots, tally
 

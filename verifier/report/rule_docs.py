@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from verifier.manifest.registry import RULES
-from verifier.manifest.rule import Need, Rule, Severity
+from verifier.manifest.rule import Need, Rule
+from verifier.manifest.rules.catalogue import RULES
+from verifier.model.result import Severity
 
 _GROUPS: Final = {
     "MAN": "Manifest integrity and shape",

@@ -11,9 +11,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from verifier.manifest.model import COMPOSE_POINTER
-from verifier.manifest.registry import RULES
-from verifier.manifest.rule import Rule, Severity
-from verifier.model.result import Finding
+from verifier.manifest.rule import Rule
+from verifier.manifest.rules.catalogue import RULES
+from verifier.model.result import Finding, Severity
 from verifier.report.escape import visible, without_surrogates
 from verifier.report.lint import Lint, Spot, named_fingerprints, spots
 

@@ -13,7 +13,7 @@ from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import json_for, terminal_width, uses_color, write
 from verifier.cli.points import Points
 from verifier.errors import EvidenceError, PolicyError
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 if TYPE_CHECKING:
     from verifier.api import Audit

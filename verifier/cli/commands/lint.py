@@ -151,7 +151,7 @@ def _lints(
         audit_manifest,
     )
     from verifier.manifest.ignore import sift  # noqa: PLC0415
-    from verifier.manifest.rule import Severity  # noqa: PLC0415
+    from verifier.model.result import Severity  # noqa: PLC0415
     from verifier.report.lint import Lint  # noqa: PLC0415
 
     found = []

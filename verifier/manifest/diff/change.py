@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.manifest.diff.document import Document
-from verifier.manifest.rule import Severity
-from verifier.model.result import Finding, JsonValue
+from verifier.model.result import Finding, JsonValue, Severity
 
 DIVERGENCE: Final = "DIF-001"
 REGRESSION: Final = "DIF-002"

@@ -24,8 +24,7 @@ from verifier.manifest.diff.guest import compare_guests, contradiction
 from verifier.manifest.diff.inputs import ALLOWED, compare_inputs
 from verifier.manifest.diff.opened import worst
 from verifier.manifest.model import COMPOSE_POINTER
-from verifier.manifest.rule import Severity
-from verifier.model.result import Finding
+from verifier.model.result import Finding, Severity
 from verifier.reference.prelaunch_scripts import recognise_script
 
 _PLATFORM_FIELDS: Final = frozenset({"name", "features", "tproxy_enabled", "storage_fs"})

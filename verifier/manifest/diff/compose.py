@@ -16,7 +16,7 @@ from verifier.manifest.diff.services import (
 from verifier.manifest.diff.tree import operator_inputs, plain, pointer_to, text_of
 from verifier.manifest.image import image_of
 from verifier.manifest.model import COMPOSE_POINTER, Service
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 _SHARED: Final = ("configs", "secrets", "volumes", "networks")
 _HARMLESS: Final = frozenset({"version", "name"})

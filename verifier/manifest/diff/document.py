@@ -10,17 +10,12 @@ from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import COMPOSE_RUNNERS, AppCompose, parse_app_compose
-from verifier.evidence.codec import parse_utf8
-from verifier.evidence.compose_yaml import Mapping as Tree
-from verifier.evidence.compose_yaml import parse_compose
 from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.context import Context
 from verifier.manifest.model import Manifest
+from verifier.manifest.read import HIDDEN, manifest_of, read_compose_file
 from verifier.model.result import JsonValue
 
-_MASKED: Final = frozenset({"", "[MASKED]"})  # what Phala's Trust Center shows of a private app
-_BOM: Final = b"\xef\xbb\xbf"
-_HIDDEN: Final = "docker_compose_file is absent, empty or hidden"
 _PROVEN: Final = frozenset({"hardware", "measured", "chain", "kms", "reference"})
 
 
@@ -67,7 +62,7 @@ class Document:
     @property
     def hidden(self) -> bool:
         """Whether the compose file is not shown: equal placeholders say nothing about it."""
-        return self.problem == _HIDDEN
+        return self.problem == HIDDEN
 
     @property
     def measured_hash(self) -> str:
@@ -88,15 +83,14 @@ def read_document(name: str, raw: bytes, facts: Mapping[str, Fact] | None = None
         app = parse_app_compose(raw)
     except EvidenceError as error:
         raise EvidenceError(f"{name}: {error.message}", hint=error.hint) from error
-    tree, problem = _compose(app)
-    manifest = Manifest(app, tree, context, app.compose or "")
+    manifest = manifest_of(app, context)
     return Document(
         name=name,
         raw=raw,
         app=app,
         manifest=manifest,
         audit=audit_manifest(raw, context),
-        problem=problem,
+        problem=_problem(manifest),
         facts=known,
     )
 
@@ -104,18 +98,20 @@ def read_document(name: str, raw: bytes, facts: Mapping[str, Fact] | None = None
 def read_compose_document(name: str, raw: bytes) -> Document:
     """The document of a compose file alone. Raises EvidenceError for what is no YAML mapping."""
     try:
-        text = parse_utf8(raw.removeprefix(_BOM), "compose file")
-        audit = audit_compose_file(raw)
-        tree = parse_compose(text, "compose file")
+        manifest = read_compose_file(raw)
+        if manifest.error is not None:
+            raise manifest.error
     except EvidenceError as error:
         raise EvidenceError(f"{name}: {error.message}", hint=error.hint) from error
-    app = parse_app_compose(json.dumps({"docker_compose_file": text}).encode("ascii"))
+    app = parse_app_compose(
+        json.dumps({"docker_compose_file": manifest.compose_text}).encode("ascii")
+    )
     return Document(
         name=name,
         raw=raw,
         app=app,
-        manifest=Manifest(None, tree, Context(), text),
-        audit=audit,
+        manifest=manifest,
+        audit=audit_compose_file(raw),
         problem="",
         compose_only=True,
     )
@@ -128,15 +124,10 @@ def services_alone(document: Document) -> Document:
     return read_compose_document(document.name, document.app.compose.encode("utf-8"))
 
 
-def _compose(app: AppCompose) -> tuple[Tree | None, str]:
-    if app.runner not in COMPOSE_RUNNERS:
-        return None, ""  # a dead text: comparing it says nothing
-    if app.compose is None or app.compose.strip() in _MASKED:
-        return None, _HIDDEN
-    try:
-        return parse_compose(app.compose, "docker_compose_file"), ""
-    except EvidenceError as error:
-        return None, error.message
+def _problem(manifest: Manifest) -> str:
+    """Why the compose file cannot be compared; one that no runner reads is dead text, not one."""
+    dead = manifest.app is not None and manifest.app.runner not in COMPOSE_RUNNERS
+    return "" if dead or manifest.error is None else manifest.error.message
 
 
 def _context(facts: Mapping[str, Fact]) -> Context:

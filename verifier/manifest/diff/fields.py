@@ -10,8 +10,7 @@ from typing import Final
 from verifier.evidence.app_compose import FLAGS, KNOWN_FIELDS, LEGACY_FIELDS
 from verifier.manifest.diff.change import DIVERGENCE, Change, shown
 from verifier.manifest.diff.document import Document
-from verifier.manifest.rule import Place, Severity
-from verifier.model.result import JsonValue
+from verifier.model.result import JsonValue, Location, Severity
 
 _Outcome = tuple[Severity, str]
 
@@ -69,7 +68,7 @@ def field_change(
     """The change of one whole field."""
     side = new if name in new.app.document else old
     known = name in KNOWN_FIELDS | LEGACY_FIELDS  # others may be so many that a search is dear
-    place = side.manifest.place_of(name) if known else Place(pointer="")
+    place = side.manifest.place_of(name) if known else Location(pointer="")
     return Change(
         rule=DIVERGENCE,
         severity=severity,

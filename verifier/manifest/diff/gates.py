@@ -10,8 +10,7 @@ from typing import Final
 from verifier.manifest.diff.change import DIVERGENCE, Change, shown
 from verifier.manifest.diff.document import Document
 from verifier.manifest.diff.fields import field_change
-from verifier.manifest.rule import Severity
-from verifier.model.result import JsonValue
+from verifier.model.result import JsonValue, Severity
 
 _DEFAULTS: Final[dict[str, JsonValue]] = {
     "gpu_policy/attest_gpu": True,

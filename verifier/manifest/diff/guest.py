@@ -5,8 +5,7 @@ from typing import Final
 
 from verifier.manifest.diff.change import DIVERGENCE, Change, shown
 from verifier.manifest.diff.document import Document
-from verifier.manifest.rule import Severity
-from verifier.model.result import JsonValue
+from verifier.model.result import JsonValue, Severity
 
 _FACTS: Final = {
     "app_id": (Severity.INFO, "these are different apps"),

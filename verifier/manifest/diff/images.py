@@ -8,7 +8,7 @@ from verifier.manifest.diff.document import Document
 from verifier.manifest.diff.tree import pointer_to
 from verifier.manifest.image import Image, Kind, image_of
 from verifier.manifest.model import Service
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 _Judgement = tuple[str, Severity, str]  # rule, severity, meaning
 _RANKS: Final = {

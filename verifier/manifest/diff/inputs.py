@@ -8,8 +8,7 @@ from verifier.manifest.diff.change import DIVERGENCE, REGRESSION, Change
 from verifier.manifest.diff.document import Document
 from verifier.manifest.diff.fields import field_change
 from verifier.manifest.diff.opened import UNUSED_COUNTS, severity_of, worst
-from verifier.manifest.rule import Severity
-from verifier.model.result import Finding
+from verifier.model.result import Finding, Severity
 from verifier.reference.env_classes import classify
 from verifier.reference.prelaunch_scripts import LAUNCH_TOKEN, KnownScript, recognise_script
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 

@@ -11,7 +11,7 @@ from verifier.manifest.diff.images import compare_image
 from verifier.manifest.diff.opened import severity_of, worst
 from verifier.manifest.diff.tree import plain, pointer_to, text_of
 from verifier.manifest.model import Env, Mount, Port, Service, Text
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 Inputs = dict[tuple[str, ...], set[str]]
 

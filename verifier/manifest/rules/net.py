@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.hits import listed, on_field, on_service, on_text
 from verifier.manifest.image import image_of
 from verifier.manifest.model import Manifest, Port, Service, published_services
-from verifier.manifest.patterns import excerpt
-from verifier.manifest.rule import Hit, Need, Severity, rule
-from verifier.manifest.rules_env import live_inputs
+from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
+from verifier.manifest.rules.env.names import live_inputs
+from verifier.manifest.rules.shell import excerpt
+from verifier.model.result import Severity
 
 _CVM: Final = "dstack docs/security/cvm-boundaries.md"
 _ADMIN_PORTS: Final = frozenset({"22", "1022", "2222", "23", "3389", "7681", "2375", "2376"}) | {

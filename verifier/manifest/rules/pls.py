@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from verifier.manifest.hits import listed
 from verifier.manifest.image import DIGEST, image_of
 from verifier.manifest.model import RESTARTS, Manifest
-from verifier.manifest.patterns import PIPE_TO_SHELL, excerpt, unpinned_installs
-from verifier.manifest.rule import Hit, Need, Place, Rule, Severity, rule
+from verifier.manifest.rule import Hit, Need, Rule, listed, rule
+from verifier.manifest.rules.shell import PIPE_TO_SHELL, excerpt, unpinned_installs
+from verifier.model.result import Location, Severity
 from verifier.reference.prelaunch_scripts import (
     BANNER,
     LAUNCH_TOKEN,
@@ -68,7 +68,7 @@ def custom_scripts(manifest: Manifest) -> Iterator[tuple[str, str]]:
 
 def _hit(manifest: Manifest, pointer: str, message: str, severity: Severity | None = None) -> Hit:
     place = manifest.place_of(pointer.split("/")[1])
-    place = Place(pointer=pointer, line=place.line, column=place.column)
+    place = Location(pointer=pointer, line=place.line, column=place.column)
     return Hit(message=message, place=place, severity=severity)
 
 

@@ -14,11 +14,11 @@ from verifier.evidence.app_compose import (
     DuplicateFieldError,
 )
 from verifier.evidence.compose_yaml import DuplicateKeyError, Mapping, Node, Scalar, Sequence
-from verifier.manifest.hits import listed, on_field, on_service, on_text
 from verifier.manifest.model import COMPOSE_POINTER, MAX_EXTENDING, Manifest, Text
-from verifier.manifest.patterns import excerpt
-from verifier.manifest.rule import Hit, Need, Place, Severity, rule
-from verifier.manifest.rules_scripts import custom_scripts
+from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
+from verifier.manifest.rules.pls import custom_scripts
+from verifier.manifest.rules.shell import excerpt
+from verifier.model.result import Location, Severity
 
 _TYPES: Final = "dstack dstack-types/src/lib.rs"
 _REPLACES: Final = re.compile(
@@ -60,7 +60,7 @@ def another_manifest(manifest: Manifest) -> Iterator[Hit]:
         return
     stripped = hashlib.sha256(raw.removesuffix(b"\n")).hexdigest() == expected
     how = ": a new line was added at its end" if stripped else ""
-    place = Place(pointer="")
+    place = Location(pointer="")
     yield Hit(message=f"it is not {expected[:16]}…{how}", place=place)
 
 
@@ -98,10 +98,10 @@ def duplicate_key(manifest: Manifest) -> Iterator[Hit]:
     noted as info: the merged result is judged."""
     error = manifest.error
     if isinstance(error, DuplicateFieldError):
-        yield Hit(message=error.message, place=Place(pointer=""))
+        yield Hit(message=error.message, place=Location(pointer=""))
     elif isinstance(error, DuplicateKeyError):
         for item in error.duplicates:
-            place = Place(pointer=COMPOSE_POINTER, line=item.line, column=item.column)
+            place = Location(pointer=COMPOSE_POINTER, line=item.line, column=item.column)
             yield Hit(message=f"{item.key!a} is there twice", place=place)
     for service in manifest.services:
         if service.tree.merged:
@@ -158,7 +158,7 @@ def dead_compose(manifest: Manifest) -> Iterator[Hit]:
         match = _REPLACES.search(script)
         if match:
             message = f"a script does `{excerpt(match[0])}`"
-            yield Hit(message=message, place=Place(pointer=pointer))
+            yield Hit(message=message, place=Location(pointer=pointer))
 
 
 @rule(
@@ -206,10 +206,10 @@ def hidden_content(manifest: Manifest) -> Iterator[Hit]:
     configs, a remote build context."""
     if manifest.tree is None:
         if manifest.error is not None and not isinstance(manifest.error, DuplicateFieldError):
-            yield Hit(message=manifest.error.message, place=Place(pointer=COMPOSE_POINTER))
+            yield Hit(message=manifest.error.message, place=Location(pointer=COMPOSE_POINTER))
         return
     if not manifest.services:
-        yield Hit(message="it has no services", place=Place(pointer=COMPOSE_POINTER))
+        yield Hit(message="it has no services", place=Location(pointer=COMPOSE_POINTER))
     yield from _misshapen(manifest)
     extending = [service for service in manifest.services if service.field("extends")]
     for service in extending[MAX_EXTENDING:][:1]:
@@ -227,7 +227,7 @@ def _misshapen(manifest: Manifest) -> Iterator[Hit]:
     named = services.entries if isinstance(services, Mapping) else {}
     for name, node in named.items():
         if not isinstance(node, Mapping):
-            place = Place(pointer=COMPOSE_POINTER, line=node.line, column=node.column)
+            place = Location(pointer=COMPOSE_POINTER, line=node.line, column=node.column)
             yield Hit(message="it is no mapping", place=place, service=name)
     for service in manifest.services:
         for names, forms in _FORMS:

@@ -8,7 +8,7 @@ import re
 from itertools import islice
 from typing import Final
 
-from verifier.manifest.rule import Severity
+from verifier.model.result import Severity
 
 PIPE_TO_SHELL: Final = re.compile(
     r"(?:curl|wget)[^\n|;]{0,500}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:source|\.)\s+<\((?:curl|wget)"

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.evidence.compose_yaml import lines_of
-from verifier.manifest.hits import on_text
 from verifier.manifest.model import COMPOSE_POINTER, Env, Manifest, Service, Text
-from verifier.manifest.patterns import excerpt
-from verifier.manifest.rule import Hit, Place, Severity, rule
+from verifier.manifest.rule import Hit, on_text, rule
+from verifier.manifest.rules.shell import excerpt
+from verifier.model.result import Location, Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 
@@ -205,7 +205,7 @@ def admitted_problem(manifest: Manifest) -> Iterator[Hit]:
     for number, line in enumerate(lines_of(manifest.compose_text), 1):
         comment = line.partition("#")[2] if "#" in line else ""
         if comment and _WORRY.search(comment.lower()):
-            place = Place(pointer=COMPOSE_POINTER, line=number, column=line.index("#") + 1)
+            place = Location(pointer=COMPOSE_POINTER, line=number, column=line.index("#") + 1)
             yield Hit(message=f"`{excerpt(comment)}`", place=place)
 
 

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.hits import listed, on_service, on_text
 from verifier.manifest.model import RESTARTS, Manifest, Service
-from verifier.manifest.patterns import unpinned_installs
-from verifier.manifest.rule import Hit, Severity, rule
-from verifier.manifest.rules_scripts import late_gate
+from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
+from verifier.manifest.rules.pls import late_gate
+from verifier.manifest.rules.shell import unpinned_installs
+from verifier.model.result import Severity
 
 _CONFIG_FILE: Final = re.compile(r"\.(?:conf|cfg|ya?ml|json|toml|ini|sh|env)$")
 _GUEST_PATH: Final = re.compile(

@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.hits import on_field, on_service
 from verifier.manifest.model import Manifest, published_services
-from verifier.manifest.rule import Hit, Need, Severity, rule
+from verifier.manifest.rule import Hit, Need, on_field, on_service, rule
+from verifier.model.result import Severity
 
 _ROUTES: Final = "dstack guest-agent/src/http_routes.rs"
 _VERBOSE: Final = re.compile(r"\b(?:debug|trace)\b", re.IGNORECASE)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.evidence.interpolation import Variable
-from verifier.manifest.hits import listed, on_field, on_service, on_text
 from verifier.manifest.image import image_of
 from verifier.manifest.model import Manifest, Service, Text
-from verifier.manifest.rule import Hit, Need, Place, Severity, rule
-from verifier.manifest.rules_env import live_inputs
+from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
+from verifier.manifest.rules.env.names import live_inputs
+from verifier.model.result import Location, Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 from verifier.reference.prelaunch_scripts import LAUNCH_TOKEN
@@ -203,7 +203,7 @@ def whole_environment(manifest: Manifest) -> Iterator[Hit]:
         yield on_text(text, message, severity)
     for pointer, script in manifest.scripts.items():
         if _ENV_DUMP.search(script):
-            place = Place(pointer=pointer)
+            place = Location(pointer=pointer)
             yield Hit(message="writes the environment to a file", place=place, severity=severity)
 
 

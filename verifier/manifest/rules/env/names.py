@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.evidence.interpolation import Variable
-from verifier.manifest.hits import on_field, on_text
 from verifier.manifest.model import Manifest, Text
-from verifier.manifest.rule import Hit, Need, Severity, rule
+from verifier.manifest.rule import Hit, Need, on_field, on_text, rule
+from verifier.model.result import Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 

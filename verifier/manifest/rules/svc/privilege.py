@@ -5,10 +5,10 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.hits import listed, on_service, on_text
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Mount, Service, published_services
-from verifier.manifest.rule import Hit, Severity, rule
+from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
+from verifier.model.result import Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 

@@ -5,11 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.hits import listed, on_service, on_text
 from verifier.manifest.image import DIGEST, Image, Kind, classify_image, image_of
 from verifier.manifest.model import Manifest, Service, Text
-from verifier.manifest.patterns import unpinned_installs
-from verifier.manifest.rule import Hit, Severity, rule
+from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
+from verifier.manifest.rules.shell import unpinned_installs
+from verifier.model.result import Severity
 
 _IMAGE_KEY: Final = re.compile(
     r"(?:^|_)(?:IMAGE|IMG|CONTAINER)(?:_?(?:REF|TAG|DIGEST|NAME|REPO))?$", re.IGNORECASE

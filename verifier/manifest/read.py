@@ -1,0 +1,67 @@
+"""From bytes to the manifest that the rules judge: the one place that decides what of it runs."""
+
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence.app_compose import (
+    COMPOSE_RUNNERS,
+    AppCompose,
+    DuplicateFieldError,
+    parse_app_compose,
+)
+from verifier.evidence.codec import parse_utf8
+from verifier.evidence.compose_yaml import MAX_BYTES, Mapping, parse_compose
+from verifier.manifest.context import Context
+from verifier.manifest.model import Manifest
+
+COMPOSE_FILE: Final = "docker_compose_file"
+HIDDEN: Final = "docker_compose_file is absent, empty or hidden"
+_BOM: Final = b"\xef\xbb\xbf"
+_MASKED: Final = frozenset({"", "[MASKED]"})  # what Phala's Trust Center shows of a private app
+
+
+def read_manifest(raw: bytes, context: Context | None = None) -> Manifest:
+    """The manifest in these bytes.
+
+    Raises EvidenceError for what is no app-compose manifest. A key that is there twice leaves a
+    manifest of which nothing is known but `error`.
+    """
+    known = context or Context()
+    try:
+        app = parse_app_compose(raw)
+    except DuplicateFieldError as error:
+        return Manifest(None, None, known, error=error)
+    return manifest_of(app, known)
+
+
+def manifest_of(app: AppCompose, context: Context) -> Manifest:
+    """A parsed manifest with its compose file; `error` says why that is not there."""
+    text = app.compose or ""
+    text = "" if text.strip() in _MASKED else text
+    if app.runner not in COMPOSE_RUNNERS:
+        problem = EvidenceError(f"the runner {app.runner!a} does not run {COMPOSE_FILE}")
+        return Manifest(app, None, context, text, error=problem)
+    if not text:
+        return Manifest(app, None, context, error=EvidenceError(HIDDEN))
+    tree, error = _parsed(text, COMPOSE_FILE)
+    return Manifest(app, tree, context, text, error=error)
+
+
+def read_compose_file(raw: bytes, context: Context | None = None) -> Manifest:
+    """A compose file without its manifest.
+
+    allowed_envs is not known then: what an allowed variable would open is reported as conditional.
+    Raises EvidenceError for what is no UTF-8 text of at most 2 MiB.
+    """
+    if len(raw) > MAX_BYTES:
+        raise EvidenceError(f"compose file: {len(raw)} bytes, over the limit of {MAX_BYTES}")
+    text = parse_utf8(raw.removeprefix(_BOM), "compose file")
+    tree, error = _parsed(text, "compose file")
+    return Manifest(None, tree, context or Context(), text, error=error)
+
+
+def _parsed(text: str, what: str) -> tuple[Mapping | None, EvidenceError | None]:
+    try:
+        return parse_compose(text, what), None
+    except EvidenceError as error:
+        return None, error

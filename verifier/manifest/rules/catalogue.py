@@ -1,0 +1,25 @@
+"""Every rule of the catalogue, in the order in which they are documented.
+
+DIF rules compare two manifests and are not among them.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from verifier.manifest.rule import Rule
+from verifier.manifest.rules import img, kms, man, net, pls, plt, rtf, run, sec
+from verifier.manifest.rules.env import allowed, names
+from verifier.manifest.rules.svc import privilege, services
+
+_MODULES: Final = (
+    *(man, img, names, allowed, pls, privilege, services, net, rtf, sec, kms, plt, run),
+)
+_ORDER: Final = ("MAN", "IMG", "ENV", "PLS", "SVC", "NET", "RTF", "SEC", "KMS", "PLT", "RUN")
+
+RULES: Final[tuple[Rule, ...]] = tuple(
+    sorted(
+        (rule for module in _MODULES for rule in module.RULES),
+        key=lambda rule: (_ORDER.index(rule.group), rule.id),
+    )
+)
+BY_ID: Final[Mapping[str, Rule]] = {rule.id: rule for rule in RULES}

@@ -1,0 +1,1 @@
+"""ENV: what the operator's variables decide."""

@@ -1,0 +1,1 @@
+"""SVC: what a service may do, and what it runs."""
