@@ -80,8 +80,8 @@ def nasty(request: pytest.FixtureRequest) -> str:
 
 def line_starts(text: str) -> list[str]:
     """What stands in the columns of marks and labels, where only our own text may stand."""
-    marks = {f"  {item.value:<5}" for item in Mark}
-    return [line[:7] for line in text.splitlines() if line[:7] in marks or line[:1].strip()]
+    marks = {f"  {item.value:<8}" for item in Mark}
+    return [line[:10] for line in text.splitlines() if line[:10] in marks or line[:1].strip()]
 
 
 def pipes(text: str) -> list[int]:
@@ -196,7 +196,7 @@ def test_code_span_shows_its_content(text: str) -> None:
     ("text", "written"),
     [
         ("Run `verify image DIR`, then ask.", "Run `verify image DIR`, then ask."),
-        ("a_b c|d plain", "`a_b c\\u{7c}d` plain"),
+        ("a_b c|d plain", "`a_b` `c\\u{7c}d` plain"),
         ("see https://x.example/ now", "see `https://x.example/` now"),
         ("  - item", "`-` item"),
         ("one ` only", "one `` ` `` only"),
@@ -205,6 +205,13 @@ def test_code_span_shows_its_content(text: str) -> None:
         ("  ", ""),
         ("as of 2026-06-10T12:00:00Z; see a_b.", "as of `2026-06-10T12:00:00Z`; see `a_b`."),
         ("KMS 0xAE87f242622d", "KMS `0xAE87f242622d`"),
+        ("API_KEY [ENV-009, ENV-012]", "`API_KEY` \\[ENV-009, ENV-012\\]"),
+        ("read_only, cap_drop or", "`read_only`, `cap_drop` or"),
+        ("public_logs: false", "`public_logs`: false"),
+        ("47367276 (2026-06-15T11:44:59Z)", "`47367276` (`2026-06-15T11:44:59Z`)"),
+        ("x.html (a_b)", "x.html (`a_b`)"),
+        ("a](b) [`x`](y)", "`a](b`) \\[`` `x`](y) ``"),
+        ("1) x", "`1`) x"),
     ],
 )
 def test_markdown_examples(text: str, written: str) -> None:

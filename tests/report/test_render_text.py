@@ -8,11 +8,14 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report
-from verifier.model.result import Anchor, Basis, Claim, Verdict
+from verifier.model.result import Anchor, Basis, Claim, Requirement, Status, Verdict
 from verifier.report import facts, summary
 from verifier.report.limits import LIMITS
 from verifier.report.markdown import render_markdown
-from verifier.report.terminal import MIN_WIDTH, render_terminal
+from verifier.report.page import MIN_WIDTH
+from verifier.report.terminal import render_terminal
+
+FIRST_SCREEN = 30
 
 
 class TextExtension(SingleFileSnapshotExtension):
@@ -39,7 +42,7 @@ def test_markdown_snapshot(any_report: Report, snapshot: SnapshotAssertion) -> N
 
 
 @pytest.mark.parametrize(
-    ("name", "verbose", "width"), [("two-subjects", 1, 100), ("warning", 0, 50)]
+    ("name", "verbose", "width"), [("two-subjects", 1, 100), ("warning", 1, 80), ("warning", 0, 50)]
 )
 def test_terminal_layout_snapshot(
     reports: dict[str, Report], snapshot: SnapshotAssertion, name: str, verbose: int, width: int
@@ -77,8 +80,7 @@ def test_environment_decides_nothing(
 @pytest.mark.parametrize("width", [0, MIN_WIDTH, 80, 200])
 def test_lines_fit_the_width(any_report: Report, width: int) -> None:
     lines = render_terminal(any_report, color=False, width=width).splitlines()
-    command = summary.repeat_command(any_report)
-    assert all(len(line) <= max(width, MIN_WIDTH) for line in lines if line.strip() != command)
+    assert all(len(line) <= max(width, MIN_WIDTH) for line in lines)
     assert all(line == line.rstrip() for line in lines)
 
 
@@ -106,10 +108,35 @@ def test_the_words_of_a_mark_in_evidence_are_no_mark(reports: dict[str, Report])
 
 
 def test_first_screen_names_verdict_weakest_link_and_remedy(reports: dict[str, Report]) -> None:
-    screen = render_terminal(reports["contraindicated"], color=False, width=80).splitlines()[:12]
+    screen = render_terminal(reports["contraindicated"], color=False, width=80).splitlines()
+    assert len(screen) <= FIRST_SCREEN
     assert screen[0].startswith("CONTRAINDICATED: ")
     assert any("application.manifest FAIL" in line for line in screen)
     assert any("Ask the operator for the manifest" in line for line in screen)
+
+
+def test_the_first_screen_is_short(any_report: Report, reports: dict[str, Report]) -> None:
+    finding = reports["warning"].findings[0]
+    many = replace(any_report, findings=tuple(replace(finding, rule=f"R{n}") for n in range(40)))
+    assert len(render_terminal(many, color=False, width=80).splitlines()) <= FIRST_SCREEN
+
+
+def test_what_is_not_asked_is_not_counted(reports: dict[str, Report]) -> None:
+    report = reports["contraindicated"]
+    subject = report.subjects[0]
+    checks = tuple(
+        replace(item, requirement=Requirement.NOT_ASKED, status=Status.FAIL)
+        if item.id in ("hardware.tcb", "boot.image")
+        else item
+        for item in subject.checks
+    )
+    changed = replace(report, subjects=(replace(subject, checks=checks),))
+    assert "The evidence contradicts 1 check." in summary.verdict_sentence(changed)
+    assert summary.tally(checks) == "1 pass, 1 FAIL, 1 error, 1 n/a; 2 not asked"
+    first = render_terminal(changed, color=False, width=80)
+    assert first.count("\nNot counted ") == 2
+    shown = render_terminal(changed, color=False, width=100, verbose=1)
+    assert "(not asked)" in next(line for line in shown.splitlines() if " boot.image  " in line)
 
 
 def test_all_facts_are_on_the_first_screen(reports: dict[str, Report]) -> None:
@@ -132,7 +159,7 @@ def test_no_sentence_stands_twice_in_a_check(reports: dict[str, Report]) -> None
     quoteless = replace(subject.checks[2], summary=reason, reason=reason, remediation="get one")
     checks = tuple(replace(quoteless, id=item) for item in ("hardware.quote", "hardware.td"))
     changed = replace(report, subjects=(replace(subject, checks=checks, claims=()),))
-    chain = render_terminal(changed, color=False, width=80).partition("CHAIN")[2]
+    chain = render_terminal(changed, color=False, width=80, verbose=1).partition("CHAIN")[2]
     assert chain.count(reason) == len(checks)
     assert chain.count("get one") == 1
     assert "as for hardware.quote" in chain
@@ -140,7 +167,8 @@ def test_no_sentence_stands_twice_in_a_check(reports: dict[str, Report]) -> None
 
 def test_notes_head_the_report(reports: dict[str, Report]) -> None:
     report = reports["unsafe-root"]
-    for text in (render_terminal(report, color=False, width=120), render_markdown(report)):
+    full = render_terminal(report, color=False, width=120, verbose=1)
+    for text in (full, render_markdown(report)):
         assert text.index(report.root_note) < text.index("hardware.quote")
         assert text.index("evidence collected at") < text.index("hardware.quote")
     line = summary.verdict_line(report)
@@ -183,7 +211,7 @@ def test_hashes_and_addresses_are_whole(reports: dict[str, Report], width: int) 
     said = f"contract {address} runs an image with the hash {digest}; " + "and more " * 90 + digest
     check = replace(subject.checks[0], summary=said)
     changed = replace(report, subjects=(replace(subject, checks=(check,)),))
-    words = render_terminal(changed, color=False, width=width).split()
+    words = render_terminal(changed, color=False, width=width, verbose=1).split()
     assert {address, f"{digest};", digest} <= set(words)
 
 

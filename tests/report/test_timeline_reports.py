@@ -47,7 +47,7 @@ from verifier.model.timeline import (
     TimelineEvent,
 )
 from verifier.report import timeline_words as words
-from verifier.report.terminal import MIN_WIDTH
+from verifier.report.page import MIN_WIDTH
 from verifier.report.timeline_csv import render_csv
 from verifier.report.timeline_json import render_json
 from verifier.report.timeline_markdown import render_markdown

@@ -47,6 +47,6 @@ def test_without_a_kms_the_error_says_what_to_name(world: World, asked: Question
     unnamed = replace(asked, kms=None)
     sources = Sources(responder=world.respond, cloud=False)
     bundle = collect_evidence(unnamed, sources, lambda: world.now)
-    with pytest.raises(MissingEvidence, match="no guest agent that was asked") as raised:
+    with pytest.raises(MissingEvidence, match="asked for the guest's evidence") as raised:
         app_timeline(bundle, unnamed)
     assert "--kms" in raised.value.hint

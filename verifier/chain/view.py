@@ -77,8 +77,9 @@ class ChainView:
     (Unix seconds). `endpoints` are those of the plan's chain that told its finalized block,
     `foreign` those of another chain; `number` is the agreed block.
 
-    Raises MissingEvidence when nobody vouches for the exchanges, when they were made after the time
-    of judgement, or when no endpoint of the chain answered.
+    Raises MissingEvidence when the evidence holds no exchange, when they were made after the time
+    of judgement, when no endpoint of the chain answered, and last when nobody vouches for them:
+    nobody is told to vouch for what would help nothing.
     """
 
     def __init__(
@@ -90,10 +91,10 @@ class ChainView:
         trusted: bool,
         at: int,
     ) -> None:
-        if not trusted:
+        if not exchanges.endpoints:
             raise MissingEvidence(
-                "contract state was read by somebody else, and nobody vouches for it",
-                hint="audit online, or vouch for the bundle with --trust-bundle sha256:DIGEST",
+                "the evidence holds no contract state",
+                hint="audit online: contract state is not imported from files",
             )
         if exchanges.collected_until > at + MAX_COLLECTION_SECONDS:
             raise MissingEvidence(
@@ -121,7 +122,13 @@ class ChainView:
         if not heads:
             raise MissingEvidence(
                 f"no endpoint of chain {plan.chain_id} answered",
-                hint="name an endpoint of that chain with --rpc-url",
+                hint="audit online, and name an endpoint of that chain with --rpc-url",
+            )
+        if not trusted:
+            raise MissingEvidence(
+                "contract state was read by somebody else, and nobody vouches for it",
+                hint="audit online; or, if you know who collected this bundle, vouch for it with "
+                "--trust-bundle sha256:DIGEST",
             )
         self.number = min(heads.values())
         self.single_source = self.operators_of(heads) < OPERATORS

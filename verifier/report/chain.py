@@ -9,19 +9,20 @@ from verifier.model.result import CheckResult, Requirement, SkipKind, Status
 
 
 class Mark(StrEnum):
-    """The outcome of one check in at most four letters, readable without colour."""
+    """The outcome of one check in one word, readable without colour: its status, and of a skip
+    its kind. A failure is written in capitals."""
 
-    OK = "ok"
+    PASS = "pass"  # noqa: S105 - an outcome, not a password
     WARN = "warn"
     FAIL = "FAIL"
-    ERROR = "err"
-    MISSING = "miss"
-    BLOCKED = "skip"
+    ERROR = "error"
+    MISSING = "missing"
+    BLOCKED = "blocked"
     NOT_APPLICABLE = "n/a"
 
 
 MEANINGS: Final = {
-    Mark.OK: "holds",
+    Mark.PASS: "holds",
     Mark.WARN: "holds with a reservation",
     Mark.FAIL: "contradicted by the evidence",
     Mark.ERROR: "could not be evaluated: an error",
@@ -37,7 +38,7 @@ _SEVERITY: Final = (
     Mark.MISSING,
     Mark.BLOCKED,
     Mark.WARN,
-    Mark.OK,
+    Mark.PASS,
     Mark.NOT_APPLICABLE,
 )
 
@@ -85,7 +86,7 @@ def mark(check: CheckResult) -> Mark:
         }
         return skips.get(check.skip_kind or SkipKind.MISSING_EVIDENCE, Mark.MISSING)
     return {
-        Status.PASS: Mark.OK,
+        Status.PASS: Mark.PASS,
         Status.WARN: Mark.WARN,
         Status.FAIL: Mark.FAIL,
         Status.ERROR: Mark.ERROR,
@@ -94,7 +95,7 @@ def mark(check: CheckResult) -> Mark:
 
 def needs_attention(check: CheckResult) -> bool:
     """Whether the check is anything but a pass or not applicable."""
-    return mark(check) not in (Mark.OK, Mark.NOT_APPLICABLE)
+    return mark(check) not in (Mark.PASS, Mark.NOT_APPLICABLE)
 
 
 def family_mark(checks: Iterable[CheckResult]) -> Mark:
@@ -138,7 +139,7 @@ def weakest(checks: Iterable[CheckResult]) -> CheckResult | None:
 
 def _weight(check: CheckResult) -> int:
     outcome = mark(check)
-    if outcome in (Mark.OK, Mark.NOT_APPLICABLE) or check.requirement is Requirement.NOT_ASKED:
+    if outcome in (Mark.PASS, Mark.NOT_APPLICABLE) or check.requirement is Requirement.NOT_ASKED:
         return 0
     if outcome in (Mark.FAIL, Mark.WARN):
         return 5 if outcome is Mark.FAIL else 2

@@ -39,6 +39,10 @@ _HOSTILE: Final = re.compile(
 _TOKEN: Final = re.compile(r"(?P<gap> *)(?P<word>`(?P<quoted>[^`]+)`|[^ `]+|`)")
 # Words that Markdown renderers leave alone: no ASCII punctuation that is syntax anywhere.
 _PLAIN_WORD: Final = re.compile(r"(?:[A-Za-z0-9,.;:'\"()/+=%?!-]|[^\x00-\x7f])+")
+_QUOTED: Final = re.compile(r"`([^`]+)`")
+_BEFORE: Final = "([\"'"
+_AFTER: Final = ".,;:!?)]\"'"
+_BRACKET: Final = re.compile(r"[\[\]]")
 # What sites turn into something else, even when it is escaped: links, issue and commit references,
 # emoji shortcodes. Only code spans are exempt from all of it.
 _AUTOLINKED: Final = re.compile(
@@ -62,22 +66,15 @@ def markdown(text: str) -> str:
     """`text` as one line of Markdown that renders as these words and nothing else.
 
     Plain words stay; what stands between two backticks, words with any other syntax in them, and
-    what a site would turn into a link become code spans, without a full stop, comma or semicolon
-    at their end. Runs of spaces become one.
+    what a site would turn into a link become code spans of one word each, without the brackets and
+    the punctuation around it. Runs of spaces become one.
     """
-    pieces: list[str] = []
-    for is_code, run in groupby(_TOKEN.finditer(visible(text)), key=_needs_code):
-        tokens = list(run)
-        gap = " " if pieces and tokens[0]["gap"] else ""
-        words = "".join(f"{' ' * bool(token['gap'])}{token['word']}" for token in tokens).strip()
-        end = ""
-        if is_code and len(tokens) == 1 and tokens[0]["quoted"]:
-            words = tokens[0]["quoted"]
-        elif is_code:
-            end = words[len(words.rstrip(".,;")) :]
-            words = words.removesuffix(end)
-        pieces.append(f"{gap}{_code_span(words)}{end}" if is_code else f"{gap}{words}")
-    return "".join(pieces)
+    chunks: list[list[re.Match[str]]] = []
+    for token in _TOKEN.finditer(visible(text)):
+        if token["gap"] or not chunks:
+            chunks.append([])
+        chunks[-1].append(token)
+    return " ".join(map(_chunk, chunks))
 
 
 def markdown_code(text: str) -> str:
@@ -98,13 +95,40 @@ def without_surrogates(text: str) -> str:
     return _SURROGATE.sub(lambda match: _escape(match[0]), text)
 
 
+def _chunk(tokens: list[re.Match[str]]) -> str:
+    """What stands between two spaces; code that would touch other code is one span with it."""
+    pieces: list[str] = []
+    for is_code, run in groupby(tokens, key=_needs_code):
+        words = [token["word"] for token in run]
+        if not is_code:
+            pieces.append(_BRACKET.sub(r"\\\g<0>", "".join(words)))
+        elif len(words) > 1:
+            pieces.append(_code_span("".join(words)))
+        elif quoted := _QUOTED.fullmatch(words[0]):
+            pieces.append(_code_span(quoted[1]))
+        else:
+            before, core, after = _around(words[0]) if len(tokens) == 1 else ("", words[0], "")
+            pieces.append(f"{before}{_code_span(core)}{after}")
+    return "".join(pieces)
+
+
+def _around(word: str) -> tuple[str, str, str]:
+    """Brackets and punctuation before a word, the word, and what follows it; all of it is the word
+    where nothing else is."""
+    rest = word.lstrip(_BEFORE)
+    core = rest.rstrip(_AFTER)
+    if not core:
+        return "", word, ""
+    before, after = word[: len(word) - len(rest)], rest[len(core) :]
+    return _BRACKET.sub(r"\\\g<0>", before), core, _BRACKET.sub(r"\\\g<0>", after)
+
+
 def _needs_code(token: re.Match[str]) -> bool:
     word = token["word"]
-    return (
-        not _PLAIN_WORD.fullmatch(word)
-        or _AUTOLINKED.search(word) is not None
-        or (token.start() == 0 and _BLOCK_START.fullmatch(word) is not None)
-    )
+    if token.start() == 0 and _BLOCK_START.fullmatch(word):
+        return True
+    bare = word.lstrip(_BEFORE).rstrip(_AFTER) or "x" * (not set(word) - {*_BEFORE, *_AFTER})
+    return not _PLAIN_WORD.fullmatch(bare) or _AUTOLINKED.search(word) is not None
 
 
 def _code_span(text: str) -> str:

@@ -53,7 +53,8 @@ _WHY: Final = {
     Standing.SAID: "no signature, register or contract supports it",
 }
 _HOLDING: Final = (Status.PASS, Status.WARN)
-_SETTLED: Final = (Mark.OK, Mark.WARN, Mark.NOT_APPLICABLE)
+_SETTLED: Final = (Mark.PASS, Mark.WARN, Mark.NOT_APPLICABLE)
+_KEY: Final = re.compile(r"[a-z0-9_]+", re.ASCII)
 _PLAIN_VALUE: Final = re.compile(r"[0-9A-Za-z._:/+-]+", re.ASCII)
 
 
@@ -97,10 +98,33 @@ def value_text(value: JsonValue) -> str:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
+def value_words(value: JsonValue) -> str:
+    """A value for people, on a row of its own: names and values of structures, in brackets where
+    they are nested."""
+    if isinstance(value, str):
+        return value or '""'
+    return _words(value, nested=False)
+
+
+def _words(value: JsonValue, *, nested: bool) -> str:
+    if isinstance(value, dict):
+        listed = [f"{_name(key)} {_words(item, nested=True)}" for key, item in value.items()]
+    elif isinstance(value, list):
+        listed = [_words(item, nested=True) for item in value]
+    else:
+        return value_text(value)
+    said = ", ".join(listed) or "none"
+    return f"({said})" if nested and len(listed) > 1 else said
+
+
+def _name(key: str) -> str:
+    return key.replace("_", " ") if _KEY.fullmatch(key) else value_text(key)
+
+
 def standing(claim: Claim, checks: Iterable[CheckResult]) -> Standing:
     """What a claim is worth: its basis counts only while every condition is pass or warn.
 
-    What is merely said stays said, whatever its conditions.
+    What has no other support than somebody's word is only said, whatever its conditions.
     """
     support = _STANDING[claim.basis]
     if support is Standing.SAID or not _broken(claim, checks):
@@ -123,20 +147,16 @@ def statements(subject: SubjectReport) -> tuple[Statement, ...]:
             if worth is Standing.NOT_KNOWN:
                 broken |= dict.fromkeys(_broken(claim, subject.checks))
     why = dict(_WHY)
-    why[Standing.NOT_KNOWN] = f"found in the evidence, but unproven without {', '.join(broken)}"
+    unproven = f"unproven without {', '.join(broken)}" if broken else "unproven"
+    rows = ", ".join(_unanswered(subject))
+    both = f"{rows}; and, {unproven}:" if Standing.NOT_KNOWN in facts and rows else ""
+    why[Standing.NOT_KNOWN] = both or rows or f"found in the evidence, but {unproven}"
     if Standing.PROVEN not in facts:
         why[Standing.PROVEN] = _nothing(subject)
-    found_in = [item for item in Standing if item in facts or item is Standing.PROVEN]
-    listed = [Statement(item, why[item], tuple(facts.get(item, ()))) for item in found_in]
-    if unanswered := _unanswered(subject):
-        listed.append(Statement(Standing.NOT_KNOWN, ", ".join(unanswered)))
-    return tuple(listed)
-
-
-def other_claims(subject: SubjectReport) -> tuple[Claim, ...]:
-    """The claims that answer none of the questions."""
-    used = [found[0] for item in QUESTIONS if (found := item.answer(subject.claims))]
-    return tuple(claim for claim in subject.claims if claim not in used)
+    shown = {*facts, Standing.PROVEN, *([Standing.NOT_KNOWN] if rows else [])}
+    return tuple(
+        Statement(item, why[item], tuple(facts.get(item, ()))) for item in Standing if item in shown
+    )
 
 
 def _broken(claim: Claim, checks: Iterable[CheckResult]) -> tuple[str, ...]:

@@ -24,10 +24,11 @@ from verifier.report.chain import (
 from verifier.report.escape import markdown, markdown_code, visible
 from verifier.report.facts import Standing, standing, statements, value_text
 from verifier.report.limits import LIMITS
+from verifier.report.words import AUDIT_WORDS, explained
 
 # Mermaid classes: text on fill with a contrast of at least 4.5 in light and dark themes.
 _CLASSES: Final = {
-    Mark.OK: "fill:#1a7f37,color:#ffffff,stroke:#1a7f37",
+    Mark.PASS: "fill:#1a7f37,color:#ffffff,stroke:#1a7f37",
     Mark.WARN: "fill:#9a6700,color:#ffffff,stroke:#9a6700",
     Mark.FAIL: "fill:#cf222e,color:#ffffff,stroke:#cf222e",
     Mark.ERROR: "fill:#cf222e,color:#ffffff,stroke:#cf222e",
@@ -50,6 +51,7 @@ def render_markdown(report: Report) -> str:
         _sources(report),
         _bullets("Not covered by this audit", report.gaps),
         _bullets("What attestation cannot prove", LIMITS),
+        _words(),
         _footer(report),
     ]
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
@@ -57,12 +59,14 @@ def render_markdown(report: Report) -> str:
 
 def _header(report: Report) -> Iterator[str]:
     subject = summary.worst_subject(report)
-    yield "# Attestation report"
+    yield f"# Attestation report: {_value(summary.about(report))}"
     yield ""
     yield f"**{report.verdict.value.upper()}: {summary.HEADLINES[report.verdict]}.**"
     if report.root_note:
         yield from ("", "> [!CAUTION]", f"> **Unsafe root:** {markdown(report.root_note)}", "")
+    meaning = summary.plain_meaning(report)
     yield markdown(summary.verdict_sentence(report))
+    yield from (["", markdown(meaning)] if meaning else [])
     yield ""
     rows = [("App", _value(summary.about(report)))]
     rows += [("Guest", markdown_code(subject.name))] if subject.name else []
@@ -75,7 +79,7 @@ def _header(report: Report) -> Iterator[str]:
     if link := summary.weakest_link(report):
         rows += [
             ("Weakest link", f"{markdown_code(link.id)} {mark(link).value}: {_found(link)}"),
-            ("What to do", markdown(summary.what_to_do(link))),
+            ("Next", markdown(summary.what_to_do(link))),
         ]
     yield from _table(("", ""), rows)
 
@@ -132,7 +136,7 @@ def _diagram(report: Report, checks: Iterable[CheckResult]) -> Iterator[str]:
     for family in FAMILIES:
         if family.key in marks:
             outcome = marks[family.key]
-            holds = outcome in (Mark.OK, Mark.WARN)
+            holds = outcome in (Mark.PASS, Mark.WARN)
             note = report.anchor.mark if report.anchor is not None and holds else ""
             label = f"{family.title}: {outcome.value}{note}"
             yield f'  {family.key}["{label}"]:::{outcome.name.lower()}'
@@ -169,7 +173,8 @@ def _checks(subject: SubjectReport) -> Iterator[str]:
     yield "; ".join(f"{item.value} = {MEANINGS[item]}" for item in Mark if item in marks) + "."
     others = [item for item in in_chain_order(subject.checks) if not summary.explains(item)]
     if others:
-        yield from ("", "<details><summary>The other checks in detail</summary>")
+        which = "The other checks" if len(others) < len(subject.checks) else "Every check"
+        yield from ("", f"<details><summary>{which} in detail</summary>")
         for check in others:
             yield from _details(check, subject.checks)
         yield from ("", "</details>")
@@ -181,12 +186,11 @@ def _details(check: CheckResult, checks: Iterable[CheckResult]) -> Iterator[str]
     yield ""
     yield f"- Holds if: {markdown(check.title)}"
     for label, text in summary.details(check, checks):
-        code = label in ("expected", "actual")
-        yield f"- {label.capitalize()}: {markdown_code(text) if code else markdown(text)}"
+        yield f"- {label.capitalize()}: {markdown(text)}"
     if check.requires:
         yield f"- Rests on: {_codes(check.requires)}"
-    for ref in check.evidence:
-        yield f"- Evidence: {_ref(ref)}"
+    for blob, pointers in summary.evidence_by_blob(check):
+        yield f"- Evidence: {' '.join((markdown_code(blob), _codes(pointers))).rstrip()}"
 
 
 def _claims(report: Report, subject: SubjectReport) -> Iterator[str]:
@@ -217,15 +221,17 @@ def _findings(report: Report) -> Iterator[str]:
         return
     yield "## Findings about the manifest"
     yield ""
-    rows = [
-        (
-            markdown(item.severity),
-            markdown(summary.finding_title(item)),
-            markdown(item.message),
-            markdown(item.fix),
-        )
-        for item in report.findings
-    ]
+    rows = []
+    for group in summary.grouped(report.findings):
+        rows += [
+            (
+                markdown(item.severity),
+                markdown(summary.finding_title(item)),
+                markdown(item.message),
+                markdown(item.fix) if summary.has_fix(item) else "",
+            )
+            for item in group
+        ]
     yield from _table(("Severity", "Finding", "What it means", "Fix"), rows)
 
 
@@ -255,8 +261,16 @@ def _bullets(title: str, items: Iterable[str]) -> Iterator[str]:
         yield from (f"## {title}", "", *lines)
 
 
+def _words() -> Iterator[str]:
+    yield "## Words"
+    yield ""
+    yield from (f"- **{word}**: {markdown(text)}" for word, text in explained(AUDIT_WORDS))
+
+
 def _footer(report: Report) -> Iterator[str]:
     yield "## To repeat this audit offline"
+    yield ""
+    yield f"{summary.REPEAT_NOTE.capitalize()}:"
     yield ""
     yield from ("```sh", visible(summary.repeat_command(report)), "```", "")
     rows = [(label, _value(text)) for label, text in summary.provenance(report)]

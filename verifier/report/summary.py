@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
+from verifier.checks.demands import MANIFEST_RULES
+from verifier.evidence.unanswered import why_unanswered
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import (
@@ -21,7 +23,7 @@ from verifier.model.result import (
 )
 from verifier.report.chain import Mark, in_chain_order, mark, needs_attention, weakest
 from verifier.report.escape import visible
-from verifier.report.facts import Standing, other_claims, standing, value_text
+from verifier.report.facts import Standing, value_words
 
 HEADLINES: Final = {
     Verdict.AFFIRMING: "the attestation holds",
@@ -29,6 +31,11 @@ HEADLINES: Final = {
     Verdict.NONE: "not enough evidence to tell",
     Verdict.CONTRAINDICATED: "do not rely on this app as attested",
 }
+
+
+REPEAT_NOTE: Final = "with the same --expect, --kms, --challenge and --bind options, if any"
+_GRAVE: Final = ("critical", "high", "medium")
+_NO_FIX: Final = ("", "None.")
 
 
 def worst_subject(report: Report) -> SubjectReport:
@@ -80,12 +87,7 @@ def verdict_sentence(report: Report) -> str:
     subject = worst_subject(report)
     guests = len(report.subjects)
     which = f" This is the worst of {guests} guests, {subject_name(subject)}." if guests > 1 else ""
-    return f"{_meaning(subject)}{which} {_acceptance(report)}."
-
-
-def outcome(check: CheckResult) -> str:
-    """One check in one line: id, mark, and what it found."""
-    return f"{check.id} {mark(check).value}: {check.summary}"
+    return f"{_meaning(report)}{which} {_acceptance(report)}."
 
 
 def anchor_note(check: CheckResult) -> str:
@@ -94,7 +96,9 @@ def anchor_note(check: CheckResult) -> str:
 
 
 def requirement_note(check: CheckResult) -> str:
-    """That a check which needs attention is not required."""
+    """That a check is not asked for, or, where it needs attention, that it is not required."""
+    if check.requirement is Requirement.NOT_ASKED:
+        return " (not asked)"
     plain = check.requirement is Requirement.REQUIRED or not explains(check)
     return "" if plain else f" ({check.requirement.value})"
 
@@ -110,11 +114,12 @@ def details(check: CheckResult, checks: Iterable[CheckResult]) -> tuple[tuple[st
     `checks` are those it stands among: the first of several with one remediation gives it.
     """
     rows = [
-        (label, value_text(value))
+        (label, value_words(value))
         for label, value in (("expected", check.expected), ("actual", check.actual))
-        if value is not None
+        if value is not None and not (isinstance(value, str) and value in check.summary)
     ]
-    if check.reason and check.reason not in check.summary:
+    told = mark(check) is Mark.BLOCKED or check.reason in check.summary
+    if check.reason and not told:
         rows.append(("why", check.reason))
     if check.remediation:
         alike = (item for item in in_chain_order(checks) if item.remediation == check.remediation)
@@ -123,9 +128,65 @@ def details(check: CheckResult, checks: Iterable[CheckResult]) -> tuple[tuple[st
     return tuple(rows)
 
 
+def evidence_by_blob(check: CheckResult) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The evidence of a check: each blob once, with the places in it."""
+    found: dict[str, dict[str, None]] = {}
+    for ref in check.evidence:
+        found.setdefault(ref.blob, {}).update({ref.pointer: None} if ref.pointer else {})
+    return tuple((blob, tuple(pointers)) for blob, pointers in found.items())
+
+
 def what_to_do(check: CheckResult) -> str:
     """The remediation of the weakest link, or where to look when it has none."""
-    return check.remediation or f"See {check.id} below."
+    return check.remediation or f"see {check.id}: -v, and `verify explain {check.id}`"
+
+
+def plain_meaning(report: Report) -> str:
+    """What is known of hardware, app and contract in plain words; "" where no guest is proven."""
+    subject = worst_subject(report)
+    marks = {check.id: mark(check) for check in subject.checks}
+
+    def holds(*ids: str) -> bool:
+        return all(marks.get(item) in (Mark.PASS, Mark.WARN) for item in ids)
+
+    if not holds("hardware.quote", "hardware.td"):
+        return ""
+    runs = holds("boot.image", "runtime.replay", "application.identity", "application.manifest")
+    what = "runs this app from the manifest below" if runs else "runs what is not proven"
+    if holds("authorization.contract", "authorization.allowed"):
+        change = "the contract's owner decides what else may run"
+    elif marks.get("authorization.contract") is Mark.NOT_APPLICABLE and runs:
+        change = "no contract decides about it"
+    else:
+        change = "who may change it is not known"
+    note = report.anchor.mark if report.anchor is not None else ""
+    return f"Genuine Intel TDX hardware{note} {what}; {change}."
+
+
+def silent_sources(report: Report) -> str:
+    """How many of the sources that were asked gave nothing, and why; "" where all answered."""
+    silent = {item.source: item.error for item in report.sources if item.error}
+    if not silent:
+        return ""
+    asked = len({item.source for item in report.sources})
+    return f"{len(silent)} of {asked} gave nothing: {why_unanswered(silent.items())}"
+
+
+def more(report: Report) -> str:
+    """How to see what the first screen leaves out."""
+    subject = worst_subject(report)
+    counted = (
+        (len(subject.checks), "check"),
+        (len(subject.claims), "claim"),
+        (len(report.findings), "finding"),
+    )
+    listed = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counted if count)
+    return f"-v: {listed or 'what was asked'}; words: verify explain WORD"
+
+
+def as_of(report: Report) -> str:
+    """As of which time it was judged."""
+    return f"judged as of {format_time(report.evaluated_at)}"
 
 
 def when(report: Report) -> str:
@@ -160,27 +221,32 @@ def history(report: Report) -> tuple[str, ...]:
 
 
 def tally(checks: Iterable[CheckResult]) -> str:
-    """How many checks have which mark, such as `18 ok, 1 warn, 3 n/a`."""
-    counts = Counter(mark(check) for check in checks)
-    return ", ".join(f"{counts[item]} {item.value}" for item in Mark if counts[item]) or "no checks"
+    """How many checks have which outcome, such as `18 pass, 1 warn, 3 n/a`; those that the policy
+    does not ask for are counted apart."""
+    listed = tuple(checks)
+    asked = [check for check in listed if check.requirement is not Requirement.NOT_ASKED]
+    counts = Counter(mark(check) for check in asked)
+    said = ", ".join(f"{counts[item]} {item.value}" for item in Mark if counts[item])
+    if len(asked) < len(listed):
+        said += f"{'; ' * bool(said)}{len(listed) - len(asked)} not asked"
+    return said or "no checks"
+
+
+def not_counted(subject: SubjectReport) -> tuple[CheckResult, ...]:
+    """The checks that fail or warn without weight, because the policy waives them or does not ask
+    for them; failures first."""
+    found = [
+        check
+        for check in in_chain_order(subject.checks)
+        if check.requirement is Requirement.NOT_ASKED and mark(check) in (Mark.FAIL, Mark.WARN)
+    ]
+    return tuple(sorted(found, key=lambda check: mark(check) is Mark.WARN))
 
 
 def claim_note(report: Report, worth: Standing) -> str:
     """What has to be said beside a claim that holds only under another anchor than Intel's."""
     holds = worth in (Standing.PROVEN, Standing.MATCHED)
     return report.anchor.mark if report.anchor is not None and holds else ""
-
-
-def more_claims(report: Report, subject: SubjectReport) -> str:
-    """How many claims answer none of the first questions, by what they are worth; or nothing."""
-    others = other_claims(subject)
-    counts = Counter(standing(claim, subject.checks) for claim in others)
-    listed = ", ".join(
-        f"{counts[item]} {item.value.lower()}{claim_note(report, item)}"
-        for item in Standing
-        if counts[item]
-    )
-    return f"{len(others)} claims ({listed})" if others else ""
 
 
 def groups(
@@ -194,17 +260,82 @@ def groups(
     return tuple((key, tuple(found_by[key])) for key in order)
 
 
+def grouped(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], ...]:
+    """Findings of one rule, severity and certainty together, the worst first."""
+    found: dict[tuple[str, str, bool], list[Finding]] = {}
+    for item in findings:
+        found.setdefault((item.severity, item.rule, item.conditional), []).append(item)
+    return tuple(map(tuple, found.values()))
+
+
+def group_title(group: tuple[Finding, ...]) -> str:
+    """What the findings of one group have in common: rule, title, and whether it is certain."""
+    sure = " (conditional)" if group[0].conditional else ""
+    return f"{group[0].rule}: {group[0].title}{sure}"
+
+
+def brief(group: tuple[Finding, ...]) -> str:
+    """One group of findings in one line: rule, title, and the services that it is about."""
+    services = tuple(dict.fromkeys(item.service for item in group if item.service))
+    where = ", ".join(services)
+    places = f"{len(group)} places" if len(group) > max(1, len(services)) else ""
+    about = "; ".join(filter(None, (where, places)))
+    return f"{group_title(group)}{f': {about}' if about else ''}"
+
+
+def place(finding: Finding) -> str:
+    """Where a finding stands: service, pointer and line."""
+    where = finding.location
+    line = f" line {where.line}:{where.column}" if where.line else ""
+    service = f"{finding.service}, " if finding.service else ""
+    return f"{service}{where.pointer or '/'}{line}"
+
+
+def short_place(finding: Finding) -> str:
+    """The same for a row under its rule: the pointer only where there is no line."""
+    where = finding.location
+    spot = f"line {where.line}:{where.column}" if where.line else where.pointer or "/"
+    return f"{finding.service} {spot}".strip()
+
+
 def finding_title(finding: Finding) -> str:
     """A manifest finding in one line: rule, title, service, place, and whether it is certain."""
-    place = finding.location
-    line = f" line {place.line}:{place.column}" if place.line else ""
-    service = f", service {finding.service}" if finding.service else ""
-    sure = " (conditional)" if finding.conditional else ""
-    return f"{finding.rule}: {finding.title}{sure}{service}, at {place.pointer or '/'}{line}"
+    return f"{group_title((finding,))}, at {place(finding)}"
+
+
+def has_fix(finding: Finding) -> bool:
+    """Whether there is anything to mend."""
+    return finding.fix not in _NO_FIX
+
+
+def is_grave(group: tuple[Finding, ...]) -> bool:
+    """Whether findings weigh in a verdict."""
+    return group[0].severity in _GRAVE
+
+
+def tally_findings(findings: Iterable[Finding]) -> str:
+    """How many findings have which severity, and that the worst ones follow."""
+    counts = Counter(item.severity for item in findings)
+    listed = ", ".join(f"{count} {severity}" for severity, count in counts.items())
+    worst = "; the worst:" if set(counts) & set(_GRAVE) else ""
+    return f"{listed} in the manifest{worst}"
+
+
+def asks_for_findings(subject: SubjectReport) -> bool:
+    """Whether the policy asks for what the findings say."""
+    return any(
+        check.id == MANIFEST_RULES and check.requirement is not Requirement.NOT_ASKED
+        for check in subject.checks
+    )
 
 
 def repeat_command(report: Report) -> str:
     """The shell command that repeats this audit without the network, on one line."""
+    return " ".join(repeat_words(report))
+
+
+def repeat_words(report: Report) -> tuple[str, ...]:
+    """The words of that command, each quoted for a shell."""
     words = ["verify"]
     words += [report.requested_app_id, "--bundle"] if report.requested_app_id else []
     words += ["BUNDLE"]
@@ -212,7 +343,7 @@ def repeat_command(report: Report) -> str:
         words += ["--trust-bundle", f"sha256:{report.bundle_digest}"]
     words += ["--policy", report.policy_name, "--at", format_time(report.evaluated_at)]
     words += ["--unsafe-root", "FILE"] if report.anchor is not None else []
-    return shlex.join(words)
+    return tuple(map(shlex.quote, words))
 
 
 def provenance(report: Report) -> tuple[tuple[str, str], ...]:
@@ -236,16 +367,20 @@ def _acceptance(report: Report) -> str:
     return f"Policy {report.policy_name} {'accepts' if report.accepted else 'does not accept'} this"
 
 
-def _meaning(subject: SubjectReport) -> str:
-    counts = Counter(mark(check) for check in subject.checks)
+def _meaning(report: Report) -> str:
+    subject = worst_subject(report)
     if not subject.checks:
         return "No check was evaluated, so nothing is known."
+    asked = [item for item in subject.checks if item.requirement is not Requirement.NOT_ASKED]
+    counts = Counter(mark(check) for check in asked)
     if subject.verdict is Verdict.AFFIRMING:
         return "Every check that applies and that the policy asks for holds."
     if subject.verdict is Verdict.CONTRAINDICATED:
         return f"The evidence contradicts {_checks(counts[Mark.FAIL])}."
+    if report.sources and all(item.error for item in report.sources):
+        return "No source that was asked gave evidence, so nothing is known."
     without_result = [
-        check for check in subject.checks if mark(check) in (Mark.MISSING, Mark.BLOCKED, Mark.ERROR)
+        check for check in asked if mark(check) in (Mark.MISSING, Mark.BLOCKED, Mark.ERROR)
     ]
     required = sum(check.requirement is Requirement.REQUIRED for check in without_result)
     if subject.verdict is Verdict.NONE:

@@ -14,7 +14,6 @@ from verifier.report import timeline_words as words
 from verifier.report.escape import markdown, markdown_code
 from verifier.report.timeline_gantt import gantt
 from verifier.report.timeline_overview import (
-    GLOSSARY,
     Row,
     allowed_now,
     authority,
@@ -26,6 +25,7 @@ from verifier.report.timeline_overview import (
     windows,
 )
 from verifier.report.timeline_words import Group, Narrator
+from verifier.report.words import TIMELINE_WORDS, explained
 
 _ALARM: Final = "**"
 
@@ -48,7 +48,7 @@ def render_markdown(timeline: Timeline) -> str:
 
 def _words() -> Iterator[str]:
     yield from ("## Words", "")
-    yield from _table(("word", "means"), ((word, meaning) for word, meaning in GLOSSARY))
+    yield from _table(("word", "means"), explained(TIMELINE_WORDS))
 
 
 def _header(timeline: Timeline) -> Iterator[str]:

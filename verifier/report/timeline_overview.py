@@ -33,18 +33,6 @@ _GRAVE_NOW: Final = (
     ExposureKind.STALE_STILL_ALLOWED,
 )
 _GOVERNED: Final = (Role.APP, Role.KMS)
-GLOSSARY: Final = (
-    ("manifest", "the file that says which code an app runs; named by the hash of its bytes"),
-    ("KMS", "the key service: gives an app its keys, if the contracts allow what it runs"),
-    ("contract", "a public program on a blockchain; its owner can change what it allows"),
-    ("notice", "how long a change is public before it takes effect"),
-    ("silently", "without a public event: seen only by who looks for it"),
-    ("Safe", "an owner that acts when several key holders sign"),
-    ("timelock", "an owner that announces each act, and makes it after a delay"),
-    ("gateway", "the server through which users reach the app"),
-    ("not final", "so recent that it may still be undone"),
-)
-"""Words that somebody needs who has never read a contract."""
 _POWERS: Final = {Role.KMS: "decides operating systems and the root keys of every app"}
 
 

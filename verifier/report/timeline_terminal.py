@@ -15,10 +15,9 @@ from verifier.model.chain import Role
 from verifier.model.identifiers import format_time
 from verifier.model.timeline import Exposure, Timeline
 from verifier.report import timeline_words as words
-from verifier.report.terminal import Page
+from verifier.report.page import Page
 from verifier.report.timeline_json import render_json
 from verifier.report.timeline_overview import (
-    GLOSSARY,
     Row,
     allowed_now,
     authority,
@@ -30,6 +29,7 @@ from verifier.report.timeline_overview import (
     windows,
 )
 from verifier.report.timeline_words import Group, Narrator
+from verifier.report.words import TIMELINE_WORDS, explained
 
 _LABEL: Final = 14  # column of the values, as in the audit's report
 _TIME: Final = 24  # two spaces, a time in RFC 3339, two spaces
@@ -119,7 +119,7 @@ def _header(page: Page, timeline: Timeline, shorten: _Shortener) -> None:
 
 def _words(page: Page) -> None:
     page.heading("WORDS")
-    for word, meaning in GLOSSARY:
+    for word, meaning in explained(TIMELINE_WORDS):
         page.entry(Text(f"  {word}"), _LABEL, meaning)
 
 

@@ -95,7 +95,7 @@ def _present(timeline: "Timeline") -> "list[Governance]":
     if {item.role for item in present} != set(_CONTRACT):
         raise MissingEvidence(
             "who owns the contracts at present is not known",
-            hint="name an endpoint that gives the contracts' logs with --rpc-url",
+            hint="audit online, and name an endpoint that gives the contracts' logs with --rpc-url",
         )
     disputed = [item.disputed for item in present if item.disputed]
     if disputed:

@@ -83,7 +83,7 @@ def history(case: Case) -> Outcome:
     if missing:
         raise MissingEvidence(
             f"the history is not complete: {missing[0]}",
-            hint="name an endpoint that gives old logs with --rpc-url",
+            hint="audit online, and name an endpoint that gives old logs with --rpc-url",
         )
     from verifier.model.timeline import Beginning  # noqa: PLC0415 - only for apps on a chain
 
@@ -194,7 +194,7 @@ def timeline_of(case: Case, on: int | None = None) -> "Timeline | None":
         if not any(stream.agreed.sources or stream.agreed.problems for stream in found.streams()):
             raise MissingEvidence(
                 f"no endpoint gave the logs of {found.app}: {_first_refusal(found)}",
-                hint="name an endpoint that gives old logs with --rpc-url",
+                hint="audit online, and name an endpoint that gives old logs with --rpc-url",
             )
         timeline = build_timeline(found, case.reference.contracts, _attested(case), on=on)
         notes = (*_reservations(case), *timeline.notes)

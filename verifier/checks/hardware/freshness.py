@@ -46,9 +46,9 @@ def freshness(case: Case) -> Outcome:
         return warned(
             "; ".join(doubts),
             expected={
-                "max_collateral_age": demands.max_collateral_age,
-                "max_root_crl_age": demands.max_root_crl_age,
-                "max_quote_age": demands.max_quote_age,
+                "max_collateral_age": f"{demands.max_collateral_age} days",
+                "max_root_crl_age": f"{demands.max_root_crl_age} days",
+                "max_quote_age": f"{demands.max_quote_age} days",
             },
             evidence=(case.source.evidence,),
             remediation="ask the app for a quote over a challenge of your own, and pass it with "

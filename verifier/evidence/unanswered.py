@@ -1,0 +1,34 @@
+"""Why sources that were asked gave nothing, in one line for many of them."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+from urllib.parse import urlsplit
+
+_REASONS: Final = 2
+"""How many different reasons are said; the others are counted."""
+
+
+def why_unanswered(failures: Iterable[tuple[str, str]]) -> str:
+    """The reasons of failures, each a source (URL) and its error, the most frequent first.
+
+    A reason stands without the name of its source, so that equal ones are said once and counted.
+    """
+    counts = Counter(_reason(source, error) for source, error in failures)
+    listed = [
+        f"{reason} ({count} times)" if count > 1 else reason
+        for reason, count in counts.most_common(_REASONS)
+    ]
+    rest = sum(counts.values()) - sum(count for _, count in counts.most_common(_REASONS))
+    return "; ".join([*listed, *([f"and {rest} other failures"] if rest else [])])
+
+
+def _reason(source: str, error: str) -> str:
+    try:
+        host = urlsplit(source).hostname or ""
+    except ValueError:
+        host = ""
+    words = error.removeprefix(source).lstrip(": ")
+    if host:
+        words = words.replace(host, "")
+    return " ".join(words.split())

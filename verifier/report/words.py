@@ -1,0 +1,68 @@
+"""The words of reports and timelines, each in one plain sentence: `verify explain WORD`."""
+
+from typing import Final
+
+from verifier.model.result import Verdict
+from verifier.report.chain import MEANINGS
+
+GLOSSARY: Final = {
+    "TD": "a virtual machine that Intel TDX shields from the host: a trust domain, or guest",
+    "quote": "what the CPU signs about a TD: its measurements and its report data",
+    "collateral": "Intel's signed lists of good and revoked firmware; in force for about 30 days",
+    "TCB": "the firmware and microcode that a quote's worth rests on; UpToDate is the best status",
+    "FMSPC": "the family of platforms that collateral is about",
+    "PCK": "the certificate of one platform's quoting key; Intel issues it",
+    "QE": "the quoting enclave: Intel's code, which signs quotes",
+    "MRTD": "the register that measures the firmware a TD started with",
+    "RTMR": "a register that measurements are added to: RTMR0-2 the boot, RTMR3 the app",
+    "MRCONFIGID": "a register that the host sets at launch; dstack writes the compose hash there",
+    "report data": "64 bytes that the guest chooses and the CPU signs into a quote",
+    "event log": "the list of what was measured; replaying it gives the registers",
+    "manifest": "the file that says which code an app runs; named by the hash of its bytes",
+    "compose hash": "sha256 of the manifest's bytes",
+    "app id": "the name of an app, and of its contract, where it has one",
+    "instance": "one running copy of an app",
+    "key provider": "what gives an app its keys: a KMS, or an enclave on the same machine",
+    "KMS": "the key service: gives an app its keys, if the contracts allow what it runs",
+    "contract": "a public program on a blockchain; its owner can change what it allows",
+    "generation": "G1 to G8: which build of dstack's contracts is at an address",
+    "notice": "how long a change is public before it takes effect",
+    "silently": "without a public event: seen only by who looks for it",
+    "Safe": "an owner that acts when several key holders sign",
+    "timelock": "an owner that announces each act, and makes it after a delay",
+    "gateway": "the server through which users reach the app",
+    "not final": "so recent that it may still be undone",
+    "bundle": "everything that was collected for one audit, byte for byte, under one digest",
+    "policy": "what a relying party asks of each check, and which verdicts it accepts",
+    "floor": "the checks that every policy requires",
+    "waiver": "a failure or warning that a policy accepts, for one app and until a date",
+    "proven": "signed by the CPU or the KMS, measured, or finalized on chain",
+    "recognised": "equal to a reference value of this auditor",
+    "only said": "the word of whoever served it: no signature, register or contract supports it",
+    "not known": "nothing answers it, or what answers it did not prove genuine",
+    "observed": "of an OS image: known from quotes of others, not measured from its files",
+    "dev-proof": "ERC-733 stage 1: not even the developer can change the app unnoticed and at once",
+    Verdict.AFFIRMING.value: "the verdict when every check that applies and is asked for holds",
+    Verdict.WARNING.value: "the verdict when all required checks hold, and something is in doubt",
+    Verdict.NONE.value: "the verdict when a required check has no result: nothing follows from it",
+    Verdict.CONTRAINDICATED.value: "the verdict when the evidence contradicts a check",
+    **{mark.value.lower(): f"of a check: {meaning}" for mark, meaning in MEANINGS.items()},
+}
+"""What each word means."""
+
+TIMELINE_WORDS: Final = (
+    *("manifest", "KMS", "contract", "notice", "silently", "Safe", "timelock", "gateway"),
+    "not final",
+)
+"""Those that somebody needs who has never read a contract."""
+AUDIT_WORDS: Final = (
+    *("TD", "quote", "collateral", "TCB", "FMSPC", "MRTD", "RTMR", "MRCONFIGID", "report data"),
+    *("event log", "manifest", "compose hash", "key provider", "KMS", "contract", "generation"),
+    *("observed", "dev-proof"),
+)
+"""Those that somebody needs who has never read a quote."""
+
+
+def explained(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Some words of the glossary with their meanings."""
+    return tuple((word, GLOSSARY[word]) for word in words)
