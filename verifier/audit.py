@@ -16,7 +16,7 @@ from verifier.checks.demands import MANIFEST_RULES
 from verifier.checks.engine import run_checks
 from verifier.checks.manifest import judge_manifest, judged_at
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, PolicyError, VerifierError
-from verifier.evidence.bundle import Bundle, Kind
+from verifier.evidence.bundle import Bundle
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.shapes import REPORTED
 from verifier.evidence.subject import SubjectEvidence, read_subject
@@ -85,8 +85,10 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
     """
     exchanges = Exchanges(bundle)
     problem: VerifierError | None = None
+    quoted = False
     for name in _meant(bundle, question):
         case = Case(read_subject(bundle, name), question, exchanges)
+        quoted = quoted or bool(case.evidence.quotes)
         try:
             found = proven_timeline(case, on)
         except (MissingEvidence, EvidenceError) as error:
@@ -94,7 +96,7 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
             continue
         if found is not None:
             return found
-    if not question.kms and not bundle.of(Kind.PAGE) and not bundle.of(Kind.INFO):
+    if not question.kms and not quoted:
         raise MissingEvidence(
             problem.message if problem else "nothing was collected",
             hint="for the history of its contracts alone, name the app's KMS with --kms CHAIN:"
@@ -102,7 +104,8 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
         )
     raise problem or MissingEvidence(
         "no contract decides what this app may run, so there is no public history",
-        hint="its keys come from a KMS without a contract, or from none",
+        hint="its keys come from a KMS without a contract, from its own machine, or from none: "
+        "`verify` says which",
     )
 
 

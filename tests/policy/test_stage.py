@@ -128,7 +128,7 @@ def test_without_a_quote_there_is_no_stage(honest: Audited) -> None:
 
 def test_without_evidence_nothing_is_met(honest: Audited) -> None:
     report = replace(honest.report, subjects=())
-    assert set(standings(report)) == {Standing.NOT_MET}
+    assert set(standings(report)) == {Standing.NOT_KNOWN}
     assert conclusion(()) != "Stage 1: every requirement is met."
 
 

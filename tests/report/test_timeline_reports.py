@@ -112,7 +112,7 @@ def test_summary_snapshot(timeline: Timeline, snapshot: SnapshotAssertion) -> No
 
 def test_first_screen_says_what_who_and_what_is_wrong() -> None:
     screen = "\n".join(terminal(CALM).splitlines()[:24])
-    for heading in ("COMPLETE: ", "ALLOWED NOW ", "IN CONTROL ", "WRONG "):
+    for heading in ("COMPLETE: ", "ALLOWED NOW ", "IN CONTROL ", "STANDS OUT "):
         assert f"\n{heading}" in f"\n{screen}"
     assert f"{SECOND}\n" in screen
     assert f"one key, {OWNER}; no notice" in screen

@@ -26,7 +26,6 @@ _COUNTED: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM)
 _LITERAL: Final = (Kind.DIGEST, Kind.TAG, Kind.ROLLING, Kind.UNTAGGED)
 _UNREAD: Final = "have the app deploy a compose file that can be read in one way only"
 _UNDECIDED: Final = "collect what these rules need, with the page, the contracts and their history"
-_FIX: Final = "mend the manifest, deploy it again and have the new compose hash allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +126,13 @@ def _details(case: Case, judged: Judged) -> dict[str, JsonValue | tuple[Evidence
         "not_evaluable_rules": [item.rule for item in judged.audit.not_evaluable],
     }
     evidence = (case.measured_manifest.artifact.ref,)
-    return {"actual": actual, "evidence": evidence, "remediation": _FIX}
+    return {"actual": actual, "evidence": evidence, "remediation": _remediation(judged)}
+
+
+def _remediation(judged: Judged) -> str:
+    """What mends the worst finding, by its own rule."""
+    worst = next((item for item in judged.counted if item.severity in _COUNTED), None)
+    return f"{worst.rule}: {worst.fix}" if worst is not None else ""
 
 
 def _summary(judged: Judged) -> str:

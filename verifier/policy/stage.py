@@ -17,17 +17,19 @@ from typing import Final
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.report import Report, SubjectReport
-from verifier.model.result import CheckResult, Finding, Severity, Status
+from verifier.model.result import CheckResult, Finding, Severity, SkipKind, Status
 from verifier.policy.policy import Policy
 
 _BREAKS: Final = (Severity.CRITICAL, Severity.HIGH)
 
 
 class Standing(StrEnum):
-    """How one requirement stands."""
+    """How one requirement stands: shown, contradicted or in doubt, without the evidence that would
+    tell, or for a person to judge."""
 
     MET = "met"
     NOT_MET = "not met"
+    NOT_KNOWN = "not known"
     NOT_CHECKABLE = "not machine-checkable"
 
 
@@ -128,9 +130,14 @@ def conclusion(assessed: tuple[Assessed, ...]) -> str:
     }
     if places[Standing.NOT_MET]:
         return f"Stage 0: not met: {', '.join(places[Standing.NOT_MET])}."
-    if places[Standing.NOT_CHECKABLE] or not assessed:
-        return f"Undecided: for a person to judge: {', '.join(places[Standing.NOT_CHECKABLE])}."
-    return "Stage 1: every requirement is met."
+    if assessed and all(item.standing is Standing.MET for item in assessed):
+        return "Stage 1: every requirement is met."
+    open_ends = (
+        ("evidence is missing for", places[Standing.NOT_KNOWN]),
+        ("for a person to judge:", places[Standing.NOT_CHECKABLE]),
+    )
+    said = "; ".join(f"{why} {', '.join(numbers)}" for why, numbers in open_ends if numbers)
+    return f"Undecided: {said or 'nothing was assessed'}."
 
 
 def stage_of(report: Report, assessed: tuple[Assessed, ...]) -> int | None:
@@ -151,31 +158,44 @@ def _measured(subject: SubjectReport) -> bool:
 
 
 def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> Assessed:
-    broken, unknown = [], []
+    broken: list[str] = []
+    missing: list[str] = []
+    left: list[str] = []
     for subject in report.subjects:
         results = {item.id: item for item in subject.checks}
         for check_id in requirement.checks:
             if check_id not in results:
-                unknown.append(f"{check_id}: no check of this version decides it")
-            elif not _shows(results[check_id]):
-                broken.append(f"{check_id}: {_said(results[check_id])}")
-        broken.extend(_broken_rules(requirement, subject, report, policy))
-        unknown.extend(_unknown_rules(requirement, results.get(MANIFEST_RULES)))
+                left.append(f"{check_id}: no check of this version decides it")
+            elif results[check_id].status is not Status.PASS:
+                says = missing if _is_missing(results[check_id]) else broken
+                says.append(f"{check_id}: {_said(results[check_id])}")
+        rules = results.get(MANIFEST_RULES)
+        if rules is None or _is_missing(rules):
+            missing.append(f"{MANIFEST_RULES}: {_said(rules) if rules else 'not evaluated'}")
+        else:
+            broken.extend(_broken_rules(requirement, subject, rules, report, policy))
+        missing.extend(_unknown_rules(requirement, rules))
     if not report.subjects:
-        broken.append("there is no evidence")
-    if requirement.remains:
-        unknown.append(requirement.remains)
-    standing = Standing.NOT_CHECKABLE if unknown else Standing.MET
+        missing.append("there is no evidence")
+    left += [requirement.remains] if requirement.remains else []
+    found = (
+        (Standing.NOT_MET, broken),
+        (Standing.NOT_KNOWN, missing),
+        (Standing.NOT_CHECKABLE, left),
+    )
     return Assessed(
         requirement=requirement,
-        standing=Standing.NOT_MET if broken else standing,
-        reasons=tuple(dict.fromkeys((*broken, *unknown))),
+        standing=next((standing for standing, said in found if said), Standing.MET),
+        reasons=tuple(dict.fromkeys((*broken, *missing, *left))),
     )
 
 
-def _shows(result: CheckResult) -> bool:
-    """Whether a result proves its title: a doubt, a gap and what does not apply prove nothing."""
-    return result.status is Status.PASS
+def _is_missing(result: CheckResult) -> bool:
+    """Whether a check gave no result: nothing was shown, and nothing contradicted. What does not
+    apply, and what is in doubt, is a result: it does not prove its title."""
+    return result.status is Status.ERROR or (
+        result.status is Status.SKIP and result.skip_kind is not SkipKind.NOT_APPLICABLE
+    )
 
 
 def _said(result: CheckResult) -> str:
@@ -184,12 +204,14 @@ def _said(result: CheckResult) -> str:
 
 
 def _broken_rules(
-    requirement: StageRequirement, subject: SubjectReport, report: Report, policy: Policy
+    requirement: StageRequirement,
+    subject: SubjectReport,
+    result: CheckResult,
+    report: Report,
+    policy: Policy,
 ) -> Iterator[str]:
-    result = next((item for item in subject.checks if item.id == MANIFEST_RULES), None)
-    if result is None or result.status in (Status.SKIP, Status.ERROR):
-        yield f"{MANIFEST_RULES}: {_said(result) if result else 'not evaluated'}"
-    elif subject is report.subjects[0]:
+    """The findings that break a requirement, or where they are to be seen."""
+    if subject is report.subjects[0]:
         yield from (
             f"{item.rule}: {item.title}: {item.message}"
             for item in report.findings

@@ -270,7 +270,7 @@ def _words() -> Iterator[str]:
 def _footer(report: Report) -> Iterator[str]:
     yield "## To repeat this audit offline"
     yield ""
-    yield f"{summary.REPEAT_NOTE.capitalize()}:"
+    yield f"{summary.REPEAT_NOTE.capitalize()} (--expect-…, --kms, --challenge, --bind):"
     yield ""
     yield from ("```sh", visible(summary.repeat_command(report)), "```", "")
     rows = [(label, _value(text)) for label, text in summary.provenance(report)]

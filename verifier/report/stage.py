@@ -13,6 +13,7 @@ from verifier.model.identifiers import format_time
 from verifier.model.report import Report
 from verifier.policy.stage import Assessed, conclusion, stage_of
 from verifier.report.escape import visible, without_surrogates
+from verifier.report.summary import about
 
 SCHEMA: Final = "dstack-audit/stage/v1"
 
@@ -55,8 +56,7 @@ def render_stage_json(report: Report, assessed: tuple[Assessed, ...]) -> bytes:
 
 
 def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
-    asked = report.requested_app_id or "the app that the bundle names"
-    yield f"ERC-733 stage of {asked}, as of {format_time(report.evaluated_at)}"
+    yield f"ERC-733 stage of {about(report)}, as of {format_time(report.evaluated_at)}"
     yield conclusion(assessed)
     if report.root_note:
         yield report.root_note

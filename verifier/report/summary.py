@@ -33,7 +33,7 @@ HEADLINES: Final = {
 }
 
 
-REPEAT_NOTE: Final = "with the same --expect, --kms, --challenge and --bind options, if any"
+REPEAT_NOTE: Final = "with your other options, if any"
 _GRAVE: Final = ("critical", "high", "medium")
 _NO_FIX: Final = ("", "None.")
 
@@ -52,9 +52,11 @@ def subject_name(subject: SubjectReport) -> str:
 
 def about(report: Report) -> str:
     """Which app the report is about."""
-    if report.requested_app_id is None:
+    if report.requested_app_id is not None:
+        return report.requested_app_id
+    if any(claim.name == "app_id" for claim in worst_subject(report).claims):
         return "the app that the bundle names (none was asked for)"
-    return report.requested_app_id
+    return "none: no app id was given, and the evidence names none"
 
 
 def verdict_line(report: Report) -> str:
@@ -99,7 +101,8 @@ def requirement_note(check: CheckResult) -> str:
     """That a check is not asked for, or, where it needs attention, that it is not required."""
     if check.requirement is Requirement.NOT_ASKED:
         return " (not asked)"
-    plain = check.requirement is Requirement.REQUIRED or not explains(check)
+    decides = check.requirement is Requirement.REQUIRED or mark(check) is Mark.FAIL
+    plain = decides or not explains(check)
     return "" if plain else f" ({check.requirement.value})"
 
 

@@ -18,6 +18,8 @@ _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _DIGITS: Final = 12
 _MOST: Final = 60  # bars of one section; sites refuse charts of more than 50,000 characters
 
+_THINNEST: Final = 200  # part of the whole time below which a bar would not be seen
+
 _ROLES: Final = (Role.APP, Role.KMS)
 
 _Bar = tuple[str, str, int | None, int | None]  # label, tags, beginning, end
@@ -92,6 +94,8 @@ def _bar(bar: _Bar, first: int, last: int) -> str:
     start = first if since is None or not _drawable(since) else since
     end = last if until is None or not _drawable(until) else until
     unknown = " (since when is not known)" if since is None else ""
+    if (end - start) * _THINNEST < last - first:
+        tags += ", milestone"
     return f"    {label}{unknown} :{tags}, {_moment(start)}, {_moment(max(start + 1, end))}"
 
 

@@ -8,7 +8,6 @@ labels are fixed text and hex digits.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from verifier.model.identifiers import format_time
 from verifier.model.timeline import Governance, Timeline
 from verifier.report import timeline_words as words
 from verifier.report.escape import markdown, markdown_code
@@ -16,11 +15,13 @@ from verifier.report.timeline_gantt import gantt
 from verifier.report.timeline_overview import (
     Row,
     allowed_now,
+    as_of,
     authority,
     authority_details,
     concerns,
     coverage_words,
     standing,
+    stands_out,
     who_can_change,
     windows,
 )
@@ -57,13 +58,12 @@ def _header(timeline: Timeline) -> Iterator[str]:
         kind = "CAUTION" if row.alarm else "NOTE"
         yield from ("", f"> [!{kind}]", f"> **{row.label}:** {markdown(row.text)}")
     yield ""
-    as_of = timeline.as_of
     rows = (
         ("App id", markdown_code(timeline.app_id)),
         ("App", f"{markdown_code(timeline.app)} on chain {timeline.chain_id}"),
         ("KMS", markdown_code(timeline.kms)),
-        ("As of", f"block {as_of.block}, `{format_time(as_of.time)}`, finalized"),
-        ("Block hash", markdown_code(as_of.hash)),
+        ("As of", markdown(as_of(timeline))),
+        ("Block hash", markdown_code(timeline.as_of.hash)),
     )
     yield from _table(("", ""), rows)
 
@@ -76,7 +76,7 @@ def _overview(timeline: Timeline) -> Iterator[str]:
     yield from ("", "**Who can change it, and how fast**")
     yield from _list(who_can_change(timeline))
     found = concerns(timeline)
-    yield from ("", "**What is wrong**" if found else "**Nothing stands out as wrong**")
+    yield from ("", f"**What stands out**: {stands_out(timeline)}")
     if found:
         yield ""
     yield from (f"- {markdown(text)}" for text in found)
@@ -131,7 +131,7 @@ def _windows(timeline: Timeline) -> Iterator[str]:
     yield from ("## Windows of exposure", "")
     rows = (
         (
-            markdown(words.period_words(item.since, item.until)),
+            markdown(words.period_words(item.since, item.until, timeline.on)),
             item.kind.value,
             markdown_code(item.subject) if item.subject else "",
             markdown(item.words),
@@ -148,7 +148,7 @@ def _owners(timeline: Timeline) -> Iterator[str]:
     rows = (
         (
             words.ROLES[item.role],
-            markdown(words.period_words(item.since_time, item.until_time)),
+            markdown(words.period_words(item.since_time, item.until_time, timeline.on)),
             markdown(authority(item)),
             markdown("; ".join(_behind(item))),
         )

@@ -195,6 +195,20 @@ def concerns(timeline: Timeline) -> tuple[str, ...]:
     return tuple(found)
 
 
+def as_of(timeline: Timeline) -> str:
+    """The time that the timeline is about, and the block that its events go up to."""
+    block = f"block {timeline.as_of.block}, {format_time(timeline.as_of.time)}, finalized"
+    return block if timeline.on is None else f"{format_time(timeline.on)}; events up to {block}"
+
+
+def stands_out(timeline: Timeline) -> str:
+    """How much stands out, as the heading of what does."""
+    found, exposed = len(concerns(timeline)), len(timeline.exposures)
+    wrong = f"{found} {'things' if found > 1 else 'thing'}, the worst first" if found else "nothing"
+    seen = f"; {count(exposed, 'window')} of exposure, below" if exposed else ""
+    return f"{wrong}{seen}"
+
+
 def windows(timeline: Timeline) -> tuple[Exposure, ...]:
     """Every window in the order of its beginning; what began nobody knows when comes first."""
     return tuple(

@@ -232,6 +232,8 @@ class Narrator:
                 key = next(iter(args), "")
             elif key == "policyName" and key not in args:
                 key = "policy"
+            if key == "account" and _is_open_role(args):
+                return "anybody"
             return self._argument(key, args[key]) if key in args else "(not stated)"
 
         return _PLACEHOLDER.sub(argument, template)
@@ -286,6 +288,12 @@ class Narrator:
             return ""
         how = f": {change.how}" if change.notice > 0 and change.how else ""
         return f", {notice(change.notice)}{how}"
+
+
+def _is_open_role(args: Mapping[str, JsonValue]) -> bool:
+    """Whether a timelock lets anybody carry out what was announced: its executor is nobody."""
+    role = _ROLE_NAMES.get(str(args.get("role")))
+    return role == "executor" and args.get("account") == ZERO_ADDRESS
 
 
 def allowed_by(event: TimelineEvent) -> str | None:
@@ -358,11 +366,12 @@ def when(seconds: int | None) -> str:
     return format_time(seconds) if 0 <= seconds <= LATEST else f"{seconds} s after 1970"
 
 
-def period_words(since: int | None, until: int | None) -> str:
-    """A window of time, with its length where both ends are known."""
+def period_words(since: int | None, until: int | None, on: int | None) -> str:
+    """A window of time, with its length where both ends are known; `on` is the time that the
+    timeline is about, None for the present."""
     start = when(since) if since is not None else "an unknown time"
     if until is None:
-        return f"{start} to now"
+        return f"{start} to {'now' if on is None else 'then'}"
     length = "" if since is None or until < since else f" ({duration(until - since)})"
     return f"{start} to {when(until)}{length}"
 

@@ -35,15 +35,15 @@ def assess(
 ) -> None:
     """Assess the seven requirements of ERC-733 stage 1, "dev-proof", one by one.
 
-    Each is met, not met, or not machine-checkable, with the checks and rules that it rests on. What
-    no machine can tell is left open: stage 1 is never said while a requirement is. Waivers and
-    ratings of the policy do not count.
+    Each is met, not met, not known for want of evidence, or not machine-checkable, with the checks
+    and rules that it rests on. What no machine can tell is left open: stage 1 is never said while a
+    requirement is. Waivers and ratings of the policy do not count.
 
     Examples:
 
       verify stage APP_ID
 
-      verify stage ./evidence --trust-bundle sha256:DIGEST --format json
+      verify stage APP_ID --bundle evidence --trust-bundle sha256:DIGEST --format json
 
     Exit codes: 0 stage 1, 2 usage, 3 undecided or without evidence, 4 stage 0.
     """
