@@ -9,7 +9,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from verifier.audit import app_timeline, audit_bundle, check_bundle, known, measured_manifests
+from verifier.audit import (
+    app_timeline,
+    audit_bundle,
+    check_bundle,
+    known,
+    measured_manifests,
+    recorded,
+)
 from verifier.checks.case import Question
 from verifier.collection import Past, Sources, collect_evidence, default_log_cache
 from verifier.errors import PolicyError
@@ -33,6 +40,7 @@ __all__ = [
     "default_log_cache",
     "known",
     "measured_manifests",
+    "recorded",
     "verify",
 ]
 

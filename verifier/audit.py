@@ -5,7 +5,7 @@ bundle, question and policy give the same report, byte for byte.
 """
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from verifier.checks.authorization.history import proven_timeline
@@ -15,7 +15,14 @@ from verifier.checks.claims import make_claims
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.checks.engine import run_checks
 from verifier.checks.manifest import judge_manifest, judged_at
-from verifier.errors import Blocked, EvidenceError, MissingEvidence, PolicyError, VerifierError
+from verifier.errors import (
+    Blocked,
+    EvidenceError,
+    MissingEvidence,
+    PolicyError,
+    VerifierError,
+    did_you_mean,
+)
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.shapes import REPORTED
@@ -128,6 +135,42 @@ def measured_manifests(bundle: Bundle, reference: "ReferenceValues") -> "tuple[S
     return tuple(found)
 
 
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the evidence about one attester says that it is about; nothing is proven.
+
+    `app_id` is "" where nothing names one. `window` is when the collateral for its quote is in
+    force (first and last Unix second), None without a quote or collateral.
+    """
+
+    app_id: str
+    window: tuple[int, int] | None
+
+
+def recorded(bundle: Bundle, reference: "ReferenceValues", at: int) -> tuple[Recorded, ...]:
+    """What each attester in a bundle is said to be, so that somebody can ask for it; `at` (Unix
+    seconds) chooses among several sets of collateral."""
+    question = Question(app_id=None, reference=reference, at=at, trusted=False)
+    exchanges = Exchanges(bundle)
+    cases = (Case(read_subject(bundle, name), question, exchanges) for name in bundle.subjects)
+    return tuple(dict.fromkeys(Recorded(_named_app(case), _window(case)) for case in cases))
+
+
+def _named_app(case: Case) -> str:
+    with suppress(VerifierError):
+        return case.identity.app_id.hex()
+    stated = (item.value.stated.get("app_id") for item in case.evidence.infos)
+    return next((str(item) for item in stated if item), "")
+
+
+def _window(case: Case) -> tuple[int, int] | None:
+    with suppress(VerifierError):
+        chosen = case.collateral
+        start, end = chosen.window
+        return (start, end) if not chosen.failure and 0 < start <= end else None
+    return None
+
+
 def _meant(bundle: Bundle, question: Question) -> tuple[str, ...]:
     """The attesters that the question is about: where it names an instance that is among them,
     that one. A name is only a claim; `application.identity` holds the measured id against it."""
@@ -197,7 +240,7 @@ def known(policy: Policy) -> Policy:
     if unknown:
         raise PolicyError(
             f"policy {policy.name}: there is no check {min(unknown)!a}",
-            hint="`verify checks` lists them all",
+            hint=did_you_mean(min(unknown), ids, "`verify checks` lists them all"),
         )
     return policy
 

@@ -13,6 +13,8 @@
 A negative finding about well-formed evidence is a check result, never an exception.
 """
 
+from collections.abc import Iterable
+
 
 class VerifierError(Exception):
     """Base of every error raised on purpose.
@@ -56,3 +58,18 @@ class Blocked(VerifierError):
 
 class PolicyError(VerifierError):
     """The appraisal policy, or an option that feeds it, is malformed or below the floor."""
+
+
+def nearest(text: str, known: Iterable[str]) -> str:
+    """The known name that is most like a text, whatever its case; "" where none is like it."""
+    import difflib  # noqa: PLC0415 - only for what was mistyped
+
+    by_folded = {name.casefold(): name for name in known}
+    found = difflib.get_close_matches(text.casefold(), sorted(by_folded), n=1)
+    return by_folded[found[0]] if found else ""
+
+
+def did_you_mean(text: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A hint that names the known name nearest to a text, or another hint where none is near."""
+    near = nearest(text, known)
+    return f"did you mean {near}?" if near else otherwise

@@ -4,9 +4,10 @@ import re
 from pathlib import Path
 from typing import Final
 
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, PolicyError, did_you_mean
 
 _MAX_FILE_BYTES: Final = 32 << 20
+_MOST_NAMES: Final = 1000
 _FILE: Final = re.compile(r".*\.(?:json|ya?ml|html?|tar|txt|toml|bin|pem)", re.IGNORECASE)
 
 
@@ -32,10 +33,13 @@ def printable_name(path: Path) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of an evidence file. Raises EvidenceError."""
+    """The bytes of an evidence file. Raises PolicyError where there is none of that name, and
+    EvidenceError for one that cannot be read."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(_MAX_FILE_BYTES + 1)
+    except FileNotFoundError as error:
+        raise PolicyError(f"{path}: there is no such file", hint=_near(path)) from error
     except OSError as error:
         raise EvidenceError(
             f"{path}: cannot read it: {error.strerror or error}", hint="name a readable file"
@@ -43,3 +47,12 @@ def read_file(path: Path) -> bytes:
     if len(raw) > _MAX_FILE_BYTES:
         raise EvidenceError(f"{path}: larger than {_MAX_FILE_BYTES} bytes: no evidence is")
     return raw
+
+
+def _near(path: Path) -> str:
+    """The file beside it that was probably meant."""
+    try:
+        names = [item.name for item in path.parent.iterdir()][:_MOST_NAMES]
+    except (OSError, ValueError):
+        names = []
+    return did_you_mean(path.name, names, "check the name")

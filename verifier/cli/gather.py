@@ -71,6 +71,8 @@ def _parsed(text: str, reach: "Reach", bundle: Path | None) -> "Target":
     if target.bundle is not None and bundle is not None:
         raise PolicyError("two bundles were named", hint="give the app id and one bundle")
     target = replace(target, bundle=bundle or target.bundle)
+    if target.bundle is not None and not target.bundle.exists():
+        raise PolicyError(f"{target.bundle}: there is no such bundle", hint="check the name")
     if target.bundle is None:
         for option, wanted in (
             ("--offline", reach.offline),

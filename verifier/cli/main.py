@@ -7,6 +7,7 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 4 contraindicated · 5 warning.
 """
 
+import re
 import sys
 import warnings
 from importlib import import_module  # noqa: TID251 - of the commands below
@@ -14,9 +15,11 @@ from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from verifier.cli.output import warn
-from verifier.errors import PolicyError, VerifierError
+from verifier.cli.target import command_hint, names_something
+from verifier.errors import PolicyError, VerifierError, nearest
 
 EXIT_USAGE: Final = 2
 EXIT_NONE: Final = 3
@@ -25,20 +28,33 @@ _HELP: Final = frozenset({"-h", "--help"})
 COMMANDS: Final = {
     "app": ("app", "audit_app"),
     "import": ("import_evidence", "import_evidence"),
+    "timeline": ("timeline", "show_timeline"),
+    "stage": ("stage", "assess"),
+    "demo": ("demo", "run_demo"),
     "quote": ("link", "verify_quote"),
     "events": ("link", "verify_events"),
     "signer": ("link", "verify_signer"),
-    "timeline": ("timeline", "show_timeline"),
     "lint": ("lint", "lint_manifest"),
     "diff": ("diff", "compare_manifests"),
-    "stage": ("stage", "assess"),
     "compose-hash": ("compose_hash", "print_compose_hash"),
     "oci": ("oci", "identify_image"),
+    "explain": ("explain", "explain"),
     "checks": ("checks", "explain_checks"),
     "policy": ("policy", "show_policy"),
-    "demo": ("demo", "run_demo"),
 }
 """Every command: the module of `verifier.cli.commands` and the function that it is."""
+_GROUPS: Final = {
+    "Audit an app": ("app", "import", "timeline", "stage", "demo"),
+    "One link of the chain": ("quote", "events", "signer"),
+    "The manifest and its images": ("lint", "diff", "compose-hash", "oci"),
+    "What it all means": ("explain", "checks", "policy"),
+}
+"""Headings of the commands in `verify --help`."""
+_NAMES: Final = frozenset(COMMANDS)
+_SENTENCE: Final = 200
+"""Letters of a command's first sentence that help shows."""
+_LEAKED: Final = re.compile(r" \(env var: '\w+'\)|Value error, ")
+"""What the option parser says beside a mistake, and nobody has use for."""
 
 
 class DefaultCommandGroup(TyperGroup):
@@ -49,9 +65,24 @@ class DefaultCommandGroup(TyperGroup):
         place = self._first_positional(ctx, args)
         if place is not None and args[place] in self.commands:
             args = [args[place], *args[:place], *args[place + 1 :]]
+        elif place is not None and len(args) > place + 1 and _is_mistyped(args[place]):
+            raise PolicyError(
+                f"there is no command {args[place]!a}", hint=command_hint(args[place], _NAMES)
+            )
         elif args and not (place is None and {"--help", "--version"} & set(args)):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer's
+        """The commands under their headings, each with its first sentence."""
+        grouped = {name for names in _GROUPS.values() for name in names}
+        others = tuple(name for name in self.commands if name not in grouped)
+        for title, names in (*_GROUPS.items(), ("More", others)):
+            found = [(name, self.commands[name]) for name in names if name in self.commands]
+            rows = [(name, command.get_short_help_str(_SENTENCE)) for name, command in found]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
 
     def _first_positional(self, ctx: Any, args: list[str]) -> int | None:  # noqa: ANN401
         command = self.commands[_DEFAULT]
@@ -72,6 +103,12 @@ class DefaultCommandGroup(TyperGroup):
             else:
                 return place
         return None
+
+
+def _is_mistyped(text: str) -> bool:
+    """Whether an argument can only have been meant as a command: it is like one, and names no
+    app, address or file."""
+    return bool(nearest(text, _NAMES)) and not names_something(text)
 
 
 app = typer.Typer(
@@ -115,6 +152,8 @@ def group(
 
       verify import quote.json tcb_info.json app_compose.json collateral.json -o bundle
 
+    `verify app --help` lists the options of an audit, such as --policy, --save and --bundle.
+
     Exit codes: 0 accepted, 1 crash, 2 usage, 3 none, 4 contraindicated, 5 warning.
     """
 
@@ -134,9 +173,18 @@ def main() -> None:
     """Run the command line; every error on purpose is one line and a hint on stderr."""
     # Libraries warn about odd certificates; what is odd about evidence is for the checks to say.
     warnings.simplefilter("ignore")
-    register(sys.argv[1:])
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
+    register(arguments)
     try:
-        app()
+        sys.exit(app(arguments, standalone_mode=not arguments))
+    except TyperException as error:
+        _say_usage(error, arguments)
+        sys.exit(EXIT_USAGE)
+    except typer.Abort:
+        warn("aborted")
+        sys.exit(1)
     except PolicyError as error:
         warn(error.message, error.hint)
         sys.exit(EXIT_USAGE)
@@ -146,3 +194,13 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+
+
+def _say_usage(error: TyperException, arguments: list[str]) -> None:
+    """A mistake in the arguments, and where its command's help is."""
+    possible = getattr(error, "possibilities", None)
+    message = _LEAKED.sub("", error.message if possible else error.format_message())
+    command = next((item for item in arguments if item in COMMANDS), _DEFAULT)
+    where = f"`verify {command} --help` lists the options"
+    meant = nearest(getattr(error, "option_name", ""), possible or ())
+    warn(message, f"did you mean {meant}? {where}" if meant else where)

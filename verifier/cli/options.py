@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from verifier.cli.clock import moment, now
+from verifier.errors import PolicyError
 from verifier.model.identifiers import format_time
 
 
@@ -227,10 +228,39 @@ class Written:
         Format, typer.Option("--format", help="Form of the report.", envvar="VERIFY_FORMAT")
     ] = Format.TERMINAL
     output: Output = None
+    also: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--report",
+            metavar="FORMAT=FILE",
+            help="Write the report in this form, too (repeatable).",
+        ),
+    ] = None
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The verdict line alone.")] = False
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="More detail (repeatable).")
-    ] = 0
+        bool,
+        typer.Option("--verbose", "-v", help="Every check, claim, finding and source, in full."),
+    ] = False
+
+    def __post_init__(self) -> None:
+        """Raise PolicyError for options that contradict each other, before anything is asked."""
+        if self.quiet and self.verbose:
+            raise PolicyError("-q and -v contradict each other", hint="give one of them")
+        _ = self.others
+
+    @property
+    def others(self) -> tuple[tuple[Format, Path], ...]:
+        """The further reports: form and file."""
+        found = []
+        for item in self.also or ():
+            form, _, file = item.partition("=")
+            if form not in tuple(Format) or not file:
+                raise PolicyError(
+                    f"--report {item!a} is not FORMAT=FILE",
+                    hint=f"FORMAT is one of {', '.join(Format)}",
+                )
+            found.append((Format(form), Path(file)))
+        return tuple(found)
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -33,7 +34,13 @@ def exit_code(report: Report) -> int:
 
 def write_report(report: Report, written: Written) -> None:
     """Render a report to a file or to stdout. Raises PolicyError for an unwritable file."""
+    for form, file in written.others:
+        write(_render(report, replace(written, form=form, output=file)), file, "the report")
     write(_render(report, written), written.output, "the report")
+    if written.output is not None:
+        from verifier.report.summary import verdict_line  # noqa: PLC0415
+
+        warn(f"{verdict_line(report)}; the report is in {written.output}")
 
 
 def write(raw: bytes, output: Path | None, what: str) -> None:
@@ -52,10 +59,10 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
         ) from error
 
 
-def refuse_existing(path: Path | None) -> None:
+def refuse_existing(path: Path | None, option: str = "--save") -> None:
     """Raise PolicyError where something to be kept would overwrite what is there."""
     if path is not None and path.exists():
-        raise PolicyError(f"--save {path}: it exists already", hint="name a new directory or tar")
+        raise PolicyError(f"{option} {path}: it exists already", hint="name a new directory or tar")
 
 
 def save_bundle(bundle: "Bundle", path: Path | None) -> PolicyError | None:

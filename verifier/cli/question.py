@@ -14,6 +14,7 @@ from verifier.reference.values import KmsRecord, ReferenceValues, embedded, pars
 
 _MAX_ROOT_BYTES: Final = 4 << 20
 _CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
+_DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 
 
 def reference_values(unsafe_root: Path | None) -> ReferenceValues:
@@ -57,10 +58,17 @@ def vouched(bundle: Bundle, digest: str) -> bool:
     """Whether the user vouches for this very bundle. A digest of another one is an error."""
     if not digest:
         return False
-    if digest.lower().removeprefix("sha256:") != bundle.digest:
+    match = _DIGEST.fullmatch(digest)
+    if match is None:
+        raise PolicyError(
+            f"--trust-bundle {digest!a} is not a digest",
+            hint="write sha256: and 64 hex digits, as whoever collected the bundle gave them",
+        )
+    if match[1].lower() != bundle.digest:
         raise PolicyError(
             "--trust-bundle names another bundle than this one",
-            hint=f"this bundle has the digest sha256:{bundle.digest}",
+            hint="ask whoever collected it for its digest: one that is read off the bundle itself "
+            "vouches for nothing",
         )
     return True
 

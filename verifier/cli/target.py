@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
-from verifier.errors import PolicyError
+from verifier.errors import PolicyError, nearest
 from verifier.model.identifiers import AppId, parse_app_id
 
 _TRUST_CENTER: Final = "trust.phala.com"
@@ -41,11 +41,25 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
         return Target(text=text, bundle=path)
     if _DOMAIN.fullmatch(text.lower()):
         return Target(text=text.lower(), domain=text.lower())
-    near = _nearest(text, commands)
     raise PolicyError(
         f"{text!a} is no app id (40 hex digits), URL, domain or bundle, and no command",
-        hint=f"did you mean `verify {near}`?" if near else "see `verify --help`",
+        hint=command_hint(text, commands),
     )
+
+
+def names_something(text: str) -> bool:
+    """Whether an argument is an app id, URL, domain, or what exists as a file."""
+    try:
+        parse_target(text)
+    except PolicyError:
+        return False
+    return True
+
+
+def command_hint(text: str, commands: frozenset[str]) -> str:
+    """The command that was probably meant."""
+    near = nearest(text, commands)
+    return f"did you mean `verify {near}`?" if near else "see `verify --help`"
 
 
 def _parse_url(text: str) -> Target:
@@ -92,9 +106,3 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
-
-
-def _nearest(text: str, commands: frozenset[str]) -> str:
-    import difflib  # noqa: PLC0415 - only for a mistyped command
-
-    return next(iter(difflib.get_close_matches(text, sorted(commands), n=1)), "")

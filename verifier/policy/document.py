@@ -4,11 +4,12 @@ Everything here raises PolicyError, and nothing here knows what a policy means.
 """
 
 import tomllib
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from verifier.errors import PolicyError
+from verifier.errors import PolicyError, did_you_mean
 
 BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict")
 _MAX_BYTES: Final = 1 << 20
@@ -48,7 +49,9 @@ def _raw(name_or_path: str, path: Path) -> bytes:
     except (OSError, ValueError) as error:
         raise PolicyError(
             f"policy {name_or_path}: {getattr(error, 'strerror', None) or error}",
-            hint=f"name a TOML file, or one of {', '.join(BUILT_IN)}",
+            hint=did_you_mean(
+                name_or_path, BUILT_IN, f"name a TOML file, or one of {', '.join(BUILT_IN)}"
+            ),
         ) from error
     if len(raw) > _MAX_BYTES:
         raise PolicyError(f"policy {name_or_path}: larger than {_MAX_BYTES} bytes")
@@ -82,10 +85,31 @@ def section(
     table = document.get(name, {})
     if not isinstance(table, dict):
         raise PolicyError(f"policy {where}: [{name}] is not a table")
-    unknown = set(table) - set(known) if known is not None else set()
-    if unknown:
-        raise PolicyError(f"policy {where}: unknown key {min(unknown)!r} in [{name}]")
+    if known is not None:
+        refuse_unknown(table, known, f"policy {where}: [{name}]")
     return table
+
+
+def refuse_unknown(table: Iterable[str], known: Iterable[str], what: str) -> None:
+    """Raise PolicyError for a key that a table does not have, with the nearest that it has."""
+    names = tuple(known)
+    unknown = sorted(set(table) - set(names))
+    if unknown:
+        listed = f"the keys are {', '.join(names)}"
+        raise PolicyError(
+            f"{what}: unknown key {unknown[0]!r}", hint=did_you_mean(unknown[0], names, listed)
+        )
+
+
+def one_of(value: object, known: Iterable[str], what: str) -> str:
+    """One of the known words. Raises PolicyError."""
+    names = tuple(known)
+    if not isinstance(value, str) or value not in names:
+        raise PolicyError(
+            f"{what}: {value!a} is not one of {', '.join(names)}",
+            hint=did_you_mean(value, names) if isinstance(value, str) else "",
+        )
+    return value
 
 
 def text(value: object, what: str) -> str:

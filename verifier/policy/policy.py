@@ -31,7 +31,7 @@ from typing import Any, Final
 import rfc8785
 
 from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, GovernanceDemands, Waiver
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, PolicyError, did_you_mean
 from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.identifiers import parse_key_holder
 from verifier.model.result import JsonValue, Requirement, Severity, Verdict
@@ -39,7 +39,9 @@ from verifier.policy.document import (
     BUILT_IN,
     demanded,
     number,
+    one_of,
     read_document,
+    refuse_unknown,
     section,
     switch,
     text,
@@ -85,6 +87,9 @@ _SECTIONS: Final = {
     "signers": ("workflows", "sources"),
     "governance": tuple(item.name for item in fields(GovernanceDemands)),
 }
+KEYS: Final = ("name", "accept", "extends", *_SECTIONS, "waivers")
+"""The keys of a policy document; `extends` is resolved before it is read."""
+ACCEPTABLE: Final = (Verdict.AFFIRMING, Verdict.WARNING)
 _WORKFLOW: Final = re.compile(
     r"https://github\.com/[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml@refs/[\w./-]+", re.ASCII
 )
@@ -180,17 +185,17 @@ def load_policy(name_or_path: str) -> Policy:
 
 
 def _policy(document: dict[str, Any], where: str) -> Policy:
-    unknown = set(document) - {"name", "accept", "waivers", *_SECTIONS}
-    if unknown:
-        raise PolicyError(f"policy {where}: unknown key {min(unknown)!r}")
+    refuse_unknown(document, KEYS, f"policy {where}")
     sections = {name: section(document, name, known, where) for name, known in _SECTIONS.items()}
     accepted = texts(document.get("accept", ["affirming"]), f"policy {where}: accept")
-    try:
-        checks = {key: Requirement(value) for key, value in sections["checks"].items()}
-        accept = tuple(Verdict(value) for value in accepted)
-    except ValueError as error:
-        raise PolicyError(f"policy {where}: {error}") from error
-    if not accept or not set(accept) <= {Verdict.AFFIRMING, Verdict.WARNING}:
+    checks = {
+        key: Requirement(one_of(value, Requirement, f"policy {where}: [checks] {key}"))
+        for key, value in sections["checks"].items()
+    }
+    accept = tuple(
+        Verdict(one_of(value, ACCEPTABLE, f"policy {where}: accept")) for value in accepted
+    )
+    if not accept:
         raise PolicyError(f"policy {where}: accept may hold 'affirming' and 'warning' only")
     low = [check_id for check_id in FLOOR if checks.get(check_id) is not Requirement.REQUIRED]
     if low:
@@ -254,20 +259,21 @@ def _governance(table: dict[str, Any], where: str) -> GovernanceDemands:
 
 def _severities(table: Mapping[str, object], where: str) -> Mapping[str, Severity]:
     _known_rules(table, where)
-    try:
-        return {rule: Severity(value) for rule, value in table.items()}  # type: ignore[arg-type]
-    except ValueError as error:
-        raise PolicyError(
-            f"policy {where}: [rules]: {error}",
-            hint=f"one of {', '.join(Severity)}; to accept one finding, write a waiver",
-        ) from error
+    return {
+        rule: Severity(one_of(value, Severity, f"policy {where}: [rules] {rule}"))
+        for rule, value in table.items()
+    }
 
 
 def _known_rules(rules: Iterable[str], where: str) -> None:
     """A misspelt id would change nothing."""
-    unknown = set(rules) - {*BY_ID, IMAGE_RULE}
+    known = {*BY_ID, IMAGE_RULE}
+    unknown = sorted(set(rules) - known)
     if unknown:
-        raise PolicyError(f"policy {where}: there is no rule {min(unknown)!a}")
+        raise PolicyError(
+            f"policy {where}: there is no rule {unknown[0]!a}",
+            hint=did_you_mean(unknown[0], known, "`verify explain` lists every rule"),
+        )
 
 
 def _matching(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
@@ -275,7 +281,10 @@ def _matching(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
     found = demanded(table, key, f"policy {where}")
     for value in found:
         if not _FORMS[key](value):
-            raise PolicyError(f"policy {where}: {key}: {value!a} is none")
+            raise PolicyError(
+                f"policy {where}: {key}: {value!a} has another form",
+                hint=f"such as {_SUCH_AS[key]}",
+            )
     return found
 
 
@@ -314,6 +323,13 @@ _FORMS: Final = {
     "workflows": _is_workflow,
     "sources": _is_source,
     "owners": _is_address,
+}
+_SUCH_AS: Final = {
+    "registries": "ghcr.io",
+    "repositories": "ghcr.io/org/app, or ghcr.io/org/* for all below",
+    "workflows": "https://github.com/org/app/.github/workflows/build.yml@refs/heads/main",
+    "sources": "https://github.com/org/app",
+    "owners": "0x3172BCb6f9284df1019d40ACBff15a8dFa72eDAf",
 }
 
 

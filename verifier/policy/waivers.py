@@ -8,7 +8,7 @@
     expires = 2026-12-31              the first day on which it no longer holds, UTC
 
 A waived result keeps its status, says who waived it, and does not count. A waiver holds for `fail`
-and `warn`: what could not be evaluated is not known, and nobody can accept what he does not know.
+and `warn`. A check without a result cannot be waived: there is nothing to accept.
 The checks of the floor cannot be waived.
 """
 
@@ -20,8 +20,17 @@ from typing import Final
 from verifier.checks.demands import MANIFEST_RULES, Waiver
 from verifier.errors import PolicyError
 from verifier.model.identifiers import parse_app_id
+from verifier.policy.document import refuse_unknown
 
-_KEYS: Final = frozenset({"id", "check", "scope", "reason", "owner", "expires"})
+KEYS: Final = ("id", "check", "rule", "scope", "reason", "owner", "expires")
+_SAYS: Final = {
+    "id": "how the waiver is called",
+    "check": "which check it is about",
+    "scope": "for which app id (40 hex digits) it holds",
+    "reason": "why the failure is accepted",
+    "owner": "who answers for it",
+    "expires": "on which date it ends, such as 2026-12-31",
+}
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -45,14 +54,20 @@ def parse_waivers(document: object, floor: Iterable[str], where: str) -> tuple[W
 def _waiver(entry: object, where: str) -> Waiver:
     if not isinstance(entry, dict):
         raise PolicyError(f"{where}: a waiver is not a table")
+    refuse_unknown(entry, KEYS, f"{where}: a waiver")
     name = entry.get("id")
     if not isinstance(name, str) or not _ID.fullmatch(name):
-        raise PolicyError(f"{where}: a waiver has no id of letters, digits, '.', '_' and '-'")
+        raise PolicyError(
+            f"{where}: a waiver has no id of letters, digits, '.', '_' and '-'",
+            hint='give it one, such as id = "W-1"',
+        )
     where = f"{where}: waiver {name}"
-    wrong = min((_KEYS ^ set(entry)) - {"rule"}, default=None)
-    if wrong is not None:
-        raise PolicyError(f"{where}: {'unknown key' if wrong in entry else 'no'} {wrong!a}")
-    texts = {key: entry.get(key, "") for key in (*_KEYS - {"expires"}, "rule")}
+    absent = [key for key in KEYS if key not in entry and key != "rule"]
+    if absent:
+        raise PolicyError(
+            f"{where}: no {absent[0]!a}", hint=f"it says {_SAYS[absent[0]]}, and is required"
+        )
+    texts = {key: entry.get(key, "") for key in KEYS if key != "expires"}
     for key, value in texts.items():
         given = key in entry
         if not isinstance(value, str) or (given and not value.strip()):
@@ -61,7 +76,10 @@ def _waiver(entry: object, where: str) -> Waiver:
     if not isinstance(expires, date) or isinstance(expires, datetime):
         raise PolicyError(f"{where}: expires is not a date", hint="write it as 2026-12-31, bare")
     if scope is None:
-        raise PolicyError(f"{where}: scope is not an app id (40 hex digits)")
+        raise PolicyError(
+            f"{where}: scope is not an app id (40 hex digits)",
+            hint="a waiver holds for one app: name it",
+        )
     if texts["rule"] and texts["check"] != MANIFEST_RULES:
         raise PolicyError(f"{where}: only {MANIFEST_RULES} has rules")
     return Waiver(**{**texts, "scope": scope, "expires": expires})

@@ -6,7 +6,7 @@ from verifier.manifest.rule import Need, Rule
 from verifier.manifest.rules.catalogue import RULES
 from verifier.model.result import Severity
 
-_GROUPS: Final = {
+GROUPS: Final = {
     "MAN": "Manifest integrity and shape",
     "IMG": "Image references",
     "ENV": "Environment and allowed_envs",
@@ -63,7 +63,7 @@ _NEEDS: Final = {need: need.name.lower().replace("_", " ") for need in Need}
 def rule_pages() -> dict[str, str]:
     """The pages by file name: an index, and one page for each group of rules."""
     pages = {"README.md": _index()}
-    for group, title in _GROUPS.items():
+    for group, title in GROUPS.items():
         rules = [rule for rule in RULES if rule.group == group]
         parts = [f"# {group}: {title}\n", *map(_entry, rules)]
         pages[f"{group.lower()}.md"] = "\n".join(parts)

@@ -19,7 +19,7 @@ GLOSSARY: Final = {
     "report data": "64 bytes that the guest chooses and the CPU signs into a quote",
     "event log": "the list of what was measured; replaying it gives the registers",
     "manifest": "the file that says which code an app runs; named by the hash of its bytes",
-    "compose hash": "sha256 of the manifest's bytes",
+    "compose hash": "the sha256 of the manifest's bytes",
     "app id": "the name of an app, and of its contract, where it has one",
     "instance": "one running copy of an app",
     "key provider": "what gives an app its keys: a KMS, or an enclave on the same machine",

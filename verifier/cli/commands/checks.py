@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verifier.errors import PolicyError
+from verifier.errors import PolicyError, did_you_mean
 
 if TYPE_CHECKING:
     from verifier.checks.engine import CheckSpec
@@ -15,9 +15,11 @@ def explain_checks(
     only: Annotated[str, typer.Argument(metavar="[ID]", help="One check, or a family.")] = "",
     policy: Annotated[str, typer.Option(help="Whose requirements to show.")] = "baseline",
 ) -> None:
-    """Say what each check proves, and what a policy asks of it.
+    """List the checks, and what a policy asks of each; of one check or family, what it proves.
 
-    Example:
+    Examples:
+
+      verify checks --policy strict
 
       verify checks boot.image
     """
@@ -27,14 +29,26 @@ def explain_checks(
     judged = load_policy(policy)
     specs = [spec for spec in CHECKS if spec.id.startswith(only)]
     if not specs:
-        raise PolicyError(f"no check is named {only!a}", hint="`verify checks` lists them all")
-    for spec in specs:
+        raise PolicyError(f"no check is named {only!a}", hint=_hint(only))
+    for spec in () if only else specs:
+        print(f"{spec.id:26} {judged.requirement(spec.id).value:9}  {spec.title}")
+    for spec in specs if only else ():
         print(f"{spec.id}  ({judged.requirement(spec.id).value} by {judged.name})")
         print(f"  {spec.title}.")
         print(textwrap.indent(textwrap.fill(_explanation(spec), 76), "    "))
         if spec.requires:
             print(f"  Rests on: {', '.join(spec.requires)}")
         print()
+
+
+def _hint(text: str) -> str:
+    from verifier.checks.catalogue import CHECKS  # noqa: PLC0415
+    from verifier.manifest.registry import BY_ID  # noqa: PLC0415
+
+    rule = next((rule for rule in BY_ID if rule.casefold() == text.casefold()), "")
+    if rule:
+        return f"{rule} is a rule: `verify explain {rule}`"
+    return did_you_mean(text, (spec.id for spec in CHECKS), "`verify checks` lists them all")
 
 
 def checks_document() -> str:

@@ -1,14 +1,21 @@
 """`verify import FILE… -o BUNDLE`: evidence handed over as files."""
 
+import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from verifier.cli.clock import now
 from verifier.cli.files import printable_name, read_file
 from verifier.cli.options import Files
-from verifier.cli.output import save_bundle, warn
+from verifier.cli.output import refuse_existing, save_bundle, warn
+
+if TYPE_CHECKING:
+    from verifier.evidence.bundle import Bundle
+
+_MOST: Final = 5
+"""Attesters whose command is shown; a provider's report may hold hundreds."""
 
 
 def import_evidence(
@@ -34,6 +41,7 @@ def import_evidence(
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
+    refuse_existing(output, "-o")
     bundle = import_files(
         [(printable_name(path), read_file(path)) for path in files], collected_at=now()
     )
@@ -43,4 +51,28 @@ def import_evidence(
     for artifact in bundle.artifacts:
         print(f"{artifact.kind.value:16} {artifact.size:8} bytes  {visible(artifact.source)}")
     print(f"sha256:{bundle.digest}")
-    warn(f"audit it with `verify APP_ID --bundle {output}`")
+    _say_what_next(bundle, output)
+
+
+def _say_what_next(bundle: "Bundle", path: Path) -> None:
+    """The exact command that audits the bundle: its app, and a time at which its collateral is in
+    force. An app id in it is 40 hex digits, or it is not named."""
+    from verifier.api import recorded  # noqa: PLC0415
+    from verifier.model.identifiers import format_time, parse_app_id  # noqa: PLC0415
+    from verifier.reference.values import embedded  # noqa: PLC0415
+
+    moment = now()
+    found = [item for item in recorded(bundle, embedded(), moment) if parse_app_id(item.app_id)]
+    for item in found[:_MOST]:
+        words = ["verify", item.app_id, "--bundle", str(path)]
+        about = f"it is said to be of app {item.app_id}"
+        if item.window is not None:
+            start, end = item.window
+            about += f"; its collateral is in force {format_time(start)} to {format_time(end)}"
+            words += [] if start <= moment <= end else ["--at", format_time(start)]
+        warn(f"{about}. Audit it with:", shlex.join(words))
+    if not found:
+        place = str(path) if path.is_absolute() else f"./{path}"
+        warn("it names no app. Audit what is there with:", shlex.join(["verify", place]))
+    if len(found) > _MOST:
+        warn(f"and {len(found) - _MOST} more")

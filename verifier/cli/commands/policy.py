@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from verifier.cli.options import At
-from verifier.errors import PolicyError
+from verifier.errors import PolicyError, nearest
 
 _EXPLAIN = "explain"
 
@@ -39,7 +39,11 @@ def show_policy(
     explains = named[:1] == [_EXPLAIN]
     names = named[explains:]
     if len(names) > 1:
-        raise PolicyError(f"one policy at a time, not {len(names)}")
+        meant = nearest(names[0], (_EXPLAIN,))
+        raise PolicyError(
+            f"one policy at a time, not {len(names)}: {', '.join(map(ascii, names))}",
+            hint=f"did you mean `verify policy {_EXPLAIN} {names[1]}`?" if meant else "",
+        )
     policy = known(load_policy(names[0] if names else "baseline"))
     if explains:
         titles = {spec.id: spec.title for spec in CHECKS}

@@ -1,0 +1,44 @@
+"""`verify import` ends with the exact command that audits what was imported."""
+
+import json
+import shlex
+from pathlib import Path
+
+from tests.cli.command import Run
+
+APP_ID = "2c0a0c96cb6dbd659bf1446e2f3fce58172ff91b"
+
+
+def next_command(said: str) -> list[str]:
+    """The words of the command on the last line, without `verify`."""
+    program, *words = shlex.split(said.splitlines()[-1])
+    assert program == "verify"
+    return words
+
+
+def test_recorded_evidence_is_audited_by_the_command_that_is_printed(
+    call: Run, evidence_dir: Path
+) -> None:
+    info = evidence_dir / "info" / "info_dstack-nvidia-0.5.5.json"
+    collateral = evidence_dir / "collateral" / "tdx_90C06F000000_2026-08-20_ev20.json"
+    imported = call("import", info, collateral, "-o", "it's kept")
+    assert "2026-08-20T22:21:30Z to 2026-09-19T21:42:47Z" in imported.err
+    words = next_command(imported.err)
+    assert words[0] == APP_ID
+    report = call(*words)
+    assert "Genuine Intel TDX hardware" in report.out
+    assert "\nWeakest link  key_management.provider" in report.out
+
+
+def test_what_names_no_app_is_audited_as_it_is(call: Run, evidence_dir: Path) -> None:
+    imported = call("import", evidence_dir / "dcap-qvl" / "tdx_quote", "-o", "kept")
+    assert "it names no app" in imported.err
+    assert next_command(imported.err) == ["./kept"]
+
+
+def test_a_time_is_named_only_where_it_is_needed(call: Run, tmp_path: Path) -> None:
+    manifest = {"manifest_version": 2, "name": "x", "docker_compose_file": "services: {}"}
+    (tmp_path / "app.json").write_text(json.dumps(manifest))
+    imported = call("import", "app.json", "-o", "kept")
+    assert imported.code == 0
+    assert "--at" not in imported.err
