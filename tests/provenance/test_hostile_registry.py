@@ -116,7 +116,7 @@ def test_a_document_over_the_limit_is_not_taken() -> None:
 def test_compressed_documents_are_refused() -> None:
     body = gzip.compress(IMAGE.index)
     found = honest(index=Answer(body=body, headers={"Content-Encoding": "gzip"})).judged()
-    assert found.tie is Tie.UNKNOWN
+    assert found.tie is Tie.UNREACHABLE
     assert "compressed" in found.note
 
 
@@ -130,15 +130,39 @@ def test_a_schema_1_manifest_is_malformed_evidence() -> None:
     assert "schema version 1" in found.note
 
 
-@pytest.mark.parametrize("status", [401, 403, 404])
-def test_an_image_that_nobody_is_shown_is_absent(status: int) -> None:
-    found = honest(index=Answer(status)).judged()
-    assert found.tie is Tie.ABSENT
-    assert f"private or missing (HTTP {status})" in found.note
+@pytest.mark.parametrize(
+    ("status", "tie"),
+    [
+        (401, Tie.PRIVATE),
+        (403, Tie.PRIVATE),
+        (404, Tie.MISSING),
+        (410, Tie.MISSING),
+        (418, Tie.UNREACHABLE),
+        (429, Tie.UNREACHABLE),
+        (500, Tie.UNREACHABLE),
+        (503, Tie.UNREACHABLE),
+    ],
+)
+def test_private_missing_and_unreachable_are_three_answers(status: int, tie: Tie) -> None:
+    answer = Answer(status, headers={"Retry-After": "9999"})
+    found = honest(index=answer).judged()
+    assert found.tie is tie
+    assert f"HTTP {status}" in found.note
+    # A refusal of the configuration says as much.
+    assert honest(config=answer).judged().tie is tie
 
 
-def test_a_registry_that_fails_leaves_the_image_unknown() -> None:
-    assert honest(index=Answer(418)).judged().tie is Tie.UNKNOWN
+def test_a_page_instead_of_a_document_is_malformed_and_accuses_nobody() -> None:
+    page = Answer(body=b"<html>log in</html>", headers={"Content-Type": "text/html"})
+    for name in ("index", "manifest", "config"):
+        assert honest(**{name: page}).judged().tie is Tie.MALFORMED
+
+
+def test_only_a_trusted_bundle_says_that_a_registry_refused() -> None:
+    bundle = honest(index=Answer(404)).collect()
+    named = (NamedImage("app", REFERENCE),)
+    (found,) = provenance.examine(Images(images=named, bundle=bundle, at=NOW, trusted=False))
+    assert found.tie is Tie.UNKNOWN
 
 
 def test_a_blob_may_be_redirected_once_to_a_public_store() -> None:
@@ -176,7 +200,7 @@ def test_a_blob_may_be_redirected_once_to_a_public_store() -> None:
 def test_a_blob_is_redirected_nowhere_else(place: str) -> None:
     world = honest(config=redirect(place))
     world.answers[place] = Answer(body=IMAGE.config)
-    assert world.judged().tie is Tie.UNKNOWN
+    assert world.judged().tie is Tie.UNREACHABLE
     assert place not in {url for url, _ in world.asked}
 
 
@@ -184,7 +208,7 @@ def test_a_blob_is_redirected_once_only() -> None:
     world = honest(config=redirect(STORE), store=redirect("https://third.example/"))
     world.answers["https://third.example/"] = Answer(body=IMAGE.config)
     found = world.judged()
-    assert (found.tie, "more than one redirect" in found.note) == (Tie.UNKNOWN, True)
+    assert (found.tie, "more than one redirect" in found.note) == (Tie.UNREACHABLE, True)
 
 
 def test_a_store_that_serves_other_bytes_is_a_contradiction() -> None:
@@ -194,7 +218,7 @@ def test_a_store_that_serves_other_bytes_is_a_contradiction() -> None:
 
 def test_a_manifest_is_not_redirected_to_another_host() -> None:
     world = honest(index=redirect(STORE), store=Answer(body=IMAGE.index))
-    assert world.judged().tie is Tie.UNKNOWN
+    assert world.judged().tie is Tie.UNREACHABLE
     assert STORE not in {url for url, _ in world.asked}
 
 
@@ -214,7 +238,7 @@ def test_a_token_service_is_public_https_or_not_asked(realm: str) -> None:
     world.token = "never"  # noqa: S105 - a token of the test
     world.answers["challenge"] = challenge(f'Bearer realm="{realm}",service="s"')
     found = world.judged()
-    assert found.tie is Tie.UNKNOWN
+    assert found.tie is Tie.UNREACHABLE
     assert {url for url, _ in world.asked} == {INDEX}
 
 
@@ -223,7 +247,7 @@ def test_a_registry_without_anonymous_tokens_is_private(text: str) -> None:
     world = honest()
     world.token = "never"  # noqa: S105 - a token of the test
     world.answers["challenge"] = challenge(text)
-    assert world.judged().tie is Tie.ABSENT
+    assert world.judged().tie is Tie.PRIVATE
 
 
 @pytest.mark.parametrize(
@@ -246,7 +270,7 @@ def test_a_token_answer_that_holds_no_token_is_refused(body: bytes) -> None:
     world.answers["challenge"] = challenge('Bearer realm="https://auth.example/t"')
     service = "https://auth.example/t?scope=repository%3Ao%2Fapp%3Apull"
     world.answers[service] = Answer(body=body)
-    assert world.judged().tie is Tie.UNKNOWN
+    assert world.judged().tie is Tie.UNREACHABLE
     assert not any(sent for _, sent in world.asked)
 
 
@@ -256,8 +280,61 @@ def test_a_token_that_is_not_accepted_is_asked_for_once() -> None:
     world.answers["challenge"] = challenge('Bearer realm="https://auth.example/t"')
     service = "https://auth.example/t?scope=repository%3Ao%2Fapp%3Apull"
     world.answers[service] = Answer(body=b'{"token": "wrong"}')
-    assert world.judged().tie is Tie.ABSENT
+    assert world.judged().tie is Tie.PRIVATE
     assert [url for url, _ in world.asked] == [INDEX, service, INDEX]
+
+
+SERVICE = "https://auth.example/t?service=s&scope=repository%3Ao%2Fapp%3Apull"
+BEARER = 'Bearer realm="https://auth.example/t",service="s"'
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        (BEARER,),
+        (f'Basic realm="registry", {BEARER}',),
+        (f'{BEARER}, Basic realm="registry"',),
+        (f"Negotiate, {BEARER}",),
+        (f"Negotiate YII=, {BEARER}",),
+        ("Bearer realm=https://auth.example/t,service=s",),
+        ('BEARER Realm = "https://auth.example/t" , SERVICE="s"',),
+        (r'Bearer realm="https:\/\/auth.example/t",service="\s"',),
+        (f', ,{BEARER},scope="repository:o/app:pull",error="insufficient_scope"',),
+        (f'Digest realm="a, Bearer realm=x", nonce="n", {BEARER}',),
+        ('Basic realm="registry"', BEARER),
+        (BEARER, "Negotiate"),
+        (f'Bearer service="first", {BEARER}',),
+        (f'Bearer realm="https://other.example/t", {BEARER}',),
+    ],
+)
+def test_a_bearer_challenge_is_found_wherever_it_stands(lines: tuple[str, ...]) -> None:
+    world = honest()
+    world.token = "good"  # noqa: S105 - a token of the test
+    world.answers["challenge"] = Answer(401, headers=_Lines(lines))
+    world.answers[SERVICE] = Answer(body=b'{"token": "good"}')
+    world.answers["https://other.example/t?scope=repository%3Ao%2Fapp%3Apull"] = Answer(403)
+    assert world.judged().tie is Tie.ASSERTED
+
+
+class _Lines(dict[str, str]):
+    """Header lines of one name, which a plain mapping cannot hold."""
+
+    def __init__(self, lines: tuple[str, ...]) -> None:
+        names = ("WWW-Authenticate", "www-authenticate")
+        super().__init__(zip(names, lines, strict=False))
+
+
+@pytest.mark.parametrize(
+    ("status", "tie"),
+    [(400, Tie.PRIVATE), (401, Tie.PRIVATE), (403, Tie.PRIVATE), (404, Tie.PRIVATE)]
+    + [(status, Tie.UNREACHABLE) for status in (302, 408, 429, 500, 503)],
+)
+def test_a_token_service_that_fails_makes_no_image_private(status: int, tie: Tie) -> None:
+    world = honest()
+    world.token = "never"  # noqa: S105 - a token of the test
+    world.answers["challenge"] = challenge(BEARER)
+    world.answers[SERVICE] = Answer(status, headers={"Retry-After": "9999"})
+    assert world.judged().tie is tie
 
 
 def referrers(*entries: dict[str, Any]) -> Answer:

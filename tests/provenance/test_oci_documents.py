@@ -11,6 +11,7 @@ from tests.provenance.images import digest, encode, make_image
 from verifier.errors import EvidenceError
 from verifier.evidence import oci
 from verifier.evidence.oci import ImageIndex, ImageManifest, parse_reference
+from verifier.evidence.oci_resolution import named
 
 D = "sha256:" + "ab" * 32
 
@@ -95,7 +96,7 @@ def test_an_index_leads_to_the_linux_amd64_manifest_and_its_configuration() -> N
     image = make_image()
     index = oci.parse_manifest(image.index, digest(image.index))
     assert isinstance(index, ImageIndex)
-    chosen = index.platform_manifest()
+    (chosen,) = named(index)
     manifest = oci.parse_manifest(image.manifest, chosen.digest)
     assert isinstance(manifest, ImageManifest)
     config = oci.parse_config(image.config, manifest.config.digest)
@@ -137,21 +138,6 @@ def test_malformed_manifests_are_refused(change: dict[str, Any], message: str) -
     raw = encode({**json.loads(make_image().manifest), **change})
     with pytest.raises(EvidenceError, match=message):
         oci.parse_manifest(raw, digest(raw))
-
-
-def test_an_index_must_have_exactly_one_manifest_for_the_platform() -> None:
-    other = make_image(architecture="arm64")
-    index = oci.parse_manifest(other.index, digest(other.index))
-    assert isinstance(index, ImageIndex)
-    with pytest.raises(EvidenceError, match="no manifest for linux/amd64"):
-        index.platform_manifest()
-    document = json.loads(make_image().index)
-    document["manifests"].append({**document["manifests"][1], "digest": D})
-    raw = encode(document)
-    twice = oci.parse_manifest(raw, digest(raw))
-    assert isinstance(twice, ImageIndex)
-    with pytest.raises(EvidenceError, match="more than one"):
-        twice.platform_manifest()
 
 
 @given(st.binary(max_size=200))

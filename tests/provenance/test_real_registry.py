@@ -102,9 +102,9 @@ def test_private_and_missing_images_are_said(collected: Collect) -> None:
     missing = f"registry.test/example/app@sha256:{'0' * 64}"
     bundle = collected(private, missing)
     first, second = judged(bundle, private, missing)
-    assert first.tie is second.tie is Tie.ABSENT
-    assert "private or missing (HTTP 401)" in first.note
-    assert "private or missing (HTTP 404)" in second.note
+    assert (first.tie, second.tie) == (Tie.PRIVATE, Tie.MISSING)
+    assert "HTTP 401" in first.note
+    assert "HTTP 404" in second.note
 
 
 def test_an_attestation_beside_the_image_ties_it(collected: Collect, tmp_path: Path) -> None:

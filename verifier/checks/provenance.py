@@ -33,16 +33,19 @@ from verifier.checks.sigstore import (
 )
 from verifier.checks.tie import Provenance, Tie, as_expected, signed_as_demanded
 from verifier.errors import EvidenceError
-from verifier.evidence import oci, sigstore
+from verifier.evidence import codec, oci, sigstore
 from verifier.evidence.bundle import Artifact, Bundle, Kind
-from verifier.evidence.oci import ImageConfig, ImageIndex, ImageReference
+from verifier.evidence.oci import ImageConfig, ImageReference
+from verifier.evidence.oci_resolution import Resolution
 from verifier.evidence.sigstore import SigstoreBundle
 from verifier.model.result import JsonValue
 
 MAX_CLOCK_SKEW: Final = 120
 MAX_ATTESTATIONS: Final = 32
+_MAX_NAMED: Final = 8
 _NOT_FOUND: Final = 404
-_DENIED: Final = frozenset({401, 403, _NOT_FOUND})
+_DENIED: Final = frozenset({401, 403})
+_GONE: Final = frozenset({_NOT_FOUND, 410})
 _COMMIT: Final = re.compile(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
 
 
@@ -110,45 +113,42 @@ def judge_images(asked: Images) -> Outcome:
 
 
 def judge(found: tuple[Provenance, ...]) -> Outcome:
-    """The result for all images: that of the worst one."""
+    """The result for all images: that of the worst one, with what is known of every other."""
     by_tie = {tie: [item for item in found if item.tie is tie] for tie in Tie}
     actual: JsonValue = [item.to_json() for item in found]
     evidence = tuple(dict.fromkeys(ref for item in found for ref in item.evidence))
+    counts = ", ".join(f"{len(items)} {tie.value}" for tie, items in by_tie.items() if items)
+    rest = f" ({counts})" if len(found) > 1 else ""
+    weakest = [item for items in by_tie.values() for item in items if item.tie is not Tie.ATTESTED]
+    reason = "; ".join(map(str, weakest[:_MAX_NAMED])) if rest else "".join(i.note for i in weakest)
     if by_tie[Tie.CONTRADICTED]:
         worst = by_tie[Tie.CONTRADICTED][0]
-        return failed(str(worst), actual=actual, evidence=evidence)
+        return failed(f"{worst}{rest}", actual=actual, evidence=evidence, reason=reason)
     if by_tie[Tie.MALFORMED]:
         worst = by_tie[Tie.MALFORMED][0]
-        return malformed(
-            f"malformed evidence: {worst}",
-            reason=worst.note,
-            actual=actual,
-            evidence=evidence,
-        )
-    if by_tie[Tie.UNKNOWN]:
-        unknown = by_tie[Tie.UNKNOWN][0]
+        said = f"malformed evidence: {worst}{rest}"
+        return malformed(said, reason=reason, actual=actual, evidence=evidence)
+    unseen = [*by_tie[Tie.UNKNOWN], *by_tie[Tie.UNREACHABLE]]
+    if unseen:
         return missing(
-            str(unknown),
-            reason=unknown.note,
+            f"{unseen[0]}{rest}",
+            reason=reason,
             actual=actual,
             evidence=evidence,
             remediation="audit online, so that registries and attestations are asked",
         )
     disagreements = [f"{item.service}: {text}" for item in found for text in item.disagreements]
-    if len(by_tie[Tie.ATTESTED]) == len(found) and not disagreements:
+    if not weakest and not disagreements:
         return passed(
             f"{_count(found)} attested by a workflow of the source",
             actual=actual,
             evidence=evidence,
         )
-    counts = ", ".join(f"{len(items)} {tie.value}" for tie, items in by_tie.items() if items)
-    weakest = next(items[0] for items in by_tie.values() if items)
-    reason = disagreements[0] if disagreements else str(weakest)
     return warned(
         f"{_count(found)}: {counts}",
         actual=actual,
         evidence=evidence,
-        reason=reason,
+        reason=disagreements[0] if disagreements else str(weakest[0]),
         remediation="pin every image by digest, publish it, and attest its build "
         "(actions/attest-build-provenance)",
     )
@@ -243,23 +243,19 @@ class _Examination:
         return replace(self._found, disagreements=self._disagreements(config))
 
     def _config(self) -> ImageConfig:
-        pinned = self._reference.digest
-        found = oci.parse_manifest(self._document(Kind.OCI_MANIFEST, pinned), pinned)
-        if isinstance(found, ImageIndex):
-            digest = found.platform_manifest().digest
-            self._add_digest(digest)
-            found = oci.parse_manifest(self._document(Kind.OCI_MANIFEST, digest), digest)
-        if isinstance(found, ImageIndex):
-            raise EvidenceError(f"image index {found.digest} stands inside another index")
-        self._add_digest(found.config.digest)
-        raw = self._document(Kind.OCI_CONFIG, found.config.digest)
-        config = oci.parse_config(raw, found.config.digest)
+        way = Resolution(
+            lambda digest, _: self._document(Kind.OCI_MANIFEST, digest),
+            lambda digest, _: self._document(Kind.OCI_CONFIG, digest),
+        )
+        try:
+            _, config = way.resolve(self._reference.digest)
+        finally:
+            path = tuple(way.path) or self._found.digests
+            digests = (*path, way.config_digest) if way.config_digest else path
+            self._found = replace(self._found, digests=digests)
         if config.platform != oci.PLATFORM:
             raise EvidenceError(f"the image is made for {'/'.join(config.platform)!a}")
         return config
-
-    def _add_digest(self, digest: str) -> None:
-        self._found = replace(self._found, digests=(*self._found.digests, digest))
 
     def _document(self, kind: Kind, digest: str) -> bytes:
         """The document with a digest, wherever it came from, or why there is none."""
@@ -274,11 +270,15 @@ class _Examination:
         url = (self._reference.manifest_url if manifest else self._reference.blob_url)(digest)
         records = [item for item in bundle.artifacts if item.kind is kind and item.source == url]
         for record in records:
-            if record.sha256 is not None:
-                raise _Stop(
-                    Tie.CONTRADICTED,
-                    f"{self._reference.registry} served sha256:{record.sha256} as {digest}",
-                )
+            if record.sha256 is None:
+                continue
+            served = f"{self._reference.registry} served sha256:{record.sha256} as {digest}"
+            try:
+                codec.parse_json_object(bundle.blob(record), "answer")
+            except EvidenceError:
+                # A page of a proxy or of a parked name accuses nobody.
+                raise _Stop(Tie.MALFORMED, f"{served}, which is no document of images") from None
+            raise _Stop(Tie.CONTRADICTED, served)
         raise _absent(records, self._reference, digest, trusted=self._asked.trusted)
 
     def _read_labels(self, config: ImageConfig) -> None:
@@ -410,13 +410,19 @@ def _absent(
 ) -> _Stop:
     """Why there is no document: its registry's refusal, a failed request, or no request."""
     where = f"{digest} at {reference.registry}"
+    if not records:
+        return _Stop(Tie.UNKNOWN, f"{where}: nobody was asked")
+    if not trusted:
+        said = f"the bundle alone says that there was no answer: {records[0].error}"
+        return _Stop(Tie.UNKNOWN, f"{where}: {said}")
     for record in records:
-        if trusted and record.status in _DENIED:
-            return _Stop(Tie.ABSENT, f"{where}: private or missing (HTTP {record.status})")
-    if records:
-        said = "no answer" if trusted else "the bundle alone says that there was no answer"
-        return _Stop(Tie.UNKNOWN, f"{where}: {said}: {records[0].error}")
-    return _Stop(Tie.UNKNOWN, f"{where}: nobody was asked")
+        if record.status in _DENIED:
+            said = f"private: not shown without a login (HTTP {record.status})"
+            return _Stop(Tie.PRIVATE, f"{where}: {said}")
+        if record.status in _GONE:
+            said = f"missing: its registry has no such image (HTTP {record.status})"
+            return _Stop(Tie.MISSING, f"{where}: {said}")
+    return _Stop(Tie.UNREACHABLE, f"{where}: no answer: {records[0].error}")
 
 
 def _count(found: tuple[Provenance, ...]) -> str:

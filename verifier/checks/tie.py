@@ -5,8 +5,10 @@ From the weakest tie to the strongest:
     unpinned      its reference holds no digest, or is malformed: the name can mean anything
     contradicted  what was served, or is demanded, is not what the digest names
     malformed     its documents are not an image for linux/amd64
-    unknown       nobody was asked about it, nobody answered, or nothing shows what is demanded
-    absent        its registry says that it is private or missing
+    unknown       nobody was asked about it, or nothing shows what is demanded
+    unreachable   its registry, or what that sends one to, gave no answer
+    missing       its registry says that there is no such image
+    private       its registry shows it to nobody without a login (some say so of a missing one)
     untied        it exists, and names no source
     asserted      it exists, and its labels name a source: the builder's word, fixed by the digest
     attested      a workflow of that source repository signed, at a commit, that it built it
@@ -29,14 +31,16 @@ class Tie(StrEnum):
     CONTRADICTED = "contradicted"
     MALFORMED = "malformed"
     UNKNOWN = "unknown"
-    ABSENT = "absent"
+    UNREACHABLE = "unreachable"
+    MISSING = "missing"
+    PRIVATE = "private"
     UNTIED = "untied"
     ASSERTED = "asserted"
     ATTESTED = "attested"
 
 
 _REFUSED: Final = (Tie.CONTRADICTED, Tie.MALFORMED)
-_UNSEEN: Final = (Tie.UNKNOWN, Tie.ABSENT)
+_UNSEEN: Final = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

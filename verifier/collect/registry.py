@@ -20,12 +20,14 @@ from typing import Final
 
 import httpx
 
+from verifier.collect.challenges import Challenge, parse_challenges
 from verifier.collect.http import LIMITS, REDIRECTS, HttpClient, Limits, Response, printable
 from verifier.collect.network import is_loopback, is_public, parse_address
 from verifier.errors import CollectError, EvidenceError, LimitError, NetworkError
 from verifier.evidence import codec, oci, sigstore
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.oci import ImageConfig, ImageReference
+from verifier.evidence.oci import ImageReference
+from verifier.evidence.oci_resolution import Resolution
 
 MAX_IMAGES: Final = 64
 MAX_ATTACHED: Final = 16
@@ -33,13 +35,15 @@ MAX_WORKERS: Final = 16
 TOKEN_LIMITS: Final = Limits(max_bytes=64 << 10)
 
 _UNAUTHORIZED: Final = 401
+_REFUSED: Final = frozenset({400, 401, 403, 404})
+"""How a token service says that nobody gets one without a login; its other errors are failures."""
+_MAX_CHALLENGES: Final = 3
 _ACCEPT: Final = ", ".join((*oci.INDEX_TYPES, *oci.MANIFEST_TYPES))
 _GITHUB_HEADERS: Final = {
     "Accept": "application/vnd.github+json",
     # The version whose answers hold the Sigstore bundles themselves; later ones name URLs.
     "X-GitHub-Api-Version": "2022-11-28",
 }
-_CHALLENGE: Final = re.compile(r'(\w+)="([^"\\]*)"', re.ASCII)
 _TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*", re.ASCII)
 
 
@@ -83,21 +87,17 @@ class _Image:
 
     def collect(self) -> None:
         """Follow the digests as far as they lead, and ask for attestations of each."""
-        digests = []
-        source = config = ""
+        source = ""
+        way = Resolution(
+            lambda digest, _: self._manifest_bytes(digest),
+            lambda digest, _: self._config_bytes(digest),
+        )
         # A failure is recorded where it happens; the checks say what it means.
         with suppress(CollectError, EvidenceError):
-            found = self._manifest(self.reference.digest)
-            digests.append(found.digest)
-            if isinstance(found, oci.ImageIndex):
-                found = self._manifest(found.platform_manifest().digest)
-                digests.append(found.digest)
-            if isinstance(found, oci.ImageManifest):
-                config = found.config.digest
+            source = way.resolve(self.reference.digest)[1].source
+        digests = way.path
         with ThreadPoolExecutor(len(digests) or 1) as pool:
             attached = pool.map(self._attached_bundles, digests)
-            with suppress(CollectError, EvidenceError):
-                source = self._config(config).source if config else ""
             self._github(source, digests)
             list(attached)
 
@@ -110,16 +110,14 @@ class _Image:
                     if self._attestations(sigstore.attestations_url(repository, digest)):
                         return
 
-    def _manifest(self, digest: str) -> oci.ImageIndex | oci.ImageManifest:
+    def _manifest_bytes(self, digest: str) -> bytes:
         url = self.reference.manifest_url(digest)
         limits = LIMITS[Kind.OCI_MANIFEST]
-        response = self._recorded(Kind.OCI_MANIFEST, url, lambda: self._get(url, limits))
-        return oci.parse_manifest(response.body, digest)
+        return self._recorded(Kind.OCI_MANIFEST, url, lambda: self._get(url, limits)).body
 
-    def _config(self, digest: str) -> ImageConfig:
+    def _config_bytes(self, digest: str) -> bytes:
         url = self.reference.blob_url(digest)
-        response = self._recorded(Kind.OCI_CONFIG, url, lambda: self._blob(url))
-        return oci.parse_config(response.body, digest)
+        return self._recorded(Kind.OCI_CONFIG, url, lambda: self._blob(url)).body
 
     def _attached_bundles(self, digest: str) -> None:
         """Sigstore bundles that stand in the registry beside the image; mostly there are none."""
@@ -138,7 +136,7 @@ class _Image:
             return
         bundles = [item for item in listing.manifests if item.artifact_type == sigstore.BUNDLE_TYPE]
         for item in bundles[:MAX_ATTACHED]:
-            found = self._manifest(item.digest)
+            found = oci.parse_manifest(self._manifest_bytes(item.digest), item.digest)
             if isinstance(found, oci.ImageManifest) and len(found.layers) == 1:
                 place = self.reference.blob_url(found.layers[0].digest)
                 self._recorded(Kind.SIGSTORE_BUNDLE, place, partial(self._blob, place))
@@ -172,7 +170,7 @@ class _Image:
         """The registry's answer; when it wants a token, the answer to one, if there is one."""
         response = self.client.request("GET", url, limits=limits, headers=self._headers())
         if response.status == _UNAUTHORIZED and not self.token:
-            self.token = self._new_token(url, response.header("www-authenticate"))
+            self.token = self._new_token(url, parse_challenges(_challenges(response)))
             if self.token:
                 return self.client.request("GET", url, limits=limits, headers=self._headers())
         return response
@@ -181,25 +179,22 @@ class _Image:
         authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         return {"Accept": _ACCEPT, **authorization}
 
-    def _new_token(self, url: str, challenge: str) -> str:
+    def _new_token(self, url: str, challenges: Iterable[Challenge]) -> str:
         """An anonymous token to pull this repository, or "" if none is given.
 
         Raises CollectError.
         """
-        scheme, _, rest = challenge.partition(" ")
-        parameters = dict(_CHALLENGE.findall(rest))
-        realm = parameters.get("realm", "")
-        if scheme.lower() != "bearer" or not realm:
-            return ""
-        service = _public_url(realm, "the registry's token service is", url)
-        query = {"scope": f"repository:{self.reference.repository}:pull"}
-        if "service" in parameters:
-            query = {"service": parameters["service"], **query}
-        target = str(service.copy_merge_params(query))
-        response = self.client.request("GET", target, limits=TOKEN_LIMITS)
-        if response.status in range(400, 500):
-            return ""
-        return _token(response.require_ok())
+        bearers = [item.parameters for item in challenges if item.scheme == "bearer"]
+        for parameters in [item for item in bearers if item.get("realm")][:_MAX_CHALLENGES]:
+            service = _public_url(parameters["realm"], "the registry's token service is", url)
+            query = {"scope": f"repository:{self.reference.repository}:pull"}
+            if "service" in parameters:
+                query = {"service": parameters["service"], **query}
+            target = str(service.copy_merge_params(query))
+            response = self.client.request("GET", target, limits=TOKEN_LIMITS)
+            if response.status not in _REFUSED:
+                return _token(response.require_ok())
+        return ""
 
     def _recorded(self, kind: Kind, url: str, ask: Callable[[], Response]) -> Response:
         """Ask, and record the answer or why there is none. Raises CollectError."""
@@ -222,6 +217,10 @@ class _Image:
             media_type=response.header("content-type"),
         )
         return response
+
+
+def _challenges(response: Response) -> list[str]:
+    return [value for name, value in response.headers if name.lower() == "www-authenticate"]
 
 
 def _token(response: Response) -> str:

@@ -33,6 +33,16 @@ MANIFEST_TYPES: Final = (
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 )
+CONFIG_TYPES: Final = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    # Docker before 1.10 wrote this one, and none is as good.
+    "application/octet-stream",
+    "",
+)
+"""Media types of what an image is configured by; any other makes a manifest that of an artifact."""
+ARTIFACT_TYPE: Final = "application/vnd.oci.artifact.manifest.v1+json"
+"""The manifest of an artifact in release candidates of OCI 1.1; signatures of that time have it."""
 SOURCE_LABEL: Final = "org.opencontainers.image.source"
 REVISION_LABEL: Final = "org.opencontainers.image.revision"
 DOCKER_HUB: Final = "docker.io"
@@ -52,7 +62,12 @@ _REPOSITORY: Final = re.compile(
 )
 _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 _DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+_ANY_DIGEST: Final = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{1,256}", re.ASCII)
 _IMAGE_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class ArtifactError(EvidenceError):
+    """What a digest names is well-formed, and is a signature, a chart or the like: no image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +118,8 @@ class Descriptor:
     """How one document names another: by media type, digest and size in bytes.
 
     An index may add `platform` (os, architecture, variant), and for what is no image the
-    `artifact_type`.
+    `artifact_type`. A digest of another algorithm than sha256 is kept as it is written; nothing
+    can be looked up by it.
     """
 
     media_type: str
@@ -120,26 +136,27 @@ class ImageIndex:
     digest: str
     manifests: tuple[Descriptor, ...]
 
-    def platform_manifest(self) -> Descriptor:
-        """The one manifest for linux/amd64. Raises EvidenceError when there is none, or two."""
-        found = {
-            item.digest: item
-            for item in self.manifests
-            if item.platform and item.platform[:2] == PLATFORM and item.platform[2] in ("", "v1")
-        }
-        if len(found) != 1:
-            many = "more than one manifest" if found else "no manifest"
-            raise EvidenceError(f"image index {self.digest}: {many} for {'/'.join(PLATFORM)}")
-        return next(iter(found.values()))
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageManifest:
-    """An image manifest: the configuration and the layers of one platform."""
+    """An image manifest: the configuration and the layers of one platform.
+
+    An artifact (a signature, a chart) has such a manifest too: see `artifact`.
+    """
 
     digest: str
     config: Descriptor
     layers: tuple[Descriptor, ...]
+    artifact_type: str = ""
+
+    @property
+    def artifact(self) -> str:
+        """What it is a manifest of, where that is no image; else the empty string.
+
+        An image may have an artifact type beside a configuration of images.
+        """
+        media_type = self.config.media_type
+        return "" if media_type in CONFIG_TYPES else self.artifact_type or media_type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +224,9 @@ def parse_manifest(raw: bytes, digest: str) -> ImageIndex | ImageManifest:
     """The index or manifest that a digest names. Raises EvidenceError."""
     what = f"image manifest {digest}"
     document = _document(raw, digest, what)
+    media_type = codec.text_field(document, "mediaType", what)
+    if media_type == ARTIFACT_TYPE:
+        raise ArtifactError(f"{what}: the manifest of an artifact, which is no image")
     version = codec.as_int(document.get("schemaVersion"), f"{what}: schemaVersion")
     if version != _SCHEMA_VERSION:
         raise EvidenceError(
@@ -216,7 +236,6 @@ def parse_manifest(raw: bytes, digest: str) -> ImageIndex | ImageManifest:
     indexed = "manifests" in document
     if indexed == ("config" in document or "layers" in document):
         raise EvidenceError(f"{what}: not clearly an index or a manifest")
-    media_type = codec.text_field(document, "mediaType", what)
     if media_type and media_type not in (INDEX_TYPES if indexed else MANIFEST_TYPES):
         raise EvidenceError(f"{what}: media type {media_type!a} does not fit its fields")
     if indexed:
@@ -225,6 +244,7 @@ def parse_manifest(raw: bytes, digest: str) -> ImageIndex | ImageManifest:
         digest=digest,
         config=_descriptor(document.get("config"), f"{what}.config"),
         layers=_descriptors(document, "layers", what),
+        artifact_type=codec.text_field(document, "artifactType", what),
     )
 
 
@@ -286,7 +306,8 @@ def _descriptor(value: JsonValue, what: str) -> Descriptor:
 
 def _digest(value: JsonValue, what: str) -> str:
     text = codec.as_str(value, what)
-    if not is_digest(text):
+    sha256 = text.startswith("sha256:")
+    if not (_DIGEST if sha256 else _ANY_DIGEST).fullmatch(text):
         raise EvidenceError(f"{what}: not sha256: and 64 lower-case hex digits")
     return text
 

@@ -11,7 +11,7 @@ configuration, which fixes the unpacked layers) alone.
 
 import hashlib
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,9 @@ from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec, oci
-from verifier.evidence.oci import Descriptor, ImageConfig, ImageManifest
+from verifier.evidence.codec import JsonObject
+from verifier.evidence.oci import ArtifactError, Descriptor, ImageConfig, ImageManifest
+from verifier.evidence.oci_resolution import Resolution
 
 MAX_DOCUMENT_BYTES: Final = 4 << 20
 MAX_MEMBERS: Final = 100_000
@@ -33,30 +35,36 @@ class ArchivedImage:
     """One image of an archive.
 
     `index` and `manifest` are digests that a reference may pin, empty where the archive has none;
-    `config.digest` is the image id. `names` are the tags that the archive gives it.
+    `inner` are those of indexes inside the index; `config.digest` is the image id. `names` are the
+    tags that the archive gives it.
     """
 
     index: str
     manifest: str
     config: ImageConfig
     names: tuple[str, ...]
+    inner: tuple[str, ...] = ()
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Every digest that names this image: index, manifest, image id."""
-        return tuple(filter(None, (self.index, self.manifest, self.config.digest)))
+        """Every digest that names this image: indexes, manifest, image id."""
+        return tuple(filter(None, (self.index, *self.inner, self.manifest, self.config.digest)))
 
 
-def read_archive(path: Path) -> tuple[ArchivedImage, ...]:
+def read_archive(
+    path: Path, passed_over: Callable[[EvidenceError], None] | None = None
+) -> tuple[ArchivedImage, ...]:
     """The images of an OCI layout or docker-archive (of an index: linux/amd64), digests checked.
 
-    Raises EvidenceError.
+    What is no image, such as a signature beside one, is left out where there is an image besides.
+    Raises EvidenceError; one for a single image goes to `passed_over` where that is given, so that
+    the others are read.
     """
     with _opened(path) as archive:
         if "index.json" in archive.members:
-            return _read_layout(archive)
+            return _read_layout(archive, passed_over or _refuse)
         if "manifest.json" in archive.members:
-            return _read_docker(archive)
+            return _read_docker(archive, passed_over or _refuse)
     raise EvidenceError(
         f"{path}: neither an OCI layout nor a docker-archive",
         hint="write one with `docker buildx build --output type=oci,dest=FILE.tar`",
@@ -84,13 +92,6 @@ class _Archive:
         for chunk in self._chunks(self._member(name)):
             hasher.update(chunk)
         return f"sha256:{hasher.hexdigest()}"
-
-    def blob(self, descriptor: Descriptor) -> bytes:
-        """The document that a descriptor names; whoever parses it checks its digest."""
-        raw = self.document(blob_name(descriptor.digest))
-        if len(raw) != descriptor.size:
-            raise EvidenceError(f"{self.path}: {descriptor.digest} has not the size it is given")
-        return raw
 
     def _member(self, name: str) -> tarfile.TarInfo:
         member = self.members.get(name)
@@ -142,7 +143,13 @@ def _opened(path: Path) -> Iterator[_Archive]:
         ) from error
 
 
-def _read_layout(archive: _Archive) -> tuple[ArchivedImage, ...]:
+def _refuse(error: EvidenceError) -> None:
+    raise error
+
+
+def _read_layout(
+    archive: _Archive, passed_over: Callable[[EvidenceError], None]
+) -> tuple[ArchivedImage, ...]:
     what = f"{archive.path}: oci-layout"
     layout = codec.parse_json_object(archive.document("oci-layout"), what)
     if layout.get("imageLayoutVersion") != _LAYOUT_VERSION:
@@ -152,28 +159,39 @@ def _read_layout(archive: _Archive) -> tuple[ArchivedImage, ...]:
     if isinstance(top, ImageManifest) or not top.manifests:
         raise EvidenceError(f"{archive.path}: index.json names no image")
     names = _reference_names(raw)
-    return tuple(
-        _layout_image(archive, item, names.get(item.digest, ()))
-        for item in dict.fromkeys(top.manifests)
-    )
+    images: list[ArchivedImage] = []
+    artifacts: list[EvidenceError] = []
+    for item in {item.digest: item for item in top.manifests}.values():
+        try:
+            images.append(_layout_image(archive, item, names.get(item.digest, ())))
+        except ArtifactError as error:
+            artifacts.append(error)
+        except EvidenceError as error:
+            passed_over(error)
+    if artifacts and not images:
+        passed_over(artifacts[0])
+    return tuple(images)
 
 
 def _layout_image(
     archive: _Archive, descriptor: Descriptor, names: tuple[str, ...]
 ) -> ArchivedImage:
-    index = ""
-    found = oci.parse_manifest(archive.blob(descriptor), descriptor.digest)
-    if not isinstance(found, ImageManifest):
-        index, descriptor = found.digest, found.platform_manifest()
-        found = oci.parse_manifest(archive.blob(descriptor), descriptor.digest)
-    if not isinstance(found, ImageManifest):
-        raise EvidenceError(f"{archive.path}: {found.digest} is an index inside an index")
-    config = oci.parse_config(archive.blob(found.config), found.config.digest)
+    def document(digest: str, size: int | None) -> bytes:
+        raw = archive.document(blob_name(digest))
+        if size not in (len(raw), None):
+            raise EvidenceError(f"{archive.path}: {digest} has not the size it is given")
+        return raw
+
+    way = Resolution(document, document)
+    found, config = way.resolve(descriptor.digest)
     for layer in found.layers:
         actual = archive.digest(blob_name(layer.digest))
         if actual != layer.digest:
             raise EvidenceError(f"{archive.path}: layer {layer.digest} has the digest {actual}")
-    return ArchivedImage(index=index, manifest=found.digest, config=config, names=names)
+    index, *inner = way.path[:-1] or [""]
+    return ArchivedImage(
+        index=index, manifest=found.digest, config=config, names=names, inner=tuple(inner)
+    )
 
 
 def _reference_names(raw: bytes) -> dict[str, tuple[str, ...]]:
@@ -190,21 +208,29 @@ def _reference_names(raw: bytes) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _read_docker(archive: _Archive) -> tuple[ArchivedImage, ...]:
+def _read_docker(
+    archive: _Archive, passed_over: Callable[[EvidenceError], None]
+) -> tuple[ArchivedImage, ...]:
     what = f"{archive.path}: manifest.json"
     items = codec.as_list(codec.parse_json(archive.document("manifest.json"), what), what)
     if not items:
         raise EvidenceError(f"{what}: names no image")
     images = []
     for value in items:
-        item = codec.as_object(value, what)
-        raw = archive.document(codec.text_field(item, "Config", what))
-        config = oci.parse_config(raw, oci.digest_of(raw))
-        layers = codec.as_list(item.get("Layers"), f"{what}: Layers")
-        actual = tuple(archive.digest(codec.as_str(name, what)) for name in layers)
-        if actual != config.diff_ids:
-            raise EvidenceError(f"{archive.path}: the layers are not those of the configuration")
-        tags = codec.as_list(item.get("RepoTags") or [], f"{what}: RepoTags")
-        names = tuple(codec.as_str(tag, what) for tag in tags)
-        images.append(ArchivedImage(index="", manifest="", config=config, names=names))
+        try:
+            images.append(_docker_image(archive, codec.as_object(value, what), what))
+        except EvidenceError as error:
+            passed_over(error)
     return tuple(images)
+
+
+def _docker_image(archive: _Archive, item: JsonObject, what: str) -> ArchivedImage:
+    raw = archive.document(codec.text_field(item, "Config", what))
+    config = oci.parse_config(raw, oci.digest_of(raw))
+    layers = codec.as_list(item.get("Layers"), f"{what}: Layers")
+    actual = tuple(archive.digest(codec.as_str(name, what)) for name in layers)
+    if actual != config.diff_ids:
+        raise EvidenceError(f"{archive.path}: the layers are not those of the configuration")
+    tags = codec.as_list(item.get("RepoTags") or [], f"{what}: RepoTags")
+    names = tuple(codec.as_str(tag, what) for tag in tags)
+    return ArchivedImage(index="", manifest="", config=config, names=names)

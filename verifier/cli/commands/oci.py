@@ -1,13 +1,17 @@
 """`verify oci FILE.tar`: what a rebuilt image is called."""
 
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from verifier.cli.output import warn
-from verifier.errors import PolicyError
+from verifier.errors import EvidenceError, PolicyError
 
+if TYPE_CHECKING:
+    from verifier.evidence.oci_archive import ArchivedImage
+
+EXIT_NONE: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
 
 
@@ -25,7 +29,8 @@ def identify_image(
 
     Rebuild an app's image from its source, and compare: an index or manifest digest is what a
     manifest pins; the image id stays the same when only the compression of layers differs. The
-    source and revision that are printed are the labels' word.
+    source and revision that are printed are the labels' word. Of several images, one that is
+    malformed hides no other.
 
     Examples:
 
@@ -37,7 +42,6 @@ def identify_image(
     """
     from verifier.evidence.oci import is_digest  # noqa: PLC0415
     from verifier.evidence.oci_archive import read_archive  # noqa: PLC0415
-    from verifier.report.escape import visible  # noqa: PLC0415
 
     expected = [text.rpartition("=")[2] for text in expect_image or ()]
     for text in expected:
@@ -45,23 +49,36 @@ def identify_image(
             raise PolicyError(
                 f"--expect-image: {text!a} is no digest", hint="write sha256: and 64 hex digits"
             )
-    images = read_archive(file)
+    malformed: list[EvidenceError] = []
+    images = read_archive(file, malformed.append)
     for image in images:
-        rows = (
-            ("names", ", ".join(image.names)),
-            ("index", image.index),
-            ("manifest", image.manifest),
-            ("image id", image.config.digest),
-            ("platform", "/".join(image.config.platform)),
-            ("source", image.config.source),
-            ("revision", image.config.revision),
-        )
-        for name, value in rows:
-            if value:
-                print(f"{name:9} {visible(value)}")
+        _print(image)
     found = {digest for image in images for digest in image.digests}
     missing = [digest for digest in expected if digest not in found]
     for digest in missing:
         warn(f"{file}: no image here is {digest}")
+    for error in malformed:
+        warn(error.message, error.hint)
+    if malformed:
+        # What cannot be read may be the expected image.
+        raise typer.Exit(EXIT_NONE)
     if missing:
         raise typer.Exit(EXIT_CONTRAINDICATED)
+
+
+def _print(image: "ArchivedImage") -> None:
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    rows = (
+        ("names", ", ".join(image.names)),
+        ("index", image.index),
+        *(("index", digest) for digest in image.inner),
+        ("manifest", image.manifest),
+        ("image id", image.config.digest),
+        ("platform", "/".join(image.config.platform)),
+        ("source", image.config.source),
+        ("revision", image.config.revision),
+    )
+    for name, value in rows:
+        if value:
+            print(f"{name:9} {visible(value)}")
