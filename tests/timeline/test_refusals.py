@@ -12,6 +12,7 @@ from verifier.collect.refusals import RefusalKind, classify
 
 WIDTH, SIZE, DEPTH = RefusalKind.WIDTH, RefusalKind.SIZE, RefusalKind.DEPTH
 RATE, OUTAGE, OTHER = RefusalKind.RATE, RefusalKind.OUTAGE, RefusalKind.OTHER
+LAG = RefusalKind.LAG
 
 ALCHEMY_FREE = (
     "Under the Free tier plan, you can make eth_getLogs requests with up to a 10 block range. "
@@ -77,7 +78,7 @@ ROWS = [
     (429, -32012, "over capacity", RATE, None, None),
     (400, -32014, "too many RPC calls in batch request", OTHER, None, None),
     (504, -32015, "gateway timeout", SIZE, None, None),
-    (400, -32019, "block is out of range", OTHER, None, None),
+    (400, -32019, "block is out of range", LAG, None, None),
     (500, -32020, "backend response too large", SIZE, None, None),
     (429, -32024, "too many requests", RATE, None, None),
     (
@@ -89,6 +90,43 @@ ROWS = [
         None,
     ),
     (200, -32601, "the method eth_getLogs does not exist", OTHER, None, None),
+    # The same meanings in the words of nodes that no pattern was written for.
+    (200, -32000, "query returns too many logs, narrow your filter: 20", SIZE, None, None),
+    (200, -32000, "too many matching events in the requested interval", SIZE, None, None),
+    (200, -32000, "number of results exceeds the server limit", SIZE, None, None),
+    (200, -32000, "logs in this range exceed 20000", SIZE, None, None),
+    (200, -32000, "result set would hold more than 5,000 entries", SIZE, None, None),
+    (
+        200,
+        -32000,
+        "query block range exceeds server limit, narrow your filter: 9",
+        WIDTH,
+        None,
+        None,
+    ),
+    (200, -32000, "requested too many blocks from 1 to 9", WIDTH, None, None),
+    (200, -32000, "exceeds the maximum allowed block range", WIDTH, None, None),
+    (200, -32000, "the range of blocks is too wide", WIDTH, None, None),
+    (200, -32000, "please reduce the range", WIDTH, None, None),
+    (200, -32000, "this query is available on paid plans only", DEPTH, None, None),
+    (402, -32000, "payment needed", DEPTH, None, None),
+    (200, -32000, "historical state pruned", DEPTH, None, None),
+    (200, -32000, "daily request count exceeded", RATE, None, None),
+    (200, -32000, "monthly quota exhausted", RATE, None, None),
+    (200, -32000, "header not found", LAG, None, None),
+    (200, -32000, "block 0x12 not yet available", LAG, None, None),
+    (200, -32001, "resource not found", LAG, None, None),
+    (200, -32000, "unknown block", LAG, None, None),
+    (200, -32000, "block range extends beyond current head block", LAG, None, None),
+    (200, -32000, "node is still syncing", LAG, None, None),
+    (
+        200,
+        -32000,
+        "One of the blocks specified in filter (fromBlock, toBlock or blockHash) cannot be found.",
+        LAG,
+        None,
+        None,
+    ),
     (200, -32000, "limit", OTHER, None, None),
     (200, -32000, "you reached the limit", OTHER, None, None),
     (200, -32000, "limited to 5 requests", OTHER, None, None),

@@ -2,14 +2,16 @@
 
 Nodes refuse `eth_getLogs` under any HTTP status and with codes of their own, and change both
 often; what they say is the best guide to what they mean. So the text decides first, then the code,
-then the status. The word "limit" alone decides nothing: it stands in refusals of every kind.
+then the status. The word "limit" alone decides nothing: it stands in refusals of every kind. What
+no pattern knows is not final either: the scan asks for less once before it gives up.
 
     width   the range has too many blocks: ask for fewer, everywhere
     size    this range holds too much: ask for its parts
     depth   this range is too old, or the plan does not cover it: ask someone else
     rate    too many requests: wait
+    lag     this backend does not have the blocks yet: ask again, another one may answer
     outage  the node fails: wait, but not for long
-    other   anything else, from an unknown method to a wrong key: give up
+    other   anything else, from an unknown method to a wrong key: ask for less, then give up
 
 Codes are those of proxyd (ethereum-optimism/infra proxyd/backend.go), EIP-1474 and the providers'
 own documentation; texts also those that ponder-sh/ponder `getLogsRetryHelper` knows.
@@ -30,6 +32,10 @@ _LONGEST_TEXT: Final = 2_000
 _LONGEST_NUMBER: Final = 15
 
 
+_UNAUTHORIZED: Final = 401
+_NO_SUCH_METHOD: Final = -32601
+
+
 def _pattern(*texts: str) -> re.Pattern[str]:
     return re.compile("|".join(texts), re.ASCII | re.IGNORECASE)
 
@@ -41,6 +47,7 @@ class RefusalKind(StrEnum):
     SIZE = "size"
     DEPTH = "depth"
     RATE = "rate"
+    LAG = "lag"
     OUTAGE = "outage"
     OTHER = "other"
 
@@ -58,14 +65,22 @@ _HEX_RANGE: Final = _pattern(
     r"(?:should work|try with this block range):? \[(0x[0-9a-f]{1,16}), ?(0x[0-9a-f]{1,16})\]"
 )
 _DECIMAL_RANGE: Final = _pattern(r"retry with the range (\d{1,20})-(\d{1,20})")
-# Each with what it means for a narrow range, and for a wide one.
+_FINAL: Final = _pattern(
+    r"unauthori[sz]ed",
+    r"authenticat",
+    r"(?:api|project|access)[ -]?(?:key|id|token)",
+    r"method\b[^.]{0,40} (?:not|disabled|blocked)",
+)
+_LOGS: Final = r"(?:logs|results?|events|records|entries|items|matches|rows)"
+_TOO: Final = r"too (?:large|big|wide|long|great|many)"
+# Each with what it means for a narrow range, and for a wide one. Of several the first counts.
 _BY_TEXT: Final = (
     (
         _pattern(
-            r"returned more than [\d,.]+ results",
-            r"exceeds max results",
-            r"response (?:is )?too large",
-            r"response size",
+            rf"too many (?:[a-z]+ )?{_LOGS}",
+            rf"(?:more than|over|exceed\w*|above)\b[^.]{{0,40}}\b{_LOGS}\b",
+            rf"\b{_LOGS}\b[^.]{{0,20}} (?:exceed|{_TOO})",
+            rf"response (?:size|body|(?:is )?{_TOO})",
         ),
         RefusalKind.SIZE,
         RefusalKind.SIZE,
@@ -73,9 +88,11 @@ _BY_TEXT: Final = (
     (_CAP, RefusalKind.WIDTH, RefusalKind.WIDTH),
     (
         _pattern(
-            r"exceeds? (?:the )?(?:max(?:imum)? )?(?:allowed )?(?:block )?range",
-            r"block range (?:is )?(?:too (?:large|wide)|exceeds)",
+            r"exceed\w*(?: [a-z]+){0,3} (?:block )?range",
+            rf"range\b[^.]{{0,40}}(?:{_TOO}|exceed)",
+            rf"(?:too many|{_TOO}) blocks",
             r"block range limit exceeded",
+            r"(?:reduce|narrow|shorten|smaller)\b[^.]{0,20}\brange",
         ),
         RefusalKind.WIDTH,
         RefusalKind.WIDTH,
@@ -86,19 +103,52 @@ _BY_TEXT: Final = (
             r"pruned",
             r"missing trie node",
             r"not supported on (?:the )?free",
+            r"history (?:is )?(?:not available|unavailable|expired)",
         ),
         RefusalKind.DEPTH,
         RefusalKind.DEPTH,
     ),
     (
         _pattern(
-            r"too many requests", r"rate[ -]?limit", r"over rate", r"per second", r"throttled"
+            r"too many requests",
+            r"rate[ -]?limit",
+            r"over rate",
+            r"per (?:second|minute|day)",
+            r"throttled",
+            r"(?:request|capacity|quota|credits?)\b[^.]{0,20}(?:exceeded|exhausted|reached)",
         ),
         RefusalKind.RATE,
         RefusalKind.RATE,
     ),
+    (
+        _pattern(
+            r"(?:header|block)s?\b[^.]{0,40} (?:not (?:yet )?(?:be )?found|not (?:yet )?available)",
+            r"blocks?\b[^.]{0,60} cannot be found",
+            r"unknown block",
+            r"(?:beyond|ahead of|above|after|past|greater than|higher than) "
+            r"(?:[a-z]+ ){0,3}(?:head|tip|latest|finalized)",
+            r"block is out of range",
+            r"not (?:yet )?(?:fully )?(?:synced|indexed)",
+            r"(?:still|is) syncing",
+        ),
+        RefusalKind.LAG,
+        RefusalKind.LAG,
+    ),
     (_pattern(r"no backend is currently healthy"), RefusalKind.OUTAGE, RefusalKind.WIDTH),
     (_pattern(r"time(?:d )?[ -]?out", r"deadline exceeded"), RefusalKind.OUTAGE, RefusalKind.SIZE),
+    (
+        _pattern(r"narrow\b[^.]{0,20}\b(?:filter|query|search)"),
+        RefusalKind.SIZE,
+        RefusalKind.SIZE,
+    ),
+    (
+        _pattern(
+            r"(?:upgrade|subscri\w+)\b[^.]{0,30}\b(?:plan|tier|account|node)",
+            r"(?:requires?|only|available)\b[^.]{0,30}\b(?:paid|premium|plan|tier|subscription)",
+        ),
+        RefusalKind.DEPTH,
+        RefusalKind.DEPTH,
+    ),
 )
 _BY_CODE: Final = (
     (frozenset({-32614}), RefusalKind.WIDTH, RefusalKind.WIDTH),
@@ -107,6 +157,7 @@ _BY_CODE: Final = (
     (frozenset({-32012, -32016, -32024, -32029}), RefusalKind.RATE, RefusalKind.RATE),
     (frozenset({-32011}), RefusalKind.OUTAGE, RefusalKind.WIDTH),
     (frozenset({30, -32015}), RefusalKind.OUTAGE, RefusalKind.SIZE),
+    (frozenset({-32001, -32019}), RefusalKind.LAG, RefusalKind.LAG),
     (frozenset({19, -32010, -32603}), RefusalKind.OUTAGE, RefusalKind.OUTAGE),
     # Invalid request, invalid params, limit exceeded: how nodes refuse a range in words of their
     # own, or in none, as Tenderly does.
@@ -115,6 +166,7 @@ _BY_CODE: Final = (
 )
 _BY_STATUS: Final = (
     (frozenset({429}), RefusalKind.RATE, RefusalKind.RATE),
+    (frozenset({402}), RefusalKind.DEPTH, RefusalKind.DEPTH),
     (frozenset({413}), RefusalKind.SIZE, RefusalKind.WIDTH),
     (frozenset({408, 504}), RefusalKind.OUTAGE, RefusalKind.SIZE),
     (frozenset(range(500, 600)), RefusalKind.OUTAGE, RefusalKind.OUTAGE),
@@ -127,7 +179,8 @@ class Refusal:
 
     `cap` is the number of blocks that the node says it shows at once, `suggested` the inclusive
     range that it says would work, `pause` the seconds after which it says to come back. All three
-    are the node's to say, and may be nonsense.
+    are the node's to say, and may be nonsense. `final` says that asking for
+    less cannot help: it gave no answer at all, knows no such method, or wants another key.
     """
 
     kind: RefusalKind
@@ -135,6 +188,7 @@ class Refusal:
     cap: int | None = None
     suggested: tuple[int, int] | None = None
     pause: int | None = None
+    final: bool = False
 
 
 def classify(response: Response, *, wide: bool) -> Refusal | None:
@@ -145,7 +199,7 @@ def classify(response: Response, *, wide: bool) -> Refusal | None:
     """
     succeeded = response.status in range(200, 300)
     if succeeded and b'"error"' not in response.body:
-        return None
+        return _null(response.body)
     error = _error_of(response.body)
     if error is None and succeeded:
         return None
@@ -160,7 +214,23 @@ def classify(response: Response, *, wide: bool) -> Refusal | None:
         cap=_stated_cap(text),
         suggested=_suggested(text),
         pause=_pause(response.header("retry-after")),
+        final=response.status == _UNAUTHORIZED
+        or code == _NO_SUCH_METHOD
+        or _FINAL.search(text) is not None,
     )
+
+
+def _null(body: bytes) -> Refusal | None:
+    """A backend that does not have the blocks may answer null, which is no list of logs."""
+    if len(body) > _LONGEST_TEXT or b"null" not in body:
+        return None
+    try:
+        document = codec.parse_json_object(body, "answer")
+    except EvidenceError:
+        return None
+    if document.get("result", "") is not None:
+        return None
+    return Refusal(kind=RefusalKind.LAG, reason="it answers null")
 
 
 def _error_of(body: bytes) -> JsonValue:

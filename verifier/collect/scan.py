@@ -43,6 +43,8 @@ WIDE: Final = 500
 _CUSTOMARY_CAPS: Final = (100_000, 50_000, 10_000, 5_000, 3_000, 2_000, 1_000, 500, 100, 50, 10, 5)
 _CUSTOMARY_CUT: Final = 1_000
 _HOPELESS: Final = 10
+_NARROWER: Final = 10
+"""Blocks of the second try after a refusal in unknown words: the least that a free plan shows."""
 _ELSEWHERE: Final = "use another endpoint, or try again later"
 _MAX_EMPTY_FORMS: Final = 16
 _SHORTEST_SECRET: Final = 8
@@ -64,7 +66,8 @@ class EndpointProfile:
     `cap` is the number of blocks that it shows at once, None until it refused more. `shown` is the
     widest range that it answered, `ceiling` the concurrency that it was last at ease with.
     `depth` is the lowest block of a log that it gave, `proven` are the known logs among them.
-    `lost` says why it is not asked again: it never answered anything.
+    `narrows` says that it answered a part of what it had refused in unknown words: those are about
+    the range. `lost` says why it is not asked again: it never answered anything.
     """
 
     cap: int | None = None
@@ -73,6 +76,7 @@ class EndpointProfile:
     shown: int = 0
     depth: int | None = None
     proven: set[Canary] = field(default_factory=set)
+    narrows: bool = False
     lost: str = ""
 
 
@@ -230,6 +234,8 @@ class _Fetch:
         self._pauses = 0
         self._at_ease = 0
         self._empty: set[bytes] = set()
+        self._last_chances: set[Span] = set()
+        self._doubted: set[Span] = set()
 
     def run(
         self,
@@ -303,7 +309,7 @@ class _Fetch:
             if kind is RefusalKind.OUTAGE and not self._profile.shown:
                 # The client has tried three times to reach it.
                 kind = RefusalKind.OTHER
-            return _Reply(span, Refusal(kind=kind, reason=reason))
+            return _Reply(span, Refusal(kind=kind, reason=reason, final=True))
         refusal = classify(response, wide=_width(span) > max(WIDE, self._profile.shown))
         if refusal is not None:
             return _Reply(span, refusal)
@@ -327,12 +333,19 @@ class _Fetch:
             if not logs and len(self._empty) < _MAX_EMPTY_FORMS:
                 self._empty.add(answer.body)
         if self._hides(answer, logs):
+            if span not in self._doubted:
+                # One backend of several may lag behind the others.
+                self._doubted.add(span)
+                self._pending.appendleft(span)
+                self._pause = max(self._pause, OUTAGE_PAUSES_SECONDS[0])
+                return False
             self._fail(span, "it does not show a log that is known to exist: it prunes or hides")
             return False
         if _looks_cut(logs) and _width(span) > 1:
             self._halve(span)
             return False
         self.answers.append(answer)
+        self._profile.narrows |= span in self._last_chances
         self._learn(span, logs)
         return True
 
@@ -361,18 +374,33 @@ class _Fetch:
         if kind is RefusalKind.OUTAGE and self._pauses and width > max(WIDE, self._profile.shown):
             # A node that fails again may fail because of the range.
             kind = RefusalKind.WIDTH
+        if kind is RefusalKind.OTHER and self._profile.narrows and not refusal.final:
+            narrower = width > self._profile.shown
+            kind = RefusalKind.WIDTH if narrower else RefusalKind.SIZE
+        if kind is RefusalKind.OTHER and self._may_ask_for_less(span, refusal):
+            return
         if kind is RefusalKind.WIDTH and width > 1:
             self._lower_cap(span, refusal)
             self._pending.appendleft(span)
         elif kind is RefusalKind.SIZE and width > 1:
             self._halve(span, refusal)
-        elif kind in (RefusalKind.RATE, RefusalKind.OUTAGE):
+        elif kind in (RefusalKind.RATE, RefusalKind.LAG, RefusalKind.OUTAGE):
             self._pending.appendleft(span)
             self._slow_down(span, refusal)
         else:
             self._fail(span, refusal.reason)
         if kind is not RefusalKind.DEPTH and not self._profile.shown:
             self._profile.lost = self._failure
+
+    def _may_ask_for_less(self, span: Span, refusal: Refusal) -> bool:
+        """Ask for the first blocks of a range that was refused in unknown words, once."""
+        first, last = span
+        if refusal.final or last == first or span in self._last_chances:
+            return False
+        end = first + min(_NARROWER, _width(span) // 2) - 1
+        self._last_chances.add((first, end))
+        self._pending.extendleft(((end + 1, last), (first, end)))
+        return True
 
     def _lower_cap(self, span: Span, refusal: Refusal) -> None:
         width, profile = _width(span), self._profile

@@ -7,8 +7,8 @@ from typing import Final
 from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
 from verifier.manifest.diff.change import RULES as _COMPARING
-from verifier.manifest.registry import BY_ID, RULES
 from verifier.manifest.rule import Need, Rule
+from verifier.manifest.rules.catalogue import BY_ID, RULES
 from verifier.policy.policy import BUILT_IN, load_policy
 from verifier.report.chain import FAMILIES
 from verifier.report.rule_docs import GROUPS

@@ -43,7 +43,7 @@ def explain_checks(
 
 def _hint(text: str) -> str:
     from verifier.checks.catalogue import CHECKS  # noqa: PLC0415
-    from verifier.manifest.registry import BY_ID  # noqa: PLC0415
+    from verifier.manifest.rules.catalogue import BY_ID  # noqa: PLC0415
 
     rule = next((rule for rule in BY_ID if rule.casefold() == text.casefold()), "")
     if rule:
