@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from verifier.manifest.registry import RULES
 
 from tests.cli.command import Run
 from verifier.checks.catalogue import CHECKS
 from verifier.manifest.diff.change import RULES as DIFF_RULES
+from verifier.manifest.rules.catalogue import RULES
 from verifier.model.result import Verdict
 from verifier.report.chain import FAMILIES, Mark
 from verifier.report.explanations import explanation
