@@ -253,8 +253,8 @@ def test_a_service_has_what_it_extends() -> None:
 
 def test_what_compose_refuses_is_said() -> None:
     for body in ("environment: 5", "ports: {a: b}", "volumes: [[a]]", "privileged: [true]"):
-        assert "form" in only(app(body), "MAN-007").message
-    assert of(audited(manifest("services: {web: 5}")), "MAN-007")
+        assert "place here" in only(app(body), "MAN-011").message
+    assert of(audited(manifest("services: {web: 5}")), "MAN-011")
 
 
 def test_the_table_of_scripts() -> None:
@@ -324,7 +324,7 @@ def test_a_forgotten_escape_is_recognised() -> None:
 
 
 def test_an_unclosed_variable_is_said() -> None:
-    assert "invalid interpolation" in only(app("command: echo ${A"), "MAN-007").message
+    assert "invalid interpolation" in only(app("command: echo ${A"), "MAN-011").message
 
 
 def test_absent_allowed_envs_on_an_unknown_os_is_unknown() -> None:
@@ -348,16 +348,16 @@ def test_findings_point_to_line_and_column() -> None:
 def test_unparsed_is_not_evaluable_never_clean() -> None:
     audit = audited(manifest("services:\n\t- x"))
     assert audit.compose_problem
-    assert of(audit, "MAN-007")
+    assert of(audit, "MAN-011")
     assert "IMG-001" in {item.rule for item in audit.not_evaluable}
-    assert of(audited(manifest("{}")), "MAN-007")
+    assert of(audited(manifest("{}")), "MAN-011")
     assert audited(manifest("[MASKED]")).compose_problem
 
 
 def test_a_duplicate_key_leaves_everything_else_open() -> None:
     audit = audit_manifest(b'{"runner": "docker-compose", "runner": "bash"}')
     assert [finding.rule for finding in audit.findings] == ["MAN-003"]
-    assert len(audit.not_evaluable) == len(RULES) - 3  # MAN-003, RUN-003, and MAN-007 adds nothing
+    assert len(audit.not_evaluable) == len(RULES) - 3  # MAN-003, RUN-003, and MAN-011 adds nothing
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{", b"\xff", b'{"runner": 1}', b'{"x": NaN}'])

@@ -112,6 +112,9 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
     "MAN-006": (app(requirements={}), app(requirements={}, manifest_version="3")),
     "MAN-007": (app("env_file: .env"), app()),
     "MAN-008": (app(), Case(b'{"runner": 1, "runner": 2}')),
+    "MAN-010": (app("frobnicate: true"), app("x-frobnicate: true")),
+    "MAN-011": (app("networks: [absent]"), app("networks: [default]")),
+    "MAN-012": (app("use_api_socket: true"), app("read_only: true")),
     "MAN-009": (app(local_key_provider_enabled=True), app(key_provider="kms")),
     "IMG-001": (app(image="${IMAGE}", allowed_envs=["IMAGE"]), app(image="${IMAGE:-a:1.2.3}")),
     "IMG-002": (app(image="org/app:${TAG}"), app(image="org/app:${TAG:-1.2.3}")),
@@ -194,7 +197,7 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
         app("security_opt: ['seccomp:unconfined']"),
         app("security_opt: ['no-new-privileges:true']"),
     ),
-    "SVC-009": (app("volumes: ['./nginx.conf:/etc/nginx.conf']"), app("volumes: ['c:/etc/x']")),
+    "SVC-009": (app("volumes: ['./nginx.conf:/etc/nginx.conf']"), app("volumes: ['conf:/etc/x']")),
     "SVC-010": (app("ports: ['80:80']"), app("ports: ['80:80']\nread_only: true")),
     "SVC-011": (app(image=f"tsl0922/ttyd@{DIGEST}"), env("URL=https://x.test/sshd")),
     "SVC-012": (
@@ -210,11 +213,14 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
     "SVC-016": (
         manifest(
             _TWO.format(
-                PINNED, "volumes: ['d:/d', '/run/dstack.sock:/s/dstack.sock']", "volumes: ['d:/d']"
+                PINNED,
+                "volumes: ['data:/d', '/run/dstack.sock:/s/dstack.sock']",
+                "volumes: ['data:/d']",
             )
         ),
-        manifest(_TWO.format(PINNED, "volumes: ['d:/d']", "volumes: ['e:/d']")),
+        manifest(_TWO.format(PINNED, "volumes: ['data:/d']", "volumes: ['else:/d']")),
     ),
+    "SVC-017": (app("provider: {type: model}", image=""), app()),
     "NET-001": (app("ports: ['80:80']"), app("ports: ['127.0.0.1:5432:5432']")),
     "NET-002": (app("network_mode: host"), app()),
     "NET-003": (app("ports: [22:22]"), env("PORT=2222")),

@@ -1,10 +1,12 @@
-"""Docker Compose YAML → a tree that keeps where everything stands.
+"""Docker Compose YAML → trees that keep where everything stands, one for each document.
 
-libyaml's node graph gives positions; what a scalar means is resolved here, by the YAML 1.2 core
-schema that compose-go follows: `22:22`, `on` and `yes` are strings, `1e3` is a number. Refused,
-because readers disagree about them or because they can be made to cost any amount of work: several
-documents, unknown tags, keys that are not strings, duplicate keys, anchors inside themselves, and
-texts that are too long, too deep, or too large once their aliases are expanded.
+libyaml's node graph gives positions; what a scalar means is resolved as Compose does it (see
+`yaml_scalars`). Two errors are told apart: what Docker Compose refuses itself (several meanings of
+one key, keys that are not strings, anchors inside themselves, no mapping), and what is only too
+long, too deep or too large, once its aliases are expanded, to be judged here.
+
+`!reset` and `!override` are Compose's own tags; other local tags mean nothing to it. Source:
+compose-go loader/reset.go, loader/loader.go.
 """
 
 import re
@@ -15,6 +17,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]  # its stubs leave it out
 
 from verifier.errors import EvidenceError
+from verifier.evidence.yaml_scalars import resolve
 
 MAX_BYTES: Final = 2 << 20
 MAX_DEPTH: Final = 64
@@ -26,23 +29,17 @@ _OPENERS: Final = ("[", "{", "- ", "-\t", "? ", "?\t")
 _CORE_TAG: Final = "tag:yaml.org,2002:"
 _RARE_BREAK: Final = re.compile(r"[\r\x85\u2028\u2029]")
 _BLOCK_LINE: Final = re.compile(r"\n( *)(?=[^ \r\n])")
-_WORDS: Final = dict.fromkeys(("null", "Null", "NULL"), "null") | dict.fromkeys(
-    ("true", "True", "TRUE", "false", "False", "FALSE"), "bool"
-)
-_NULL: Final = re.compile(r"|~", re.ASCII)
-_INT: Final = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
-_FLOAT: Final = re.compile(
-    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
-    r"|[-+]?(?:\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN",
-    re.ASCII,
-)
-_KINDS: Final = (("null", _NULL), ("int", _INT), ("float", _FLOAT))
+_DIRECTIVES: Final = {"!reset": "reset", "!override": "override"}
 
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """A leaf. `text` is its content; a `plain` one (no quotes, no block) may be more than text.
+    """A leaf.
+
+    `text` is its content; a `plain` one (no quotes, no block) may be more than text.
+    `line` and `column` count from 1.
     `indent` is the column, from 1, at which the lines of a literal block (`|`) begin, 0 for others.
+    `directive` is `reset`, `override` or "".
     """
 
     text: str
@@ -50,32 +47,40 @@ class Scalar:
     line: int
     column: int
     indent: int = 0
+    directive: str = ""
 
     @property
     def kind(self) -> str:
-        """`str`, `null`, `bool`, `int` or `float`, by the YAML 1.2 core schema."""
-        return _kind(self.text) if self.plain else "str"
+        """`str`, `null`, `bool`, `int`, `float` or `time`, as Compose decodes it."""
+        return resolve(self.text)[0] if self.plain else "str"
+
+    @property
+    def value(self) -> str:
+        """What Compose writes for it where it needs a text; "" for null."""
+        return resolve(self.text)[1] if self.plain else self.text
 
 
 @dataclass(frozen=True, slots=True)
 class Sequence:
-    """A list. Lines and columns count from 1."""
+    """A list. Lines and columns count from 1; `directive` as in `Scalar`."""
 
     items: tuple["Node", ...]
     line: int
     column: int
+    directive: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """A mapping in source order with its merge keys applied. `keys` holds where each key stands;
-    `merged` names the keys that came through `<<`."""
+    `merged` names the keys that came through `<<`; `directive` as in `Scalar`."""
 
     entries: dict[str, "Node"]
     keys: dict[str, tuple[int, int]]
     merged: frozenset[str]
     line: int
     column: int
+    directive: str = ""
 
 
 Node = Scalar | Sequence | Mapping
@@ -90,7 +95,11 @@ class Duplicate:
     column: int
 
 
-class DuplicateKeyError(EvidenceError):
+class RefusedError(EvidenceError):
+    """Docker Compose refuses the file too."""
+
+
+class DuplicateKeyError(RefusedError):
     """Mappings with the same key twice: readers disagree which one counts."""
 
     def __init__(self, what: str, duplicates: tuple[Duplicate, ...]) -> None:
@@ -102,31 +111,40 @@ class DuplicateKeyError(EvidenceError):
         self.duplicates = duplicates
 
 
-def parse_compose(text: str, what: str) -> Mapping:
-    """The tree of a compose file whose top level is a mapping.
+def parse_documents(text: str, what: str) -> tuple[Mapping, ...]:
+    """The tree of each document of a compose file.
 
-    Raises DuplicateKeyError, and EvidenceError for anything else that the module refuses.
+    Raises DuplicateKeyError, RefusedError for what else Docker Compose refuses, and EvidenceError
+    for what is too large to be judged.
     """
     if len(text) > MAX_BYTES:
         raise EvidenceError(f"{what}: {len(text)} characters, over the limit of {MAX_BYTES}")
     try:
         if sum(map(text.count, _OPENERS)) > _SAFE_NESTING:
             _refuse_nesting(text, what)
-        root = _Loader(text).get_single_node()
+        loader = _Loader(text)
+        roots = []
+        while loader.check_node():
+            roots.append(loader.get_node() or yaml.ScalarNode("", ""))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
-        raise EvidenceError(f"{what}: {place}{problem}") from error
+        raise RefusedError(f"{what}: {place}{problem}") from error
     except UnicodeEncodeError as error:
-        raise EvidenceError(f"{what}: lone surrogate at character {error.start}") from error
-    if not isinstance(root, yaml.MappingNode):
-        raise EvidenceError(f"{what}: not a mapping with `services`")
+        raise RefusedError(f"{what}: lone surrogate at character {error.start}") from error
     builder = _Builder(text, what)
-    tree = builder.mapping(root, 1)
+    documents = tuple(builder.document(root) for root in roots)
     if builder.duplicates:
         raise DuplicateKeyError(what, tuple(builder.duplicates))
-    return tree
+    if not documents:
+        raise RefusedError(f"{what}: it is empty")
+    return documents
+
+
+def parse_compose(text: str, what: str) -> Mapping:
+    """The tree of a compose file's first document. Raises what `parse_documents` raises."""
+    return parse_documents(text, what)[0]
 
 
 def lines_of(text: str) -> list[str]:
@@ -169,7 +187,7 @@ class _Builder:
         if found is not None:
             return found
         if id(source) in self._open:
-            raise self._error(source, "an anchor that contains itself")
+            raise self._refused(source, "an anchor that contains itself")
         if depth > MAX_DEPTH:
             raise self._error(source, f"nested deeper than {MAX_DEPTH}")
         self._open.add(id(source))
@@ -177,11 +195,11 @@ class _Builder:
             built: tuple[Node, int] = self._mapping(source, depth)
         else:
             pairs = [self.node(item, depth + 1) for item in source.value]
-            self._check_tag(source, "seq")
+            directive = self._directive(source, "seq")
             mark = source.start_mark
             items = tuple(item for item, _ in pairs)
             built = (
-                Sequence(items, mark.line + 1, mark.column + 1),
+                Sequence(items, mark.line + 1, mark.column + 1, directive),
                 1 + sum(size for _, size in pairs),
             )
         self._open.remove(id(source))
@@ -191,14 +209,16 @@ class _Builder:
         self._sizes[id(built[0])] = built[1]
         return built
 
-    def mapping(self, source: yaml.MappingNode, depth: int) -> Mapping:
-        built, _ = self.node(source, depth)
+    def document(self, source: yaml.Node) -> Mapping:
+        if not isinstance(source, yaml.MappingNode):
+            raise self._refused(source, "it is no mapping with `services`")
+        built, _ = self.node(source, 1)
         if not isinstance(built, Mapping):
-            raise self._error(source, "not a mapping")
+            raise self._refused(source, "it is no mapping with `services`")
         return built
 
     def _mapping(self, source: yaml.MappingNode, depth: int) -> tuple[Mapping, int]:
-        self._check_tag(source, "map")
+        directive = self._directive(source, "map")
         own: dict[str, Node] = {}
         places: dict[str, tuple[int, int]] = {}
         merges: list[Mapping] = []
@@ -207,6 +227,8 @@ class _Builder:
             key = self._key(key_node)
             mark = key_node.start_mark
             if key == "<<" and key_node.style == "":
+                if merges:
+                    self.duplicates.append(Duplicate(key, mark.line + 1, mark.column + 1))
                 merges.extend(self._merge(value_node, depth))
                 continue
             if key in own:
@@ -224,14 +246,15 @@ class _Builder:
                     places[key] = other.keys[key]
                     merged.add(key)
         mark = source.start_mark
-        tree = Mapping(own, places, frozenset(merged), mark.line + 1, mark.column + 1)
+        line, column = mark.line + 1, mark.column + 1
+        tree = Mapping(own, places, frozenset(merged), line, column, directive)
         return tree, size + sum(self._sizes.get(id(own[key]), 1) for key in merged)
 
     def _merge(self, source: yaml.Node, depth: int) -> list[Mapping]:
         sources = source.value if isinstance(source, yaml.SequenceNode) else [source]
         found = [self.node(item, depth + 1)[0] for item in sources]
         if not all(isinstance(item, Mapping) for item in found):
-            raise self._error(source, "a merge key needs a mapping")
+            raise self._refused(source, "a merge key needs a mapping")
         return [item for item in found if isinstance(item, Mapping)]
 
     def _spend(self, source: yaml.Node, amount: int) -> None:
@@ -241,44 +264,49 @@ class _Builder:
 
     def _key(self, source: yaml.Node) -> str:
         if not isinstance(source, yaml.ScalarNode):
-            raise self._error(source, "a key that is not a string")
+            raise self._refused(source, "a key that is not a string")
         scalar = self._scalar(source)
         if scalar.plain and scalar.kind != "str":
-            raise self._error(source, f"the key {scalar.text!a} is not a string")
+            raise self._refused(source, f"the key {scalar.text!a} is not a string")
         return scalar.text
 
     def _scalar(self, source: yaml.ScalarNode) -> Scalar:
         mark, tag = source.start_mark, source.tag
         plain = source.style == ""
+        directive = ""
         if tag:
+            directive = _DIRECTIVES.get(tag, "")
             kind = tag.removeprefix(_CORE_TAG)
-            known = kind == "str" or kind == _kind(source.value)
-            if not tag.startswith(_CORE_TAG) or not known:
+            if kind != tag and kind not in {"str", _kind(source.value)}:
                 raise self._error(source, f"the tag {tag!a} is not understood here")
-            plain = kind != "str"
+            plain = kind not in {"str", tag} or bool(directive and plain)
         indent = self._indent(mark.index) if source.style == "|" else 0
-        return Scalar(source.value, plain, mark.line + 1, mark.column + 1, indent)
+        return Scalar(source.value, plain, mark.line + 1, mark.column + 1, indent, directive)
 
     def _indent(self, index: int) -> int:
         """The column of the first line that is not empty after a literal block's header."""
         match = _BLOCK_LINE.search(self._text, index)
         return len(match[1]) + 1 if match else 0
 
-    def _check_tag(self, source: yaml.Node, kind: str) -> None:
-        if source.tag and source.tag != _CORE_TAG + kind:
+    def _directive(self, source: yaml.Node, kind: str) -> str:
+        """Compose's own directive in a tag; a local tag means nothing to it."""
+        if source.tag and source.tag.startswith(_CORE_TAG) and source.tag != _CORE_TAG + kind:
             raise self._error(source, f"the tag {source.tag!a} is not understood here")
+        return _DIRECTIVES.get(source.tag or "", "")
 
     def _error(self, source: yaml.Node, problem: str) -> EvidenceError:
+        return EvidenceError(self._said(source, problem))
+
+    def _refused(self, source: yaml.Node, problem: str) -> RefusedError:
+        return RefusedError(self._said(source, problem))
+
+    def _said(self, source: yaml.Node, problem: str) -> str:
         mark = source.start_mark
-        return EvidenceError(
-            f"{self.what}: line {mark.line + 1}, column {mark.column + 1}: {problem}"
-        )
+        return f"{self.what}: line {mark.line + 1}, column {mark.column + 1}: {problem}"
 
 
 def _kind(text: str) -> str:
-    if text[:1].isalpha() or text.startswith("/"):  # most of what there is
-        return _WORDS.get(text, "str")
-    return next((name for name, pattern in _KINDS if pattern.fullmatch(text)), "str")
+    return resolve(text)[0]
 
 
 def _refuse_nesting(text: str, what: str) -> None:

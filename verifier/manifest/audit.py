@@ -10,7 +10,7 @@ from typing import Final
 
 from verifier.evidence.compose_yaml import lines_of
 from verifier.manifest.context import ChainFacts, Context
-from verifier.manifest.image import Kind, image_of
+from verifier.manifest.image import Kind, named_images, replaceable_services
 from verifier.manifest.model import Manifest
 from verifier.manifest.read import read_compose_file, read_manifest
 from verifier.manifest.rule import Need, Rule
@@ -74,7 +74,7 @@ def audit_compose_file(raw: bytes, context: Context | None = None) -> ManifestAu
 def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
     findings: list[Finding] = []
     not_evaluable: list[NotEvaluable] = []
-    replaceable = {s.name for s in manifest.services if image_of(manifest, s).replaceable}
+    replaceable = replaceable_services(manifest)
     available = _available(manifest)
     absent = _CONTRACTS if manifest.context.chain.absent else frozenset[Need]()
     for rule in RULES:
@@ -146,7 +146,8 @@ def _available(manifest: Manifest) -> frozenset[Need]:
         Need.KMS_RELEASE: context.kms_dates_keys is not None,
         Need.KMS_CLAIMS: context.kms is not None and context.kms_claims is not None,
         Need.TAGS: not manifest.includes
-        and all(image_of(manifest, item).kind is Kind.DIGEST for item in manifest.services),
+        and all(item.image.kind is Kind.DIGEST for item in named_images(manifest))
+        and all(item.image is not None for item in manifest.services),
     }
     return frozenset(need for need, is_known in known.items() if is_known)
 

@@ -9,6 +9,7 @@ A variable with a default that nobody can set is the default (`constant` is then
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -24,6 +25,8 @@ _ROLLING: Final = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _NOT_ROLLING: Final = re.compile(r".*(?<!\d)\d{8}(?!\d).*|[0-9a-f]{7,40}", re.ASCII)
+
+_IMAGE_CONTEXT: Final = "docker-image://"
 
 THIRD_PARTY: Final = frozenset(
     [
@@ -129,6 +132,61 @@ def image_of(manifest: Manifest, service: Service) -> Image:
         found = classify_image(manifest, service.image) if service.image else none
         manifest.images[service.name] = found
     return found
+
+
+class Role(StrEnum):
+    """Where a compose file names an image."""
+
+    SERVICE = "image"
+    VOLUME = "volume of type image"
+    HOOK = "hook"
+    CONTEXT = "build context"
+    MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image that the compose file names. `service` is "" where it belongs to none."""
+
+    service: str
+    role: Role
+    text: Text
+    image: Image
+
+
+def named_images(manifest: Manifest) -> tuple[NamedImage, ...]:
+    """Every image that Compose gets for the file: those of services, of volumes, hooks and build
+    contexts, and models. What scripts and commands get is not among them."""
+    if manifest.named_images is None:
+        manifest.named_images = tuple(_named(manifest))
+    return manifest.named_images
+
+
+def _named(manifest: Manifest) -> Iterator[NamedImage]:
+    for service in manifest.services:
+        name = service.name
+        if service.image is not None:
+            yield NamedImage(name, Role.SERVICE, service.image, image_of(manifest, service))
+        for mount in service.mounts:
+            if mount.kind == "image":
+                image = classify_image(manifest, mount.text)
+                yield NamedImage(name, Role.VOLUME, mount.text, image)
+        for hook in service.hooks:
+            if hook.image is not None:
+                image = classify_image(manifest, hook.image)
+                yield NamedImage(name, Role.HOOK, hook.image, image)
+        for text in service.build_contexts:
+            if text.unset.startswith(_IMAGE_CONTEXT):
+                value = text.unset.removeprefix(_IMAGE_CONTEXT)
+                image = classify_image(manifest, text, value)
+                yield NamedImage(name, Role.CONTEXT, text, image)
+    for _, text in manifest.shared.models():
+        yield NamedImage("", Role.MODEL, text, classify_image(manifest, text))
+
+
+def replaceable_services(manifest: Manifest) -> set[str]:
+    """The services of which somebody can exchange code while the manifest stays."""
+    return {item.service for item in named_images(manifest) if item.image.replaceable}
 
 
 def classify_image(manifest: Manifest, text: Text, value: str | None = None) -> Image:

@@ -3,86 +3,97 @@
 Built once per audit from the parsed manifest and compose tree; nothing here judges.
 """
 
-import re
 from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import AppCompose, line_of_field
-from verifier.evidence.compose_yaml import Mapping, Scalar
+from verifier.evidence.compose_yaml import Mapping
 from verifier.evidence.interpolation import Variable
+from verifier.manifest.compose.consistency import inconsistencies
+from verifier.manifest.compose.problem import Problem
+from verifier.manifest.compose.project import Project
+from verifier.manifest.compose.validate import Validator
 from verifier.manifest.context import Context
+from verifier.manifest.mounts import Mount
 from verifier.manifest.service import (
-    COMPOSE_POINTER,
-    MAX_EXTENDING,
+    COMMANDS,
     RESTARTS,
     Env,
-    Mount,
-    Port,
+    PublishedPort,
     Service,
-    Text,
-    collect_texts,
+    is_on,
     services_of,
-    text_of,
+)
+from verifier.manifest.shared import Shared
+from verifier.manifest.text import COMPOSE_POINTER, GUEST_VALUES, Text, every_text
+from verifier.manifest.variables import (
+    HOST_SET,
+    Use,
+    blind_spots,
+    exports_of,
+    reads_everything,
+    uses_of,
+    words_of,
 )
 from verifier.model.result import JsonValue, Location
+from verifier.reference.compose_attributes import oldest_shipped, shipped_with
 from verifier.reference.prelaunch_scripts import KnownScript, recognise_script
 
 if TYPE_CHECKING:
-    from verifier.manifest.image import Image
+    from verifier.manifest.image import Image, NamedImage
 
 __all__ = [
+    "COMMANDS",
     "COMPOSE_POINTER",
     "HOST_SET",
-    "MAX_EXTENDING",
     "RESTARTS",
     "Env",
     "Manifest",
     "Mount",
-    "Port",
+    "PublishedPort",
     "Service",
     "Text",
+    "is_on",
     "published_services",
 ]
 
-HOST_SET: Final = frozenset({"PCCS_URL"})
-"""Set by app-compose.sh from sys-config, which the host writes."""
-
-_SECTIONS: Final = ("name", "services", "volumes", "networks", "configs", "secrets")
-_EXPORT: Final = re.compile(r"^[ \t]*export[ \t]+([A-Za-z_][A-Za-z0-9_]*)=(.*)$", re.MULTILINE)
-_LITERAL: Final = re.compile(r"([\"']?)([\w./:@+-]*)\1", re.ASCII)
-_SHELL_VARIABLE: Final = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)")
-
+_SECTIONS: Final = (
+    *("name", "include", "services", "volumes", "networks", "configs", "secrets", "models"),
+)
 _MAX_PLACES: Final = 500
 """Fields whose line is sought: each takes a pass over the manifest, which has a dozen."""
 
 
 class Manifest:
-    """Everything that the rules judge. `app` is None in compose-only mode, `tree` None when there
-    is no compose file that could be parsed (`error` says why)."""
+    """Everything that the rules judge.
+
+    `app` is None in compose-only mode, `project` and `tree` None when there is no compose file that
+    could be parsed (`error` says why).
+    """
 
     def __init__(
         self,
         app: AppCompose | None,
-        tree: Mapping | None,
+        project: Project | None,
         context: Context,
         compose_text: str = "",
         error: EvidenceError | None = None,
     ) -> None:
         self.app = app
-        self.tree = tree
+        self.project = project
+        self.tree: Mapping | None = None if project is None else project.tree
         self.context = context
         self.compose_text = compose_text
         self.error = error
         self.document: dict[str, JsonValue] = {} if app is None else app.document
         self._places: dict[str, Location] = {}
         self.images: dict[str, Image] = {}  # filled by `image_of`
+        self.named_images: tuple[NamedImage, ...] | None = None  # and by the function of that name
         self.scripts: dict[str, str] = {} if app is None else app.scripts
-        volumes = tree.entries.get("volumes") if tree else None
-        named = volumes if isinstance(volumes, Mapping) else None
-        services = tree.entries.get("services") if tree else None
-        self.services = services_of(services, named) if isinstance(services, Mapping) else ()
+        self.services = services_of(self.tree) if self.tree else ()
+        self.shared = Shared(self.tree)
 
     @cached_property
     def allowed(self) -> frozenset[str] | None:
@@ -104,13 +115,24 @@ class Manifest:
         return recognise_script(script) if script else None
 
     @cached_property
+    def problems(self) -> tuple[Problem, ...]:
+        """What stands between the compose file and one certain reading of it."""
+        if self.project is None:
+            return ()
+        shipped = shipped_with(self.context.os_version) or oldest_shipped()
+        shape = Validator(shipped).file(self.project.tree)
+        found = [*self.project.problems, *shape]
+        found.extend(inconsistencies(self.project.tree, self.services))
+        return tuple(found)
+
+    @cached_property
     def texts(self) -> tuple[Text, ...]:
         """Every string of the file that Compose uses; `x-` fields count where they are merged."""
         found: list[Text] = []
         for section in _SECTIONS:
             node = self.tree.entries.get(section) if self.tree else None
             if node is not None:
-                collect_texts(node, (section,), found)
+                found.extend(every_text(node, (section,)))
         return tuple(found)
 
     @cached_property
@@ -122,28 +144,20 @@ class Manifest:
     def script_values(self) -> dict[str, str | None]:
         """What scripts export: the value where it is a literal, else None."""
         found: dict[str, str | None] = dict.fromkeys(self.provided)
+        found |= GUEST_VALUES
         for script in self.scripts.values():
-            for name, value in _EXPORT.findall(script):
-                literal = _LITERAL.fullmatch(value.strip())
-                found[name] = literal[2] if literal else None
+            found |= exports_of(script)
         return found
 
     @cached_property
-    def uses(self) -> tuple[tuple[Text, Variable], ...]:
+    def uses(self) -> tuple[Use, ...]:
         """Every variable that the compose file reads, pass-throughs included."""
-        found = [(text, variable) for text in self.texts for variable in text.variables]
-        found.extend(
-            (env.text, Variable(env.key, "pass"))
-            for service in self.services
-            for env in service.environment.values()
-            if env.value is None
-        )
-        return tuple(found)
+        return tuple(uses_of(self.texts, self.services, self.shared.files.values()))
 
     @cached_property
-    def uses_by_name(self) -> dict[str, list[tuple[Text, Variable]]]:
+    def uses_by_name(self) -> dict[str, list[Use]]:
         """The uses of each variable, in source order."""
-        found: dict[str, list[tuple[Text, Variable]]] = {}
+        found: dict[str, list[Use]] = {}
         for text, variable in self.uses:
             found.setdefault(variable.name, []).append((text, variable))
         return found
@@ -151,7 +165,7 @@ class Manifest:
     @cached_property
     def used(self) -> frozenset[str]:
         """The names that compose file and scripts read."""
-        return frozenset(variable.name for _, variable in self.uses) | self.script_names
+        return frozenset(self.uses_by_name) | self.script_names
 
     @cached_property
     def script_names(self) -> frozenset[str]:
@@ -162,17 +176,28 @@ class Manifest:
             if known is not None and known.phala:
                 found |= known.reads()
             else:
-                found |= set(_SHELL_VARIABLE.findall(script))
+                found |= words_of(script)
         return frozenset(found)
+
+    @cached_property
+    def all_readers_seen(self) -> bool:
+        """Whether every place that can read a variable by its name is in the manifest."""
+        if self.includes or any(True for _ in blind_spots(self.services)):
+            return False
+        for pointer, script in self.scripts.items():
+            known = self.known_script if pointer == "/pre_launch_script" else None
+            if not (known is not None and known.phala) and reads_everything(script):
+                return False
+        return True
 
     @cached_property
     def provided(self) -> frozenset[str]:
         """Names that are set although nobody allows them: by the guest or by a script."""
-        found = set(HOST_SET)
+        found = set(HOST_SET) | GUEST_VALUES.keys()
         if self.known_script is not None and self.known_script.phala:
             return frozenset(found | self.known_script.exports())
         for script in self.scripts.values():
-            found |= {name for name, _ in _EXPORT.findall(script)}
+            found |= exports_of(script).keys()
         if self.app is None:
             found |= {"DSTACK_APP_ID", "DSTACK_GATEWAY_DOMAIN", "DSTACK_APP_DOMAIN"}
         return frozenset(found)
@@ -198,25 +223,28 @@ class Manifest:
             self._places[name] = Location(pointer=f"/{name}", line=line, column=column)
         return self._places[name]
 
+    def service(self, name: str) -> Service | None:
+        """The service of this name, None where there is none."""
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Service]:
+        return {service.name: service for service in self.services}
+
     @cached_property
     def includes(self) -> tuple[Text, ...]:
         """The paths that `include` names."""
-        found: list[Text] = []
         node = self.tree.entries.get("include") if self.tree else None
-        if node is not None:
-            collect_texts(node, ("include",), found)
-        return tuple(found)
+        return () if node is None else tuple(every_text(node, ("include",)))
 
     @cached_property
     def config_contents(self) -> dict[str, Text]:
         """The inline contents of `configs`, by name."""
-        node = self.tree.entries.get("configs") if self.tree else None
-        found: dict[str, Text] = {}
-        for name, config in node.entries.items() if isinstance(node, Mapping) else ():
-            content = config.entries.get("content") if isinstance(config, Mapping) else None
-            if isinstance(content, Scalar):
-                found[name] = text_of(content, ("configs", name, "content"))
-        return found
+        return {
+            item.name: item.content
+            for item in self.shared.files.values()
+            if item.content is not None
+        }
 
 
 def published_services(manifest: Manifest) -> Iterator[Service]:

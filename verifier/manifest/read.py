@@ -10,7 +10,8 @@ from verifier.evidence.app_compose import (
     parse_app_compose,
 )
 from verifier.evidence.codec import parse_utf8
-from verifier.evidence.compose_yaml import MAX_BYTES, Mapping, parse_compose
+from verifier.evidence.compose_yaml import MAX_BYTES, parse_documents
+from verifier.manifest.compose.project import Project, read_project
 from verifier.manifest.context import Context
 from verifier.manifest.model import Manifest
 
@@ -43,8 +44,8 @@ def manifest_of(app: AppCompose, context: Context) -> Manifest:
         return Manifest(app, None, context, text, error=problem)
     if not text:
         return Manifest(app, None, context, error=EvidenceError(HIDDEN))
-    tree, error = _parsed(text, COMPOSE_FILE)
-    return Manifest(app, tree, context, text, error=error)
+    project, error = _parsed(text, COMPOSE_FILE)
+    return Manifest(app, project, context, text, error=error)
 
 
 def read_compose_file(raw: bytes, context: Context | None = None) -> Manifest:
@@ -56,12 +57,12 @@ def read_compose_file(raw: bytes, context: Context | None = None) -> Manifest:
     if len(raw) > MAX_BYTES:
         raise EvidenceError(f"compose file: {len(raw)} bytes, over the limit of {MAX_BYTES}")
     text = parse_utf8(raw.removeprefix(_BOM), "compose file")
-    tree, error = _parsed(text, "compose file")
-    return Manifest(None, tree, context or Context(), text, error=error)
+    project, error = _parsed(text, "compose file")
+    return Manifest(None, project, context or Context(), text, error=error)
 
 
-def _parsed(text: str, what: str) -> tuple[Mapping | None, EvidenceError | None]:
+def _parsed(text: str, what: str) -> tuple[Project | None, EvidenceError | None]:
     try:
-        return parse_compose(text, what), None
+        return read_project(parse_documents(text, what)), None
     except EvidenceError as error:
         return None, error

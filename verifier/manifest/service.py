@@ -5,65 +5,22 @@ from functools import cached_property
 from typing import Final
 
 from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
-from verifier.evidence.interpolation import Template, Variable, parse_template
+from verifier.evidence.interpolation import Variable
+from verifier.manifest.compose.merge import is_null
+from verifier.manifest.compose.ports import Port, parse_port, parse_range
+from verifier.manifest.mounts import Mount, mounts_of
+from verifier.manifest.shared import Shared
+from verifier.manifest.text import Text, child, entry, text_at, text_of, texts_of, unset
 from verifier.model.result import Location
 
-COMPOSE_POINTER: Final = "/docker_compose_file"
 RESTARTS: Final = frozenset({"always", "unless-stopped"})
 """Restart policies under which dockerd brings a container back at boot, before any script."""
+HOOKS: Final = ("pre_start", "post_start", "pre_stop")
+COMMANDS: Final = frozenset({"command", "entrypoint", "healthcheck", *HOOKS})
+"""The fields that hold what is run."""
 
-_MAX_EXTENDS: Final = 8  # of each other
-MAX_EXTENDING: Final = 100
-"""Services whose `extends` is followed: each copies what it takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A string of the compose file: what it says, where it stands, the variables in it.
-
-    `path` is its way from the root of the file. `template` is None without a dollar sign.
-    `indent` is that of a literal block's lines.
-    """
-
-    text: str
-    path: tuple[str, ...]
-    line: int
-    column: int
-    template: Template | None = None
-    indent: int = 0
-
-    @property
-    def place(self) -> Location:
-        """Where it stands."""
-        return Location(pointer=_pointer(self.path), line=self.line, column=self.column)
-
-    def place_of(self, offset: int) -> Location:
-        """Where a part of it stands: exact within a literal block, else where it begins."""
-        if not self.indent:
-            return self.place
-        line = self.line + 1 + self.text.count("\n", 0, offset)
-        column = offset - self.text.rfind("\n", 0, offset) - 1 + self.indent
-        return Location(pointer=_pointer(self.path), line=line, column=column)
-
-    @property
-    def service(self) -> str:
-        """The service that it belongs to, "" outside of services."""
-        return self.path[1] if len(self.path) > 1 and self.path[0] == "services" else ""
-
-    @property
-    def field(self) -> str:
-        """The service's field that it belongs to."""
-        return self.path[2] if len(self.path) > 2 and self.path[0] == "services" else ""  # noqa: PLR2004
-
-    @property
-    def variables(self) -> tuple[Variable, ...]:
-        """Every variable in it."""
-        return () if self.template is None else tuple(self.template.variables())
-
-    @property
-    def unset(self) -> str:
-        """What it says while no variable is set."""
-        return self.text if self.template is None else self.template.render(lambda _: None)
+_TRUE: Final = frozenset({"true", "yes", "on", "1", "y"})
+_ANY_TIME: Final = "any"  # of deploy.restart_policy.condition, which is `always` to Compose
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,78 +43,69 @@ class Env:
 
 
 @dataclass(frozen=True, slots=True)
-class Port:
-    """A published port. `host_ip` is "" for all addresses; numbers are text, as written."""
+class PublishedPort:
+    """An entry of `ports`, with where it stands."""
 
-    host_ip: str
-    published: str
-    target: str
+    port: Port
     text: Text
 
     @property
     def public(self) -> bool:
         """Whether the gateway can reach it."""
-        return not self.host_ip.startswith(("127.", "::1", "[::1", "localhost"))
+        return self.port.public
 
 
 @dataclass(frozen=True, slots=True)
-class Mount:
-    """A volume of a service. `bind` tells a host path from a named volume."""
+class Hook:
+    """A command that Compose runs when it starts or stops a container.
 
-    source: str
-    target: str
-    bind: bool
-    read_only: bool
-    text: Text
+    path         its way from the root of the file; `place` where it stands
+    command      what is run, as one line of words, None where it is absent
+    privileged   the text of its flag, None where it is absent
+    environment  its variables by name
+    image        the image of a container of its own, None to run in the service's
+    """
+
+    path: tuple[str, ...]
+    place: Location
+    command: Text | None
+    privileged: Text | None
+    environment: dict[str, Env]
+    image: Text | None
 
 
 class Service:
     """One service of the compose file, merged and with its lists in one form."""
 
-    def __init__(self, name: str, tree: Mapping, at: Location, volumes: Mapping | None) -> None:
+    def __init__(self, name: str, tree: Mapping, at: Location, shared: Shared) -> None:
         self.name = name
         self.tree = tree
         self.place = at
         self.path = ("services", name)
-        self._volumes = volumes
+        self.shared = shared
 
     def field(self, *names: str) -> Node | None:
         """A value below the service, by its way."""
-        node: Node | None = self.tree
-        for name in names:
-            node = node.entries.get(name) if isinstance(node, Mapping) else None
-        return node
+        return child(self.tree, *names)
 
     def text(self, *names: str) -> Text | None:
         """A scalar below the service; None when it is absent, null or no scalar."""
-        node = self.field(*names)
+        node = child(self.tree, *names)
         if not isinstance(node, Scalar) or node.kind == "null":
             return None
         return text_of(node, (*self.path, *names))
 
     def texts(self, *names: str) -> tuple[Text, ...]:
         """The scalars of a list; of a scalar itself, and of a mapping as `key=value`."""
-        node, path = self.field(*names), (*self.path, *names)
-        if isinstance(node, Scalar):
-            return () if node.kind == "null" else (text_of(node, path),)
-        if isinstance(node, Sequence):
-            return tuple(
-                text_of(item, (*path, str(place)))
-                for place, item in enumerate(node.items)
-                if isinstance(item, Scalar)
-            )
-        if isinstance(node, Mapping):
-            return tuple(
-                text_of(item, (*path, key), f"{key}={item.text}")
-                for key, item in node.entries.items()
-                if isinstance(item, Scalar)
-            )
-        return ()
+        return texts_of(child(self.tree, *names), (*self.path, *names))
+
+    def says(self, *names: str) -> str:
+        """A scalar below the service while nobody sets a variable; "" when it is absent."""
+        return entry(self.tree, *names)
 
     def is_true(self, *names: str) -> bool:
         """Whether a flag is on while no variable is set (Compose takes `"true"` too)."""
-        found = self.text(*names)
-        return found is not None and found.unset.strip().lower() in {"true", "yes", "on", "1", "y"}
+        return self.says(*names).strip().lower() in _TRUE
 
     @cached_property
     def image(self) -> Text | None:
@@ -167,188 +115,218 @@ class Service:
     @cached_property
     def builds(self) -> bool:
         """Whether it is built on the guest."""
-        node = self.field("build")
-        return node is not None and not (isinstance(node, Scalar) and node.kind == "null")
+        return not is_null(self.tree.entries.get("build"))
 
     @cached_property
     def environment(self) -> dict[str, Env]:
         """Its environment by name; of a name that a list has twice, the last counts."""
-        node, path = self.field("environment"), (*self.path, "environment")
-        found: dict[str, Env] = {}
-        if isinstance(node, Sequence):
-            for place, item in enumerate(node.items):
-                if isinstance(item, Scalar):
-                    key, assigned, value = item.text.partition("=")
-                    text = text_of(item, (*path, str(place)))
-                    found[key] = Env(key, value if assigned else None, text)
-        elif isinstance(node, Mapping):
-            for key, item in node.entries.items():
-                if isinstance(item, Scalar):
-                    value_or_none = None if item.kind == "null" else item.text
-                    found[key] = Env(key, value_or_none, text_of(item, (*path, key)))
-        return found
+        return environment_of(self.tree.entries.get("environment"), (*self.path, "environment"))
+
+    @cached_property
+    def hooks(self) -> tuple[Hook, ...]:
+        """What Compose runs when it starts or stops the container."""
+        found = []
+        for stage in HOOKS:
+            node = self.tree.entries.get(stage)
+            for place, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+                if isinstance(item, Mapping):
+                    found.append(_hook(item, (*self.path, stage, str(place))))
+        return tuple(found)
 
     @cached_property
     def commands(self) -> tuple[Text, ...]:
-        """What it runs: entrypoint, command and health check, each as one line of words."""
+        """What it runs: entrypoint, command, health check and hooks, each as one line of words."""
         found = []
         for names in (("entrypoint",), ("command",), ("healthcheck", "test")):
-            words = self.texts(*names)
-            if words:
-                joined = " ".join(word.text for word in words)
-                first = words[0]
-                path = (*self.path, *names)
-                found.append(_text(joined, path, first.line, first.column))
+            command = _line(child(self.tree, *names), (*self.path, *names))
+            if command is not None:
+                found.append(command)
+        found.extend(hook.command for hook in self.hooks if hook.command is not None)
         return tuple(found)
 
     @property
     def restart(self) -> str:
-        """Its restart policy."""
-        text = self.text("restart")
-        return text.unset if text else ""
+        """Its restart policy: that of `deploy`, where it has one, before its own."""
+        if is_null(self.field("deploy", "restart_policy")):
+            return self.says("restart").partition(":")[0]
+        condition = self.says("deploy", "restart_policy", "condition")
+        return "always" if condition == _ANY_TIME else condition
+
+    @property
+    def restart_text(self) -> Text | None:
+        """Where its restart policy stands."""
+        return self.text("deploy", "restart_policy", "condition") or self.text("restart")
 
     @cached_property
     def dockerfile(self) -> Text | None:
         """Its inline Dockerfile."""
         return self.text("build", "dockerfile_inline")
 
+    @property
+    def build_context(self) -> Text | None:
+        """What it is built from, in either syntax."""
+        return self.text("build", "context") or self.text("build")
+
     @cached_property
-    def ports(self) -> tuple[Port, ...]:
+    def build_contexts(self) -> tuple[Text, ...]:
+        """Everything that it is built from: the context, and the additional ones' values."""
+        own = self.build_context
+        return ((own,) if own else ()) + tuple(
+            text_at(text.text.partition("=")[2], text.path, _at(text))
+            for text in self.texts("build", "additional_contexts")
+        )
+
+    @cached_property
+    def env_files(self) -> tuple[Text, ...]:
+        """The files that its environment is read from, in either syntax."""
+        return self._files("env_file", "path")
+
+    def _files(self, name: str, key: str) -> tuple[Text, ...]:
+        node, path = self.tree.entries.get(name), (*self.path, name)
+        found = list(texts_of(node, path)) if not isinstance(node, Mapping) else []
+        for place, item in enumerate(node.items if isinstance(node, Sequence) else ()):
+            value = child(item, key)
+            if isinstance(value, Scalar):
+                found.append(text_of(value, (*path, str(place), key)))
+        return tuple(found)
+
+    @cached_property
+    def ports(self) -> tuple[PublishedPort, ...]:
         """Its published ports."""
-        node = self.field("ports")
+        node = self.tree.entries.get("ports")
         items = node.items if isinstance(node, Sequence) else ()
         return tuple(
             _port(item, (*self.path, "ports", str(place))) for place, item in enumerate(items)
         )
 
     @property
-    def public_ports(self) -> tuple[Port, ...]:
+    def public_ports(self) -> tuple[PublishedPort, ...]:
         """Those of its ports that the gateway can reach."""
         return tuple(port for port in self.ports if port.public)
 
     @cached_property
     def mounts(self) -> tuple[Mount, ...]:
-        """Its volumes, with host paths behind named volumes resolved."""
-        node = self.field("volumes")
-        items = node.items if isinstance(node, Sequence) else ()
-        return tuple(
-            self._mount(item, (*self.path, "volumes", str(place)))
-            for place, item in enumerate(items)
-        )
+        """The files of the guest, volumes and images that it is given."""
+        return tuple(mounts_of(self.tree, self.path, self.shared))
 
-    def _mount(self, node: Node, path: tuple[str, ...]) -> Mount:
-        if isinstance(node, Scalar):
-            text = text_of(node, path)
-            source, _, rest = text.unset.partition(":")
-            target, _, mode = rest.partition(":")
-            read_only = "ro" in mode.split(",")
-            if not rest:
-                source, target = "", source
-        else:
-            text = _text(_entry(node, "source"), path, node.line, node.column)
-            source, target = text.unset, _entry(node, "target")
-            read_only = _entry(node, "read_only") == "true"
-        device = self._device(source)
-        bind = bool(device) or source.startswith(("/", ".", "~"))
-        return Mount(_normal(device or source), target, bind, read_only, text)
+    @cached_property
+    def devices(self) -> tuple[Text, ...]:
+        """The devices of the guest that it is given, each as its path, in either syntax."""
+        return self._files("devices", "source")
 
-    def _device(self, volume: str) -> str:
-        """The host path that a named volume binds through driver options."""
-        node = self._volumes.entries.get(volume) if self._volumes else None
-        options = node.entries.get("driver_opts") if isinstance(node, Mapping) else None
-        device = _entry(options, "device") if options else ""
-        return device if device.startswith("/") else ""
+    @property
+    def has_gpu(self) -> bool:
+        """Whether it asks for a GPU: by its runtime, `gpus` or reserved devices."""
+        reserved = self.field("deploy", "resources", "reservations", "devices")
+        asked = self.field("gpus"), reserved
+        return self.says("runtime") == "nvidia" or not all(map(is_null, asked))
 
-
-def services_of(tree: Mapping, volumes: Mapping | None) -> tuple[Service, ...]:
-    """The services below `services`; `volumes` are the file's own."""
-    found = []
-    extending = 0
-    for name, own in tree.entries.items():
-        extending += isinstance(own, Mapping) and "extends" in own.entries
-        node = _extended(tree, own, 0) if extending <= MAX_EXTENDING else own
+    @cached_property
+    def networks(self) -> tuple[Text, ...]:
+        """The networks of the file that it joins, by name."""
+        node, path = self.tree.entries.get("networks"), (*self.path, "networks")
         if isinstance(node, Mapping):
-            line, column = tree.keys[name]
-            place = Location(pointer=_pointer(("services", name)), line=line, column=column)
-            found.append(Service(name, node, place, volumes))
+            return tuple(Text(name, (*path, name), *node.keys[name]) for name in node.entries)
+        return texts_of(node, path)
+
+
+def is_on(text: Text) -> bool:
+    """Whether a flag is on while no variable is set."""
+    return text.unset.strip().lower() in _TRUE
+
+
+def services_of(tree: Mapping) -> tuple[Service, ...]:
+    """The services of a merged file."""
+    services = tree.entries.get("services")
+    if not isinstance(services, Mapping):
+        return ()
+    shared = Shared(tree)
+    found = []
+    for name, node in services.entries.items():
+        if isinstance(node, Mapping):
+            line, column = services.keys[name]
+            pointer = Text("", ("services", name), line, column).place.pointer
+            place = Location(pointer=pointer, line=line, column=column)
+            found.append(Service(name, node, place, shared))
     return tuple(found)
 
 
-def _extended(services: Mapping, node: Node, depth: int) -> Node:
-    """A service with what it takes from another one of the same file; lists are joined."""
-    given = node.entries.get("extends") if isinstance(node, Mapping) else None
-    if not isinstance(node, Mapping) or given is None or depth >= _MAX_EXTENDS:
-        return node
-    name = given.text if isinstance(given, Scalar) else _entry(given, "service")
-    base = services.entries.get(name)
-    if base is None or (isinstance(given, Mapping) and "file" in given.entries):
-        return node
-    base = _extended(services, base, depth + 1)
-    if not isinstance(base, Mapping):
-        return node
-    entries = dict(base.entries)
-    for key, own in node.entries.items():
-        inherited = entries.get(key)
-        if isinstance(own, Sequence) and isinstance(inherited, Sequence):
-            entries[key] = Sequence((*inherited.items, *own.items), own.line, own.column)
-        else:
-            entries[key] = own
-    return Mapping(entries, base.keys | node.keys, node.merged, node.line, node.column)
-
-
-def text_of(node: Scalar, path: tuple[str, ...], text: str | None = None) -> Text:
-    """A scalar as text, or as another text at its place."""
-    if text is not None:
-        return _text(text, path, node.line, node.column)
-    template = parse_template(node.text) if "$" in node.text else None
-    return Text(node.text, path, node.line, node.column, template, node.indent)
-
-
-def _text(text: str, path: tuple[str, ...], line: int, column: int) -> Text:
-    return Text(text, path, line, column, parse_template(text) if "$" in text else None)
-
-
-def collect_texts(node: Node, path: tuple[str, ...], found: list[Text]) -> None:
-    """Append every scalar below a node."""
-    if isinstance(node, Scalar):
-        found.append(text_of(node, path))
-    elif isinstance(node, Sequence):
+def environment_of(node: Node | None, path: tuple[str, ...]) -> dict[str, Env]:
+    """The entries of an `environment` by name, in either syntax."""
+    found: dict[str, Env] = {}
+    if isinstance(node, Sequence):
         for place, item in enumerate(node.items):
-            collect_texts(item, (*path, str(place)), found)
-    else:
+            if isinstance(item, Scalar):
+                text = text_of(item, (*path, str(place)))
+                key, value = _assignment(text.text)
+                found[key] = Env(key, value, text)
+    elif isinstance(node, Mapping):
         for key, item in node.entries.items():
-            collect_texts(item, (*path, key), found)
+            if isinstance(item, Scalar):
+                value = None if item.kind == "null" else item.value
+                found[key] = Env(key, value, text_of(item, (*path, key)))
+    return found
 
 
-def _port(node: Node, path: tuple[str, ...]) -> Port:
-    if not isinstance(node, Scalar):
-        text = _text(_entry(node, "target"), path, node.line, node.column)
-        return Port(_entry(node, "host_ip"), _entry(node, "published"), text.text, text)
-    text = text_of(node, path)
-    numbers = text.unset.partition("/")[0]
-    rest, _, target = numbers.rpartition(":")
-    host_ip, _, published = rest.rpartition(":")
-    return Port(host_ip, published, target, text)
+def _assignment(text: str) -> tuple[str, str | None]:
+    """Name and value of `NAME=VALUE`; a `=` within `${…}` is none, and the name may be made of
+    variables."""
+    key, assigned, value = text.partition("=")
+    if "$" not in key:
+        return key, value if assigned else None
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character == "{") - (character == "}")
+        if character == "=" and not depth:
+            return unset(text[:place]), text[place + 1 :]
+    name, assigned, value = unset(text).partition("=")
+    return name, value if assigned else None
 
 
-def _entry(node: Node, name: str) -> str:
-    value = node.entries.get(name) if isinstance(node, Mapping) else None
-    return value.text if isinstance(value, Scalar) else ""
+def _line(node: Node | None, path: tuple[str, ...]) -> Text | None:
+    """A command as one line of words; None where there is none."""
+    words = texts_of(node, path) if not isinstance(node, Mapping) else ()
+    if not words or node is None:
+        return None
+    return text_at(" ".join(word.text for word in words), path, _at(words[0]))
 
 
-def _normal(path: str) -> str:
-    """A host path without `.`, `..`, doubled and trailing slashes."""
-    if not path.startswith("/"):
-        return path
-    kept: list[str] = []
-    for part in path.split("/"):
-        if part == ".." and kept:
-            kept.pop()
-        elif part not in {"", ".", ".."}:
-            kept.append(part)
-    return "/" + "/".join(kept)
+def _hook(node: Mapping, path: tuple[str, ...]) -> Hook:
+    privileged, image = node.entries.get("privileged"), node.entries.get("image")
+    return Hook(
+        path=path,
+        place=Text("", path, node.line, node.column).place,
+        command=_line(node.entries.get("command"), (*path, "command")),
+        privileged=text_of(privileged, (*path, "privileged"))
+        if isinstance(privileged, Scalar)
+        else None,
+        environment=environment_of(node.entries.get("environment"), (*path, "environment")),
+        image=text_of(image, (*path, "image")) if isinstance(image, Scalar) else None,
+    )
 
 
-def _pointer(path: tuple[str, ...]) -> str:
-    parts = (part.replace("~", "~0").replace("/", "~1") for part in path)
-    return "/".join((COMPOSE_POINTER, *parts))
+def _port(node: Node, path: tuple[str, ...]) -> PublishedPort:
+    if isinstance(node, Scalar):
+        text = text_of(node, path)
+        return PublishedPort(parse_port(text.unset) or _refused_port(text.unset), text)
+    target = child(node, "target")
+    text = text_at(target.text if isinstance(target, Scalar) else "", path, node)
+    port = Port(
+        host_ip=entry(node, "host_ip"),
+        published=parse_range(entry(node, "published")) or range(0),
+        targets=parse_range(entry(node, "target")) or range(0),
+        protocol=entry(node, "protocol") or "tcp",
+    )
+    return PublishedPort(port, text)
+
+
+def _refused_port(text: str) -> Port:
+    """What a text most likely means that Compose refuses."""
+    numbers = text.partition("/")[0].rpartition(":")
+    target = parse_range(numbers[2]) or range(0)
+    return Port("", parse_range(numbers[0].rpartition(":")[2]) or range(0), target, "tcp")
+
+
+def _at(text: Text) -> Scalar:
+    """A node at the place of a text."""
+    return Scalar(text.text, plain=False, line=text.line, column=text.column)

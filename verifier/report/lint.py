@@ -12,7 +12,7 @@ from verifier.model.result import SEVERITIES, Finding, Severity
 EXIT_CLEAN: Final = 0
 EXIT_NOT_EVALUABLE: Final = 3
 EXIT_FINDINGS: Final = 4
-_UNPARSED: Final = "MAN-007"
+_UNPARSED: Final = "MAN-011"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

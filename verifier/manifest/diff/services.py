@@ -5,12 +5,13 @@ from dataclasses import replace
 from typing import Final
 
 from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.manifest.compose.ports import span
 from verifier.manifest.diff.change import DIVERGENCE, REGRESSION, Change, shown
 from verifier.manifest.diff.document import Document
 from verifier.manifest.diff.images import compare_image
 from verifier.manifest.diff.opened import severity_of, worst
 from verifier.manifest.diff.tree import plain, pointer_to, text_of
-from verifier.manifest.model import Env, Mount, Port, Service, Text
+from verifier.manifest.model import Env, Mount, PublishedPort, Service, Text
 from verifier.model.result import Severity
 
 Inputs = dict[tuple[str, ...], set[str]]
@@ -200,12 +201,14 @@ def _ports(new: Document, before: Service, after: Service) -> Iterator[Change]:
         yield _opened(new, port.text, given)
 
 
-def _port(port: Port) -> str:
+def _port(port: PublishedPort) -> str:
     if port.text.template is not None:
         return port.text.text
-    host = f"{port.host_ip}:" if port.host_ip else ""
-    _, slash, protocol = port.text.text.partition("/")
-    return f"{host}{port.published or port.target} → {port.target}{slash}{protocol}"
+    found = port.port
+    host = f"{found.host_ip}:" if found.host_ip else ""
+    targets = span(found.targets) or port.text.text
+    protocol = "" if found.protocol == "tcp" else f"/{found.protocol}"
+    return f"{host}{span(found.published) or targets} → {targets}{protocol}"
 
 
 def _mounts(new: Document, before: Service, after: Service) -> Iterator[Change]:

@@ -5,7 +5,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.image import DIGEST, Image, Kind, classify_image, image_of
+from verifier.manifest.image import (
+    DIGEST,
+    Image,
+    Kind,
+    Role,
+    classify_image,
+    image_of,
+    named_images,
+)
 from verifier.manifest.model import Manifest, Service, Text
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.manifest.rules.shell import unpinned_installs
@@ -43,6 +51,14 @@ def _images(manifest: Manifest) -> Iterator[tuple[Service, Text, Image]]:
             yield service, service.image, image_of(manifest, service)
 
 
+def _pulled(manifest: Manifest) -> Iterator[tuple[Text, Image]]:
+    """The images that are pulled: not what a service that is built is only named."""
+    built = {service.name for service in manifest.services if service.builds}
+    for item in named_images(manifest):
+        if item.role is not Role.SERVICE or item.service not in built:
+            yield item.text, item.image
+
+
 @rule(
     "IMG-001",
     Severity.CRITICAL,
@@ -53,9 +69,11 @@ def _images(manifest: Manifest) -> Iterator[tuple[Service, Text, Image]]:
     source="dstack docs/security/security-best-practices.md; docs.docker.com interpolation",
 )
 def operator_image(manifest: Manifest) -> Iterator[Hit]:
-    """A variable of `image` (whole, repository, tag or digest) is in allowed_envs, or comes from
-    the host or from a script that does not set it to a literal."""
-    for _, text, image in _images(manifest):
+    """A variable of an image reference (whole, repository, tag or digest) is in allowed_envs, or
+    comes from the host or from a script that does not set it to a literal. Images are named by
+    `image`, by volumes of type image, hooks, build contexts (`docker-image://`) and models."""
+    for item in named_images(manifest):
+        text, image = item.text, item.image
         if image.kind is Kind.OPERATOR:
             yield on_text(
                 text,
@@ -76,7 +94,8 @@ def operator_image(manifest: Manifest) -> Iterator[Hit]:
 )
 def unset_image(manifest: Manifest) -> Iterator[Hit]:
     """A variable of `image` without a default is in nobody's power to set."""
-    for _, text, image in _images(manifest):
+    for item in named_images(manifest):
+        text, image = item.text, item.image
         if image.kind is Kind.UNSET:
             message = f"nobody can set {listed(image.names)} in `{text.text}`"
             yield on_text(text, message, names=image.names)
@@ -92,7 +111,8 @@ def unset_image(manifest: Manifest) -> Iterator[Hit]:
 )
 def constant_image(manifest: Manifest) -> Iterator[Hit]:
     """`${V:-reference}` in `image` where V is neither allowed nor set by the platform."""
-    for _, text, image in _images(manifest):
+    for item in named_images(manifest):
+        text, image = item.text, item.image
         if image.constant and image.kind is not Kind.UNSET:
             yield on_text(text, f"always `{image.reference}`")
 
@@ -108,8 +128,8 @@ def constant_image(manifest: Manifest) -> Iterator[Hit]:
 )
 def tagged_image(manifest: Manifest) -> Iterator[Hit]:
     """The reference has a version-like tag (version, date, commit) and no digest."""
-    for service, text, image in _images(manifest):
-        if image.kind is Kind.TAG and not service.builds:
+    for text, image in _pulled(manifest):
+        if image.kind is Kind.TAG:
             yield on_text(text, f"the tag `{image.tag}` of `{image.repository}` can be moved")
 
 
@@ -123,8 +143,8 @@ def tagged_image(manifest: Manifest) -> Iterator[Hit]:
 )
 def rolling_image(manifest: Manifest) -> Iterator[Hit]:
     """No tag, or one that is meant to move: latest, main, dev, 7-alpine, v22."""
-    for service, text, image in _images(manifest):
-        if image.kind in {Kind.ROLLING, Kind.UNTAGGED} and not service.builds:
+    for text, image in _pulled(manifest):
+        if image.kind in {Kind.ROLLING, Kind.UNTAGGED}:
             tag = f"the tag `{image.tag}`" if image.tag else "no tag, so `latest`,"
             yield on_text(text, f"{tag} of `{image.repository}` moves")
 
@@ -139,7 +159,7 @@ def rolling_image(manifest: Manifest) -> Iterator[Hit]:
 )
 def tag_and_digest(manifest: Manifest) -> Iterator[Hit]:
     """Tag and digest together."""
-    for _, text, image in _images(manifest):
+    for text, image in _pulled(manifest):
         if image.kind is Kind.DIGEST and image.tag:
             yield on_text(text, f"`{image.tag}` says nothing about {image.digest[:19]}…")
 
@@ -155,7 +175,7 @@ def tag_and_digest(manifest: Manifest) -> Iterator[Hit]:
 def bad_digest(manifest: Manifest) -> Iterator[Hit]:
     """`@` without sha256 and 64 lower-case hex digits, a repeated pattern, a bare local image id,
     an upper-case repository, or text that a pipeline should have replaced."""
-    for _, text, image in _images(manifest):
+    for text, image in _pulled(manifest):
         if image.kind is Kind.BAD:
             yield on_text(text, f"`{image.reference}` cannot be pulled")
         elif image.kind is Kind.PLACEHOLDER:
@@ -247,7 +267,7 @@ def _digest_env(service: Service) -> bool:
 def built_image(manifest: Manifest) -> Iterator[Hit]:
     """The service has `build`."""
     for service in manifest.services:
-        context = service.text("build", "context") or service.text("build")
+        context = service.build_context
         if service.builds and not (context and _REMOTE.search(context.unset)):
             yield on_service(service, "built at boot; its image has no digest")
 
@@ -300,10 +320,10 @@ def remote_text(manifest: Manifest) -> Iterator[Hit]:
     """`include`, `extends.file` or a build context that is a URL, a git or an OCI reference.
     Pinned by digest or full commit it is medium."""
     places = [service.text("extends", "file") for service in manifest.services]
-    places += [service.text("build", "context") for service in manifest.services]
-    places += [service.text("build") for service in manifest.services]
+    places += [text for service in manifest.services for text in service.build_contexts]
     for text in (*filter(None, places), *manifest.includes):
-        if _REMOTE.search(text.unset) or manifest.operator_names(*text.variables):
+        chosen = manifest.operator_names(*text.variables)
+        if not text.unset.startswith("docker-image://") and (_REMOTE.search(text.unset) or chosen):
             severity = Severity.MEDIUM if _PINNED_REMOTE.search(text.text) else None
             yield on_text(text, f"`{text.text}` is fetched at boot", severity)
 
@@ -338,7 +358,7 @@ def pull_policy(manifest: Manifest) -> Iterator[Hit]:
 )
 def registry_class(manifest: Manifest) -> Iterator[Hit]:
     """The registry of each image outside of docker.io; ephemeral ones and IP addresses are high."""
-    for _, text, image in _images(manifest):
+    for text, image in _pulled(manifest):
         host = image.registry.partition(":")[0]
         if not host or host == "docker.io":
             continue

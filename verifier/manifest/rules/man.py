@@ -13,8 +13,9 @@ from verifier.evidence.app_compose import (
     LEGACY_FIELDS,
     DuplicateFieldError,
 )
-from verifier.evidence.compose_yaml import DuplicateKeyError, Mapping, Node, Scalar, Sequence
-from verifier.manifest.model import COMPOSE_POINTER, MAX_EXTENDING, Manifest, Text
+from verifier.evidence.compose_yaml import DuplicateKeyError
+from verifier.manifest.compose.problem import Kind, Problem
+from verifier.manifest.model import COMPOSE_POINTER, Manifest, Text
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
 from verifier.manifest.rules.pls import custom_scripts
 from verifier.manifest.rules.shell import excerpt
@@ -27,13 +28,6 @@ _REPLACES: Final = re.compile(
     re.MULTILINE,
 )
 _REMOTE: Final = re.compile(r"^\w+://|^git@|^oci:")
-_FORMS: Final[tuple[tuple[str, tuple[type, ...]], ...]] = (
-    ("image privileged network_mode pid ipc restart user container_name", (Scalar,)),
-    ("ports volumes cap_add devices security_opt volumes_from profiles", (Sequence,)),
-    ("environment labels extra_hosts", (Sequence, Mapping)),
-    ("command entrypoint", (Scalar, Sequence)),
-)
-"""The forms that Compose takes for the fields that decide most."""
 _TYPO: Final = 0.8
 _MAX_COMPARED: Final = 100
 _MAX_NAME: Final = 60
@@ -194,69 +188,30 @@ def wrong_version(manifest: Manifest) -> Iterator[Hit]:
 @rule(
     "MAN-007",
     Severity.MEDIUM,
-    "Compose file cannot be judged, or hides content",
-    why="What it refers to is not measured.",
+    "Compose file refers to what is not measured",
+    why="Whoever writes the other file, operator or host, decides what it says.",
     fix="Write everything into the one file (`configs.…content`).",
     source="docs.docker.com compose file reference",
-    needs=(),
 )
 def hidden_content(manifest: Manifest) -> Iterator[Hit]:
-    """It is no valid compose file, has no services, or fields of a form that Compose refuses; or it
-    refers to other files: include, extends.file, env_file, label_file, files of secrets and
-    configs, a remote build context."""
-    if manifest.tree is None:
-        if manifest.error is not None and not isinstance(manifest.error, DuplicateFieldError):
-            yield Hit(message=manifest.error.message, place=Location(pointer=COMPOSE_POINTER))
-        return
-    if not manifest.services:
-        yield Hit(message="it has no services", place=Location(pointer=COMPOSE_POINTER))
-    yield from _misshapen(manifest)
-    extending = [service for service in manifest.services if service.field("extends")]
-    for service in extending[MAX_EXTENDING:][:1]:
-        yield on_service(service, f"more than {MAX_EXTENDING} services extend others: not followed")
-    for text in manifest.texts:
-        if text.template is not None and text.template.invalid:
-            yield on_text(text, f"Compose refuses it: {text.template.invalid}")
+    """It refers to other files, in any syntax: include, extends.file, env_file, label_file, files
+    of secrets and configs, a Dockerfile, a remote build context."""
     for text in (*manifest.includes, *_outside_files(manifest)):
-        yield on_text(text, f"refers to `{text.unset}`")
-
-
-def _misshapen(manifest: Manifest) -> Iterator[Hit]:
-    """Services and fields of a form that Compose refuses, and the other rules cannot see."""
-    services = manifest.tree.entries.get("services") if manifest.tree else None
-    named = services.entries if isinstance(services, Mapping) else {}
-    for name, node in named.items():
-        if not isinstance(node, Mapping):
-            place = Location(pointer=COMPOSE_POINTER, line=node.line, column=node.column)
-            yield Hit(message="it is no mapping", place=place, service=name)
-    for service in manifest.services:
-        for names, forms in _FORMS:
-            for name in names.split():
-                value = service.tree.entries.get(name)
-                if value is None or (isinstance(value, Scalar) and value.kind == "null"):
-                    continue
-                if not (isinstance(value, forms) and _flat(value)):
-                    yield on_service(service, f"Compose refuses the form of `{name}`")
-
-
-def _flat(node: Node) -> bool:
-    """Whether the values of a list or mapping are scalars, or mappings of the long syntax."""
-    if isinstance(node, Sequence):
-        return not any(isinstance(item, Sequence) for item in node.items)
-    values = node.entries.values() if isinstance(node, Mapping) else ()
-    return all(isinstance(item, Scalar) for item in values)
+        yield on_text(text, f"refers to `{text.unset or text.text}`")
 
 
 def _outside_files(manifest: Manifest) -> Iterator[Text]:
     for service in manifest.services:
-        for names in (("extends", "file"), ("env_file",), ("label_file",)):
-            yield from service.texts(*names)
-        context = service.text("build", "context") or service.text("build")
-        if context and _REMOTE.search(context.unset):
-            yield context
-    for text in manifest.texts:
-        if text.path[0] in {"configs", "secrets"} and text.path[-1] == "file":
-            yield text
+        yield from filter(None, (service.text("extends", "file"),))
+        yield from service.env_files
+        yield from service.texts("label_file")
+        yield from filter(None, (service.text("build", "dockerfile"),))
+        for context in service.build_contexts:
+            if _REMOTE.search(context.unset) and not context.unset.startswith("docker-image:"):
+                yield context
+    for source in manifest.shared.files.values():
+        if source.file is not None:
+            yield source.file
 
 
 @rule(
@@ -309,7 +264,85 @@ def contradictory_provider(manifest: Manifest) -> Iterator[Hit]:
         yield on_field(manifest, "key_provider_id", f"the provider is {app.provider}")
 
 
+@rule(
+    "MAN-010",
+    Severity.MEDIUM,
+    "Attribute that is not judged",
+    why="Nobody here knows what it gives a container: Compose refuses the file, or is newer than "
+    "what is known of it.",
+    fix="Remove it, or correct its name.",
+    source="compose-go schema/compose-spec.json",
+)
+def unjudged_attribute(manifest: Manifest) -> Iterator[Hit]:
+    """An attribute of the compose file, at any level, that no known release of Docker Compose has;
+    a volume whose driver is a plugin; services that are not followed."""
+    for problem in manifest.problems:
+        if problem.kind in {Kind.UNKNOWN, Kind.UNFOLLOWED}:
+            yield _at(problem)
+    for service in manifest.services:
+        for mount in service.mounts:
+            driver = manifest.shared.volume_driver(mount.source)
+            if not mount.bind and driver:
+                yield on_text(mount.text, f"what the volume driver `{driver}` does is not known")
+
+
+@rule(
+    "MAN-011",
+    Severity.MEDIUM,
+    "Docker Compose refuses the file",
+    why="No container starts from it: this is not what runs, or nothing does.",
+    fix="Correct it: `docker compose config` says what is wrong.",
+    source="compose-go loader, schema and validation (v2.9.1)",
+    needs=(),
+)
+def refused_file(manifest: Manifest) -> Iterator[Hit]:
+    """It is no YAML that Compose reads, has no services, forms that Compose does not take, names of
+    services, networks, volumes or files that are not there, or the same twice. What only holds
+    while the operator does not set a variable is not counted."""
+    if manifest.tree is None:
+        if manifest.error is not None and not isinstance(manifest.error, DuplicateFieldError):
+            yield Hit(message=manifest.error.message, place=Location(pointer=COMPOSE_POINTER))
+        return
+    if not manifest.services:
+        yield Hit(message="it has no services", place=Location(pointer=COMPOSE_POINTER))
+    for problem in manifest.problems:
+        others = (set(manifest.allowed or problem.names) | manifest.provided) & {*problem.names}
+        if problem.kind is Kind.REFUSED and not others:
+            yield _at(problem)
+    for text in manifest.texts:
+        if text.template is not None and text.template.invalid:
+            yield on_text(text, text.template.invalid)
+
+
+@rule(
+    "MAN-012",
+    Severity.LOW,
+    "Releases of Docker Compose read the file differently",
+    why="What is judged is one reading of it; a guest with another release refuses the file, or "
+    "takes part of it.",
+    fix="Use one document, and attributes that every dstack release knows.",
+    source="compose-go schema/compose-spec.json and loader; meta-virtualization of dstack releases",
+)
+def other_reading(manifest: Manifest) -> Iterator[Hit]:
+    """An attribute that is newer than the Compose of the guest's OS, or, where no source tells
+    which one that is, newer than the oldest that a dstack release ships; several documents, which
+    are merged in order."""
+    for problem in manifest.problems:
+        if problem.kind is Kind.NEWER:
+            yield _at(problem)
+    if manifest.project is not None and manifest.project.documents > 1:
+        message = f"{manifest.project.documents} documents: what is judged is all of them, merged"
+        yield Hit(message=message, place=Location(pointer=COMPOSE_POINTER))
+
+
+def _at(problem: Problem) -> Hit:
+    text = Text(problem.message, problem.path, problem.line, problem.column)
+    where = ".".join(problem.path)
+    return Hit(message=f"{where}: {problem.message}", place=text.place, service=problem.service)
+
+
 RULES: Final = (
     *(another_manifest, hidden_manifest, duplicate_key, unknown_field, dead_compose),
-    *(wrong_version, hidden_content, inventory, contradictory_provider),
+    *(wrong_version, hidden_content, inventory, contradictory_provider, unjudged_attribute),
+    *(refused_file, other_reading),
 )

@@ -4,41 +4,29 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from verifier.manifest.compose.ports import span, within
 from verifier.manifest.image import image_of
-from verifier.manifest.model import Manifest, Port, Service, published_services
+from verifier.manifest.model import Manifest, PublishedPort, Service, Text, published_services
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
 from verifier.manifest.rules.env.names import live_inputs
 from verifier.manifest.rules.shell import excerpt
 from verifier.model.result import Severity
 
 _CVM: Final = "dstack docs/security/cvm-boundaries.md"
-_ADMIN_PORTS: Final = frozenset({"22", "1022", "2222", "23", "3389", "7681", "2375", "2376"}) | {
-    *("6443", "10250"),
-    *(str(port) for port in range(5900, 6000)),
-}
+_ADMIN_PORTS: Final = frozenset(
+    {22, 23, 1022, 2222, 2375, 2376, 3389, 6443, 7681, 10250, *range(5900, 6000)}
+)
 _GENERIC_ADMIN: Final = {
-    "8888": re.compile(r"jupyter|notebook"),
-    "9000": re.compile(r"portainer"),
-    "9001": re.compile(r"portainer|minio"),
-    "3001": re.compile(r"uptime-kuma|dozzle"),
+    8888: re.compile(r"jupyter|notebook"),
+    9000: re.compile(r"portainer"),
+    9001: re.compile(r"portainer|minio"),
+    3001: re.compile(r"uptime-kuma|dozzle"),
 }
 _STORE_PORTS: Final = frozenset(
-    [
-        "3306",
-        "5432",
-        "6379",
-        "27017",
-        "9200",
-        "9300",
-        "11211",
-        "5672",
-        "15672",
-        "9042",
-        "2379",
-        "8500",
-        "9092",
-    ]
+    {2379, 3306, 5432, 5672, 6379, 8500, 9042, 9092, 9200, 9300, 11211, 15672, 27017}
 )
+_OF_SERVICE: Final = "service:"
+_TLS_PORTS: Final = frozenset({443, 8443})
 _STORES: Final = re.compile(
     r"^(?:postgres|mysql|mariadb|redis|valkey|mongo|elasticsearch|opensearch|memcached|rabbitmq"
     r"|cassandra|etcd|consul|kafka|influxdb)"
@@ -57,7 +45,7 @@ _FILE_SERVER: Final = re.compile(
 )
 
 
-def _public(manifest: Manifest) -> Iterator[tuple[Service, Port]]:
+def _public(manifest: Manifest) -> Iterator[tuple[Service, PublishedPort]]:
     for service in manifest.services:
         for port in service.public_ports:
             yield service, port
@@ -74,8 +62,9 @@ def _public(manifest: Manifest) -> Iterator[tuple[Service, Port]]:
 def published_port(manifest: Manifest) -> Iterator[Hit]:
     """Each port without a loopback address."""
     for _, port in _public(manifest):
-        number = port.published or "a random port"
-        yield on_text(port.text, f"{number} → {port.target}")
+        number = span(port.port.published) or "a random port"
+        target = span(port.port.targets) or port.text.text
+        yield on_text(port.text, f"{number} → {target}")
 
 
 @rule(
@@ -88,11 +77,38 @@ def published_port(manifest: Manifest) -> Iterator[Hit]:
     source="KICS, Docker Compose queries",
 )
 def host_network(manifest: Manifest) -> Iterator[Hit]:
-    """`network_mode: host`."""
+    """`network_mode: host`, a network that is Docker's own `host`, or the network of a service that
+    has one of these; also while it is built."""
     for service in manifest.services:
-        text = service.text("network_mode")
-        if text and text.unset == "host":
+        text = host_network_of(manifest, service)
+        if text is not None:
             yield on_text(text, f"{service.name} listens on all of the guest's ports")
+        building = service.text("build", "network")
+        if building and building.unset == "host":
+            yield on_text(building, f"{service.name} is built in the guest's network")
+
+
+def host_network_of(manifest: Manifest, service: Service) -> Text | None:
+    """Where it says that a service has the guest's own network; None where it has not."""
+    seen: set[str] = set()
+    own = service.text("network_mode")
+    mode = own
+    while mode is not None and mode.unset.startswith(_OF_SERVICE) and mode.unset not in seen:
+        seen.add(mode.unset)
+        other = manifest.service(mode.unset.removeprefix(_OF_SERVICE))
+        if other is None:
+            break
+        joined = next((n for n in other.networks if _is_host(manifest, n)), None)
+        mode = joined or other.text("network_mode")
+        if joined is not None:
+            return own
+    if mode is not None and mode.unset == "host":
+        return own
+    return next((n for n in service.networks if _is_host(manifest, n)), None)
+
+
+def _is_host(manifest: Manifest, network: Text) -> bool:
+    return manifest.shared.is_host_network(network.unset)
 
 
 @rule(
@@ -107,12 +123,11 @@ def admin_port(manifest: Manifest) -> Iterator[Hit]:
     """SSH, telnet, RDP, VNC, ttyd, Docker's or Kubernetes's API; jupyter, portainer and the like
     where image or service say so."""
     for service, port in _public(manifest):
-        target = port.target.partition("-")[0]
-        generic = _GENERIC_ADMIN.get(target)
-        image = image_of(manifest, service)
-        by_name = generic and generic.search(f"{service.name} {image.repository}".lower())
-        if target in _ADMIN_PORTS or by_name:
-            yield on_text(port.text, f"port {target} of {service.name}")
+        name = f"{service.name} {image_of(manifest, service).repository}".lower()
+        admin = within(_ADMIN_PORTS, port.port.targets)
+        admin |= {n for n, p in _GENERIC_ADMIN.items() if n in port.port.targets and p.search(name)}
+        if admin:
+            yield on_text(port.text, f"port {min(admin)} of {service.name}")
 
 
 @rule(
@@ -128,12 +143,14 @@ def published_store(manifest: Manifest) -> Iterator[Hit]:
     that is no literal."""
     for service, port in _public(manifest):
         image = image_of(manifest, service)
-        if port.target not in _STORE_PORTS and not _STORES.search(image.basename):
+        stores = within(_STORE_PORTS, port.port.targets)
+        if not stores and not _STORES.search(image.basename):
             continue
         secrets = [env for key, env in service.environment.items() if "PASSWORD" in key.upper()]
         guarded = bool(secrets) and not any(env.literal for env in secrets)
         severity = Severity.MEDIUM if guarded else None
-        yield on_text(port.text, f"port {port.target} of {service.name}", severity)
+        number = min(stores) if stores else span(port.port.targets)
+        yield on_text(port.text, f"port {number} of {service.name}", severity)
 
 
 @rule(
@@ -204,7 +221,9 @@ def outside_tls(manifest: Manifest) -> Iterator[Hit]:
 
 def _ends_tls(manifest: Manifest, service: Service) -> bool:
     text = service.text("network_mode")
-    on_443 = any(p.published in {"443", "8443"} for p in service.ports) or text is not None
+    on_443 = (
+        any(_TLS_PORTS.intersection(p.port.published) for p in service.ports) or text is not None
+    )
     return (
         on_443
         and _OWN_TLS.search(f"{service.name} {image_of(manifest, service).repository}") is not None

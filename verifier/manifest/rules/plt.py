@@ -100,7 +100,7 @@ def host_values(manifest: Manifest) -> Iterator[Hit]:
             yield Hit(message="the script reads the host's files", place=Location(pointer=pointer))
     for service in manifest.services:
         for mount in service.mounts:
-            if re.search(r"user[_-]config|sys-config", mount.source):
+            if re.search(r"user[_-]config|sys-config", mount.real):
                 yield on_text(mount.text, f"`{mount.source}` is the host's")
 
 

@@ -6,6 +6,7 @@ from typing import Final
 
 from verifier.manifest.model import Manifest, published_services
 from verifier.manifest.rule import Hit, Need, on_field, on_service, rule
+from verifier.manifest.rules.net import host_network_of
 from verifier.model.result import Severity
 
 _ROUTES: Final = "dstack guest-agent/src/http_routes.rs"
@@ -151,7 +152,7 @@ def open_ports(manifest: Manifest) -> Iterator[Hit]:
     published."""
     if manifest.app is None or manifest.app.object("port_policy").get("restrict_mode") is True:
         return
-    host = [s for s in manifest.services if (t := s.text("network_mode")) and t.unset == "host"]
+    host = [s for s in manifest.services if host_network_of(manifest, s)]
     published = list(published_services(manifest))
     count = sum(len(service.public_ports) for service in published)
     wide = host or (published if count > _MANY_PORTS else [])
@@ -180,7 +181,7 @@ def gpu_policy(manifest: Manifest) -> Iterator[Hit]:
             yield on_field(manifest, "requirements", f"gpu_policy.{name}", Severity.HIGH)
     if rules.get("attest_gpu") is False:
         yield on_field(manifest, "requirements", "gpu_policy.attest_gpu is false")
-    gpus = [s for s in manifest.services if (t := s.text("runtime")) and t.unset == "nvidia"]
+    gpus = [service for service in manifest.services if service.has_gpu]
     if gpus and not manifest.app.object("requirements"):
         message = "no GPU policy; rely on the app's own GPU attestation"
         yield on_service(gpus[0], message, Severity.INFO)

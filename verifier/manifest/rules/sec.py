@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.evidence.compose_yaml import lines_of
-from verifier.manifest.model import COMPOSE_POINTER, Env, Manifest, Service, Text
+from verifier.manifest.model import COMMANDS, COMPOSE_POINTER, Env, Manifest, Service, Text
 from verifier.manifest.rule import Hit, on_text, rule
 from verifier.manifest.rules.shell import excerpt
 from verifier.model.result import Location, Severity
@@ -64,7 +64,14 @@ _DEBUG_FLAG: Final = re.compile(r"(?<!\S)--(?:debug|reload|insecure)(?!\S)")
 _VERBOSE: Final = re.compile(r"\b(?:debug|trace)\b", re.IGNORECASE)
 _SIMULATOR: Final = re.compile(r"(?:DSTACK|TAPPD)_SIMULATOR_ENDPOINT")
 _SIMULATOR_IMAGE: Final = re.compile(r"dstack-simulator|tappd-simulator")
-_URL: Final = re.compile(r"\b(https?|wss?|grpc)://(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d+))?")
+_ADDRESSED: Final = frozenset({"dns", "extra_hosts", "logging", "volumes"})
+_BARE: Final = re.compile(
+    r"(?<![\d.:/])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|\[[0-9a-fA-F:]{3,}\]", re.ASCII
+)
+_PLAIN: Final = frozenset({"http", "tcp", "udp"})
+_URL: Final = re.compile(
+    r"\b(https?|wss?|grpc|tcp|udp|tcp\+tls)://(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d+))?"
+)
 _LOCAL: Final = re.compile(r"localhost|127\..*|0\.0\.0\.0|\[::1?\]|[^.]*|.*\.(?:internal|local)")
 _ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|\[.*\]")
 _CENTRAL: Final = re.compile(r"ngrok|vercel\.app|supabase\.co|firebase(?:io|app)\.com")
@@ -76,6 +83,9 @@ def _entries(manifest: Manifest) -> Iterator[tuple[Service, Env]]:
     for service in manifest.services:
         for env in service.environment.values():
             yield service, env
+        for hook in service.hooks:
+            for env in hook.environment.values():
+                yield service, env
 
 
 def _hint(value: str) -> str:
@@ -185,9 +195,10 @@ def defaulted_secret(manifest: Manifest) -> Iterator[Hit]:
 def secret_in_command(manifest: Manifest) -> Iterator[Hit]:
     """A variable with the name of a secret is put into command, entrypoint, health check, labels or
     container name."""
-    fields = {"command", "entrypoint", "healthcheck", "labels", "container_name"}
+    fields = COMMANDS | {"labels", "container_name"}
     for text, variable in manifest.uses:
-        if text.field in fields and classify(variable.name) in _ADMIN_CLASSES:
+        is_line = text.field in fields and "environment" not in text.path
+        if is_line and classify(variable.name) in _ADMIN_CLASSES:
             yield on_text(text, f"{variable.name} is part of {text.field}")
 
 
@@ -274,18 +285,25 @@ def simulator(manifest: Manifest) -> Iterator[Hit]:
     source="dstack stage-1 checklist, item 6",
 )
 def external_host(manifest: Manifest) -> Iterator[Hit]:
-    """Each literal URL of a host that is no service and not this guest. Medium for a bare address,
-    plain http, a tunnel or a hosted backend."""
+    """Each literal URL of a host that is no service and not this guest, and each address that names
+    or logs are sent to (dns, extra_hosts, logging, shares). Medium for a bare address, plain http,
+    a tunnel or a hosted backend."""
     places: dict[tuple[str, bool], tuple[Text, int]] = {}
     for text in manifest.texts:
+        if text.field in _ADDRESSED or text.path[0] in _ADDRESSED:
+            for match in _BARE.finditer(text.unset):
+                if not _LOCAL.fullmatch(match[0]) and len(places) < _MAX_HOSTS:
+                    where = text.field or text.path[0]
+                    places.setdefault((f"{where} {match[0]}", True), (text, match.start()))
         if "://" not in text.text or text.field == "image":
             continue
         for match in _URL.finditer(text.text):
             scheme, host, port = match.groups()
             if len(places) < _MAX_HOSTS and not _LOCAL.fullmatch(host.lower()):
                 shown = f"{scheme}://{host}" + (f":{port}" if port else "")
-                plain = scheme == "http" or _ADDRESS.fullmatch(host) or _CENTRAL.search(host)
-                places.setdefault((shown, bool(plain)), (text, match.start()))
+                grave = _ADDRESS.fullmatch(host) or _CENTRAL.search(host)
+                plain = scheme in _PLAIN or grave is not None
+                places.setdefault((shown, plain), (text, match.start()))
     for (shown, plain), (text, offset) in places.items():
         key = re.match(r"[A-Za-z_]\w*(?==)", text.text) if text.field == "environment" else None
         message = f"{key[0]} is {shown}" if key else shown

@@ -6,39 +6,21 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.evidence.interpolation import Variable
+from verifier.manifest.compose.paths import guest_path, holds_environment, real_path
 from verifier.manifest.image import image_of
-from verifier.manifest.model import Manifest, Service, Text
+from verifier.manifest.model import COMMANDS, Manifest, Service, Text
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
 from verifier.manifest.rules.env.names import live_inputs
 from verifier.model.result import Location, Severity
 from verifier.reference import env_classes
+from verifier.reference.compose_attributes import attribute_at
 from verifier.reference.env_classes import classify
 from verifier.reference.prelaunch_scripts import LAUNCH_TOKEN
 
 _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
-_STRUCTURE: Final = frozenset(
-    [
-        "volumes",
-        "ports",
-        "network_mode",
-        "pid",
-        "privileged",
-        "cap_add",
-        "devices",
-        "user",
-        "command",
-        "entrypoint",
-        "healthcheck",
-        "labels",
-        "dns",
-        "extra_hosts",
-    ]
-)
+_NOT_STRUCTURE: Final = frozenset({"environment", "image", "container_name", "models"})
+"""Fields of a service that other rules judge."""
 _LABELS: Final = re.compile(r"^(?:traefik\.|com\.datadoghq\.|caddy)")
-_ENV_FILE: Final = re.compile(r"/(?:dstack|tapp)/\.host-shared/\.decrypted-env")
-_WHOLE_ENV: Final = frozenset(
-    {"/", "/dstack", "/tapp", "/dstack/.host-shared", "/tapp/.host-shared"}
-)
 _ENV_DUMP: Final = re.compile(r"^[ \t]*(?:env|printenv)\b[^\n]{0,300}>", re.MULTILINE)
 _TELEMETRY: Final = re.compile(
     r"datadog|dd-agent|otel|opentelemetry|fluent(?:d|-bit)|(?:^|/)vector|promtail|(?:^|/)loki"
@@ -62,8 +44,11 @@ def _whole_env(manifest: Manifest) -> Iterator[tuple[Service, Text]]:
     """The services that can read every allowed variable from the guest's own file."""
     for service in manifest.services:
         for mount in service.mounts:
-            if _ENV_FILE.match(mount.source) or (mount.bind and mount.source in _WHOLE_ENV):
+            if mount.bind and holds_environment(mount.real):
                 yield service, mount.text
+        for text in service.env_files:
+            if holds_environment(real_path(guest_path(text.unset))):
+                yield service, text
 
 
 def _unused(manifest: Manifest) -> list[str]:
@@ -95,9 +80,10 @@ def _never_set(manifest: Manifest) -> dict[str, list[tuple[Text, Variable]]]:
     needs=(Need.COMPOSE, Need.ALLOWED_ENVS, Need.MANIFEST),
 )
 def unused_name(manifest: Manifest) -> Iterator[Hit]:
-    """A name in allowed_envs that neither compose file nor scripts read, where no service gets the
-    whole environment (ENV-013)."""
-    if any(_whole_env(manifest)):
+    """A name in allowed_envs that neither compose file nor scripts read. Said only where every
+    place that can read one is seen: no service gets the whole environment (ENV-013), no other file
+    and no provider is used, and each script names what it reads."""
+    if any(_whole_env(manifest)) or not manifest.all_readers_seen:
         return
     missing = list(_never_set(manifest))[:_MAX_COMPARED]
     for place, name in enumerate(_unused(manifest)):
@@ -134,19 +120,16 @@ def ordinary_settings(manifest: Manifest) -> Iterator[Hit]:
     source="docs.docker.com interpolation; near.ai and redpill manifests",
 )
 def structural_value(manifest: Manifest) -> Iterator[Hit]:
-    """A variable that the operator sets is part of a volume, port, command, health check, proxy
-    label, capability, extra host or inline configuration. A single secret there, or a label, is
-    medium."""
+    """A variable that the operator sets is part of an attribute that a rule judges: a volume, port,
+    command, hook, proxy label, capability, extra host, inline configuration and so on. A single
+    secret there, or a label, is medium."""
     for text in manifest.texts:
         names = manifest.operator_names(*text.variables) if text.template else ()
-        is_config = text.path[0] == "configs" and text.path[-1] == "content"
-        if not names or not (is_config or text.field in _STRUCTURE):
-            continue
-        if text.field == "labels" and not _LABELS.match(text.path[-1]):
+        if not names or text.field in _NOT_STRUCTURE or not _is_structure(text):
             continue
         secrets = all(classify(name) in _SECRET_CLASSES for name in names)
         mild = text.field == "labels" or secrets
-        where = text.field or f"config {text.path[1]}"
+        where = text.field or " ".join(text.path[:2])
         yield on_text(
             text,
             f"{where} contains {listed(names)}",
@@ -155,6 +138,14 @@ def structural_value(manifest: Manifest) -> Iterator[Hit]:
             offset=max(text.text.find(f"${{{names[0]}"), 0),
             names=names,
         )
+
+
+def _is_structure(text: Text) -> bool:
+    """Whether something that a rule judges stands here; of labels, what a proxy obeys."""
+    if text.field == "labels":
+        return _LABELS.match(text.path[-1]) is not None
+    place = attribute_at(text.path)
+    return place is not None and bool(place.rules)
 
 
 @rule(
@@ -173,7 +164,7 @@ def never_set(manifest: Manifest) -> Iterator[Hit]:
     for name, uses in _never_set(manifest).items():
         text, variable = uses[0]
         stops = variable.operator in {"?", ":?"}
-        in_command = text.field in {"command", "entrypoint", "healthcheck"}
+        in_command = text.field in COMMANDS
         meant = f"; probably meant `$${name}`" if in_command and not variable.operator else ""
         services = sorted({item.service for item, _ in uses if item.service})
         where = f" by {listed(services)}" if len(services) > 1 else ""
@@ -192,8 +183,9 @@ def never_set(manifest: Manifest) -> Iterator[Hit]:
     source="dstack public report #606; near.ai manifests",
 )
 def whole_environment(manifest: Manifest) -> Iterator[Hit]:
-    """A mount of /dstack/.host-shared/.decrypted-env, or of a directory above it, or a script that
-    writes the environment to a file. Low with an empty allowed_envs."""
+    """A mount of /dstack/.host-shared/.decrypted-env, or of a directory above it, by whichever
+    attribute, or the file as `env_file`; or a script that writes the environment to a file. Low
+    with an empty allowed_envs."""
     empty = manifest.allowed == frozenset()
     severity = Severity.LOW if empty else None
     names = _unused(manifest)
@@ -253,7 +245,7 @@ def telemetry(manifest: Manifest) -> Iterator[Hit]:
             continue
         operator = [name for env in sinks for name in manifest.operator_names(*env.variables)]
         reads_all = any(
-            mount.source.endswith("docker.sock") or mount.source.startswith(_LOG_SOURCES)
+            mount.source.endswith("docker.sock") or mount.real.startswith(_LOG_SOURCES)
             for mount in service.mounts
         )
         what = "reads the logs of all containers" if reads_all else "sends telemetry"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.evidence.interpolation import Variable
-from verifier.manifest.model import Manifest, Text
+from verifier.manifest.model import COMMANDS, Manifest, Text
 from verifier.manifest.rule import Hit, Need, on_field, on_text, rule
 from verifier.model.result import Severity
 from verifier.reference import env_classes
@@ -124,12 +124,12 @@ def selected_code(manifest: Manifest) -> Iterator[Hit]:
         other = [
             text
             for text, _ in item.uses
-            if text.field != "image" and not _IMAGE_KEY.search(text.text.upper())
+            if text.path[-1] != "image" and not _IMAGE_KEY.search(text.text.upper())
         ]
         run = [
             text
             for text, _ in item.uses
-            if text.field in {"command", "entrypoint"} and item.name in _RUN.findall(text.text)
+            if text.field in COMMANDS and item.name in _RUN.findall(text.text)
         ]
         is_code = item.label == env_classes.CODE and other and not _CLAIM.search(item.name)
         if is_code or run:

@@ -5,17 +5,27 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from verifier.manifest.compose.paths import (
+    PERSISTENT,
+    guest_path,
+    holds_keys,
+    is_environment,
+    is_within,
+    real_path,
+)
 from verifier.manifest.image import Kind, image_of
-from verifier.manifest.model import Manifest, Mount, Service, published_services
+from verifier.manifest.model import Manifest, Mount, Service, Text, is_on, published_services
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.model.result import Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 
 _KICS: Final = "KICS, Docker Compose queries"
-_RUNTIME_SOCKETS: Final = ("docker.sock", "containerd.sock", "podman.sock", "crio.sock")
-_GUEST_SOCKETS: Final = ("dstack.sock", "tappd.sock")
-_RUN_DIRECTORIES: Final = frozenset({"/", "/run", "/var/run"})
+_RUNTIME_SOCKETS: Final = (
+    *("/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock"),
+    *("/run/crio/crio.sock", "/run/docker/containerd/containerd.sock", "/run/docker.sock.raw"),
+)
+_GUEST_SOCKETS: Final = ("/run/dstack.sock", "/run/tappd.sock")
 _OWN_PRODUCTS: Final = re.compile(r"^(?:dstack-ingress|dstack-gateway|dstack-kms|kms|vllm-proxy)$")
 _DANGEROUS: Final = frozenset(
     [
@@ -34,26 +44,32 @@ _DANGEROUS: Final = frozenset(
 )
 _NETWORK_CAPABILITIES: Final = frozenset({"NET_ADMIN", "NET_RAW"})
 _WHOLE_GUEST: Final = frozenset({"ALL", "SYS_MODULE"})
-_KEY_PATHS: Final = frozenset(
-    {"/", "/dstack", "/tapp", "/dstack/.host-shared", "/tapp/.host-shared"}
-)
 _GUEST_PATHS: Final = (
-    *("/dstack", "/tapp", "/var/lib/docker", "/var/lib/containerd", "/etc", "/root", "/proc"),
-    *("/sys", "/boot", "/dev", "/run", "/var/run", "/var/volatile/dstack"),
+    *("/var/lib/docker", "/var/lib/containerd", "/etc", "/root", "/proc", "/sys", "/boot"),
+    *("/dev", "/run", "/dstack/agent.json", "/dstack/persistent/var"),
 )
-_HARMLESS: Final = re.compile(
+HARMLESS: Final = re.compile(
     r"/etc/(?:localtime|timezone|resolv\.conf|hosts|ssl/certs(?:/.*)?|ca-certificates(?:/.*)?)"
 )
-_MODEL_CACHE: Final = "/var/volatile/dstack"
-_UNCONFINED: Final = re.compile(
-    r"(?:seccomp|apparmor|systempaths)[:=]unconfined|label[:=]disable", re.IGNORECASE
+REMOTE_CONTEXT: Final = re.compile(r"^(?:[\w-]+://|git@|service:|github\.com/)|\.git(?:#|$)")
+"""A build context that is no directory of the guest."""
+_COPIES: Final = re.compile(
+    r"^[ \t]*(?:COPY|ADD)\b|--mount=type=bind", re.MULTILINE | re.IGNORECASE
 )
+_UNCONFINED: Final = re.compile(
+    r"(?:seccomp|apparmor|systempaths)[:=]unconfined|label[:=]disable"
+    r"|no-new-privileges[:=]false|seccomp[:=][^{]*[./]",
+    re.IGNORECASE,
+)
+_RUNTIMES: Final = frozenset({"", "runc", "nvidia", "io.containerd.runc.v2", "sysbox-runc"})
 _GPU: Final = re.compile(r"nvidia|/dev/dri|gpu")
 
 
-def _is_socket(mount: Mount, names: tuple[str, ...]) -> bool:
-    ends = (mount.source.rpartition("/")[2], mount.target.rpartition("/")[2])
-    return bool(set(ends) & set(names)) or (mount.bind and mount.source in _RUN_DIRECTORIES)
+def _is_socket(mount: Mount, sockets: tuple[str, ...]) -> bool:
+    """Whether a socket can be reached through a mount: as itself, or in a folder above it."""
+    names = {socket.rpartition("/")[2] for socket in sockets}
+    ends = {mount.real.rpartition("/")[2], mount.target.rpartition("/")[2]}
+    return bool(ends & names) or (mount.bind and any(is_within(s, mount.real) for s in sockets))
 
 
 @rule(
@@ -66,15 +82,17 @@ def _is_socket(mount: Mount, names: tuple[str, ...]) -> bool:
     source=f"{_KICS}; case studies of near.ai and Xordi",
 )
 def runtime_socket(manifest: Manifest) -> Iterator[Hit]:
-    """docker.sock, containerd.sock or the like, a directory that contains it, or DOCKER_HOST over
-    TCP. High where the image can be replaced or is somebody's product, or a port is published."""
+    """docker.sock, containerd.sock or the like, a directory that contains it, `use_api_socket`, or
+    DOCKER_HOST over TCP. High where the image can be replaced or is somebody's product, or a port
+    is published."""
     for service in manifest.services:
         image = image_of(manifest, service)
         exposed = image.replaceable or image.third_party or service.public_ports
         severity = Severity.HIGH if exposed else None
         for mount in service.mounts:
             if _is_socket(mount, _RUNTIME_SOCKETS):
-                yield on_text(mount.text, f"`{mount.source}` gives it the runtime", severity)
+                how = f" ({mount.how})" if mount.how else ""
+                yield on_text(mount.text, f"`{mount.source}`{how} gives it the runtime", severity)
         host = service.environment.get("DOCKER_HOST")
         if host and (host.literal or "").startswith("tcp://"):
             yield on_text(host.text, f"it reaches the runtime at {host.literal}", severity)
@@ -90,11 +108,20 @@ def runtime_socket(manifest: Manifest) -> Iterator[Hit]:
     escalates=True,
 )
 def privileged(manifest: Manifest) -> Iterator[Hit]:
-    """`privileged` is true, as a boolean or as text, or can be made so."""
+    """`privileged` is true, as a boolean or as text, or can be made so: for the container, a hook
+    or the build; or the build is given the entitlement `security.insecure`."""
     for service in manifest.services:
-        text = service.text("privileged")
-        if text and (service.is_true("privileged") or manifest.operator_names(*text.variables)):
-            yield on_text(text, f"{service.name} is root in the guest")
+        places = [
+            (service.text("privileged"), "is"),
+            *((hook.privileged, f"runs {hook.path[2]} as") for hook in service.hooks),
+            (service.text("build", "privileged"), "is built as"),
+        ]
+        for text, how in places:
+            if text and (is_on(text) or manifest.operator_names(*text.variables)):
+                yield on_text(text, f"{service.name} {how} root in the guest")
+        for text in service.texts("build", "entitlements"):
+            if text.unset.startswith("security.insecure"):
+                yield on_text(text, f"{service.name} is built as root in the guest")
 
 
 @rule(
@@ -107,12 +134,23 @@ def privileged(manifest: Manifest) -> Iterator[Hit]:
     escalates=True,
 )
 def host_namespaces(manifest: Manifest) -> Iterator[Hit]:
-    """pid, ipc, uts, userns_mode or cgroup is `host`. For the network see NET-002."""
+    """pid, ipc, uts, userns_mode or cgroup is `host`, or that of a service where it is. For the
+    network see NET-002."""
     for service in manifest.services:
         for name in ("pid", "ipc", "uts", "userns_mode", "cgroup"):
             text = service.text(name)
-            if text and text.unset == "host":
-                yield on_text(text, f"`{name}: host`")
+            if text and _leads_to_host(manifest, text, name):
+                yield on_text(text, f"`{name}: {text.unset}`")
+
+
+def _leads_to_host(manifest: Manifest, text: Text, field: str) -> bool:
+    """Whether a namespace is the guest's, or that of a service that has it from there."""
+    mode, seen = text.unset, set[str]()
+    while mode.startswith("service:") and mode not in seen:
+        seen.add(mode)
+        other = manifest.service(mode.removeprefix("service:"))
+        mode = other.says(field) if other else ""
+    return mode == "host"
 
 
 @rule(
@@ -149,29 +187,50 @@ def capabilities(manifest: Manifest) -> Iterator[Hit]:
 )
 def guest_paths(manifest: Manifest) -> Iterator[Hit]:
     """A bind of /, /dstack, /tapp, /var/lib/docker, /etc, /root, /proc, /sys, /boot, /dev, /run or
-    below (sockets apart). Read-only is one level less, unless keys are in it; critical where keys
-    meet somebody's product. Caches under /var/volatile/dstack are low, persistent ones info."""
+    below (sockets apart), or of a directory above one of them: by `volumes`, a volume's driver
+    options, a file of `secrets` or `configs`. Relative paths are below /dstack. Read-only is one
+    level less, unless keys are in it; critical where keys meet somebody's product. What apps keep
+    under /dstack/persistent is info. A build from a directory with the keys is medium, high where
+    its inline Dockerfile copies."""
     for service in manifest.services:
         third_party = image_of(manifest, service).third_party
         for mount in service.mounts:
-            severity = _path_severity(mount, third_party=third_party)
+            severity = path_severity(mount, third_party=third_party)
             if severity is not None:
                 how = "read-only" if mount.read_only else "writable"
-                yield on_text(mount.text, f"`{mount.source}`, {how}", severity)
+                by = f", by {mount.how}" if mount.how else ""
+                yield on_text(mount.text, f"`{_shown(mount)}`, {how}{by}", severity)
+        yield from _built_from(service)
 
 
-def _path_severity(mount: Mount, *, third_party: bool) -> Severity | None:
-    path = mount.source
-    if not mount.bind or path.endswith(".sock") or _HARMLESS.fullmatch(path):
+def _shown(mount: Mount) -> str:
+    """A path, with what it is called in the guest where that differs."""
+    said = mount.text.unset.partition(":")[0] or mount.source
+    return mount.source if said.rstrip("/") in {mount.source, ""} else f"{said}` is `{mount.source}"
+
+
+def path_severity(mount: Mount, *, third_party: bool) -> Severity | None:
+    """How much of the guest a mount gives away; None where it is no matter of SVC-005."""
+    path = mount.real
+    if not mount.bind or path.endswith(".sock") or HARMLESS.fullmatch(path):
         return None
-    if path in _KEY_PATHS or ".host-shared" in path:
-        is_env = path.endswith(".decrypted-env")
-        return Severity.CRITICAL if third_party and not is_env else Severity.HIGH
-    if path.startswith(_MODEL_CACHE):
-        return Severity.INFO if path.startswith(f"{_MODEL_CACHE}/persistent") else Severity.LOW
-    if any(path == top or path.startswith(f"{top}/") for top in _GUEST_PATHS):
+    if holds_keys(path):
+        grave = third_party and not is_environment(path)
+        return Severity.CRITICAL if grave else Severity.HIGH
+    if any(is_within(path, top) or is_within(top, path) for top in _GUEST_PATHS):
         return Severity.MEDIUM if mount.read_only else Severity.HIGH
-    return None
+    return Severity.INFO if is_within(path, PERSISTENT) else None
+
+
+def _built_from(service: Service) -> Iterator[Hit]:
+    dockerfile = service.dockerfile
+    copies = dockerfile is not None and _COPIES.search(dockerfile.text) is not None
+    for text in service.build_contexts:
+        local = text.unset and not REMOTE_CONTEXT.search(text.unset)
+        if local and holds_keys(real_path(guest_path(text.unset))):
+            shown = guest_path(text.unset)
+            severity = Severity.HIGH if copies else Severity.MEDIUM
+            yield on_text(text, f"{service.name} is built from `{shown}`", severity)
 
 
 @rule(
@@ -232,23 +291,32 @@ def legacy_socket(manifest: Manifest) -> Iterator[Hit]:
 )
 def weak_isolation(manifest: Manifest) -> Iterator[Hit]:
     """Devices (/dev/net/tun is low, GPUs are info), device_cgroup_rules, unconfined seccomp or
-    AppArmor, kernel sysctls, cgroup_parent."""
+    AppArmor, a seccomp profile in a file, kernel sysctls, cgroup_parent, another runtime."""
     for service in manifest.services:
-        for text in service.texts("devices"):
+        for text in service.devices:
             severity = None
             if "/dev/net/tun" in text.unset:
                 severity = Severity.LOW
             elif _GPU.search(text.unset.lower()):
                 severity = Severity.INFO
             yield on_text(text, f"the device `{text.unset}`", severity)
-        for text in service.texts("security_opt"):
-            if _UNCONFINED.search(text.unset):
-                yield on_text(text, f"`{text.unset}`")
-        for text in (*service.texts("device_cgroup_rules"), *service.texts("cgroup_parent")):
+        if service.has_gpu:
+            yield on_service(service, "it is given GPUs", Severity.INFO)
+        yield from _options(service)
+
+
+def _options(service: Service) -> Iterator[Hit]:
+    for text in service.texts("security_opt"):
+        if _UNCONFINED.search(text.unset):
             yield on_text(text, f"`{text.unset}`")
-        for text in service.texts("sysctls"):
-            if text.unset.startswith("kernel."):
-                yield on_text(text, f"`{text.unset}`")
+    for text in (*service.texts("device_cgroup_rules"), *service.texts("cgroup_parent")):
+        yield on_text(text, f"`{text.unset}`")
+    for text in service.texts("sysctls"):
+        if text.unset.startswith("kernel."):
+            yield on_text(text, f"`{text.unset}`")
+    runtime = service.text("runtime")
+    if runtime and runtime.unset not in _RUNTIMES:
+        yield on_text(runtime, f"the runtime `{runtime.unset}`")
 
 
 @rule(

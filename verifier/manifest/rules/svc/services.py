@@ -4,17 +4,15 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.model import RESTARTS, Manifest, Service
+from verifier.manifest.compose.paths import is_within
+from verifier.manifest.model import RESTARTS, Manifest, Mount, Service
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.manifest.rules.pls import late_gate
 from verifier.manifest.rules.shell import unpinned_installs
+from verifier.manifest.rules.svc.privilege import HARMLESS, path_severity
 from verifier.model.result import Severity
 
 _CONFIG_FILE: Final = re.compile(r"\.(?:conf|cfg|ya?ml|json|toml|ini|sh|env)$")
-_GUEST_PATH: Final = re.compile(
-    r"/(?:dstack|tapp|var/lib/(?:docker|containerd)|etc|root|proc|sys|boot|dev|run|var/run|tmp"
-    r"|var/volatile)(?:/|$)"
-)
 _SHELL: Final = re.compile(
     r"(?<![\w-])(?:sshd|dropbear|ttyd|gotty|wetty|webshell|code-server|openvscode-server|jupyter"
     r"|neko|novnc|kasm\w*|guacamole|tmate)(?![\w-])|jupyter(?:lab|hub)?[/-]|/jupyter|base-notebook"
@@ -43,13 +41,24 @@ _INFERENCE: Final = re.compile(r"vllm|sglang|text-generation|tgi|ollama|llama")
     source="dstack os/common/rootfs/app-compose.sh (working directory)",
 )
 def guest_file(manifest: Manifest) -> Iterator[Hit]:
-    """A bind of a relative path, or of a path of the guest that SVC-005 does not name. Medium for
-    what looks like a configuration file."""
+    """A bind of a path of the guest that SVC-005 does not name: by `volumes`, or a file of a secret
+    or config. Medium for what looks like a configuration file, and for a share of another
+    machine."""
     for service in manifest.services:
         for mount in service.mounts:
-            if mount.bind and not _GUEST_PATH.match(mount.source) and mount.source != "/":
+            remote = manifest.shared.remote_volume(mount.source) if not mount.bind else ""
+            if remote:
+                message = f"`{mount.source}` is a share of another machine: {remote}"
+                yield on_text(mount.text, message, Severity.MEDIUM)
+            elif mount.bind and _is_unmeasured(mount):
                 severity = Severity.MEDIUM if _CONFIG_FILE.search(mount.source) else None
                 yield on_text(mount.text, f"`{mount.source}` is not in the manifest", severity)
+
+
+def _is_unmeasured(mount: Mount) -> bool:
+    judged = path_severity(mount, third_party=False) is not None
+    named = mount.real.endswith(".sock") or HARMLESS.fullmatch(mount.real) is not None
+    return not judged and not named and not is_within(mount.real, "/tmp")  # noqa: S108 - SVC-016's
 
 
 @rule(
@@ -96,8 +105,8 @@ def _password(manifest: Manifest, service: Service) -> str:
     source="case study of redpill",
 )
 def fetch_at_start(manifest: Manifest) -> Iterator[Hit]:
-    """A package installation, clone or model download in command, entrypoint, health check or an
-    inline script. Into a shell it is high, pinned by commit or hash low; local addresses never
+    """A package installation, clone or model download in command, entrypoint, health check, hook or
+    an inline script. Into a shell it is high, pinned by commit or hash low; local addresses never
     count."""
     for service in manifest.services:
         for text in service.commands:
@@ -169,12 +178,31 @@ def restart_before_gate(manifest: Manifest) -> Iterator[Hit]:
     """`restart: always` or `unless-stopped` beside a pre-launch script that is meant as a gate."""
     gated = manifest.app is not None and any(True for _ in late_gate.detect(manifest))
     for service in manifest.services:
-        text = service.text("restart")
+        text = service.restart_text
         if gated and text and service.restart in RESTARTS:
-            yield on_text(text, f"`restart: {text.unset}` ignores the script's check")
+            yield on_text(text, f"`restart: {service.restart}` ignores the script's check")
+
+
+@rule(
+    "SVC-017",
+    Severity.HIGH,
+    "Compose runs a program of the guest as root",
+    why="What it does is not in the manifest, and its answers set variables of other services.",
+    fix="Replace it by a service with an image.",
+    source="docs.docker.com compose provider services; docker compose pkg/compose/plugins.go",
+)
+def provider_service(manifest: Manifest) -> Iterator[Hit]:
+    """A service with `provider`. Critical where its type is a path, or the operator sets it."""
+    for service in manifest.services:
+        text = service.text("provider", "type")
+        if text is not None:
+            chosen = manifest.operator_names(*text.variables)
+            severity = Severity.CRITICAL if chosen or "/" in text.unset else None
+            message = f"{service.name} is what `{text.unset or text.text}` makes of it"
+            yield on_text(text, message, severity, conditional=bool(chosen) and manifest.unsure)
 
 
 RULES: Final = (
     *(guest_file, shell_service, fetch_at_start, unpinned_weights, dormant_service),
-    restart_before_gate,
+    *(restart_before_gate, provider_service),
 )

@@ -1,0 +1,1 @@
+"""A Compose file as Docker Compose reads it: its documents merged, extended and checked."""

@@ -1,0 +1,181 @@
+"""What Docker Compose refuses although each attribute has a form that it knows.
+
+Source: compose-go loader/validate.go, validation/validation.go, loader/extends.go,
+transform/ports.go and format/volume.go (v2.9.1).
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.manifest.compose.merge import is_null
+from verifier.manifest.compose.ports import is_address, parse_port
+from verifier.manifest.compose.problem import Problem, refused
+from verifier.manifest.compose.volumes import parse_volume
+from verifier.manifest.service import Service
+from verifier.manifest.text import child, entry, text_of
+
+_TESTS: Final = frozenset({"CMD", "CMD-SHELL", "NONE"})
+_SERVICE_PREFIX: Final = "service:"
+
+
+def inconsistencies(tree: Mapping, services: tuple[Service, ...]) -> Iterator[Problem]:
+    """Every reason of this kind, in the order of the file."""
+    names = frozenset(service.name for service in services)
+    for service in services:
+        yield from _alone(service)
+        yield from _lists(service)
+        yield from _references(service, names, tree)
+    yield from _files(tree)
+    yield from _cycles(services)
+
+
+def _alone(service: Service) -> Iterator[Problem]:
+    tree, path = service.tree, service.path
+    sources = (service.image, service.builds, service.field("provider"), service.field("extends"))
+    if not any(sources):
+        yield refused("it has neither `image` nor `build`", path, tree)
+    elif service.image is not None and not service.image.unset and not any(sources[1:]):
+        yield refused("its `image` is empty", (*path, "image"), tree.entries["image"])
+    if service.text("build", "dockerfile") and service.dockerfile:
+        yield refused("it has both `dockerfile` and `dockerfile_inline`", (*path, "build"), tree)
+    if service.says("network_mode") and service.networks:
+        yield refused("it has both `network_mode` and `networks`", (*path, "networks"), tree)
+    scale, replicas = service.says("scale"), service.says("deploy", "replicas")
+    if scale and replicas and scale != replicas:
+        yield refused("`scale` and `deploy.replicas` differ", (*path, "scale"), tree)
+    if service.says("container_name") and (scale or replicas) not in {"", "0", "1"}:
+        yield refused("one `container_name` for several", (*path, "container_name"), tree)
+    test = service.field("healthcheck", "test")
+    if isinstance(test, Sequence) and test.items:
+        first = test.items[0]
+        if isinstance(first, Scalar) and text_of(first, path).unset not in _TESTS:
+            yield refused("a health check begins with CMD, CMD-SHELL or NONE", path, test)
+
+
+def _lists(service: Service) -> Iterator[Problem]:
+    path = service.path
+    targets: set[str] = {text.unset.partition(":")[0] for text in service.texts("tmpfs")}
+    for place, item in enumerate(_items(service.field("volumes"))):
+        at = (*path, "volumes", str(place))
+        target, fault = _volume(item)
+        if not fault and target in targets:
+            fault = f"{target} is mounted twice"
+        if fault:
+            yield refused(fault, at, item)
+        targets.add(target)
+    for place, item in enumerate(_items(service.field("ports"))):
+        fault = _port(item)
+        if fault:
+            yield refused(fault, (*path, "ports", str(place)), item)
+
+
+def _volume(item: Node) -> tuple[str, str]:
+    """Where a volume is mounted, and why Compose refuses it ("" = it does not)."""
+    if isinstance(item, Scalar):
+        parsed = parse_volume(text_of(item, ()).unset)
+        return ("", "it is no volume that Compose takes") if parsed is None else (parsed.target, "")
+    if entry(item, "type") == "bind" and is_null(child(item, "source")):
+        return "", "it has no `source`"
+    return entry(item, "target"), "" if entry(item, "target") else "it has no `target`"
+
+
+def _port(item: Node) -> str:
+    """Why Compose refuses a port, "" where it does not."""
+    if isinstance(item, Scalar):
+        taken = parse_port(text_of(item, ()).unset) is not None
+        return "" if taken else "it is no port that Compose takes"
+    if not entry(item, "target"):
+        return "it has no `target`"
+    host_ip = entry(item, "host_ip")
+    return "its `host_ip` is no address" if host_ip and not is_address(host_ip) else ""
+
+
+def _references(service: Service, names: frozenset[str], tree: Mapping) -> Iterator[Problem]:
+    path, node = service.path, service.tree
+    for name, required in _dependencies(service):
+        if name not in names and required:
+            yield refused(f"it depends on {name!a}, which is no service", path, node)
+    wanted = [
+        *(("secret", name) for name in _granted(service.field("secrets"))),
+        *(("secret", name) for name in _granted(service.field("build", "secrets"))),
+        *(("config", name) for name in _granted(service.field("configs"))),
+        *(("network", text.unset) for text in service.networks),
+        *(("model", name) for name in sorted(_keys(service.field("models")))),
+        *(("volume", m.source) for m in service.mounts if m.kind == "volume" and m.source),
+    ]
+    for what, name in wanted:
+        given = _keys(child(tree, f"{what}s"))
+        if name not in given and (what, name) != ("network", "default"):
+            yield refused(f"there is no {what} {name!a}", path, node)
+
+
+def _files(tree: Mapping) -> Iterator[Problem]:
+    for section, ways in (("secrets", 2), ("configs", 3)):
+        sources = ("file", "environment", "content")[:ways]
+        node = child(tree, section)
+        for name, item in node.entries.items() if isinstance(node, Mapping) else ():
+            if not isinstance(item, Mapping):
+                continue
+            count = sum(source in item.entries for source in sources)
+            free = "driver" in item.entries or "external" in item.entries
+            if count > 1 or (not count and not free):
+                message = f"it needs one of {', '.join(sources)}"
+                yield refused(message, (section, name), item)
+
+
+def _dependencies(service: Service) -> Iterator[tuple[str, bool]]:
+    """The services that one waits for, and whether it cannot do without each."""
+    node = service.field("depends_on")
+    if isinstance(node, Sequence):
+        yield from ((text.unset, True) for text in service.texts("depends_on"))
+    elif isinstance(node, Mapping):
+        for name in node.entries:
+            yield name, entry(node, name, "required").lower() != "false"
+    for text in service.texts("links"):
+        yield text.unset.partition(":")[0], True
+    for field in ("network_mode", "ipc", "pid", "uts", "cgroup"):
+        shared = service.says(field)
+        if shared.startswith(_SERVICE_PREFIX):
+            yield shared.removeprefix(_SERVICE_PREFIX), True
+    for text in service.texts("volumes_from"):
+        if not text.unset.startswith("container:"):
+            yield text.unset.partition(":")[0], True
+
+
+def _cycles(services: tuple[Service, ...]) -> Iterator[Problem]:
+    """Services that wait for each other."""
+    waiting = {s.name: {name for name, _ in _dependencies(s)} for s in services}
+    free = [name for name, others in waiting.items() if not others & waiting.keys()]
+    needed_by: dict[str, list[str]] = {}
+    for name, others in waiting.items():
+        for other in others:
+            needed_by.setdefault(other, []).append(name)
+    left = {name: len(others & waiting.keys()) for name, others in waiting.items()}
+    done = 0
+    while free:
+        done += 1
+        for name in needed_by.get(free.pop(), ()):
+            left[name] -= 1
+            if not left[name]:
+                free.append(name)
+    if done < len(waiting):
+        first = next(service for service in services if left[service.name])
+        yield refused("services wait for each other", first.path, first.tree)
+
+
+def _granted(node: Node | None) -> Iterator[str]:
+    for item in _items(node):
+        name = text_of(item, ()).unset if isinstance(item, Scalar) else entry(item, "source")
+        if name:
+            yield name
+
+
+def _items(node: Node | None) -> tuple[Node, ...]:
+    return node.items if isinstance(node, Sequence) else ()
+
+
+def _keys(node: Node | None) -> frozenset[str]:
+    if isinstance(node, Sequence):
+        return frozenset(text_of(i, ()).unset for i in node.items if isinstance(i, Scalar))
+    return frozenset(node.entries) if isinstance(node, Mapping) else frozenset()

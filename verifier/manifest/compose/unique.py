@@ -1,0 +1,91 @@
+"""Lists in which Docker Compose lets the last item with one key stand.
+
+Source: compose-go override/uncity.go (v2.9.1).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from verifier.evidence.compose_yaml import Mapping, Node, Scalar
+from verifier.manifest.compose.merge import without_repeats
+from verifier.manifest.compose.volumes import parse_volume
+from verifier.manifest.text import entry, unset
+
+_Key = Callable[[Node], str]
+
+
+def without_repeated_items(tree: Mapping) -> Mapping:
+    """The file with the lists of its services in the form in which Compose counts them."""
+    services = tree.entries.get("services")
+    if not isinstance(services, Mapping):
+        return tree
+    entries = {name: _changed(node, _SERVICE_KEYS) for name, node in services.entries.items()}
+    if all(entries[name] is node for name, node in services.entries.items()):
+        return tree
+    whole = Mapping(entries, services.keys, services.merged, services.line, services.column)
+    entries = tree.entries | {"services": whole}
+    return Mapping(entries, tree.keys, tree.merged, tree.line, tree.column)
+
+
+def _changed(node: Node, keys: "dict[str, _Key | dict[str, _Key]]") -> Node:
+    if not isinstance(node, Mapping):
+        return node
+    changed: dict[str, Node] = {}
+    for name in keys.keys() & node.entries.keys():
+        key, old = keys[name], node.entries[name]
+        new = _changed(old, dict(key)) if isinstance(key, dict) else without_repeats(old, key)
+        if new is not old:
+            changed[name] = new
+    if not changed:
+        return node
+    return Mapping(node.entries | changed, node.keys, node.merged, node.line, node.column)
+
+
+def _said(item: Node) -> str:
+    return unset(item.value) if isinstance(item, Scalar) else str(id(item))
+
+
+def _name(item: Node) -> str:
+    return _said(item).partition("=")[0]
+
+
+def _env_file(item: Node) -> str:
+    return _said(item) if isinstance(item, Scalar) else entry(item, "path")
+
+
+def _volume(item: Node) -> str:
+    if not isinstance(item, Scalar):
+        return entry(item, "target")
+    parsed = parse_volume(_said(item))
+    return _said(item) if parsed is None else parsed.target
+
+
+def _device(item: Node) -> str:
+    if not isinstance(item, Scalar):
+        return entry(item, "target")
+    source, _, rest = _said(item).partition(":")
+    return rest.partition(":")[0] if rest else source
+
+
+def _mount(folder: str) -> _Key:
+    def key(item: Node) -> str:
+        if isinstance(item, Scalar):
+            return f"{folder}/{_said(item)}"
+        return entry(item, "target") or f"{folder}/{entry(item, 'source')}"
+
+    return key
+
+
+_SERVICE_KEYS: Final[dict[str, _Key | dict[str, _Key]]] = {
+    **dict.fromkeys(("annotations", "cap_add", "cap_drop", "dns", "dns_opt", "dns_search"), _name),
+    **dict.fromkeys(("environment", "labels", "links", "profiles", "sysctls", "tmpfs"), _name),
+    "build": dict.fromkeys(("args", "additional_contexts", "tags", "labels"), _name),
+    "configs": _mount(""),
+    "deploy": {"labels": _name},
+    "devices": _device,
+    "env_file": _env_file,
+    "expose": _said,
+    "ports": _said,
+    "secrets": _mount("/run/secrets"),
+    "volumes": _volume,
+}
