@@ -142,6 +142,10 @@ def _render(report: Report, written: Written) -> bytes:
         from verifier.report.markdown import render_markdown  # noqa: PLC0415
 
         return render_markdown(report).encode("utf-8")
+    if written.form is Format.HTML:
+        from verifier.report.html import render_html  # noqa: PLC0415
+
+        return render_html(report).encode("utf-8")
     from verifier.report.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
