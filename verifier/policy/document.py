@@ -13,7 +13,7 @@ from verifier.errors import PolicyError, did_you_mean
 
 BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict")
 _MAX_BYTES: Final = 1 << 20
-_MAX_NUMBER: Final = 1_000_000
+MAX_NUMBER: Final = 1_000_000
 _MAX_DEPTH: Final = 8
 
 
@@ -140,8 +140,8 @@ def demanded(table: dict[str, Any], key: str, what: str) -> tuple[str, ...]:
 def number(table: dict[str, Any], name: str, default: int, where: str) -> int:
     """A number from 0 to a million."""
     value = table.get(name, default)
-    if type(value) is not int or not 0 <= value <= _MAX_NUMBER:
-        raise PolicyError(f"policy {where}: {name} is not a number from 0 to {_MAX_NUMBER}")
+    if type(value) is not int or not 0 <= value <= MAX_NUMBER:
+        raise PolicyError(f"policy {where}: {name} is not a number from 0 to {MAX_NUMBER}")
     return value
 
 

@@ -75,7 +75,7 @@ DECIDED_BY: Final = {
 """Which check decides a demand of the relying party; it is required then."""
 
 EXPECTABLE: Final = {"app_id": 20, "compose_hash": 32, "os_image_hash": 32, "device": 32}
-_SECTIONS: Final = {
+SECTIONS: Final = {
     "checks": None,
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
@@ -87,7 +87,7 @@ _SECTIONS: Final = {
     "signers": ("workflows", "sources"),
     "governance": tuple(item.name for item in fields(GovernanceDemands)),
 }
-KEYS: Final = ("name", "accept", "extends", *_SECTIONS, "waivers")
+KEYS: Final = ("name", "accept", "extends", *SECTIONS, "waivers")
 """The keys of a policy document; `extends` is resolved before it is read."""
 ACCEPTABLE: Final = (Verdict.AFFIRMING, Verdict.WARNING)
 _WORKFLOW: Final = re.compile(
@@ -186,7 +186,7 @@ def load_policy(name_or_path: str) -> Policy:
 
 def _policy(document: dict[str, Any], where: str) -> Policy:
     refuse_unknown(document, KEYS, f"policy {where}")
-    sections = {name: section(document, name, known, where) for name, known in _SECTIONS.items()}
+    sections = {name: section(document, name, known, where) for name, known in SECTIONS.items()}
     accepted = texts(document.get("accept", ["affirming"]), f"policy {where}: accept")
     checks = {
         key: Requirement(one_of(value, Requirement, f"policy {where}: [checks] {key}"))

@@ -8,12 +8,15 @@ from verifier.cli.options import At
 from verifier.errors import PolicyError, nearest
 
 _EXPLAIN = "explain"
+_SCHEMA = "schema"
 
 
 def show_policy(
     words: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[explain] [NAME|FILE]", help="A built-in policy or a TOML file."),
+        typer.Argument(
+            metavar="[explain|schema] [NAME|FILE]", help="A built-in policy or a TOML file."
+        ),
     ] = None,
     *,
     at: At,
@@ -21,7 +24,7 @@ def show_policy(
     """Show the effective policy, with all that it extends; or say in words what it demands.
 
     `explain` says which check decides each demand, which demands no check decides yet, and for how
-    long each waiver holds.
+    long each waiver holds. `schema` prints the JSON schema of policy files.
 
     Examples:
 
@@ -36,6 +39,11 @@ def show_policy(
     from verifier.report.escape import visible  # noqa: PLC0415
 
     named = list(words or ())
+    if named == [_SCHEMA]:
+        from verifier.policy.schema import policy_schema  # noqa: PLC0415
+
+        print(policy_schema(), end="")
+        return
     explains = named[:1] == [_EXPLAIN]
     names = named[explains:]
     if len(names) > 1:

@@ -1,0 +1,264 @@
+"""The JSON schema of a policy document, for editors and for whoever generates policies.
+
+What a schema cannot say (waiver ids are unique, a rule belongs to `manifest.rules`, an image is
+`registry/repository` in full) is refused when the policy is loaded.
+"""
+
+import json
+from typing import Any, Final
+
+from verifier.checks.catalogue import CHECKS, PLANNED
+from verifier.checks.demands import IMAGE_RULE, Demands
+from verifier.manifest.rules.catalogue import BY_ID
+from verifier.model.result import Requirement, Severity
+from verifier.policy.document import MAX_NUMBER
+from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR
+
+SCHEMA: Final = "dstack-audit/policy/v1"
+
+_Schema = dict[str, Any]
+_DEFAULT: Final = Demands()
+_TEXTS: Final[_Schema] = {"type": "array", "minItems": 1, "items": {"type": "string"}}
+
+
+def policy_schema() -> str:
+    """The schema (JSON Schema 2020-12) as indented JSON with a newline at the end."""
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": SCHEMA,
+        "description": "An appraisal policy, as its TOML document reads. A TOML date is YYYY-MM-DD "
+        "in JSON.",
+        **_table(
+            {
+                "name": _text("How reports call it; the file's name where it is absent."),
+                "extends": _text(
+                    "A built-in policy (genuine, baseline, stage1, strict), or a file relative to "
+                    "this one. Tables are merged key by key, waivers are added, everything else is "
+                    "replaced; the name is never inherited."
+                ),
+                "accept": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {"enum": [item.value for item in ACCEPTABLE]},
+                    "default": ["affirming"],
+                    "description": "The verdicts that exit with 0.",
+                },
+                "checks": _checks(),
+                **_hardware(),
+                "expect": _expect(),
+                **_software(),
+                "governance": _governance(),
+                "waivers": {
+                    "type": "array",
+                    "description": "Failures and warnings that are accepted, for one app and until "
+                    "a date.",
+                    "items": _waiver(),
+                },
+            }
+        ),
+    }
+    return json.dumps(document, indent=2) + "\n"
+
+
+def _checks() -> _Schema:
+    return {
+        "type": "object",
+        "description": "What is asked of each check; one that is not named is not asked. Those of "
+        "the floor are always required.",
+        "propertyNames": {"enum": list(dict.fromkeys((*_check_ids(), *PLANNED)))},
+        "properties": {name: {"const": Requirement.REQUIRED.value} for name in FLOOR},
+        "additionalProperties": {"enum": [item.value for item in Requirement]},
+    }
+
+
+def _hardware() -> _Schema:
+    tcb = {
+        "statuses": {
+            "type": "array",
+            "items": {"type": "string"},
+            "default": list(_DEFAULT.tcb_statuses),
+            "description": "TCB statuses that are accepted, as Intel's TCB info names them; any "
+            "other fails.",
+        },
+        "reject_advisories": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Intel's advisories that may not apply to the platform, such as "
+            "INTEL-SA-00615.",
+        },
+        "minimum_evaluation_number": _number(
+            "The least tcbEvaluationDataNumber; that of the reference values holds besides.",
+            _DEFAULT.minimum_evaluation_number,
+        ),
+    }
+    freshness = {
+        "max_collateral_age": _number(
+            "Days since the oldest part of the collateral was issued.", _DEFAULT.max_collateral_age
+        ),
+        "max_root_crl_age": _number(
+            "Days since the root's own revocation list was issued.", _DEFAULT.max_root_crl_age
+        ),
+        "max_quote_age": _number(
+            "Days since the earliest time at which the quote can have been made; 0 asks for a "
+            "challenge in its report data.",
+            _DEFAULT.max_quote_age,
+        ),
+    }
+    return {
+        "tcb": _table(tcb, "The platform's firmware, decided by hardware.tcb."),
+        "freshness": _table(freshness, "Ages in days, decided by hardware.freshness."),
+    }
+
+
+def _expect() -> _Schema:
+    decided = {
+        "app_id": "The app ids that may run, decided by application.identity",
+        "compose_hash": "The manifests that may run, decided by application.manifest",
+        "os_image_hash": "The OS images that may run, decided by boot.image",
+        "device": "The machines that it may run on, decided by hardware.tcb",
+    }
+    values = {
+        name: _one_or_more(
+            f"^([sS][hH][aA]256:)?(0[xX])?[0-9a-fA-F]{{{2 * size}}}$",
+            f"{decided[name]}: {size} bytes of hex.",
+        )
+        for name, size in EXPECTABLE.items()
+    }
+    values["image"] = _one_or_more(
+        "^[!-~]{1,255}=sha256:[0-9a-f]{64}$",
+        "NAME=sha256:DIGEST, NAME a service, or a repository as the manifest writes it, decided by "
+        "provenance.images.",
+    )
+    values["kms"] = _one_or_more(
+        ".",
+        "CHAIN:ADDRESS of a KMS contract, a root address or a CA key (DER, hex), decided by "
+        "key_management.provider.",
+    )
+    return _table(values, "Your own reference values. The check that decides one is required.")
+
+
+def _software() -> _Schema:
+    signed = {"type": "boolean", "default": False}
+    return {
+        "identity": _table(
+            {
+                "kms_signed": {
+                    **signed,
+                    "description": "An app id that a KMS binds needs a certificate of that KMS "
+                    "about the judged quote.",
+                }
+            },
+            "Who names the app, decided by application.identity.",
+        ),
+        "os": _table(
+            {"releases": {**_TEXTS, "description": "The dstack releases that may run."}},
+            "The operating system, decided by boot.image.",
+        ),
+        "rules": {
+            "type": "object",
+            "description": "Severities that findings count as, instead of their own, decided by "
+            "manifest.rules.",
+            "propertyNames": {"enum": _rule_ids()},
+            "additionalProperties": {"enum": [item.value for item in Severity]},
+        },
+        "images": _table(
+            {
+                "registries": {**_TEXTS, "description": "Registries, such as ghcr.io."},
+                "repositories": {
+                    **_TEXTS,
+                    "description": "Repositories, such as ghcr.io/org/app, or ghcr.io/org/* for "
+                    "all below.",
+                },
+            },
+            "Where images may come from; others fail. Decided by manifest.rules.",
+        ),
+        "signers": _table(
+            {
+                "workflows": {
+                    **_TEXTS,
+                    "description": "The only workflows that may have built the images, as Sigstore "
+                    "certificates name them.",
+                },
+                "sources": {
+                    **_TEXTS,
+                    "description": "The only repositories that they may be built from.",
+                },
+            },
+            "Who may have built the images, decided by provenance.images.",
+        ),
+    }
+
+
+def _governance() -> _Schema:
+    demands = {
+        "notice_days": _number("Days between the announcement of a change and its effect.", 0),
+        "owners": {**_TEXTS, "description": "Accounts that may own the app's contract."},
+        "several_keys": {
+            "type": "boolean",
+            "default": False,
+            "description": "No single key may be able to change what runs.",
+        },
+        "upgrades_disabled": {
+            "type": "boolean",
+            "default": False,
+            "description": "The code of the app's contract has to be fixed for ever.",
+        },
+        "max_unknown_manifests": _number(
+            "How many allowed manifests may be unknown to the audit; without it, any is a doubt."
+        ),
+    }
+    return _table(demands, "Who can change the app, decided by authorization.governance.")
+
+
+def _waiver() -> _Schema:
+    fields = {
+        "id": {
+            **_text("Unique within the policy."),
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        },
+        "check": {
+            "enum": [name for name in _check_ids() if name not in FLOOR],
+            "description": "The check that is waived; none of the floor.",
+        },
+        "rule": {
+            "enum": _rule_ids(),
+            "description": "With the check manifest.rules: the one rule that is waived.",
+        },
+        "scope": {**_text("The app id that it holds for."), "pattern": "^(0x)?[0-9a-fA-F]{40}$"},
+        "reason": {**_text("Why it is accepted."), "pattern": "\\S"},
+        "owner": {**_text("Who answers for it."), "pattern": "\\S"},
+        "expires": {
+            **_text("The first day on which it no longer holds, UTC; a bare TOML date."),
+            "format": "date",
+        },
+    }
+    return {**_table(fields), "required": [name for name in fields if name != "rule"]}
+
+
+def _check_ids() -> list[str]:
+    return [spec.id for spec in CHECKS]
+
+
+def _rule_ids() -> list[str]:
+    return sorted({*BY_ID, IMAGE_RULE})
+
+
+def _table(properties: _Schema, description: str = "") -> _Schema:
+    found: _Schema = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**found, **({"description": description} if description else {})}
+
+
+def _text(description: str) -> _Schema:
+    return {"type": "string", "description": description}
+
+
+def _number(description: str, default: int | None = None) -> _Schema:
+    said = {} if default is None else {"default": default}
+    number = {"type": "integer", "minimum": 0, "maximum": MAX_NUMBER}
+    return {**number, **said, "description": description}
+
+
+def _one_or_more(pattern: str, description: str) -> _Schema:
+    item: _Schema = {"type": "string", "pattern": pattern}
+    several: _Schema = {"type": "array", "minItems": 1, "items": item}
+    return {"anyOf": [item, several], "description": description}
