@@ -31,7 +31,7 @@ def test_a_recorded_event_log(run: Run, evidence_dir: Path, tmp_path: Path) -> N
     forged.write_text(json.dumps(tcb_info))
     ran = run("events", *files[:2], forged, *AT)
     assert ran.code == 4
-    assert "fail  runtime.replay" in ran.out
+    assert "FAIL    runtime.replay" in ran.out
 
 
 @pytest.mark.parametrize("forged", [0, 1])
@@ -46,7 +46,7 @@ def test_of_several_attesters_the_worst_is_shown(
     account.write_text(json.dumps({"app_id": "aa" * 20, "instances": listed}))
     ran = run("quote", account, evidence_dir / MPC / "collateral.json", *AT)
     assert ran.code == 4
-    assert "fail  hardware.quote" in ran.out
+    assert "FAIL    hardware.quote" in ran.out
 
 
 def test_a_log_without_a_quote_proves_nothing(run: Run, evidence_dir: Path) -> None:

@@ -78,19 +78,24 @@ RESTS_ON: Final = {
 
 
 def mark(check: CheckResult) -> Mark:
-    """The mark of one check. A skip without a kind counts as missing evidence."""
-    if check.status is Status.SKIP:
+    """The mark of one check."""
+    return mark_of(check.status, check.skip_kind)
+
+
+def mark_of(status: Status, skip_kind: SkipKind | None = None) -> Mark:
+    """The mark of an outcome. A skip without a kind counts as missing evidence."""
+    if status is Status.SKIP:
         skips = {
             SkipKind.BLOCKED: Mark.BLOCKED,
             SkipKind.NOT_APPLICABLE: Mark.NOT_APPLICABLE,
         }
-        return skips.get(check.skip_kind or SkipKind.MISSING_EVIDENCE, Mark.MISSING)
+        return skips.get(skip_kind or SkipKind.MISSING_EVIDENCE, Mark.MISSING)
     return {
         Status.PASS: Mark.PASS,
         Status.WARN: Mark.WARN,
         Status.FAIL: Mark.FAIL,
         Status.ERROR: Mark.ERROR,
-    }[check.status]
+    }[status]
 
 
 def needs_attention(check: CheckResult) -> bool:

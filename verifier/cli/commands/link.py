@@ -56,11 +56,12 @@ def verify_signer(
     from verifier.evidence.kms import parse_signature_chain  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
+    from verifier.report.chain import mark_of  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
     chain = parse_signature_chain(read_file(file), file.name)
     outcome = identify_signer(chain, embedded())
-    print(f"{outcome.status.value}: {visible(outcome.summary)}")
+    print(f"{mark_of(outcome.status, outcome.skip_kind).value}: {visible(outcome.summary)}")
     for name, value in (outcome.actual or {}).items() if isinstance(outcome.actual, dict) else ():
         print(f"  {name:14} {visible(str(value))}")
     codes = {Status.PASS: 0, Status.FAIL: 4}
@@ -75,6 +76,7 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
     from verifier.cli.files import printable_name, read_file  # noqa: PLC0415
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
+    from verifier.report.chain import mark  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
     from verifier.report.summary import anchor_note  # noqa: PLC0415
 
@@ -98,9 +100,9 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
         print(visible(question.reference.unsafe))
     for result in results:
         said = f"{visible(result.summary)}{anchor_note(result)}"
-        print(f"{result.status.value:5} {result.id:16} {said}")
+        print(f"{mark(result).value:7} {result.id:16} {said}")
         if result.remediation:
-            print(f"{'':22} {visible(result.remediation)}")
+            print(f"{'':24} {visible(result.remediation)}")
     raise typer.Exit(EXIT_CODES[verdict_of(results)])
 
 
@@ -112,7 +114,12 @@ def _refuse_ambiguity(bundle: "Bundle") -> None:
     logs = {repr(item.log) for item in subject.quotes if item.has_log}
     logs |= {repr(item.value.event_log) for item in subject.tcb_infos if item.value.event_log}
     if len(subject.quotes) > 1 or len(logs) > 1:
+        given = (_count(len(subject.quotes), "quote"), _count(len(logs), "event log"))
         raise PolicyError(
-            f"{len(subject.quotes)} quotes and {len(logs)} event logs were given",
+            f"{' and '.join(given)} were given",
             hint="give one quote and its log",
         )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
