@@ -48,7 +48,7 @@ def test_exit_codes(tmp_path: Path) -> None:
     broken = tmp_path / "broken.json"
     broken.write_text('{"runner": "docker-compose"')
     assert isinstance(run("diff", old, broken).exception, EvidenceError)
-    assert isinstance(run("diff", old, tmp_path / "absent.json").exception, EvidenceError)
+    assert isinstance(run("diff", old, tmp_path / "absent.json").exception, PolicyError)
 
 
 def test_the_platform_is_named(tmp_path: Path) -> None:
@@ -207,3 +207,21 @@ def test_facts_of_a_development_image_are_only_said(evidence_dir: Path, tmp_path
     }
     late = json.loads(run(*arguments, "--at", "2027-03-23").stdout)
     assert late["documents"][1]["facts"]["compose_hash"]["basis"] == "asserted"
+
+
+def test_a_hash_alone(tmp_path: Path) -> None:
+    manifest = written(tmp_path, "a.json")
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    assert run("compose-hash", "-q", manifest).stdout == f"{digest}\n"
+    assert "(as expected)" in run("compose-hash", manifest, "--expect", digest).stdout
+    other = tmp_path / "other.json"
+    other.write_text('{"a": 1}')
+    ran = run("compose-hash", other)
+    assert isinstance(ran.exception, EvidenceError)
+    assert not ran.stdout
+
+
+def test_ordinary_changes_are_counted_and_shown_on_demand(tmp_path: Path) -> None:
+    old, new = written(tmp_path, "a.json"), written(tmp_path, "b.json", name="other")
+    assert "2 changes of severity info: -v shows them" in run("diff", old, new).stdout
+    assert "it has no effect" in run("diff", old, new, "-v").stdout

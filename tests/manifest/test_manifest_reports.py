@@ -355,7 +355,7 @@ def test_formats_of_the_command(run: Run, tmp_path: Path) -> None:
     assert run("lint", "compose.yaml", "--format", "markdown").out.startswith("# Lint")
     assert run("lint", "compose.yaml", "-o", "out.txt").out == ""
     assert "IMG-005" in (tmp_path / "out.txt").read_text()
-    assert run("lint", "missing.yaml").code == 3
+    assert run("lint", "missing.yaml").code == 2
 
 
 def test_evidence_cannot_be_silenced(run: Run, tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ def headline(comparisons: Sequence[Comparison], threshold: Severity) -> str:
     problems = sum(len(item.not_evaluable) for item in comparisons)
     if found:
         what = "1 change is" if found == 1 else f"{found} changes are"
-        return f"the newer is worse: {what} of severity {threshold.value} or above"
+        below = sum(len(item.changes) for item in comparisons) - found
+        rest = f"; {below} below" if below else ""
+        return f"{what} of severity {threshold.value} or above{rest}"
     if problems:
         return "not everything could be compared"
     if all(item.identical for item in comparisons):
@@ -99,9 +101,9 @@ def subject(change: Change) -> str:
 
 def location(change: Change) -> str:
     """Line and column in the newer text, "" where they are not known."""
-    if not change.line:
-        return ""
     inside = change.pointer.startswith(_COMPOSE)
+    if not change.line or (change.line == 1 and not inside):  # a manifest is often one line
+        return ""
     text = "docker_compose_file" if inside else "manifest"
     which = "older " if change.after is None and change.before is not None and inside else ""
     return f"{which}{text} line {change.line}, column {change.column}"

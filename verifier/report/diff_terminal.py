@@ -36,9 +36,15 @@ class _Style:
 
 
 def render_terminal(
-    comparisons: Sequence[Comparison], *, threshold: Severity, color: bool, width: int
+    comparisons: Sequence[Comparison],
+    *,
+    threshold: Severity,
+    color: bool,
+    width: int,
+    verbose: bool = False,
 ) -> str:
-    """The comparison as text of `width` columns; without `color` no escape byte is in it."""
+    """The comparison as text of `width` columns; without `color` no escape byte is in it. Changes
+    of severity info are counted alone, unless `verbose` shows them."""
     documents = words.documents_of(comparisons)
     style, width = _Style(color=color), max(width, MIN_WIDTH)
     lines = [style(words.headline(comparisons, threshold).capitalize() + ".", "1"), ""]
@@ -46,7 +52,7 @@ def render_terminal(
         lines.extend(_wrap(words.source_of(document), f"  {words.label(place)}  ", 5, width))
     lines.extend(_table(divergence_table(documents), len(documents), width, style))
     for place, comparison in enumerate(comparisons):
-        lines.extend(_comparison(comparison, place, width, style))
+        lines.extend(_comparison(comparison, place, width, style, verbose=verbose))
     return "\n".join(lines) + "\n"
 
 
@@ -76,7 +82,9 @@ def _cut(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 3] + "..."
 
 
-def _comparison(comparison: Comparison, place: int, width: int, style: _Style) -> Iterator[str]:
+def _comparison(
+    comparison: Comparison, place: int, width: int, style: _Style, *, verbose: bool
+) -> Iterator[str]:
     yield ""
     pair = f"{words.label(place)} → {words.label(place + 1)}"
     yield style(f"{pair}  {words.tally(comparison.changes)}", "1")
@@ -84,9 +92,13 @@ def _comparison(comparison: Comparison, place: int, width: int, style: _Style) -
         yield from _wrap(text, "  ", 2, width)
     for text in comparison.not_evaluable:
         yield from _wrap(f"not evaluable: {text}", "  ", 2, width)
-    for change in comparison.changes:
+    shown = [item for item in comparison.changes if verbose or item.severity is not Severity.INFO]
+    for change in shown:
         yield ""
         yield from _change(change, width, style)
+    if hidden := len(comparison.changes) - len(shown):
+        what = "1 change" if hidden == 1 else f"{hidden} changes"
+        yield from ("", f"  {what} of severity info: -v shows {'it' if hidden == 1 else 'them'}")
 
 
 def _change(change: Change, width: int, style: _Style) -> Iterator[str]:

@@ -9,6 +9,7 @@ from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.result import Finding, Severity
 from verifier.report.escape import markdown, markdown_code, visible
 from verifier.report.lint import Lint, Spot, missing_reasons, spots, tally
+from verifier.report.summary import has_fix
 
 _STYLES: Final = {
     Severity.CRITICAL: "1;31",
@@ -37,9 +38,10 @@ def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[st
         yield ""
         yield f"{_paint(f'{worst.value:8}', _STYLES[worst], color=color)} {rule_id}  {rule.title}"
         for finding in found:
-            yield from _place(finding, places[finding], width)
+            yield from _place(finding, worst, places[finding], width)
         yield from _wrapped("Why:  ", rule.why, width)
-        yield from _wrapped("Fix:  ", rule.fix, width)
+        if has_fix(rule.fix):
+            yield from _wrapped("Fix:  ", rule.fix, width)
     seen = set(shown)
     below = [finding for finding in lint.findings if finding not in seen]
     if below:
@@ -60,15 +62,15 @@ def _summary(lint: Lint, width: int) -> Iterator[str]:
     word = "finding" if len(counted) == 1 else "findings"
     ignored = f", {len(lint.ignored)} ignored" if lint.ignored else ""
     level = f"at {lint.min_severity.value} or above"
-    yield f"{len(counted)} {word} {level} ({tally(counted)}){ignored}"
+    listed = f" ({tally(counted)})" if counted else ""
+    yield f"{len(counted)} {word} {level}{listed}{ignored}"
     if not lint.whole:
         text = "allowed_envs is not known: what an operator may set is marked as conditional."
         yield from _wrapped("", text, width)
 
 
-def _place(finding: Finding, spot: Spot, width: int) -> Iterator[str]:
-    rule = BY_ID[finding.rule]
-    severity = f"{finding.severity}: " if finding.severity != rule.severity else ""
+def _place(finding: Finding, shown: Severity, spot: Spot, width: int) -> Iterator[str]:
+    severity = f"{finding.severity}: " if finding.severity != shown else ""
     conditional = " (conditional)" if finding.conditional else ""
     service = f"{visible(finding.service)}: " if finding.service else ""
     yield from _wrapped(
@@ -112,7 +114,8 @@ def _rest(lint: Lint, width: int, *, verbose: bool) -> Iterator[str]:
     reasons = missing_reasons(lint)
     if reasons:
         count = len(lint.audit.not_evaluable)
-        yield from ("", f"Not evaluable: {count} rules, for want of evidence")
+        what = "1 rule" if count == 1 else f"{count} rules"
+        yield from ("", f"Not evaluable: {what}, for want of evidence")
         for reason, rules in reasons.items():
             names = rules if verbose or len(rules) <= _MAX_LISTED else [f"{len(rules)} rules"]
             yield from _wrapped(_INDENT, f"{', '.join(names)}: {reason}", width)
@@ -179,7 +182,7 @@ def _markdown_lines(lint: Lint) -> Iterator[str]:
             markdown_code(finding.service) if finding.service else "",
             str(spot.source_line or ""),
             f"{rule.title}: {markdown(finding.message)}{conditional}",
-            markdown(rule.fix),
+            markdown(rule.fix) if has_fix(rule.fix) else "",
         )
         yield f"| {' | '.join(cells)} |"
     if lint.ignored:

@@ -228,7 +228,7 @@ def _findings(report: Report) -> Iterator[str]:
                 markdown(item.severity),
                 markdown(summary.finding_title(item)),
                 markdown(item.message),
-                markdown(item.fix) if summary.has_fix(item) else "",
+                markdown(item.fix) if summary.has_fix(item.fix) else "",
             )
             for item in group
         ]

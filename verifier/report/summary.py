@@ -306,9 +306,9 @@ def finding_title(finding: Finding) -> str:
     return f"{group_title((finding,))}, at {place(finding)}"
 
 
-def has_fix(finding: Finding) -> bool:
-    """Whether there is anything to mend."""
-    return finding.fix not in _NO_FIX
+def has_fix(fix: str) -> bool:
+    """Whether a rule has anything to mend."""
+    return fix not in _NO_FIX
 
 
 def is_grave(group: tuple[Finding, ...]) -> bool:

@@ -154,7 +154,7 @@ def _findings(page: Page, findings: tuple[Finding, ...]) -> None:
         page.entry(bold(f"  {severity}"), _FINDING, summary.group_title(group))
         for finding in group:
             page.entry(Text(), _FINDING, f"- {summary.short_place(finding)}: {finding.message}")
-        if summary.has_fix(first):
+        if summary.has_fix(first.fix):
             page.entry(Text(), _FINDING, f"fix: {first.fix}")
 
 

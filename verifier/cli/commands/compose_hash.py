@@ -15,11 +15,14 @@ from verifier.cli.output import warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
+    from verifier.evidence.app_compose import AppCompose
     from verifier.manifest.diff import DeployPath
 
 EXIT_CONTRAINDICATED: Final = 4
 _DIGEST: Final = re.compile(r"(?:sha256:|0x)?([0-9a-fA-F]{64})", re.ASCII)
 _WIDTH: Final = 100
+_MANIFEST_KEYS: Final = frozenset({"docker_compose_file", "runner", "manifest_version"})
+"""Keys of which every app-compose manifest has at least one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,9 @@ def print_compose_hash(
     expect: Annotated[
         str, typer.Option(metavar="sha256:...", help="Demand this compose hash.")
     ] = "",
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="The compose hash of a manifest alone.")
+    ] = False,
     deployment: Deployment,
 ) -> None:
     """Say which compose hash a manifest has, and what each deploy path makes of it.
@@ -75,37 +81,54 @@ def print_compose_hash(
     expected = _expected(expect)
     raw = read_file(file)
     if raw.lstrip()[:1] not in (b"{", b""):
+        if quiet:
+            raise PolicyError(
+                f"{file}: a compose file alone has no compose hash",
+                hint="name the app-compose manifest around it",
+            )
         _print_compose_file(file, raw, expected, deployment)
         return
     if deployment != Deployment():
         raise PolicyError(
             f"{file}: it is no compose file", hint="a manifest has its name and flags already"
         )
-    _print_manifest(file, raw, expected)
+    _print_manifest(file, raw, expected, quiet=quiet)
 
 
-def _print_manifest(file: Path, raw: bytes, expected: str) -> None:
+def _print_manifest(file: Path, raw: bytes, expected: str, *, quiet: bool) -> None:
     """The hash of a manifest's bytes, those of its parts, and what deploying makes of it."""
-    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
     from verifier.manifest.diff import deploy_paths, oddities  # noqa: PLC0415
 
     digest = hashlib.sha256(raw).hexdigest()
-    print(f"compose hash         {digest}")
-    for text in oddities(raw):
-        print(_wrapped(f"ATTENTION: the file {text}"))
-    try:
-        app = parse_app_compose(raw)
-    except EvidenceError as error:
-        raise EvidenceError(
-            f"{file}: no app-compose manifest, so its sha256 is no compose hash: {error.message}",
-            hint="give the app-compose JSON, or the docker-compose file that is inside of it",
-        ) from error
-    print(f"docker_compose_file  {_sha256(app.compose)}")
-    print(f"pre_launch_script    {_sha256(app.pre_launch_script or None)}")
-    _print_paths(deploy_paths(raw))
+    app = _manifest(file, raw)
+    if quiet:
+        print(digest)
+    else:
+        print(f"compose hash         {digest}{' (as expected)' if digest == expected else ''}")
+        for text in oddities(raw):
+            print(_wrapped(f"ATTENTION: the file {text}"))
+        print(f"docker_compose_file  {_sha256(app.compose)}")
+        print(f"pre_launch_script    {_sha256(app.pre_launch_script or None)}")
+        _print_paths(deploy_paths(raw))
     if expected and digest != expected:
         warn(f"{file}: expected {expected}, found {digest}", _explanation(raw, expected))
         raise typer.Exit(EXIT_CONTRAINDICATED)
+
+
+def _manifest(file: Path, raw: bytes) -> "AppCompose":
+    """The manifest that a JSON file is. Raises EvidenceError for any other."""
+    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
+
+    hint = "give the app-compose JSON, or the docker-compose file that is inside of it"
+    what = f"{file}: no app-compose manifest, so its sha256 is no compose hash"
+    try:
+        app = parse_app_compose(raw)
+    except EvidenceError as error:
+        raise EvidenceError(f"{what}: {error.message}", hint=hint) from error
+    if not _MANIFEST_KEYS & set(app.document):
+        keys = ", ".join(sorted(_MANIFEST_KEYS))
+        raise EvidenceError(f"{what}: it has none of the keys {keys}", hint=hint)
+    return app
 
 
 def _print_compose_file(file: Path, raw: bytes, expected: str, deployment: Deployment) -> None:
@@ -175,7 +198,7 @@ def _explanation(raw: bytes, expected: str) -> str:
     }
     for what, variant in variants.items():
         if hashlib.sha256(variant).hexdigest() == expected:
-            return f"{what} it would be the expected one: it was altered on its way"
+            return f"{what} it would be the expected one"
     return ""
 
 

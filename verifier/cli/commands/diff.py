@@ -52,6 +52,9 @@ def compare_manifests(
     ] = Severity.MEDIUM,
     form: Annotated[Format, typer.Option("--format", help="How to print it.")] = Format.TERMINAL,
     output: Output = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Every change, also those of severity info.")
+    ] = False,
     reach: Reach,
 ) -> None:
     """Compare manifests, oldest first: field by field, with what each change lets somebody do.
@@ -87,7 +90,7 @@ def compare_manifests(
     if len(documents) < 2:  # noqa: PLR2004
         raise PolicyError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")
     comparisons = [compare(old, new) for old, new in pairwise(documents)]
-    raw = _render(comparisons, min_severity, form, to_file=output is not None)
+    raw = _render(comparisons, min_severity, form, to_file=output is not None, verbose=verbose)
     write(raw, output, "the comparison")
     if any(item.at_least(min_severity) for item in comparisons):
         raise typer.Exit(EXIT_REGRESSION)
@@ -188,6 +191,7 @@ def _render(
     form: Format,
     *,
     to_file: bool,
+    verbose: bool,
 ) -> bytes:
     if form is Format.JSON:
         from verifier.report.diff_json import render_json  # noqa: PLC0415
@@ -204,4 +208,5 @@ def _render(
         threshold=threshold,
         color=not to_file and uses_color(),
         width=terminal_width(_MAX_WIDTH),
+        verbose=verbose,
     ).encode("utf-8")
