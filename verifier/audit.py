@@ -295,5 +295,5 @@ def _time_note(bundle: Bundle, question: Question) -> str:
         return ""
     first, last = format_time(min(times)), format_time(max(times))
     collected = f"at {first}" if first == last else f"from {first} to {last}"
-    said = "" if question.trusted else "by the bundle's own word "
-    return f"Judged as of {format_time(question.at)}; evidence collected {said}{collected}."
+    said = "evidence collected" if question.trusted else "the bundle says that it was collected"
+    return f"Judged as of {format_time(question.at)}; {said} {collected}."

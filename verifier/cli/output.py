@@ -43,6 +43,14 @@ def write_report(report: Report, written: Written) -> None:
         warn(f"{verdict_line(report)}; the report is in {written.output}")
 
 
+def say_how_to_repeat(report: Report, saved: Path) -> None:
+    """The command that repeats an audit on the evidence that it kept, when somebody watches."""
+    from verifier.report.summary import repeat_words  # noqa: PLC0415
+
+    progress(f"the evidence is in {saved}; audit it again, offline, with:")
+    progress(" ".join(repeat_words(report, str(saved))))
+
+
 def write(raw: bytes, output: Path | None, what: str) -> None:
     """Write to a file, or to stdout. Raises PolicyError where that cannot be written."""
     try:

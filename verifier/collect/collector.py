@@ -401,4 +401,5 @@ def _base(url: str) -> str:
 
 def _describe(wanted: list[Request]) -> str:
     kinds = sorted({request.kind.value for request in wanted})
-    return f"{len(wanted)} requests: {', '.join(kinds)}"
+    count = f"{len(wanted)} request{'s' * (len(wanted) != 1)}"
+    return f"{count}: {', '.join(kinds)}"

@@ -103,9 +103,10 @@ def needs_attention(check: CheckResult) -> bool:
     return mark(check) not in (Mark.PASS, Mark.NOT_APPLICABLE)
 
 
-def family_mark(checks: Iterable[CheckResult]) -> Mark:
-    """The worst mark among the checks of a family."""
-    return min((mark(check) for check in checks), key=_SEVERITY.index)
+def family_mark(checks: Iterable[CheckResult]) -> Mark | None:
+    """The worst mark among the checks of a family that are asked for, None where none is."""
+    asked = (item for item in checks if item.requirement is not Requirement.NOT_ASKED)
+    return min(map(mark, asked), key=_SEVERITY.index, default=None)
 
 
 def by_family(checks: Iterable[CheckResult]) -> tuple[tuple[Family, tuple[CheckResult, ...]], ...]:

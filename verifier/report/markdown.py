@@ -138,18 +138,24 @@ def _diagram(report: Report, checks: Iterable[CheckResult]) -> Iterator[str]:
             outcome = marks[family.key]
             holds = outcome in (Mark.PASS, Mark.WARN)
             note = report.anchor.mark if report.anchor is not None and holds else ""
-            label = f"{family.title}: {outcome.value}{note}"
-            yield f'  {family.key}["{label}"]:::{outcome.name.lower()}'
+            said = outcome.value if outcome is not None else "not asked"
+            yield f'  {family.key}["{family.title}: {said}{note}"]:::{_class(outcome)}'
     for family in FAMILIES:
         parent = RESTS_ON.get(family.key)
         while parent and parent not in marks:
             parent = RESTS_ON.get(parent)
         if family.key in marks and parent:
             yield f"  {parent} --> {family.key}"
-    for outcome in Mark:
-        if outcome in marks.values():
-            yield f"  classDef {outcome.name.lower()} {_CLASSES[outcome]}"
+    used = set(map(_class, marks.values()))
+    for item in Mark:
+        if _class(item) in used:
+            yield f"  classDef {_class(item)} {_CLASSES[item]}"
     yield "```"
+
+
+def _class(outcome: Mark | None) -> str:
+    """The Mermaid class of a family: what nobody asks for is drawn as what does not apply."""
+    return (outcome or Mark.NOT_APPLICABLE).name.lower()
 
 
 def _checks(subject: SubjectReport) -> Iterator[str]:

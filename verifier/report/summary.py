@@ -337,11 +337,11 @@ def repeat_command(report: Report) -> str:
     return " ".join(repeat_words(report))
 
 
-def repeat_words(report: Report) -> tuple[str, ...]:
-    """The words of that command, each quoted for a shell."""
+def repeat_words(report: Report, bundle: str = "BUNDLE") -> tuple[str, ...]:
+    """The words of that command, each quoted for a shell; `bundle` is where the evidence is."""
     words = ["verify"]
     words += [report.requested_app_id, "--bundle"] if report.requested_app_id else []
-    words += ["BUNDLE"]
+    words += [bundle]
     if report.bundle_trusted:
         words += ["--trust-bundle", f"sha256:{report.bundle_digest}"]
     words += ["--policy", report.policy_name, "--at", format_time(report.evaluated_at)]

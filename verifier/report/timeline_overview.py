@@ -170,7 +170,7 @@ def authority_details(period: Governance) -> Iterator[str]:
 
 
 def concerns(timeline: Timeline) -> tuple[str, ...]:
-    """What is wrong, the worst first; what lasts no longer only where it is grave."""
+    """What is wrong, the worst first; of what has ended, only what is grave."""
     found: list[str] = []
     for kind in (*_GRAVE, *_GRAVE_NOW):
         alike = [

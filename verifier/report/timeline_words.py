@@ -95,10 +95,10 @@ _FACTS: Final = {
     "PolicyChanged false": "the contract's own record: {policyName} {value} off, by {actor}",
     "SafeSetup": "the Safe was set up: {threshold} of the signers {owners} decide",
     "AddedOwner": "{0} became a signer",
-    "RemovedOwner": "{0} is a signer no longer",
+    "RemovedOwner": "{0} is not a signer any more",
     "ChangedThreshold": "from now on {0} signatures decide",
     "EnabledModule": "module {0} may now act without the signers",
-    "DisabledModule": "module {0} may act no longer",
+    "DisabledModule": "module {0} may not act any more",
     "ChangedGuard": "the guard that may forbid transactions is now {0}",
     "ChangedMasterCopy": "the Safe's own code is now {0}",
     "ChangedModuleGuard": "the guard that may forbid what modules do is now {0}",
@@ -118,7 +118,7 @@ _FACTS: Final = {
     "Cancelled": "the announced call {0} was cancelled",
     "MinDelayChange": "the delay changed from {oldDuration} to {newDuration}",
     "RoleGranted": "{account} may now act as {role}, by {sender}",
-    "RoleRevoked": "{account} may act no longer as {role}, by {sender}",
+    "RoleRevoked": "{account} may not act as {role} any more, by {sender}",
     "RoleAdminChanged": "role {newAdminRole} now decides who acts as {role}",
 }
 _MANIFEST: Final = frozenset({"composeHash", "hash"})

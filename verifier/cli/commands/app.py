@@ -13,7 +13,13 @@ from verifier.cli.options import (
     Written,
     command,
 )
-from verifier.cli.output import exit_code, refuse_existing, save_bundle, write_report
+from verifier.cli.output import (
+    exit_code,
+    refuse_existing,
+    save_bundle,
+    say_how_to_repeat,
+    write_report,
+)
 
 
 @command
@@ -49,6 +55,8 @@ def audit_app(
     report = audit.report(judged)
     unsaved = save_bundle(audit.bundle, save)
     write_report(report, written)
+    if save is not None and unsaved is None:
+        say_how_to_repeat(report, save)
     if unsaved is not None:
         raise unsaved
     raise typer.Exit(exit_code(report))

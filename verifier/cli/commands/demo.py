@@ -1,5 +1,6 @@
 """`verify demo`: the whole audit on a simulated world, over HTTP on loopback, offline."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -49,10 +50,11 @@ def run_demo(
     if save is not None:
         save_bundle(bundle, save / "bundle")
         (save / "reference.json").write_bytes(world.reference())
-        warn(
-            f"repeat it offline with `verify {world.app_id} --bundle {save / 'bundle'} "
-            f"--trust-bundle sha256:{bundle.digest} --at {format_time(world.now)} "
-            f"--unsafe-root {save / 'reference.json'}`, and see the app's history with "
-            f"`verify timeline {save / 'bundle'}` and the same options but --bundle"
-        )
+        words = [
+            *(world.app_id, "--bundle", str(save / "bundle")),
+            *("--trust-bundle", f"sha256:{bundle.digest}", "--at", format_time(world.now)),
+            *("--unsafe-root", str(save / "reference.json")),
+        ]
+        warn("repeat it offline with:", shlex.join(["verify", *words]))
+        warn("see the app's history with:", shlex.join(["verify", "timeline", *words]))
     raise typer.Exit(exit_code(report))
