@@ -30,7 +30,7 @@ Range = tuple[int, int]
 class AgreedLogs:
     """The logs of one filter over one range.
 
-    `sources` are the endpoints that rest of it is known from: those that answered for every block,
+    `sources` are the endpoints whose logs count: those that answered for every block,
     or, where none did, all that together did (`pieced`); and, where some endpoint answered for
     every block, the explorers that did too. `partial` names what an endpoint or explorer lacks,
     `problems` the contradictions. `cached` counts the answers that came from earlier audits.

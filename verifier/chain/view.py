@@ -188,7 +188,7 @@ class ChainView:
     def find(
         self, call: Call, decode: Callable[[JsonValue, str], T], *, marks: bool = True
     ) -> T | None:
-        """A value that is good to have: None when no endpoint answers, or the contract refuses.
+        """An optional value: None when no endpoint answers, or the contract refuses.
 
         One that a single operator gives sets `single_source`, unless nothing rests on it alone
         (`marks`). Raises DisagreementError when endpoints answer differently, EvidenceError when an

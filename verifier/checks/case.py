@@ -1,4 +1,4 @@
-"""One attester's evidence, put before the checks: what was asked, and what is derived from it.
+"""What the checks of one attester share: its evidence, the question, and what follows from both.
 
 Everything here is computed on first use and kept. A property that needs evidence which is not
 there raises `MissingEvidence`; one that needs a quote which did not verify raises `Blocked`.

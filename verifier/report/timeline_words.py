@@ -198,7 +198,7 @@ class Narrator:
         return words
 
     def silent(self) -> tuple[str, ...]:
-        """What creation set without an event, as far as it still holds."""
+        """What the creation of the contract set without an event, and what is still so."""
         state = self._timeline.app_state
         flags = (
             (state.any_device, "any machine may run it"),
@@ -269,7 +269,7 @@ class Narrator:
         )
 
     def _who(self, event: TimelineEvent) -> str:
-        """Who could do it: the owner of then, or whoever sent the transaction.
+        """Who could do it: the owner at that time, or the sender of the transaction.
 
         The event at the start of an owner's period is still the act of whoever came before.
         """

@@ -1,10 +1,10 @@
 """Whether a history is whole: no gap, no contradiction, and every value in storage explained.
 
-Logs that are left out change nothing that is signed, so that they are missed only by what they
-would have explained. Three things are therefore asked of every contract: a source for each block,
-agreement of all sources, and that the events, folded in order, give exactly what its storage holds
-at the agreed block, for every key that was ever seen and every scalar that events change. Where an
-endpoint proves that storage, the proof has to give the same.
+No signature covers the set of logs: a node can leave one out unnoticed. It is detected by the
+state that it would have explained. Three things are therefore asked of every contract: a source for
+each block, agreement of all sources, and that the events, folded in order, give exactly what its
+storage holds at the agreed block, for every key that was ever seen and every scalar that events
+change. Where an endpoint proves that storage, the proof has to give the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -289,7 +289,7 @@ class History:
 
     @property
     def _gateways(self) -> tuple[str, ...]:
-        """The app ids in the KMS's gateway text, but the audited app's own; at most 2."""
+        """The app ids in the KMS's gateway text, without the audited app's own; at most 2."""
         call = contracts.eth_call(self.plan.kms, contracts.GATEWAY_APP_ID, hex(self.reader.number))
         text = self.reader.find(call, contracts.decode_string) or ""
         ids = [item for item in gateway_ids(text).ids if item != self.app[2:].lower()]

@@ -129,7 +129,7 @@ def _requested(case: Case) -> AppId:
     requested, app_id = case.question.app_id, case.identity.app_id.hex()
     if requested is None:
         raise MissingEvidence(
-            f"nobody said which app this should be; the evidence is about {app_id}",
+            f"no app was asked for; the evidence is about {app_id}",
             hint=f"name the app that you mean: verify {app_id} --bundle …",
         )
     if case.identity.instance_id and requested == case.identity.instance_id.hex():

@@ -244,7 +244,7 @@ def _getters(
         asked = contracts.eth_call(plan.kms, build, hex(view.number))
         if view.find(asked, contracts.decode_bool) is None:
             raise MissingEvidence(
-                "nobody told whether the contract allows the build of the KMS that the guest met",
+                "no endpoint says whether the contract allows the build of the KMS the guest met",
                 hint="collect again, or name another endpoint with --rpc-url",
             )
         reads["KMS build"] = view.call(plan.kms, build, contracts.decode_bool)
