@@ -1,0 +1,57 @@
+"""The shape of a machine, found from the digests that its firmware measured.
+
+The grid holds what hosts of dstack are configured with; a shape outside it is not found, which
+says nothing about the machine.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Iterator
+from typing import Final
+
+from verifier.machine.acpi import acpi_blobs
+from verifier.machine.shape import FAMILIES, MachineShape
+
+_MEBIBYTE: Final = 1 << 20
+_GIBIBYTE: Final = 1 << 30
+_CPUS: Final = (
+    *(1, 2, 4, 8, 16, 24, 32, 64, 12, 48, 96, 128, 3, 6, 10, 14, 18, 20, 22, 28, 36, 40, 56),
+    *(72, 80, 112, 144, 160, 192, 224, 256),
+)
+_PORTS: Final = (0, 1, 2, 4, 8, 12)
+_HOLES: Final = (0, 1 << 40, 1 << 44, 1 << 50)
+
+
+def memory_sizes() -> Iterator[int]:
+    """Memory sizes to try: whole GiB to 64 TiB, then whole MiB to 1 TiB."""
+    yield from range(_GIBIBYTE, (1 << 46) + 1, _GIBIBYTE)
+    yield from range(_MEBIBYTE * 16, 1 << 40, _MEBIBYTE)
+
+
+def find_shape(memory: int, digests: tuple[bytes, bytes, bytes]) -> MachineShape | None:
+    """The shape whose ACPI blobs (loader, rsdp, tables) have these digests, or None.
+
+    The loader depends on the lengths of tables alone, so that it tells shapes apart before the
+    tables, which differ in more, are looked at. Families of QEMU that give the same tables, and
+    devices of which only the sum counts, cannot be told apart.
+    """
+    loader, _, tables = digests
+    for family, cpus, hotplug, ports in itertools.product(FAMILIES, _CPUS, (True, False), _PORTS):
+        shape = MachineShape(
+            cpus=cpus, memory=memory, qemu=(*family, 0), hotplug=hotplug, ports=ports
+        )
+        if hashlib.sha384(acpi_blobs(shape).loader).digest() != loader:
+            continue
+        for pic, hole in itertools.product((True, False), _HOLES):
+            candidate = MachineShape(
+                cpus=cpus,
+                memory=memory,
+                qemu=(*family, 0),
+                hotplug=hotplug,
+                ports=ports,
+                pic=pic,
+                hole=hole,
+            )
+            if hashlib.sha384(acpi_blobs(candidate).tables).digest() == tables:
+                return candidate
+    return None
