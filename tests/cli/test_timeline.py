@@ -211,8 +211,8 @@ def test_bad_usage_is_said_in_one_line(run: Run, arguments: list[str], words: st
 
 def test_no_bundle_is_no_evidence(run: Run) -> None:
     ran = run("timeline", "./not-there")
-    assert (ran.code, ran.out) == (3, "")
-    assert ran.err.startswith("verify: not-there: cannot read the bundle: No such file")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.startswith("verify: not-there: there is no such bundle")
 
 
 def test_a_file_is_no_folder_of_manifests(run: Run, kept: Kept, tmp_path: Path) -> None:

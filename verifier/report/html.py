@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Final
 
 from verifier.model.report import Report, SubjectReport
@@ -106,8 +105,9 @@ def _claims(report: Report, subject: SubjectReport) -> list[dict[str, Any]]:
 
 @cache
 def _style() -> str:
-    folder = resources.files("verifier.report").joinpath(_FOLDER)
-    return folder.joinpath("audit.css").read_text(encoding="utf-8")
+    environment = _environment()
+    loader = environment.loader
+    return loader.get_source(environment, "audit.css")[0] if loader is not None else ""
 
 
 def _policy(style: str) -> str:
