@@ -150,17 +150,16 @@ class Recorded:
 def recorded(bundle: Bundle, reference: "ReferenceValues", at: int) -> tuple[Recorded, ...]:
     """What each attester in a bundle is said to be, so that somebody can ask for it; `at` (Unix
     seconds) chooses among several sets of collateral."""
+    from verifier.policy.policy import load_policy  # noqa: PLC0415 - only after an import
+
     question = Question(app_id=None, reference=reference, at=at, trusted=False)
-    exchanges = Exchanges(bundle)
-    cases = (Case(read_subject(bundle, name), question, exchanges) for name in bundle.subjects)
-    return tuple(dict.fromkeys(Recorded(_named_app(case), _window(case)) for case in cases))
-
-
-def _named_app(case: Case) -> str:
-    with suppress(VerifierError):
-        return case.identity.app_id.hex()
-    stated = (item.value.stated.get("app_id") for item in case.evidence.infos)
-    return next((str(item) for item in stated if item), "")
+    exchanges, policy = Exchanges(bundle), load_policy("genuine")
+    found: dict[Recorded, None] = {}
+    for name in bundle.subjects:
+        report, case = audit_subject(read_subject(bundle, name), question, exchanges, policy)
+        named = (str(claim.value) for claim in report.claims if claim.name == "app_id")
+        found[Recorded(next(named, ""), _window(case))] = None
+    return tuple(found)
 
 
 def _window(case: Case) -> tuple[int, int] | None:

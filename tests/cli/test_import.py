@@ -36,6 +36,13 @@ def test_what_names_no_app_is_audited_as_it_is(call: Run, evidence_dir: Path) ->
     assert next_command(imported.err) == ["./kept"]
 
 
+def test_what_a_page_says_is_enough_to_ask(call: Run, evidence_dir: Path) -> None:
+    page = evidence_dir / "8090-page" / "hermes_2026-04-23.html"
+    imported = call("import", page, "-o", "kept")
+    named = "db82f581256a3c9244c4d7129a67336990d08cdf"
+    assert next_command(imported.err) == [named, "--bundle", "kept"]
+
+
 def test_a_time_is_named_only_where_it_is_needed(call: Run, tmp_path: Path) -> None:
     manifest = {"manifest_version": 2, "name": "x", "docker_compose_file": "services: {}"}
     (tmp_path / "app.json").write_text(json.dumps(manifest))

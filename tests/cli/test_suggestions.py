@@ -100,3 +100,12 @@ def test_help_shows_every_command_and_where_the_options_are(call: Run) -> None:
             assert f"\n  {command} " in shown
         assert "verify app --help" in shown
     assert "--rpc-url" in call("help", "timeline").out
+
+
+def test_a_shell_completes_commands_and_options(call: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_VERIFY_COMPLETE", "complete_bash")
+    asked = (("verify tim", 1, "timeline"), ("verify diff --fo", 2, "--format"))
+    for words, number, completed in asked:
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(number))
+        assert completed in call().out

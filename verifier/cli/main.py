@@ -7,10 +7,12 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 4 contraindicated · 5 warning.
 """
 
+import os
 import re
 import sys
 import warnings
 from importlib import import_module  # noqa: TID251 - of the commands below
+from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -24,6 +26,8 @@ from verifier.errors import PolicyError, VerifierError, nearest
 EXIT_USAGE: Final = 2
 EXIT_NONE: Final = 3
 _DEFAULT: Final = "app"
+_OWN: Final = frozenset({"--help", "--version", "--install-completion", "--show-completion"})
+"""Options of the program itself, not of its default command."""
 _HELP: Final = frozenset({"-h", "--help"})
 COMMANDS: Final = {
     "app": ("app", "audit_app"),
@@ -69,7 +73,7 @@ class DefaultCommandGroup(TyperGroup):
             raise PolicyError(
                 f"there is no command {args[place]!a}", hint=command_hint(args[place], _NAMES)
             )
-        elif args and not (place is None and {"--help", "--version"} & set(args)):
+        elif args and not (place is None and _OWN & set(args)):
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)
 
@@ -114,7 +118,7 @@ def _is_mistyped(text: str) -> bool:
 app = typer.Typer(
     name="verify",
     cls=DefaultCommandGroup,
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -176,9 +180,11 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]
-    register(arguments)
+    program = Path(sys.argv[0]).name
+    completes = f"_{program.replace('-', '_').upper()}_COMPLETE" in os.environ  # set by a shell
+    register([] if completes else arguments)
     try:
-        sys.exit(app(arguments, standalone_mode=not arguments))
+        sys.exit(app(arguments, prog_name=program, standalone_mode=not arguments))
     except TyperException as error:
         _say_usage(error, arguments)
         sys.exit(EXIT_USAGE)

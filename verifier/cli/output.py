@@ -107,12 +107,12 @@ def _write_stdout(raw: bytes) -> None:
 
 
 def uses_color() -> bool:
-    """Whether stdout is a terminal that wants colour (NO_COLOR, TERM=dumb say no)."""
-    return (
-        _is_terminal(sys.stdout)
-        and not os.environ.get("NO_COLOR")
-        and os.environ.get("TERM", "") != "dumb"
-    )
+    """Whether stdout wants colour: a terminal does, unless NO_COLOR or TERM=dumb say no, and what
+    is no terminal where FORCE_COLOR says so, as the logs of some pipelines do."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    forced = os.environ.get("FORCE_COLOR", "") not in {"", "0"}
+    return forced or (_is_terminal(sys.stdout) and os.environ.get("TERM", "") != "dumb")
 
 
 def progress(message: str) -> None:

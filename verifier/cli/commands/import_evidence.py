@@ -66,7 +66,9 @@ def _say_what_next(bundle: "Bundle", path: Path) -> None:
     for item in found[:_MOST]:
         words = ["verify", item.app_id, "--bundle", str(path)]
         about = f"it is said to be of app {item.app_id}"
-        if item.window is not None:
+        if item.window is None:
+            about += "; nothing in it endorses a quote: import the platform's collateral, too"
+        else:
             start, end = item.window
             about += f"; its collateral is in force {format_time(start)} to {format_time(end)}"
             words += [] if start <= moment <= end else ["--at", format_time(start)]
