@@ -10,7 +10,7 @@ from verifier.model.result import CheckResult, Requirement, SkipKind, Status
 
 class Mark(StrEnum):
     """The outcome of one check in one word, readable without colour: its status, and of a skip
-    its kind. A failure is written in capitals."""
+    its kind. A failure is written in capitals. `NOT_ASKED` is the mark of a whole family."""
 
     PASS = "pass"  # noqa: S105 - an outcome, not a password
     WARN = "warn"
@@ -19,6 +19,7 @@ class Mark(StrEnum):
     MISSING = "missing"
     BLOCKED = "blocked"
     NOT_APPLICABLE = "n/a"
+    NOT_ASKED = "not asked"
 
 
 MEANINGS: Final = {
@@ -29,6 +30,7 @@ MEANINGS: Final = {
     Mark.MISSING: "evidence is missing",
     Mark.BLOCKED: "not evaluated: a check it rests on does not hold",
     Mark.NOT_APPLICABLE: "does not apply",
+    Mark.NOT_ASKED: "the policy asks for none of these",
 }
 
 # Worst first: the mark of a family is the first of these that one of its checks has.
@@ -103,10 +105,10 @@ def needs_attention(check: CheckResult) -> bool:
     return mark(check) not in (Mark.PASS, Mark.NOT_APPLICABLE)
 
 
-def family_mark(checks: Iterable[CheckResult]) -> Mark | None:
-    """The worst mark among the checks of a family that are asked for, None where none is."""
+def family_mark(checks: Iterable[CheckResult]) -> Mark:
+    """The worst mark among the checks of a family that are asked for; that none is, else."""
     asked = (item for item in checks if item.requirement is not Requirement.NOT_ASKED)
-    return min(map(mark, asked), key=_SEVERITY.index, default=None)
+    return min(map(mark, asked), key=_SEVERITY.index, default=Mark.NOT_ASKED)
 
 
 def by_family(checks: Iterable[CheckResult]) -> tuple[tuple[Family, tuple[CheckResult, ...]], ...]:

@@ -35,6 +35,7 @@ _CLASSES: Final = {
     Mark.MISSING: "fill:#8250df,color:#ffffff,stroke:#8250df",
     Mark.BLOCKED: "fill:#57606a,color:#ffffff,stroke:#57606a",
     Mark.NOT_APPLICABLE: "fill:#eaeef2,color:#57606a,stroke:#57606a,stroke-dasharray:4",
+    Mark.NOT_ASKED: "fill:#eaeef2,color:#57606a,stroke:#57606a,stroke-dasharray:4",
 }
 
 
@@ -138,24 +139,18 @@ def _diagram(report: Report, checks: Iterable[CheckResult]) -> Iterator[str]:
             outcome = marks[family.key]
             holds = outcome in (Mark.PASS, Mark.WARN)
             note = report.anchor.mark if report.anchor is not None and holds else ""
-            said = outcome.value if outcome is not None else "not asked"
-            yield f'  {family.key}["{family.title}: {said}{note}"]:::{_class(outcome)}'
+            label = f"{family.title}: {outcome.value}{note}"
+            yield f'  {family.key}["{label}"]:::{outcome.name.lower()}'
     for family in FAMILIES:
         parent = RESTS_ON.get(family.key)
         while parent and parent not in marks:
             parent = RESTS_ON.get(parent)
         if family.key in marks and parent:
             yield f"  {parent} --> {family.key}"
-    used = set(map(_class, marks.values()))
-    for item in Mark:
-        if _class(item) in used:
-            yield f"  classDef {_class(item)} {_CLASSES[item]}"
+    for outcome in Mark:
+        if outcome in marks.values():
+            yield f"  classDef {outcome.name.lower()} {_CLASSES[outcome]}"
     yield "```"
-
-
-def _class(outcome: Mark | None) -> str:
-    """The Mermaid class of a family: what nobody asks for is drawn as what does not apply."""
-    return (outcome or Mark.NOT_APPLICABLE).name.lower()
 
 
 def _checks(subject: SubjectReport) -> Iterator[str]:

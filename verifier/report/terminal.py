@@ -43,6 +43,7 @@ _MARK_STYLES: Final = {
     Mark.MISSING: "magenta",
     Mark.BLOCKED: "magenta",
     Mark.NOT_APPLICABLE: "dim",
+    Mark.NOT_ASKED: "dim",
 }
 
 
