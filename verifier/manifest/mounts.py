@@ -6,12 +6,11 @@ from typing import Final
 
 from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.paths import guest_path, is_path, real_path
-from verifier.manifest.compose.volumes import ShortVolume, parse_volume
+from verifier.manifest.compose.volumes import ShortVolume, clean_target, parse_volume
 from verifier.manifest.shared import Shared
 from verifier.manifest.text import Text, child, entry, text_at, text_of, unset
 
 DOCKER_SOCKET: Final = "/var/run/docker.sock"
-_REMOTE_IMAGE: Final = "image"
 _FOLDERS: Final = {"secrets": "/run/secrets", "configs": ""}
 
 
@@ -78,7 +77,8 @@ def _volume(node: Node, path: tuple[str, ...], shared: Shared) -> Iterator[Mount
         given = child(node, "source")
         said = given.text if isinstance(given, Scalar) else ""
         text = text_at(said, path, node)
-        mount = Mount(kind, source, entry(node, "target"), read_only, text)
+        target = entry(node, "target")
+        mount = Mount(kind, source, clean_target(target), read_only, text)
     if mount.kind == "bind":
         yield Mount("bind", guest_path(mount.source), mount.target, mount.read_only, text)
         return

@@ -4,6 +4,7 @@ Source: compose-go loader/validate.go, validation/validation.go, loader/extends.
 transform/ports.go and format/volume.go (v2.9.1).
 """
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -15,6 +16,11 @@ from verifier.manifest.compose.volumes import parse_volume
 from verifier.manifest.service import Service
 from verifier.manifest.text import child, entry, text_of
 
+_LIMITS: Final = (
+    *(("cpus", "limits.cpus"), ("mem_limit", "limits.memory"), ("pids_limit", "limits.pids")),
+    ("mem_reservation", "reservations.memory"),
+)
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP])?[iI]?[bB]?", re.ASCII)
 _TESTS: Final = frozenset({"CMD", "CMD-SHELL", "NONE"})
 _SERVICE_PREFIX: Final = "service:"
 
@@ -27,6 +33,7 @@ def inconsistencies(tree: Mapping, services: tuple[Service, ...]) -> Iterator[Pr
         yield from _lists(service)
         yield from _references(service, names, tree)
     yield from _files(tree)
+    yield from _container_names(services)
     yield from _cycles(services)
 
 
@@ -37,20 +44,45 @@ def _alone(service: Service) -> Iterator[Problem]:
         yield refused("it has neither `image` nor `build`", path, tree)
     elif service.image is not None and not service.image.unset and not any(sources[1:]):
         yield refused("its `image` is empty", (*path, "image"), tree.entries["image"])
+    yield from _numbers(service)
     if service.text("build", "dockerfile") and service.dockerfile:
         yield refused("it has both `dockerfile` and `dockerfile_inline`", (*path, "build"), tree)
     if service.says("network_mode") and service.networks:
         yield refused("it has both `network_mode` and `networks`", (*path, "networks"), tree)
-    scale, replicas = service.says("scale"), service.says("deploy", "replicas")
-    if scale and replicas and scale != replicas:
-        yield refused("`scale` and `deploy.replicas` differ", (*path, "scale"), tree)
-    if service.says("container_name") and (scale or replicas) not in {"", "0", "1"}:
-        yield refused("one `container_name` for several", (*path, "container_name"), tree)
     test = service.field("healthcheck", "test")
     if isinstance(test, Sequence) and test.items:
         first = test.items[0]
         if isinstance(first, Scalar) and text_of(first, path).unset not in _TESTS:
             yield refused("a health check begins with CMD, CMD-SHELL or NONE", path, test)
+
+
+def _numbers(service: Service) -> Iterator[Problem]:
+    tree, path = service.tree, service.path
+    scale, replicas = service.says("scale"), service.says("deploy", "replicas")
+    if scale and replicas and scale != replicas:
+        yield refused("`scale` and `deploy.replicas` differ", (*path, "scale"), tree)
+    if service.says("container_name") and (scale or replicas) not in {"", "0", "1"}:
+        yield refused("one `container_name` for several", (*path, "container_name"), tree)
+    for own, limit in _LIMITS:
+        if _differ(service, own, limit):
+            yield refused(f"`{own}` and `deploy.resources.{limit}` differ", (*path, own), tree)
+
+
+def _differ(service: Service, own: str, limit: str) -> bool:
+    """Whether a limit is not that of `deploy`, which has to say the same where it is there."""
+    kind, name = limit.split(".")
+    limits = service.field("deploy", "resources", kind)
+    if is_null(limits) or not _number(service.says(own)):
+        return False
+    return _number(service.says(own)) != _number(entry(limits, name))
+
+
+def _number(text: str) -> float:
+    """A number or a size in bytes; 0 for neither."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        return 0
+    return float(match[1]) * 1024.0 ** (" kmgtp".index(match[2].lower()) if match[2] else 0)
 
 
 def _lists(service: Service) -> Iterator[Problem]:
@@ -59,7 +91,7 @@ def _lists(service: Service) -> Iterator[Problem]:
     for place, item in enumerate(_items(service.field("volumes"))):
         at = (*path, "volumes", str(place))
         target, fault = _volume(item)
-        if not fault and target in targets:
+        if target and target in targets:
             fault = f"{target} is mounted twice"
         if fault:
             yield refused(fault, at, item)
@@ -75,6 +107,8 @@ def _volume(item: Node) -> tuple[str, str]:
     if isinstance(item, Scalar):
         parsed = parse_volume(text_of(item, ()).unset)
         return ("", "it is no volume that Compose takes") if parsed is None else (parsed.target, "")
+    if not isinstance(item, Mapping):
+        return "", ""  # of a form that is refused already
     if entry(item, "type") == "bind" and is_null(child(item, "source")):
         return "", "it has no `source`"
     return entry(item, "target"), "" if entry(item, "target") else "it has no `target`"
@@ -85,7 +119,7 @@ def _port(item: Node) -> str:
     if isinstance(item, Scalar):
         taken = parse_port(text_of(item, ()).unset) is not None
         return "" if taken else "it is no port that Compose takes"
-    if not entry(item, "target"):
+    if isinstance(item, Mapping) and not entry(item, "target"):
         return "it has no `target`"
     host_ip = entry(item, "host_ip")
     return "its `host_ip` is no address" if host_ip and not is_address(host_ip) else ""
@@ -122,6 +156,16 @@ def _files(tree: Mapping) -> Iterator[Problem]:
             if count > 1 or (not count and not free):
                 message = f"it needs one of {', '.join(sources)}"
                 yield refused(message, (section, name), item)
+
+
+def _container_names(services: tuple[Service, ...]) -> Iterator[Problem]:
+    taken: set[str] = set()
+    for service in services:
+        name = service.says("container_name")
+        if name and name in taken:
+            path = (*service.path, "container_name")
+            yield refused(f"another service has the name {name!a}", path, service.tree)
+        taken.add(name)
 
 
 def _dependencies(service: Service) -> Iterator[tuple[str, bool]]:

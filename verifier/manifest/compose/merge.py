@@ -136,7 +136,7 @@ def _as_list(node: Node) -> Sequence:
     if isinstance(node, Sequence):
         return node
     if isinstance(node, Scalar):
-        return Sequence(() if node.kind == "null" else (node,), node.line, node.column)
+        return Sequence((node,) if node.kind == "str" else (), node.line, node.column)
     items: list[Node] = []
     for key in sorted(node.entries):
         value = node.entries[key]

@@ -22,25 +22,39 @@ _MAX_CHAIN: Final = 100  # services that extend each other in a row
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One merged tree, the number of documents that it comes from, and what is wrong with it."""
+    """What the documents of a file come to.
+
+    tree      all of them, merged
+    stages    what they came to before the last one: Compose checks each
+    problems  what Compose refuses about merging them
+    """
 
     tree: Mapping
-    documents: int
+    stages: tuple[Mapping, ...]
     problems: tuple[Problem, ...]
+
+    @property
+    def documents(self) -> int:
+        """The number of documents."""
+        return len(self.stages) + 1
 
 
 def read_project(documents: tuple[Mapping, ...]) -> Project:
     """The project that the documents of one file describe."""
     merger = Merger()
     tree = _Extender(documents[0], merger).extended()
+    stages = []
     for document in documents[1:]:
+        stages.append(_clean(tree))
         top = _Extender(document, merger).extended()
         merged = merger.over(tree, top, (), ())
         tree = merged if isinstance(merged, Mapping) else tree
+    return Project(_clean(tree), tuple(stages), tuple(merger.problems))
+
+
+def _clean(tree: Mapping) -> Mapping:
     clean = without_directives(tree) if _has_directives(tree) else tree
-    if isinstance(clean, Mapping):
-        tree = without_repeated_items(clean)
-    return Project(tree, len(documents), tuple(merger.problems))
+    return without_repeated_items(clean) if isinstance(clean, Mapping) else tree
 
 
 class _Extender:

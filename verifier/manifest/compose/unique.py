@@ -12,6 +12,8 @@ from verifier.manifest.compose.volumes import parse_volume
 from verifier.manifest.text import entry, unset
 
 _Key = Callable[[Node], str]
+_Keys = dict[str, "_Key | _Keys"]
+_ANY: Final = "*"
 
 
 def without_repeated_items(tree: Mapping) -> Mapping:
@@ -27,13 +29,15 @@ def without_repeated_items(tree: Mapping) -> Mapping:
     return Mapping(entries, tree.keys, tree.merged, tree.line, tree.column)
 
 
-def _changed(node: Node, keys: "dict[str, _Key | dict[str, _Key]]") -> Node:
+def _changed(node: Node, keys: _Keys) -> Node:
     if not isinstance(node, Mapping):
         return node
     changed: dict[str, Node] = {}
-    for name in keys.keys() & node.entries.keys():
-        key, old = keys[name], node.entries[name]
+    for name in node.entries if _ANY in keys else keys.keys() & node.entries.keys():
+        key, old = keys.get(name, keys.get(_ANY, _said)), node.entries[name]
         new = _changed(old, dict(key)) if isinstance(key, dict) else without_repeats(old, key)
+        if name == "volumes" and not isinstance(key, dict):
+            new = without_repeats(new, _volume)  # once more, in the form that it is given
         if new is not old:
             changed[name] = new
     if not changed:
@@ -60,11 +64,26 @@ def _volume(item: Node) -> str:
     return _said(item) if parsed is None else parsed.target
 
 
+def _written_volume(item: Node) -> str:
+    if not isinstance(item, Scalar):
+        return entry(item, "target")
+    parsed = parse_volume(_said(item))
+    return _said(item) if parsed is None else parsed.written_target
+
+
 def _device(item: Node) -> str:
     if not isinstance(item, Scalar):
         return entry(item, "target")
     source, _, rest = _said(item).partition(":")
     return rest.partition(":")[0] if rest else source
+
+
+def _port(item: Node) -> str:
+    if isinstance(item, Scalar):
+        return _said(item)
+    keys = ("published", "target", "protocol")
+    published, target, protocol = (entry(item, key) for key in keys)
+    return f"{entry(item, 'host_ip') or '0.0.0.0'}:{published}:{target}/{protocol or 'tcp'}"  # noqa: S104
 
 
 def _mount(folder: str) -> _Key:
@@ -76,7 +95,7 @@ def _mount(folder: str) -> _Key:
     return key
 
 
-_SERVICE_KEYS: Final[dict[str, _Key | dict[str, _Key]]] = {
+_SERVICE_KEYS: Final[_Keys] = {
     **dict.fromkeys(("annotations", "cap_add", "cap_drop", "dns", "dns_opt", "dns_search"), _name),
     **dict.fromkeys(("environment", "labels", "links", "profiles", "sysctls", "tmpfs"), _name),
     "build": dict.fromkeys(("args", "additional_contexts", "tags", "labels"), _name),
@@ -85,7 +104,8 @@ _SERVICE_KEYS: Final[dict[str, _Key | dict[str, _Key]]] = {
     "devices": _device,
     "env_file": _env_file,
     "expose": _said,
-    "ports": _said,
+    "networks": {_ANY: {"aliases": _name, "link_local_ips": _name}},
+    "ports": _port,
     "secrets": _mount("/run/secrets"),
-    "volumes": _volume,
+    "volumes": _written_volume,
 }

@@ -18,12 +18,18 @@ _MOST_PARTS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class ShortVolume:
-    """A parsed volume. `source` is as written, "" for an anonymous volume; `target` is normal."""
+    """A parsed volume. `source` is as written, "" for an anonymous volume; so is `written_target`,
+    of which `target` is the normal form."""
 
     source: str
-    target: str
+    written_target: str
     bind: bool
     read_only: bool
+
+    @property
+    def target(self) -> str:
+        """Where the container has it."""
+        return clean_target(self.written_target)
 
 
 def parse_volume(text: str) -> ShortVolume | None:
@@ -36,13 +42,13 @@ def parse_volume(text: str) -> ShortVolume | None:
     if len(parts) > _MOST_PARTS or "" in parts:
         return None
     if len(parts) == 1:
-        return ShortVolume("", _clean(parts[0]), bind=False, read_only=False)
+        return ShortVolume("", parts[0], bind=False, read_only=False)
     options = parts[2].split(",") if len(parts) == _MOST_PARTS else []
     modes = [option for option in options if option in {"ro", "rw"}]
     source = parts[0]
     drive = len(source) > 1 and source[1] == ":" and source[0].isalpha()
     bind = is_path(source) or drive
-    return ShortVolume(source, _clean(parts[1]), bind, read_only=modes[-1:] == ["ro"])
+    return ShortVolume(source, parts[1], bind, read_only=modes[-1:] == ["ro"])
 
 
 def _parts(text: str) -> list[str]:
@@ -56,6 +62,9 @@ def _parts(text: str) -> list[str]:
     return parts
 
 
-def _clean(path: str) -> str:
+def clean_target(path: str) -> str:
+    """A path in a container without `.`, `..`, doubled and trailing slashes."""
+    if not path:
+        return ""
     normal = posixpath.normpath(path)
     return normal[1:] if normal.startswith("//") else normal
