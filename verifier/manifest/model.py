@@ -166,6 +166,11 @@ class Manifest:
         return found
 
     @cached_property
+    def live_names(self) -> tuple[str, ...]:
+        """The names that the compose file reads and the operator sets, in source order."""
+        return tuple(name for name in self.uses_by_name if self.operator_names(Variable(name)))
+
+    @cached_property
     def used(self) -> frozenset[str]:
         """The names that compose file and scripts read."""
         return frozenset(self.uses_by_name) | self.script_names

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
@@ -12,6 +13,9 @@ COMPOSE_POINTER: Final = "/docker_compose_file"
 GUEST_VALUES: Final = {"PWD": "/dstack", "COMPOSE_PROJECT_NAME": "dstack"}
 """What the guest sets to one value: its shell by the working directory, and Compose by the name of
 the project directory (dstack os/common/rootfs/app-compose.service)."""
+
+
+_SHORT: Final = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +72,29 @@ class Text:
 
 def unset(text: str) -> str:
     """What a text of the file says while nobody sets a variable."""
-    return parse_template(text).render(GUEST_VALUES.get) if "$" in text else text
+    return _template(text).render(GUEST_VALUES.get) if "$" in text else text
+
+
+def _template(text: str) -> Template:
+    return _short_template(text) if len(text) <= _SHORT else parse_template(text)
+
+
+@lru_cache(maxsize=2048)
+def _short_template(text: str) -> Template:
+    """The same for a text that is worth remembering: several rules ask for each."""
+    return parse_template(text)
 
 
 def text_of(node: Scalar, path: tuple[str, ...]) -> Text:
     """A scalar as text; of a number or a boolean, what Compose writes for it."""
     said = node.value if node.plain else node.text
-    template = parse_template(said) if "$" in said else None
+    template = _template(said) if "$" in said else None
     return Text(said, path, node.line, node.column, template, node.indent)
 
 
 def text_at(said: str, path: tuple[str, ...], node: Node) -> Text:
     """Another text at the place of a node."""
-    template = parse_template(said) if "$" in said else None
+    template = _template(said) if "$" in said else None
     return Text(said, path, node.line, node.column, template)
 
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ _RELEASE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
 Version = tuple[int, ...]
 
 
-@dataclass(slots=True)
+@dataclass
 class Attribute:
     """One place in a Compose file.
 
@@ -57,6 +57,11 @@ class Attribute:
     named: dict[str, "Attribute"] = field(default_factory=dict)
     any_key: "Attribute | None" = None
     item: "Attribute | None" = None
+
+    @cached_property
+    def free(self) -> bool:
+        """Whether every release takes every string here."""
+        return "string" in self.types and not self.restricted and not self.since
 
     @property
     def restricted(self) -> bool:

@@ -8,6 +8,7 @@ src/shared_filenames.rs.
 
 import posixpath
 import re
+from functools import lru_cache
 from typing import Final
 
 PROJECT: Final = "/dstack"
@@ -31,6 +32,7 @@ _ALIASES: Final = (
 _ENVIRONMENT: Final = re.compile(rf"{re.escape(HOST_SHARED)}/\.decrypted-env(?:\.json)?")
 
 
+@lru_cache(maxsize=4096)
 def guest_path(path: str) -> str:
     """An absolute path without `.`, `..`, doubled and trailing slashes; "" for no path."""
     if not path:
@@ -41,6 +43,7 @@ def guest_path(path: str) -> str:
     return "/" + joined.lstrip("/")
 
 
+@lru_cache(maxsize=4096)
 def real_path(path: str) -> str:
     """The same file under the name that the guest knows it by, for a normal path."""
     while match := _PROCESS_ROOT.match(path):

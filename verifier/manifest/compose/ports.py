@@ -8,6 +8,7 @@ Source: go-connections nat.ParsePortSpec, compose-go types.ParsePortConfig (v2.9
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
@@ -33,12 +34,7 @@ class Port:
     @property
     def public(self) -> bool:
         """Whether the gateway can reach it: not where it is a loopback address."""
-        try:
-            address = ipaddress.ip_address(self.host_ip.strip("[]"))
-        except ValueError:
-            return self.host_ip != "localhost"
-        mapped = getattr(address, "ipv4_mapped", None)
-        return not (mapped or address).is_loopback
+        return not self.host_ip or not _is_loopback(self.host_ip)
 
     @property
     def pairs(self) -> tuple[tuple[str, int], ...]:
@@ -51,6 +47,16 @@ class Port:
         if not self.published:
             return tuple(("", target) for target in self.targets)
         return tuple((str(p), t) for p, t in zip(self.published, self.targets, strict=False))
+
+
+@lru_cache(maxsize=1024)
+def _is_loopback(host_ip: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host_ip.strip("[]"))
+    except ValueError:
+        return host_ip == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
 
 
 def span(numbers: range) -> str:

@@ -40,10 +40,11 @@ class Validator:
         return self.problems
 
     def _walk(self, node: Node, known: Attribute, path: tuple[str, ...]) -> None:
-        if len(self.problems) >= _MAX_PROBLEMS:
-            return
         if isinstance(node, Scalar):
-            self._scalar(node, known, path)
+            if not known.free or _means_more(node):
+                self._scalar(node, known, path)
+        elif len(self.problems) >= _MAX_PROBLEMS:
+            return
         elif isinstance(node, Sequence):
             self._sequence(node, known, path)
         else:
@@ -73,8 +74,8 @@ class Validator:
         if "array" not in known.types:
             self._refuse("a list has no place here", path, node)
             return
-        for place, item in enumerate(node.items):
-            if known.item is not None:
+        if known.item is not None:
+            for place, item in enumerate(node.items):
                 self._walk(item, known.item, (*path, str(place)))
         if known.unique and len(node.items) > 1:
             said = [_plain(item) for item in node.items]
@@ -106,6 +107,11 @@ class Validator:
         since = ".".join(map(str, known.since))
         message = f"Compose knows `{path[-1]}` from {since} on; an older one refuses the file"
         self.problems.append(Problem(Kind.NEWER, message, path, line, column))
+
+
+def _means_more(node: Scalar) -> bool:
+    """Whether a scalar is anything but a text."""
+    return node.plain and resolve(node.text)[0] != "str"
 
 
 def _cast(node: Scalar, kind: str, cast: str) -> tuple[str, str]:

@@ -59,9 +59,10 @@ class LiveInput:
 
 def live_inputs(manifest: Manifest, *labels: str) -> Iterator[LiveInput]:
     """The operator's variables of these classes (all, without any) that the compose file reads."""
-    for name, uses in manifest.uses_by_name.items():
+    for name in manifest.live_names:
         label = classify(name)
-        if (not labels or label in labels) and manifest.operator_names(Variable(name)):
+        if not labels or label in labels:
+            uses = manifest.uses_by_name[name]
             yield LiveInput(name, label, uses[0][0], tuple(uses))
 
 
