@@ -14,6 +14,7 @@ from verifier.evidence.interpolation import Variable
 from verifier.manifest.compose.consistency import inconsistencies
 from verifier.manifest.compose.problem import Kind, Problem
 from verifier.manifest.compose.project import Project
+from verifier.manifest.compose.substitute import substituted
 from verifier.manifest.compose.validate import Validator
 from verifier.manifest.context import Context
 from verifier.manifest.mounts import Mount
@@ -92,8 +93,30 @@ class Manifest:
         self.images: dict[str, Image] = {}  # filled by `image_of`
         self.named_images: tuple[NamedImage, ...] | None = None  # and by the function of that name
         self.scripts: dict[str, str] = {} if app is None else app.scripts
-        self.services = services_of(self.tree) if self.tree else ()
+        values = {} if self.tree is None else self._script_constants()
+        if values and self.tree is not None:
+            tree = substituted(self.tree, values)
+            self.tree = tree if isinstance(tree, Mapping) else self.tree
+        self.services = services_of(self.tree, self.is_open) if self.tree else ()
         self.shared = Shared(self.tree)
+
+    def _script_constants(self) -> dict[str, str]:
+        """The values that scripts give to names that nobody else sets."""
+        if self.allowed is None:
+            return {}
+        others = self.allowed | GUEST_VALUES.keys() | HOST_SET
+        return {
+            name: value
+            for name, value in self.script_values.items()
+            if value is not None and name not in others
+        }
+
+    def is_open(self, name: str) -> bool:
+        """Whether operator, host or a script may set a variable to what the manifest does not say;
+        true where allowed_envs is not known."""
+        if name in GUEST_VALUES:
+            return False
+        return self.allowed is None or name in self.allowed or name in self.provided
 
     @cached_property
     def allowed(self) -> frozenset[str] | None:

@@ -8,7 +8,7 @@ from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.paths import guest_path, is_path, real_path
 from verifier.manifest.compose.volumes import ShortVolume, clean_target, parse_volume
 from verifier.manifest.shared import Shared
-from verifier.manifest.text import Text, child, entry, text_at, text_of, unset
+from verifier.manifest.text import Text, child, entry, text_at, text_of, texts_of, unset
 
 DOCKER_SOCKET: Final = "/var/run/docker.sock"
 _FOLDERS: Final = {"secrets": "/run/secrets", "configs": ""}
@@ -61,7 +61,11 @@ def mounts_of(tree: Mapping, path: tuple[str, ...], shared: Shared) -> Iterator[
             how="use_api_socket",
         )
     for section in ("secrets", "configs"):
-        yield from _files(tree, path, section, shared)
+        yield from _files(tree.entries.get(section), (*path, section), shared)
+    yield from _files(child(tree, "build", "secrets"), (*path, "build", "secrets"), shared)
+    for text in texts_of(child(tree, "build", "ssh"), (*path, "build", "ssh")):
+        for key in filter(None, text.unset.partition("=")[2].split(",")):
+            yield Mount("bind", guest_path(key), "", read_only=True, text=text, how="build ssh")
 
 
 def _volume(node: Node, path: tuple[str, ...], shared: Shared) -> Iterator[Mount]:
@@ -75,8 +79,9 @@ def _volume(node: Node, path: tuple[str, ...], shared: Shared) -> Iterator[Mount
         kind = entry(node, "type") or ("bind" if is_path(source) else "volume")
         read_only = entry(node, "read_only").lower() in {"true", "yes", "on", "y"}
         given = child(node, "source")
-        said = given.text if isinstance(given, Scalar) else ""
-        text = text_at(said, path, node)
+        text = text_at("", path, node)
+        if isinstance(given, Scalar):
+            text = text_of(given, (*path, "source"))
         target = entry(node, "target")
         mount = Mount(kind, source, clean_target(target), read_only, text)
     if mount.kind == "bind":
@@ -96,16 +101,16 @@ def _refused_volume(text: str) -> ShortVolume:
     return ShortVolume(source, rest.partition(":")[0], is_path(source), read_only=False)
 
 
-def _files(tree: Mapping, path: tuple[str, ...], section: str, shared: Shared) -> Iterator[Mount]:
+def _files(granted: Node | None, path: tuple[str, ...], shared: Shared) -> Iterator[Mount]:
     """The secrets or configs of a service that are files of the guest: Compose binds them."""
-    granted = tree.entries.get(section)
+    section = path[-1]
     for place, item in enumerate(granted.items if isinstance(granted, Sequence) else ()):
         name = unset(item.text) if isinstance(item, Scalar) else entry(item, "source")
         source = shared.files.get((section, name))
         if source is None or source.file is None:
             continue
         target = entry(item, "target") if isinstance(item, Mapping) else ""
-        text = text_at(source.file.text, (*path, section, str(place)), item)
+        text = text_at(source.file.text, (*path, str(place)), item)
         kind = section.removesuffix("s")
         yield Mount(
             kind="bind",
@@ -113,5 +118,5 @@ def _files(tree: Mapping, path: tuple[str, ...], section: str, shared: Shared) -
             target=target or f"{_FOLDERS[section]}/{name}",
             read_only=True,
             text=text,
-            how=f"{kind} {name}",
+            how=f"{kind} {name}" if path[2] != "build" else f"build secret {name}",
         )

@@ -1,5 +1,6 @@
 """The services of a compose file in one form, whichever syntax they are written in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -19,27 +20,31 @@ HOOKS: Final = ("pre_start", "post_start", "pre_stop")
 COMMANDS: Final = frozenset({"command", "entrypoint", "healthcheck", *HOOKS})
 """The fields that hold what is run."""
 
+IsOpen = Callable[[str], bool]
+
 _TRUE: Final = frozenset({"true", "yes", "on", "1", "y"})
 _ANY_TIME: Final = "any"  # of deploy.restart_policy.condition, which is `always` to Compose
 
 
 @dataclass(frozen=True, slots=True)
 class Env:
-    """One entry of `environment`. `value` is None for a pass-through of the variable `key`."""
+    """One entry of `environment`.
+
+    key      its name
+    value    what is assigned, as written, None for a pass-through of the variable `key`
+    text     the entry, with where it stands
+    literal  the value that it has whoever deploys it, None where somebody decides
+    """
 
     key: str
     value: str | None
     text: Text
+    literal: str | None = None
 
     @property
     def variables(self) -> tuple[Variable, ...]:
         """The variables that its value reads."""
         return (Variable(self.key),) if self.value is None else self.text.variables
-
-    @property
-    def literal(self) -> str | None:
-        """Its value when no variable is in it."""
-        return None if self.value is None or self.text.template is not None else self.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +82,11 @@ class Hook:
 class Service:
     """One service of the compose file, merged and with its lists in one form."""
 
-    def __init__(self, name: str, tree: Mapping, at: Location, shared: Shared) -> None:
+    def __init__(
+        self, name: str, tree: Mapping, at: Location, shared: Shared, is_open: IsOpen
+    ) -> None:
         self.name = name
+        self._is_open = is_open
         self.tree = tree
         self.place = at
         self.path = ("services", name)
@@ -120,7 +128,8 @@ class Service:
     @cached_property
     def environment(self) -> dict[str, Env]:
         """Its environment by name; of a name that a list has twice, the last counts."""
-        return environment_of(self.tree.entries.get("environment"), (*self.path, "environment"))
+        path = (*self.path, "environment")
+        return environment_of(self.tree.entries.get("environment"), path, self._is_open)
 
     @cached_property
     def hooks(self) -> tuple[Hook, ...]:
@@ -130,7 +139,7 @@ class Service:
             node = self.tree.entries.get(stage)
             for place, item in enumerate(node.items if isinstance(node, Sequence) else ()):
                 if isinstance(item, Mapping):
-                    found.append(_hook(item, (*self.path, stage, str(place))))
+                    found.append(_hook(item, (*self.path, stage, str(place)), self._is_open))
         return tuple(found)
 
     @cached_property
@@ -235,8 +244,8 @@ def is_on(text: Text) -> bool:
     return text.unset.strip().lower() in _TRUE
 
 
-def services_of(tree: Mapping) -> tuple[Service, ...]:
-    """The services of a merged file."""
+def services_of(tree: Mapping, is_open: IsOpen) -> tuple[Service, ...]:
+    """The services of a merged file; `is_open` tells of a name whether somebody may set it."""
     services = tree.entries.get("services")
     if not isinstance(services, Mapping):
         return ()
@@ -247,11 +256,13 @@ def services_of(tree: Mapping) -> tuple[Service, ...]:
             line, column = services.keys[name]
             pointer = Text("", ("services", name), line, column).place.pointer
             place = Location(pointer=pointer, line=line, column=column)
-            found.append(Service(name, node, place, shared))
+            found.append(Service(name, node, place, shared, is_open))
     return tuple(found)
 
 
-def environment_of(node: Node | None, path: tuple[str, ...]) -> dict[str, Env]:
+def environment_of(
+    node: Node | None, path: tuple[str, ...], is_open: IsOpen = lambda _: True
+) -> dict[str, Env]:
     """The entries of an `environment` by name, in either syntax."""
     found: dict[str, Env] = {}
     if isinstance(node, Sequence):
@@ -259,13 +270,22 @@ def environment_of(node: Node | None, path: tuple[str, ...]) -> dict[str, Env]:
             if isinstance(item, Scalar):
                 text = text_of(item, (*path, str(place)))
                 key, value = _assignment(text.text)
-                found[key] = Env(key, value, text)
+                found[key] = Env(key, value, text, _literal(value, is_open))
     elif isinstance(node, Mapping):
         for key, item in node.entries.items():
             if isinstance(item, Scalar):
                 value = None if item.kind == "null" else item.value
-                found[key] = Env(key, value, text_of(item, (*path, key)))
+                text = text_of(item, (*path, key))
+                found[key] = Env(key, value, text, _literal(value, is_open))
     return found
+
+
+def _literal(value: str | None, is_open: IsOpen) -> str | None:
+    """What a value is, None where a variable in it is somebody's to set."""
+    if value is None or "$" not in value:
+        return value
+    text = text_at(value, (), Scalar(value, plain=False, line=0, column=0))
+    return None if any(is_open(item.name) for item in text.variables) else text.unset
 
 
 def _assignment(text: str) -> tuple[str, str | None]:
@@ -291,7 +311,7 @@ def _line(node: Node | None, path: tuple[str, ...]) -> Text | None:
     return text_at(" ".join(word.text for word in words), path, _at(words[0]))
 
 
-def _hook(node: Mapping, path: tuple[str, ...]) -> Hook:
+def _hook(node: Mapping, path: tuple[str, ...], is_open: IsOpen) -> Hook:
     privileged, image = node.entries.get("privileged"), node.entries.get("image")
     return Hook(
         path=path,
@@ -300,7 +320,9 @@ def _hook(node: Mapping, path: tuple[str, ...]) -> Hook:
         privileged=text_of(privileged, (*path, "privileged"))
         if isinstance(privileged, Scalar)
         else None,
-        environment=environment_of(node.entries.get("environment"), (*path, "environment")),
+        environment=environment_of(
+            node.entries.get("environment"), (*path, "environment"), is_open
+        ),
         image=text_of(image, (*path, "image")) if isinstance(image, Scalar) else None,
     )
 

@@ -107,6 +107,13 @@ def attributes() -> Mapping[str, Attribute]:
     return dict(sorted(found.items()))
 
 
+@cache
+def judged() -> Mapping[str, Attribute]:
+    """The places that the table judges by name: what is below each is judged with it."""
+    places = attributes()
+    return {path: places[path] for path in _document()["judged"]}
+
+
 def newest() -> Version:
     """The newest Compose release that the table knows."""
     return version_of(_document()["newest"])

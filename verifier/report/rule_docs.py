@@ -5,6 +5,7 @@ from typing import Final
 from verifier.manifest.rule import Need, Rule
 from verifier.manifest.rules.catalogue import RULES
 from verifier.model.result import Severity
+from verifier.reference.compose_attributes import judged, newest
 
 GROUPS: Final = {
     "MAN": "Manifest integrity and shape",
@@ -55,6 +56,18 @@ expires = 2027-01-31
 What is silenced is still listed. In evidence, and in an audit, nothing inside a manifest silences
 anything. A manifest alone does not tell what the code does when a variable is missing, how it
 authenticates, whether a tag has moved, or what the host writes into user_config.
+
+A compose file is judged in the form that Docker Compose makes of it: documents merged, services
+extended, paths below /dstack, short and long syntax alike. [attributes.md](attributes.md) lists
+what is judged, and by which rule.
+"""
+_ATTRIBUTES: Final = """\
+# Attributes of a compose file
+
+Every attribute that a release of Docker Compose knows is here, or is below one that is: `*` stands
+for a name, `[]` for an item of a list. One that is not here is a finding of its own (MAN-010), and
+so is one that the guest's Compose may not know (MAN-012). *Since* is the first release that knows
+it, empty for 2.23 and earlier.
 """
 _NOT_ASKED: Final = "Not asked: nothing that is collected can decide it, so it has no result."
 _NEEDS: Final = {need: need.name.lower().replace("_", " ") for need in Need}
@@ -62,7 +75,7 @@ _NEEDS: Final = {need: need.name.lower().replace("_", " ") for need in Need}
 
 def rule_pages() -> dict[str, str]:
     """The pages by file name: an index, and one page for each group of rules."""
-    pages = {"README.md": _index()}
+    pages = {"README.md": _index(), "attributes.md": _attributes()}
     for group, title in GROUPS.items():
         rules = [rule for rule in RULES if rule.group == group]
         parts = [f"# {group}: {title}\n", *map(_entry, rules)]
@@ -90,11 +103,34 @@ def _entry(rule: Rule) -> str:
             f"## {rule.id}: {rule.title}",
             f"*{'; '.join(facts)}*",
             rule.what if rule.asked else f"{rule.what} {_NOT_ASKED}",
+            *_spellings(rule),
             f"**Why.** {rule.why}",
             f"**Fix.** {rule.fix}",
             f"Source: {rule.source}\n",
         )
     )
+
+
+def _spellings(rule: Rule) -> list[str]:
+    """The attributes of a compose file, in any syntax, that reach a rule."""
+    found = [f"`{path}`" for path, place in judged().items() if rule.id in place.rules]
+    return [f"**Attributes.** {', '.join(found)}"] if found else []
+
+
+def _attributes() -> str:
+    lines = [
+        _ATTRIBUTES,
+        f"Releases of Docker Compose: up to {'.'.join(map(str, newest()))}.",
+        "",
+        "| Attribute | Since | Judged by, or harmless because |",
+        "|---|---|---|",
+    ]
+    for path, place in judged().items():
+        if path:
+            why = ", ".join(f"[{name}]({name[:3].lower()}.md)" for name in place.rules)
+            since = ".".join(map(str, place.since))
+            lines.append(f"| `{path}` | {since} | {why or place.harmless} |")
+    return "\n".join(lines) + "\n"
 
 
 def _anchor(rule: Rule) -> str:

@@ -66,7 +66,7 @@ _SIMULATOR: Final = re.compile(r"(?:DSTACK|TAPPD)_SIMULATOR_ENDPOINT")
 _SIMULATOR_IMAGE: Final = re.compile(r"dstack-simulator|tappd-simulator")
 _ADDRESSED: Final = frozenset({"dns", "extra_hosts", "logging", "volumes"})
 _BARE: Final = re.compile(
-    r"(?<![\d.:/])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|\[[0-9a-fA-F:]{3,}\]", re.ASCII
+    r"(?<![\d./])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|\[[0-9a-fA-F:]{3,}\]", re.ASCII
 )
 _PLAIN: Final = frozenset({"http", "tcp", "udp"})
 _URL: Final = re.compile(
@@ -290,7 +290,7 @@ def external_host(manifest: Manifest) -> Iterator[Hit]:
     a tunnel or a hosted backend."""
     places: dict[tuple[str, bool], tuple[Text, int]] = {}
     for text in manifest.texts:
-        if text.field in _ADDRESSED or text.path[0] in _ADDRESSED:
+        if not _ADDRESSED.isdisjoint((text.path[0], *text.path[2:])):
             for match in _BARE.finditer(text.unset):
                 if not _LOCAL.fullmatch(match[0]) and len(places) < _MAX_HOSTS:
                     where = text.field or text.path[0]

@@ -20,7 +20,7 @@ _INSTALL: Final = re.compile(
     r"|huggingface-cli\s+download|go\s+install\s|cargo\s+install|git\s+clone)[^\n;&|]*"
     r"|\b(?:curl|wget)\s[^\n;&|]{0,500}\.(?:safetensors|gguf|onnx|whl|tar\.gz)\b"
 )
-_SAID: Final = re.compile(r"(?:^|[\n;&|({])\s*(?:echo|printf|#)[^\n;&|]*$")
+_SAID: Final = re.compile(r"(?:^|[\n;&|({])\s*(?:echo|printf|#)[^\n;&|]*\Z")
 _BEFORE: Final = 200
 _MAX_FETCHES: Final = 50  # of one text; more say nothing more
 _PINNED: Final = re.compile(

@@ -29,6 +29,7 @@ _TELEMETRY: Final = re.compile(
 _SINK_ENV: Final = re.compile(
     r"^(?:DD_API_KEY|SENTRY_DSN|OTEL_EXPORTER_OTLP_ENDPOINT|NEW_RELIC_\w+|LOGTAIL_\w+|LOKI_URL)$"
 )
+_KEPT_LOGS: Final = frozenset({"", "json-file", "local", "none", "journald"})
 _LOG_SOURCES: Final = ("/var/lib/docker/containers", "/run/log/journal", "/var/log/journal")
 _GATEWAY_NAMES: Final = frozenset({"DSTACK_GATEWAY_DOMAIN", "DSTACK_APP_DOMAIN"})
 _SECRET_CLASSES: Final = frozenset(
@@ -233,14 +234,18 @@ def unauthenticated(manifest: Manifest) -> Iterator[Hit]:
     source="case study of near.ai",
 )
 def telemetry(manifest: Manifest) -> Iterator[Hit]:
-    """A telemetry image or the key of a telemetry service. High where it reads all containers' logs
-    or the Docker socket, or where the operator sets its key or address."""
+    """A telemetry image, the key of a telemetry service, or a logging driver that sends logs away.
+    High where it reads all containers' logs or the Docker socket, or where the operator sets its
+    key or address."""
     for service in manifest.services:
         image = image_of(manifest, service)
         sinks = [env for env in service.environment.values() if _SINK_ENV.fullmatch(env.key)]
         is_agent = service.image is not None and _TELEMETRY.search(
             f"{image.repository} {service.image.text}".lower()
         )
+        driver = service.text("logging", "driver")
+        if driver and driver.unset not in _KEPT_LOGS:
+            yield on_text(driver, f"its logs go where the driver `{driver.unset}` sends them")
         if not is_agent and not sinks:
             continue
         operator = [name for env in sinks for name in manifest.operator_names(*env.variables)]

@@ -199,14 +199,21 @@ def guest_paths(manifest: Manifest) -> Iterator[Hit]:
             if severity is not None:
                 how = "read-only" if mount.read_only else "writable"
                 by = f", by {mount.how}" if mount.how else ""
-                yield on_text(mount.text, f"`{_shown(mount)}`, {how}{by}", severity)
+                yield on_text(mount.text, f"{_shown(mount)}, {how}{by}", severity)
         yield from _built_from(service)
 
 
 def _shown(mount: Mount) -> str:
-    """A path, with what it is called in the guest where that differs."""
-    said = mount.text.unset.partition(":")[0] or mount.source
-    return mount.source if said.rstrip("/") in {mount.source, ""} else f"{said}` is `{mount.source}"
+    """A path, with what it is in the guest where it is written otherwise, and what lies there."""
+    said = mount.text.unset.partition(":")[0]
+    path = f"`{mount.source}`"
+    if not mount.how and said.rstrip("/") not in {mount.source, ""}:
+        path = f"`{said}`, which is {path} in the guest"
+    elif mount.real != mount.source:
+        path = f"{path}, which is `{mount.real}` in the guest"
+    if is_environment(mount.real):
+        return f"{path}, the decrypted environment"
+    return f"{path}, where the app's keys lie" if holds_keys(mount.real) else path
 
 
 def path_severity(mount: Mount, *, third_party: bool) -> Severity | None:
