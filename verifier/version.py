@@ -5,6 +5,8 @@ from importlib import metadata
 from typing import Final
 
 DISTRIBUTION: Final = "dstack-audit"
+HOMEPAGE: Final = "https://github.com/dstack-audit/dstack-audit"
+"""Where the project is published; SARIF links the pages of rules there. As in pyproject.toml."""
 
 
 @functools.cache

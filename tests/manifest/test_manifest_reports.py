@@ -121,6 +121,7 @@ SARIF: Final = {
                                 "required": ["name"],
                                 "properties": {
                                     "name": {"type": "string"},
+                                    "informationUri": {"type": "string", "format": "uri"},
                                     "semanticVersion": {"type": "string"},
                                     "rules": {
                                         "type": "array",
@@ -137,6 +138,7 @@ SARIF: Final = {
                                                 "shortDescription": MESSAGE,
                                                 "fullDescription": MESSAGE,
                                                 "help": MESSAGE,
+                                                "helpUri": {"type": "string", "format": "uri"},
                                                 "defaultConfiguration": {"type": "object"},
                                                 "properties": {"type": "object"},
                                             },

@@ -1,13 +1,17 @@
-"""Files that a user names."""
+"""Files that a user names, and standard input."""
 
+import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from verifier.errors import EvidenceError, PolicyError, did_you_mean
 
-_MAX_FILE_BYTES: Final = 32 << 20
 _MOST_NAMES: Final = 1000
+MAX_FILE_BYTES: Final = 32 << 20
+_NO_SOURCES: Final = frozenset({"node_modules", "__pycache__", "venv"})
 _FILE: Final = re.compile(r".*\.(?:json|ya?ml|html?|tar|txt|toml|bin|pem)", re.IGNORECASE)
 
 
@@ -37,15 +41,15 @@ def read_file(path: Path) -> bytes:
     EvidenceError for one that cannot be read."""
     try:
         with path.open("rb") as stream:
-            raw = stream.read(_MAX_FILE_BYTES + 1)
+            raw = stream.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
         raise PolicyError(f"{path}: there is no such file", hint=_near(path)) from error
     except OSError as error:
         raise EvidenceError(
             f"{path}: cannot read it: {error.strerror or error}", hint="name a readable file"
         ) from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise EvidenceError(f"{path}: larger than {_MAX_FILE_BYTES} bytes: no evidence is")
+    if len(raw) > MAX_FILE_BYTES:
+        raise EvidenceError(f"{path}: larger than {MAX_FILE_BYTES} bytes: no evidence is")
     return raw
 
 
@@ -56,3 +60,23 @@ def _near(path: Path) -> str:
     except (OSError, ValueError):
         names = []
     return did_you_mean(path.name, names, "check the name")
+
+
+def read_stdin() -> bytes:
+    """The bytes of standard input. Raises PolicyError, EvidenceError."""
+    if sys.stdin is None:
+        raise PolicyError("-: standard input is closed", hint="name a file")
+    raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+    if len(raw) > MAX_FILE_BYTES:
+        raise EvidenceError(f"-: larger than {MAX_FILE_BYTES} bytes: no evidence is")
+    return raw
+
+
+def walked_files(folder: Path) -> Iterator[Path]:
+    """Every file below a directory, in order, but those in hidden directories, in virtual
+    environments and among installed packages; no link to a directory is followed."""
+    for place, folders, files in os.walk(folder):
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and name not in _NO_SOURCES
+        )
+        yield from (Path(place) / name for name in sorted(files))

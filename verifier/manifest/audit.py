@@ -1,20 +1,23 @@
-"""The audit of one manifest: every rule, on the raw bytes that were measured.
+"""The audit of one manifest, or of one Dockerfile: every rule, on the raw bytes.
 
 Nothing inside a manifest can silence a rule. What cannot be judged is said, never passed over.
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from verifier.errors import EvidenceError
 from verifier.evidence.compose_yaml import lines_of
+from verifier.evidence.dockerfile import parse_dockerfile
+from verifier.manifest.build import Build
 from verifier.manifest.context import ChainFacts, Context
 from verifier.manifest.image import Kind, named_images, replaceable_services
-from verifier.manifest.model import Manifest
+from verifier.manifest.model import COMPOSE_POINTER, Manifest
 from verifier.manifest.read import read_compose_file, read_manifest
-from verifier.manifest.rule import Need, Rule
-from verifier.manifest.rules.catalogue import RULES
+from verifier.manifest.rule import Hit, Need, RuleText
+from verifier.manifest.rules.catalogue import BUILD_RULES, RULES
 from verifier.model.result import Finding, Severity
 
 _CONTRACTS: Final = frozenset(
@@ -38,7 +41,8 @@ class ManifestAudit:
     `sha256` is that of the raw bytes: the compose hash, if they are the manifest's. `compose_text`
     is what line and column of findings in the compose file count in; where it is hidden or absent,
     it is "" and such a finding counts in the manifest. `compose_problem` says why the
-    compose file could not be judged ("" = it was).
+    compose file could not be judged ("" = it was). Of a Dockerfile, `compose_text` is its own text,
+    `compose_problem` says why no builder reads it, and findings count in it.
     """
 
     sha256: str
@@ -46,11 +50,18 @@ class ManifestAudit:
     not_evaluable: tuple[NotEvaluable, ...]
     compose_text: str
     compose_problem: str
+    dockerfile: bool = False
 
     @property
     def compose_lines(self) -> list[str]:
         """The lines of the compose file; none where it is hidden or absent."""
         return lines_of(self.compose_text) if self.compose_text else []
+
+    def in_text(self, finding: Finding) -> bool:
+        """Whether line and column of a finding count in `compose_text`."""
+        place = finding.location
+        inside = self.dockerfile or place.pointer.startswith(COMPOSE_POINTER)
+        return inside and 0 < place.line <= len(self.compose_lines)
 
     def at_least(self, severity: Severity) -> tuple[Finding, ...]:
         """The findings of this severity or worse."""
@@ -71,6 +82,34 @@ def audit_compose_file(raw: bytes, context: Context | None = None) -> ManifestAu
     return _audit(raw, read_compose_file(raw, context))
 
 
+def audit_dockerfile(raw: bytes) -> ManifestAudit:
+    """Audit a Dockerfile by the rules of builds. Raises nothing: what no builder reads is said."""
+    try:
+        build = Build(parse_dockerfile(raw))
+    except EvidenceError as error:
+        return ManifestAudit(
+            sha256=hashlib.sha256(raw).hexdigest(),
+            findings=(),
+            not_evaluable=tuple(
+                NotEvaluable(rule.id, f"needs {Need.DOCKERFILE.value}") for rule in BUILD_RULES
+            ),
+            compose_text="",
+            compose_problem=error.message,
+            dockerfile=True,
+        )
+    findings = (
+        found for rule in BUILD_RULES for found in _found(rule, rule.detect(build), frozenset())
+    )
+    return ManifestAudit(
+        sha256=hashlib.sha256(raw).hexdigest(),
+        findings=_sorted(findings),
+        not_evaluable=(),
+        compose_text=build.dockerfile.text,
+        compose_problem="",
+        dockerfile=True,
+    )
+
+
 def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
     findings: list[Finding] = []
     not_evaluable: list[NotEvaluable] = []
@@ -82,33 +121,41 @@ def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
             continue
         missing = next((need for need in rule.needs if need not in available), None)
         if missing is None:
-            findings.extend(_findings(rule, manifest, replaceable))
+            findings.extend(_found(rule, rule.detect(manifest), replaceable))
         else:
             not_evaluable.append(NotEvaluable(rule.id, f"needs {missing.value}"))
-    findings.sort(
-        key=lambda f: (
-            Severity(f.severity).rank,
-            f.rule,
-            f.location.line,
-            f.location.column,
-            f.location.pointer,
-            f.message,
-        )
-    )
     problem = manifest.error.message if manifest.error is not None else ""
     return ManifestAudit(
         sha256=hashlib.sha256(raw).hexdigest(),
-        findings=tuple(findings),
+        findings=_sorted(findings),
         not_evaluable=tuple(not_evaluable),
         compose_text=manifest.compose_text,
         compose_problem=problem,
     )
 
 
-def _findings(rule: Rule, manifest: Manifest, replaceable: set[str]) -> Iterable[Finding]:
-    seen: set[tuple[str, str, str]] = set()
-    for hit in rule.detect(manifest):
-        key = (hit.service, hit.place.pointer, hit.message)
+def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Worst first, then by rule and place."""
+    return tuple(
+        sorted(
+            findings,
+            key=lambda f: (
+                Severity(f.severity).rank,
+                f.rule,
+                f.location.line,
+                f.location.column,
+                f.location.pointer,
+                f.message,
+            ),
+        )
+    )
+
+
+def _found(rule: RuleText, hits: Iterable[Hit], replaceable: Collection[str]) -> Iterable[Finding]:
+    seen: set[tuple[str, str, int, str]] = set()
+    for hit in hits:
+        line = 0 if hit.place.pointer else hit.place.line
+        key = (hit.service, hit.place.pointer, line, hit.message)
         if key in seen:
             continue
         seen.add(key)

@@ -16,14 +16,14 @@ import hashlib
 import re
 import tomllib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from verifier.errors import PolicyError
 from verifier.manifest.audit import ManifestAudit
-from verifier.manifest.model import COMPOSE_POINTER
-from verifier.manifest.rules.catalogue import BY_ID
+from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.result import Finding
 
 _COMMENT: Final = re.compile(r"#\s*verify:\s*ignore\s+([A-Z]{3}-\d{3})\b[ \t]*(.*)$")
@@ -52,11 +52,22 @@ class Ignored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sifted:
-    """Findings that count, those that do not, and what is wrong with what silences them."""
+    """Findings that count, and those that do not.
+
+    `remarks` are about comments that silence, `stale` about entries of the baseline that silence
+    nothing here; `used` are the entries that some finding meets.
+    """
 
     findings: tuple[Finding, ...]
     ignored: tuple[Ignored, ...]
-    notes: tuple[str, ...]
+    remarks: tuple[str, ...]
+    stale: tuple[str, ...]
+    used: frozenset[BaselineEntry]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is wrong with comments and baseline, of one file alone."""
+        return self.remarks + self.stale
 
 
 def parse_baseline(raw: bytes) -> tuple[BaselineEntry, ...]:
@@ -78,7 +89,7 @@ def _entry(row: object, what: str) -> BaselineEntry:
     if not all(isinstance(text, str) for text in texts.values()):
         raise PolicyError(f"{what}: everything but `expires` is text")
     expires = row.get("expires")
-    if texts["rule"] not in BY_ID or not texts["reason"].strip():
+    if texts["rule"] not in TEXTS or not texts["reason"].strip():
         raise PolicyError(f"{what}: it needs a known rule and a reason")
     if type(expires) is not date:
         raise PolicyError(f"{what}: it needs a date, as in `expires = 2027-01-31`")
@@ -96,7 +107,7 @@ def sift(
     notes: list[str] = []
     used: set[BaselineEntry] = set()
     for finding, fingerprint in zip(audit.findings, prints, strict=True):
-        reason = _by_comment(finding, lines)
+        reason = _by_comment(finding, lines) if audit.in_text(finding) else ""
         entry = next((e for e in baseline if _covers(e, finding, fingerprint)), None)
         if entry is not None:
             used.add(entry)
@@ -110,13 +121,46 @@ def sift(
         comment = _COMMENT.search(line)
         if comment and not comment[2].strip():
             notes.append(f"line {number}: an ignore comment without a reason does not count")
+    return Sifted(
+        findings=tuple(kept),
+        ignored=tuple(ignored),
+        remarks=tuple(notes),
+        stale=stale_entries(baseline, frozenset(used), today),
+        used=frozenset(used),
+    )
+
+
+def stale_entries(
+    baseline: tuple[BaselineEntry, ...], used: frozenset[BaselineEntry], today: date
+) -> tuple[str, ...]:
+    """What is said of entries that expired, or that no finding of any file meets."""
+    notes: list[str] = []
     for entry in baseline:
         where = f"{entry.rule} {entry.service}".strip()
         if today >= entry.expires:
             notes.append(f"the baseline's entry for {where} expired on {entry.expires}")
         elif entry not in used:
             notes.append(f"the baseline's entry for {where} matches nothing")
-    return Sifted(findings=tuple(kept), ignored=tuple(ignored), notes=tuple(notes))
+    return tuple(notes)
+
+
+def render_baseline(entries: Iterable[BaselineEntry]) -> str:
+    """A baseline file with these entries, as `parse_baseline` reads it."""
+    rows = []
+    for entry in entries:
+        # TOML cannot say every name that a service may have; the fingerprint covers it.
+        service = entry.service if entry.service.isprintable() else ""
+        texts = {"rule": entry.rule, "service": service, "fingerprint": entry.fingerprint}
+        lines = [f"{key} = {_quoted(text)}" for key, text in texts.items() if text]
+        lines += [f"reason = {_quoted(entry.reason)}", f"expires = {entry.expires.isoformat()}"]
+        rows.append("\n".join(("[[ignore]]", *lines)) + "\n")
+    return "\n".join(rows)
+
+
+def _quoted(text: str) -> str:
+    """A basic string of TOML 1.0."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
 
 def fingerprints(audit: ManifestAudit) -> tuple[str, ...]:
@@ -127,8 +171,7 @@ def fingerprints(audit: ManifestAudit) -> tuple[str, ...]:
     found: list[str] = []
     for finding in audit.findings:
         place = finding.location
-        in_compose = place.pointer.startswith(COMPOSE_POINTER) and 0 < place.line <= len(lines)
-        source = lines[place.line - 1].strip() if in_compose else finding.message
+        source = lines[place.line - 1].strip() if audit.in_text(finding) else finding.message
         parts = (finding.rule, finding.service, _INDEX.sub("/*", place.pointer), source)
         key = "\0".join(parts)
         seen[key] += 1
@@ -148,8 +191,6 @@ def _covers(entry: BaselineEntry, finding: Finding, fingerprint: str) -> bool:
 def _by_comment(finding: Finding, lines: list[str]) -> str:
     """The reason in a comment at the finding's line or on the line above it, "" without one."""
     place = finding.location
-    if not place.line or not place.pointer.startswith(COMPOSE_POINTER):
-        return ""
     own = lines[place.line - 1 : place.line]
     above = [line for line in lines[max(place.line - 2, 0) : place.line - 1] if _alone(line)]
     for line in (*own, *above):

@@ -36,6 +36,7 @@ class Need(StrEnum):
     PAGE = "the guest's metadata page"
     ENDPOINT = "an answer of the running app"
     TAGS = "the registry's answers over time, for images that a tag names"
+    DOCKERFILE = "a Dockerfile that a builder would read"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,9 +60,9 @@ Detect = Callable[["Manifest"], Iterable[Hit]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule of the catalogue. `detect` is None for a rule whose evidence this package never
-    has. `escalates`: one level worse in a service whose image can be replaced."""
+class RuleText:
+    """What is written about a rule. `escalates`: one level worse in a service whose image can be
+    replaced."""
 
     id: str
     severity: Severity
@@ -72,7 +73,6 @@ class Rule:
     source: str
     needs: tuple[Need, ...]
     escalates: bool
-    detect: Detect
 
     @property
     def asked(self) -> bool:
@@ -83,6 +83,13 @@ class Rule:
     def group(self) -> str:
         """The letters of the id."""
         return self.id.partition("-")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule(RuleText):
+    """One rule about manifests, with its detection."""
+
+    detect: Detect
 
 
 def rule(  # noqa: PLR0913 - the fields of a catalogue entry

@@ -6,13 +6,21 @@ from typing import Final
 from verifier.evidence.app_compose import ComposePositions
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.ignore import Ignored, fingerprints
-from verifier.manifest.model import COMPOSE_POINTER
 from verifier.model.result import SEVERITIES, Finding, Severity
 
 EXIT_CLEAN: Final = 0
 EXIT_NOT_EVALUABLE: Final = 3
 EXIT_FINDINGS: Final = 4
 _UNPARSED: Final = "MAN-011"
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What could not be read, why, and what to do."""
+
+    name: str
+    problem: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +36,13 @@ class Lint:
     ignored: tuple[Ignored, ...]
     notes: tuple[str, ...]
     min_severity: Severity
+
+    @property
+    def kind(self) -> str:
+        """What was linted: `dockerfile`, `app-compose` (a manifest) or `compose`."""
+        if self.audit.dockerfile:
+            return "dockerfile"
+        return "app-compose" if self.whole else "compose"
 
     @property
     def counted(self) -> tuple[Finding, ...]:
@@ -65,8 +80,7 @@ def spots(lint: Lint) -> dict[Finding, Spot]:
     found: dict[Finding, Spot] = {}
     for finding in (*lint.findings, *(item.finding for item in lint.ignored)):
         place = finding.location
-        in_compose = place.pointer.startswith(COMPOSE_POINTER)
-        if not in_compose or not 0 < place.line <= len(lines):
+        if not lint.audit.in_text(finding):
             found[finding] = Spot(place.line, place.column, "", 0)
             continue
         line, column = place.line, place.column

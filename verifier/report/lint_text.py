@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.manifest.rules.catalogue import BY_ID
+from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.result import Finding, Severity
 from verifier.report.escape import markdown, markdown_code, visible
 from verifier.report.lint import Lint, Spot, missing_reasons, spots, tally
@@ -21,6 +21,11 @@ _STYLES: Final = {
 _INDENT: Final = "      "
 _CONTEXT: Final = 60  # characters of a source line before and after its column
 _MAX_LISTED: Final = 12
+_KINDS: Final = {
+    "app-compose": "app-compose manifest",
+    "compose": "compose file alone",
+    "dockerfile": "Dockerfile",
+}
 
 
 def render_lint(lint: Lint, *, color: bool, width: int, verbose: bool = False) -> str:
@@ -33,7 +38,7 @@ def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[st
     yield from _summary(lint, width)
     shown = lint.findings if verbose else lint.counted
     for rule_id, found in _by_rule(shown):
-        rule = BY_ID[rule_id]
+        rule = TEXTS[rule_id]
         worst = min((Severity(f.severity) for f in found), key=lambda severity: severity.rank)
         yield ""
         yield f"{_paint(f'{worst.value:8}', _STYLES[worst], color=color)} {rule_id}  {rule.title}"
@@ -54,7 +59,7 @@ def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[st
 
 
 def _summary(lint: Lint, width: int) -> Iterator[str]:
-    what = "app-compose manifest" if lint.whole else "compose file alone"
+    what = _KINDS[lint.kind]
     yield f"{visible(lint.name)}: {what}, sha256 {lint.audit.sha256}"
     if lint.audit.compose_problem:
         yield from _wrapped("Not judged: ", visible(lint.audit.compose_problem), width)
@@ -64,7 +69,7 @@ def _summary(lint: Lint, width: int) -> Iterator[str]:
     level = f"at {lint.min_severity.value} or above"
     listed = f" ({tally(counted)})" if counted else ""
     yield f"{len(counted)} {word} {level}{listed}{ignored}"
-    if not lint.whole:
+    if lint.kind == "compose":
         text = "allowed_envs is not known: what an operator may set is marked as conditional."
         yield from _wrapped("", text, width)
 
@@ -174,7 +179,7 @@ def _markdown_lines(lint: Lint) -> Iterator[str]:
         )
     for finding in lint.findings:
         spot = places[finding]
-        rule = BY_ID[finding.rule]
+        rule = TEXTS[finding.rule]
         conditional = " (conditional)" if finding.conditional else ""
         cells = (
             finding.severity,

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from verifier.manifest.rule import Need, Rule
-from verifier.manifest.rules.catalogue import RULES
+from verifier.manifest.rule import Need, RuleText
+from verifier.manifest.rules.catalogue import ALL_RULES
 from verifier.model.result import Severity
 from verifier.reference.compose_attributes import judged, newest
 
@@ -19,6 +19,7 @@ GROUPS: Final = {
     "KMS": "Key management and authorization",
     "PLT": "Platform",
     "RUN": "What runs",
+    "BLD": "Builds: what a Dockerfile leaves open",
 }
 _MEANINGS: Final = {
     Severity.CRITICAL: "somebody gets code, a shell or the app's keys while the compose hash stays "
@@ -35,6 +36,8 @@ _INTRODUCTION: Final = """\
 The compose hash proves which manifest runs; these rules say what that manifest lets its operator,
 the host and publishers do. `verify lint FILE` judges a file. An audit, and `verify lint APP_ID`,
 also know contract state, key provider, OS and metadata page, and decide what a file leaves open.
+The BLD rules are asked of Dockerfiles, and of nothing that runs: a digest does not tell what an
+image was built from.
 Made from the rules themselves: change those, then run `python docs/rules/regenerate.py`.
 
 A rule that needs evidence which is not there is *not evaluable*, never passed. A *conditional*
@@ -77,7 +80,7 @@ def rule_pages() -> dict[str, str]:
     """The pages by file name: an index, and one page for each group of rules."""
     pages = {"README.md": _index(), "attributes.md": _attributes()}
     for group, title in GROUPS.items():
-        rules = [rule for rule in RULES if rule.group == group]
+        rules = [rule for rule in ALL_RULES if rule.group == group]
         parts = [f"# {group}: {title}\n", *map(_entry, rules)]
         pages[f"{group.lower()}.md"] = "\n".join(parts)
     return pages
@@ -88,14 +91,14 @@ def _index() -> str:
     lines += [f"| {severity.value} | {meaning} |" for severity, meaning in _MEANINGS.items()]
     lines += ["", "| Rule | Severity | Title |", "|---|---|---|"]
     lines += [
-        f"| [{rule.id}]({rule.group.lower()}.md#{_anchor(rule)}) | {rule.severity.value} "
+        f"| [{rule.id}]({rule.group.lower()}.md#{anchor(rule)}) | {rule.severity.value} "
         f"| {rule.title} |"
-        for rule in RULES
+        for rule in ALL_RULES
     ]
     return "\n".join(lines) + "\n"
 
 
-def _entry(rule: Rule) -> str:
+def _entry(rule: RuleText) -> str:
     needs = ", ".join(_NEEDS[need] for need in rule.needs) or "nothing"
     facts = [rule.severity.value, *(["escalates"] if rule.escalates else []), f"needs: {needs}"]
     return "\n\n".join(
@@ -111,7 +114,7 @@ def _entry(rule: Rule) -> str:
     )
 
 
-def _spellings(rule: Rule) -> list[str]:
+def _spellings(rule: RuleText) -> list[str]:
     """The attributes of a compose file, in any syntax, that reach a rule."""
     found = [f"`{path}`" for path, place in judged().items() if rule.id in place.rules]
     return [f"**Attributes.** {', '.join(found)}"] if found else []
@@ -133,7 +136,7 @@ def _attributes() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _anchor(rule: Rule) -> str:
+def anchor(rule: RuleText) -> str:
     """The anchor that GitHub gives the heading of a rule."""
     heading = f"{rule.id}: {rule.title}".lower()
     kept = "".join(c for c in heading if c.isalnum() or c in " -_")

@@ -7,15 +7,18 @@ Fingerprints stay when lines move. JSON is ASCII, so that nothing in it acts on 
 import json
 import re
 from pathlib import PurePath
+from posixpath import normpath
 from typing import Any, Final
 from urllib.parse import quote
 
 from verifier.manifest.model import COMPOSE_POINTER
-from verifier.manifest.rule import Rule
-from verifier.manifest.rules.catalogue import RULES
+from verifier.manifest.rule import RuleText
+from verifier.manifest.rules.catalogue import BUILD_RULES, RULES
 from verifier.model.result import Finding, Severity
 from verifier.report.escape import visible, without_surrogates
-from verifier.report.lint import Lint, Spot, named_fingerprints, spots
+from verifier.report.lint import Lint, Spot, Unread, named_fingerprints, spots
+from verifier.report.rule_docs import anchor
+from verifier.version import HOMEPAGE
 
 LINT_SCHEMA: Final = "dstack-audit/lint/v1"
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -38,27 +41,45 @@ _SCORES: Final = {
 _COMMANDS: Final = {"error": "error", "warning": "warning", "note": "notice"}
 
 
-def render_lint_json(lints: tuple[Lint, ...], tool: str) -> str:
-    """Lints as one JSON document."""
-    return _dump({"schema": LINT_SCHEMA, "tool": tool, "files": [_file(lint) for lint in lints]})
+def render_lint_json(lints: tuple[Lint, ...], tool: str, unread: tuple[Unread, ...] = ()) -> str:
+    """Lints as one JSON document (docs/schema/lint-v1.schema.json)."""
+    return _dump(
+        {
+            "schema": LINT_SCHEMA,
+            "tool": tool,
+            "files": [_file(lint) for lint in lints],
+            "unread": [{"name": item.name, "problem": item.problem} for item in unread],
+        }
+    )
 
 
-def render_sarif(lints: tuple[Lint, ...], version: str) -> str:
-    """Lints as one SARIF run. Findings below the least severity are in it, as notes."""
+def render_sarif(
+    lints: tuple[Lint, ...],
+    version: str,
+    unread: tuple[Unread, ...] = (),
+    root: PurePath | None = None,
+) -> str:
+    """Lints as one SARIF run. Findings below the least severity are in it, as notes.
+
+    A file below `root`, the working directory, is named relative to it, as code scanning wants it.
+    """
+    rules = _rules_of(lints)
     driver = {
         "name": "dstack-audit",
+        "informationUri": HOMEPAGE,
         "semanticVersion": version,
-        "rules": [_rule(rule) for rule in RULES],
+        "rules": [_rule(rule) for rule in rules],
     }
     run = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
-        "results": [result for lint in lints for result in _results(lint)],
+        "results": [result for lint in lints for result in _results(lint, rules, root)],
         "invocations": [
             {
-                "executionSuccessful": True,
+                "executionSuccessful": not unread,
                 "toolExecutionNotifications": [
-                    note for lint in lints for note in _notifications(lint)
+                    *(note for lint in lints for note in _notifications(lint)),
+                    *(_failure(item) for item in unread),
                 ],
             }
         ],
@@ -66,7 +87,7 @@ def render_sarif(lints: tuple[Lint, ...], version: str) -> str:
     return _dump({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def render_github(lints: tuple[Lint, ...]) -> str:
+def render_github(lints: tuple[Lint, ...], unread: tuple[Unread, ...] = ()) -> str:
     """The findings that count as workflow commands, one per line."""
     lines: list[str] = []
     for lint in lints:
@@ -82,6 +103,9 @@ def render_github(lints: tuple[Lint, ...]) -> str:
         if lint.audit.compose_problem:
             problem = _command_text(lint.audit.compose_problem)
             lines.append(f"::error file={_property(lint.name)}::{problem}")
+    lines += [
+        f"::error file={_property(item.name)}::{_command_text(item.problem)}" for item in unread
+    ]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -110,7 +134,7 @@ def _file(lint: Lint) -> dict[str, Any]:
 
     return {
         "name": lint.name,
-        "kind": "app-compose" if lint.whole else "compose",
+        "kind": lint.kind,
         "sha256": lint.audit.sha256,
         "min_severity": lint.min_severity.value,
         "exit_code": lint.exit_code,
@@ -124,7 +148,7 @@ def _file(lint: Lint) -> dict[str, Any]:
     }
 
 
-def _rule(rule: Rule) -> dict[str, Any]:
+def _rule(rule: RuleText) -> dict[str, Any]:
     help_text = f"{rule.what}\n\nWhy: {rule.why}\n\nFix: {rule.fix}\n\nSource: {rule.source}"
     return {
         "id": rule.id,
@@ -132,6 +156,7 @@ def _rule(rule: Rule) -> dict[str, Any]:
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.what},
         "help": {"text": help_text, "markdown": help_text},
+        "helpUri": f"{HOMEPAGE}/blob/main/docs/rules/{rule.group.lower()}.md#{anchor(rule)}",
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {
             "security-severity": _SCORES[rule.severity],
@@ -146,9 +171,18 @@ def _name(title: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in words)
 
 
-def _results(lint: Lint) -> list[dict[str, Any]]:
+def _rules_of(lints: tuple[Lint, ...]) -> tuple[RuleText, ...]:
+    """The rules that were asked: of manifests, of Dockerfiles, or of both."""
+    builds = [lint.audit.dockerfile for lint in lints]
+    manifests: tuple[RuleText, ...] = () if builds and all(builds) else RULES
+    return (*manifests, *(BUILD_RULES if any(builds) else ()))
+
+
+def _results(
+    lint: Lint, rules: tuple[RuleText, ...], root: PurePath | None
+) -> list[dict[str, Any]]:
     prints, places = named_fingerprints(lint), spots(lint)
-    index = {rule.id: place for place, rule in enumerate(RULES)}
+    index = {rule.id: place for place, rule in enumerate(rules)}
     reasons = {item.finding: item.reason for item in lint.ignored}
     results: list[dict[str, Any]] = []
     for finding in (*lint.findings, *reasons):
@@ -157,7 +191,7 @@ def _results(lint: Lint) -> list[dict[str, Any]]:
             "ruleIndex": index[finding.rule],
             "level": _LEVELS[Severity(finding.severity)],
             "message": {"text": _message(lint, finding)},
-            "locations": [_location(lint, finding, places[finding])],
+            "locations": [_location(lint, finding, places[finding], root)],
             "partialFingerprints": {FINGERPRINT: prints[finding]},
             "properties": {"severity": finding.severity, "conditional": finding.conditional},
         }
@@ -167,19 +201,32 @@ def _results(lint: Lint) -> list[dict[str, Any]]:
     return results
 
 
-def _location(lint: Lint, finding: Finding, spot: Spot) -> dict[str, Any]:
+def _location(lint: Lint, finding: Finding, spot: Spot, root: PurePath | None) -> dict[str, Any]:
     region: dict[str, Any] = {"startLine": max(spot.line, 1)}
     if spot.column:
         region["startColumn"] = spot.column
     if spot.source_line and not lint.whole:
         region["snippet"] = {"text": spot.source}
-    uri = quote(PurePath(lint.name).as_posix(), safe="/")
     return {
-        "physicalLocation": {"artifactLocation": {"uri": uri}, "region": region},
+        "physicalLocation": {"artifactLocation": {"uri": _uri(lint.name, root)}, "region": region},
         "logicalLocations": [
             {"fullyQualifiedName": finding.location.pointer or "/", "kind": "member"}
         ],
     }
+
+
+def _uri(name: str, root: PurePath | None) -> str:
+    """The URI of a file: relative to the root if it lies below it, else absolute if its name is."""
+    path = PurePath(normpath(name))
+    if root is not None and path.is_absolute() and path.is_relative_to(root):
+        path = path.relative_to(root)
+    scheme = "file://" if path.is_absolute() else ""
+    return scheme + quote(path.as_posix(), safe="/")
+
+
+def _failure(item: Unread) -> dict[str, Any]:
+    text = f"{visible(item.name)}: {visible(item.problem)}"
+    return {"level": "error", "message": {"text": text}}
 
 
 def _notifications(lint: Lint) -> list[dict[str, Any]]:

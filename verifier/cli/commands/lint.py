@@ -1,30 +1,28 @@
-"""`verify lint FILE|TARGET`: what a manifest lets the operator do."""
+"""`verify lint FILE|DIR|TARGET...`: what a manifest lets the operator do."""
 
-from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.files import names_target, read_file
-from verifier.cli.gather import gather
+from verifier.cli.files import read_file
+from verifier.cli.lint_given import Given, read_given
 from verifier.cli.options import Output, Reach, command
-from verifier.cli.output import terminal_width, uses_color, write
+from verifier.cli.output import terminal_width, uses_color, warn, write
 from verifier.errors import EvidenceError, PolicyError
-from verifier.manifest.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from verifier.api import Audit
-    from verifier.checks.case import Case
+    from verifier.manifest.audit import ManifestAudit
     from verifier.manifest.ignore import BaselineEntry
-    from verifier.model.report import Report, SubjectReport
-    from verifier.report.lint import Lint
+    from verifier.report.lint import Lint, Unread
 
+EXIT_NOT_EVALUABLE: Final = 3
 _WIDTH: Final = 100
+_BASELINE_DAYS: Final = 90
+_BASELINE_REASON: Final = "stood there when the baseline was written: say why you live with it"
 
 
 class LintFormat(StrEnum):
@@ -47,15 +45,32 @@ class Level(StrEnum):
     INFO = "info"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baselines:
+    """Findings that the user lives with."""
+
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Findings that you live with (TOML).")
+    ] = None
+    write_baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--write-baseline",
+            metavar="FILE",
+            help="Write the findings that count to a new baseline, until 90 days from now.",
+        ),
+    ] = None
+
+
 @command
 def lint_manifest(
     *,
-    target: Annotated[
-        str,
+    targets: Annotated[
+        list[str],
         typer.Argument(
-            metavar="FILE|TARGET",
-            help="app-compose.json, a compose file, a page, an Info answer, a bundle; or an app "
-            "id, a metadata URL, a domain.",
+            metavar="FILE|DIR|TARGET...",
+            help="app-compose.json, a compose file, a Dockerfile, a page, an Info answer, a "
+            "bundle, a directory; - is standard input; or an app id, a metadata URL, a domain.",
         ),
     ],
     form: Annotated[
@@ -65,16 +80,14 @@ def lint_manifest(
     min_severity: Annotated[
         Level, typer.Option(help="Exit with 4 for findings of this severity or worse.")
     ] = Level.MEDIUM,
-    baseline: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Findings that you live with (TOML).")
-    ] = None,
+    baselines: Baselines,
     expect_compose_hash: Annotated[
         str, typer.Option(metavar="HASH", help="The measured hash, for rule MAN-001.")
     ] = "",
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show every finding.")] = False,
     reach: Reach,
 ) -> None:
-    """Say what a manifest lets its operator do.
+    """Say what a manifest lets its operator do, and what a Dockerfile leaves open.
 
     Comments `# verify: ignore RULE reason` and a baseline count for a file of your own; of
     evidence, such as a page, a bundle or a running app, every finding counts. A running app and a
@@ -83,35 +96,64 @@ def lint_manifest(
 
     Examples:
 
-      verify lint app-compose.json
+      verify lint app-compose.json Dockerfile
 
-      verify lint compose.yaml --format sarif -o lint.sarif
+      verify lint . --format sarif -o lint.sarif
+
+      verify lint compose.yaml --write-baseline accepted.toml
 
       verify lint APP_ID --min-severity high
 
     Exit codes: 0 no finding, 2 usage, 3 not evaluable, 4 findings.
     """
-    entries, expected = _baseline(baseline), _digest(expect_compose_hash)
+    entries, expected = _baseline(baselines.baseline), _digest(expect_compose_hash)
+    _refuse_overwriting(baselines)
     today = datetime.fromtimestamp(reach.at, UTC).date()
-    given = _given(target, reach)
+    given, unread = read_given(targets, reach)
     lints = _lints(given, entries, today, Level(min_severity).value, expected)
-    text = _render(lints, form, to_terminal=output is None, verbose=verbose)
+    text = _render(lints, tuple(unread), form, to_terminal=output is None, verbose=verbose)
     write(text.encode("utf-8", "backslashreplace"), output, "the findings")
-    codes = {lint.exit_code for lint in lints}
+    if baselines.write_baseline is not None:
+        own = [lint for lint, item in zip(lints, given, strict=True) if item.own]
+        _write_baseline(baselines.write_baseline, entries, own, today)
+    for item in unread:
+        warn(f"{item.name}: {item.problem}", item.hint)
+    codes = {lint.exit_code for lint in lints} | ({EXIT_NOT_EVALUABLE} if unread else set())
     raise typer.Exit(max(codes, default=0))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Given:
-    """One text to lint. `whole` tells a manifest from a compose file; `own` is the user's own file,
-    in which comments count; `note` says what the text is worth."""
+def _refuse_overwriting(baselines: Baselines) -> None:
+    """Raise PolicyError where somebody's reasons would be lost."""
+    new, old = baselines.write_baseline, baselines.baseline
+    if new is None or not new.exists() or (old is not None and old.resolve() == new.resolve()):
+        return
+    raise PolicyError(
+        f"--write-baseline {new}: it exists already",
+        hint=f"give it as --baseline {new} too, so that its entries are kept, or name a new file",
+    )
 
-    name: str
-    raw: bytes
-    whole: bool = True
-    own: bool = False
-    context: Context = field(default_factory=Context)
-    note: str = ""
+
+def _write_baseline(
+    path: Path, entries: "tuple[BaselineEntry, ...]", lints: "list[Lint]", today: date
+) -> None:
+    """Write the findings that count, beside the entries that were given."""
+    from verifier.manifest.ignore import BaselineEntry, render_baseline  # noqa: PLC0415
+    from verifier.report.lint import named_fingerprints  # noqa: PLC0415
+
+    found = [
+        BaselineEntry(
+            rule=finding.rule,
+            service=finding.service,
+            fingerprint=prints[finding],
+            reason=_BASELINE_REASON,
+            expires=today + timedelta(days=_BASELINE_DAYS),
+        )
+        for lint in lints
+        for prints in [named_fingerprints(lint)]
+        for finding in lint.counted
+    ]
+    text = render_baseline(dict.fromkeys((*entries, *found)))
+    write(text.encode("utf-8"), path, "the baseline")
 
 
 def _baseline(path: Path | None) -> "tuple[BaselineEntry, ...]":
@@ -140,133 +182,78 @@ def _digest(text: str) -> str:
 
 
 def _lints(
-    given: "list[_Given]",
+    given: "list[Given]",
     baseline: "tuple[BaselineEntry, ...]",
     today: date,
     level: str,
     compose_hash: str,
 ) -> "tuple[Lint, ...]":
-    from verifier.manifest.audit import (  # noqa: PLC0415
-        audit_compose_file,
-        audit_manifest,
-    )
-    from verifier.manifest.ignore import sift  # noqa: PLC0415
+    from verifier.manifest.ignore import sift, stale_entries  # noqa: PLC0415
     from verifier.model.result import Severity  # noqa: PLC0415
     from verifier.report.lint import Lint  # noqa: PLC0415
 
-    found = []
-    for item in given:
-        expected = compose_hash or item.context.compose_hash
-        context = replace(item.context, compose_hash=expected)
-        audit = (audit_manifest if item.whole else audit_compose_file)(item.raw, context)
-        sifted = sift(audit, baseline if item.own else (), today, comments=item.own)
-        found.append(
-            Lint(
-                name=item.name,
-                raw=item.raw,
-                whole=item.whole,
-                audit=audit,
-                findings=sifted.findings,
-                ignored=sifted.ignored,
-                notes=((item.note,) if item.note else ()) + sifted.notes,
-                min_severity=Severity(level),
-            )
+    audits = [_audited(item, compose_hash) for item in given]
+    sifted = [
+        sift(audit, baseline if item.own else (), today, comments=item.own)
+        for item, audit in zip(given, audits, strict=True)
+    ]
+    used = frozenset(entry for item in sifted for entry in item.used)
+    # An entry that one of several files needs is not stale.
+    notes = stale_entries(baseline, used, today)
+    last = max((place for place, item in enumerate(given) if item.own), default=-1)
+    return tuple(
+        Lint(
+            name=item.name,
+            raw=item.raw,
+            whole=item.whole,
+            audit=audit,
+            findings=kept.findings,
+            ignored=kept.ignored,
+            notes=(
+                *((item.note,) if item.note else ()),
+                *kept.remarks,
+                *(notes if place == last else ()),
+            ),
+            min_severity=Severity(level),
         )
-    return tuple(found)
+        for place, (item, audit, kept) in enumerate(zip(given, audits, sifted, strict=True))
+    )
 
 
-def _given(target: str, reach: Reach) -> "list[_Given]":
-    """The texts that the argument names."""
-    from verifier.api import Past  # noqa: PLC0415
+def _audited(item: "Given", compose_hash: str) -> "ManifestAudit":
+    from verifier.manifest.audit import (  # noqa: PLC0415
+        audit_compose_file,
+        audit_dockerfile,
+        audit_manifest,
+    )
 
-    if names_target(target):
-        return _from_audit(gather(target, reach, past=Past.APP))
-    path = Path(target)
-    raw = read_file(path)
-    start = raw.lstrip()[:1]
-    if start == b"{" and b'"docker_compose_file"' not in raw and b'"runner"' not in raw:
-        is_compose = b'"services"' in raw and b'"app_compose"' not in raw
-        if is_compose:
-            return [_Given(name=target, raw=raw, whole=False, own=True)]
-        return _from_evidence(path, raw)
-    if start == b"<" or (start == b"{" and b'"app_compose"' in raw):
-        return _from_evidence(path, raw)
-    return [_Given(name=target, raw=raw, whole=start == b"{", own=True)]
-
-
-def _from_evidence(path: Path, raw: bytes) -> "list[_Given]":
-    from verifier.evidence.shapes import import_files  # noqa: PLC0415
-    from verifier.evidence.subject import read_subject  # noqa: PLC0415
-
-    subject = read_subject(import_files([(path.name, raw)], collected_at=0), "")
-    manifests = {item.value: None for item in subject.manifests}
-    if not manifests:
-        raise EvidenceError(
-            f"{path}: there is no manifest in it",
-            hint="the app may hide it: public_tcbinfo is false",
-        )
-    return [_Given(name=str(path), raw=manifest) for manifest in manifests]
-
-
-def _from_audit(audit: "Audit") -> "list[_Given]":
-    """What each attester measured, or, where that is not proven, every manifest that it shows."""
-    from verifier.checks.case import Case  # noqa: PLC0415
-    from verifier.evidence.json_rpc import Exchanges  # noqa: PLC0415
-    from verifier.evidence.subject import read_subject  # noqa: PLC0415
-    from verifier.policy.policy import load_policy  # noqa: PLC0415
-
-    report = audit.report(load_policy("baseline"))
-    several = len(report.subjects) > 1
-    exchanges = Exchanges(audit.bundle)
-    found: dict[tuple[bytes, str], _Given] = {}
-    for subject in report.subjects:
-        name = f"{audit.target}: {subject.name}" if several else audit.target
-        case = Case(read_subject(audit.bundle, subject.name), audit.question, exchanges)
-        for item in _manifests(name, subject, case):
-            found.setdefault((item.raw, item.note), item)
-    if not found:
-        raise EvidenceError(f"{audit.target}: there is no manifest{_why(report)}")
-    return list(found.values())
-
-
-def _manifests(name: str, subject: "SubjectReport", case: "Case") -> "Iterator[_Given]":
-    from verifier.checks.manifest_context import context_of  # noqa: PLC0415
-    from verifier.model.result import Status  # noqa: PLC0415
-
-    result = next(item for item in subject.checks if item.id == "application.manifest")
-    shown = dict.fromkeys(item.value for item in case.evidence.manifests)
-    if result.status is Status.PASS:
-        note = "this manifest was measured: application.manifest passes"
-        raw = case.measured_manifest.value
-        yield _Given(name=name, raw=raw, context=context_of(case), note=note)
-        return
-    why = result.reason or result.summary
-    for raw in shown:
-        note = f"this manifest is shown, and not proven to be what runs: {why}"
-        yield _Given(name=name, raw=raw, note=note)
-
-
-def _why(report: "Report") -> str:
-    """What kept the evidence from coming, if anything did."""
-    error = next((source.error for source in report.sources if source.error), "")
-    return f": {error}" if error else " in it; the app may hide it: public_tcbinfo is false"
+    if item.dockerfile:
+        return audit_dockerfile(item.raw)
+    expected = compose_hash or item.context.compose_hash
+    context = replace(item.context, compose_hash=expected)
+    return (audit_manifest if item.whole else audit_compose_file)(item.raw, context)
 
 
 def _render(
-    lints: "tuple[Lint, ...]", form: LintFormat, *, to_terminal: bool, verbose: bool
+    lints: "tuple[Lint, ...]",
+    unread: "tuple[Unread, ...]",
+    form: LintFormat,
+    *,
+    to_terminal: bool,
+    verbose: bool,
 ) -> str:
     from verifier.report import lint_text, sarif  # noqa: PLC0415
 
     if form is LintFormat.MARKDOWN:
         return "\n".join(lint_text.render_lint_markdown(lint) for lint in lints)
     if form is LintFormat.GITHUB:
-        return sarif.render_github(lints)
+        return sarif.render_github(lints, unread)
     if form in {LintFormat.JSON, LintFormat.SARIF}:
         from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
 
         if form is LintFormat.SARIF:
-            return sarif.render_sarif(lints, tool_version())
-        return sarif.render_lint_json(lints, f"{DISTRIBUTION} {tool_version()}")
+            return sarif.render_sarif(lints, tool_version(), unread, root=Path.cwd())
+        return sarif.render_lint_json(lints, f"{DISTRIBUTION} {tool_version()}", unread)
     color = to_terminal and uses_color()
     width = terminal_width(_WIDTH)
     return "\n".join(
