@@ -7,8 +7,8 @@ from typing import Final
 from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
 from verifier.manifest.diff.change import RULES as _COMPARING
-from verifier.manifest.rule import Need, Rule
-from verifier.manifest.rules.catalogue import BY_ID, RULES
+from verifier.manifest.rule import Need, RuleText
+from verifier.manifest.rules.catalogue import ALL_RULES, TEXTS
 from verifier.policy.policy import BUILT_IN, load_policy
 from verifier.report.chain import FAMILIES
 from verifier.report.rule_docs import GROUPS
@@ -34,7 +34,7 @@ def names() -> tuple[str, ...]:
     return (
         *(spec.id for spec in CHECKS),
         *(family.key for family in FAMILIES),
-        *BY_ID,
+        *TEXTS,
         *_DIFF_RULES,
         *GROUPS,
         *BUILT_IN,
@@ -91,11 +91,11 @@ def _family(name: str) -> Explanation | None:
 
 
 def _rule(name: str) -> Explanation | None:
-    rule = BY_ID.get(name)
+    rule = TEXTS.get(name)
     return None if rule is None else Explanation(f"{rule.id}: {rule.title}", tuple(_text(rule)))
 
 
-def _text(rule: Rule) -> Iterator[tuple[str, str]]:
+def _text(rule: RuleText) -> Iterator[tuple[str, str]]:
     yield "severity", f"{rule.severity}{', worse where the image can change' * rule.escalates}"
     yield "finds", rule.what
     yield "why", rule.why
@@ -115,7 +115,7 @@ def _diff_rule(name: str) -> Explanation | None:
 def _group(name: str) -> Explanation | None:
     if name not in GROUPS:
         return None
-    rows = ((f"{rule.id} {rule.severity}", rule.title) for rule in RULES if rule.group == name)
+    rows = ((f"{rule.id} {rule.severity}", rule.title) for rule in ALL_RULES if rule.group == name)
     return Explanation(f"{name}: {GROUPS[name]}", tuple(rows), 18)
 
 
