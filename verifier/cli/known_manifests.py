@@ -46,9 +46,21 @@ def read_known(folder: Path | None, reference: "ReferenceValues") -> KnownManife
             sightings.extend(seen)
         for raw in found:
             digest = hashlib.sha256(raw).hexdigest()
-            names.setdefault(digest, path.name)
+            names.setdefault(digest, _named(path.name, raw))
             texts.setdefault(digest, raw)
     return KnownManifests(names, texts, tuple(sightings))
+
+
+def _named(name: str, raw: bytes) -> str:
+    """The file's name, with the deploy path that writes such bytes where one is known."""
+    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
+    from verifier.manifest.deployment import path_label  # noqa: PLC0415
+
+    try:
+        label = path_label(parse_app_compose(raw))
+    except EvidenceError:
+        label = ""
+    return f"{name} ({label})" if label else name
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -1,9 +1,11 @@
 """`verify compose-hash FILE`: the hash of a manifest, and what deploying makes of it."""
 
 import hashlib
+import json
 import re
 import textwrap
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -11,30 +13,52 @@ import typer
 
 from verifier.cli.files import read_file
 from verifier.cli.options import command
-from verifier.cli.output import warn
+from verifier.cli.output import warn, write
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
     from verifier.evidence.app_compose import AppCompose
+    from verifier.manifest.deployment import Prediction
     from verifier.manifest.diff import DeployPath
+    from verifier.model.result import JsonValue
 
+EXIT_NOT_KNOWN: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
+SCHEMA: Final = "dstack-audit/compose-hash/v1"
 _DIGEST: Final = re.compile(r"(?:sha256:|0x)?([0-9a-fA-F]{64})", re.ASCII)
 _WIDTH: Final = 100
 _MANIFEST_KEYS: Final = frozenset({"docker_compose_file", "runner", "manifest_version"})
 """Keys of which every app-compose manifest has at least one."""
 
 
+class HashFormat(StrEnum):
+    """How it is written."""
+
+    TERMINAL = "terminal"
+    JSON = "json"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
     """What a compose file is deployed with; a manifest holds it already."""
 
-    name: Annotated[str, typer.Option("--name", help="Compose file: the app's name.")] = ""
+    deploy: Annotated[
+        str,
+        typer.Option(
+            metavar="TOOL@VERSION",
+            help="Compose file: predict its manifest: phala-cli, phala-api or vmm.",
+        ),
+    ] = ""
+    name: Annotated[str | None, typer.Option("--name", help="Compose file: the app's name.")] = None
     enable: Annotated[
         list[str] | None,
         typer.Option(
-            "--enable", metavar="FLAG", help="Compose file: a flag of vmm-cli.py (repeatable)."
+            "--enable", metavar="FLAG", help="Compose file: a flag of the tool (repeatable)."
         ),
+    ] = None
+    disable: Annotated[
+        list[str] | None,
+        typer.Option("--disable", metavar="FLAG", help="With --deploy: turn a flag off."),
     ] = None
     allow: Annotated[
         list[str] | None,
@@ -48,6 +72,42 @@ class Deployment:
             "--pre-launch-script", metavar="FILE", help="Compose file: its pre-launch script."
         ),
     ] = None
+    set_field: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="FIELD=VALUE", help="With --deploy: another field, as JSON or text."
+        ),
+    ] = None
+    write_manifest: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --deploy: write the predicted manifest."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    """What is said of a file. `compose_hash` is "" where it is not known, and `missing` says why
+    by field; `made_by` is the tool that writes such bytes; `candidates` are hashes by path."""
+
+    file: Path
+    kind: str
+    raw: bytes
+    compose_hash: str = ""
+    made_by: str = ""
+    compose: str | None = None
+    script: str | None = None
+    missing: "dict[str, str]"
+    oddities: tuple[str, ...] = ()
+    paths: "tuple[DeployPath, ...]" = ()
+    document: "dict[str, JsonValue]"
+
+    @property
+    def candidates(self) -> dict[str, str]:
+        """Every hash that is known, with what has it."""
+        found = {item.compose_hash: item.name for item in self.paths if item.compose_hash}
+        if self.kind != "compose":
+            found = {}  # what another path would make of it is not its own hash
+        return found | ({self.compose_hash: self.made_by} if self.compose_hash else {})
 
 
 @command
@@ -59,60 +119,85 @@ def print_compose_hash(
     expect: Annotated[
         str, typer.Option(metavar="sha256:...", help="Demand this compose hash.")
     ] = "",
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="The compose hash of a manifest alone.")
-    ] = False,
+    form: Annotated[
+        HashFormat, typer.Option("--format", help="How to write it.")
+    ] = HashFormat.TERMINAL,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="The hash alone.")] = False,
     deployment: Deployment,
 ) -> None:
     """Say which compose hash a manifest has, and what each deploy path makes of it.
 
     The hash is that of the file's bytes as they are: one more new line is another hash. A compose
-    file has none before it is wrapped into a manifest; for a path whose result is known exactly,
-    that manifest's hash is computed.
+    file has none before it is wrapped into a manifest. --deploy computes that manifest as a version
+    of a tool makes it, or names the field that only the platform knows; without it, every known
+    path is shown.
 
     Examples:
 
       verify compose-hash app-compose.json --expect sha256:DIGEST
 
-      verify compose-hash compose.yaml --name app --enable kms --enable gateway
+      verify compose-hash compose.yaml --deploy vmm@0.5.7 --name app --enable kms
 
-    Exit codes: 0 done, and it is the expected one; 2 usage; 3 no manifest; 4 another hash.
+      verify compose-hash compose.yaml --deploy phala-cli@1.1.19 --pre-launch-script script.sh
+
+    Exit codes: 0 done, and it is the expected one; 2 usage; 3 no manifest, or a hash that is not
+    known; 4 another hash.
     """
     expected = _expected(expect)
     raw = read_file(file)
-    if raw.lstrip()[:1] not in (b"{", b""):
-        if quiet:
+    if raw.lstrip()[:1] in (b"{", b""):
+        if deployment != Deployment():
             raise PolicyError(
-                f"{file}: a compose file alone has no compose hash",
-                hint="name the app-compose manifest around it",
+                f"{file}: it is no compose file", hint="a manifest has its name and flags already"
             )
-        _print_compose_file(file, raw, expected, deployment)
-        return
-    if deployment != Deployment():
+        answer = _of_manifest(file, raw)
+    elif quiet and not deployment.deploy:
         raise PolicyError(
-            f"{file}: it is no compose file", hint="a manifest has its name and flags already"
+            f"{file}: a compose file alone has no compose hash",
+            hint="name the manifest around it, or how it is deployed: --deploy TOOL@VERSION",
         )
-    _print_manifest(file, raw, expected, quiet=quiet)
+    else:
+        answer = _of_compose_file(file, raw, deployment)
+    _print(answer, expected, form, quiet=quiet)
+    if not answer.candidates and (deployment.deploy or expected):
+        _say_unknown(answer)
+        raise typer.Exit(EXIT_NOT_KNOWN)
+    if expected and expected not in answer.candidates:
+        if answer.kind == "compose" and not deployment.deploy:
+            warn(f"{file}: no known path gives {expected}")
+        else:
+            hint = _explanation(raw, expected) if answer.kind == "app-compose" else ""
+            warn(f"{file}: expected {expected}, found {answer.compose_hash}", hint)
+        raise typer.Exit(EXIT_CONTRAINDICATED)
 
 
-def _print_manifest(file: Path, raw: bytes, expected: str, *, quiet: bool) -> None:
+def _say_unknown(answer: _Answer) -> None:
+    if not answer.missing:
+        hint = "name how it is deployed with --deploy TOOL@VERSION, and its --name"
+        warn(f"{answer.file}: a compose file has no compose hash", hint)
+    for name, why in answer.missing.items():
+        warn(f"{answer.file}: its compose hash is not known: {name}", why)
+
+
+def _of_manifest(file: Path, raw: bytes) -> _Answer:
     """The hash of a manifest's bytes, those of its parts, and what deploying makes of it."""
+    from verifier.manifest.deployment import path_label  # noqa: PLC0415
     from verifier.manifest.diff import deploy_paths, oddities  # noqa: PLC0415
 
-    digest = hashlib.sha256(raw).hexdigest()
     app = _manifest(file, raw)
-    if quiet:
-        print(digest)
-    else:
-        print(f"compose hash         {digest}{' (as expected)' if digest == expected else ''}")
-        for text in oddities(raw):
-            print(_wrapped(f"ATTENTION: the file {text}"))
-        print(f"docker_compose_file  {_sha256(app.compose)}")
-        print(f"pre_launch_script    {_sha256(app.pre_launch_script or None)}")
-        _print_paths(deploy_paths(raw))
-    if expected and digest != expected:
-        warn(f"{file}: expected {expected}, found {digest}", _explanation(raw, expected))
-        raise typer.Exit(EXIT_CONTRAINDICATED)
+    return _Answer(
+        file=file,
+        kind="app-compose",
+        raw=raw,
+        compose_hash=hashlib.sha256(raw).hexdigest(),
+        made_by=path_label(app),
+        compose=app.compose,
+        script=app.pre_launch_script or None,
+        missing={},
+        oddities=oddities(raw),
+        paths=deploy_paths(raw),
+        document={},
+    )
 
 
 def _manifest(file: Path, raw: bytes) -> "AppCompose":
@@ -131,35 +216,153 @@ def _manifest(file: Path, raw: bytes) -> "AppCompose":
     return app
 
 
-def _print_compose_file(file: Path, raw: bytes, expected: str, deployment: Deployment) -> None:
+def _of_compose_file(file: Path, raw: bytes, deployment: Deployment) -> _Answer:
     """What is known of a compose file's manifest, with what it is deployed with."""
     from verifier.evidence.codec import parse_utf8  # noqa: PLC0415
     from verifier.evidence.compose_yaml import parse_compose  # noqa: PLC0415
     from verifier.manifest.diff import VMM_FLAGS, compose_paths, oddities  # noqa: PLC0415
 
-    script = deployment.pre_launch_script
-    own = parse_utf8(read_file(script), "pre-launch script") if script is not None else None
+    path = deployment.pre_launch_script
+    script = parse_utf8(read_file(path), "pre-launch script") if path is not None else None
+    text = parse_utf8(raw, "compose file")
+    try:
+        tree = parse_compose(text.removeprefix("\ufeff"), "compose file")
+    except EvidenceError as error:
+        raise EvidenceError(f"{file}: {error.message}", hint=error.hint) from error
+    if "services" not in tree.entries:
+        raise EvidenceError(f"{file}: it has no services", hint="give a docker-compose file")
+    odd = oddities(raw.rstrip(b"\r\n"))  # a compose file ends with a new line
+    if deployment.deploy:
+        found = _predicted(text, script, deployment)
+        return _Answer(
+            file=file,
+            kind="compose",
+            raw=raw,
+            compose_hash=found.compose_hash or "",
+            made_by=f"{found.profile.title} ({found.profile.tool} {found.profile.versions})",
+            compose=text,
+            script=script,
+            missing=dict(found.missing),
+            oddities=odd,
+            document=dict(found.document),
+        )
+    if deployment.disable or deployment.set_field or deployment.write_manifest:
+        raise PolicyError(
+            "--disable, --set and --write-manifest say how a manifest is made",
+            hint="name the tool with --deploy TOOL@VERSION",
+        )
     flags, allowed = deployment.enable or [], deployment.allow or []
     if unknown := sorted(set(flags) - set(VMM_FLAGS)):
         raise PolicyError(f"--enable {unknown[0]!a}", hint=f"one of {', '.join(VMM_FLAGS)}")
+    paths = compose_paths(raw, deployment.name or "", flags=flags, allowed=allowed, script=script)
+    return _Answer(
+        file=file,
+        kind="compose",
+        raw=raw,
+        compose=text,
+        script=script,
+        missing={},
+        oddities=odd,
+        paths=paths,
+        document={},
+    )
+
+
+def _predicted(text: str, script: str | None, deployment: Deployment) -> "Prediction":
+    from verifier.manifest.deployment import Choices, predict  # noqa: PLC0415
+    from verifier.reference.deploy_profiles import find_profile  # noqa: PLC0415
+
+    profile = find_profile(deployment.deploy)
+    flags = dict.fromkeys(deployment.enable or (), True)
+    flags |= dict.fromkeys(deployment.disable or (), False)
+    choices = Choices(
+        name=deployment.name,
+        allowed=tuple(deployment.allow or ()),
+        script=script,
+        flags=flags,
+        others=dict(_field(item) for item in deployment.set_field or ()),
+    )
+    found = predict(profile, text, choices)
+    if deployment.write_manifest is not None:
+        if found.raw is None:
+            why = ", ".join(found.missing)
+            raise PolicyError(f"--write-manifest: the manifest is not known without {why}")
+        write(found.raw, deployment.write_manifest, "the manifest")
+    return found
+
+
+def _field(text: str) -> "tuple[str, JsonValue]":
+    name, sign, value = text.partition("=")
+    if not sign or not name:
+        raise PolicyError(f"--set {text!a}: no field", hint="write FIELD=VALUE")
     try:
-        tree = parse_compose(parse_utf8(raw, "compose file").removeprefix("\ufeff"), "compose file")
-    except EvidenceError as error:
-        raise EvidenceError(
-            f"{file}: neither an app-compose manifest nor a compose file: {error.message}"
-        ) from error
-    if "services" not in tree.entries:
-        raise EvidenceError(f"{file}: neither an app-compose manifest nor a compose file")
-    print("compose hash         not known: it covers the manifest around this compose file")
-    print(f"docker_compose_file  {hashlib.sha256(raw).hexdigest()}")
-    for oddity in oddities(raw.rstrip(b"\r\n")):  # a compose file ends with a new line
-        print(_wrapped(f"ATTENTION: the file {oddity}"))
-    paths = compose_paths(raw, deployment.name, flags=flags, allowed=allowed, script=own)
-    _print_paths(paths)
-    found = {path.compose_hash for path in paths} - {None}
-    if expected and expected not in found:
-        warn(f"{file}: no known path gives {expected}")
-        raise typer.Exit(EXIT_CONTRAINDICATED)
+        found: JsonValue = json.loads(value)
+    except (ValueError, RecursionError):
+        found = value
+    return name, found
+
+
+def _print(answer: _Answer, expected: str, form: HashFormat, *, quiet: bool) -> None:
+    known = answer.candidates
+    as_expected = expected in known if expected and known else None
+    if form is HashFormat.JSON:
+        print(json.dumps(_json(answer, expected, as_expected=as_expected), indent=2))
+    elif not quiet:
+        _print_text(answer, expected if as_expected else "")
+    elif known:
+        print(expected if as_expected else next(iter(known)))
+
+
+def _print_text(answer: _Answer, confirmed: str) -> None:
+    """The hashes, what is not known, the fields of a predicted manifest, and every path."""
+    if answer.compose_hash:
+        said = " (as expected)" if confirmed == answer.compose_hash else ""
+        print(f"compose hash         {answer.compose_hash}{said}")
+    elif answer.missing:
+        print("compose hash         not known")
+    else:
+        print("compose hash         not known: it is that of the manifest that holds this file")
+    if answer.made_by:
+        print(f"made by              {answer.made_by}")
+    for text in answer.oddities:
+        print(_wrapped(f"ATTENTION: the file {text}"))
+    print(f"docker_compose_file  {_sha256(answer.compose)}")
+    if answer.kind == "app-compose" or answer.script is not None:
+        print(f"pre_launch_script    {_sha256(answer.script)}")
+    for name, why in answer.missing.items():
+        print(_wrapped(f"not known: {name}: {why}"))
+    for name, value in answer.document.items():
+        if name not in {"docker_compose_file", "pre_launch_script"}:
+            print(_wrapped(f"{name}: {json.dumps(value, ensure_ascii=False)}", "  - "))
+    _print_paths(answer.paths)
+    if confirmed and confirmed != answer.compose_hash:
+        print(f"\nas expected: {answer.candidates[confirmed]}")
+
+
+def _json(answer: _Answer, expected: str, *, as_expected: bool | None) -> "dict[str, JsonValue]":
+    return {
+        "schema": SCHEMA,
+        "file": str(answer.file),
+        "kind": answer.kind,
+        "sha256": hashlib.sha256(answer.raw).hexdigest(),
+        "compose_hash": answer.compose_hash or None,
+        "made_by": answer.made_by or None,
+        "docker_compose_file": _digest(answer.compose),
+        "pre_launch_script": _digest(answer.script),
+        "missing": dict(answer.missing),
+        "expected": expected or None,
+        "as_expected": as_expected,
+        "oddities": list(answer.oddities),
+        "paths": [
+            {
+                "name": path.name,
+                "compose_hash": path.compose_hash,
+                "summary": path.summary,
+                "changes": list(path.changes),
+            }
+            for path in answer.paths
+        ],
+    }
 
 
 def _print_paths(paths: "tuple[DeployPath, ...]") -> None:
@@ -181,7 +384,11 @@ def _expected(text: str) -> str:
 
 
 def _sha256(text: str | None) -> str:
-    return "(absent)" if text is None else hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return _digest(text) or "(absent)"
+
+
+def _digest(text: str | None) -> str | None:
+    return None if text is None else hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
 def _explanation(raw: bytes, expected: str) -> str:
@@ -198,7 +405,7 @@ def _explanation(raw: bytes, expected: str) -> str:
     }
     for what, variant in variants.items():
         if hashlib.sha256(variant).hexdigest() == expected:
-            return f"{what} it would be the expected one"
+            return f"{what} it would be the expected one: it was altered on its way"
     return ""
 
 

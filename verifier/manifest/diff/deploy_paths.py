@@ -13,7 +13,9 @@ from typing import Final
 from verifier.errors import EvidenceError
 from verifier.evidence.app_compose import AppCompose, parse_app_compose
 from verifier.evidence.codec import parse_utf8
+from verifier.manifest.deployment import Choices, predict, write
 from verifier.model.result import JsonValue
+from verifier.reference.deploy_profiles import Flag, Form, find_profile
 
 _BOM: Final = b"\xef\xbb\xbf"
 _PHALA_FIELDS: Final[dict[str, str]] = {
@@ -38,21 +40,13 @@ _PHALA_FIELDS: Final[dict[str, str]] = {
 
 
 VMM_FLAGS: Final[dict[str, str]] = {
-    "kms": "kms_enabled",
-    "gateway": "gateway_enabled",
-    "local-key-provider": "local_key_provider_enabled",
-    "public-logs": "public_logs",
-    "public-sysinfo": "public_sysinfo",
-    "no-instance-id": "no_instance_id",
-    "secure-time": "secure_time",
+    value.name: field
+    for field, value in find_profile("vmm").fields.items()
+    if isinstance(value, Flag)
 }
 """Options of `vmm-cli.py compose` that set a field to true, and false where they are not given."""
-_VMM_FIELDS: Final = (
-    *("manifest_version", "name", "runner", "docker_compose_file"),
-    *("kms_enabled", "gateway_enabled", "local_key_provider_enabled", "key_provider_id"),
-    *("public_logs", "public_sysinfo", "allowed_envs", "no_instance_id", "secure_time"),
-)
-_VMM_OPTIONAL: Final = ("key_provider", "pre_launch_script", "swap_size", "event_log_version")
+_VMM_FIELDS: Final = tuple(find_profile("vmm").fields)
+_VMM_OPTIONAL: Final = find_profile("vmm").optional
 """What `vmm-cli.py compose` writes always, and what with an option of that name alone; in order."""
 
 
@@ -137,21 +131,17 @@ def compose_paths(
 def _vmm_manifest(
     compose: str, name: str, flags: Iterable[str], allowed: Iterable[str], script: str | None
 ) -> bytes:
-    """The bytes that `vmm-cli.py compose` writes (vmm/src/vmm-cli.py, create_app_compose)."""
-    given = set(flags)
-    values: dict[str, JsonValue] = {
-        "manifest_version": 2,
-        "name": name,
-        "runner": "docker-compose",
-        "docker_compose_file": compose,
-        "key_provider_id": "",
-        "allowed_envs": list(allowed),
-        **{field: option in given for option, field in VMM_FLAGS.items()},
-    }
-    document = {field: values[field] for field in _VMM_FIELDS}
-    if script:
-        document["pre_launch_script"] = script
-    return _indented(document)
+    """The bytes that the newest known `vmm-cli.py compose` writes."""
+    choices = Choices(
+        name=name,
+        allowed=tuple(allowed),
+        script=script or None,
+        flags=dict.fromkeys(flags, True),
+    )
+    made = predict(find_profile("vmm"), compose, choices).raw
+    if made is None:
+        raise EvidenceError("vmm-cli.py compose: what it writes is not known")
+    return made
 
 
 def _composed(app: AppCompose) -> DeployPath:
@@ -184,10 +174,7 @@ def _composed(app: AppCompose) -> DeployPath:
 
 def _indented(document: dict[str, JsonValue]) -> bytes:
     """As vmm-cli.py writes JSON. Raises EvidenceError for text that UTF-8 cannot carry."""
-    try:
-        return json.dumps(document, indent=4, ensure_ascii=False).encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise EvidenceError("app-compose: text that UTF-8 cannot carry") from error
+    return write(document, Form.INDENTED)
 
 
 def _spelled(value: JsonValue) -> str:
@@ -199,11 +186,7 @@ def canonical(document: dict[str, JsonValue]) -> bytes:
 
     Raises EvidenceError for text that UTF-8 cannot carry.
     """
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise EvidenceError("app-compose: text that UTF-8 cannot carry") from error
+    return write(document, Form.CANONICAL)
 
 
 def _rewritten(app: AppCompose) -> DeployPath:
