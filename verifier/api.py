@@ -18,7 +18,13 @@ from verifier.audit import (
     recorded,
 )
 from verifier.checks.case import Question
-from verifier.collection import Past, Sources, collect_evidence, default_log_cache
+from verifier.collection import (
+    CollectionInterrupted,
+    Past,
+    Sources,
+    collect_evidence,
+    default_log_cache,
+)
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.model.identifiers import AppId, parse_app_id
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Audit",
+    "CollectionInterrupted",
     "Past",
     "Question",
     "Sources",

@@ -5,7 +5,6 @@ only to know what to ask for next.
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -25,6 +24,8 @@ from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.evidence.subject import read_subject
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from verifier.collect.collector import Scope
     from verifier.collect.http import Responder
     from verifier.collect.log_cache import LogCache
@@ -46,8 +47,8 @@ class Sources:
     asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
     explorers that are asked for the same logs as the RPC endpoints. `log_cache` is the file that
     keeps the logs of finalized blocks between audits, None for none; `past` says whose logs are
-    asked for, and `patience` how many seconds that may take at one endpoint. `routes` and
-    `responder` reach a simulated world.
+    asked for. `timeout` is how many seconds all of it may take together. `routes` and `responder`
+    reach a simulated world.
     """
 
     guests: tuple[str, ...] = ()
@@ -60,9 +61,17 @@ class Sources:
     cloud: bool = True
     log_cache: Path | None = None
     past: Past = Past.APP
-    patience: float = 300.0
+    timeout: float = 180.0
     routes: Mapping[str, tuple[str, int]] | None = None
     responder: "Responder | None" = None
+
+
+class CollectionInterrupted(KeyboardInterrupt):
+    """The collection was interrupted; `bundle` holds what was collected until then."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__("the collection was interrupted")
+        self.bundle = bundle
 
 
 def collect_evidence(
@@ -75,39 +84,48 @@ def collect_evidence(
     """Collect the evidence about an app from where it is served. `clock` gives Unix seconds.
 
     `progress` is told what is being asked, `warn` why the log cache is not used. A source that
-    fails is recorded with its reason; nothing that was collected is lost.
+    fails is recorded with its reason; nothing that was collected is lost, also where
+    CollectionInterrupted is raised.
     """
     # Collection only has to know what to ask for next; whoever judges reads the answers again.
     question = replace(question, second_opinion=False)
-    from verifier.collect.collector import collect  # noqa: PLC0415 - offline needs no network
+    from verifier.collect.budget import Budget  # noqa: PLC0415 - offline needs no network
+    from verifier.collect.collector import collect  # noqa: PLC0415
     from verifier.collect.http import HttpClient  # noqa: PLC0415
     from verifier.collect.log_cache import LogCache  # noqa: PLC0415
     from verifier.collect.registry import collect_images  # noqa: PLC0415
+    from verifier.collect.workers import Workers  # noqa: PLC0415
 
-    builder = BundleBuilder()
+    builder, budget, aside = BundleBuilder(), Budget(sources.timeout), Workers(1)
     with (
         HttpClient(
             clock=clock,
             allow_hosts=_named_hosts(sources),
             routes=sources.routes,
             responder=sources.responder,
+            budget=budget,
         ) as client,
         LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
-        ThreadPoolExecutor(1) as aside,
     ):
         images: dict[ImageReference, Future[None]] = {}
 
         def plan(bundle: Bundle) -> tuple[SubjectPlan, ...]:
+            # What was read since the collection began is read for this question, too.
+            present = replace(question, at=max(question.at, clock()))
             # Registries need not wait for the chain: both only need the measured manifest.
-            wanted = [item for item in image_references(bundle, question) if item not in images]
+            wanted = [item for item in image_references(bundle, present) if item not in images]
             if wanted:
                 asked = aside.submit(collect_images, client, wanted, builder, progress)
                 images.update(dict.fromkeys(wanted, asked))
-            return plan_collection(bundle, question, past=sources.past)
+            return plan_collection(bundle, present, past=sources.past)
 
-        collect(client, _scope(question, sources, cache, warn), plan, builder, progress)
-        for asked in images.values():
-            asked.result()
+        try:
+            collect(client, _scope(question, sources, cache, warn), plan, builder, progress)
+            for asked in images.values():
+                asked.result()
+        except KeyboardInterrupt as error:
+            budget.stop()
+            raise CollectionInterrupted(builder.build()) from error
     return builder.build()
 
 
@@ -138,7 +156,6 @@ def _scope(
         scanning=Scanning(
             cache=cache,
             warn=warn,
-            patience=sources.patience,
             explorers=tuple(dict.fromkeys(sources.explorer_urls)),
         ),
     )

@@ -21,14 +21,15 @@ from tests.collect.loopback import (
     read_request,
     send,
 )
+from verifier.collect.budget import Share
 from verifier.collect.http import LIMITS, HttpClient, Limits, printable
 from verifier.collect.network import System
 from verifier.errors import CollectError, LimitError, NetworkError, NotFoundError
 from verifier.evidence.bundle import Kind
 from verifier.lab.response import Response as Answer
 
-SMALL = Limits(max_bytes=1 << 20, deadline_seconds=5)
-QUICK = Limits(max_bytes=1 << 20, deadline_seconds=0.4)
+SMALL = Limits(share=Share.GUESTS, max_bytes=1 << 20, deadline_seconds=5)
+QUICK = Limits(share=Share.GUESTS, max_bytes=1 << 20, deadline_seconds=0.4)
 Serve = Callable[..., Server]
 
 
@@ -105,7 +106,7 @@ def test_500_then_success(client: HttpClient, serve: Serve) -> None:
 
 
 def test_a_status_can_be_the_answer(client: HttpClient, serve: Serve, pauses: list[float]) -> None:
-    limits = Limits(max_bytes=1 << 20, deadline_seconds=5, retry_statuses=False)
+    limits = Limits(share=Share.GUESTS, max_bytes=1 << 20, deadline_seconds=5, retry_statuses=False)
     for status in ("429 Too Many Requests", "503 Service Unavailable"):
         server = serve(answer(status, b"refused"))
         response = client.request("POST", server.url, limits=limits, body=b"{}")

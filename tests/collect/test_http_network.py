@@ -13,13 +13,14 @@ import pytest
 import trustme
 
 from tests.collect.loopback import ADDRESS, Server, answer
+from verifier.collect.budget import Share
 from verifier.collect.http import HttpClient, Limits
 from verifier.collect.network import System, is_public, matching_host
 from verifier.errors import CollectError, LimitError, NetworkError
 
-LIMITS = Limits(max_bytes=1 << 20, deadline_seconds=5)
-QUICK = Limits(max_bytes=1 << 20, deadline_seconds=0.4)
-UNVERIFIED = Limits(max_bytes=1 << 20, deadline_seconds=5, verify_tls=False)
+LIMITS = Limits(share=Share.GUESTS, max_bytes=1 << 20, deadline_seconds=5)
+QUICK = Limits(share=Share.GUESTS, max_bytes=1 << 20, deadline_seconds=0.4)
+UNVERIFIED = Limits(share=Share.GUESTS, max_bytes=1 << 20, deadline_seconds=5, verify_tls=False)
 Serve = Callable[..., Server]
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Final
 from verifier.errors import PolicyError
 
 if TYPE_CHECKING:
-    from verifier.api import Audit, Past, Question
+    from verifier.api import Audit, Past, Question, Sources
     from verifier.cli.options import Reach
     from verifier.cli.target import Target
     from verifier.evidence.bundle import Bundle
     from verifier.model.identifiers import AppId
 
-_PATIENCE: Final = 300.0
-"""Seconds that an audit waits for the logs of one endpoint."""
+_TIMEOUT: Final = 180.0
+"""Seconds that all sources together may take, where the user names no other number."""
 
 
 def gather(
@@ -25,14 +25,17 @@ def gather(
     past: "Past",
     bundle: Path | None = None,
     app_id: "AppId | None" = None,
-    patience: float = _PATIENCE,
+    timeout: float = _TIMEOUT,
+    save: Path | None = None,
 ) -> "Audit":
     """The evidence about a TARGET and what is asked of it: that of a bundle, as TARGET or beside
     it, else from the network.
 
     `app_id` is the one asked for where TARGET names none. `past` says whose logs are asked for,
-    and `patience` how many seconds that may take at one endpoint. Raises PolicyError for what
-    names nothing, EvidenceError for a bundle that cannot be read.
+    and `timeout` how many seconds all sources may take where the user does not. Without `--at`,
+    what was collected is judged as of the end of the collection. Evidence is kept at `save` where
+    the collection is interrupted. Raises PolicyError for what names nothing, EvidenceError for a
+    bundle that cannot be read, KeyboardInterrupt.
     """
     from verifier.api import Audit, Question  # noqa: PLC0415 - help needs none of it
     from verifier.cli import question as asked  # noqa: PLC0415
@@ -47,7 +50,7 @@ def gather(
     question = Question(
         app_id=target.app_id or app_id,
         reference=reference,
-        at=reach.at,
+        at=reach.judged_at,
         trusted=given is None or asked.vouched(given, reach.trust_bundle),
         challenge=asked.challenge_bytes(reach.challenge),
         binds=tuple(parse_binding(item) for item in reach.bind or ()),
@@ -58,7 +61,9 @@ def gather(
         second_opinion=reach.second_opinion,
     )
     if given is None:
-        given = _collected(target, question, reach, past, patience)
+        sources = _sources(target, question, reach, past, reach.timeout or timeout)
+        given = _collected(question, sources, save)
+        question = replace(question, at=reach.judged_at)
     return Audit(target=target.text, question=question, bundle=given)
 
 
@@ -83,16 +88,29 @@ def _parsed(text: str, reach: "Reach", bundle: Path | None) -> "Target":
     return target
 
 
-def _collected(
-    target: "Target", question: "Question", reach: "Reach", past: "Past", patience: float
-) -> "Bundle":
-    from verifier.api import Sources, collect_evidence, default_log_cache  # noqa: PLC0415
-    from verifier.cli import question as asked  # noqa: PLC0415
+def _collected(question: "Question", sources: "Sources", save: Path | None) -> "Bundle":
+    """The evidence from its sources; where the user ends that, it is kept and KeyboardInterrupt
+    raised."""
+    from verifier.api import CollectionInterrupted, collect_evidence  # noqa: PLC0415
     from verifier.cli.clock import now  # noqa: PLC0415
-    from verifier.cli.output import progress, warn  # noqa: PLC0415
+    from verifier.cli.output import keep_interrupted, progress, warn  # noqa: PLC0415
+
+    try:
+        return collect_evidence(question, sources, now, progress, warn)
+    except CollectionInterrupted as interrupted:
+        keep_interrupted(interrupted.bundle, save)
+        raise
+
+
+def _sources(
+    target: "Target", question: "Question", reach: "Reach", past: "Past", timeout: float
+) -> "Sources":
+    """Where to look, as the options say. Raises PolicyError."""
+    from verifier.api import Sources, default_log_cache  # noqa: PLC0415
+    from verifier.cli import question as asked  # noqa: PLC0415
 
     guest = asked.instance_guest(target.guest, reach.instance) if target.guest else ""
-    sources = Sources(
+    return Sources(
         guests=(guest,) if guest and not reach.gateway else (),
         domain=target.domain,
         gateways=tuple(asked.gateway_url(item) for item in reach.gateway or ()),
@@ -102,6 +120,5 @@ def _collected(
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
         log_cache=None if reach.no_cache else default_log_cache(),
         past=past,
-        patience=patience,
+        timeout=timeout,
     )
-    return collect_evidence(question, sources, now, progress, warn)

@@ -72,6 +72,21 @@ At = Annotated[
     ),
 ]
 """Unix seconds: the time named, else the present."""
+AtOrEnd = Annotated[
+    int | None,
+    typer.Option("--at", metavar="TIME", help="Judge as of this time (RFC 3339).", parser=moment),
+]
+"""Unix seconds; None for the present, after a live collection for its end."""
+Timeout = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=1,
+        help="How long asking the network may take in all: 180 by default, 3600 for a timeline.",
+        envvar="VERIFY_TIMEOUT",
+    ),
+]
 TrustBundle = Annotated[
     str,
     typer.Option("--trust-bundle", metavar="DIGEST", help="Vouch for the bundle with this digest."),
@@ -158,7 +173,7 @@ SecondOpinion = Annotated[
 class Reach:
     """Where evidence comes from, and what is asked of it."""
 
-    at: At
+    at: AtOrEnd = None
     trust_bundle: TrustBundle = ""
     offline: Offline = False
     gateway: Gateways = None
@@ -172,7 +187,13 @@ class Reach:
     manifests: Manifests = None
     unsafe_root: UnsafeRoot = None
     no_cache: NoCache = False
+    timeout: Timeout = None
     second_opinion: SecondOpinion = False
+
+    @property
+    def judged_at(self) -> int:
+        """The time of judgement (Unix seconds): the one that was named, else the present."""
+        return now() if self.at is None else self.at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,6 +86,26 @@ def save_bundle(bundle: "Bundle", path: Path | None) -> PolicyError | None:
     return None
 
 
+def keep_interrupted(bundle: "Bundle", path: Path | None) -> None:
+    """Say what became of what was collected before the user ended it, and keep it where he asked
+    for that."""
+    received = sum(item.sha256 is not None for item in bundle.artifacts)
+    if path is None or not received:
+        warn(
+            f"interrupted: {received} answers were collected and are not kept",
+            "with --save, what was collected is kept also then" if path is None else "",
+        )
+        return
+    unsaved = save_bundle(bundle, path)
+    if unsaved is not None:
+        warn(f"interrupted: {unsaved.message}", unsaved.hint)
+    else:
+        warn(
+            f"interrupted: the {received} answers that were collected are in {path}",
+            f"audit them with `verify {path} --trust-bundle sha256:{bundle.digest}`",
+        )
+
+
 def json_for(raw: bytes, *, to_terminal: bool) -> bytes:
     """A JSON report as it is, or indented where somebody reads it."""
     if to_terminal and _is_terminal(sys.stdout):

@@ -1,25 +1,27 @@
 """Collection: ask, record every answer as it came, look at what it names, ask again.
 
 In each round everything that the evidence so far calls for, and that was not asked yet, is asked
-side by side; the collection ends when nothing new is called for. For an app behind a gateway that
-is five rounds: the guest; its instances, collateral, KMS and the chain's head; contract state and
-logs; what the logs name; what that names.
+side by side; the collection ends when nothing new is called for, or when its budget is spent. For
+an app behind a gateway that is five rounds: the guest; its instances, collateral, KMS and the
+chain's head; contract state and logs; what the logs name; what that names.
 
 What a source does not give is recorded with the reason, and the collection goes on. Nothing is
 believed here: what an answer names only decides what is asked next.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.collect import requests
+from verifier.collect.budget import SpentError
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
 from verifier.collect.requests import Request
+from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence import contracts
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
@@ -33,7 +35,12 @@ from verifier.evidence.tcb_info import parse_info, parse_quote_answer
 
 MAX_ROUNDS: Final = 12
 MAX_INSTANCES: Final = 64
-MAX_WORKERS: Final = 64
+MAX_SIDE_BY_SIDE: Final = 16
+"""Requests to one origin at once."""
+ROUND_PART: Final = 1 / 6
+"""Of the whole time, how long a round waits for the slowest source. The others go on then, and what
+comes later is recorded when it comes."""
+MAX_ROUND_SECONDS: Final = 30.0
 _GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
 
 Planner = Callable[[Bundle], tuple[SubjectPlan, ...]]
@@ -71,18 +78,22 @@ def collect(
     collection = _Collection(client, scope, planner, builder)
     histories = Histories(client, builder, scope.scanning, progress)
     collection.look_up()
-    with ThreadPoolExecutor(MAX_WORKERS) as pool:
-        for _ in range(MAX_ROUNDS):
+    rounds = 0
+    try:
+        while rounds < MAX_ROUNDS:
             wanted, scans = collection.wanted()
-            if not wanted and not scans:
-                break
+            rounds += bool(wanted or scans)
             if wanted:
                 progress(_describe(wanted))
-            answers = pool.map(collection.ask, wanted)
+            collection.send(wanted)
             histories.run(scans)
-            for request, answer in zip(wanted, answers, strict=True):
-                collection.record(request, answer)
-    histories.close()
+            if not collection.receive() and not scans:
+                break
+        while collection.receive():
+            pass
+    finally:
+        collection.give_up()
+        histories.close()
 
 
 class _Collection:
@@ -96,6 +107,8 @@ class _Collection:
         self._scope = scope
         self._planner = planner
         self._asked: set[Request] = set()
+        self._sent: dict[Request, Future[Response | CollectError]] = {}
+        self._workers: dict[str, Workers] = {}
         self._scanned: set[Job] = set()
         self._guests: dict[str, None] = dict.fromkeys(scope.guests)
         self._named: dict[str, str] = {}
@@ -136,6 +149,34 @@ class _Collection:
         unscanned = [job for job in jobs if job not in self._scanned]
         self._scanned.update(unscanned)
         return fresh, unscanned
+
+    def send(self, wanted: Iterable[Request]) -> None:
+        """Ask, each origin in its own queue: a slow one makes no other wait."""
+        for request in wanted:
+            workers = self._workers.setdefault(_base(request.url), Workers(MAX_SIDE_BY_SIDE))
+            self._sent[request] = workers.submit(self.ask, request)
+
+    def receive(self) -> bool:
+        """Record what was answered, in the order in which it was asked; whether anything was.
+
+        Waits for all of it, but once there is anything for no longer than a round may take.
+        """
+        wait(self._sent.values(), min(self._client.budget.seconds * ROUND_PART, MAX_ROUND_SECONDS))
+        wait(self._sent.values(), return_when=FIRST_COMPLETED)
+        return self._record_answered()
+
+    def give_up(self) -> None:
+        """Record what was answered, and of the rest that it was not."""
+        self._record_answered()
+        for request in list(self._sent):
+            del self._sent[request]
+            self.record(request, SpentError("no answer before the collection was interrupted"))
+
+    def _record_answered(self) -> bool:
+        done = [request for request, future in self._sent.items() if future.done()]
+        for request in done:
+            self.record(request, self._sent.pop(request).result())
+        return bool(done)
 
     def ask(self, request: Request) -> Response | CollectError:
         """One exchange; its failure is a value."""

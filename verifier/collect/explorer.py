@@ -6,7 +6,6 @@ it is asked too often, is not asked on about that contract.
 """
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -18,23 +17,24 @@ from verifier.errors import CollectError, EvidenceError, NetworkError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
 from verifier.evidence.explorer_logs import MAX_LOGS, Asked, ExplorerRefusalError, entries
-from verifier.evidence.log_scan import LogFilter, RangeAnswer
+from verifier.evidence.log_scan import LogFilter, RangeAnswer, written_bytes
 from verifier.evidence.plan import ScanPlan
 
 MAX_REQUESTS: Final = 300
 MAX_BYTES: Final = 12 << 20
 """Of all answers together: a transcript is one blob of a bundle, which has a limit itself."""
+MAX_ANSWER_BYTES: Final = 12 << 20
+"""Of one answer, as it is written into the transcript."""
 RATE_PAUSES_SECONDS: Final = (1, 2, 4)
 _TOO_OFTEN: Final = "rate limit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explorer:
-    """An explorer's API, and how it is asked. `check` raises to end it."""
+    """An explorer's API, and how it is asked."""
 
     client: HttpClient
     url: str
-    check: Callable[[], None] = lambda: None
     system: System = field(default_factory=System)
 
 
@@ -58,7 +58,7 @@ def ask_explorer(
             answer, count = _ask(explorer, plan.filter, topic, (first, last))
         except CollectError as error:
             return tuple(found), f"blocks {first} to {last}: {error.message}"
-        received += len(answer.body)
+        received += written_bytes(answer.body)
         middle = (first + last) // 2
         if count is None:
             # What was refused stays in the evidence, for whoever judges it.
@@ -78,8 +78,9 @@ def _ask(
     """One answer, and how many logs it has; None where it is none. Raises CollectError."""
     url = logs_url(explorer.url, wanted, topic, span)
     for pause in (*RATE_PAUSES_SECONDS, None):
-        explorer.check()
         body = _get(explorer, url)
+        if written_bytes(body) > MAX_ANSWER_BYTES:
+            raise NetworkError(f"an answer of {len(body):,} bytes, which no list of logs has")
         answer = RangeAnswer(first=span[0], last=span[1], at=explorer.client.clock(), body=body)
         try:
             return answer, len(entries(body, "getLogs"))

@@ -1,11 +1,17 @@
-"""The log scans of one collection: every endpoint side by side, one scan of each at a time."""
+"""The log scans of one collection: every endpoint side by side, one scan of each at a time.
+
+Explorers have no limit on ranges, so they are asked first, and what they say of a contract's first
+log tells nodes where to begin. The time for logs is divided among the scans that an endpoint still
+has to make. What was received is recorded whatever becomes of the rest.
+"""
 
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Final
 
+from verifier.collect.budget import Share
 from verifier.collect.creation import creation_block
 from verifier.collect.explorer import Explorer, ask_explorer
 from verifier.collect.http import LIMITS, HttpClient
@@ -17,21 +23,25 @@ from verifier.collect.scan import (
     LogQuery,
     Node,
     ScanBudget,
-    ScanResult,
     scan_logs,
 )
+from verifier.collect.workers import Workers
 from verifier.errors import EvidenceError, NetworkError
 from verifier.evidence import codec, contracts, json_rpc
 from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.contracts import Call
-from verifier.evidence.explorer_logs import Asked, encode_explorer_logs
-from verifier.evidence.log_scan import LogScan, encode_scan
+from verifier.evidence.explorer_logs import Asked, ExplorerLogs, encode_explorer_logs
+from verifier.evidence.log_scan import LogFilter, LogScan, RangeAnswer, encode_scan
 from verifier.evidence.plan import ScanPlan
 
 _PERCENT: Final = 100
 _STEP: Final = 5
 _WORTH: Final = 200
 """Ranges above which looking for a contract's creation costs less than scanning before it."""
+_EXPLORERS_PART: Final = 1 / 4
+"""Of the time for logs, how much explorers may take before nodes are asked."""
+_CREATION_PART: Final = 1 / 4
+"""Of the time for one scan, how much looking for the contract's creation may take."""
 
 Job = tuple[str, ScanPlan]
 """An endpoint's URL, and what to scan there."""
@@ -40,13 +50,20 @@ Job = tuple[str, ScanPlan]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scanning:
     """How logs are read. `cache` keeps what finalized blocks hold for later audits, and `warn` is
-    told why it is not used. `patience` is how many seconds the scans at one endpoint may take.
-    `explorers` are asked for the same logs; what they say is not cached."""
+    told why it is not used. `explorers` are asked for the same logs; what they say is not
+    cached."""
 
     cache: LogCache | None = None
     warn: Callable[[str], None] = lambda _: None
-    patience: float = 1800.0
     explorers: tuple[str, ...] = ()
+
+
+@dataclass
+class Scanned:
+    """What one endpoint gave of one plan so far, and why it is not whole, if it is not."""
+
+    answers: list[RangeAnswer] = field(default_factory=list)
+    failure: str = "the collection was interrupted"
 
 
 @dataclass
@@ -60,9 +77,10 @@ class Histories:
     _profiles: dict[str, EndpointProfile] = field(default_factory=dict)
     _known: dict[tuple[str, int], Canary] = field(default_factory=dict)
     _answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    _spent: dict[str, float] = field(default_factory=dict)
     _silent: dict[str, str] = field(default_factory=dict)
-    _stopped: bool = False
+    _first_logs: dict[LogFilter, int] = field(default_factory=dict)
+    _scanned: dict[Job, Scanned] = field(default_factory=dict)
+    _explored: dict[tuple[str, LogFilter], tuple[Asked, ...]] = field(default_factory=dict)
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Scan, each endpoint in a thread of its own. Never raises for what an endpoint does."""
@@ -74,61 +92,95 @@ class Histories:
         if not queues:
             return
         explorers = self.scanning.explorers
-        with ThreadPoolExecutor(len(queues) + len(explorers)) as pool:
-            running = [pool.submit(self._scan_all, *item) for item in queues.items()]
-            running += [pool.submit(self._explore, url, list(plans)) for url in explorers]
-            try:
-                for done in running:
-                    done.result()
-            except BaseException:
-                # Interrupted: every scan ends at its next answer, and has kept what it has.
-                self._stopped = True
-                raise
+        workers = Workers(len(queues) + len(explorers))
+        asked = [workers.submit(self._explore, url, list(plans)) for url in explorers]
+        wait(asked, self.client.budget.left(Share.LOGS) * _EXPLORERS_PART)
+        running = [workers.submit(self._scan_all, *item) for item in queues.items()]
+        try:
+            _results([*asked, *running])
+        except BaseException:
+            self._store(queues)
+            raise
+        finally:
+            # Also when interrupted: what was answered is evidence.
+            for endpoint, queue in queues.items():
+                for plan in queue:
+                    self._record(endpoint, plan)
+
+    def _store(self, queues: Mapping[str, Iterable[ScanPlan]]) -> None:
+        """Put into the cache what the scans that nobody waits for have not put there yet."""
+        if self.scanning.cache is None:
+            return
+        for endpoint, plans in queues.items():
+            for plan in plans:
+                answers = self._scanned.get((endpoint, plan), Scanned()).answers
+                fresh = [answer for answer in answers if not answer.cached]
+                self.scanning.cache.store(plan.filter, public_label(endpoint), fresh)
 
     def _scan_all(self, endpoint: str, plans: list[ScanPlan]) -> None:
         profile = self._profiles.setdefault(endpoint, EndpointProfile())
-        for plan in plans:
+        for plan, seconds in self._shared(plans):
+            scanned = self._scanned.setdefault((endpoint, plan), Scanned())
             began = time.monotonic()
-            node = Node(
-                client=self.client,
-                endpoint=endpoint,
-                profile=profile,
-                block_hash=lambda number: self._block_hash(endpoint, number),
-            )
             query = LogQuery(
                 filter=plan.filter,
-                first=self._first_block(endpoint, plan, profile),
+                first=self._first_block(endpoint, plan, profile, began + seconds * _CREATION_PART),
                 last=plan.last,
                 known_log=self._known.get((endpoint, plan.filter.chain_id)),
             )
             told = _Told(f"logs of {plan.filter.address} at {public_label(endpoint)}", self)
-            left = self.scanning.patience - self._spent.get(endpoint, 0.0)
             result = scan_logs(
-                node,
+                self._node(endpoint),
                 query,
                 cache=self.scanning.cache,
-                budget=ScanBudget(seconds=max(left, 0.0)),
+                budget=ScanBudget(seconds=max(seconds - time.monotonic() + began, 0.0)),
                 progress=told.say,
+                received=scanned.answers,
             )
-            self._spent[endpoint] = self._spent.get(endpoint, 0.0) + time.monotonic() - began
-            self._record(endpoint, plan, result)
+            scanned.failure = result.failure
+            if result.warning:
+                self.scanning.warn(result.warning)
+            self._remember(endpoint, plan, result.answers)
+
+    def _shared(self, plans: list[ScanPlan]) -> Iterator[tuple[ScanPlan, float]]:
+        """Each plan with the seconds that it may take: an equal part of what is left."""
+        for index, plan in enumerate(plans):
+            yield plan, self.client.budget.left(Share.LOGS) / (len(plans) - index)
+
+    def _node(self, endpoint: str) -> Node:
+        return Node(
+            client=self.client,
+            endpoint=endpoint,
+            profile=self._profiles.setdefault(endpoint, EndpointProfile()),
+            block_hash=lambda number: self._block_hash(endpoint, number),
+        )
 
     def _explore(self, url: str, plans: list[ScanPlan]) -> None:
-        explorer = Explorer(client=self.client, url=url, check=self.check)
-        for plan in plans:
+        explorer = Explorer(client=self.client, url=url)
+        for plan, seconds in self._shared(plans):
             self.progress(f"logs of {plan.filter.address} at {public_label(url)}")
-            began = time.monotonic()
-            left = self.scanning.patience - self._spent.get(url, 0.0)
             answers: tuple[Asked, ...] = ()
             failure = self._silent.get(url, "")
             if not failure:
-                answers, failure = ask_explorer(explorer, plan, seconds=max(left, 0.0))
+                answers, failure = ask_explorer(explorer, plan, seconds=seconds)
             if failure and not answers:
                 # It has been tried three times; it is not waited for again.
                 self._silent[url] = failure
-            self._spent[url] = self._spent.get(url, 0.0) + time.monotonic() - began
+            if answers:
+                self._explored[url, plan.filter] = answers
+                self._hint(plan, answers)
             raw = encode_explorer_logs(plan.filter, answers) if answers else b""
             self._keep(Kind.EXPLORER_LOGS, url, plan, raw, failure)
+
+    def _hint(self, plan: ScanPlan, answers: tuple[Asked, ...]) -> None:
+        """Note the block of the first log that an explorer shows: nodes begin to look there."""
+        try:
+            told = ExplorerLogs(filter=plan.filter, answers=answers)
+            logs, *_ = told.read(plan.first, plan.last, "explorer logs")
+        except EvidenceError:
+            return
+        if logs:
+            self._first_logs.setdefault(plan.filter, logs[0].log.block)
 
     def close(self) -> None:
         """Say why the cache was not used, if it was not."""
@@ -136,18 +188,11 @@ class Histories:
         if cache is not None and cache.problem:
             self.scanning.warn(cache.problem)
 
-    def check(self) -> None:
-        """Raises KeyboardInterrupt once the collection was interrupted."""
-        if self._stopped:
-            raise KeyboardInterrupt
-
-    def _record(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
-        if result.warning:
-            self.scanning.warn(result.warning)
-        raw = encode_scan(plan.filter, result.answers) if result.answers else b""
-        self._keep(Kind.LOG_SCAN, endpoint, plan, raw, result.failure)
-        if result.answers:
-            self._remember(endpoint, plan, result)
+    def _record(self, endpoint: str, plan: ScanPlan) -> None:
+        scanned = self._scanned.get((endpoint, plan), Scanned())
+        answers = sorted(scanned.answers, key=lambda answer: answer.first)
+        raw = encode_scan(plan.filter, answers) if answers else b""
+        self._keep(Kind.LOG_SCAN, endpoint, plan, raw, scanned.failure)
 
     def _keep(self, kind: Kind, url: str, plan: ScanPlan, raw: bytes, failure: str) -> None:
         """Record a transcript, if there is one, and why it is not whole, if it is not."""
@@ -159,12 +204,11 @@ class Histories:
                 kind, source=label, collected_at=moment, error=failure, request=request
             )
 
-    def _remember(self, endpoint: str, plan: ScanPlan, result: ScanResult) -> None:
+    def _remember(self, endpoint: str, plan: ScanPlan, answers: tuple[RangeAnswer, ...]) -> None:
         """The oldest log that an endpoint gave: it has to give it again before it is believed that
         there are no others. What another endpoint gave would let one that lies discredit it."""
-        scan = LogScan(filter=plan.filter, answers=result.answers)
         try:
-            logs = scan.logs("log scan")
+            logs = LogScan(filter=plan.filter, answers=answers).logs("log scan")
         except EvidenceError:
             return
         known = self._known.get((endpoint, plan.filter.chain_id))
@@ -172,29 +216,36 @@ class Histories:
             canary = Canary(plan.filter, logs[0].log.block)
             self._known[endpoint, plan.filter.chain_id] = canary
 
-    def _first_block(self, endpoint: str, plan: ScanPlan, profile: EndpointProfile) -> int:
+    def _first_block(
+        self, endpoint: str, plan: ScanPlan, profile: EndpointProfile, ends: float
+    ) -> int:
         """Where a scan has to begin: where the contract was created, if the endpoint's ranges are
-        so short that it is worth to look for that."""
+        so short that it is worth to look for that, as far as that is found by the moment `ends`."""
         wide = profile.cap is None or plan.last - plan.first < _WORTH * profile.cap
         if wide or not plan.from_creation:
             return plan.first
 
         def code_at(number: int) -> bytes:
+            if time.monotonic() >= ends:
+                raise NetworkError("the time for finding the contract's creation is over")
             call = contracts.get_code(plan.filter.address, hex(number))
             body = self._ask(endpoint, call)
             label = public_label(endpoint)
             return contracts.decode_bytes(json_rpc.parse_answer(body, label), label)
 
-        first = creation_block(code_at, plan.first, plan.last)
+        likely = self._first_logs.get(plan.filter)
+        first = creation_block(code_at, plan.first, plan.last, likely)
         for number in (first - 1, first) if first > plan.first else ():
             call = contracts.get_code(plan.filter.address, hex(number))
-            self.builder.add(
-                Kind.JSON_RPC,
-                self._ask(endpoint, call),
-                source=public_label(endpoint),
-                collected_at=self.client.clock(),
-                request=json_rpc.encode_request(*call),
-            )
+            raw = self._answers.get((endpoint, rpc_requests(endpoint, [call])[0].body))
+            if raw is not None:
+                self.builder.add(
+                    Kind.JSON_RPC,
+                    raw,
+                    source=public_label(endpoint),
+                    collected_at=self.client.clock(),
+                    request=json_rpc.encode_request(*call),
+                )
         return first
 
     def _ask(self, endpoint: str, call: Call) -> bytes:
@@ -221,6 +272,12 @@ class Histories:
             raise NetworkError(error.message) from error
 
 
+def _results(running: Iterable[Future[None]]) -> None:
+    """Wait for all of them; what one raised is raised."""
+    for done in running:
+        done.result()
+
+
 @dataclass
 class _Told:
     """Progress in steps: a scan has thousands of answers."""
@@ -230,8 +287,7 @@ class _Told:
     last: int = 0
 
     def say(self, done: int, total: int) -> None:
-        """Note how many blocks are answered. Raises KeyboardInterrupt (see `Histories.check`)."""
-        self.histories.check()
+        """Note how many blocks are answered."""
         share = done * _PERCENT // max(total, 1)
         if share >= self.last + _STEP:
             self.last = share

@@ -12,11 +12,13 @@ import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol, Self
 
 import httpcore
 import httpx
 
+from verifier.collect.budget import Budget, Share
 from verifier.collect.network import System, Transport, is_loopback
 from verifier.errors import CollectError, LimitError, NetworkError, NotFoundError
 from verifier.evidence.bundle import Kind
@@ -50,9 +52,11 @@ class Limits:
     byte. `verify_tls` is False only where the server's certificate is evidence that checks
     judge: a KMS serves a self-signed RA-TLS chain. Without `follow_redirects` a redirect is itself
     the answer: a registry's says where else a blob is, which its caller judges. Without
-    `retry_statuses` so are 429 and 5xx: nodes refuse a range of blocks with any of them.
+    `retry_statuses` so are 429 and 5xx: nodes refuse a range of blocks with any of them. `share` is
+    the part of the collection's budget that it is paid from.
     """
 
+    share: Share
     max_bytes: int
     deadline_seconds: float = 20.0
     verify_tls: bool = True
@@ -62,33 +66,38 @@ class Limits:
 
 _KIB: Final = 1 << 10
 _MIB: Final = 1 << 20
+_GUEST: Final = partial(Limits, share=Share.GUESTS)
+_ENDORSED: Final = partial(Limits, share=Share.ENDORSEMENTS)
+_IMAGE: Final = partial(Limits, share=Share.IMAGES)
+_LOGS: Final = partial(Limits, share=Share.LOGS)
+_STATE: Final = partial(Limits, share=Share.STATE)
 LIMITS: Final[Mapping[Kind, Limits]] = {
-    Kind.PAGE: Limits(max_bytes=2 * _MIB),
-    Kind.INFO: Limits(max_bytes=4 * _MIB),
-    Kind.QUOTE: Limits(max_bytes=_MIB),
-    Kind.GET_QUOTE: Limits(max_bytes=_MIB),
-    Kind.APP_KEY_QUOTE: Limits(max_bytes=_MIB),
-    Kind.ATTESTATION: Limits(max_bytes=_MIB),
-    Kind.EVENT_LOG: Limits(max_bytes=4 * _MIB),
-    Kind.TCB_INFO: Limits(max_bytes=4 * _MIB),
-    Kind.APP_COMPOSE: Limits(max_bytes=4 * _MIB),
-    Kind.APP_CERT: Limits(max_bytes=_MIB),
-    Kind.SIGNATURE_CHAIN: Limits(max_bytes=_MIB),
-    Kind.COLLATERAL: Limits(max_bytes=4 * _MIB),
-    Kind.PCS_TCB_INFO: Limits(max_bytes=_MIB),
-    Kind.PCS_QE_IDENTITY: Limits(max_bytes=_MIB),
-    Kind.PCS_PCK_CRL: Limits(max_bytes=4 * _MIB),
-    Kind.PCS_ROOT_CA_CRL: Limits(max_bytes=4 * _MIB),
-    Kind.KMS_META: Limits(max_bytes=256 * _KIB, verify_tls=False),
-    Kind.KMS_ENV_KEY: Limits(max_bytes=256 * _KIB, verify_tls=False),
-    Kind.CLOUD_ATTESTATIONS: Limits(max_bytes=8 * _MIB),
-    Kind.DNS_TXT: Limits(max_bytes=64 * _KIB),
-    Kind.OCI_MANIFEST: Limits(max_bytes=4 * _MIB),
-    Kind.OCI_CONFIG: Limits(max_bytes=4 * _MIB),
-    Kind.SIGSTORE_BUNDLE: Limits(max_bytes=4 * _MIB),
-    Kind.JSON_RPC: Limits(max_bytes=8 * _MIB),
-    Kind.LOG_SCAN: Limits(max_bytes=8 * _MIB, retry_statuses=False),
-    Kind.EXPLORER_LOGS: Limits(max_bytes=8 * _MIB),
+    Kind.PAGE: _GUEST(max_bytes=2 * _MIB),
+    Kind.INFO: _GUEST(max_bytes=4 * _MIB),
+    Kind.QUOTE: _GUEST(max_bytes=_MIB),
+    Kind.GET_QUOTE: _GUEST(max_bytes=_MIB),
+    Kind.APP_KEY_QUOTE: _GUEST(max_bytes=_MIB),
+    Kind.ATTESTATION: _GUEST(max_bytes=_MIB),
+    Kind.EVENT_LOG: _GUEST(max_bytes=4 * _MIB),
+    Kind.TCB_INFO: _GUEST(max_bytes=4 * _MIB),
+    Kind.APP_COMPOSE: _GUEST(max_bytes=4 * _MIB),
+    Kind.APP_CERT: _GUEST(max_bytes=_MIB),
+    Kind.SIGNATURE_CHAIN: _ENDORSED(max_bytes=_MIB),
+    Kind.COLLATERAL: _ENDORSED(max_bytes=4 * _MIB),
+    Kind.PCS_TCB_INFO: _ENDORSED(max_bytes=_MIB),
+    Kind.PCS_QE_IDENTITY: _ENDORSED(max_bytes=_MIB),
+    Kind.PCS_PCK_CRL: _ENDORSED(max_bytes=4 * _MIB),
+    Kind.PCS_ROOT_CA_CRL: _ENDORSED(max_bytes=4 * _MIB),
+    Kind.KMS_META: _ENDORSED(max_bytes=256 * _KIB, verify_tls=False),
+    Kind.KMS_ENV_KEY: _ENDORSED(max_bytes=256 * _KIB, verify_tls=False),
+    Kind.CLOUD_ATTESTATIONS: _GUEST(max_bytes=8 * _MIB),
+    Kind.DNS_TXT: _GUEST(max_bytes=64 * _KIB),
+    Kind.OCI_MANIFEST: _IMAGE(max_bytes=4 * _MIB),
+    Kind.OCI_CONFIG: _IMAGE(max_bytes=4 * _MIB),
+    Kind.SIGSTORE_BUNDLE: _IMAGE(max_bytes=4 * _MIB),
+    Kind.JSON_RPC: _STATE(max_bytes=8 * _MIB),
+    Kind.LOG_SCAN: _LOGS(max_bytes=8 * _MIB, retry_statuses=False),
+    Kind.EXPLORER_LOGS: _LOGS(max_bytes=8 * _MIB),
 }
 """The limits of each kind of artifact."""
 
@@ -152,10 +161,11 @@ class HttpClient:
     `clock` gives Unix seconds; it stamps what is collected. `allow_hosts` holds the host names,
     `.suffixes` and addresses that the user named, which may then be private. `routes` serves
     logical hosts (names or `.suffixes`) from a loopback (address, port), and `responder` serves
-    every request from memory: both keep the logical https URL and every limit.
+    every request from memory: both keep the logical https URL and every limit. `budget` is what all
+    requests together may cost.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a simulated world or a test replaces
         self,
         *,
         clock: Callable[[], int],
@@ -163,9 +173,11 @@ class HttpClient:
         routes: Mapping[str, tuple[str, int]] | None = None,
         responder: Responder | None = None,
         system: System | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.clock = clock
         self._system = system or System()
+        self.budget = budget or Budget(monotonic=self._system.monotonic)
         self._client = httpx.Client(
             transport=_Memory(responder)
             if responder
@@ -215,8 +227,10 @@ class HttpClient:
         A `body` is sent as JSON. Raises NetworkError, LimitError.
         """
         sent = {**({"Content-Type": "application/json"} if body else {}), **(headers or {})}
-        deadline = self._system.monotonic() + limits.deadline_seconds
+        began = self._system.monotonic()
+        deadline = min(began + limits.deadline_seconds, self.budget.ends(limits.share))
         try:
+            self.budget.check(limits.share)
             target = _checked_url(httpx.URL(url))
             for _ in range(MAX_REDIRECTS + 1):
                 request = self._client.build_request(
@@ -237,7 +251,7 @@ class HttpClient:
         except CollectError as error:
             reason = error
         except _FOREIGN_ERRORS as error:
-            reason = _explained(error, limits)
+            reason = _explained(error, deadline - began)
         shown = printable(_USER_INFO.sub("", url))
         raise type(reason)(f"{shown}: {reason.message}", hint=reason.hint) from reason
 
@@ -266,12 +280,18 @@ class HttpClient:
             return Response(
                 status=response.status_code,
                 url=str(request.url),
-                body=_read_body(response, limits),
+                body=self._body(response, request.url, limits),
                 headers=tuple(response.headers.multi_items()),
                 peer_certificate=response.extensions["peer_certificate"],
             )
         finally:
             response.close()
+
+    def _body(self, response: httpx.Response, url: httpx.URL, limits: Limits) -> bytes:
+        origin = f"{url.host}:{url.port or ''}"
+        return _read_body(
+            response, limits, lambda count: self.budget.take(limits.share, origin, count)
+        )
 
 
 class _Memory(httpx.BaseTransport):
@@ -333,7 +353,7 @@ def _asked_pause(response: Response, default: float) -> float:
     return seconds if seconds <= MAX_RETRY_AFTER_SECONDS else math.inf
 
 
-def _read_body(response: httpx.Response, limits: Limits) -> bytes:
+def _read_body(response: httpx.Response, limits: Limits, take: Callable[[int], None]) -> bytes:
     headers = response.headers
     encodings = set(headers.get_list("content-encoding", split_commas=True)) - {"", "identity"}
     if encodings:
@@ -350,15 +370,16 @@ def _read_body(response: httpx.Response, limits: Limits) -> bytes:
     body = bytearray()
     for chunk in response.iter_raw():
         body += chunk
+        take(len(chunk))
         if len(body) > limits.max_bytes:
             raise too_large
     return bytes(body)
 
 
-def _explained(error: Exception, limits: Limits) -> CollectError:
+def _explained(error: Exception, seconds: float) -> CollectError:
     if isinstance(error, (httpcore.TimeoutException, httpx.TimeoutException)):
         return LimitError(
-            f"no complete answer within {limits.deadline_seconds:g} seconds",
+            f"no complete answer within {max(seconds, 0):.3g} seconds",
             hint="try again, or use another server for the same evidence",
         )
     text = printable(str(error)) or type(error).__name__

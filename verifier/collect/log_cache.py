@@ -26,6 +26,7 @@ from verifier.evidence.log_scan import LogFilter, LogScan, RangeAnswer
 APPLICATION_ID: Final = int.from_bytes(b"dsta", "big")
 SCHEMA_VERSION: Final = 1
 _BATCH: Final = 32
+_CLOSING_SECONDS: Final = 0.3
 _SCHEMA: Final = (
     """CREATE TABLE streams (
         id INTEGER PRIMARY KEY, filter TEXT NOT NULL, endpoint TEXT NOT NULL,
@@ -79,10 +80,12 @@ class LogCache:
 
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
+        # Whoever is interrupted does not wait for a thread that waits for another process.
+        if self._lock.acquire(timeout=_CLOSING_SECONDS):
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
+            self._lock.release()
 
     def seam(self, wanted: LogFilter, endpoint: str) -> Seam | None:
         """Up to where a filter was scanned at an endpoint; None if never."""
@@ -204,6 +207,11 @@ class CachedStream:
         self._endpoint = endpoint
         self._span = span
         self._batch: list[RangeAnswer] = []
+
+    @property
+    def keeps(self) -> bool:
+        """Whether what is answered is there for the next audit."""
+        return self._cache is not None and not self._cache.problem
 
     def recall(self, block_hash: Callable[[int], str]) -> tuple[RangeAnswer, ...]:
         """What earlier audits were answered, if it belongs to the chain as it is now.

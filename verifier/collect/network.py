@@ -30,7 +30,8 @@ import httpx
 
 from verifier.errors import CollectError, LimitError, NetworkError
 
-MAX_CONNECTIONS: Final = 64
+MAX_CONNECTIONS: Final = 384
+"""More than all sources together are asked at once, so that slow ones do not make others wait."""
 KEEPALIVE_SECONDS: Final = 5.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address

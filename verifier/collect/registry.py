@@ -12,7 +12,6 @@ by one redirect to its store. Whatever comes is checked against the digest that 
 
 import re
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,9 +19,11 @@ from typing import Final
 
 import httpx
 
+from verifier.collect.budget import Share
 from verifier.collect.challenges import Challenge, parse_challenges
 from verifier.collect.http import LIMITS, REDIRECTS, HttpClient, Limits, Response, printable
 from verifier.collect.network import is_loopback, is_public, parse_address
+from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, LimitError, NetworkError
 from verifier.evidence import codec, oci, sigstore
 from verifier.evidence.bundle import BundleBuilder, Kind
@@ -32,7 +33,7 @@ from verifier.evidence.oci_resolution import Resolution
 MAX_IMAGES: Final = 64
 MAX_ATTACHED: Final = 16
 MAX_WORKERS: Final = 16
-TOKEN_LIMITS: Final = Limits(max_bytes=64 << 10)
+TOKEN_LIMITS: Final = Limits(share=Share.IMAGES, max_bytes=64 << 10)
 
 _UNAUTHORIZED: Final = 401
 _REFUSED: Final = frozenset({400, 401, 403, 404})
@@ -72,18 +73,20 @@ def collect_images(
     skipped = f", {len(rest)} more over the limit" if rest else ""
     plural = "s" * (len(asked) != 1)
     progress(f"{len(asked)} image{plural}{skipped}: registries and attestations")
-    with ThreadPoolExecutor(MAX_WORKERS) as pool:
-        list(pool.map(lambda item: _Image(client, item, builder).collect(), asked))
+    workers = Workers(MAX_WORKERS)
+    for done in [workers.submit(_Image(client, item, builder).collect) for item in asked]:
+        done.result()
 
 
 @dataclass(slots=True)
 class _Image:
-    """The collection of one image. `token` is the registry's, once it asked for one."""
+    """The collection of one image. `token` is the registry's, once it asked for one, and "" where
+    none was given."""
 
     client: HttpClient
     reference: ImageReference
     builder: BundleBuilder
-    token: str = ""
+    token: str | None = None
 
     def collect(self) -> None:
         """Follow the digests as far as they lead, and ask for attestations of each."""
@@ -96,10 +99,11 @@ class _Image:
         with suppress(CollectError, EvidenceError):
             source = way.resolve(self.reference.digest)[1].source
         digests = way.path
-        with ThreadPoolExecutor(len(digests) or 1) as pool:
-            attached = pool.map(self._attached_bundles, digests)
-            self._github(source, digests)
-            list(attached)
+        workers = Workers(max(len(digests), 1))
+        attached = [workers.submit(self._attached_bundles, digest) for digest in digests]
+        self._github(source, digests)
+        for done in attached:
+            done.result()
 
     def _github(self, source: str, digests: list[str]) -> None:
         """Attestations that GitHub keeps. It answers sixty requests an hour without a login, so
@@ -169,7 +173,8 @@ class _Image:
     def _get(self, url: str, limits: Limits) -> Response:
         """The registry's answer; when it wants a token, the answer to one, if there is one."""
         response = self.client.request("GET", url, limits=limits, headers=self._headers())
-        if response.status == _UNAUTHORIZED and not self.token:
+        if response.status == _UNAUTHORIZED and self.token is None:
+            self.token = ""
             self.token = self._new_token(url, parse_challenges(_challenges(response)))
             if self.token:
                 return self.client.request("GET", url, limits=limits, headers=self._headers())

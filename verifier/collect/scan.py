@@ -10,17 +10,18 @@ pruned them give an empty list too. So a log that is known to exist is asked for
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
 
+from verifier.collect.budget import SpentError
 from verifier.collect.http import LIMITS, HttpClient, printable
 from verifier.collect.log_cache import CachedStream, LogCache
 from verifier.collect.network import System
 from verifier.collect.refusals import Refusal, RefusalKind, classify
 from verifier.collect.requests import public_label
+from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, LimitError
 from verifier.evidence import json_rpc
 from verifier.evidence.bundle import Kind
@@ -30,7 +31,11 @@ from verifier.evidence.log_scan import (
     RangeAnswer,
     TimedLog,
     decode_range,
+    written_bytes,
 )
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 START_CONCURRENCY: Final = 8
 MAX_CONCURRENCY: Final = 16
@@ -107,11 +112,12 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanBudget:
-    """What one scan may cost: requests, seconds, and the size of all answers together."""
+    """What one scan may cost: requests, seconds, and the size of all answers together, those from
+    the cache among them, as they are written into the transcript: one blob of a bundle."""
 
     requests: int = 30_000
     seconds: float = 1_800.0
-    max_bytes: int = 256 << 20
+    max_bytes: int = 24 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,17 +138,19 @@ class ScanResult:
     warning: str = ""
 
 
-def scan_logs(
+def scan_logs(  # noqa: PLR0913 - what the caller keeps between scans
     node: Node,
     query: LogQuery,
     *,
     cache: LogCache | None = None,
     budget: ScanBudget | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
+    received: list[RangeAnswer] | None = None,
 ) -> ScanResult:
     """Every answer that one endpoint gives for a query. Never raises for what the endpoint does.
 
-    `progress` is told how many blocks are answered, of how many.
+    `progress` is told how many blocks are answered, of how many. `received` is given every answer
+    as it comes, in no order, for whoever may not wait for the end.
     """
     label = public_label(node.endpoint)
     meter = _Meter(node.system, budget or ScanBudget())
@@ -150,7 +158,8 @@ def scan_logs(
     kept = memory.recall(node.block_hash)
     total = query.last - query.first + 1
     missing = LogScan(filter=query.filter, answers=kept).gaps(query.first, query.last)
-    answered = total - sum(map(_width, missing))
+    answered = recalled = total - sum(map(_width, missing))
+    meter.received = sum(written_bytes(answer.body) for answer in kept)
 
     def report(more: int) -> None:
         nonlocal answered
@@ -158,16 +167,23 @@ def scan_logs(
         progress(answered, total)
 
     report(0)
-    failure, fetched = _prove(node, query, meter), _Fetch(node, query, meter)
+    answers = [] if received is None else received
+    answers.extend(kept)
+    failure, fetched = _prove(node, query, meter), _Fetch(node, query, meter, answers)
     try:
         if not failure:
             failure = fetched.run(missing, report, memory.keep)
     finally:
         memory.flush()
     if failure:
-        failure = f"{label}: {failure}; {total - answered:,} of {total:,} blocks are missing"
+        left = total - answered
+        failure = f"{label}: {failure}; {left:,} of {total:,} blocks are missing"
+        if meter.spent and answered > recalled:
+            seconds = meter.seconds * left / (answered - recalled)
+            failure += f", {_spelled(seconds)} more at this pace"
+            failure += "; what was read is kept for the next audit" if memory.keeps else ""
     return ScanResult(
-        answers=tuple(sorted((*kept, *fetched.answers), key=lambda answer: answer.first)),
+        answers=tuple(sorted(answers, key=lambda answer: answer.first)),
         failure=failure,
         requests=meter.requests,
         proven_from=node.profile.depth,
@@ -181,7 +197,7 @@ def _prove(node: Node, query: LogQuery, meter: "_Meter") -> str:
     if node.profile.lost or canary is None or canary in node.profile.proven:
         return node.profile.lost
     probe = LogQuery(filter=canary.filter, first=canary.block, last=canary.block, known_log=canary)
-    failure = _Fetch(node, probe, meter).run([(canary.block, canary.block)])
+    failure = _Fetch(node, probe, meter, []).run([(canary.block, canary.block)])
     if not failure:
         node.profile.proven.add(canary)
     return failure
@@ -195,15 +211,25 @@ class _Meter:
         self.received = 0
         self.budget = budget
         self._monotonic = system.monotonic
-        self._end = system.monotonic() + budget.seconds
+        self._start = system.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has taken."""
+        return self._monotonic() - self._start
+
+    @property
+    def left(self) -> float:
+        """The seconds that are left."""
+        return max(self.budget.seconds - self.seconds, 0.0)
 
     @property
     def spent(self) -> str:
         """Which part of the budget is spent, or ""."""
         if self.requests >= self.budget.requests:
             return f"the budget of {self.budget.requests:,} requests is spent"
-        if self._monotonic() >= self._end:
-            return f"the budget of {self.budget.seconds:g} seconds is spent"
+        if self.seconds >= self.budget.seconds:
+            return f"the budget of {self.budget.seconds:.3g} seconds is spent"
         if self.received >= self.budget.max_bytes:
             return f"the budget of {self.budget.max_bytes:,} bytes is spent"
         return ""
@@ -220,8 +246,11 @@ class _Reply:
 class _Fetch:
     """One filter asked of one node, over any number of ranges."""
 
-    def __init__(self, node: Node, query: LogQuery, meter: _Meter) -> None:
-        self.answers: list[RangeAnswer] = []
+    def __init__(
+        self, node: Node, query: LogQuery, meter: _Meter, answers: list[RangeAnswer]
+    ) -> None:
+        self._answers = answers
+        self._answered = False
         self._node = node
         self._query = query
         self._meter = meter
@@ -248,30 +277,27 @@ class _Fetch:
         `report` is told how many blocks each answer covers, `keep` is given the answer.
         """
         self._pending.extend(spans)
-        pool = ThreadPoolExecutor(MAX_CONCURRENCY)
-        try:
-            while True:
-                self._fill(pool)
-                if not self._running:
-                    if self._failure or not self._pause:
-                        return self._failure
-                    self._node.system.sleep(self._pause)
-                    self._pause = 0
-                    continue
-                reply = self._arrived.get().result()
-                self._running -= 1
-                if isinstance(reply.outcome, Refusal):
-                    self._narrow_or_wait(reply.span, reply.outcome)
-                elif self._accepts(reply.outcome):
-                    keep(reply.outcome)
-                    report(_width(reply.span))
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        workers = Workers(MAX_CONCURRENCY)
+        while True:
+            self._fill(workers)
+            if not self._running:
+                if self._failure or not self._pause:
+                    return self._failure
+                self._node.system.sleep(min(self._pause, self._meter.left))
+                self._pause = 0
+                continue
+            reply = self._arrived.get().result()
+            self._running -= 1
+            if isinstance(reply.outcome, Refusal):
+                self._narrow_or_wait(reply.span, reply.outcome)
+            elif self._accepts(reply.outcome):
+                keep(reply.outcome)
+                report(_width(reply.span))
 
-    def _fill(self, pool: ThreadPoolExecutor) -> None:
+    def _fill(self, workers: Workers) -> None:
         """Send as many requests as are allowed side by side: one, until a width is answered."""
         profile = self._profile
-        allowed = profile.concurrency if self.answers else 1
+        allowed = profile.concurrency if self._answered else 1
         while self._pending and self._running < allowed and not (self._failure or self._pause):
             first, last = self._pending[0]
             self._failure = self._meter.spent or self._hopeless()
@@ -284,7 +310,7 @@ class _Fetch:
                 self._pending.appendleft((end + 1, last))
             self._meter.requests += 1
             self._running += 1
-            pool.submit(self._ask, (first, end)).add_done_callback(self._arrived.put)
+            workers.submit(self._ask, (first, end)).add_done_callback(self._arrived.put)
 
     def _hopeless(self) -> str:
         """Why what is missing cannot be had in a few scans, or ""."""
@@ -306,6 +332,8 @@ class _Fetch:
             cause = error.__cause__
             reason = cause.message if isinstance(cause, CollectError) else "no answer"
             kind = RefusalKind.SIZE if isinstance(error, LimitError) else RefusalKind.OUTAGE
+            if isinstance(error, SpentError):
+                kind = RefusalKind.OTHER
             if kind is RefusalKind.OUTAGE and not self._profile.shown:
                 # The client has tried three times to reach it.
                 kind = RefusalKind.OTHER
@@ -319,7 +347,7 @@ class _Fetch:
     def _accepts(self, answer: RangeAnswer) -> bool:
         """Whether an answer is one to rely on; a malformed one ends the scan."""
         span = (answer.first, answer.last)
-        self._meter.received += len(answer.body)
+        self._meter.received += written_bytes(answer.body)
         logs: tuple[TimedLog, ...] = ()
         if answer.body not in self._empty:
             try:
@@ -327,7 +355,7 @@ class _Fetch:
             except EvidenceError as error:
                 if _is_result(answer):
                     # A false account stays in the evidence, for whoever judges it.
-                    self.answers.append(answer)
+                    self._answers.append(answer)
                 self._fail(span, f"what it answered is not to be used: {error.message}")
                 return False
             if not logs and len(self._empty) < _MAX_EMPTY_FORMS:
@@ -344,7 +372,8 @@ class _Fetch:
         if _looks_cut(logs) and _width(span) > 1:
             self._halve(span)
             return False
-        self.answers.append(answer)
+        self._answers.append(answer)
+        self._answered = True
         self._profile.narrows |= span in self._last_chances
         self._learn(span, logs)
         return True
@@ -479,3 +508,11 @@ def without_secrets(text: str, endpoint: str) -> str:
 
 def _width(span: Span) -> int:
     return span[1] - span[0] + 1
+
+
+def _spelled(seconds: float) -> str:
+    """A span of time, roughly."""
+    for size, name in ((3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {name}"
+    return f"about {max(seconds, 1):.0f} seconds"

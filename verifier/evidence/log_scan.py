@@ -172,6 +172,11 @@ def encode_scan(wanted: LogFilter, answers: Iterable[RangeAnswer]) -> bytes:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
 
 
+def written_bytes(body: bytes) -> int:
+    """How many bytes an answer takes in a transcript, where what JSON escapes takes more."""
+    return len(json.dumps(body.decode("utf-8", "replace"), ensure_ascii=False).encode("utf-8"))
+
+
 def parse_scan(raw: bytes, what: str) -> LogScan:
     """Read a transcript. Raises EvidenceError; the answers in it are not read yet."""
     document = codec.parse_json_object(raw, what)

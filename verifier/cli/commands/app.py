@@ -51,9 +51,10 @@ def audit_app(
 
     refuse_existing(save)
     judged = known(load_policy(policy)).expecting(expected.values)
-    audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=one_app_id(expected.app_id))
-    report = audit.report(judged)
+    asked = one_app_id(expected.app_id)
+    audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked, save=save)
     unsaved = save_bundle(audit.bundle, save)
+    report = audit.report(judged)
     write_report(report, written)
     if save is not None and unsaved is None:
         say_how_to_repeat(report, save)

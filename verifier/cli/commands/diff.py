@@ -120,8 +120,8 @@ def _read(text: str, name: str, reach: Reach) -> list["Document"]:
         alone = _compose_alone(raw, name)
         if alone is not None:
             return [alone]
-        bundle = import_files([(name, raw)], collected_at=reach.at)
-        question = Question(app_id=None, reference=embedded(), at=reach.at, trusted=False)
+        bundle = import_files([(name, raw)], collected_at=reach.judged_at)
+        question = Question(app_id=None, reference=embedded(), at=reach.judged_at, trusted=False)
         audit = Audit(target=name, question=question, bundle=bundle)
     bundle, facts = audit.bundle, _facts(audit)
     if not bundle.subjects:

@@ -108,7 +108,7 @@ def lint_manifest(
     """
     entries, expected = _baseline(baselines.baseline), _digest(expect_compose_hash)
     _refuse_overwriting(baselines)
-    today = datetime.fromtimestamp(reach.at, UTC).date()
+    today = datetime.fromtimestamp(reach.judged_at, UTC).date()
     given, unread = read_given(targets, reach)
     lints = _lints(given, entries, today, Level(min_severity).value, expected)
     text = _render(lints, tuple(unread), form, to_terminal=output is None, verbose=verbose)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from verifier.model.timeline import Timeline
 
 EXIT_INCOMPLETE: Final = 3
-_PATIENCE: Final = 3600.0
+_TIMEOUT: Final = 3600.0
 """Seconds that a first reading of years of blocks may take; what was read is kept meanwhile."""
 
 
@@ -67,7 +67,7 @@ def show_timeline(
     from verifier.api import Past  # noqa: PLC0415
 
     past = moment(on, "--on") if on else None
-    audit = gather(target, reach, past=Past.GATEWAY, bundle=bundle, patience=_PATIENCE)
+    audit = gather(target, reach, past=Past.GATEWAY, bundle=bundle, timeout=_TIMEOUT, save=save)
     unsaved = save_bundle(audit.bundle, save)
     timeline = audit.timeline(past)
     raw = _render(timeline, form, verbose, to_terminal=output is None)
