@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from verifier.checks.authorization.history import plan_history
+from verifier.checks.authorization.history import doubted_logs, plan_history
 from verifier.checks.case import Case, Question
 from verifier.checks.dcap import platform_of
 from verifier.checks.images import named_images
-from verifier.errors import EvidenceError, MissingEvidence
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Bundle, BundleBuilder
 from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.log_scan import LogFilter
 from verifier.evidence.oci import ImageReference, parse_reference
 from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.evidence.subject import read_subject
@@ -90,7 +91,7 @@ def collect_evidence(
     # Collection only has to know what to ask for next; whoever judges reads the answers again.
     question = replace(question, second_opinion=False)
     from verifier.collect.budget import Budget  # noqa: PLC0415 - offline needs no network
-    from verifier.collect.collector import collect  # noqa: PLC0415
+    from verifier.collect.collector import Planner, collect  # noqa: PLC0415
     from verifier.collect.http import HttpClient  # noqa: PLC0415
     from verifier.collect.log_cache import LogCache  # noqa: PLC0415
     from verifier.collect.registry import collect_images  # noqa: PLC0415
@@ -119,8 +120,12 @@ def collect_evidence(
                 images.update(dict.fromkeys(wanted, asked))
             return plan_collection(bundle, present, past=sources.past)
 
+        def doubts(bundle: Bundle) -> tuple[LogFilter, ...]:
+            return doubted(bundle, replace(question, at=max(question.at, clock())))
+
         try:
-            collect(client, _scope(question, sources, cache, warn), plan, builder, progress)
+            scope = _scope(question, sources, cache, warn)
+            collect(client, scope, Planner(plan, doubts), builder, progress)
             for asked in images.values():
                 asked.result()
         except KeyboardInterrupt as error:
@@ -157,6 +162,8 @@ def _scope(
             cache=cache,
             warn=warn,
             explorers=tuple(dict.fromkeys(sources.explorer_urls)),
+            others=tuple((row.chain_id, row.url) for row in reference.rpc),
+            operator_of=reference.operator_of,
         ),
     )
 
@@ -185,6 +192,17 @@ def plan_collection(
         _plan_subject(Case(read_subject(bundle, name), question, exchanges), name, past)
         for name in bundle.subjects
     )
+
+
+def doubted(bundle: Bundle, question: Question) -> tuple[LogFilter, ...]:
+    """The logs of which answers of earlier audits do not fit the rest of the evidence."""
+    exchanges = Exchanges(bundle)
+    found: dict[LogFilter, None] = {}
+    for name in bundle.subjects:
+        with suppress(MissingEvidence, Blocked, EvidenceError):
+            case = Case(read_subject(bundle, name), question, exchanges)
+            found.update(dict.fromkeys(doubted_logs(case)))
+    return tuple(found)
 
 
 def image_references(bundle: Bundle, question: Question) -> tuple[ImageReference, ...]:

@@ -44,7 +44,7 @@ TEXTS: Final[dict[type, tuple[str, ...]]] = {
     ManifestAudit: ("compose_problem",),
     AgreedLogs: ("problems", "partial"),
     InitialFlags: ("problems",),
-    Coverage: ("problems", "unproven", "partial"),
+    Coverage: ("problems", "disputed", "unproven", "partial"),
     Governed: ("problems",),
     Governance: ("remarks",),
     Change: ("how",),

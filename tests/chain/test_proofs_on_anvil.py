@@ -253,8 +253,8 @@ def test_a_lie_about_the_owner_is_contradicted(settled: Audited) -> None:
     )
     liar = lying(settled.ask, lie, word(0x1234))
     _, kms = settled.coverage(liar)
-    assert len(kms.problems) == 2
-    assert "by a proof against the state root" in kms.problems[1]
+    assert len(kms.disputed) == 2
+    assert "by a proof against the state root" in kms.disputed[1]
 
 
 def test_unknown_code_has_no_proofs(settled: Audited) -> None:

@@ -142,12 +142,12 @@ def changed(logs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         (changed, "give different contents"),
     ],
 )
-def test_a_lie_is_a_failure_that_names_the_log(
+def test_a_lie_accuses_nobody_and_names_the_log(
     run: Run, tmp_path: Path, edit: Edit, said: str
 ) -> None:
     with living(tmp_path, edit=edit) as live:
         found = audited(run, live, live.both)
-    assert found["status"] == "fail"
+    assert found["status"] == "error"
     assert said in found["summary"]
     assert "explorer.localhost" in found["summary"]
 

@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import signal
 import sqlite3
@@ -25,7 +24,6 @@ from tests.cli.conftest import PROGRAM
 from tests.cli.test_live import on_localhost
 from tests.cli.test_manifest_targets import reach
 from verifier.evidence import bundle as bundles
-from verifier.evidence import contracts
 from verifier.lab.guest import manifest_text
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
@@ -334,70 +332,6 @@ def test_the_second_audit_asks_only_for_what_is_new(run: Run, live: Live, cache:
 def test_no_cache_leaves_no_trace(run: Run, live: Live, cache: Path) -> None:
     assert with_cache(run, live, cache, "--no-cache").code == 0
     assert not cache.exists()
-
-
-def poison(cache: Path, topic: str, endpoint: str = "%") -> int:
-    """Take the first log with a topic out of what is kept, as somebody would who can write there:
-    with a hash that fits. How many answers were changed."""
-    with closing(sqlite3.connect(database(cache))) as connection, connection:
-        rows = connection.execute(
-            "SELECT answers.rowid_, body FROM (SELECT stream || ' ' || first || ' ' || last"
-            " AS rowid_, stream, sha256 FROM answers) AS answers"
-            " JOIN bodies USING (sha256) JOIN streams ON streams.id = answers.stream"
-            " WHERE endpoint LIKE ?",
-            (endpoint,),
-        ).fetchall()
-        changed = 0
-        for key, body in rows:
-            answer = json.loads(body)
-            logs = answer["result"]
-            at = next((at for at, log in enumerate(logs) if log["topics"][0] == topic), None)
-            if at is None:
-                continue
-            del logs[at]
-            lie = json.dumps(answer).encode()
-            digest = hashlib.sha256(lie).digest()
-            connection.execute("INSERT OR REPLACE INTO bodies VALUES (?, ?)", (digest, lie))
-            connection.execute(
-                "UPDATE answers SET sha256 = ? WHERE stream = ? AND first = ? AND last = ?",
-                (digest, *map(int, key.split())),
-            )
-            changed += 1
-        return changed
-
-
-def test_a_poisoned_cache_is_contradicted_by_the_state(run: Run, live: Live, cache: Path) -> None:
-    with_cache(run, live, cache)
-    assert poison(cache, contracts.COMPOSE_HASH_REMOVED) == 2
-    ran = with_cache(run, live, cache)
-    (problem,) = problems(ran)
-    assert ran.code == 4
-    assert problem.startswith("allowedComposeHashes(")
-    assert "is false at block" in problem
-    text = run("timeline", live.world.app_id, *live.options, XDG_CACHE_HOME=str(cache))
-    assert text.code == 4
-    assert "NOT COMPLETE" in text.out
-    assert "allowedComposeHashes(" in text.out
-    audit = run(*(live.world.app_id, *live.options, "--format", "json"), XDG_CACHE_HOME=str(cache))
-    (check,) = (
-        item for item in json.loads(audit.out)["checks"] if item["id"] == "authorization.history"
-    )
-    assert (audit.code, check["status"]) == (4, "fail")
-    assert "--no-cache" in check["remediation"]
-
-
-def test_one_poisoned_endpoint_is_contradicted_by_the_other(
-    run: Run, live: Live, cache: Path
-) -> None:
-    with_cache(run, live, cache)
-    assert poison(cache, contracts.COMPOSE_HASH_REMOVED, "%127.0.0.1%") == 1
-    ran = with_cache(run, live, cache)
-    assert ran.code == 4
-    (problem,) = problems(ran)
-    assert re.search(
-        r"localhost.* gives the log .* which http://127\.0\.0\.1\S* does not have", problem
-    )
-    assert with_cache(run, live, cache, "--no-cache").code == 0
 
 
 def test_a_chain_that_was_rewritten_is_asked_anew(run: Run, live: Live, cache: Path) -> None:

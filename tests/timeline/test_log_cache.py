@@ -16,7 +16,8 @@ import pytest
 from tests.timeline.providers import FILTER, OTHER_TOPIC, Chain, Shim, base_org
 from tests.timeline.world import HEAD, World, assert_complete, gaps, logs_of, whole
 from verifier.collect.log_cache import APPLICATION_ID, LogCache, Seam, default_path
-from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, ScanBudget, scan_logs
+from verifier.collect.meter import ScanBudget
+from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, scan_logs
 from verifier.errors import NetworkError
 from verifier.evidence.log_scan import LogFilter, RangeAnswer
 

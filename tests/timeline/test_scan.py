@@ -28,7 +28,8 @@ from tests.timeline.providers import (
 )
 from tests.timeline.world import HEAD, NOW, World, assert_complete, blocks_of, logs_of, whole
 from verifier.collect.http import HttpClient
-from verifier.collect.scan import Canary, ScanBudget, scan_logs
+from verifier.collect.meter import ScanBudget
+from verifier.collect.scan import Canary, scan_logs
 from verifier.errors import EvidenceError
 from verifier.evidence.log_scan import LogFilter, LogScan
 

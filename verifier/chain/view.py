@@ -32,7 +32,8 @@ _SHOWN: Final = 66
 
 
 class DisagreementError(EvidenceError):
-    """Two endpoints answer the same question differently: neither is believed."""
+    """Two endpoints answer the same question differently, or one alone speaks against an app:
+    neither is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +121,9 @@ class ChainView:
         )
         self.endpoints = tuple(heads)
         if not heads:
+            others = f"; {', '.join(self.foreign)} serves another chain" if self.foreign else ""
             raise MissingEvidence(
-                f"no endpoint of chain {plan.chain_id} answered",
+                f"no endpoint of chain {plan.chain_id} answered{others}",
                 hint="audit online, and name an endpoint of that chain with --rpc-url",
             )
         if not trusted:
@@ -132,6 +134,18 @@ class ChainView:
             )
         self.number = min(heads.values())
         self.single_source = self.operators_of(heads) < OPERATORS
+
+    def accuse(self, outcome: T, said: str) -> T:
+        """An outcome that speaks against the app, where two operators say what it rests on.
+
+        Raises DisagreementError where one alone does: it can neither clear nor accuse.
+        """
+        if self.single_source:
+            raise DisagreementError(
+                f"by what one operator alone says, or said in an earlier audit: {said}",
+                hint="ask another endpoint of the same chain with --rpc-url",
+            )
+        return outcome
 
     def read(self, call: Call, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """A value at the agreed block; given by one operator alone, it sets `single_source`.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from verifier.chain.view import DisagreementError
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.model.result import CheckResult, EvidenceRef, JsonValue, SkipKind, Status
 
@@ -141,6 +142,8 @@ def _run(spec: CheckSpec, case: "Case") -> Outcome:
         return _blocked(error.message)
     except MissingEvidence as error:
         return missing(error.message, reason=error.message, remediation=error.hint)
+    except DisagreementError as error:
+        return malformed(error.message, reason=error.message, remediation=error.hint)
     except EvidenceError as error:
         return malformed(
             f"malformed evidence: {error.message}", reason=error.message, remediation=error.hint

@@ -291,19 +291,21 @@ def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, .
     measured = case.identity.provider_id
     published = info.value.k256_pubkey.hex()
     if info.value.ca_pubkey != measured:
-        return failed(
+        other = failed(
             f"the contract of {record.name} names another CA key",
             expected=info.value.ca_pubkey.hex(),
             actual=measured.hex(),
             evidence=(*evidence, *info.evidence),
         )
+        return view[1].accuse(other, other.summary)
     if record.k256 and published != record.k256:
-        return failed(
+        other = failed(
             f"the contract of {record.name} names another root key than its record",
             expected=record.k256,
             actual=published,
             evidence=info.evidence,
         )
+        return view[1].accuse(other, other.summary)
     summary = f"{record.name}: its CA key is that of contract {record.contract}"
     references = (*evidence, *info.evidence)
     if view[1].single_source:

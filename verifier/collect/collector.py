@@ -29,6 +29,7 @@ from verifier.evidence.cloud import parse_cloud_attestations
 from verifier.evidence.dns import RECORD_NAMES, parse_app_address
 from verifier.evidence.event_log import first_payload, parse_event_log
 from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.log_scan import LogFilter
 from verifier.evidence.page import parse_page
 from verifier.evidence.plan import ChainPlan, SubjectPlan
 from verifier.evidence.tcb_info import parse_info, parse_quote_answer
@@ -43,8 +44,14 @@ comes later is recorded when it comes."""
 MAX_ROUND_SECONDS: Final = 30.0
 _GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
 
-Planner = Callable[[Bundle], tuple[SubjectPlan, ...]]
-"""What the evidence so far calls for, one plan per attester."""
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """What the evidence so far calls for: one plan per attester; and once all of that was asked,
+    the logs of which earlier answers do not fit the rest."""
+
+    plans: Callable[[Bundle], tuple[SubjectPlan, ...]]
+    doubts: Callable[[Bundle], Iterable[LogFilter]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,7 @@ def collect(
     collection = _Collection(client, scope, planner, builder)
     histories = Histories(client, builder, scope.scanning, progress)
     collection.look_up()
-    rounds = 0
+    rounds, doubted = 0, set[LogFilter]()
     try:
         while rounds < MAX_ROUNDS:
             wanted, scans = collection.wanted()
@@ -87,8 +94,13 @@ def collect(
                 progress(_describe(wanted))
             collection.send(wanted)
             histories.run(scans)
-            if not collection.receive() and not scans:
+            if collection.receive() or scans:
+                continue
+            again = set(planner.doubts(builder.build())) - doubted
+            if not again:
                 break
+            doubted |= again
+            histories.renew(again)
         while collection.receive():
             pass
     finally:
@@ -135,7 +147,7 @@ class _Collection:
     def wanted(self) -> tuple[list[Request], list[Job]]:
         """What the evidence so far calls for and was not asked yet, in a stable order."""
         bundle = self.builder.build()
-        plans = self._planner(bundle) if self._asked else ()
+        plans = self._planner.plans(bundle) if self._asked else ()
         found: dict[Request, None] = {}
         for guest in self._guests:
             found.update(dict.fromkeys(requests.guest_requests(guest)))

@@ -6,23 +6,33 @@ has to make. What was received is recorded whatever becomes of the rest.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 from verifier.collect.budget import Share
 from verifier.collect.creation import creation_block
+from verifier.collect.differences import (
+    Account,
+    Span,
+    account_of,
+    contradicted,
+    explorer_account,
+    stale,
+)
 from verifier.collect.explorer import Explorer, ask_explorer
 from verifier.collect.http import LIMITS, HttpClient
 from verifier.collect.log_cache import LogCache
+from verifier.collect.meter import ScanBudget
 from verifier.collect.requests import public_label, rpc_requests
 from verifier.collect.scan import (
     Canary,
     EndpointProfile,
     LogQuery,
     Node,
-    ScanBudget,
+    ask_again,
     scan_logs,
 )
 from verifier.collect.workers import Workers
@@ -40,6 +50,8 @@ _WORTH: Final = 200
 """Ranges above which looking for a contract's creation costs less than scanning before it."""
 _EXPLORERS_PART: Final = 1 / 4
 """Of the time for logs, how much explorers may take before nodes are asked."""
+_MOST_ASKED: Final = 8
+"""Blocks about which endpoints are asked that nobody named."""
 _CREATION_PART: Final = 1 / 4
 """Of the time for one scan, how much looking for the contract's creation may take."""
 
@@ -51,11 +63,14 @@ Job = tuple[str, ScanPlan]
 class Scanning:
     """How logs are read. `cache` keeps what finalized blocks hold for later audits, and `warn` is
     told why it is not used. `explorers` are asked for the same logs; what they say is not
-    cached."""
+    cached. `others` are endpoints by chain id that are asked only where nobody else can decide what
+    an earlier answer is worth, and `operator_of` tells who runs an endpoint."""
 
     cache: LogCache | None = None
     warn: Callable[[str], None] = lambda _: None
     explorers: tuple[str, ...] = ()
+    others: tuple[tuple[int | None, str], ...] = ()
+    operator_of: Callable[[str], str] = lambda url: url
 
 
 @dataclass
@@ -101,6 +116,9 @@ class Histories:
         except BaseException:
             self._store(queues)
             raise
+        else:
+            for plan in plans:
+                self._settle(plan)
         finally:
             # Also when interrupted: what was answered is evidence.
             for endpoint, queue in queues.items():
@@ -116,6 +134,96 @@ class Histories:
                 answers = self._scanned.get((endpoint, plan), Scanned()).answers
                 fresh = [answer for answer in answers if not answer.cached]
                 self.scanning.cache.store(plan.filter, public_label(endpoint), fresh)
+
+    def renew(self, filters: Collection[LogFilter]) -> None:
+        """Ask again for all that earlier audits were answered about these filters: the evidence as
+        a whole contradicts it. What is not answered again stays, and accuses nobody."""
+        again = [job for job in self._scanned if job[1].filter in filters]
+        workers = Workers(len(again) or 1)
+        try:
+            _results([workers.submit(self._renew_all, *job) for job in again])
+        finally:
+            for endpoint, plan in again:
+                label = public_label(endpoint)
+                self.builder.discard(Kind.LOG_SCAN, label, plan.filter.text)
+                self._record(endpoint, plan)
+
+    def _renew_all(self, endpoint: str, plan: ScanPlan) -> None:
+        spans = _recalled(self._scanned[endpoint, plan].answers)
+        if spans:
+            self.scanning.warn(
+                f"{public_label(endpoint)}: what earlier audits were answered about "
+                f"{plan.filter.address} does not fit the rest, and is asked for again"
+            )
+            self._refresh(endpoint, plan, spans)
+
+    def _refresh(self, endpoint: str, plan: ScanPlan, spans: list[Span]) -> tuple[list[Span], str]:
+        """Ask again for ranges of earlier answers, and put the new ones in their place: the ranges
+        that were not answered, and why."""
+        budget = ScanBudget(seconds=self.client.budget.left(Share.LOGS))
+        answers, failure = ask_again(self._node(endpoint), plan.filter, spans, budget)
+        fresh = LogScan(filter=plan.filter, answers=tuple(sorted(answers, key=_first)))
+        answered = [span for span in spans if not fresh.gaps(*span)]
+        self._replace(endpoint, plan, answered, answers)
+        return [span for span in spans if span not in answered], failure
+
+    def _settle(self, plan: ScanPlan) -> None:
+        """Ask again for earlier answers on which another account of the same logs differs. One that
+        is not answered again is dropped where two live operators contradict it."""
+        told = dict(self._accounts(plan))
+        unanswered = [
+            (endpoint, blocks, *self._refresh(endpoint, plan, told[endpoint].recalled(blocks)))
+            for endpoint, blocks in stale(told).items()
+        ]
+        told = dict(self._accounts(plan))
+        for endpoint, blocks, rest, failure in unanswered:
+            if rest:
+                self._ask_others(plan, blocks, told)
+            for first, last in rest:
+                within = [block for block in blocks if first <= block <= last]
+                if any(self._contradicted(endpoint, block, told) for block in within):
+                    self._replace(endpoint, plan, [(first, last)], [])
+                    scanned = self._scanned[endpoint, plan]
+                    scanned.failure = scanned.failure or (
+                        f"blocks {first} to {last}: two operators contradict what it said in an "
+                        f"earlier audit, and it does not say it again: {failure}"
+                    )
+
+    def _accounts(self, plan: ScanPlan) -> Iterator[tuple[str, Account]]:
+        """What every source that was asked says of a plan's logs, by URL."""
+        for (endpoint, asked), scanned in self._scanned.items():
+            if asked == plan:
+                yield endpoint, account_of(plan.filter, scanned.answers)
+        for (url, wanted), answers in self._explored.items():
+            if wanted == plan.filter:
+                with suppress(EvidenceError):
+                    told = ExplorerLogs(filter=wanted, answers=answers)
+                    yield url, explorer_account(told, plan.first, plan.last)
+
+    def _ask_others(self, plan: ScanPlan, blocks: Iterable[int], told: dict[str, Account]) -> None:
+        """Have further endpoints of the chain say what the logs of some blocks are."""
+        for chain_id, url in self.scanning.others:
+            if chain_id == plan.filter.chain_id and url not in told:
+                spans = [(block, block) for block in sorted(blocks)[:_MOST_ASKED]]
+                budget = ScanBudget(seconds=self.client.budget.left(Share.LOGS))
+                answers, failure = ask_again(self._node(url), plan.filter, spans, budget)
+                told[url] = account_of(plan.filter, answers)
+                raw = encode_scan(plan.filter, answers) if answers else b""
+                self._keep(Kind.LOG_SCAN, url, plan, raw, failure)
+
+    def _contradicted(self, endpoint: str, block: int, told: Mapping[str, Account]) -> bool:
+        return contradicted(endpoint, block, told, self.scanning.operator_of)
+
+    def _replace(
+        self, endpoint: str, plan: ScanPlan, spans: list[Span], answers: list[RangeAnswer]
+    ) -> None:
+        """Put answers of this collection in the place of earlier ones, in the cache, too."""
+        scanned = self._scanned[endpoint, plan]
+        fresh = [item for item in answers if any(a <= item.first <= b for a, b in spans)]
+        kept = [item for item in scanned.answers if (item.first, item.last) not in spans]
+        scanned.answers[:] = [*kept, *fresh]
+        if self.scanning.cache is not None:
+            self.scanning.cache.replace(plan.filter, public_label(endpoint), spans, fresh)
 
     def _scan_all(self, endpoint: str, plans: list[ScanPlan]) -> None:
         profile = self._profiles.setdefault(endpoint, EndpointProfile())
@@ -270,6 +378,15 @@ class Histories:
             return contracts.decode_word(header.get("hash"), label).hex()
         except EvidenceError as error:
             raise NetworkError(error.message) from error
+
+
+def _recalled(answers: Iterable[RangeAnswer]) -> list[Span]:
+    """The ranges of answers of earlier audits."""
+    return [(item.first, item.last) for item in answers if item.cached]
+
+
+def _first(answer: RangeAnswer) -> int:
+    return answer.first
 
 
 def _results(running: Iterable[Future[None]]) -> None:

@@ -128,6 +128,27 @@ class LogCache:
 
         self._try(delete, None)
 
+    def replace(
+        self,
+        wanted: LogFilter,
+        endpoint: str,
+        spans: Iterable[tuple[int, int]],
+        answers: Iterable[RangeAnswer],
+    ) -> None:
+        """Drop what is kept of these inclusive ranges, and keep these answers about them."""
+
+        def delete(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                stream = _stream(connection, wanted, endpoint)
+                connection.executemany(
+                    "DELETE FROM answers WHERE stream = ? AND first <= ? AND last >= ?",
+                    [(stream, last, first) for first, last in spans],
+                )
+
+        self._try(delete, None)
+        self.store(wanted, endpoint, answers)
+
     def read(
         self, wanted: LogFilter, endpoint: str, span: tuple[int, int]
     ) -> tuple[RangeAnswer, ...]:

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl, urlsplit
 from verifier.collect.budget import SpentError
 from verifier.collect.http import LIMITS, HttpClient, printable
 from verifier.collect.log_cache import CachedStream, LogCache
+from verifier.collect.meter import Meter, ScanBudget, spelled
 from verifier.collect.network import System
 from verifier.collect.refusals import Refusal, RefusalKind, classify
 from verifier.collect.requests import public_label
@@ -111,16 +112,6 @@ class LogQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ScanBudget:
-    """What one scan may cost: requests, seconds, and the size of all answers together, those from
-    the cache among them, as they are written into the transcript: one blob of a bundle."""
-
-    requests: int = 30_000
-    seconds: float = 1_800.0
-    max_bytes: int = 24 << 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ScanResult:
     """What one endpoint gave.
 
@@ -153,7 +144,7 @@ def scan_logs(  # noqa: PLR0913 - what the caller keeps between scans
     as it comes, in no order, for whoever may not wait for the end.
     """
     label = public_label(node.endpoint)
-    meter = _Meter(node.system, budget or ScanBudget())
+    meter = Meter(node.system, budget or ScanBudget())
     memory = CachedStream(cache, query.filter, label, (query.first, query.last))
     kept = memory.recall(node.block_hash)
     total = query.last - query.first + 1
@@ -180,7 +171,7 @@ def scan_logs(  # noqa: PLR0913 - what the caller keeps between scans
         failure = f"{label}: {failure}; {left:,} of {total:,} blocks are missing"
         if meter.spent and answered > recalled:
             seconds = meter.seconds * left / (answered - recalled)
-            failure += f", {_spelled(seconds)} more at this pace"
+            failure += f", {spelled(seconds)} more at this pace"
             failure += "; what was read is kept for the next audit" if memory.keeps else ""
     return ScanResult(
         answers=tuple(sorted(answers, key=lambda answer: answer.first)),
@@ -191,7 +182,18 @@ def scan_logs(  # noqa: PLR0913 - what the caller keeps between scans
     )
 
 
-def _prove(node: Node, query: LogQuery, meter: "_Meter") -> str:
+def ask_again(
+    node: Node, wanted: LogFilter, spans: Iterable[Span], budget: ScanBudget
+) -> tuple[list[RangeAnswer], str]:
+    """What an endpoint says of some ranges in this very collection, and why some are missing."""
+    answers: list[RangeAnswer] = []
+    ordered = sorted(spans)
+    query = LogQuery(filter=wanted, first=ordered[0][0], last=ordered[-1][1])
+    failure = _Fetch(node, query, Meter(node.system, budget), answers).run(ordered)
+    return answers, failure
+
+
+def _prove(node: Node, query: LogQuery, meter: "Meter") -> str:
     """Ask for the known log; why the endpoint's empty answers mean nothing, or ""."""
     canary = query.known_log
     if node.profile.lost or canary is None or canary in node.profile.proven:
@@ -201,38 +203,6 @@ def _prove(node: Node, query: LogQuery, meter: "_Meter") -> str:
     if not failure:
         node.profile.proven.add(canary)
     return failure
-
-
-class _Meter:
-    """What a scan has cost so far."""
-
-    def __init__(self, system: System, budget: ScanBudget) -> None:
-        self.requests = 0
-        self.received = 0
-        self.budget = budget
-        self._monotonic = system.monotonic
-        self._start = system.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """How long it has taken."""
-        return self._monotonic() - self._start
-
-    @property
-    def left(self) -> float:
-        """The seconds that are left."""
-        return max(self.budget.seconds - self.seconds, 0.0)
-
-    @property
-    def spent(self) -> str:
-        """Which part of the budget is spent, or ""."""
-        if self.requests >= self.budget.requests:
-            return f"the budget of {self.budget.requests:,} requests is spent"
-        if self.seconds >= self.budget.seconds:
-            return f"the budget of {self.budget.seconds:.3g} seconds is spent"
-        if self.received >= self.budget.max_bytes:
-            return f"the budget of {self.budget.max_bytes:,} bytes is spent"
-        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +217,7 @@ class _Fetch:
     """One filter asked of one node, over any number of ranges."""
 
     def __init__(
-        self, node: Node, query: LogQuery, meter: _Meter, answers: list[RangeAnswer]
+        self, node: Node, query: LogQuery, meter: Meter, answers: list[RangeAnswer]
     ) -> None:
         self._answers = answers
         self._answered = False
@@ -508,11 +478,3 @@ def without_secrets(text: str, endpoint: str) -> str:
 
 def _width(span: Span) -> int:
     return span[1] - span[0] + 1
-
-
-def _spelled(seconds: float) -> str:
-    """A span of time, roughly."""
-    for size, name in ((3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"about {seconds / size:.0f} {name}"
-    return f"about {max(seconds, 1):.0f} seconds"

@@ -245,9 +245,18 @@ class BundleBuilder:
         self._artifacts.append(artifact)
         return artifact
 
+    def discard(self, kind: Kind, source: str, request: str) -> None:
+        """Take back every artifact of a kind that one source gave to a request, or did not give."""
+        for item in list(self._artifacts):
+            if (item.kind, item.source, item.request) == (kind, source, request):
+                self._artifacts.remove(item)
+
     def build(self) -> Bundle:
         """The bundle of everything recorded so far; exact repetitions count once."""
-        return Bundle(tuple(sorted(set(self._artifacts), key=_sort_key)), dict(self._blobs))
+        artifacts = tuple(sorted(set(self._artifacts), key=_sort_key))
+        used = {item.sha256 for item in artifacts}
+        blobs = {digest: raw for digest, raw in list(self._blobs.items()) if digest in used}
+        return Bundle(artifacts, blobs)
 
 
 def save(bundle: Bundle, path: Path) -> None:

@@ -238,11 +238,13 @@ class Coverage:
     """How the logs of one contract are known.
 
     `first` to `last` was asked for, `origin` says why it begins there. `sources` gave every block
-    of it; `partial` (endpoint, what is missing) did not. `problems` are contradictions: logs that
-    sources disagree about, and state that the events do not explain. `unproven` is what could not
-    be compared. `operators` counts who stands behind the sources, `logs` and `cached` the logs and
-    the answers of earlier audits, `compared` the values in storage that the events explain,
-    `proven` those of them that a storage proof gives too, against the block's state root.
+    of it; `partial` (endpoint, what is missing) did not. `problems` are contradictions between the
+    state and the logs that independent sources gave in this collection. `disputed` is what sources
+    disagree about, and contradictions that one source alone, or an earlier answer of it, may have
+    brought about: nobody can tell who is wrong. `unproven` is what could not be compared.
+    `operators` counts who stands behind the sources, `logs` and `cached` the logs and the answers
+    of earlier audits, `compared` the values in storage that the events explain, `proven` those of
+    them that a storage proof gives too, against the block's state root.
     """
 
     role: Role
@@ -253,6 +255,7 @@ class Coverage:
     sources: tuple[str, ...]
     partial: tuple[tuple[str, str], ...] = ()
     problems: tuple[str, ...] = ()
+    disputed: tuple[str, ...] = ()
     unproven: tuple[str, ...] = ()
     operators: int = 1
     cached: int = 0
@@ -263,7 +266,7 @@ class Coverage:
     @property
     def complete(self) -> bool:
         """Whether some source gave every block, and the events explain the state."""
-        return bool(self.sources) and not self.problems and not self.unproven
+        return bool(self.sources) and not (self.problems or self.disputed or self.unproven)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -177,6 +177,7 @@ def _coverage(item: Coverage) -> _Object:
         "sources": list(item.sources),
         "partial": [{"source": source, "missing": missing} for source, missing in item.partial],
         "problems": list(item.problems),
+        "disputed": list(item.disputed),
         "unproven": list(item.unproven),
         "operators": item.operators,
         "compared": item.compared,

@@ -240,6 +240,8 @@ def coverage_words(item: Coverage) -> Iterator[Row]:
         yield Row("lacking", f"{value_text(endpoint)}: {missing}")
     for problem in item.problems:
         yield Row("PROBLEM", problem, alarm=True)
+    for disputed in item.disputed:
+        yield Row("DISPUTED", disputed, alarm=True)
     for unproven in item.unproven:
         yield Row("UNPROVEN", unproven, alarm=True)
 
@@ -277,7 +279,7 @@ def _gaps(timeline: Timeline) -> Iterator[str]:
         if item.complete:
             continue
         lacks = [f"{value_text(name)} lacks {text}" for name, text in item.partial]
-        found = [*item.problems, *item.unproven]
+        found = [*item.problems, *item.disputed, *item.unproven]
         if not item.sources:
             found.insert(0, "; ".join(("nobody gave every block", *lacks)))
         first, *rest = found

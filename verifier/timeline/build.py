@@ -14,7 +14,7 @@ from verifier.model.result import JsonValue
 from verifier.model.timeline import AsOf, Coverage, Governance, Timeline, TimelineEvent
 from verifier.reference.generations import newest_like
 from verifier.reference.values import generation_of
-from verifier.timeline.completeness import coverage
+from verifier.timeline.completeness import charged, coverage
 from verifier.timeline.exposures import Attested, exposures
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, OwnerReads, governance
@@ -82,8 +82,7 @@ def _covered(history: History, folded: Fold, flags: InitialFlags) -> tuple[Cover
     if not flags.problems:
         return covered
     # Only code that changes state without an event can bring these about.
-    problems = (*covered[0].problems, *flags.problems)
-    return (replace(covered[0], problems=problems), *covered[1:])
+    return (charged(covered[0], flags.problems), *covered[1:])
 
 
 def _governed(

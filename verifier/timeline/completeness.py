@@ -8,11 +8,12 @@ change. Where an endpoint proves that storage, the proof has to give the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from verifier.chain import calls
 from verifier.chain.storage import Layout, Proven, proven_words
+from verifier.chain.view import OPERATORS, DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence import contracts
 from verifier.evidence.contracts import Call
@@ -36,6 +37,17 @@ class _Comparison:
     decode: Callable[[JsonValue, str], JsonValue]
 
 
+@dataclass(slots=True)
+class _Found:
+    """What comparing one stream has found so far."""
+
+    problems: list[str] = field(default_factory=list)
+    disputed: list[str] = field(default_factory=list)
+    unproven: list[str] = field(default_factory=list)
+    compared: int = 0
+    proven: int = 0
+
+
 def coverage(history: History, app: AppState, kms: KmsState) -> tuple[Coverage, ...]:
     """How each stream is known; `app` and `kms` are the folded states at the reader's block."""
     found = [
@@ -53,40 +65,18 @@ def _cover(
     code: ContractCode | None = None,
 ) -> Coverage:
     agreed, reader = stream.agreed, history.reader
-    problems, unproven, count, proven_count = list(agreed.problems), list[str](), 0, 0
+    found = _Found(disputed=[*agreed.problems, *history.owner_disputes(stream.role)])
     if stream.role is Role.APP:
-        problems.extend(_impossible(history))
-        unproven.extend(history.left_out)
+        found.problems.extend(_impossible(history))
+        found.unproven.extend(history.left_out)
     if agreed.sources and stream.role in (Role.APP, Role.KMS):
         if not stream.events:
-            unproven.append(f"no source has any log of {stream.address}, not even its creation")
+            said = f"no source has any log of {stream.address}, not even its creation"
+            found.unproven.append(said)
         proven = _proven(history, stream, code)
         for item in compared:
-            try:
-                actual = reader.value(item.call, item.decode)
-                proof = proven.value(item.call, item.decode)
-            except EvidenceError as error:
-                unproven.append(f"{item.name} could not be read: {error.message}")
-                continue
-            count += 1
-            if actual != item.folded and item.folded == "" and _begins_later(stream):
-                unproven.append(
-                    f"{item.name} is {_spelled(actual)}, which was set before the first log here"
-                )
-            elif actual != item.folded:
-                problems.append(
-                    f"{item.name} is {_spelled(actual)} at block {reader.number}, and the events "
-                    f"make it {_spelled(item.folded)}: a log is missing, invented, or the code "
-                    "changes state without one"
-                )
-            if proof not in (None, actual):
-                problems.append(
-                    f"{item.name} is {_spelled(proof)} by a proof against the state root of block "
-                    f"{reader.number}, while the endpoints say {_spelled(actual)}"
-                )
-            elif proof is not None:
-                proven_count += 1
-    return Coverage(
+            _compare(history, stream, item, proven, found)
+    covered = Coverage(
         role=stream.role,
         address=stream.address,
         first=stream.first,
@@ -94,14 +84,57 @@ def _cover(
         origin=_origin(history, stream),
         sources=agreed.sources,
         partial=agreed.partial,
-        problems=tuple(problems),
-        unproven=tuple(unproven),
+        disputed=tuple(found.disputed),
+        unproven=tuple(found.unproven),
         operators=1 if agreed.pieced else reader.operators_of(agreed.sources),
         cached=agreed.cached,
         logs=len(stream.events),
-        compared=count,
-        proven=proven_count,
+        compared=found.compared,
+        proven=found.proven,
     )
+    return charged(covered, found.problems)
+
+
+def _compare(
+    history: History, stream: Stream, item: _Comparison, proven: Proven, found: _Found
+) -> None:
+    """Hold one value in storage, and its proof, against what the events make of it."""
+    reader = history.reader
+    try:
+        actual = reader.value(item.call, item.decode)
+        proof = proven.value(item.call, item.decode)
+    except DisagreementError as error:
+        found.disputed.append(error.message)
+        return
+    except EvidenceError as error:
+        found.unproven.append(f"{item.name} could not be read: {error.message}")
+        return
+    found.compared += 1
+    if actual != item.folded and item.folded == "" and _begins_later(stream):
+        found.unproven.append(
+            f"{item.name} is {_spelled(actual)}, which was set before the first log here"
+        )
+    elif actual != item.folded:
+        found.problems.append(
+            f"{item.name} is {_spelled(actual)} at block {reader.number}, and the events "
+            f"make it {_spelled(item.folded)}: a log is missing, invented, or the code "
+            "changes state without one"
+        )
+    if proof not in (None, actual):
+        found.problems.append(
+            f"{item.name} is {_spelled(proof)} by a proof against the state root of block "
+            f"{reader.number}, while the endpoints say {_spelled(actual)}"
+        )
+    elif proof is not None:
+        found.proven += 1
+
+
+def charged(covered: Coverage, problems: Iterable[str]) -> Coverage:
+    """The coverage with contradictions between logs and state. They count against the contract only
+    where two operators, asked in this collection, gave the logs and nobody disputes them."""
+    if covered.disputed or covered.cached or covered.operators < OPERATORS:
+        return replace(covered, disputed=(*covered.disputed, *problems))
+    return replace(covered, problems=(*covered.problems, *problems))
 
 
 def _impossible(history: History) -> Iterator[str]:

@@ -132,16 +132,27 @@ class History:
 
     def _owners_of(self, stream: Stream) -> Iterator[str]:
         call = contracts.eth_call(stream.address, contracts.OWNER, hex(self.reader.number))
-        # Where no such contract stands, nothing answers; its storage is what is compared.
-        with suppress(EvidenceError):
-            present = self.reader.find(call, contracts.decode_address)
-            if present is not None:
-                yield present
+        # Where no such contract stands, nothing answers; its storage is what is compared. Where
+        # endpoints disagree, what any of them says is asked about, and `owner_disputes` says so.
+        yield from dict.fromkeys(self.reader.each(call, contracts.decode_address))
         for name in ("OwnershipTransferred", "OwnershipTransferStarted"):
             for event in reversed(stream.events):
                 owner = event.args.get("newOwner")
                 if event.name == name and isinstance(owner, str):
                     yield owner
+
+    def owner_disputes(self, role: Role) -> tuple[str, ...]:
+        """What endpoints disagree about when they are asked for the owner of a contract."""
+        address = {Role.APP: self.app, Role.KMS: self.plan.kms}.get(role, "")
+        call = contracts.eth_call(address, contracts.OWNER, hex(self.reader.number))
+        try:
+            self.reader.find(call, contracts.decode_address, marks=False)
+        except DisagreementError as error:
+            return (error.message,)
+        except EvidenceError:
+            # It is no contract that has an owner.
+            return ()
+        return ()
 
     @cached_property
     def left_out(self) -> tuple[str, ...]:

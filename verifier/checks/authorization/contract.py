@@ -39,16 +39,11 @@ def contract(case: Case) -> Outcome:
     if found is None:
         return without_contract(case)
     record, view = found
-    if view.foreign:
-        return failed(
-            f"{', '.join(view.foreign)} serves another chain than {view.plan.chain_id}",
-            expected=view.plan.chain_id,
-            remediation="name endpoints of the KMS's own chain with --rpc-url",
-        )
     header = view.header
     app = view.app_address()
     if not app:
-        return failed("the KMS contract has no such app registered", evidence=header.evidence)
+        said = "the KMS contract has no such app registered"
+        return view.accuse(failed(said, evidence=header.evidence), said)
     problems: list[str] = []
     kms_code = _implementation(case.reference, view, view.plan.kms, "kms", problems)
     app_code = _implementation(case.reference, view, app, "app", problems)
@@ -57,16 +52,14 @@ def contract(case: Case) -> Outcome:
     if upgraded and generation_named(upgraded).app_id_is_address != by_address:
         problems.append(f"the KMS runs generation {upgraded}, its record says {record.generation}")
     problems.extend(_proxy_problems(case.reference, view, app))
+    if problems:
+        return _refused(view, problems, header.evidence)
     logs = _app_logs(case, view)
     if logs is not None:
         problems.extend(_upgrade_problems(case.reference, view, logs))
     if problems:
-        return failed(
-            "; ".join(problems),
-            expected="known DstackKms and DstackApp builds behind ERC-1967 proxies",
-            evidence=header.evidence,
-            remediation="unknown code can allow anything: have it reviewed before you trust it",
-        )
+        view.single_source |= _recalled(case)
+        return _refused(view, problems, header.evidence)
     summary = (
         f"KMS {view.plan.kms} and app {app} on chain {view.plan.chain_id} run known code "
         f"({kms_code.generation if kms_code else '?'}, {app_code.generation if app_code else '?'})"
@@ -77,6 +70,7 @@ def contract(case: Case) -> Outcome:
             ("its past upgrades were not readable", logs is None),
             (f"the record says {record.generation}: the KMS was upgraded", upgraded),
             ("read from one operator only", view.single_source),
+            (_of_other_chains(view), view.single_source and view.foreign),
         )
         if doubted
     ]
@@ -129,14 +123,16 @@ def allowed(case: Case) -> Outcome:
     ]
     references = (*evidence, *answers[0].evidence)
     if refusals or not yes:
-        return failed(
-            f"not allowed: {', '.join(refusals) or answers[0].value[1] or 'isAppAllowed says no'}",
+        said = ", ".join(refusals) or answers[0].value[1] or "isAppAllowed says no"
+        refused = failed(
+            f"not allowed: {said}",
             expected="isAppAllowed and every getter say yes",
             actual=_actual(getters, any_device, answers),
             evidence=references,
             remediation="the KMS would refuse this boot now: the guest was started before the "
             "permission was removed, or never had it",
         )
+        return view.accuse(refused, refused.summary)
     summary = f"isAppAllowed says yes at block {view.number} ({format_time(mined)}); " + (
         "any device may run it" if any_device.value else "this device is listed"
     )
@@ -146,6 +142,22 @@ def allowed(case: Case) -> Outcome:
     if not any_device.value and yes[0] > 0:
         return warned(f"{summary}, {_OLDER_ID}", actual=actual, evidence=references)
     return passed(summary, actual=actual, evidence=references)
+
+
+def _refused(view: ChainView, problems: list[str], evidence: tuple[EvidenceRef, ...]) -> Outcome:
+    """The failure, where two operators say what it rests on. Raises DisagreementError."""
+    found = failed(
+        "; ".join(problems),
+        expected="known DstackKms and DstackApp builds behind ERC-1967 proxies",
+        evidence=evidence,
+        remediation="unknown code can allow anything: have it reviewed before you trust it",
+    )
+    return view.accuse(found, found.summary)
+
+
+def _of_other_chains(view: ChainView) -> str:
+    named = ", ".join(view.foreign)
+    return f"{named} serves another chain than {view.plan.chain_id}, and does not count"
 
 
 def _other_generation(code: ContractCode | None, record: KmsRecord) -> str:
@@ -200,6 +212,12 @@ def _app_logs(case: Case, view: ChainView) -> tuple[Log, ...] | None:
         return None
     view.single_source |= agreed.pieced or view.operators_of(agreed.sources) < OPERATORS
     return tuple(item.log for item in agreed.logs)
+
+
+def _recalled(case: Case) -> bool:
+    """Whether some of the app's logs are answers of earlier audits, which accuse nobody."""
+    agreed = app_logs(case)
+    return agreed is not None and agreed.cached > 0
 
 
 def _upgrade_problems(

@@ -4,21 +4,22 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from verifier.chain.view import ChainView
+from verifier.chain.view import ChainView, DisagreementError
 from verifier.checks import boot, runtime
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, holds, not_applicable, passed, warned
 from verifier.checks.hardware.quote import GENUINE
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
+from verifier.evidence.log_scan import LogFilter
 from verifier.evidence.plan import HistoryPlan
 from verifier.model.chain import Role
 from verifier.model.identifiers import format_time
-from verifier.model.result import EvidenceRef, JsonValue
+from verifier.model.result import EvidenceRef
 
 if TYPE_CHECKING:
     from verifier.chain.agreed_logs import AgreedLogs
-    from verifier.model.timeline import Timeline
+    from verifier.model.timeline import Coverage, Timeline
     from verifier.timeline.exposures import Attested, Running
     from verifier.timeline.history import History
 
@@ -56,11 +57,12 @@ def history(case: Case) -> Outcome:
     contracts hold there: each manifest, device and OS image that was ever named, each flag, owner
     and implementation.
     What every source leaves out, and a later event undid, does not show: agreement is all that is
-    known of it. A log that one endpoint has and another lacks, and a value that the events do not
-    explain, are failures that are named. One operator alone, a beginning that had to be assumed, an
-    app that the KMS's factory is not known to have created, whose creator may have set anything
-    silently, code that changes state without events, events that nobody knows or dates, and flags
-    that nothing tells are reservations."""
+    known of it. A value that the events of two operators do not explain is a failure that is named.
+    A log that one endpoint has and another lacks is an error that names both, and so is what one
+    operator alone, or an earlier answer, contradicts: nobody can tell who is wrong. One operator
+    alone, a beginning that had to be assumed, an app that the KMS's factory is not known to have
+    created, whose creator may have set anything silently, code that changes state without events,
+    events that nobody knows or dates, and flags that nothing tells are reservations."""
     timeline = timeline_of(case)
     if timeline is None:
         return without_contract(case)
@@ -70,16 +72,12 @@ def history(case: Case) -> Outcome:
         return failed(
             "; ".join(problems[:3]),
             expected="logs on which endpoints agree, and which explain the state",
-            actual=list[JsonValue](problems),
+            actual=[*problems],
             evidence=evidence,
-            remediation="one of the endpoints is wrong, or the contract is: ask another one with "
-            "--rpc-url, and discard what was kept with --no-cache",
+            remediation="it changed without a log, or all sources hide one: do not rely on it",
         )
-    missing = [
-        f"{item.role.value} {item.address}: {text}"
-        for item in timeline.coverage
-        for text in (*_unanswered(item.sources, item.partial), *item.unproven)
-    ]
+    _refuse_disputes(timeline)
+    missing = [text for item in timeline.coverage for text in _missing(item)]
     if missing:
         raise MissingEvidence(
             f"the history is not complete: {missing[0]}",
@@ -109,6 +107,17 @@ def history(case: Case) -> Outcome:
     if doubts:
         return warned(f"{summary}; {'; '.join(doubts)}", evidence=evidence)
     return passed(summary, evidence=evidence)
+
+
+def _refuse_disputes(timeline: "Timeline") -> None:
+    """Raise DisagreementError where sources differ, or one alone contradicts the state."""
+    disputed = [text for item in timeline.coverage for text in item.disputed]
+    if disputed:
+        raise DisagreementError(
+            "; ".join(disputed[:3]),
+            hint="one of these sources is wrong: ask another one with --rpc-url, and leave out an "
+            "--explorer-url that lags behind",
+        )
 
 
 def _unknowns(timeline: "Timeline") -> tuple[tuple[str, bool], ...]:
@@ -169,6 +178,22 @@ def plan_history(case: Case, *, gateways: bool) -> HistoryPlan:
     """What to ask next about the past of the app's contracts, and of the gateway's own."""
     found = history_of(case)
     return HistoryPlan() if found is None else found.plan_further(gateways=gateways)
+
+
+def doubted_logs(case: Case) -> tuple[LogFilter, ...]:
+    """The filters of logs that earlier audits were given and that do not fit the rest of the
+    evidence: they accuse nobody before they were asked for again."""
+    found = history_of(case)
+    recalled = [item for item in found.streams() if item.agreed.cached] if found else []
+    if not recalled:
+        return ()
+    every = tuple(item.filter for item in recalled)
+    try:
+        timeline = timeline_of(case)
+    except EvidenceError:
+        return every
+    disputed = timeline is not None and any(item.disputed for item in timeline.coverage)
+    return every if disputed else tuple(item.filter for item in recalled if not item.events)
 
 
 def app_logs(case: Case) -> "AgreedLogs | None":
@@ -280,6 +305,12 @@ def _running(case: Case) -> "Running | None":
 def _scans(case: Case) -> tuple[EvidenceRef, ...]:
     kinds = (Kind.LOG_SCAN, Kind.EXPLORER_LOGS)
     return tuple(item.ref for kind in kinds for item in case.evidence.bundle.of(kind))
+
+
+def _missing(item: "Coverage") -> list[str]:
+    """What is not known of one contract's logs."""
+    texts = (*_unanswered(item.sources, item.partial), *item.unproven)
+    return [f"{item.role.value} {item.address}: {text}" for text in texts]
 
 
 def _unanswered(sources: tuple[str, ...], partial: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

@@ -121,7 +121,6 @@ def authorization() -> Iterator[Attack]:
     knobs = HONEST
     yield refused("other-generation", check, title, knobs, reference=forge.older_generation)
     for fault, title in (
-        (RpcFault.OTHER_CHAIN, "serve another chain"),
         (RpcFault.OTHER_HASH, "give another block at the same height"),
         (RpcFault.NO_LOGS, "answer that there are no logs"),
         (RpcFault.DROPPED_LOG, "drop a log"),
@@ -142,6 +141,9 @@ def authorization() -> Iterator[Attack]:
         why = "an error is an error, and no answer"
         knobs = Knobs(rpc_faults=dict.fromkeys("ab", fault))
         yield missing(f"rpc-{fault}-everywhere", "key_management.provider", title, knobs, why)
+    why = "an endpoint of another chain says nothing of this one, and the other one is alone"
+    knobs = Knobs(rpc_faults={"a": RpcFault.OTHER_CHAIN})
+    yield warned("rpc-other-chain", check, "has one operator serve another chain", knobs, why)
     why = "history that no endpoint gives is unknown, which is a doubt"
     yield warned("rpc-log-range", check, "refuses a wide range of logs", Knobs(log_range=9), why)
     yield from _allowed()
