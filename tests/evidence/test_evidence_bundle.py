@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import (
-    MANIFEST_NAME,
     Bundle,
     BundleBuilder,
     Kind,
@@ -27,6 +26,7 @@ from verifier.evidence.bundle import (
     to_tar,
     trust_of,
 )
+from verifier.evidence.bundle_files import MANIFEST_NAME
 
 PAGE = b"<p>page</p>"
 PAGE_DIGEST = hashlib.sha256(PAGE).hexdigest()

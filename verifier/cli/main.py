@@ -11,6 +11,8 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module  # noqa: TID251 - of the commands below
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -19,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from verifier.cli.output import warn
+from verifier.cli.output import end_as_a_pipe, flush, leave_stdout, warn
 from verifier.cli.target import command_hint, names_something
 from verifier.errors import PolicyError, VerifierError, nearest
 
@@ -61,6 +63,19 @@ _LEAKED: Final = re.compile(r" \(env var: '\w+'\)|Value error, ")
 """What the option parser says beside a mistake, and nobody has use for."""
 
 
+class ReaderGone(BaseException):
+    """Nobody reads stdout any more."""
+
+
+@contextmanager
+def _reader_watched() -> Iterator[None]:
+    """Typer calls it a crash when a reader such as `head` has seen enough."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
+
+
 class DefaultCommandGroup(TyperGroup):
     """A group whose default command is `app`: arguments that name no command are its own."""
 
@@ -87,6 +102,16 @@ class DefaultCommandGroup(TyperGroup):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - typer's
+        """Read the arguments; help is printed here."""
+        with _reader_watched():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 - typer's context
+        """Run the command."""
+        with _reader_watched():
+            return super().invoke(ctx)
 
     def _first_positional(self, ctx: Any, args: list[str]) -> int | None:  # noqa: ANN401
         command = self.commands[_DEFAULT]
@@ -184,7 +209,17 @@ def main() -> None:
     completes = f"_{program.replace('-', '_').upper()}_COMPLETE" in os.environ  # set by a shell
     register([] if completes else arguments)
     try:
-        sys.exit(app(arguments, prog_name=program, standalone_mode=not arguments))
+        try:
+            code = app(arguments, prog_name=program, standalone_mode=not arguments)
+        finally:
+            flush()
+        sys.exit(code)
+    except (ReaderGone, BrokenPipeError):
+        end_as_a_pipe()
+    except OSError as error:
+        leave_stdout()
+        warn(f"stdout: cannot write: {error.strerror or error}")
+        sys.exit(EXIT_USAGE)
     except TyperException as error:
         _say_usage(error, arguments)
         sys.exit(EXIT_USAGE)
@@ -197,9 +232,6 @@ def main() -> None:
     except VerifierError as error:
         warn(error.message, error.hint)
         sys.exit(EXIT_NONE)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
 
 
 def _say_usage(error: TyperException, arguments: list[str]) -> None:

@@ -4,7 +4,9 @@ import errno
 import json
 import os
 import shutil
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
@@ -55,22 +57,88 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
     """Write to a file, or to stdout. Raises PolicyError where that cannot be written."""
     try:
         if output is not None:
-            output.write_bytes(raw)
+            _write_file(raw, output)
         else:
             _write_stdout(raw)
     except BrokenPipeError:
         raise
     except OSError as error:
+        if output is not None:
+            # What was asked for is worth more than the place where it should stand.
+            _write_stdout(raw)
         raise PolicyError(
             f"{output or 'stdout'}: cannot write {what}: {error.strerror}",
-            hint="name a writable file with -o",
+            hint="it is on stdout; name a writable file with -o"
+            if output is not None
+            else "name a writable file with -o",
         ) from error
 
 
-def refuse_existing(path: Path | None, option: str = "--save") -> None:
-    """Raise PolicyError where something to be kept would overwrite what is there."""
-    if path is not None and path.exists():
+def check_places(output: Path | None, save: Path | None = None, kept_by: str = "--save") -> None:
+    """Raise PolicyError where a report or a bundle could not be written: before anything is asked
+    that would then be lost. `kept_by` is the option that names the bundle."""
+    try:
+        if output is not None:
+            _check_output(output)
+        if save is not None:
+            _check_save(save, kept_by)
+        if output is None or save is None:
+            return
+        written, kept = output.resolve(), save.resolve()
+    except (OSError, ValueError) as error:
+        told = error.strerror if isinstance(error, OSError) else None
+        name = f"-o {output}" if save is None else f"{kept_by} {save}"
+        raise PolicyError(f"{name}: {told or error}", hint="name another place") from error
+    if written == kept or kept in written.parents:
+        raise PolicyError(
+            f"-o {output}: the bundle is kept there", hint="name another file for the report"
+        )
+
+
+def _check_output(path: Path) -> None:
+    if path.is_dir():
+        raise PolicyError(f"-o {path}: it is a directory", hint="name a file")
+    if not _is_there(path):
+        _check_folder(path.parent, f"-o {path}")
+    elif not os.access(path, os.W_OK):
+        raise PolicyError(f"-o {path}: it cannot be written", hint="name a writable file")
+
+
+def _check_save(path: Path, option: str) -> None:
+    if _is_there(path):
         raise PolicyError(f"{option} {path}: it exists already", hint="name a new directory or tar")
+    folder = path.parent
+    while not _is_there(folder) and folder != folder.parent:
+        folder = folder.parent
+    _check_folder(folder, f"{option} {path}")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something stands there, a link to nothing too. Raises OSError where no name can."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _check_folder(folder: Path, what: str) -> None:
+    if not folder.is_dir():
+        raise PolicyError(f"{what}: {folder} is no directory", hint="make it, or name another")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PolicyError(f"{what}: {folder} cannot be written", hint="name another place")
+
+
+def _write_file(raw: bytes, path: Path) -> None:
+    """Write a file; one that could not be written whole is not left there. Raises OSError."""
+    existed = _is_there(path)
+    try:
+        path.write_bytes(raw)
+    except OSError:
+        if not existed:
+            with suppress(OSError):
+                path.unlink()
+        raise
 
 
 def save_bundle(bundle: "Bundle", path: Path | None) -> PolicyError | None:
@@ -117,6 +185,29 @@ def json_for(raw: bytes, *, to_terminal: bool) -> bytes:
 def terminal_width(most: int = MAX_WIDTH) -> int:
     """How wide a report may be: that of the terminal, up to `most` cells; so many in a pipe."""
     return min(shutil.get_terminal_size().columns, most) if _is_terminal(sys.stdout) else most
+
+
+def flush() -> None:
+    """Write what stdout still holds. Raises OSError where nobody takes it."""
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def leave_stdout() -> None:
+    """Let nothing more be written to stdout: what is left would fail again at the end."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def end_as_a_pipe() -> None:
+    """End as programs do whose reader has gone: by SIGPIPE, where there is one."""
+    leave_stdout()
+    pipe = getattr(signal, "SIGPIPE", None)
+    if pipe is not None:
+        signal.signal(pipe, signal.SIG_DFL)
+        signal.raise_signal(pipe)
+    sys.exit(0)
 
 
 def _write_stdout(raw: bytes) -> None:

@@ -23,7 +23,8 @@ def reference_values(unsafe_root: Path | None) -> ReferenceValues:
     if unsafe_root is None:
         return embedded()
     try:
-        raw = unsafe_root.read_bytes()
+        with unsafe_root.open("rb") as stream:
+            raw = stream.read(_MAX_ROOT_BYTES + 1)
     except OSError as error:
         raise PolicyError(f"{unsafe_root}: {error.strerror or error}") from error
     if len(raw) > _MAX_ROOT_BYTES:

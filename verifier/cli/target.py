@@ -1,6 +1,7 @@
 """What a TARGET names: an app id, a metadata URL, a Trust Center URL, a custom domain, a bundle."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from verifier.model.identifiers import AppId, parse_app_id
 
 _TRUST_CENTER: Final = "trust.phala.com"
 _GATEWAY_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})(?:-[0-9]{1,5})?[sg]?", re.ASCII)
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
 _DOMAIN: Final = re.compile(
     r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII
 )
@@ -29,6 +31,8 @@ class Target:
 
 def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     """What a TARGET names. Raises PolicyError (a usage error) when it names nothing known."""
+    if not text.strip():
+        raise PolicyError("TARGET is empty", hint="give an app id: 40 hex digits")
     app_id = parse_app_id(text)
     if app_id is not None:
         return Target(text=app_id, app_id=app_id)
@@ -36,6 +40,10 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
         return _parse_url(text)
     if _GATEWAY_LABEL.fullmatch(text.partition(".")[0]) and _DOMAIN.fullmatch(text.lower()):
         return _parse_url(f"https://{text}")
+    if _SCHEME.match(text):
+        raise PolicyError(
+            f"{text!a} is not an address that is asked", hint="such as https://host.example"
+        )
     path = Path(text)
     if "/" in text or text.endswith(".tar") or _exists(path):
         return Target(text=text, bundle=path)
@@ -58,8 +66,18 @@ def names_something(text: str) -> bool:
 
 def command_hint(text: str, commands: frozenset[str]) -> str:
     """The command that was probably meant."""
-    near = nearest(text, commands)
+    near = _written_right(text) or nearest(text, commands)
     return f"did you mean `verify {near}`?" if near else "see `verify --help`"
+
+
+def _written_right(text: str) -> str:
+    """What was probably meant: an app id or a domain in its own spelling, "" for neither."""
+    plain = text.strip().lower().removesuffix(".")
+    if parse_app_id(plain) is not None:
+        return parse_app_id(plain) or ""
+    with suppress(UnicodeError):
+        plain = plain.encode("idna").decode("ascii")
+    return plain if _DOMAIN.fullmatch(plain) else ""
 
 
 def _parse_url(text: str) -> Target:

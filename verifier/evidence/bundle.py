@@ -15,11 +15,7 @@ something only to whoever fetched it, or trusts who did.
 """
 
 import hashlib
-import io
-import os
 import re
-import stat
-import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -29,15 +25,12 @@ from typing import Final
 import rfc8785
 
 from verifier.errors import EvidenceError
-from verifier.evidence import codec
+from verifier.evidence import bundle_files, codec
+from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
 from verifier.model.result import EvidenceRef, JsonValue
 
 SCHEMA: Final = "dstack-audit/bundle/v1"
-MANIFEST_NAME: Final = "manifest.json"
-MAX_MANIFEST_BYTES: Final = 4 << 20
-MAX_BLOB_BYTES: Final = 32 << 20
 MAX_SUBJECTS: Final = 256
-MAX_BUNDLE_BYTES: Final = 256 << 20
 MAX_STATUS: Final = 999
 MAX_TIME: Final = 253_402_300_799
 """9999-12-31T23:59:59Z, the last time that RFC 3339 can write."""
@@ -262,38 +255,33 @@ class BundleBuilder:
 def save(bundle: Bundle, path: Path) -> None:
     """Write the bundle: as a tar if the name ends in `.tar`, else as a new or empty directory.
 
-    Raises EvidenceError, also for a bundle that could not be loaded again.
+    There is all of it or nothing. Raises EvidenceError, also for a bundle that `load` would refuse:
+    before anything is written.
     """
-    if len(bundle.manifest) > MAX_MANIFEST_BYTES:
-        raise EvidenceError(f"{path}: the bundle has too many artifacts to be kept")
-    try:
-        if path.suffix == ".tar":
-            path.write_bytes(to_tar(bundle))
-            return
-        path.mkdir(parents=True, exist_ok=True)
-        if any(path.iterdir()):
-            raise EvidenceError(
-                f"{path}: the directory is not empty", hint="name a new directory for the bundle"
-            )
-        (path / "blobs").mkdir()
-        for digest, raw in _used_blobs(bundle):
-            (path / "blobs" / digest).write_bytes(raw)
-        (path / MANIFEST_NAME).write_bytes(bundle.manifest)
-    except OSError as error:
-        raise EvidenceError(f"{path}: cannot write the bundle: {error.strerror}") from error
+    files = _files(bundle)
+    total = 0
+    for name, raw in files.items():
+        total += bundle_files.check_size(name, len(raw), total, path)
+    _check_subjects(bundle, path)
+    _parse_manifest(bundle.manifest, str(path))
+    bundle_files.write(files, path, f".{bundle.digest[:16]}.part")
 
 
 def to_tar(bundle: Bundle) -> bytes:
     """The bundle as a plain sorted tar with zero times: the same bundle gives the same bytes."""
-    members = {MANIFEST_NAME: bundle.manifest}
-    members.update({f"blobs/{digest}": raw for digest, raw in _used_blobs(bundle)})
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name in sorted(members):
-            member = tarfile.TarInfo(name)
-            member.size = len(members[name])
-            archive.addfile(member, io.BytesIO(members[name]))
-    return out.getvalue()
+    return bundle_files.to_tar(_files(bundle))
+
+
+def _files(bundle: Bundle) -> dict[str, bytes]:
+    """The files of a bundle by name."""
+    used = sorted({item.sha256 for item in bundle.artifacts if item.sha256 is not None})
+    blobs = {f"blobs/{digest}": bundle.blobs[digest] for digest in used}
+    return {MANIFEST_NAME: bundle.manifest} | blobs
+
+
+def _check_subjects(bundle: Bundle, path: Path) -> None:
+    if len(bundle.subjects) > MAX_SUBJECTS:
+        raise EvidenceError(f"{path}: {len(bundle.subjects)} attesters, more than {MAX_SUBJECTS}")
 
 
 def load(path: Path) -> Bundle:
@@ -303,7 +291,7 @@ def load(path: Path) -> Bundle:
     outside the bundle, or a manifest that is not in canonical form.
     """
     try:
-        files = _read_directory(path) if path.is_dir() else _read_tar(path)
+        files = bundle_files.read(path)
     except OSError as error:
         raise EvidenceError(
             f"{path}: cannot read the bundle: {error.strerror or error}",
@@ -317,16 +305,10 @@ def load(path: Path) -> Bundle:
     manifest = files.pop(MANIFEST_NAME)
     artifacts = _parse_manifest(manifest, str(path))
     bundle = Bundle(artifacts, _check_blobs(artifacts, files, str(path)))
-    if len(bundle.subjects) > MAX_SUBJECTS:
-        raise EvidenceError(f"{path}: {len(bundle.subjects)} attesters, more than {MAX_SUBJECTS}")
+    _check_subjects(bundle, path)
     if bundle.manifest != manifest:
         raise EvidenceError(f"{path}: {MANIFEST_NAME} is not in canonical form")
     return bundle
-
-
-def _used_blobs(bundle: Bundle) -> list[tuple[str, bytes]]:
-    used = {item.sha256 for item in bundle.artifacts if item.sha256 is not None}
-    return sorted((digest, bundle.blobs[digest]) for digest in used)
 
 
 def _sort_key(item: Artifact) -> tuple[str, ...]:
@@ -430,48 +412,3 @@ def _check_blobs(
     if extra:
         raise EvidenceError(f"{where}: {extra[0]!r} is not named by the manifest")
     return blobs
-
-
-def _read_directory(path: Path) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    total = 0
-    for folder, prefix in ((path, ""), (path / "blobs", "blobs/")):
-        if not folder.is_dir() or folder.is_symlink():
-            continue
-        for entry in sorted(os.scandir(folder), key=lambda item: item.name):
-            if not prefix and entry.name == "blobs" and entry.is_dir(follow_symlinks=False):
-                continue
-            mode = entry.stat(follow_symlinks=False).st_mode
-            if not stat.S_ISREG(mode):
-                raise EvidenceError(f"{path}: {entry.name!r} is a link or not a regular file")
-            total += _check_size(prefix + entry.name, entry.stat().st_size, total, path)
-            files[prefix + entry.name] = Path(entry.path).read_bytes()
-    return files
-
-
-def _read_tar(path: Path) -> dict[str, bytes]:
-    files: dict[str, bytes] = {}
-    total = 0
-    try:
-        with tarfile.open(path, mode="r:") as archive:
-            for member in archive:
-                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-                    raise EvidenceError(f"{path}: {member.name!r} is not a regular file")
-                if member.name in files:
-                    raise EvidenceError(f"{path}: {member.name!r} stands twice")
-                total += _check_size(member.name, member.size, total, path)
-                reader = archive.extractfile(member)
-                files[member.name] = reader.read() if reader else b""
-    except (tarfile.TarError, RecursionError) as error:
-        raise EvidenceError(
-            f"{path}: not a bundle: neither a directory nor a plain tar",
-            hint="`verify import FILE… -o BUNDLE` makes a bundle from evidence files",
-        ) from error
-    return files
-
-
-def _check_size(name: str, size: int, total: int, path: Path) -> int:
-    limit = MAX_MANIFEST_BYTES if name == MANIFEST_NAME else MAX_BLOB_BYTES
-    if not 0 <= size <= limit or total + size > MAX_BUNDLE_BYTES:
-        raise EvidenceError(f"{path}: {name!r} has {size} bytes, over the limit")
-    return size

@@ -20,7 +20,8 @@ from typing import Final
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.attestation import FIRST_BYTES, parse_attestation
-from verifier.evidence.bundle import MAX_BLOB_BYTES, Bundle, BundleBuilder, Kind
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
+from verifier.evidence.bundle_files import MAX_BLOB_BYTES
 from verifier.evidence.cloud import parse_cloud_attestations
 from verifier.evidence.collateral import DER_SEQUENCE, PEM_CRL, parse_crl
 from verifier.evidence.quote import parse_quote

@@ -14,8 +14,8 @@ from verifier.cli.options import (
     command,
 )
 from verifier.cli.output import (
+    check_places,
     exit_code,
-    refuse_existing,
     save_bundle,
     say_how_to_repeat,
     write_report,
@@ -49,7 +49,7 @@ def audit_app(
     from verifier.cli.question import one_app_id  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    refuse_existing(save)
+    check_places(written.output, save)
     judged = known(load_policy(policy)).expecting(expected.values)
     asked = one_app_id(expected.app_id)
     audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked, save=save)

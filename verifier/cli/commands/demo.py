@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from verifier.cli.options import Written, command
-from verifier.cli.output import exit_code, progress, refuse_existing, warn, write_report
+from verifier.cli.output import check_places, exit_code, progress, warn, write_report
 from verifier.model.identifiers import format_time
 
 
@@ -37,7 +37,7 @@ def run_demo(
     from verifier.lab.world import build  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    refuse_existing(save)
+    check_places(written.output, save)
     world = build()
     question = simulated_question(world.app_id, world.reference(), world.now)
     with serve(world.respond) as served:

@@ -10,7 +10,7 @@ import typer
 from verifier.cli.files import names_file, names_target, printable_name, read_file
 from verifier.cli.gather import gather
 from verifier.cli.options import Output, Reach, command
-from verifier.cli.output import json_for, terminal_width, uses_color, write
+from verifier.cli.output import check_places, json_for, terminal_width, uses_color, write
 from verifier.cli.points import Points
 from verifier.errors import EvidenceError, PolicyError
 from verifier.model.result import Severity
@@ -81,6 +81,7 @@ def compare_manifests(
 
     from verifier.manifest.diff import compare  # noqa: PLC0415
 
+    check_places(output)
     points = Points(reach)
     documents = [
         document

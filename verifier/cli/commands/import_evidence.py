@@ -9,7 +9,7 @@ import typer
 from verifier.cli.clock import now
 from verifier.cli.files import printable_name, read_file
 from verifier.cli.options import Files
-from verifier.cli.output import refuse_existing, save_bundle, warn
+from verifier.cli.output import check_places, save_bundle, warn
 
 if TYPE_CHECKING:
     from verifier.evidence.bundle import Bundle
@@ -41,7 +41,7 @@ def import_evidence(
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
-    refuse_existing(output, "-o")
+    check_places(None, output, "-o")
     bundle = import_files(
         [(printable_name(path), read_file(path)) for path in files], collected_at=now()
     )

@@ -11,7 +11,7 @@ import typer
 from verifier.cli.files import read_file
 from verifier.cli.lint_given import Given, read_given
 from verifier.cli.options import Output, Reach, command
-from verifier.cli.output import terminal_width, uses_color, warn, write
+from verifier.cli.output import check_places, terminal_width, uses_color, warn, write
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
@@ -106,6 +106,7 @@ def lint_manifest(
 
     Exit codes: 0 no finding, 2 usage, 3 not evaluable, 4 findings.
     """
+    check_places(output)
     entries, expected = _baseline(baselines.baseline), _digest(expect_compose_hash)
     _refuse_overwriting(baselines)
     today = datetime.fromtimestamp(reach.judged_at, UTC).date()

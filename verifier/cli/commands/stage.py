@@ -7,7 +7,7 @@ import typer
 
 from verifier.cli.gather import gather
 from verifier.cli.options import BundlePath, Output, Reach, Target, command
-from verifier.cli.output import terminal_width, write
+from verifier.cli.output import check_places, terminal_width, write
 
 _EXIT_CODES: Final[dict[int | None, int]] = {1: 0, None: 3, 0: 4}
 
@@ -52,6 +52,7 @@ def assess(
     from verifier.policy.stage import assess_stage, stage_of  # noqa: PLC0415
     from verifier.report.stage import render_stage, render_stage_json  # noqa: PLC0415
 
+    check_places(output)
     judged = known(load_policy(policy))
     report = gather(target, reach, past=Past.APP, bundle=bundle).report(judged)
     assessed = assess_stage(report, judged)

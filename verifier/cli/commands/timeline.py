@@ -8,7 +8,14 @@ import typer
 from verifier.cli.clock import moment
 from verifier.cli.gather import gather
 from verifier.cli.options import BundlePath, Output, Reach, Save, Target, command
-from verifier.cli.output import json_for, save_bundle, terminal_width, uses_color, write
+from verifier.cli.output import (
+    check_places,
+    json_for,
+    save_bundle,
+    terminal_width,
+    uses_color,
+    write,
+)
 
 if TYPE_CHECKING:
     from verifier.model.timeline import Timeline
@@ -66,6 +73,7 @@ def show_timeline(
     """
     from verifier.api import Past  # noqa: PLC0415
 
+    check_places(output, save)
     past = moment(on, "--on") if on else None
     audit = gather(target, reach, past=Past.GATEWAY, bundle=bundle, timeout=_TIMEOUT, save=save)
     unsaved = save_bundle(audit.bundle, save)

@@ -1,0 +1,133 @@
+"""The files of a bundle, by name: in a directory, or in a plain tar of the same names.
+
+Both are read under the limits under which they are written.
+"""
+
+import io
+import os
+import shutil
+import stat
+import tarfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from verifier.errors import EvidenceError
+
+MANIFEST_NAME: Final = "manifest.json"
+MAX_MANIFEST_BYTES: Final = 8 << 20
+MAX_BLOB_BYTES: Final = 32 << 20
+MAX_BUNDLE_BYTES: Final = 256 << 20
+
+
+def write(files: Mapping[str, bytes], path: Path, part: str) -> None:
+    """Write files as a tar if the name ends in `.tar`, else as a new or empty directory.
+
+    They are written under the name `part` beside it and renamed, so that there is all of it or
+    nothing. Raises EvidenceError.
+    """
+    written = path.with_name(part)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() or (path.exists() and not _is_empty_directory(path)):
+            raise EvidenceError(
+                f"{path}: it exists already, and is not empty",
+                hint="name a new directory or tar for the bundle",
+            )
+        _remove(written)
+        if path.suffix == ".tar":
+            written.write_bytes(to_tar(files))
+        else:
+            _write_directory(files, written)
+        written.rename(path)
+    except OSError as error:
+        with suppress(OSError):
+            _remove(written)
+        raise EvidenceError(
+            f"{path}: cannot write the bundle: {error.strerror or error}"
+        ) from error
+
+
+def read(path: Path) -> dict[str, bytes]:
+    """The files of a bundle. Raises EvidenceError for what is no bundle, and OSError."""
+    if path.is_dir():
+        return _read_directory(path)
+    if path.stat().st_size > 2 * MAX_BUNDLE_BYTES:
+        raise EvidenceError(f"{path}: larger than a bundle may be")
+    return _read_tar(path)
+
+
+def to_tar(members: Mapping[str, bytes]) -> bytes:
+    """A plain sorted tar with zero times: the same files give the same bytes."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name in sorted(members):
+            member = tarfile.TarInfo(name)
+            member.size = len(members[name])
+            archive.addfile(member, io.BytesIO(members[name]))
+    return out.getvalue()
+
+
+def check_size(name: str, size: int, total: int, path: Path) -> int:
+    """The size of a file beside others of so many bytes. Raises EvidenceError over a limit."""
+    limit = MAX_MANIFEST_BYTES if name == MANIFEST_NAME else MAX_BLOB_BYTES
+    if not 0 <= size <= limit or total + size > MAX_BUNDLE_BYTES:
+        raise EvidenceError(f"{path}: {name!r} has {size} bytes, over the limit")
+    return size
+
+
+def _is_empty_directory(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _write_directory(files: Mapping[str, bytes], path: Path) -> None:
+    (path / "blobs").mkdir(parents=True)
+    for name, raw in files.items():
+        (path / name).write_bytes(raw)
+
+
+def _remove(path: Path) -> None:
+    """Remove what an earlier attempt left there, if anything."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _read_directory(path: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    total = 0
+    for folder, prefix in ((path, ""), (path / "blobs", "blobs/")):
+        if not folder.is_dir() or folder.is_symlink():
+            continue
+        for entry in sorted(os.scandir(folder), key=lambda item: item.name):
+            if not prefix and entry.name == "blobs" and entry.is_dir(follow_symlinks=False):
+                continue
+            mode = entry.stat(follow_symlinks=False).st_mode
+            if not stat.S_ISREG(mode):
+                raise EvidenceError(f"{path}: {entry.name!r} is a link or not a regular file")
+            total += check_size(prefix + entry.name, entry.stat().st_size, total, path)
+            files[prefix + entry.name] = Path(entry.path).read_bytes()
+    return files
+
+
+def _read_tar(path: Path) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    total = 0
+    try:
+        with tarfile.open(path, mode="r:") as archive:
+            for member in archive:
+                if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+                    raise EvidenceError(f"{path}: {member.name!r} is not a regular file")
+                if member.name in files:
+                    raise EvidenceError(f"{path}: {member.name!r} stands twice")
+                total += check_size(member.name, member.size, total, path)
+                reader = archive.extractfile(member)
+                files[member.name] = reader.read() if reader else b""
+    except (tarfile.TarError, RecursionError) as error:
+        raise EvidenceError(
+            f"{path}: not a bundle: neither a directory nor a plain tar",
+            hint="`verify import FILE… -o BUNDLE` makes a bundle from evidence files",
+        ) from error
+    return files
