@@ -7,7 +7,7 @@ AUDITOR := $(VENV)/.installed-requirements
 WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/chain/node_modules/.package-lock.json
 
-.PHONY: setup develop node demo test lint bench fuzz monotone corpus same oracle release latest clean
+.PHONY: setup develop node demo test lint bench fuzz online monotone corpus same oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -70,6 +70,10 @@ fuzz: develop
 # Takes away each part of each simulated world's evidence; goes on where the last run ended.
 monotone: develop
 	@$(BIN)/python -W ignore -m tests.attacks.monotone --seconds $(or $(SECONDS),7200)
+
+# Every source failing in every way: several minutes.
+online: develop
+	@$(BIN)/python -m benchmarks.online
 
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py

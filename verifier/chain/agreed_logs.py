@@ -49,7 +49,6 @@ class Scans:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._scans: dict[str, LogScan] = {}
         self._artifacts: dict[str, list[Artifact]] = {}
         self._explorers: dict[str, list[Artifact]] = {}
         for artifact in bundle.artifacts:
@@ -149,7 +148,7 @@ class Scans:
         self, artifact: Artifact, wanted: LogFilter, first: int, last: int
     ) -> tuple["_Scanned", str]:
         what = "explorer logs"
-        told = parse_explorer_logs(self._bundle.blob(artifact), what)
+        told = self._bundle.read(artifact, parse_explorer_logs, what)
         if told.filter != wanted:
             raise EvidenceError(f"{what}: they are of another filter than they name")
         logs, gaps, reason = told.read(first, last, what)
@@ -157,12 +156,7 @@ class Scans:
         return _Scanned(by_place, gaps, 0), reason
 
     def _parsed(self, artifact: Artifact) -> LogScan:
-        digest = artifact.sha256 or ""
-        if digest not in self._scans:
-            self._scans[digest] = parse_scan(
-                self._bundle.blob(artifact), f"log scan at {artifact.source}"
-            )
-        return self._scans[digest]
+        return self._bundle.read(artifact, parse_scan, f"log scan at {artifact.source}")
 
     def _read(self, artifact: Artifact, wanted: LogFilter, first: int, last: int) -> "_Scanned":
         what = f"log scan at {artifact.source}"

@@ -188,7 +188,13 @@ class Case:
     @property
     def collateral(self) -> Endorsements:
         """The endorsements for the quote's platform, forged ones where there are no others."""
-        return self.once("collateral", lambda: _settled(self._choose_collateral))()
+        return self._of_quote("collateral", self._choose_collateral)
+
+    def _of_quote(self, what: str, compute: Callable[[], T]) -> T:
+        """What follows from the quote and the evidence that attesters share: computed once for all
+        who show the same quote. Raises what `compute` raises."""
+        key = (what, self.quote.raw, self.reference.root, self.question.at)
+        return self.exchanges.once(key, lambda: _settled(compute))()
 
     def _choose_collateral(self) -> Endorsements:
         quote = self.quote.raw
@@ -207,7 +213,7 @@ class Case:
         Raises MissingEvidence when a quote that verifies at another time does so with nothing that
         is in force at the time of judgement.
         """
-        return self.once("dcap", lambda: _settled(self._verify))()
+        return self._of_quote("dcap", self._verify)
 
     def _verify(self) -> DcapResult:
         chosen = self.collateral

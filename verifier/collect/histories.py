@@ -5,6 +5,7 @@ log tells nodes where to begin. The time for logs is divided among the scans tha
 has to make. What was received is recorded whatever becomes of the rest.
 """
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
@@ -50,6 +51,8 @@ _WORTH: Final = 200
 """Ranges above which looking for a contract's creation costs less than scanning before it."""
 _EXPLORERS_PART: Final = 1 / 4
 """Of the time for logs, how much explorers may take before nodes are asked."""
+_LATER_PART: Final = 1 / 4
+"""Of the time for logs that is left, what is kept for the contracts that these logs name."""
 _MOST_ASKED: Final = 8
 """Blocks about which endpoints are asked that nobody named."""
 _CREATION_PART: Final = 1 / 4
@@ -252,8 +255,11 @@ class Histories:
 
     def _shared(self, plans: list[ScanPlan]) -> Iterator[tuple[ScanPlan, float]]:
         """Each plan with the seconds that it may take: an equal part of what is left."""
+        later = self.client.budget.left(Share.LOGS) * _LATER_PART
+        later = 0.0 if later == math.inf else later
         for index, plan in enumerate(plans):
-            yield plan, self.client.budget.left(Share.LOGS) / (len(plans) - index)
+            left = max(self.client.budget.left(Share.LOGS) - later, 0.0)
+            yield plan, left / (len(plans) - index)
 
     def _node(self, endpoint: str) -> Node:
         return Node(

@@ -16,11 +16,11 @@ something only to whoever fetched it, or trusts who did.
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import rfc8785
 
@@ -28,6 +28,8 @@ from verifier.errors import EvidenceError
 from verifier.evidence import bundle_files, codec
 from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
 from verifier.model.result import EvidenceRef, JsonValue
+
+T = TypeVar("T")
 
 SCHEMA: Final = "dstack-audit/bundle/v1"
 MAX_SUBJECTS: Final = 256
@@ -133,12 +135,37 @@ class Artifact:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
 
+class Readings:
+    """What was read of blobs, each blob once: many artifacts, attesters and checks may name it."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, object], Any] = {}
+
+    def read(self, digest: str, raw: bytes, parse: Callable[[bytes, str], T], what: str) -> T:
+        """What `parse` makes of a blob, or the EvidenceError that it raises. `parse` is a function
+        of a module; it is the same object for the same reading."""
+        key = (digest, parse)
+        if key not in self._found:
+            try:
+                self._found[key] = parse(raw, what), "", None
+            except EvidenceError as error:
+                self._found[key] = None, what, error
+        value, named, problem = self._found[key]
+        if problem is not None:
+            # The blob may have come from several places: what is wrong is said of this one.
+            message = problem.message.replace(named, what, 1)
+            raise type(problem)(message, hint=problem.hint) from problem
+        found: T = value
+        return found
+
+
 @dataclass(frozen=True, slots=True)
 class Bundle:
     """Artifacts in canonical order, and the bytes they name by sha256."""
 
     artifacts: tuple[Artifact, ...]
     blobs: Mapping[str, bytes]
+    readings: Readings = field(default_factory=Readings, compare=False, repr=False)
 
     @property
     def manifest(self) -> bytes:
@@ -168,6 +195,10 @@ class Bundle:
             raise EvidenceError(f"{artifact.source}: nothing was received: {artifact.error}")
         return self.blobs[artifact.sha256]
 
+    def read(self, artifact: Artifact, parse: Callable[[bytes, str], T], what: str) -> T:
+        """What `parse` makes of a received artifact (see `Readings`). Raises EvidenceError."""
+        return self.readings.read(artifact.sha256 or "", self.blob(artifact), parse, what)
+
     @property
     def subjects(self) -> tuple[str, ...]:
         """The names of the attesters that gave evidence, sorted; the empty name when none did."""
@@ -182,6 +213,7 @@ class BundleBuilder:
     def __init__(self, bundle: Bundle | None = None) -> None:
         self._artifacts: list[Artifact] = list(bundle.artifacts) if bundle else []
         self._blobs: dict[str, bytes] = dict(bundle.blobs) if bundle else {}
+        self._readings = bundle.readings if bundle else Readings()
 
     def add(  # noqa: PLR0913 - the fields of one artifact
         self,
@@ -249,7 +281,7 @@ class BundleBuilder:
         artifacts = tuple(sorted(set(self._artifacts), key=_sort_key))
         used = {item.sha256 for item in artifacts}
         blobs = {digest: raw for digest, raw in list(self._blobs.items()) if digest in used}
-        return Bundle(artifacts, blobs)
+        return Bundle(artifacts, blobs, self._readings)
 
 
 def save(bundle: Bundle, path: Path) -> None:
@@ -346,7 +378,7 @@ def _to_json(item: Artifact) -> dict[str, JsonValue]:
 
 def _parse_manifest(raw: bytes, where: str) -> tuple[Artifact, ...]:
     what = f"{where}/{MANIFEST_NAME}"
-    document = codec.parse_json_object(raw, what)
+    document = codec.parse_json_object(raw, what, codec.MAX_LISTED)
     if document.get("schema") != SCHEMA:
         raise EvidenceError(
             f"{what}: schema {document.get('schema')!r} is not {SCHEMA!r}",

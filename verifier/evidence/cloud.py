@@ -23,7 +23,7 @@ class CloudInstance:
 
 def parse_cloud_attestations(raw: bytes, what: str) -> tuple[CloudInstance, ...]:
     """The instances of an attestations answer. Raises EvidenceError."""
-    document = codec.parse_json_object(raw, what)
+    document = codec.parse_json_object(raw, what, codec.MAX_LISTED)
     items = codec.as_list(document.get("instances") or [], f"{what}.instances")
     return tuple(
         _instance(codec.as_object(item, what), f"{what}.instances[{index}]")

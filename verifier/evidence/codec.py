@@ -19,6 +19,11 @@ from verifier.errors import EvidenceError
 from verifier.model.result import JsonValue
 
 MAX_DEPTH: Final = 64
+MAX_VALUES: Final = 250_000
+"""Brackets, braces and commas in a document, a bound of its values: of evidence about one guest,
+none has a tenth of it. Megabytes of `[],` are hundreds of megabytes once they are read."""
+MAX_LISTED: Final = 1_000_000
+"""The same for documents that list answers or logs, bundles' artifacts, or a vendor's guests."""
 _SAFE_RECURSION: Final = 20_000
 _NESTING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 _MAX_EXCERPT: Final = 40
@@ -71,10 +76,13 @@ def parse_utf8(raw: bytes, what: str) -> str:
         raise EvidenceError(f"{what}: not UTF-8 at byte {error.start}") from error
 
 
-def parse_json(raw: bytes | str, what: str) -> JsonValue:
-    """Strict JSON (see the module's text). Raises EvidenceError."""
+def parse_json(raw: bytes | str, what: str, most: int = MAX_VALUES) -> JsonValue:
+    """Strict JSON (see the module's text) of at most about so many values. Raises EvidenceError."""
     text = parse_utf8(raw, what) if isinstance(raw, bytes) else raw
-    nests = text.count("[") + text.count("{") > MAX_DEPTH
+    opened = text.count("[") + text.count("{")
+    if opened + text.count(",") > most:
+        raise EvidenceError(f"{what}: JSON of more than {most:,} values, which no evidence has")
+    nests = opened > MAX_DEPTH
     if nests and sys.getrecursionlimit() > _SAFE_RECURSION:
         _refuse_deep_text(text, what)
     try:
@@ -95,9 +103,9 @@ def parse_json(raw: bytes | str, what: str) -> JsonValue:
     return value
 
 
-def parse_json_object(raw: bytes | str, what: str) -> JsonObject:
+def parse_json_object(raw: bytes | str, what: str, most: int = MAX_VALUES) -> JsonObject:
     """Strict JSON whose top level is an object. Raises EvidenceError."""
-    return as_object(parse_json(raw, what), what)
+    return as_object(parse_json(raw, what, most), what)
 
 
 def as_object(value: JsonValue, what: str) -> JsonObject:

@@ -183,7 +183,7 @@ def encode_explorer_logs(wanted: LogFilter, answers: Iterable[Asked]) -> bytes:
 
 def parse_explorer_logs(raw: bytes, what: str) -> ExplorerLogs:
     """Read a transcript. Raises EvidenceError; the answers in it are not read yet."""
-    document = codec.parse_json_object(raw, what)
+    document = codec.parse_json_object(raw, what, codec.MAX_LISTED)
     if document.get("schema") != SCHEMA:
         raise EvidenceError(f"{what}: schema {document.get('schema')!r:.60} is not {SCHEMA!r}")
     wanted = parse_filter(document.get("filter"), what)

@@ -51,7 +51,7 @@ def parse_answer(raw: bytes, what: str) -> JsonValue:
     Raises Reverted for a call that the contract refused, EvidenceError for another error object, a
     null or another id.
     """
-    document = codec.parse_json_object(raw, what)
+    document = codec.parse_json_object(raw, what, codec.MAX_LISTED)
     error = document.get("error")
     if error is not None:
         told = error if isinstance(error, dict) else {"message": error}
@@ -73,7 +73,6 @@ class Exchanges:
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
-        self._parsed: dict[str, JsonValue] = {}
         self._decoded: dict[tuple[str, object], Any] = {}
         self._once: dict[object, Any] = {}
         self._by_endpoint: dict[str, dict[str, Artifact]] = {}
@@ -119,10 +118,7 @@ class Exchanges:
             raise EvidenceError(f"{what}: not in the evidence")
         if artifact.sha256 is None:
             raise EvidenceError(f"{what}: no answer: {artifact.error}")
-        digest = artifact.sha256
-        if digest not in self._parsed:
-            self._parsed[digest] = parse_answer(self._bundle.blob(artifact), what)
-        return Answer(self._parsed[digest], artifact.at("/result"))
+        return Answer(self._bundle.read(artifact, parse_answer, what), artifact.at("/result"))
 
     def decoded(self, answer: Answer, decode: Callable[[JsonValue, str], T], what: str) -> T:
         """A decoded answer; what several attesters and checks read is decoded once.

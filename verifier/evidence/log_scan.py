@@ -179,7 +179,7 @@ def written_bytes(body: bytes) -> int:
 
 def parse_scan(raw: bytes, what: str) -> LogScan:
     """Read a transcript. Raises EvidenceError; the answers in it are not read yet."""
-    document = codec.parse_json_object(raw, what)
+    document = codec.parse_json_object(raw, what, codec.MAX_LISTED)
     if document.get("schema") != SCHEMA:
         raise EvidenceError(f"{what}: schema {document.get('schema')!r:.60} is not {SCHEMA!r}")
     answers: list[RangeAnswer] = []

@@ -153,7 +153,7 @@ def _listing(raw: bytes) -> codec.JsonObject | None:
     if not any(f'"{key}"'.encode() in raw for key in _LISTS):
         return None
     try:
-        document = codec.parse_json_object(raw, "report")
+        document = codec.parse_json_object(raw, "report", codec.MAX_LISTED)
     except EvidenceError:
         return None
     return document if any(document.get(key) for key in _LISTS) else None
@@ -243,7 +243,7 @@ def _page(name: str, raw: bytes, text: str) -> Recognised:
 def _json(name: str, raw: bytes) -> Recognised:
     if _is_bundle_lines(raw):
         return _signed(name, raw)
-    value = codec.parse_json(raw, name)
+    value = codec.parse_json(raw, name, codec.MAX_LISTED)
     if isinstance(value, str):
         return recognise(name, value.encode("utf-8"))
     if isinstance(value, dict):

@@ -114,7 +114,7 @@ class SubjectEvidence:
         found: list[Located[T]] = []
         for artifact in self.artifacts(kind):
             try:
-                value = parse(self.bundle.blob(artifact), _what(artifact))
+                value = self.bundle.read(artifact, parse, _what(artifact))
             except EvidenceError as error:
                 self.malformed.append((artifact, error))
             else:
@@ -132,7 +132,7 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
         *(Located(i.value.tcb_info, i.artifact) for i in subject.infos if i.value.tcb_info),
         *(Located(p.value.tcb_info, p.artifact) for p in subject.pages if p.value.tcb_info),
     ]
-    subject.manifests = subject.parsed(Kind.APP_COMPOSE, lambda raw, _: raw)
+    subject.manifests = subject.parsed(Kind.APP_COMPOSE, _as_it_is)
     stated: list[tuple[str | None, Artifact]] = [
         *((item.value.app_compose, item.artifact) for item in subject.tcb_infos),
         *((item.value.app_compose, item.artifact) for item in subject.infos),
@@ -151,6 +151,10 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
 def parse_tcb_info_bytes(raw: bytes, what: str) -> TcbInfo:
     """Parse a tcb_info document from bytes. Raises EvidenceError."""
     return parse_tcb_info(parse_json(raw, what), what)
+
+
+def _as_it_is(raw: bytes, _what: str) -> bytes:
+    return raw
 
 
 def _what(artifact: Artifact) -> str:
@@ -240,7 +244,7 @@ def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
 
 
 def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
-    logs = subject.parsed(Kind.EVENT_LOG, lambda raw, _: raw)
+    logs = subject.parsed(Kind.EVENT_LOG, _as_it_is)
     log: JsonValue | bytes = None
     log_evidence: EvidenceRef | None = None
     if logs:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from verifier.chain.view import OPERATORS, Agreed, ChainView
+from verifier.chain.view import OPERATORS, Agreed, ChainView, DisagreementError
 from verifier.checks.authorization.history import app_logs, without_contract
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
@@ -204,7 +204,7 @@ def _app_logs(case: Case, view: ChainView) -> tuple[Log, ...] | None:
     """
     agreed = app_logs(case)
     if agreed is not None and agreed.problems:
-        raise EvidenceError(
+        raise DisagreementError(
             f"the app's logs: {agreed.problems[0]}",
             hint="one of the endpoints is wrong: ask another with --rpc-url",
         )
