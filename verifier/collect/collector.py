@@ -422,7 +422,7 @@ def _reason(request: Request, error: CollectError) -> str:
     what its server echoes."""
     if not request.label:
         return error.message
-    cause = error.__cause__
+    cause = error.__cause__ or (error if isinstance(error, SpentError) else None)
     return f"{request.label}: {cause.message if isinstance(cause, CollectError) else 'refused'}"
 
 
