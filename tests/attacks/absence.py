@@ -19,6 +19,7 @@ from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
 from verifier.lab import keys
 from verifier.lab.attacks.attack import HONEST
+from verifier.lab.events import MACHINE
 from verifier.lab.knobs import Knobs
 from verifier.lab.registry import WEB
 from verifier.model.result import CheckResult, SkipKind
@@ -130,6 +131,15 @@ WORLDS: Final[dict[str, Lacking]] = {
     "own-image": Lacking(
         words="the registers are those of no known image, and the guest's event names a known one",
         knobs=Knobs(os_image="mine")),
+    "stripped-log": Lacking(
+        words="the log has no entry of the boot, and nobody states a machine",
+        knobs=Knobs(edit_log=forge.without_boot, stated_machine={})),
+    "unknown-tables": Lacking(
+        words="the ACPI tables are those of no known machine",
+        knobs=Knobs(edit_events=forge.acpi_tables("unknown"))),
+    "own-machine": Lacking(
+        words="the log has no entry of the boot, and the guest states another machine",
+        knobs=Knobs(edit_log=forge.without_boot, stated_machine={**MACHINE, "cpu_count": 3})),
     "unknown-images": Lacking(
         words="the reference values know no OS image", reference=_without_rows("os_images")),
     "unknown-kms": Lacking(words="the guest's KMS is nobody's", knobs=Knobs(kms="attacker")),
@@ -200,6 +210,7 @@ CELLS: Final[dict[str, tuple[str, str, str, str]]] = {
     "hardware.freshness": ("no-collateral", "cut-collateral", "other-platform", "nobody-vouches"),
     "boot.registers": ("no-log", "cut-log", _ONLY_DIGESTS, _ONLY_DIGESTS),
     "boot.image": ("no-guest", "cut-guest", "unknown-images", "own-image"),
+    "boot.machine": ("stripped-log", "cut-log", "unknown-tables", "own-machine"),
     "runtime.replay": ("no-log", "cut-log", _ONLY_DIGESTS, _ONLY_DIGESTS),
     "runtime.events": ("no-app-id", "short-app-id", "unknown-event", _ONLY_DIGESTS),
     "application.identity": ("no-app-id", "short-app-id", "unknown-kms", "keyless"),

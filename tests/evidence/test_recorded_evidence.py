@@ -91,6 +91,14 @@ def test_a_development_image_fails(name: str, release: str) -> None:
     assert report.verdict.value == "contraindicated"
 
 
+@pytest.mark.parametrize("name", NEAR)
+def test_a_machine_that_nobody_states_is_found(name: str) -> None:
+    found = checks(audit(NEAR[name], None, *near_files(name)))["boot.machine"]
+    assert found.status.value == "pass"
+    assert "8 vCPU, 64 GiB" in found.summary
+    assert "found by search" in found.summary
+
+
 @pytest.mark.parametrize("at", ["2026-02-17T00:00", "2026-03-25"])
 def test_collateral_is_in_force_only_in_its_window(at: str) -> None:
     report = audit(at, None, *near_files("2026-02-18_3e1eb3ffd"))
@@ -138,18 +146,18 @@ def test_info_answers(info: tuple[str, str], collateral: tuple[str, str, int], s
     [
         (NVIDIA, EV19, "warn", "nvidia-0.5.5"),
         (NVIDIA_DEV, EV19, "fail", "nvidia-dev-0.5.7"),
-        (OS_054, B0_EV19, "warn", "0.5.4"),
+        (OS_054, B0_EV19, "pass", "0.5.4"),
         (("kms/info_prod10-pha.json", ""), B0_EV19, "warn", "0.5.4.1"),
         (("kms/info_use1-base.json", ""), EV19, "warn", "0.5.4.1"),
         (BASE_KMS, EV19, "warn", "0.5.3"),
-        (PHALA_KMS, EV19, "warn", "0.5.4"),
+        (PHALA_KMS, EV19, "pass", "0.5.4"),
     ],
 )
 def test_images_of_info_answers(
     info: tuple[str, str], collateral: tuple[str, str, int], image: str, release: str
 ) -> None:
     report = audit(collateral[0], info[1] or None, info[0], collateral[1])
-    assert statuses(report, "boot.image") == [image]
+    assert statuses(report, "boot.image", "boot.machine") == [image, "pass"]
     assert release in checks(report)["boot.image"].summary
 
 
@@ -297,6 +305,8 @@ def test_a_log_stripped_to_its_acpi_events() -> None:
         statuses(report, "hardware.quote", "runtime.replay", "application.identity") == ["pass"] * 3
     )
     assert statuses(report, "boot.image", "application.consistency") == ["skip", "warn"]
+    # Its firmware is a build that no release is known to have.
+    assert found["boot.machine"].skip_kind is SkipKind.MISSING_EVIDENCE
     assert "another OS image" in found["application.consistency"].summary
     assert report.verdict.value == "none"
 
@@ -310,6 +320,8 @@ def test_an_app_of_0_3_measures_no_key_provider() -> None:
         result = checks(report)[check_id]
         assert result.skip_kind is SkipKind.MISSING_EVIDENCE
         assert "measures no key provider" in result.summary
+    # The memory that the firmware of 0.3 accepts is not known.
+    assert checks(report)["boot.machine"].skip_kind is SkipKind.MISSING_EVIDENCE
     assert report.verdict.value == "none"
 
 

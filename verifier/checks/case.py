@@ -28,9 +28,10 @@ from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.report_data import Binding
 from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
 from verifier.evidence.unanswered import why_unanswered
+from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time
 from verifier.model.report import SecondOpinion
-from verifier.reference.values import KmsRecord, OsImage, ReferenceValues
+from verifier.reference.values import KmsRecord, Origin, OsImage, ReferenceValues
 
 if TYPE_CHECKING:
     from verifier.model.timeline import Sighting
@@ -272,8 +273,8 @@ class Case:
         )
 
     @cached_property
-    def os_image(self) -> OsImage | None:
-        """The reference row whose registers the quote has, the best known first; None if none."""
+    def os_images(self) -> tuple[OsImage, ...]:
+        """The reference rows whose registers the quote has, the best known first."""
         quote = self.quote
         registers = (quote.mr_td.hex(), quote.rtmrs[1].hex(), quote.rtmrs[2].hex())
         rows = [
@@ -281,8 +282,26 @@ class Case:
             for row in self.reference.os_images
             if row.mrtd and (row.mrtd, row.rtmr1, row.rtmr2) == registers
         ]
-        order = ("recomputed", "measured", "observed", "published")
-        return min(rows, key=lambda row: order.index(row.origin), default=None)
+        order = list(Origin)
+        return tuple(sorted(rows, key=lambda row: (row.kind == "unknown", order.index(row.origin))))
+
+    @property
+    def os_image(self) -> OsImage | None:
+        """The best known of these rows; None where there is none, or where they are of two
+        images."""
+        hashes = {row.os_image_hash for row in self.os_images} - {""}
+        kinds = {row.kind for row in self.os_images} - {"unknown"}
+        alike = len(hashes) <= 1 and len(kinds) <= 1
+        return self.os_images[0] if self.os_images and alike else None
+
+    @cached_property
+    def firmware(self) -> FirmwareLayout | None:
+        """What shows in RTMR0 of the firmware that the quote's MRTD is of; None if not known.
+        Raises EvidenceError for a row that describes no firmware."""
+        row = self.reference.firmware_of(self.quote.mr_td.hex())
+        if row is None:
+            return None
+        return layout_from_witness(bytes.fromhex(row.witness), bytes.fromhex(row.volume))
 
     @cached_property
     def kms_record(self) -> KmsRecord | None:

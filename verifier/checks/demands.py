@@ -10,9 +10,13 @@ from datetime import date
 from typing import Final
 
 from verifier.model.result import JsonValue, Severity
+from verifier.reference.values import Origin
 
 MANIFEST_RULES: Final = "manifest.rules"
 """The check whose findings a waiver can name one by one."""
+
+BOOT_MACHINE: Final = "boot.machine"
+"""The check of which a waiver names the ACPI tables that it accepts."""
 
 IMAGE_RULE: Final = "policy.images"
 """The rule of a finding about an image that is from elsewhere than demanded."""
@@ -23,7 +27,8 @@ _DAY: Final = 86400
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiver:
     """One accepted failure. `scope` is an app id, `expires` the first day without it; `rule` is
-    empty when the whole check is waived."""
+    empty when the whole check is waived. `digests` (hex) are those of the ACPI tables that are
+    accepted, of `boot.machine` alone."""
 
     id: str
     check: str
@@ -32,6 +37,7 @@ class Waiver:
     reason: str
     owner: str
     expires: date
+    digests: tuple[str, ...] = ()
 
     def holds(self, now: int) -> bool:
         """Whether it still holds at a time (Unix seconds)."""
@@ -56,6 +62,7 @@ class Waiver:
             "reason": self.reason,
             "owner": self.owner,
             "expires": self.expires.isoformat(),
+            **({"digests": list(self.digests)} if self.digests else {}),
         }
 
 
@@ -137,6 +144,10 @@ class Demands:
 
     os_releases: tuple[str, ...] = ()
     """The dstack releases that may run; () allows any."""
+
+    os_origin: Origin | None = None
+    """Where the registers of the OS image have to be from; None accepts what another party
+    measured, and doubts what was only observed."""
 
     rules: Mapping[str, Severity] = field(default_factory=dict)
     """Severities that manifest rules have instead of their own, by rule id."""

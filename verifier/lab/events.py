@@ -1,7 +1,8 @@
 """Event logs and OS images of simulated guests.
 
-Boot events (RTMR0-2) have the order, types and payloads that TDVF and Linux write; where a digest
-is that of the payload (separators, EFI actions) it is computed, elsewhere it follows from a label.
+Boot events (RTMR0-2) have the order, types and payloads that TDVF and Linux write. Digests of RTMR0
+are those that the firmware measures on the guest's machine; elsewhere a digest that is that of the
+payload (separators, EFI actions) is computed, and others follow from a label.
 Runtime events (RTMR3) are those of each dstack release: Dstack-TEE/dstack dstack-util
 src/system_setup.rs, earlier tdxctl.
 """
@@ -16,9 +17,22 @@ import rfc8785
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
+from verifier.machine.firmware import layout_from_witness, rtmr0_digests
+from verifier.machine.shape import parse_vm_config
 
 RUNTIME_EVENT_TYPE: Final = 0x08000001
-MACHINE_SHAPE: Final = "2 cpus, 4 GiB"
+MACHINE: Final[JsonObject] = {
+    "cpu_count": 2,
+    "memory_size": 4 << 30,
+    "qemu_version": "9.2.1",
+}
+"""The machine of a guest, as its vm_config states it."""
+
+FIRMWARE: Final = layout_from_witness(
+    bytes.fromhex("80100904000609020b021010"), keys.labelled("configuration volume", 48)
+)
+"""The firmware of simulated images: it accepts the memory that dstack's does."""
+
 LOCAL_SGX_MRENCLAVE: Final = keys.labelled("local key provider mrenclave", 32)
 
 _GLOBAL_VARIABLE: Final = "61dfe48bca93d211aa0d00e098032b8c"
@@ -97,8 +111,8 @@ class OsImage:
         """MRTD: its firmware."""
         return keys.labelled(f"mrtd {self.label}", 48)
 
-    def boot_events(self) -> list[Event]:
-        """The boot events, in the order in which they are logged."""
+    def boot_events(self, machine: JsonObject = MACHINE) -> list[Event]:
+        """The boot events on a machine (a vm_config), in the order in which they are logged."""
 
         def event(imr: int, event_type: int, payload: bytes, label: str = "") -> Event:
             digest = (
@@ -108,23 +122,12 @@ class OsImage:
             )
             return Event(imr, event_type, digest, "", payload)
 
-        table = bytes.fromhex("095464785461626c6500") + struct.pack("<Q", 1)
         separator = bytes(4)
+        configuration, options = _firmware_events(machine)
         return [
-            event(0, 0x8000000B, table, f"td_hob {MACHINE_SHAPE}"),
-            event(0, 0x8000000A, b")Fv(simulated)" + bytes(16), "cfv"),
-            event(0, 0x80000001, _variable(_GLOBAL_VARIABLE, "SecureBoot")),
-            event(0, 0x80000001, _variable(_GLOBAL_VARIABLE, "PK")),
-            event(0, 0x80000001, _variable(_GLOBAL_VARIABLE, "KEK")),
-            event(0, 0x80000001, _variable(_IMAGE_SECURITY_DATABASE, "db")),
-            event(0, 0x80000001, _variable(_IMAGE_SECURITY_DATABASE, "dbx")),
-            event(0, 4, separator),
-            event(0, 10, b"ACPI DATA", f"acpi loader {MACHINE_SHAPE}"),
-            event(0, 10, b"ACPI DATA", f"acpi rsdp {MACHINE_SHAPE}"),
-            event(0, 10, b"ACPI DATA", f"acpi tables {MACHINE_SHAPE}"),
+            *configuration,
             event(1, 0x80000003, keys.labelled("kernel device path", 72), "kernel"),
-            event(0, 0x80000002, _variable(_GLOBAL_VARIABLE, "BootOrder", b"\0\0")),
-            event(0, 0x80000002, _variable(_GLOBAL_VARIABLE, "Boot0000", b"UiApp")),
+            *options,
             event(1, 0x80000007, b"Calling EFI Application from Boot Option"),
             event(1, 4, separator),
             event(2, 6, bytes.fromhex("ed223b8f1a000000") + b"LOADED_IMAGE::LoadOptions\0", "cmd"),
@@ -132,6 +135,27 @@ class OsImage:
             event(1, 0x80000007, b"Exit Boot Services Invocation"),
             event(1, 0x80000007, b"Exit Boot Services Returned with Success"),
         ]
+
+
+def _firmware_events(machine: JsonObject) -> tuple[list[Event], list[Event]]:
+    """The events of RTMR0 on a machine: those of the configuration, and the two boot options."""
+    table = bytes.fromhex("095464785461626c6500") + struct.pack("<Q", 1)
+    shown = [
+        (0x8000000B, table),
+        (0x8000000A, b")Fv(simulated)" + bytes(16)),
+        *((0x80000001, _variable(_GLOBAL_VARIABLE, name)) for name in ("SecureBoot", "PK", "KEK")),
+        *((0x80000001, _variable(_IMAGE_SECURITY_DATABASE, name)) for name in ("db", "dbx")),
+        (4, bytes(4)),
+        *((10, b"ACPI DATA") for _ in range(3)),
+        (0x80000002, _variable(_GLOBAL_VARIABLE, "BootOrder", b"\0\0")),
+        (0x80000002, _variable(_GLOBAL_VARIABLE, "Boot0000", b"UiApp")),
+    ]
+    digests = rtmr0_digests(parse_vm_config(machine), FIRMWARE)
+    events = [
+        Event(0, event_type, digest, "", payload)
+        for (event_type, payload), digest in zip(shown, digests, strict=True)
+    ]
+    return events[:-2], events[-2:]
 
 
 def _variable(namespace: str, name: str, value: bytes = b"") -> bytes:

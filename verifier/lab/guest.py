@@ -128,7 +128,7 @@ class Guest:
             mr_kms=self._keys_from.mr_kms,
             os_image_hash=self.image.os_image_hash,
         )
-        log = self.image.boot_events() + events.runtime_events(
+        log = self.image.boot_events(self.knobs.machine) + events.runtime_events(
             self.knobs.version, identity, self.knobs.event_log_version
         )
         return self.knobs.edit_events(log) if self.knobs.edit_events else log
@@ -181,11 +181,10 @@ class Guest:
         """The host's description of the machine (JSON text); empty before 0.5.0."""
         if not self._at_least(0, 5, 0):
             return ""
+        stated = self.knobs.stated_machine
         config: JsonObject = {
             "os_image_hash": self.image.os_image_hash.hex(),
-            "cpu_count": 2,
-            "memory_size": 4 << 30,
-            "qemu_version": "9.2.1",
+            **(self.knobs.machine if stated is None else stated),
             "image": f"dstack-{self.knobs.version}",
         }
         return json.dumps(config, separators=(",", ":"))

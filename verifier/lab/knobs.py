@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
 from verifier.evidence.codec import JsonObject
-from verifier.lab.events import LOCAL_SGX_MRENCLAVE, Event
+from verifier.lab.events import LOCAL_SGX_MRENCLAVE, MACHINE, Event
 from verifier.lab.quote import QuoteFormat, TdReport
 from verifier.lab.registry import WEB, Attest, Image, attest
 from verifier.lab.response import Response
@@ -49,7 +49,9 @@ class Knobs:
         gave it keys: `onchain`, `hosted`, or any other label for a KMS that nobody knows; `enclave`
         is the MRENCLAVE that does where the key provider is local-sgx.
         `os_image` is `production`, `development`, or any other label for a self-built one.
-        `platform` labels the machine. `mr_config_id` is the version of MRCONFIGID.
+        `machine` is the machine that its vm_config states (fields of vm_config), and that it
+        measures; `stated_machine` is stated in its place.
+        `platform` labels the host. `mr_config_id` is the version of MRCONFIGID.
     Edits, in the order of the stages
         `edit_manifest` changes the manifest before it is hashed, `manifest` replaces its text.
         `edit_events` changes what is measured. `edit_td` changes the TD report before it is
@@ -90,6 +92,8 @@ class Knobs:
     enclave: bytes = LOCAL_SGX_MRENCLAVE
     kms: str = "onchain"
     os_image: str = "production"
+    machine: JsonObject = field(default_factory=lambda: dict(MACHINE))
+    stated_machine: JsonObject | None = None
     platform: str = "platform-1"
     mr_config_id: Literal["v1", "v2", "unset"] = "v1"
     public_tcbinfo: bool = True

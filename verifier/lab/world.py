@@ -27,7 +27,7 @@ from verifier.lab import contracts, history, keys
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
-from verifier.lab.events import LOCAL_SGX_MRENCLAVE, OsImage, replay
+from verifier.lab.events import FIRMWARE, LOCAL_SGX_MRENCLAVE, OsImage, replay
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
@@ -37,6 +37,7 @@ from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
 from verifier.lab.response import NOT_FOUND, Response, answer_json
 from verifier.lab.rpc import Node
 from verifier.lab.sigstore import Sigstore
+from verifier.machine.firmware import witness_of
 from verifier.model.chain import ContractCode
 from verifier.model.identifiers import format_time
 from verifier.reference import values
@@ -252,6 +253,19 @@ class World:
             "os_images": [
                 asdict(_image_row(label, date)) for label in ("production", "development")
             ],
+            "firmwares": [
+                asdict(
+                    values.Firmware(
+                        name="lab firmware",
+                        mrtd=tuple(
+                            OsImage(label).mrtd.hex() for label in ("production", "development")
+                        ),
+                        witness=witness_of(FIRMWARE).hex(),
+                        volume=FIRMWARE.volume.hex(),
+                        **origin,
+                    )
+                )
+            ],
             "contracts": [asdict(row) for row in codes],
             "tcb_evaluations": [asdict(evaluation)],
             "gateways": [asdict(gateway)],
@@ -352,14 +366,13 @@ def _arguments(query: str, body: bytes) -> dict[str, str]:
 
 def _image_row(label: str, date: str) -> values.OsImage:
     image = OsImage(label)
-    rtmr0, rtmr1, rtmr2, _ = replay(image.boot_events())
+    _, rtmr1, rtmr2, _ = replay(image.boot_events())
     return values.OsImage(
         os_image_hash=image.os_image_hash.hex(),
         release=f"lab {label}",
         kind=label,
-        origin="recomputed",
+        origin=values.Origin.REBUILT,
         mrtd=image.mrtd.hex(),
-        rtmr0=(rtmr0.hex(),),
         rtmr1=rtmr1.hex(),
         rtmr2=rtmr2.hex(),
         source=_SOURCE,

@@ -294,7 +294,7 @@ def resources(*descriptors: bytes) -> bytes:
 
 def io_ports(base: int, count: int, alignment: int = 1) -> bytes:
     """`IO (Decode16, base, base, alignment, count)`."""
-    return b"\x47\x01" + base.to_bytes(2, "little") * 2 + bytes((alignment, count))
+    return bytes((0x47, 1)) + base.to_bytes(2, "little") * 2 + bytes((alignment, count))
 
 
 def irq_no_flags(number: int) -> bytes:

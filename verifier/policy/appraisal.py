@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from verifier.checks.demands import waiver_for
+from verifier.checks.demands import BOOT_MACHINE, Waiver, waiver_for
 from verifier.model.result import (
     Basis,
     CheckResult,
@@ -68,7 +68,7 @@ def _judge(
     if asked is Requirement.NOT_ASKED or result.status not in _COUNTS or not _is_proven(app_id):
         return judged
     waiver = waiver_for(policy.demands.waivers, result.id, str(app_id and app_id.value), now)
-    if waiver is None:
+    if waiver is None or not _covers(waiver, result):
         return judged
     words = waiver.words(now)
     judged = replace(judged, reason=f"{words}; {judged.reason}" if judged.reason else words)
@@ -81,6 +81,16 @@ def _judge(
         return judged
     summary = f"{judged.summary} [waived until {waiver.expires}]"
     return replace(judged, summary=summary, requirement=Requirement.NOT_ASKED)
+
+
+def _covers(waiver: Waiver, result: CheckResult) -> bool:
+    """Whether a waiver names all that its check cannot explain; of other checks it covers all."""
+    if result.id != BOOT_MACHINE:
+        return True
+    match result.actual:
+        case {"unexplained": list(digests)} if result.status is Status.WARN:
+            return bool(digests) and {*digests} <= {*waiver.digests}
+    return False
 
 
 def _is_missing(result: CheckResult) -> bool:

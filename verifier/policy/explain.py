@@ -56,7 +56,7 @@ def effective_policy(policy: Policy) -> str:
         },
         "expect": demands.expect,
         "identity": _made(kms_signed=demands.kms_signed),
-        "os": _made(releases=demands.os_releases),
+        "os": _made(releases=demands.os_releases, origin=demands.os_origin),
         "rules": {key: value.value for key, value in demands.rules.items()},
         "images": _made(registries=demands.registries, repositories=demands.repositories),
         "signers": _made(workflows=demands.workflows, sources=demands.sources),
@@ -106,6 +106,13 @@ def _demands(policy: Policy, titles: Mapping[str, str]) -> Iterator[str]:
         yield f"{text}: {decided}"
 
 
+def _of_image(demands: Demands) -> Iterator[str]:
+    if demands.os_releases:
+        yield f"the OS is dstack {_any(demands.os_releases)}"
+    if demands.os_origin:
+        yield "the files of the OS image were measured by whoever runs the audit (--image)"
+
+
 def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
     """Every demand in words, and the check that decides it."""
     yield f"the TCB status is {_any(demands.tcb_statuses)}", "hardware.tcb"
@@ -126,8 +133,7 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
         yield f"{name} is {_any(values)}", DECIDED_BY[name]
     if demands.kms_signed:
         yield "a KMS that binds the app id signed for the judged quote", "application.identity"
-    if demands.os_releases:
-        yield f"the OS is dstack {_any(demands.os_releases)}", DECIDED_BY["os_release"]
+    yield from ((words, DECIDED_BY["os_release"]) for words in _of_image(demands))
     sources = (*demands.registries, *demands.repositories)
     if sources:
         yield f"images come from {_any(sources)}", DECIDED_BY["images"]

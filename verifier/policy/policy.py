@@ -9,6 +9,7 @@
                   kms: list of "CHAIN:ADDRESS", CA keys (DER, hex) and root addresses
     [identity]    kms_signed: whether the KMS has to have signed for the judged quote
     [os]          releases: the dstack releases that may run
+                  origin: "rebuilt", where somebody else's measurement of an image is not enough
     [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
     [images]      registries, repositories ("ghcr.io/org/app", "ghcr.io/org/*"): others fail
     [signers]     workflows: who may have built the images (identities in Sigstore certificates)
@@ -48,6 +49,7 @@ from verifier.policy.document import (
     texts,
 )
 from verifier.policy.waivers import parse_waivers
+from verifier.reference.values import Origin
 
 __all__ = ["BUILT_IN", "FLOOR", "Policy", "load_policy"]
 
@@ -81,7 +83,7 @@ SECTIONS: Final = {
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
     "expect": (*EXPECTABLE, "image", "kms"),
     "identity": ("kms_signed",),
-    "os": ("releases",),
+    "os": ("releases", "origin"),
     "rules": None,
     "images": ("registries", "repositories"),
     "signers": ("workflows", "sources"),
@@ -132,6 +134,7 @@ class Policy:
             "governance": dict(demands.governance.made),
             "waivers": [waiver.to_json() for waiver in demands.waivers],
             **({"sources": list(demands.sources)} if demands.sources else {}),
+            **({"os_origin": demands.os_origin.value} if demands.os_origin else {}),
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
@@ -234,6 +237,7 @@ def _demands(
         },
         kms_signed=switch(sections["identity"], "kms_signed", where),
         os_releases=demanded(sections["os"], "releases", f"policy {where}: os"),
+        os_origin=_origin(sections["os"], where),
         rules=_severities(sections["rules"], where),
         registries=_matching(sections["images"], "registries", where),
         repositories=_matching(sections["images"], "repositories", where),
@@ -255,6 +259,14 @@ def _governance(table: dict[str, Any], where: str) -> GovernanceDemands:
         upgrades_disabled=switch(table, "upgrades_disabled", where),
         max_unknown_manifests=unknown,
     )
+
+
+def _origin(table: Mapping[str, object], where: str) -> Origin | None:
+    if "origin" not in table:
+        return None
+    if table["origin"] != Origin.REBUILT:
+        raise PolicyError(f"policy {where}: [os] origin can only be {Origin.REBUILT.value!r}")
+    return Origin.REBUILT
 
 
 def _severities(table: Mapping[str, object], where: str) -> Mapping[str, Severity]:

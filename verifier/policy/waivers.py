@@ -6,23 +6,26 @@
     scope = "…"                       the app id (40 hex digits) that it holds for
     reason = "…"   owner = "…"        why, and who answers for it
     expires = 2026-12-31              the first day on which it no longer holds, UTC
+    digests = ["…"]                   of boot.machine, and only there: the ACPI tables that are
+                                      accepted (sha384, hex), as the check lists them
 
 A waived result keeps its status, says who waived it, and does not count. A waiver holds for `fail`
 and `warn`. A check without a result cannot be waived: there is nothing to accept.
-The checks of the floor cannot be waived.
+The checks of the floor cannot be waived. A waiver of `boot.machine` accepts a warning about the
+tables that it names, and no failure: what else of the firmware differs, nobody can accept.
 """
 
 import re
 from collections.abc import Iterable
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
-from verifier.checks.demands import MANIFEST_RULES, Waiver
+from verifier.checks.demands import BOOT_MACHINE, MANIFEST_RULES, Waiver
 from verifier.errors import PolicyError
 from verifier.model.identifiers import parse_app_id
 from verifier.policy.document import refuse_unknown
 
-KEYS: Final = ("id", "check", "rule", "scope", "reason", "owner", "expires")
+KEYS: Final = ("id", "check", "rule", "scope", "reason", "owner", "expires", "digests")
 _SAYS: Final = {
     "id": "how the waiver is called",
     "check": "which check it is about",
@@ -31,6 +34,8 @@ _SAYS: Final = {
     "owner": "who answers for it",
     "expires": "on which date it ends, such as 2026-12-31",
 }
+_OPTIONAL: Final = ("rule", "digests")
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{96}", re.ASCII)
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
@@ -62,12 +67,12 @@ def _waiver(entry: object, where: str) -> Waiver:
             hint='give it one, such as id = "W-1"',
         )
     where = f"{where}: waiver {name}"
-    absent = [key for key in KEYS if key not in entry and key != "rule"]
+    absent = [key for key in KEYS if key not in entry and key not in _OPTIONAL]
     if absent:
         raise PolicyError(
             f"{where}: no {absent[0]!a}", hint=f"it says {_SAYS[absent[0]]}, and is required"
         )
-    texts = {key: entry.get(key, "") for key in KEYS if key != "expires"}
+    texts = {key: entry.get(key, "") for key in KEYS if key not in ("expires", "digests")}
     for key, value in texts.items():
         given = key in entry
         if not isinstance(value, str) or (given and not value.strip()):
@@ -82,4 +87,20 @@ def _waiver(entry: object, where: str) -> Waiver:
         )
     if texts["rule"] and texts["check"] != MANIFEST_RULES:
         raise PolicyError(f"{where}: only {MANIFEST_RULES} has rules")
-    return Waiver(**{**texts, "scope": scope, "expires": expires})
+    digests = _digests(entry, where)
+    return Waiver(**{**texts, "scope": scope, "expires": expires, "digests": digests})
+
+
+def _digests(entry: dict[str, Any], where: str) -> tuple[str, ...]:
+    """The digests that a waiver of `boot.machine` has to name."""
+    given = entry.get("digests", [])
+    if not isinstance(given, list) or not all(
+        isinstance(item, str) and _DIGEST.fullmatch(item) for item in given
+    ):
+        raise PolicyError(f"{where}: digests is not a list of sha384 digests (96 hex digits)")
+    if bool(given) != (entry["check"] == BOOT_MACHINE):
+        raise PolicyError(
+            f"{where}: {BOOT_MACHINE} is waived by its digests, and no other check has any",
+            hint="the report lists the digests of tables that no known machine gives",
+        )
+    return tuple(sorted({item.lower() for item in given}))

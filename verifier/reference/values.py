@@ -8,8 +8,9 @@ Every row carries `source` and `date` (ISO 8601, when the source was read).
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -74,24 +75,54 @@ class TdxModule:
     date: str
 
 
+class Origin(StrEnum):
+    """Where the registers of an image are from, the best first."""
+
+    REBUILT = "rebuilt"
+    """Computed by whoever runs the audit, from files whose list hashes to the image's hash."""
+
+    MEASURED = "measured"
+    """Computed by another party from such files."""
+
+    OBSERVED = "observed"
+    """Read from quotes of guests that name the image."""
+
+    PUBLISHED = "published"
+    """None: the hash stands in a list."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OsImage:
-    """Registers of one OS image (hex, 48 bytes each; "" = not known).
+    """Registers of one OS image (hex, 48 bytes each; "" = not known). What they do not tell is the
+    machine: RTMR0 is none of them.
 
-    `kind` is production, development or unknown. `origin` is `observed` (read from others'
-    quotes), `published` (a hash from a list, no registers), `measured` (computed by somebody else
-    from files that hash to the image's hash) or `recomputed` (from the image).
-    `rtmr0` lists the values that the image gives for known machine shapes; `source` names them.
+    `kind` is production, development or unknown. `source` says whose word it is.
     """
 
     os_image_hash: str
     release: str
     kind: str
-    origin: str
+    origin: Origin
     mrtd: str
-    rtmr0: tuple[str, ...]
     rtmr1: str
     rtmr2: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Firmware:
+    """What shows in RTMR0 of one build of the guest firmware.
+
+    `mrtd` are its values of MRTD (hex), one for each order in which QEMU adds pages. `witness` is
+    dstack's encoding (hex) of the memory that it accepts at the start, and `volume` the sha384
+    (hex) of its configuration volume.
+    """
+
+    name: str
+    mrtd: tuple[str, ...]
+    witness: str
+    volume: str
     source: str
     date: str
 
@@ -158,6 +189,7 @@ class ReferenceValues:
     rpc: tuple[Endpoint, ...]
     pcs_url: str
     denied: tuple[Denied, ...]
+    firmwares: tuple[Firmware, ...] = ()
     key_providers: tuple[KeyProvider, ...] = ()
     tdx_modules: tuple[TdxModule, ...] = ()
     sigstore: bytes | None = None
@@ -167,6 +199,22 @@ class ReferenceValues:
         digest = hashlib.sha256(bytes.fromhex(self.digest) + root).hexdigest()
         anchor = Anchor.UNSAFE_ROOT
         return replace(self, root=root, anchor=anchor, unsafe=unsafe, digest=digest)
+
+    def with_images(
+        self, images: Iterable[OsImage], firmwares: Iterable[Firmware], digest: str
+    ) -> "ReferenceValues":
+        """The same values, and images that the relying party measured; `digest` (hex) is that of
+        what says so."""
+        return replace(
+            self,
+            os_images=(*self.os_images, *images),
+            firmwares=(*self.firmwares, *firmwares),
+            digest=hashlib.sha256(bytes.fromhex(self.digest + digest)).hexdigest(),
+        )
+
+    def firmware_of(self, mrtd: str) -> Firmware | None:
+        """The firmware that a value of MRTD (hex) is of, or None."""
+        return next((row for row in self.firmwares if mrtd in row.mrtd), None)
 
     def is_denied(self, kind: str, value: str) -> Denied | None:
         """The deny-list row for a value, or None."""
@@ -186,13 +234,14 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "key_providers": KeyProvider,
     "tdx_modules": TdxModule,
     "os_images": OsImage,
+    "firmwares": Firmware,
     "contracts": ContractCode,
     "tcb_evaluations": TcbEvaluation,
     "gateways": Endpoint,
     "rpc": Endpoint,
     "denied": Denied,
 }
-_OPTIONAL: Final = ("key_providers", "tdx_modules")
+_OPTIONAL: Final = ("firmwares", "key_providers", "tdx_modules")
 """Tables that a simulated world's document may lack."""
 
 
@@ -218,6 +267,9 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             if name in document or name not in _OPTIONAL
         }
         _require_known_generations(*tables["kms"], *tables["contracts"])
+        tables["os_images"] = tuple(
+            replace(row, origin=Origin(row.origin)) for row in tables["os_images"]
+        )
         if "sigstore" in document and not unsafe:
             raise PolicyError("reference values: only a simulated world has a Sigstore of its own")
         return ReferenceValues(

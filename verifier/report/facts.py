@@ -52,6 +52,8 @@ _WHY: Final = {
     Standing.MATCHED: "equal to reference values of this auditor",
     Standing.SAID: "no signature, register or contract supports it",
 }
+_MACHINE: Final = "boot.machine"
+_TABLES: Final = f"the tables that the host gave to the firmware are harmless ({_MACHINE})"
 _HOLDING: Final = (Status.PASS, Status.WARN)
 _SETTLED: Final = (Mark.PASS, Mark.WARN, Mark.NOT_APPLICABLE)
 _KEY: Final = re.compile(r"[a-z0-9_]+", re.ASCII)
@@ -147,6 +149,8 @@ def statements(subject: SubjectReport) -> tuple[Statement, ...]:
             if worth is Standing.NOT_KNOWN:
                 broken |= dict.fromkeys(_broken(claim, subject.checks))
     why = dict(_WHY)
+    if any(check.id == _MACHINE and check.status is not Status.PASS for check in subject.checks):
+        why[Standing.PROVEN] += f", if {_TABLES}"
     unproven = f"unproven without {', '.join(broken)}" if broken else "unproven"
     rows = ", ".join(_unanswered(subject))
     both = f"{rows}; and, {unproven}:" if Standing.NOT_KNOWN in facts and rows else ""

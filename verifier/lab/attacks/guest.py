@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
 from verifier.lab.knobs import Knobs
@@ -37,12 +38,57 @@ def boot() -> Iterator[Attack]:
         Knobs(os_image="mine"),
         "an unknown image may be a good one; until somebody rebuilds it, nothing follows from it",
     )
+    yield from _machine()
+
+
+def _machine() -> Iterator[Attack]:
+    """Firmware that the host configured, and tables that the host wrote."""
+    check = "boot.machine"
+    larger: JsonObject = {
+        "cpu_count": 64,
+        "memory_size": 1 << 40,
+        "qemu_version": "9.2.1",
+        "pci_hole64_size": 1 << 50,
+        "num_gpus": 8,
+        "num_nvswitches": 4,
+        "hotplug_off": True,
+    }
+    for name, title, edit in (
+        (
+            "memory-map",
+            "hands over a memory map of no memory size",
+            forge.firmware_event(0, "memory map"),
+        ),
+        (
+            "firmware-volume",
+            "sets variables in the firmware's configuration volume",
+            forge.firmware_event(1, "volume"),
+        ),
+        ("secure-boot-keys", "enrols a Secure Boot key of its own", forge.firmware_event(5, "db")),
+        ("boot-order", "changes the boot order", forge.firmware_event(11, "order")),
+        ("boot-option-added", "adds a boot option", forge.firmware_event_added),
+        ("boot-option-dropped", "takes a boot option away", forge.firmware_event_dropped),
+    ):
+        twin = Knobs(machine=larger)
+        yield refused(name, check, title, Knobs(edit_events=edit), twin=twin)
     yield warned(
-        "strange-machine",
+        "own-acpi-tables",
         check,
-        "boots a known image on virtual hardware that nobody reproduced",
-        Knobs(edit_events=forge.other_machine),
-        "RTMR0 is the host's hardware description; an unknown one is a doubt, not a forgery",
+        "puts code for the guest's kernel into the ACPI tables",
+        Knobs(edit_events=forge.acpi_tables("own")),
+        "nobody knows what unknown tables do: a doubt about this host, not a forgery",
+        twin=Knobs(stated_machine={"cpu_count": "many"}),
+    )
+    hidden = Knobs(
+        edit_events=forge.firmware_event(5, "db"), edit_log=forge.without_boot, stated_machine={}
+    )
+    yield missing(
+        "firmware-hidden",
+        check,
+        "enrols a Secure Boot key of its own, and strips the log of the boot",
+        hidden,
+        "the register shows that some event differs, and no longer which",
+        twin=Knobs(edit_log=forge.without_boot),
     )
 
 

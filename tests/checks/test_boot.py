@@ -1,0 +1,244 @@
+"""The image and the machine: what is told apart, whose word it is, and what can be waived."""
+
+import json
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from tests.attacks.audited import Audited, audit
+from tests.policy.conftest import written  # noqa: F401 - a fixture
+from tests.policy.policies import Load, judged, waiver
+from verifier.checks.boot.machine import UNEXPLAINED
+from verifier.cli.question import simulated_reference
+from verifier.errors import PolicyError
+from verifier.evidence.codec import JsonObject
+from verifier.lab import forgeries as forge
+from verifier.lab.events import MACHINE, Event
+from verifier.lab.knobs import Knobs
+from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+from verifier.reference.values import Firmware, Origin, OsImage
+from verifier.report.facts import statements
+
+LARGE: JsonObject = {
+    "cpu_count": 64,
+    "memory_size": 2 << 40,
+    "qemu_version": "9.2.1",
+    "pci_hole64_size": 1 << 50,
+    "num_gpus": 8,
+    "num_nvswitches": 4,
+    "hotplug_off": True,
+}
+
+
+@pytest.fixture(scope="module")
+def honest() -> Audited:
+    return audit(Knobs())
+
+
+@pytest.fixture(scope="module")
+def strange() -> Audited:
+    return audit(Knobs(edit_events=forge.acpi_tables("own")))
+
+
+def only(audited: Audited, check_id: str = "boot.machine") -> CheckResult:
+    (result,) = audited.check(check_id)
+    return result
+
+
+@pytest.mark.parametrize("version", ["0.3.5", "0.4.2", "0.5.0", "0.5.4", "0.5.8", "0.6.0"])
+def test_the_machine_of_every_release_is_reproduced(version: str) -> None:
+    assert only(audit(Knobs(version=version))).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{}, {"cpu_count": 0}, {"cpu_count": "2"}, {**MACHINE, "cpu_count": 3}, {**LARGE}, {"pic": 1}],
+    ids=json.dumps,
+)
+def test_what_is_stated_is_a_hint_alone(stated: JsonObject) -> None:
+    found = only(audit(Knobs(stated_machine=stated)))
+    assert (found.status, found.summary.count("found by search")) == (Status.PASS, 1)
+
+
+@pytest.mark.parametrize("machine", [LARGE, {**MACHINE, "hugepages": True, "cpu_count": 7}])
+def test_machines_that_are_stated_are_reproduced(machine: JsonObject) -> None:
+    found = only(audit(Knobs(machine=machine)))
+    assert found.status is Status.PASS
+    assert "search" not in found.summary
+
+
+def test_a_machine_that_nobody_states_and_no_search_finds_is_a_doubt() -> None:
+    machine: JsonObject = {**MACHINE, "cpu_count": 7, "num_nics": 5}
+    found = only(audit(Knobs(machine=machine, stated_machine={})))
+    assert found.status is Status.WARN
+
+
+@pytest.mark.parametrize("place", range(13))
+def test_every_event_but_those_of_acpi_is_decided(place: int) -> None:
+    found = only(audit(Knobs(edit_events=forge.firmware_event(place, "other"))))
+    assert found.status is (Status.WARN if 8 <= place <= 10 else Status.FAIL)
+
+
+def test_two_events_in_each_others_place_are_another_boot() -> None:
+    def swapped(events: list[Event]) -> list[Event]:
+        return [*events[:2], events[3], events[2], *events[4:]]
+
+    assert only(audit(Knobs(edit_events=swapped))).status is Status.FAIL
+
+
+def test_a_log_that_does_not_replay_says_nothing(honest: Audited) -> None:
+    audited = audit(Knobs(edit_log=forge.boot_digest))
+    assert only(audited).skip_kind is SkipKind.BLOCKED
+    assert only(honest).status is Status.PASS
+
+
+def test_what_is_left_of_a_stripped_log_is_enough() -> None:
+    machine: JsonObject = {**MACHINE, "memory_size": 64 << 30}
+    acpi = Knobs(machine=machine, stated_machine={}, edit_log=forge.stripped_to_acpi)
+    assert only(audit(acpi)).status is Status.PASS
+    nothing = Knobs(machine=machine, edit_log=forge.without_boot)
+    assert only(audit(nothing)).status is Status.PASS
+
+
+def test_an_unknown_firmware_is_missing_evidence(honest: Audited) -> None:
+    reference = replace(honest.question.reference, firmwares=())
+    found = only(honest.again(reference=reference))
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_a_firmware_that_is_none_is_an_error(honest: Audited) -> None:
+    (row,) = honest.question.reference.firmwares
+    reference = replace(honest.question.reference, firmwares=(replace(row, witness="80"),))
+    assert only(honest.again(reference=reference)).status is Status.ERROR
+
+
+@pytest.mark.parametrize(
+    ("policy", "status", "verdict"),
+    [
+        ("genuine", Status.WARN, Verdict.WARNING),
+        ("baseline", Status.WARN, Verdict.WARNING),
+        ("strict", Status.WARN, Verdict.CONTRAINDICATED),
+    ],
+)
+def test_unknown_tables_are_a_doubt_in_every_policy(
+    strange: Audited, policy: str, status: Status, verdict: Verdict
+) -> None:
+    under = strange.under(policy)
+    assert only(under).status is status
+    assert under.report.verdict in (verdict, Verdict.WARNING, Verdict.NONE)
+
+
+def test_what_is_proven_rests_on_the_tables(honest: Audited, strange: Audited) -> None:
+    for audited, doubted in ((honest, False), (strange, True)):
+        proven = statements(audited.report.subjects[0])[0]
+        assert ("are harmless (boot.machine)" in proven.why) is doubted
+
+
+def digests_of(audited: Audited) -> list[str]:
+    actual = only(audited).actual
+    assert isinstance(actual, dict)
+    listed = actual[UNEXPLAINED]
+    assert isinstance(listed, list)
+    return [str(item) for item in listed]
+
+
+def waived(audited: Audited, digests: list[str]) -> str:
+    return waiver(audited, check="boot.machine") + f"digests = {json.dumps(digests)}\n"
+
+
+def test_a_waiver_names_the_tables_that_it_accepts(strange: Audited, written: Load) -> None:  # noqa: F811
+    digests = digests_of(strange)
+    report = judged(strange, written(waived(strange, digests)))
+    assert report.verdict is Verdict.AFFIRMING
+    assert judged(strange, written(waived(strange, digests[:2]))).verdict is Verdict.WARNING
+    others = ["00" * 48, *digests[1:]]
+    assert judged(strange, written(waived(strange, others))).verdict is Verdict.WARNING
+
+
+def test_no_waiver_covers_what_the_firmware_measured(strange: Audited, written: Load) -> None:  # noqa: F811
+    failed = audit(Knobs(edit_events=forge.firmware_event(5, "db")))
+    report = judged(failed, written(waived(failed, digests_of(strange))))
+    assert report.verdict is Verdict.CONTRAINDICATED
+
+
+@pytest.mark.parametrize("digests", ["", "digests = []", 'digests = ["aa"]', "digests = 5"])
+def test_a_waiver_without_tables_is_refused(
+    honest: Audited,
+    written: Load,  # noqa: F811
+    digests: str,
+) -> None:
+    with pytest.raises(PolicyError):
+        written(waiver(honest, check="boot.machine") + digests + "\n")
+
+
+def test_no_other_waiver_has_digests(honest: Audited, written: Load) -> None:  # noqa: F811
+    with pytest.raises(PolicyError):
+        written(waiver(honest, check="hardware.tcb") + f'digests = ["{"aa" * 48}"]\n')
+
+
+def with_origin(audited: Audited, origin: str) -> Audited:
+    document = json.loads(audited.world.reference())
+    for row in document["os_images"]:
+        row["origin"] = origin
+    return audited.again(reference=simulated_reference(json.dumps(document).encode()))
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [("rebuilt", Status.PASS), ("measured", Status.PASS), ("observed", Status.WARN)],
+)
+def test_the_origin_decides_and_is_said(honest: Audited, origin: str, status: Status) -> None:
+    found = only(with_origin(honest, origin), "boot.image")
+    assert found.status is status
+    assert isinstance(found.actual, dict)
+    assert found.actual["origin"] == origin
+
+
+def test_a_policy_can_ask_for_images_that_one_measured_oneself(
+    honest: Audited,
+    written: Load,  # noqa: F811
+) -> None:
+    policy = written('[os]\norigin = "rebuilt"\n')
+    assert judged(honest, policy).verdict is Verdict.AFFIRMING
+    for origin in ("measured", "observed"):
+        audited = with_origin(honest, origin)
+        assert judged(audited, policy, reference=audited.question.reference).verdict is Verdict.NONE
+    with pytest.raises(PolicyError):
+        written('[os]\norigin = "measured"\n')
+
+
+def row_of(audited: Audited, **fields: str) -> OsImage:
+    row = next(row for row in audited.question.reference.os_images if row.kind == "production")
+    return replace(row, **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({"os_image_hash": "11" * 32}, Status.SKIP),
+        ({"kind": "development"}, Status.SKIP),
+        ({"kind": "unknown", "os_image_hash": ""}, Status.PASS),
+        ({"release": "another word for it"}, Status.PASS),
+    ],
+    ids=str,
+)
+def test_registers_with_two_names_are_a_conflict(
+    honest: Audited, fields: dict[str, str], status: Status
+) -> None:
+    rows = [row_of(honest, origin=origin, **fields) for origin in Origin if origin != "published"]
+    reference = honest.question.reference
+    for row, first in product(rows, (True, False)):
+        images = (row, *reference.os_images) if first else (*reference.os_images, row)
+        found = only(honest.again(reference=replace(reference, os_images=images)), "boot.image")
+        assert found.status is status
+
+
+def test_rows_of_the_relying_party_join_the_reference(honest: Audited) -> None:
+    reference = honest.question.reference
+    bare = replace(reference, os_images=(), firmwares=())
+    firmware: tuple[Firmware, ...] = reference.firmwares
+    joined = bare.with_images(reference.os_images, firmware, "ab" * 32)
+    assert joined.digest != bare.digest
+    again = honest.again(reference=joined)
+    assert {only(again, name).status for name in ("boot.image", "boot.machine")} == {Status.PASS}
