@@ -17,7 +17,7 @@ from verifier.checks.catalogue import CHECKS
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
-from verifier.lab import keys
+from verifier.lab import host, keys
 from verifier.lab.attacks.attack import HONEST
 from verifier.lab.events import MACHINE
 from verifier.lab.knobs import Knobs
@@ -133,13 +133,13 @@ WORLDS: Final[dict[str, Lacking]] = {
         knobs=Knobs(os_image="mine")),
     "stripped-log": Lacking(
         words="the log has no entry of the boot, and nobody states a machine",
-        knobs=Knobs(edit_log=forge.without_boot, stated_machine={})),
+        knobs=Knobs(edit_log=host.without_boot, stated_machine={})),
     "unknown-tables": Lacking(
         words="the ACPI tables are those of no known machine",
-        knobs=Knobs(edit_events=forge.acpi_tables("unknown"))),
+        knobs=Knobs(edit_events=host.acpi_tables("unknown"))),
     "own-machine": Lacking(
         words="the log has no entry of the boot, and the guest states another machine",
-        knobs=Knobs(edit_log=forge.without_boot, stated_machine={**MACHINE, "cpu_count": 3})),
+        knobs=Knobs(edit_log=host.without_boot, stated_machine={**MACHINE, "cpu_count": 3})),
     "unknown-images": Lacking(
         words="the reference values know no OS image", reference=_without_rows("os_images")),
     "unknown-kms": Lacking(words="the guest's KMS is nobody's", knobs=Knobs(kms="attacker")),

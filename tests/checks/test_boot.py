@@ -14,6 +14,7 @@ from verifier.cli.question import simulated_reference
 from verifier.errors import PolicyError
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
+from verifier.lab import host
 from verifier.lab.events import MACHINE, Event
 from verifier.lab.knobs import Knobs
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
@@ -38,7 +39,7 @@ def honest() -> Audited:
 
 @pytest.fixture(scope="module")
 def strange() -> Audited:
-    return audit(Knobs(edit_events=forge.acpi_tables("own")))
+    return audit(Knobs(edit_events=host.acpi_tables("own")))
 
 
 def only(audited: Audited, check_id: str = "boot.machine") -> CheckResult:
@@ -76,7 +77,7 @@ def test_a_machine_that_nobody_states_and_no_search_finds_is_a_doubt() -> None:
 
 @pytest.mark.parametrize("place", range(13))
 def test_every_event_but_those_of_acpi_is_decided(place: int) -> None:
-    found = only(audit(Knobs(edit_events=forge.firmware_event(place, "other"))))
+    found = only(audit(Knobs(edit_events=host.firmware_event(place, "other"))))
     assert found.status is (Status.WARN if 8 <= place <= 10 else Status.FAIL)
 
 
@@ -97,7 +98,7 @@ def test_what_is_left_of_a_stripped_log_is_enough() -> None:
     machine: JsonObject = {**MACHINE, "memory_size": 64 << 30}
     acpi = Knobs(machine=machine, stated_machine={}, edit_log=forge.stripped_to_acpi)
     assert only(audit(acpi)).status is Status.PASS
-    nothing = Knobs(machine=machine, edit_log=forge.without_boot)
+    nothing = Knobs(machine=machine, edit_log=host.without_boot)
     assert only(audit(nothing)).status is Status.PASS
 
 
@@ -157,7 +158,7 @@ def test_a_waiver_names_the_tables_that_it_accepts(strange: Audited, written: Lo
 
 
 def test_no_waiver_covers_what_the_firmware_measured(strange: Audited, written: Load) -> None:  # noqa: F811
-    failed = audit(Knobs(edit_events=forge.firmware_event(5, "db")))
+    failed = audit(Knobs(edit_events=host.firmware_event(5, "db")))
     report = judged(failed, written(waived(failed, digests_of(strange))))
     assert report.verdict is Verdict.CONTRAINDICATED
 

@@ -45,7 +45,7 @@ def gather(
 
     target = _parsed(text, reach, bundle)
     given = bundles.load(target.bundle) if target.bundle is not None else None
-    reference = asked.reference_values(reach.unsafe_root)
+    reference = asked.with_images(asked.reference_values(reach.unsafe_root), reach.os_image or ())
     known = read_known(reach.manifests, reference)
     question = Question(
         app_id=target.app_id or app_id,

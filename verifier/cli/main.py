@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "quote": ("link", "verify_quote"),
     "events": ("link", "verify_events"),
     "signer": ("link", "verify_signer"),
+    "image": ("image", "measure"),
     "lint": ("lint", "lint_manifest"),
     "diff": ("diff", "compare_manifests"),
     "compose-hash": ("compose_hash", "print_compose_hash"),
@@ -51,7 +52,7 @@ COMMANDS: Final = {
 """Every command: the module of `verifier.cli.commands` and the function that it is."""
 _GROUPS: Final = {
     "Audit an app": ("app", "import", "timeline", "stage", "demo"),
-    "One link of the chain": ("quote", "events", "signer"),
+    "One link of the chain": ("quote", "events", "signer", "image"),
     "The manifest and its images": ("lint", "diff", "compose-hash", "oci"),
     "What it all means": ("explain", "checks", "policy"),
 }

@@ -157,6 +157,14 @@ Manifests = Annotated[
         help="Manifests that you know, and bundles of earlier audits, to name allowed hashes.",
     ),
 ]
+Images = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--image",
+        metavar="IMAGE.json",
+        help="An OS image that you measured with `verify image` (repeatable).",
+    ),
+]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Neither use nor keep logs of earlier audits.")
 ]
@@ -185,6 +193,7 @@ class Reach:
     challenge: Challenge = ""
     bind: Binds = None
     manifests: Manifests = None
+    os_image: Images = None
     unsafe_root: UnsafeRoot = None
     no_cache: NoCache = False
     timeout: Timeout = None

@@ -1,16 +1,18 @@
 """Options that state the relying party's question, from text to values. All raise PolicyError."""
 
+import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from verifier.checks.case import Question
 from verifier.cli.target import split_url
-from verifier.errors import PolicyError
+from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.ethereum import checksum_address
 from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
-from verifier.reference.values import KmsRecord, ReferenceValues, embedded, parse_reference
+from verifier.reference.values import KmsRecord, OsImage, ReferenceValues, embedded, parse_reference
 
 _MAX_ROOT_BYTES: Final = 4 << 20
 _CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
@@ -37,6 +39,38 @@ def reference_values(unsafe_root: Path | None) -> ReferenceValues:
         "UNSAFE ROOT: the trust anchor was named with --unsafe-root and is not Intel's. "
         "Nothing in this report follows for real hardware.",
     )
+
+
+def with_images(reference: ReferenceValues, paths: Iterable[Path]) -> ReferenceValues:
+    """The same values, and the OS images that the user measured with `verify image`."""
+    from verifier.cli.files import read_file  # noqa: PLC0415 - only where one is named
+    from verifier.image.measurement import read_measurement  # noqa: PLC0415
+
+    for path in paths:
+        try:
+            raw = read_file(path)
+            images, firmware = read_measurement(raw, str(path))
+        except EvidenceError as error:
+            raise PolicyError(f"--image: {error.message}", hint=error.hint) from error
+        _refuse_another_name(images[0], reference, str(path))
+        digest = hashlib.sha256(raw).hexdigest()
+        reference = reference.with_images(images, (firmware,), digest)
+    return reference
+
+
+def _refuse_another_name(image: OsImage, reference: ReferenceValues, what: str) -> None:
+    """Files say themselves of which release they are: known values know better."""
+    for row in reference.os_images:
+        same_hash = row.os_image_hash == image.os_image_hash
+        if (row.release == image.release and row.os_image_hash and not same_hash) or (
+            same_hash and row.kind not in ("unknown", image.kind)
+        ):
+            raise PolicyError(
+                f"--image {what}: it calls itself dstack {image.release} ({image.kind}), hash "
+                f"{image.os_image_hash[:16]}…; known is {row.release} ({row.kind}), hash "
+                f"{row.os_image_hash[:16]}…",
+                hint="these files are not the release that they say they are",
+            )
 
 
 def simulated_reference(raw: bytes) -> ReferenceValues:

@@ -113,43 +113,6 @@ def foreign_type(events: list[Event]) -> list[Event]:
     return [*events, forged]
 
 
-def firmware_event(place: int, label: str) -> EventsEdit:
-    """Measure something else as one event of RTMR0: `place` counts in the order of a boot."""
-
-    def edit(events: list[Event]) -> list[Event]:
-        own = [index for index, event in enumerate(events) if event.imr == 0][place]
-        other = replace(events[own], digest=keys.labelled(label, 48))
-        return [*events[:own], other, *events[own + 1 :]]
-
-    return edit
-
-
-def firmware_event_added(events: list[Event]) -> list[Event]:
-    """Measure one more variable into RTMR0, as firmware does where the host sets a boot option."""
-    own = [index for index, event in enumerate(events) if event.imr == 0][-1]
-    return [*events[: own + 1], events[own], *events[own + 1 :]]
-
-
-def firmware_event_dropped(events: list[Event]) -> list[Event]:
-    """Never measure the last boot option into RTMR0."""
-    own = [index for index, event in enumerate(events) if event.imr == 0][-1]
-    return [*events[:own], *events[own + 1 :]]
-
-
-def acpi_tables(label: str) -> EventsEdit:
-    """Measure ACPI tables that no QEMU builds: loader, rsdp and tables."""
-
-    def edit(events: list[Event]) -> list[Event]:
-        return [
-            replace(event, digest=keys.labelled(f"{label} {place}", 48))
-            if event.imr == 0 and event.event_type == _ACPI
-            else event
-            for place, event in enumerate(events)
-        ]
-
-    return edit
-
-
 def log_entry(name: str, edit: Callable[[JsonObject], JsonObject]) -> LogEdit:
     """Change how one event is shown; what was measured stays."""
     return lambda log: [{**item, **edit(item)} if item["event"] == name else item for item in log]
@@ -216,11 +179,6 @@ def stripped_to_acpi(log: list[JsonObject]) -> list[JsonObject]:
 def stripped_to(*imrs: int) -> LogEdit:
     """Leave of the boot log the ACPI events and all of some registers."""
     return lambda log: [item for item in log if item["event_type"] == _ACPI or item["imr"] in imrs]
-
-
-def without_boot(log: list[JsonObject]) -> list[JsonObject]:
-    """Leave nothing of the boot log, as certificates of dstack 0.6.0 do."""
-    return [item for item in log if item["imr"] == 3]  # noqa: PLR2004 - RTMR3
 
 
 def digest_hidden(log: list[JsonObject]) -> list[JsonObject]:

@@ -253,19 +253,7 @@ class World:
             "os_images": [
                 asdict(_image_row(label, date)) for label in ("production", "development")
             ],
-            "firmwares": [
-                asdict(
-                    values.Firmware(
-                        name="lab firmware",
-                        mrtd=tuple(
-                            OsImage(label).mrtd.hex() for label in ("production", "development")
-                        ),
-                        witness=witness_of(FIRMWARE).hex(),
-                        volume=FIRMWARE.volume.hex(),
-                        **origin,
-                    )
-                )
-            ],
+            "firmwares": [asdict(_firmware_row(date))],
             "contracts": [asdict(row) for row in codes],
             "tcb_evaluations": [asdict(evaluation)],
             "gateways": [asdict(gateway)],
@@ -375,6 +363,17 @@ def _image_row(label: str, date: str) -> values.OsImage:
         mrtd=image.mrtd.hex(),
         rtmr1=rtmr1.hex(),
         rtmr2=rtmr2.hex(),
+        source=_SOURCE,
+        date=date,
+    )
+
+
+def _firmware_row(date: str) -> values.Firmware:
+    return values.Firmware(
+        name="lab firmware",
+        mrtd=tuple(OsImage(label).mrtd.hex() for label in ("production", "development")),
+        witness=witness_of(FIRMWARE).hex(),
+        volume=FIRMWARE.volume.hex(),
         source=_SOURCE,
         date=date,
     )

@@ -29,6 +29,7 @@ _DEFAULT_QEMU: Final = (9, 1, 0)
 _OLDEST_QEMU: Final = (8, 0, 0)
 _PIC_UNTIL: Final = (9, 0, 0)
 _VERSION_PARTS: Final = 3
+_PASSES: Final = "qemu_single_pass_add_pages"
 _MEBIBYTE: Final = 1 << 20
 
 FAMILIES: Final = ((8, 0), (9, 2), (10, 0), (11, 0), (11, 1))
@@ -42,6 +43,8 @@ class MachineShape:
     `pic` is QEMU's emulated interrupt controller. `ports` are PCIe root ports on the root bus (GPUs
     and NVSwitches), `endpoints` the devices before them. `nodes` has, for each NUMA node, the bus
     of its expander, 0 for none. `hole` is the 64-bit PCI window that was asked for, 0 for none.
+    `two_passes` says in which order QEMU adds the firmware's pages, which shows in MRTD alone: all
+    of a section before it measures them, or one by one; None where its version decides.
     """
 
     cpus: int
@@ -53,6 +56,7 @@ class MachineShape:
     ports: int = 0
     endpoints: int = 6
     nodes: tuple[int, ...] = ()
+    two_passes: bool | None = None
 
     def __post_init__(self) -> None:
         """Raise EvidenceError for a machine that QEMU does not build."""
@@ -144,16 +148,9 @@ def parse_vm_config(value: JsonValue | bytes, what: str = "vm_config") -> Machin
         # Host bridge, root disk, vsock, shared files and data disk, and what is counted.
         endpoints=5 + _count(document, "num_nics", 1) + volumes,
         nodes=nodes,
+        # dstack's field is true for two passes (dstack-mr/src/machine.rs), whatever its name says.
+        two_passes=_flag(document, _PASSES) if document.get(_PASSES) is not None else None,
     )
-
-
-def adds_single_pass(document: Mapping[str, JsonValue]) -> bool | None:
-    """How a vm_config says that QEMU adds the firmware's pages: True means two passes.
-
-    dstack's field `qemu_single_pass_add_pages` is true for two passes (dstack-mr/src/machine.rs).
-    """
-    stated = document.get("qemu_single_pass_add_pages")
-    return stated if isinstance(stated, bool) else None
 
 
 def _count(document: Mapping[str, JsonValue], name: str, default: int = 0) -> int:

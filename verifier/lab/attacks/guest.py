@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
+from verifier.lab import host
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
 from verifier.lab.knobs import Knobs
 
@@ -57,17 +58,17 @@ def _machine() -> Iterator[Attack]:
         (
             "memory-map",
             "hands over a memory map of no memory size",
-            forge.firmware_event(0, "memory map"),
+            host.firmware_event(0, "memory map"),
         ),
         (
             "firmware-volume",
             "sets variables in the firmware's configuration volume",
-            forge.firmware_event(1, "volume"),
+            host.firmware_event(1, "volume"),
         ),
-        ("secure-boot-keys", "enrols a Secure Boot key of its own", forge.firmware_event(5, "db")),
-        ("boot-order", "changes the boot order", forge.firmware_event(11, "order")),
-        ("boot-option-added", "adds a boot option", forge.firmware_event_added),
-        ("boot-option-dropped", "takes a boot option away", forge.firmware_event_dropped),
+        ("secure-boot-keys", "enrols a Secure Boot key of its own", host.firmware_event(5, "db")),
+        ("boot-order", "changes the boot order", host.firmware_event(11, "order")),
+        ("boot-option-added", "adds a boot option", host.firmware_event_added),
+        ("boot-option-dropped", "takes a boot option away", host.firmware_event_dropped),
     ):
         twin = Knobs(machine=larger)
         yield refused(name, check, title, Knobs(edit_events=edit), twin=twin)
@@ -75,12 +76,12 @@ def _machine() -> Iterator[Attack]:
         "own-acpi-tables",
         check,
         "puts code for the guest's kernel into the ACPI tables",
-        Knobs(edit_events=forge.acpi_tables("own")),
+        Knobs(edit_events=host.acpi_tables("own")),
         "nobody knows what unknown tables do: a doubt about this host, not a forgery",
         twin=Knobs(stated_machine={"cpu_count": "many"}),
     )
     hidden = Knobs(
-        edit_events=forge.firmware_event(5, "db"), edit_log=forge.without_boot, stated_machine={}
+        edit_events=host.firmware_event(5, "db"), edit_log=host.without_boot, stated_machine={}
     )
     yield missing(
         "firmware-hidden",
@@ -88,7 +89,7 @@ def _machine() -> Iterator[Attack]:
         "enrols a Secure Boot key of its own, and strips the log of the boot",
         hidden,
         "the register shows that some event differs, and no longer which",
-        twin=Knobs(edit_log=forge.without_boot),
+        twin=Knobs(edit_log=host.without_boot),
     )
 
 

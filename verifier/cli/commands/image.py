@@ -1,0 +1,95 @@
+"""`verify image`: what guests of an OS image measure, computed from its files."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from verifier.cli.output import write
+from verifier.evidence.codec import JsonObject
+
+if TYPE_CHECKING:
+    from verifier.machine.shape import MachineShape
+
+
+def measure(
+    image: Annotated[
+        Path,
+        typer.Argument(metavar="DIR|TARBALL", help="A release of dstack's OS images."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="IMAGE.json", help="Write the measurement here."),
+    ] = None,
+    machine: Annotated[
+        Path | None,
+        typer.Option(metavar="VM_CONFIG.json", help="The machine to compute RTMR0 for."),
+    ] = None,
+) -> None:
+    """Measure an OS image of dstack from its files: MRTD, RTMR1 and RTMR2; RTMR0 of a machine.
+
+    The image's hash is that of its own checksum list, and every file is held against that list.
+    Compare the hash with the one that the release publishes, or that a KMS allows on chain: the
+    list itself says nothing about who made it. `verify APP --image IMAGE.json` takes the result
+    for your own measurement.
+
+    Examples:
+
+      verify image dstack-0.5.8/ -o IMAGE.json
+
+      verify image dstack-0.5.8.tar.gz --machine vm_config.json
+
+    Exit codes: 0 done; 3 the files are not those of an image, or not what its list says.
+    """
+    from verifier.cli.files import read_file  # noqa: PLC0415
+    from verifier.image.files import read_image  # noqa: PLC0415
+    from verifier.image.measurement import measure_image, to_json  # noqa: PLC0415
+    from verifier.machine.shape import parse_vm_config  # noqa: PLC0415
+
+    shape = None if machine is None else parse_vm_config(read_file(machine), str(machine))
+    document = to_json(measure_image(read_image(image), shape), shape)
+    _print(document, shape)
+    if output is not None:
+        raw = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        write(raw.encode("utf-8"), output, "the measurement")
+
+
+def _print(document: JsonObject, shape: "MachineShape | None") -> None:
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    def row(name: str, value: object) -> None:
+        print(f"{name:18} {visible(str(value))}")
+
+    row("release", f"{document['release']} ({document['kind']}), by its own metadata")
+    row("os_image_hash", document["os_image_hash"])
+    row("known as", _known_as(document))
+    row("MRTD two passes", document["mrtd_two_pass"])
+    row("MRTD single pass", document["mrtd_single_pass"])
+    kernels = document["rtmr1"]
+    for item in kernels if isinstance(kernels, list) else ():
+        if isinstance(item, dict):
+            row("RTMR1", item["rtmr1"])
+            row("", f"kernel {item['kernel']}; memory {item['memory']}")
+    row("RTMR2", document["rtmr2"])
+    found = document.get("machine")
+    if shape is None or not isinstance(found, dict):
+        return
+    print()
+    version = ".".join(map(str, shape.qemu))
+    row("machine", f"{shape.cpus} vCPU, {shape.memory >> 20} MiB, QEMU {version}")
+    row("MRTD", found["mrtd"])
+    row("RTMR0", found["rtmr0"])
+    events = found["rtmr0_events"]
+    for item in events if isinstance(events, list) else ():
+        if isinstance(item, dict):
+            print(f"  {item['event']:20} {item['digest']}")
+
+
+def _known_as(document: JsonObject) -> str:
+    """What the reference values of this auditor call an image of this hash."""
+    from verifier.reference.values import embedded  # noqa: PLC0415
+
+    rows = [row for row in embedded().os_images if row.os_image_hash == document["os_image_hash"]]
+    names = sorted({f"dstack {row.release} ({row.kind}, {row.origin})" for row in rows})
+    return ", ".join(names) or "no image that this auditor knows: nobody but its list names it"
