@@ -7,7 +7,7 @@ AUDITOR := $(VENV)/.installed-requirements
 WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/chain/node_modules/.package-lock.json
 
-.PHONY: setup develop node demo test lint bench fuzz online monotone corpus same oracle release latest clean
+.PHONY: setup develop node demo test lint bench fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -63,6 +63,21 @@ lint: develop
 bench: develop
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python -m benchmarks.timeline
+
+# Real parts for the tests of `verify image`, which skip without: a firmware and a kernel of Debian.
+parts: tests/image/parts/vmlinuz
+	@:
+
+tests/image/parts/vmlinuz:
+	@.ci/parts tests/image/parts
+
+# ACPI tables as an unmodified QEMU of Debian builds them, beside ours: SUITE=trixie COUNT=200 SEED=1
+SUITE ?= trixie
+COUNT ?= 200
+SEED ?= 1
+qemu-oracle: develop
+	@.ci/qemu .qemu/$(SUITE) $(SUITE)
+	@QEMU_ROOT=.qemu/$(SUITE) $(BIN)/python benchmarks/qemu_oracle.py $(COUNT) $(SEED)
 
 fuzz: develop
 	@$(BIN)/python benchmarks/fuzz.py

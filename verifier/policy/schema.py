@@ -13,6 +13,7 @@ from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.result import Requirement, Severity
 from verifier.policy.document import MAX_NUMBER
 from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR
+from verifier.reference.values import Origin
 
 SCHEMA: Final = "dstack-audit/policy/v1"
 
@@ -151,7 +152,13 @@ def _software() -> _Schema:
             "Who names the app, decided by application.identity.",
         ),
         "os": _table(
-            {"releases": {**_TEXTS, "description": "The dstack releases that may run."}},
+            {
+                "releases": {**_TEXTS, "description": "The dstack releases that may run."},
+                "origin": {
+                    "const": Origin.REBUILT.value,
+                    "description": "Whoever runs the audit measured the image (--image).",
+                },
+            },
             "The operating system, decided by boot.image.",
         ),
         "rules": {
@@ -231,8 +238,15 @@ def _waiver() -> _Schema:
             **_text("The first day on which it no longer holds, UTC; a bare TOML date."),
             "format": "date",
         },
+        "digests": {
+            **_TEXTS,
+            "items": {"type": "string", "pattern": "^[0-9a-fA-F]{96}$"},
+            "description": "With the check boot.machine, and required there: the ACPI tables "
+            "(sha384) that are accepted.",
+        },
     }
-    return {**_table(fields), "required": [name for name in fields if name != "rule"]}
+    optional = ("rule", "digests")
+    return {**_table(fields), "required": [name for name in fields if name not in optional]}
 
 
 def _check_ids() -> list[str]:
