@@ -20,7 +20,8 @@ from tests.timeline.events import (
 from verifier.model.chain import Place, Role
 from verifier.model.timeline import Exposure, ExposureKind, Sighting
 from verifier.timeline.exposures import Attested, Running, exposures
-from verifier.timeline.governance import OwnerReads, governance
+from verifier.timeline.governance import governance
+from verifier.timeline.owners import OwnerReads
 
 NOW = BIRTH + 100_000
 

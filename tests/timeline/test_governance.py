@@ -29,25 +29,33 @@ from verifier.timeline.governance import (
     PROPOSER_ROLE,
     REPLACED,
     Governed,
-    OwnerReads,
     accounts,
     governance,
 )
+from verifier.timeline.owners import ANYBODY, SIGNED_BY_CODE, UNKNOWN_HANDLER, OwnerReads
 
 KEY = OwnerReads(code=b"")
 CODE = b"\x60\x80"
 TWO_OF_THREE = OwnerReads(
-    code=CODE, threshold=2, signers=(ALICE, BOB, CAROL), modules=(), guard="", version="1.4.1"
+    code=CODE,
+    threshold=2,
+    signers=(ALICE, BOB, CAROL),
+    modules=(),
+    guard="",
+    handler="",
+    version="1.4.1",
 )
 KNOWN_SAFE = next(row for row in embedded().contracts if row.role == "safe")
 KNOWN_TIMELOCK = next(row for row in embedded().contracts if row.role == "timelock")
 TWO_DAYS = OwnerReads(code=CODE, min_delay=172_800)
 NOBODY = account(0)
+KEYS = {ALICE: KEY, BOB: KEY, CAROL: KEY}
 
 
 def governed(history: History, **reads: OwnerReads) -> Governed:
-    known = {ALICE: KEY, BOB: KEY, CAROL: KEY}
-    known |= {{"safe": SAFE, "timelock": TIMELOCK}[name]: item for name, item in reads.items()}
+    known = KEYS | {
+        {"safe": SAFE, "timelock": TIMELOCK}[name]: item for name, item in reads.items()
+    }
     return governance(Role.APP, history.events, known)
 
 
@@ -259,7 +267,7 @@ def test_owners_change_back_and_forth() -> None:
 
 def test_the_owner_of_the_kms_stands_beside() -> None:
     history = born(ALICE, SAFE)
-    (period,) = governance(Role.KMS, history.events, {SAFE: TWO_OF_THREE}).periods
+    (period,) = governance(Role.KMS, history.events, KEYS | {SAFE: TWO_OF_THREE}).periods
     assert (period.role, period.owner, period.keys) == (Role.KMS, SAFE, 2)
 
 
@@ -348,3 +356,50 @@ def test_accounts_are_owners_offered_owners_and_holders_of_roles() -> None:
     history.app("OwnershipTransferStarted", **transferred(TIMELOCK, BOB))
     history.app("RoleGranted", role=PROPOSER_ROLE, account=CAROL)
     assert set(accounts(history.events)) == {TIMELOCK, SAFE, BOB}
+
+
+@pytest.mark.parametrize(
+    ("threshold", "with_code", "keys"),
+    [
+        (2, {}, 2),
+        (2, {CAROL: OwnerReads(code=CODE)}, None),
+        (2, {CAROL: OwnerReads(code=None)}, None),
+        (2, {CAROL: OwnerReads(code=b"\xef\x01\x00" + b"\x11" * 20)}, None),
+        (2, {CAROL: TWO_OF_THREE}, None),
+        (3, {CAROL: OwnerReads(code=CODE)}, 2),
+        (1, {CAROL: OwnerReads(code=CODE)}, 1),
+    ],
+)
+def test_an_owner_of_a_safe_with_code_counts_as_no_key(
+    threshold: int, with_code: dict[str, OwnerReads], keys: int | None
+) -> None:
+    safe = replace(TWO_OF_THREE, threshold=threshold)
+    history = timelock(proposer=SAFE)
+    reads = KEYS | {TIMELOCK: TWO_DAYS, SAFE: safe} | with_code
+    for found in (history, born(SAFE)):
+        period = governance(Role.APP, found.events, reads).periods[-1]
+        assert period.keys == keys
+        assert (SIGNED_BY_CODE in period.remarks) is (bool(with_code) and threshold > 1)
+
+
+def test_anybody_acts_for_a_safe_that_passes_calls_on_to_what_it_governs() -> None:
+    history = timelock(proposer=SAFE)
+    app = next(event.address for event in history.events if event.role is Role.APP)
+    for handler in (app, TIMELOCK):
+        safe = replace(TWO_OF_THREE, handler=handler)
+        period = present(history, timelock=TWO_DAYS, safe=safe)
+        assert period.keys == 1
+        assert ANYBODY in period.remarks
+    assert present(born(SAFE), safe=safe).keys == 2  # the timelock is no part of that world
+    assert present(born(SAFE), safe=replace(TWO_OF_THREE, handler=app)).keys == 1
+    compatible = replace(TWO_OF_THREE, handler=account(0xF48F))
+    assert present(history, timelock=TWO_DAYS, safe=compatible).keys == 2
+    untold = present(history, timelock=TWO_DAYS, safe=replace(TWO_OF_THREE, handler=None))
+    assert untold.keys is None
+    assert UNKNOWN_HANDLER in untold.remarks
+
+
+def test_owners_that_a_safe_took_in_are_accounts() -> None:
+    history = born(SAFE)
+    history.owner(SAFE, "AddedOwner", owner=CAROL)
+    assert {SAFE, CAROL} <= set(accounts(history.events))

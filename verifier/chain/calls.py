@@ -24,6 +24,8 @@ BEACON_SLOT: Final = "0xa3f0ad74e5423aebfd80d3ef4346578335a9a72aeaee59ff6cb3582b
 """ERC-1967: both are zero behind a UUPS proxy."""
 GUARD_SLOT: Final = "0x4a204f620c8c5ccdca3fd54d003badd85ba500436a431f0cbda4f558c93c34c8"
 """Safe GuardManager: keccak256("guard_manager.guard.address")."""
+HANDLER_SLOT: Final = "0x6c9a6c4a39284e37ed1cf53d337577d14212a4870fb976a4366c693b939918d5"
+"""Safe FallbackManager: keccak256("fallback_manager.handler.address")."""
 
 KMS_DEVICE_IDS: Final = "0x13eb9770"
 GET_THRESHOLD: Final = "0xe75235b8"
@@ -87,6 +89,7 @@ def owner_calls(owner: str, block: str) -> list[Call]:
     return [
         *(contracts.eth_call(owner, selector, block) for selector in selectors),
         storage(owner, GUARD_SLOT, block),
+        storage(owner, HANDLER_SLOT, block),
         storage(owner, SINGLETON_SLOT, block),
     ]
 

@@ -4,7 +4,7 @@ Selectors, topics and the order of logs are those of Safe 1.4.1 (safe-global/saf
 where addresses and transaction hashes are indexed) and of TimelockController (OpenZeppelin 5):
 its constructor grants the roles and then sets the delay; `CallExecuted` follows what the call
 itself logs. The code is made up, and so is where it keeps what its getters say; only the slot of
-a Safe's guard is the real one.
+a Safe's guard, and that of its fallback handler, are the real ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,6 +30,8 @@ from verifier.lab.contracts import (
 VERSION: Final = "1.4.1"
 GUARD_SLOT: Final = 0x4A204F620C8C5CCDCA3FD54D003BADD85BA500436A431F0CBDA4F558C93C34C8
 """keccak256("guard_manager.guard.address"), GuardManager.sol."""
+HANDLER_SLOT: Final = 0x6C9A6C4A39284E37ED1CF53D337577D14212A4870FB976A4366C693B939918D5
+"""keccak256("fallback_manager.handler.address"), FallbackManager.sol."""
 ADMIN_ROLE: Final = bytes(32)
 """DEFAULT_ADMIN_ROLE of OpenZeppelin's AccessControl."""
 PROPOSER_ROLE: Final = keccak(b"PROPOSER_ROLE")
@@ -104,6 +106,13 @@ class Safe:
             enabled = _listed(self.chain, self.address, _MODULES, block)
             self._list(block, _MODULES, (module, *enabled))
             self._emit(tx, "EnabledModule(address)", b"", module)
+
+    def pass_on(self, block: int, handler: bytes) -> None:
+        """setFallbackHandler: whom it calls, in its own name, with what it does not understand."""
+        call = selector("setFallbackHandler(address)") + encode(number(handler))
+        with self._acting(block, call) as tx:
+            self.chain.store(block, self.address, HANDLER_SLOT, handler)
+            self._emit(tx, "ChangedFallbackHandler(address)", b"", handler)
 
     @contextmanager
     def _acting(self, block: int, calldata: bytes) -> Iterator[Transaction]:

@@ -17,10 +17,11 @@ from verifier.reference.values import generation_of
 from verifier.timeline.completeness import charged, coverage
 from verifier.timeline.exposures import Attested, exposures
 from verifier.timeline.fold import Fold, fold
-from verifier.timeline.governance import Governed, OwnerReads, governance
+from verifier.timeline.governance import Governed, governance
 from verifier.timeline.history import History
 from verifier.timeline.initial import InitialFlags, initial_flags
 from verifier.timeline.notice import changes
+from verifier.timeline.owners import OwnerReads
 
 T = TypeVar("T")
 
@@ -211,7 +212,9 @@ def _owner_answers(history: History, known: tuple[ContractCode, ...], account: s
     modules = next(
         call for call in calls.owner_calls(account, block) if calls.GET_MODULES in str(call[1])
     )
-    guard = calls.storage(account, calls.GUARD_SLOT, block)
+    guard, handler = (
+        calls.storage(account, slot, block) for slot in (calls.GUARD_SLOT, calls.HANDLER_SLOT)
+    )
     return OwnerReads(
         code=code,
         known=_known_owner(history, known, account, code),
@@ -220,6 +223,7 @@ def _owner_answers(history: History, known: tuple[ContractCode, ...], account: s
         version=_find(history, account, calls.SAFE_VERSION, contracts.decode_string),
         modules=history.reader.said(modules, contracts.decode_modules),
         guard=history.reader.said(guard, calls.decode_optional_account),
+        handler=history.reader.said(handler, calls.decode_optional_account),
         min_delay=_find(history, account, calls.GET_MIN_DELAY, contracts.decode_uint),
     )
 

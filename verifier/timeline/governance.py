@@ -9,7 +9,7 @@ events contradict its word, neither counts.
 
 Sources: safe-global/safe-smart-account OwnerManager, ModuleManager, GuardManager; OpenZeppelin
 TimelockController, whose constructor emits MinDelayChange(0, delay) and whose onlyRole lets the
-zero address propose nothing; EIP-7702 for keys with code.
+zero address propose nothing.
 """
 
 from bisect import bisect_right
@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from verifier.evidence.ethereum import keccak256
-from verifier.model.chain import ZERO_ADDRESS, ContractCode, OwnerKind, Place, Role
+from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance, TimelineEvent
+from verifier.timeline.owners import Behind, OwnerReads
 
 ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
 PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()
@@ -35,9 +36,6 @@ REPLACED: Final = "the owner contract replaced its own code: how it decides sinc
 MAX_RULES: Final = 256
 """How many changes of an owner contract's own rules make periods: the latest ones."""
 
-_DELEGATED: Final = bytes.fromhex("ef0100")
-_DELEGATED_SIZE: Final = 23
-"""EIP-7702: the code of a plain key that borrows a contract's is 0xef0100 and an address."""
 _CONTRACTS: Final = (Role.APP, Role.KMS)
 _RULES: Final = frozenset(
     {
@@ -47,47 +45,6 @@ _RULES: Final = frozenset(
     }
 )
 _NAMED: Final = 3
-_KIND_OF: Final = {"safe": OwnerKind.SAFE, "timelock": OwnerKind.TIMELOCK}
-"""Role of a known build → the kind of owner that its code makes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnerReads:
-    """What an account says of itself at the agreed block; None is what was not answered.
-
-    `code` is empty for a plain key, `known` is the build of a Safe or timelock that it is.
-    Addresses are EIP-55; `guard` is "" for none. `disputed` says what endpoints contradict each
-    other about; nothing else is known then.
-    """
-
-    code: bytes | None
-    known: ContractCode | None = None
-    threshold: int | None = None
-    signers: tuple[str, ...] | None = None
-    version: str | None = None
-    modules: tuple[str, ...] | None = None
-    guard: str | None = None
-    min_delay: int | None = None
-    disputed: str = ""
-
-    @property
-    def kind(self) -> OwnerKind:
-        """What the account is, by its code and its own word."""
-        if self.code is None:
-            return OwnerKind.UNKNOWN
-        delegated = len(self.code) == _DELEGATED_SIZE and self.code.startswith(_DELEGATED)
-        if not self.code or delegated:
-            return OwnerKind.EOA
-        if self.signers and self.threshold and self.threshold <= len(set(self.signers)):
-            return OwnerKind.SAFE
-        return OwnerKind.CONTRACT if self.min_delay is None else OwnerKind.TIMELOCK
-
-    @property
-    def own_word(self) -> bool:
-        """Whether its code is not known to be of the kind that it says it is."""
-        if self.known is None:
-            return self.kind in (OwnerKind.SAFE, OwnerKind.TIMELOCK)
-        return _KIND_OF[self.known.role] is not self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +97,7 @@ def governance(
     for event in events:
         if event.role not in _CONTRACTS and event.name in _RULES:
             owned.setdefault(event.address, []).append(event)
+    behind = Behind(reads, {event.address for event in events if event.role in _CONTRACTS})
     tracks: dict[str, _Track] = {}
     periods: list[Governance] = []
     for owner, since, until in _spans(role, events):
@@ -149,7 +107,7 @@ def governance(
         marks = [since, *tracks[owner].within(since, until)]
         for mark, end in zip(marks, [*marks[1:], until], strict=True):
             period = _period(role, owner, found.kind, (mark, end))
-            period = _detailed(period, tracks[owner], reads)
+            period = _detailed(period, tracks[owner], behind)
             if role is Role.APP and notice_period:
                 named = _own_delay(period, replaceable=replaceable(period.until))
                 period = replace(period, remarks=(*period.remarks, *named))
@@ -163,7 +121,7 @@ def governance(
 
 def accounts(events: Sequence[TimelineEvent]) -> tuple[str, ...]:
     """Every account whose `OwnerReads` governance needs: owners of app and KMS, pending owners,
-    and holders of roles of timelocks among them."""
+    holders of roles of timelocks among them, and owners of Safes among them."""
     found: dict[str, None] = {}
     for event in events:
         if event.name in ("OwnershipTransferred", "OwnershipTransferStarted"):
@@ -171,6 +129,8 @@ def accounts(events: Sequence[TimelineEvent]) -> tuple[str, ...]:
                 found.setdefault(str(event.args.get("newOwner")))
         elif event.name == "RoleGranted" and event.role in (Role.APP_OWNER, Role.KMS_OWNER):
             found.setdefault(str(event.args.get("account")))
+        elif event.name == "AddedOwner" and event.role in (Role.APP_OWNER, Role.KMS_OWNER):
+            found.setdefault(str(event.args.get("owner")))
     found.pop(ZERO_ADDRESS, None)
     return tuple(found)
 
@@ -212,21 +172,21 @@ def _period(
     )
 
 
-def _detailed(period: Governance, track: "_Track", reads: Mapping[str, OwnerReads]) -> Governance:
+def _detailed(period: Governance, track: "_Track", behind: Behind) -> Governance:
     rules = track.at(period.since)
     match period.kind:
         case OwnerKind.EOA:
             return replace(period, keys=1, notice=0)
         case OwnerKind.SAFE:
-            period = _safe(period, rules, own_word=reads[period.owner].own_word)
+            period = _safe(period, rules, behind)
         case OwnerKind.TIMELOCK:
-            period = _timelock(period, rules, reads)
+            period = _timelock(period, rules, behind)
         case OwnerKind.CONTRACT:
             return replace(period, remarks=("it is a contract that this audit does not know",))
         case OwnerKind.UNKNOWN if not period.owner:
             return replace(period, remarks=("no event names its owner",))
         case _:
-            disputed = reads[period.owner].disputed if period.owner in reads else ""
+            disputed = behind.of(period.owner).disputed
             return replace(period, disputed=disputed, remarks=(disputed,) if disputed else ())
     if rules.replaced:
         period = replace(period, keys=None, notice=None, remarks=(*period.remarks, REPLACED))
@@ -235,30 +195,35 @@ def _detailed(period: Governance, track: "_Track", reads: Mapping[str, OwnerRead
     return period
 
 
-def _safe(period: Governance, rules: _Rules, *, own_word: bool) -> Governance:
-    remarks = [OWN_WORD] if own_word else []
+def _safe(period: Governance, rules: _Rules, behind: Behind) -> Governance:
+    found = behind.of(period.owner)
+    remarks = [OWN_WORD] if found.own_word else []
     if rules.modules is None:
         remarks.append("whether modules go round its threshold is not known")
     elif rules.modules:
         remarks.append(f"modules go round its threshold: {_listed(rules.modules)}")
     if not rules.complete:
         remarks.append("it changed its own rules too often for all of them to be followed")
+    keys, said = behind.keys_of_safe(rules.threshold, rules.signers)
+    if period.until is None:
+        keys, passed_on = behind.passing_on(found, keys)
+        said = (*said, *passed_on)
     return replace(
         period,
         threshold=rules.threshold,
         signers=rules.signers,
         modules=rules.modules or (),
         guard=rules.guard,
-        keys=rules.threshold if rules.modules == () and rules.complete else None,
+        keys=keys if rules.modules == () and rules.complete else None,
         notice=0,
-        own_word=own_word,
-        remarks=tuple(remarks),
+        own_word=found.own_word,
+        remarks=(*remarks, *said),
     )
 
 
-def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]) -> Governance:
+def _timelock(period: Governance, rules: _Rules, accounts: Behind) -> Governance:
     proposers, admins = rules.holders(PROPOSER_ROLE), rules.holders(*rules.admin_roles)
-    own_word = reads[period.owner].own_word
+    own_word = accounts.of(period.owner).own_word
     remarks = [OWN_WORD] if own_word else []
     outside = tuple(item for item in admins if item != period.owner)
     remarks.extend(_risky(proposers, rules.holders(EXECUTOR_ROLE)))
@@ -268,11 +233,13 @@ def _timelock(period: Governance, rules: _Rules, reads: Mapping[str, OwnerReads]
         remarks.append("not everything that it was ever told is known: others may propose, too")
     elif not proposers:
         remarks.append("who may propose is not known")
-    behind = [reads.get(item, OwnerReads(code=None)) for item in (*proposers, *outside)]
+    behind = [accounts.of(item) for item in (*proposers, *outside)]
     if any(item.own_word for item in behind):
         own_word = True
         remarks.append(BEHIND_OWN_WORD)
-    keys = [_keys(item) for item in behind]
+    counted = [accounts.keys(item) for item in behind]
+    keys = [number for number, _ in counted]
+    remarks.extend(dict.fromkeys(text for _, said in counted for text in said))
     disputed = next((item.disputed for item in behind if item.disputed), "")
     remarks.extend([disputed] if disputed else [])
     known = [item for item in keys if item is not None]
@@ -301,13 +268,6 @@ def _risky(proposers: Sequence[str], executors: Sequence[str]) -> Iterator[str]:
     both = [item for item in proposers if item in executors]
     if both:
         yield f"who proposes may also carry out, with nobody in between: {_listed(both)}"
-
-
-def _keys(found: OwnerReads) -> int | None:
-    """How many keys act for an account; None where that is unknown."""
-    if found.kind is OwnerKind.EOA:
-        return 1
-    return found.threshold if found.kind is OwnerKind.SAFE and found.modules == () else None
 
 
 def _listed(accounts: Sequence[str]) -> str:

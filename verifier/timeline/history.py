@@ -33,7 +33,7 @@ from verifier.timeline.governance import accounts
 MAX_LOOKUPS: Final = 500
 """Headers and transactions that are looked up one by one; later ones have neither."""
 MAX_OWNERS: Final = 8
-MAX_ACCOUNTS: Final = 32
+MAX_ACCOUNTS: Final = 64
 MAX_GATEWAYS: Final = 2
 
 KEYED: Final[Mapping[tuple[Role, str], tuple[str, str]]] = {
@@ -174,13 +174,23 @@ class History:
 
     @cached_property
     def accounts(self) -> tuple[str, ...]:
-        """The owners, and who holds the roles of timelocks among them; at most 32."""
+        """The owners, who holds the roles of timelocks among them, and who signs for all these; at
+        most 64."""
         return self._all_accounts[:MAX_ACCOUNTS]
 
     @cached_property
     def _all_accounts(self) -> tuple[str, ...]:
         events = [event for stream in self.streams() for event in stream.events]
-        return tuple(dict.fromkeys([*self.owners, *accounts(events)]))
+        named = dict.fromkeys([*self.owners, *accounts(events)])
+        signers = [item for account in named for item in self._signers(account)]
+        return tuple(dict.fromkeys([*named, *signers]))
+
+    def _signers(self, account: str) -> tuple[str, ...]:
+        """The owners that an account names, as a Safe does."""
+        call = contracts.eth_call(account, calls.GET_OWNERS, hex(self.reader.number))
+        with suppress(DisagreementError):
+            return self.reader.said(call, contracts.decode_addresses) or ()
+        return ()
 
     def streams(self) -> tuple[Stream, ...]:
         """Every stream, the app's first."""

@@ -182,6 +182,20 @@ def _unknown_owners(demands: str) -> Iterator[Attack]:
     yield refused("owner-by-one-operator", _GOVERNANCE, title, knobs)
 
 
+def _behind_safes(several: str) -> Iterator[Attack]:
+    """A Safe of known code that needs fewer keys than its threshold says."""
+    why = "what code signs, and for how many keys, is known to nobody"
+    title = "makes contracts the signers of the Safe, which one key may command"
+    knobs = Knobs(edit_chain=_signed_by_code)
+    yield warned("signers-with-code", f"{_GOVERNANCE} manifest.rules", title, knobs, why)
+    yield missing("signers-with-code-demanded", _GOVERNANCE, title, knobs, why, governance=several)
+    title = "has the Safe pass calls of anybody on to the timelock that it proposes to"
+    knobs = Knobs(edit_chain=_passed_on)
+    yield refused("safe-passes-calls-on", _GOVERNANCE, title, knobs, governance=several)
+    why = "the guest is genuine; anybody may change what it runs"
+    yield warned("safe-passes-calls-on-undemanded", "manifest.rules", title, knobs, why)
+
+
 def governed() -> Iterator[Attack]:
     """Who may change the contracts, where the relying party has demands."""
     several, notice = "several_keys = true", "notice_days = 7"
@@ -208,6 +222,7 @@ def governed() -> Iterator[Attack]:
     knobs = Knobs(governance="safe", edit_chain=_module)
     twin = {"twin": Knobs(governance="safe"), "twin_verdict": Verdict.WARNING}
     yield missing("module", _GOVERNANCE, title, knobs, why, governance=several, **twin)
+    yield from _behind_safes(several)
     yield from _unknown_owners(f"{several}\n{notice}")
     twin = {"twin": Knobs(upgrades_disabled=True)}
     title = "keeps the right to replace the contract's code"
@@ -401,6 +416,18 @@ def _threshold(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
 
 def _module(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
     cast("Safe", app.owner).enable_module(forge.days_ago(chain, 20), _ATTACKER)
+
+
+def _signed_by_code(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    code = contracts.runtime_code("signs what one key says")
+    chain.define(code, contracts.dispatch({}))
+    for signer in cast("Timelock", app.owner).proposer.signers:
+        chain.set_code(forge.days_ago(chain, 20), signer, code)
+
+
+def _passed_on(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
+    timelock = cast("Timelock", app.owner)
+    timelock.proposer.pass_on(forge.days_ago(chain, 20), timelock.address)
 
 
 def _another_allowed(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:

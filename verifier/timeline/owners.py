@@ -1,0 +1,110 @@
+"""What accounts behind app and KMS say of themselves, and how many keys act for each.
+
+An owner of a Safe that has code signs whatever that code says, so that it counts as no key. What a
+Safe does not understand it calls its fallback handler with, in its own name: where that is a
+contract that takes orders from it, anybody acts for it.
+
+Sources: safe-global/safe-smart-account Safe (checkNSignatures), FallbackManager; EIP-7702 for keys
+with code.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.model.chain import ContractCode, OwnerKind
+
+ANYBODY: Final = (
+    "whatever it does not understand it passes on, in its own name, to a contract that governs: "
+    "anybody acts for it"
+)
+SIGNED_BY_CODE: Final = "contracts are among its owners: what they sign is decided by their code"
+UNKNOWN_HANDLER: Final = "whom it passes on what it does not understand is not known"
+_DELEGATED: Final = bytes.fromhex("ef0100")
+_DELEGATED_SIZE: Final = 23
+"""EIP-7702: the code of a plain key that borrows a contract's is 0xef0100 and an address."""
+_KIND_OF: Final = {"safe": OwnerKind.SAFE, "timelock": OwnerKind.TIMELOCK}
+"""Role of a known build → the kind of owner that its code makes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnerReads:
+    """What an account says of itself at the agreed block; None is what was not answered.
+
+    `code` is empty for a plain key, `known` is the build of a Safe or timelock that it is.
+    Addresses are EIP-55; `guard` and `handler`, a Safe's fallback handler, are "" for none.
+    `disputed` says what endpoints contradict each other about; nothing else is known then.
+    """
+
+    code: bytes | None
+    known: ContractCode | None = None
+    threshold: int | None = None
+    signers: tuple[str, ...] | None = None
+    version: str | None = None
+    modules: tuple[str, ...] | None = None
+    guard: str | None = None
+    handler: str | None = None
+    min_delay: int | None = None
+    disputed: str = ""
+
+    @property
+    def kind(self) -> OwnerKind:
+        """What the account is, by its code and its own word."""
+        if self.code is None:
+            return OwnerKind.UNKNOWN
+        delegated = len(self.code) == _DELEGATED_SIZE and self.code.startswith(_DELEGATED)
+        if not self.code or delegated:
+            return OwnerKind.EOA
+        if self.signers and self.threshold and self.threshold <= len(set(self.signers)):
+            return OwnerKind.SAFE
+        return OwnerKind.CONTRACT if self.min_delay is None else OwnerKind.TIMELOCK
+
+    @property
+    def own_word(self) -> bool:
+        """Whether its code is not known to be of the kind that it says it is."""
+        if self.known is None:
+            return self.kind in (OwnerKind.SAFE, OwnerKind.TIMELOCK)
+        return _KIND_OF[self.known.role] is not self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """The accounts behind owners: what each says of itself, and the addresses (EIP-55) of app and
+    KMS."""
+
+    reads: Mapping[str, OwnerReads]
+    contracts: AbstractSet[str]
+
+    def of(self, account: str) -> OwnerReads:
+        """What an account says, nothing where it was not asked."""
+        return self.reads.get(account, OwnerReads(code=None))
+
+    def keys(self, found: OwnerReads) -> tuple[int | None, tuple[str, ...]]:
+        """The least number of keys that act for an account at present, None where that is unknown;
+        and remarks."""
+        if found.kind is OwnerKind.EOA:
+            return 1, ()
+        if found.kind is not OwnerKind.SAFE or found.modules != ():
+            return None, ()
+        keys, said = self.keys_of_safe(found.threshold, found.signers or ())
+        keys, passed_on = self.passing_on(found, keys)
+        return keys, (*said, *passed_on)
+
+    def keys_of_safe(
+        self, threshold: int | None, signers: Sequence[str]
+    ) -> tuple[int | None, tuple[str, ...]]:
+        """How many plain keys a Safe needs at least: its owners with code, or of which nobody told
+        whether they have any, count as none, and one key alone may then be enough or not."""
+        plain = sum(self.of(item).code == b"" for item in signers)
+        if threshold is None or plain == len(signers) or (plain and threshold == 1):
+            return threshold, ()
+        least = threshold - (len(signers) - plain)
+        return least if least > 1 else None, (SIGNED_BY_CODE,)
+
+    def passing_on(self, found: OwnerReads, keys: int | None) -> tuple[int | None, tuple[str, ...]]:
+        """The number of keys, corrected by what the Safe's fallback handler lets anybody do."""
+        if found.handler is None:
+            return None, (UNKNOWN_HANDLER,)
+        governing = {item for item, said in self.reads.items() if said.code} | self.contracts
+        return (1, (ANYBODY,)) if found.handler in governing else (keys, ())
