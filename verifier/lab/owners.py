@@ -156,25 +156,31 @@ class Timelock:
             self._grant(tx, role, account, sender)
         self._set_delay(tx, delay)
 
+    def announce(self, block: int, to: bytes, calldata: bytes, *, salt: int) -> tuple[bytes, bytes]:
+        """schedule, for as soon as the delay allows; gives the operation's id and its encoding."""
+        chain = self.chain
+        delay = number(chain.slot(self.address, _DELAY, block))
+        # schedule(address,uint256,bytes,bytes32 predecessor,bytes32 salt,uint256 delay), and
+        # execute without the delay; id = keccak256(abi.encode(target, value, data, 0, salt)).
+        operation = encode(number(to), 0, calldata, 0, salt)
+        digest = keccak(operation)
+        schedule = selector("schedule(address,uint256,bytes,bytes32,bytes32,uint256)")
+        proposal = schedule + encode(number(to), 0, calldata, 0, salt, delay)
+        with self.proposer.act(block, self.address, proposal) as scheduled:
+            payload = encode(number(to), 0, calldata, 0, delay)
+            signature = "CallScheduled(bytes32,uint256,address,uint256,bytes,bytes32,uint256)"
+            self._emit(scheduled, signature, payload, digest, bytes(32))
+            self._emit(scheduled, "CallSalt(bytes32,bytes32)", salt.to_bytes(32, "big"), digest)
+        return digest, operation
+
     @contextmanager
     def act(self, block: int, to: bytes, calldata: bytes) -> Iterator[Transaction]:
         """What is executed at a block was scheduled a delay before, which has to be after the
         timelock was created. The block salts the operation: it may be done again later."""
         chain = self.chain
         delay = number(chain.slot(self.address, _DELAY, block))
-        salt = block.to_bytes(32, "big")
-        # schedule(address,uint256,bytes,bytes32 predecessor,bytes32 salt,uint256 delay), and
-        # execute without the delay; id = keccak256(abi.encode(target, value, data, 0, salt)).
-        operation = encode(number(to), 0, calldata, 0, block)
-        digest = keccak(operation)
-        schedule = selector("schedule(address,uint256,bytes,bytes32,bytes32,uint256)")
         announced = chain.block_at(chain.timestamp(block) - delay)
-        proposal = schedule + encode(number(to), 0, calldata, 0, block, delay)
-        with self.proposer.act(announced, self.address, proposal) as scheduled:
-            payload = encode(number(to), 0, calldata, 0, delay)
-            signature = "CallScheduled(bytes32,uint256,address,uint256,bytes,bytes32,uint256)"
-            self._emit(scheduled, signature, payload, digest, bytes(32))
-            self._emit(scheduled, "CallSalt(bytes32,bytes32)", salt, digest)
+        digest, operation = self.announce(announced, to, calldata, salt=block)
         execute = selector("execute(address,uint256,bytes,bytes32,bytes32)")
         tx = chain.transact(block, self.proposer.signers[0], self.address, execute + operation)
         yield tx

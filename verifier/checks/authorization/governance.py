@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 _DAY: Final = 86400
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}
 _SHOWN: Final = 3
+_SHOWN_DATA: Final = 72
+"""How much of a call's data is shown, in hex: the selector and one word."""
 
 
 @check(
@@ -31,10 +33,10 @@ def governance(case: Case) -> Outcome:
     itself is a fact where its code is a known build of Safe or of OpenZeppelin's
     TimelockController. Keys and notice that are not known, or that only unknown code states, are a
     reservation, and missing evidence where the policy demands them; two endpoints that say
-    different things about an owner are an error. An owner to whom a contract is offered, where keys
-    or owners are demanded, and contract code that nobody knows are reservations. Allowed manifests
-    that this audit does not know are named, and are a reservation where the policy sets no number:
-    whoever operates the app can start any of them."""
+    different things about an owner are an error. An owner to whom a contract is offered, a call
+    that a timelock can make at any moment since its delay is over, and contract code that nobody
+    knows are reservations. Allowed manifests that this audit does not know are named, and are a
+    reservation where the policy sets no number: whoever operates the app can start any of them."""
     timeline = timeline_of(case)
     if timeline is None:
         return without_contract(case)
@@ -65,7 +67,7 @@ def governance(case: Case) -> Outcome:
             "endpoint gave, another may give: --rpc-url",
         )
     summary = "; ".join(_said(item) for item in present)
-    doubts = _doubts(demands, timeline, present)
+    doubts = [*_doubts(timeline, present), *_ready(timeline, present)]
     if unknown and allowed is None:
         doubts.append(
             f"{len(unknown)} other allowed manifests are unknown to this audit: {_listed(unknown)}"
@@ -105,12 +107,9 @@ def _present(timeline: "Timeline") -> "list[Governance]":
     return present
 
 
-def _doubts(
-    demands: GovernanceDemands, timeline: "Timeline", present: "list[Governance]"
-) -> list[str]:
+def _doubts(timeline: "Timeline", present: "list[Governance]") -> list[str]:
     """What keeps demands that are met from being proven."""
     found: list[str] = []
-    how = demands.several_keys or demands.notice_days
     for item in present:
         contract = _CONTRACT[item.role]
         state = timeline.app_state if item.role is Role.APP else timeline.kms_state
@@ -124,7 +123,7 @@ def _doubts(
                 f"how many keys it takes to change {contract}, or how fast, is not known of "
                 f"{item.owner}: it may be one key, at once"
             )
-        if state.pending_owner and (how or demands.owners):
+        if state.pending_owner:
             found.append(f"{state.pending_owner} may take over {contract} at any time")
         if not state.continuous:
             found.append(
@@ -132,6 +131,21 @@ def _doubts(
                 "or said what cannot be followed"
             )
     return found
+
+
+def _ready(timeline: "Timeline", present: "list[Governance]") -> list[str]:
+    """Changes that were announced long enough ago to be made at any moment."""
+    from verifier.timeline.notice import ready_calls  # noqa: PLC0415 - only for apps on a chain
+
+    owners = {item.owner for item in present}
+    calls = ready_calls(
+        timeline.events, owners, (timeline.app.lower(), timeline.kms.lower()), timeline.as_of.time
+    )
+    if not calls:
+        return []
+    first, data = calls[0], str(calls[0].args.get("data"))
+    said = f"0x{data[:_SHOWN_DATA]} of {first.args.get('target')}, scheduled in {first.address}"
+    return [f"{len(calls)} announced calls can be made at any moment, the first: {said}"]
 
 
 def _judge(
