@@ -5,8 +5,6 @@ from importlib import metadata
 from typing import Final
 
 DISTRIBUTION: Final = "dstack-audit"
-HOMEPAGE: Final = "https://github.com/dstack-audit/dstack-audit"
-"""Where the project is published; SARIF links the pages of rules there. As in pyproject.toml."""
 
 
 @functools.cache
@@ -16,3 +14,15 @@ def tool_version() -> str:
         return metadata.version(DISTRIBUTION)
     except metadata.PackageNotFoundError:
         return "0+unknown"
+
+
+@functools.cache
+def homepage() -> str:
+    """Where the distribution says that it is published (`Homepage` in its metadata), "" where it
+    does not: a link to a place that is not the publisher's would lead readers to somebody else."""
+    try:
+        urls = metadata.metadata(DISTRIBUTION).get_all("Project-URL") or ()
+    except metadata.PackageNotFoundError:
+        return ""
+    named = dict(str(item).split(", ", 1) for item in urls if ", " in str(item))
+    return named.get("Homepage", "").rstrip("/")

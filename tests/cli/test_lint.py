@@ -185,8 +185,23 @@ def test_sarif_names_files_from_the_working_directory(run: Run, tree: Path) -> N
             for item in log["results"]
         }
         assert uris == {"app/Dockerfile"}
-    driver = log["tool"]["driver"]
-    assert driver["informationUri"].startswith("https://")
+
+
+HOMEPAGE = "https://project.example/dstack-audit"
+
+
+@pytest.mark.parametrize("published", [HOMEPAGE, ""])
+def test_sarif_links_the_pages_of_rules_where_the_project_is_published(
+    run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch, published: str
+) -> None:
+    monkeypatch.setattr("verifier.report.sarif.homepage", lambda: published)
+    log = json.loads(run("lint", tree / "app" / "Dockerfile", "--format", "sarif").out)
+    driver = log["runs"][0]["tool"]["driver"]
+    if not published:
+        assert "informationUri" not in driver
+        assert not [rule for rule in driver["rules"] if "helpUri" in rule]
+        return
+    assert driver["informationUri"] == HOMEPAGE
     pages = rule_pages()
     for rule in driver["rules"]:
         assert rule["name"].isalnum()
@@ -194,8 +209,6 @@ def test_sarif_names_files_from_the_working_directory(run: Run, tree: Path) -> N
         heading = f"## {rule['id']}: {rule['shortDescription']['text']}"
         assert heading in pages[page]
         assert anchor.startswith(rule["id"].lower())
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert driver["informationUri"] == project["urls"]["Homepage"]
 
 
 def test_hooks_for_pre_commit_name_the_command() -> None:

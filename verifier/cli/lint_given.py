@@ -63,7 +63,7 @@ def read_given(targets: Iterable[str], reach: Reach) -> tuple[list[Given], "list
 
 
 def _is_source_directory(name: str) -> bool:
-    from verifier.evidence.bundle import MANIFEST_NAME  # noqa: PLC0415 - help needs none
+    from verifier.evidence.bundle_files import MANIFEST_NAME  # noqa: PLC0415 - help needs none
 
     path = Path(name)
     return name != STDIN and path.is_dir() and not (path / MANIFEST_NAME).exists()

@@ -18,7 +18,7 @@ from verifier.model.result import Finding, Severity
 from verifier.report.escape import visible, without_surrogates
 from verifier.report.lint import Lint, Spot, Unread, named_fingerprints, spots
 from verifier.report.rule_docs import anchor
-from verifier.version import HOMEPAGE
+from verifier.version import homepage
 
 LINT_SCHEMA: Final = "dstack-audit/lint/v1"
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -66,7 +66,7 @@ def render_sarif(
     rules = _rules_of(lints)
     driver = {
         "name": "dstack-audit",
-        "informationUri": HOMEPAGE,
+        **({"informationUri": homepage()} if homepage() else {}),
         "semanticVersion": version,
         "rules": [_rule(rule) for rule in rules],
     }
@@ -148,6 +148,10 @@ def _file(lint: Lint) -> dict[str, Any]:
     }
 
 
+def _page_of(rule: RuleText) -> str:
+    return f"blob/main/docs/rules/{rule.group.lower()}.md#{anchor(rule)}"
+
+
 def _rule(rule: RuleText) -> dict[str, Any]:
     help_text = f"{rule.what}\n\nWhy: {rule.why}\n\nFix: {rule.fix}\n\nSource: {rule.source}"
     return {
@@ -156,7 +160,7 @@ def _rule(rule: RuleText) -> dict[str, Any]:
         "shortDescription": {"text": rule.title},
         "fullDescription": {"text": rule.what},
         "help": {"text": help_text, "markdown": help_text},
-        "helpUri": f"{HOMEPAGE}/blob/main/docs/rules/{rule.group.lower()}.md#{anchor(rule)}",
+        **({"helpUri": f"{homepage()}/{_page_of(rule)}"} if homepage() else {}),
         "defaultConfiguration": {"level": _LEVELS[rule.severity]},
         "properties": {
             "security-severity": _SCORES[rule.severity],
