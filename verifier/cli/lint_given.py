@@ -51,7 +51,7 @@ def read_given(targets: Iterable[str], reach: Reach) -> tuple[list[Given], "list
     found: list[Given] = []
     unread: list[Unread] = []
     for name in names:
-        parts = _files_in(Path(name), unread) if _is_source_directory(name) else [name]
+        parts = _files_in(Path(name), unread) if is_source_directory(name) else [name]
         for part in parts:
             try:
                 found += _given(part, reach)
@@ -62,7 +62,8 @@ def read_given(targets: Iterable[str], reach: Reach) -> tuple[list[Given], "list
     return found, unread
 
 
-def _is_source_directory(name: str) -> bool:
+def is_source_directory(name: str) -> bool:
+    """Whether an argument is a directory, and no bundle."""
     from verifier.evidence.bundle_files import MANIFEST_NAME  # noqa: PLC0415 - help needs none
 
     path = Path(name)

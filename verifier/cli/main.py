@@ -45,6 +45,7 @@ COMMANDS: Final = {
     "diff": ("diff", "compare_manifests"),
     "compose-hash": ("compose_hash", "print_compose_hash"),
     "oci": ("oci", "identify_image"),
+    "checklist": ("checklist", "check_deployment"),
     "explain": ("explain", "explain"),
     "checks": ("checks", "explain_checks"),
     "policy": ("policy", "show_policy"),
@@ -53,7 +54,7 @@ COMMANDS: Final = {
 _GROUPS: Final = {
     "Audit an app": ("app", "import", "timeline", "stage", "demo"),
     "One link of the chain": ("quote", "events", "signer", "image"),
-    "The manifest and its images": ("lint", "diff", "compose-hash", "oci"),
+    "The manifest and its images": ("lint", "diff", "compose-hash", "oci", "checklist"),
     "What it all means": ("explain", "checks", "policy"),
 }
 """Headings of the commands in `verify --help`."""

@@ -1,0 +1,180 @@
+"""The deployment checklist: each point met, not met and not known by what shows it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from tests.attacks.audited import Audited, audit
+from tests.manifest.dockerfiles import HONEST, stage
+from tests.manifest.vectors import DIGEST, app
+from verifier.checks.case import Case
+from verifier.cli.commands.checklist import check_deployment
+from verifier.errors import PolicyError
+from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.subject import read_subject
+from verifier.lab.knobs import Knobs
+from verifier.manifest.audit import audit_compose_file, audit_dockerfile, audit_manifest
+from verifier.manifest.read import read_compose_file, read_manifest
+from verifier.policy.checklist import (
+    POINTS,
+    Build,
+    Given,
+    Standing,
+    Written,
+    conclusion,
+    decide_all,
+)
+from verifier.report.checklist import render_checklist, render_checklist_json
+
+SCHEMA = json.loads(
+    (Path(__file__).parents[2] / "docs" / "schema" / "checklist-v1.schema.json").read_text("utf-8")
+)
+MET, NOT_MET, NOT_KNOWN = Standing.MET, Standing.NOT_MET, Standing.NOT_KNOWN
+APP = typer.Typer()
+APP.command()(check_deployment)
+
+
+def standings(given: Given) -> dict[str, Standing]:
+    found = {item.point.title.split()[0]: item.standing for item in decide_all(given)}
+    assert len(found) == len(POINTS)
+    return found
+
+
+def dockerfile(text: str) -> Build:
+    return Build("Dockerfile", audit_dockerfile(text.encode()))
+
+
+def own(raw: bytes, *, measured: bool = False) -> Written:
+    return Written("app.json", read_manifest(raw), audit_manifest(raw), measured)
+
+
+def compose(text: str) -> Written:
+    raw = text.encode()
+    return Written("compose.yaml", read_compose_file(raw), audit_compose_file(raw))
+
+
+def running(audited: Audited) -> Given:
+    """What is known of a running app."""
+    subject = audited.report.subjects[0]
+    evidence = read_subject(audited.bundle, subject.name)
+    case = Case(evidence, audited.question, Exchanges(audited.bundle))
+    raw = case.measured_manifest.value
+    return Given(written=(own(raw, measured=True),), report=audited.report)
+
+
+def test_nothing_given_is_nothing_known() -> None:
+    decided = decide_all(Given())
+    assert {item.standing for item in decided} == {NOT_KNOWN}
+    assert conclusion(decided) is NOT_KNOWN
+    assert all(item.reason for item in decided)
+
+
+@pytest.mark.parametrize(
+    ("text", "base", "epoch"),
+    [
+        (HONEST, MET, MET),
+        (stage(base="node:22"), NOT_MET, MET),
+        (f"FROM a@{DIGEST}\n", MET, NOT_MET),
+        ("FROM a\nFROBNICATE\n", NOT_KNOWN, NOT_KNOWN),
+    ],
+)
+def test_what_a_dockerfile_shows(text: str, base: Standing, epoch: Standing) -> None:
+    found = standings(Given(builds=(dockerfile(text),)))
+    assert (found["Base"], found["SOURCE_DATE_EPOCH"]) == (base, epoch)
+
+
+def manifest(text: str = "", **fields: Any) -> Written:
+    return own(app(text, **fields).raw)
+
+
+@pytest.mark.parametrize(
+    ("written", "point", "standing"),
+    [
+        (manifest(), "Deploy", MET),
+        (own(app(image="redis:7").raw), "Deploy", NOT_MET),
+        (compose("services: ["), "Deploy", NOT_KNOWN),
+        (manifest(allowed_envs=[]), "No", MET),
+        (manifest(allowed_envs=["API_URL"]), "No", NOT_MET),
+        (compose(f"services:\n  a:\n    image: a@{DIGEST}\n"), "No", NOT_KNOWN),
+        (manifest(kms_enabled=False), "KMS", NOT_MET),
+        (manifest(), "KMS", NOT_KNOWN),
+        (manifest("environment: [A=b]"), "GATEWAY_DOMAIN", MET),
+        (manifest("environment: [GATEWAY_DOMAIN=_.g.example]"), "GATEWAY_DOMAIN", NOT_KNOWN),
+    ],
+)
+def test_what_a_manifest_shows(written: Written, point: str, standing: Standing) -> None:
+    assert standings(Given(written=(written,)))[point] is standing
+
+
+def test_what_a_running_app_shows(honest: Audited) -> None:
+    given = running(honest)
+    found = standings(given)
+    assert found["KMS"] is found["Deployed"] is found["Attestation"] is found["Staging:"] is MET
+    assert found["App"] is found["Logs"] is found["Tested"] is NOT_KNOWN
+    raw = given.written[0]
+    mine = replace(raw, measured=False)
+    same = standings(replace(given, written=(raw, mine)))
+    assert same["Compose"] is same["Digest"] is MET
+    digest = standings(replace(given, expected=(raw.audit.sha256,)))
+    assert digest["Compose"] is MET
+    other = standings(replace(given, expected=("0" * 64,), written=(raw, manifest())))
+    assert other["Compose"] is other["Digest"] is NOT_MET
+
+
+@pytest.mark.parametrize(
+    ("knobs", "point", "standing"),
+    [
+        (Knobs(kms="hosted"), "KMS", NOT_MET),
+        (Knobs(os_image="development"), "Staging:", NOT_KNOWN),
+    ],
+)
+def test_what_other_apps_show(knobs: Knobs, point: str, standing: Standing) -> None:
+    assert standings(running(audit(knobs)))[point] is standing
+
+
+def test_nothing_is_met_by_a_bundle_that_nobody_vouches_for(honest: Audited) -> None:
+    trusted = standings(running(honest))
+    doubted = standings(running(honest.again(trusted=False)))
+    assert doubted["KMS"] is not MET
+    better = {name for name in trusted if doubted[name] is MET and trusted[name] is not MET}
+    assert not better
+
+
+def test_reports(honest: Audited) -> None:
+    hostile = Written(
+        "a\x1b[31m.json", read_manifest(app().raw), audit_manifest(app(image="x\u202e").raw)
+    )
+    decided = decide_all(replace(running(honest), written=(hostile,)))
+    text = render_checklist(("a\x1b",), decided, 80)
+    assert not set("\x1b\u202e") & set(text)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    document = json.loads(render_checklist_json(("a",), decided))
+    jsonschema.validate(document, SCHEMA)
+    assert len(document["points"]) == len(POINTS)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(APP, list(arguments))
+
+
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "Dockerfile").write_text(HONEST)
+    (tmp_path / "app-compose.json").write_bytes(app().raw)
+    done = run(".")
+    assert done.exit_code == 3, done.output
+    assert "Base image pinned by digest in Dockerfile: met" in done.stdout
+    (tmp_path / "Dockerfile").write_text(stage(base="node:22"))
+    done = run("Dockerfile", "app-compose.json", "--format", "json")
+    assert done.exit_code == 4
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, SCHEMA)
+    assert document["conclusion"] == "not met"
+    for arguments in (("0" * 40, "1" * 40), (".", "--expect-compose-hash", "12")):
+        assert isinstance(run(*arguments).exception, PolicyError)
