@@ -61,8 +61,10 @@ def test_the_first_screen_fits(columns: int) -> None:
         ("timeline", str(BUNDLE), *AT, "--trust-bundle", f"sha256:{load(BUNDLE).digest}"),
         ("stage", str(BUNDLE), *AT),
         ("explain", "boot.image"),
+        ("policy", "explain", "strict"),
+        ("checks",),
     ],
-    ids=["verbose", "timeline", "stage", "explain"],
+    ids=["verbose", "timeline", "stage", "explain", "policy", "checks"],
 )
 def test_nothing_is_wider_than_the_terminal(arguments: tuple[str, ...]) -> None:
     lines = shown(80, *arguments)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import textwrap
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -224,6 +225,31 @@ def uses_color() -> bool:
         return False
     forced = os.environ.get("FORCE_COLOR", "") not in {"", "0"}
     return forced or (_is_terminal(sys.stdout) and os.environ.get("TERM", "") != "dumb")
+
+
+def print_row(lead: str, text: str) -> None:
+    """Print a text in a column beside its lead, so that on a terminal nothing leaves the column;
+    a word too long for it goes under the lead. What is no terminal gets one line."""
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    shown = visible(text)
+    if not _is_terminal(sys.stdout):
+        print(f"{lead}{shown}".rstrip())
+        return
+    width, margin = terminal_width(), len(lead) - len(lead.lstrip())
+    longest = max(map(len, shown.split(" ")))
+    beside = longest <= width - len(lead)
+    if not beside:
+        print(lead.rstrip())
+    indent = " " * (len(lead) if beside else margin + 2)
+    rows = textwrap.wrap(
+        shown,
+        width,
+        initial_indent=lead if beside else indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    print("\n".join(rows) or lead.rstrip())
 
 
 def progress(message: str) -> None:

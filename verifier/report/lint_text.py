@@ -59,8 +59,8 @@ def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[st
 
 
 def _summary(lint: Lint, width: int) -> Iterator[str]:
-    what = _KINDS[lint.kind]
-    yield f"{visible(lint.name)}: {what}, sha256 {lint.audit.sha256}"
+    yield from _wrapped("", f"{visible(lint.name)}: {_KINDS[lint.kind]}", width)
+    yield f"sha256 {lint.audit.sha256}"
     if lint.audit.compose_problem:
         yield from _wrapped("Not judged: ", visible(lint.audit.compose_problem), width)
     counted = lint.counted

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from verifier.cli.output import print_row
 from verifier.errors import PolicyError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ def explain_checks(
     if not specs:
         raise PolicyError(f"no check is named {only!a}", hint=_hint(only))
     for spec in () if only else specs:
-        print(f"{spec.id:26} {judged.requirement(spec.id).value:9}  {spec.title}")
+        print_row(f"{spec.id:26} {judged.requirement(spec.id).value:9}  ", spec.title)
     for spec in specs if only else ():
         print(f"{spec.id}  ({judged.requirement(spec.id).value} by {judged.name})")
-        print(f"  {spec.title}.")
+        print_row("  ", f"{spec.title}.")
         print(textwrap.indent(textwrap.fill(_explanation(spec), 76), "    "))
         if spec.requires:
             print(f"  Rests on: {', '.join(spec.requires)}")

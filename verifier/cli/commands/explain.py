@@ -55,8 +55,8 @@ def explain(
 def _print(found: "Explanation") -> None:
     import textwrap  # noqa: PLC0415
 
-    width = min(terminal_width(), _WIDTH)
-    print(found.title)
+    width = terminal_width(_WIDTH)
+    print(textwrap.fill(found.title, width, subsequent_indent="  "))
     for label, text in found.rows:
         lead = f"  {label:<{found.column}}" if label else "  "
         indent = " " * len(lead)

@@ -8,7 +8,7 @@ import typer
 
 from verifier.cli.clock import now
 from verifier.cli.options import At, Files, UnsafeRoot
-from verifier.cli.output import EXIT_CODES
+from verifier.cli.output import EXIT_CODES, print_row
 from verifier.errors import PolicyError
 from verifier.model.result import VERDICT_ORDER, Requirement
 
@@ -57,13 +57,12 @@ def verify_signer(
     from verifier.model.result import Status  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
     from verifier.report.chain import mark_of  # noqa: PLC0415
-    from verifier.report.escape import visible  # noqa: PLC0415
 
     chain = parse_signature_chain(read_file(file), file.name)
     outcome = identify_signer(chain, embedded())
-    print(f"{mark_of(outcome.status, outcome.skip_kind).value}: {visible(outcome.summary)}")
+    print_row(f"{mark_of(outcome.status, outcome.skip_kind).value}: ", outcome.summary)
     for name, value in (outcome.actual or {}).items() if isinstance(outcome.actual, dict) else ():
-        print(f"  {name:14} {visible(str(value))}")
+        print_row(f"  {name:14} ", str(value))
     codes = {Status.PASS: 0, Status.FAIL: 4}
     raise typer.Exit(codes.get(outcome.status, 3))
 
@@ -77,7 +76,6 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
     from verifier.evidence.shapes import import_files  # noqa: PLC0415
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
     from verifier.report.chain import mark  # noqa: PLC0415
-    from verifier.report.escape import visible  # noqa: PLC0415
     from verifier.report.summary import anchor_note  # noqa: PLC0415
 
     bundle = import_files(
@@ -97,12 +95,12 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
     ]
     results = max(attesters, key=lambda items: VERDICT_ORDER.index(verdict_of(items)))
     if question.reference.unsafe:
-        print(visible(question.reference.unsafe))
+        print_row("", question.reference.unsafe)
     for result in results:
-        said = f"{visible(result.summary)}{anchor_note(result)}"
-        print(f"{mark(result).value:7} {result.id:16} {said}")
+        said = f"{result.summary}{anchor_note(result)}"
+        print_row(f"{mark(result).value:7} {result.id:16} ", said)
         if result.remediation:
-            print(f"{'':24} {visible(result.remediation)}")
+            print_row(f"{'':25}", result.remediation)
     raise typer.Exit(EXIT_CODES[verdict_of(results)])
 
 

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from verifier.cli.options import At
+from verifier.cli.output import print_row
 from verifier.errors import PolicyError, nearest
 
 _EXPLAIN = "explain"
@@ -58,4 +59,8 @@ def show_policy(
         text = explain_policy(policy, titles, at)
     else:
         text = effective_policy(policy)
-    print("\n".join(visible(line) for line in text.splitlines()))
+    for line in text.splitlines():
+        if explains:
+            print_row(" " * (len(line) - len(line.lstrip())), line.lstrip())
+        else:
+            print(visible(line))
