@@ -17,7 +17,7 @@ from verifier.checks.demands import Demands
 from verifier.checks.endorsements import Endorsements, choose_endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence import codec
-from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.bundle import Bundle
 from verifier.evidence.collateral import read_collateral
 from verifier.evidence.contracts import BootInfo
 from verifier.evidence.event_log import Event, system_events
@@ -27,7 +27,7 @@ from verifier.evidence.plan import ChainPlan
 from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.report_data import Binding
 from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
-from verifier.evidence.unanswered import why_unanswered
+from verifier.evidence.unanswered import UNREACHABLE_HINT, why_unreachable
 from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time
 from verifier.model.report import SecondOpinion
@@ -140,14 +140,9 @@ class Case:
         """The quote that the audit rests on: the one with the challenge, or that commits to what
         the relying party named, else the best channel."""
         sources = self.evidence.quotes
-        kinds = (Kind.INFO, Kind.PAGE)
-        guests = [item for item in self.evidence.bundle.artifacts if item.kind in kinds]
-        if not sources and guests and all(item.error for item in guests):
-            raise MissingEvidence(
-                _unreachable(guests),
-                hint="check the app id and that this machine is online, or name the gateway that "
-                "serves the app with --gateway",
-            )
+        unreachable = why_unreachable(self.evidence.bundle)
+        if not sources and unreachable:
+            raise MissingEvidence(unreachable, hint=UNREACHABLE_HINT)
         if not sources:
             raise MissingEvidence(
                 "no TD quote was collected",
@@ -415,15 +410,6 @@ def _settled(compute: Callable[[], T]) -> Callable[[], T]:
 
         return fail
     return lambda: found
-
-
-def _unreachable(guests: list[Artifact]) -> str:
-    """That no guest agent gave evidence: how many sources were asked, and why they gave none."""
-    asked = len({item.source for item in guests})
-    which = "the one source" if asked == 1 else f"none of the {asked} sources"
-    verb = "gave none" if asked == 1 else "gave any"
-    reasons = why_unanswered({item.source: item.error for item in guests}.items())
-    return f"{which} asked for the guest's evidence {verb}: {reasons}"
 
 
 def measured_identity(events: tuple[Event, ...]) -> MeasuredIdentity:

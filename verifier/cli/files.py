@@ -43,7 +43,7 @@ def read_file(path: Path) -> bytes:
         with path.open("rb") as stream:
             raw = stream.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
-        raise PolicyError(f"{path}: there is no such file", hint=_near(path)) from error
+        raise PolicyError(f"{path}: there is no such file", hint=near_file(path)) from error
     except OSError as error:
         raise EvidenceError(
             f"{path}: cannot read it: {error.strerror or error}", hint="name a readable file"
@@ -53,7 +53,7 @@ def read_file(path: Path) -> bytes:
     return raw
 
 
-def _near(path: Path) -> str:
+def near_file(path: Path) -> str:
     """The file beside it that was probably meant."""
     try:
         names = [item.name for item in path.parent.iterdir()][:_MOST_NAMES]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from verifier.cli.files import near_file
 from verifier.errors import PolicyError
 
 if TYPE_CHECKING:
@@ -77,7 +78,9 @@ def _parsed(text: str, reach: "Reach", bundle: Path | None) -> "Target":
         raise PolicyError("two bundles were named", hint="give the app id and one bundle")
     target = replace(target, bundle=bundle or target.bundle)
     if target.bundle is not None and not target.bundle.exists():
-        raise PolicyError(f"{target.bundle}: there is no such bundle", hint="check the name")
+        raise PolicyError(
+            f"{target.bundle}: there is no such bundle", hint=near_file(target.bundle)
+        )
     if target.bundle is None:
         for option, wanted in (
             ("--offline", reach.offline),

@@ -15,7 +15,8 @@ from verifier.manifest.context import Context
 if TYPE_CHECKING:
     from verifier.api import Audit
     from verifier.checks.case import Case
-    from verifier.model.report import Report, SubjectReport
+    from verifier.evidence.bundle import Bundle
+    from verifier.model.report import SubjectReport
     from verifier.report.lint import Unread
 
 STDIN: Final = "-"
@@ -148,7 +149,7 @@ def _from_evidence(name: str, path: Path, raw: bytes) -> list[Given]:
     if not manifests:
         raise EvidenceError(
             f"{name}: there is no manifest in it",
-            hint="the app may hide it: public_tcbinfo is false",
+            hint="an app with public_tcbinfo: false hides it; give the app-compose file itself",
         )
     return [Given(name=name, raw=manifest) for manifest in manifests]
 
@@ -170,7 +171,7 @@ def _from_audit(audit: "Audit") -> list[Given]:
         for item in _manifests(name, subject, case):
             found.setdefault((item.raw, item.note), item)
     if not found:
-        raise EvidenceError(f"{audit.target}: there is no manifest{_why(report)}")
+        raise without_manifest(audit.target, audit.bundle)
     return list(found.values())
 
 
@@ -191,7 +192,17 @@ def _manifests(name: str, subject: "SubjectReport", case: "Case") -> Iterator[Gi
         yield Given(name=name, raw=raw, note=note)
 
 
-def _why(report: "Report") -> str:
-    """What kept the evidence from coming, if anything did."""
-    error = next((source.error for source in report.sources if source.error), "")
-    return f": {error}" if error else " in it; the app may hide it: public_tcbinfo is false"
+def without_manifest(name: str, bundle: "Bundle") -> EvidenceError:
+    """The error that there is no manifest to look at: that nobody answered, or that none is in what
+    was answered."""
+    from verifier.evidence.unanswered import (  # noqa: PLC0415
+        UNREACHABLE_HINT,
+        why_unreachable,
+    )
+
+    if unreachable := why_unreachable(bundle):
+        return EvidenceError(f"{name}: {unreachable}", hint=UNREACHABLE_HINT)
+    return EvidenceError(
+        f"{name}: there is no manifest in it",
+        hint="an app with public_tcbinfo: false hides it; give the app-compose file itself",
+    )

@@ -61,6 +61,8 @@ _GROUPS: Final = {
 _NAMES: Final = frozenset(COMMANDS)
 _SENTENCE: Final = 200
 """Letters of a command's first sentence that help shows."""
+_CHOICE: Final = re.compile(r"'([^']*)' is not one of (.*)")
+_QUOTED: Final = re.compile(r"'([^']*)'")
 _LEAKED: Final = re.compile(r" \(env var: '\w+'\)|Value error, ")
 """What the option parser says beside a mistake, and nobody has use for."""
 
@@ -242,5 +244,8 @@ def _say_usage(error: TyperException, arguments: list[str]) -> None:
     message = _LEAKED.sub("", error.message if possible else error.format_message())
     command = next((item for item in arguments if item in COMMANDS), _DEFAULT)
     where = f"`verify {command} --help` lists the options"
-    meant = nearest(getattr(error, "option_name", ""), possible or ())
+    given, listed = getattr(error, "option_name", ""), possible or ()
+    if choice := _CHOICE.search(message):
+        given, listed = choice[1], _QUOTED.findall(choice[2])
+    meant = nearest(given, listed)
     warn(message, f"did you mean {meant}? {where}" if meant else where)

@@ -13,6 +13,7 @@ from verifier.model.identifiers import AppId, parse_app_id
 _TRUST_CENTER: Final = "trust.phala.com"
 _GATEWAY_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})(?:-[0-9]{1,5})?[sg]?", re.ASCII)
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
+_HEX: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{16,128})", re.ASCII)
 _DOMAIN: Final = re.compile(
     r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII
 )
@@ -49,9 +50,12 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
         return Target(text=text, bundle=path)
     if _DOMAIN.fullmatch(text.lower()):
         return Target(text=text.lower(), domain=text.lower())
+    digits = _HEX.fullmatch(text)
     raise PolicyError(
         f"{text!a} is no app id (40 hex digits), URL, domain or bundle, and no command",
-        hint=command_hint(text, commands),
+        hint=f"it has {len(digits[1])} hex digits, and an app id has 40"
+        if digits
+        else command_hint(text, commands),
     )
 
 

@@ -5,8 +5,29 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
+from verifier.evidence.bundle import Bundle, Kind
+
+UNREACHABLE_HINT: Final = (
+    "check the app id and that this machine is online, or name the gateway that serves the app "
+    "with --gateway"
+)
+"""What to do where no guest agent answered."""
+_GUESTS: Final = (Kind.INFO, Kind.PAGE)
 _REASONS: Final = 2
 """How many different reasons are said; the others are counted."""
+
+
+def why_unreachable(bundle: Bundle) -> str:
+    """That no guest agent which was asked gave evidence: how many sources were asked, and why they
+    gave none. "" where one answered, or none was asked."""
+    guests = [item for item in bundle.artifacts if item.kind in _GUESTS]
+    if not guests or not all(item.error for item in guests):
+        return ""
+    failures = {item.source: item.error for item in guests}
+    one = len(failures) == 1
+    which = "the one source" if one else f"none of the {len(failures)} sources"
+    reasons = why_unanswered(failures.items())
+    return f"{which} asked for the guest's evidence gave {'none' if one else 'any'}: {reasons}"
 
 
 def why_unanswered(failures: Iterable[tuple[str, str]]) -> str:

@@ -6,7 +6,7 @@ with everything beyond ASCII escaped, so that nothing in it acts on a terminal e
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from verifier.model.identifiers import format_time
@@ -65,10 +65,20 @@ def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
     for number, item in enumerate(assessed, 1):
         yield ""
         yield f"{number}. {item.requirement.title}: {item.standing.value}"
-        for reason in item.reasons:
+        for reason in _grouped(item.reasons):
             yield f"   - {reason}"
         rests = ", ".join((*item.requirement.checks, *item.requirement.rules))
         yield f"   Rests on {rests}"
+
+
+def _grouped(reasons: Iterable[str]) -> Iterator[str]:
+    """Reasons with one text once, with every id that gives it."""
+    found: dict[str, list[str]] = {}
+    for reason in reasons:
+        name, colon, text = reason.partition(": ")
+        found.setdefault(text if colon else "", []).append(name)
+    for text, names in found.items():
+        yield from [f"{', '.join(names)}: {text}"] if text else names
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -64,6 +64,7 @@ def verdict_line(report: Report) -> str:
     link = weakest_link(report)
     checks = worst_subject(report).checks
     app = f"app {report.requested_app_id}" if report.requested_app_id else about(report)
+    app = app.removeprefix("none: ")
     anchor = f" [{report.anchor.value}]" if report.anchor is not None else ""
     return visible(
         f"{report.verdict.value}{anchor}, "

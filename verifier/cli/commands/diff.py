@@ -9,6 +9,7 @@ import typer
 
 from verifier.cli.files import names_file, names_target, printable_name, read_file
 from verifier.cli.gather import gather
+from verifier.cli.lint_given import without_manifest
 from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import check_places, json_for, terminal_width, uses_color, write
 from verifier.cli.points import Points
@@ -174,10 +175,7 @@ def _document(name: str, evidence: "SubjectEvidence", facts: dict[str, "Fact"]) 
 
     found = dict.fromkeys(item.value for item in evidence.manifests)
     if not found:
-        raise EvidenceError(
-            f"{name}: no manifest is in it",
-            hint="an app with `public_tcbinfo: false` hides it; give the app-compose file itself",
-        )
+        raise without_manifest(name, evidence.bundle)
     stated = facts.get("compose_hash")
     wanted = stated.value if stated else None
     matching = [raw for raw in found if hashlib.sha256(raw).hexdigest() == wanted]
