@@ -42,15 +42,13 @@ def names() -> tuple[str, ...]:
     )
 
 
-def explanation(name: str) -> Explanation | None:
-    """What a name means, whatever its case; None where it is the name of nothing."""
-    wanted = name.casefold()
-    known = {item.casefold(): item for item in reversed(names())}
-    found = known.get(wanted) or known.get(wanted.replace("_", " "))
-    if found is None:
-        return None
+def explanations(name: str) -> tuple[Explanation, ...]:
+    """Everything that a name means, whatever its case; () where it is the name of nothing."""
+    wanted = {name.casefold(), name.casefold().replace("_", " ")}
+    known = dict.fromkeys(item for item in names() if item.casefold() in wanted)
     makers = (_check, _family, _rule, _diff_rule, _group, _policy, _word)
-    return next((made for make in makers if (made := make(found))), None)
+    found = (made for item in known for make in makers if (made := make(item)))
+    return tuple(dict.fromkeys(found))
 
 
 def index() -> Explanation:
@@ -129,5 +127,7 @@ def _policy(name: str) -> Explanation | None:
 
 
 def _word(name: str) -> Explanation | None:
-    meaning = GLOSSARY[name]
+    meaning = GLOSSARY.get(name, "")
+    if not meaning:
+        return None
     return Explanation(name, (("", f"{meaning[:1].upper()}{meaning[1:]}."),))

@@ -183,7 +183,7 @@ def _checks(subject: SubjectReport) -> Iterator[str]:
 
 def _details(check: CheckResult, checks: Iterable[CheckResult]) -> Iterator[str]:
     yield ""
-    yield f"{markdown_code(check.id)} **{mark(check).value}** ({check.requirement.value})"
+    yield f"{markdown_code(check.id)} **{mark(check).value}** ({summary.requirement_words(check)})"
     yield ""
     yield f"- Holds if: {markdown(check.title)}"
     for label, text in summary.details(check, checks):

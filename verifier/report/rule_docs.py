@@ -21,7 +21,7 @@ GROUPS: Final = {
     "RUN": "What runs",
     "BLD": "Builds: what a Dockerfile leaves open",
 }
-_MEANINGS: Final = {
+SEVERITY_MEANINGS: Final = {
     Severity.CRITICAL: "somebody gets code, a shell or the app's keys while the compose hash stays "
     "the same, or the audited text is not the attested one",
     Severity.HIGH: "an unmeasured value moves user data, trust or identity; code from a tag; no "
@@ -88,7 +88,9 @@ def rule_pages() -> dict[str, str]:
 
 def _index() -> str:
     lines = [_INTRODUCTION, "| Severity | Means |", "|---|---|"]
-    lines += [f"| {severity.value} | {meaning} |" for severity, meaning in _MEANINGS.items()]
+    lines += [
+        f"| {severity.value} | {meaning} |" for severity, meaning in SEVERITY_MEANINGS.items()
+    ]
     lines += ["", "| Rule | Severity | Title |", "|---|---|---|"]
     lines += [
         f"| [{rule.id}]({rule.group.lower()}.md#{anchor(rule)}) | {rule.severity.value} "

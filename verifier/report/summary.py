@@ -107,6 +107,11 @@ def requirement_note(check: CheckResult) -> str:
     return "" if plain else f" ({check.requirement.value})"
 
 
+def requirement_words(check: CheckResult) -> str:
+    """What the policy asks of a check, in the words of every report."""
+    return check.requirement.value.replace("-", " ")
+
+
 def explains(check: CheckResult) -> bool:
     """Whether a check has more to say than one line: it needs attention, and is not blocked."""
     return needs_attention(check) and mark(check) is not Mark.BLOCKED

@@ -4,6 +4,8 @@ from typing import Final
 
 from verifier.model.result import Verdict
 from verifier.report.chain import MEANINGS
+from verifier.report.facts import SUPPORT
+from verifier.report.rule_docs import SEVERITY_MEANINGS
 
 GLOSSARY: Final = {
     "TD": "a virtual machine that Intel TDX shields from the host: a trust domain, or guest",
@@ -47,6 +49,13 @@ GLOSSARY: Final = {
     Verdict.NONE.value: "the verdict when a required check has no result: nothing follows from it",
     Verdict.CONTRAINDICATED.value: "the verdict when the evidence contradicts a check",
     **{mark.value.lower(): f"of a check: {meaning}" for mark, meaning in MEANINGS.items()},
+    "required": "of a check: the policy accepts no verdict without its result",
+    "advisory": "of a check: a failure contradicts; a doubt, or no result, is a warning",
+    "conditional": "of a finding: it holds if something that is not known here is so",
+    "not evaluable": "of a rule: the evidence that it needs is not there, so it was not judged",
+    "basis": "of a claim: what supports it directly, from `hardware` to `unknown`",
+    **{basis.value: f"of a claim: {meaning}" for basis, meaning in SUPPORT.items()},
+    **{item.value: f"of a finding: {meaning}" for item, meaning in SEVERITY_MEANINGS.items()},
 }
 """What each word means."""
 

@@ -34,7 +34,7 @@ def explain(
       verify explain compose hash
     """
     from verifier.report.explanations import (  # noqa: PLC0415 - help needs none of it
-        explanation,
+        explanations,
         index,
         names,
     )
@@ -43,13 +43,16 @@ def explain(
     if not asked:
         _print(index())
         return
-    found = explanation(asked)
-    if found is None:
+    found = explanations(asked)
+    if not found:
         raise PolicyError(
             f"nothing here is called {asked!a}",
             hint=did_you_mean(asked, names(), "`verify explain` lists every check, rule and word"),
         )
-    _print(found)
+    for place, item in enumerate(found):
+        if place:
+            print()
+        _print(item)
 
 
 def _print(found: "Explanation") -> None:
