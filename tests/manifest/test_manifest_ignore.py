@@ -127,3 +127,21 @@ def test_a_finding_of_the_manifest_is_on_no_line_of_the_compose_file(
     one_line = json.dumps(json.loads(raw)).encode()
     if text in ("[MASKED]", ""):
         assert fingerprints(audit_manifest(one_line)) == fingerprints(found)
+
+
+@pytest.mark.parametrize(
+    ("entry", "hint"),
+    [
+        (ENTRY.replace("IMG-005", "IMG-05"), "did you mean IMG-"),
+        (ENTRY.replace("reason", "reasn"), "did you mean reason?"),
+    ],
+)
+def test_a_mistake_in_a_baseline_names_what_was_meant(entry: str, hint: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_baseline(entry.encode())
+    assert hint in raised.value.hint
+
+
+def test_a_comment_about_no_rule_is_noted() -> None:
+    sifted = sift(audit(" # verify: ignore IMG-999 because"), (), TODAY, comments=True)
+    assert sifted.notes[0].startswith("line 3: there is no rule IMG-999: did you mean IMG-")

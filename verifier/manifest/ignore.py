@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from verifier.errors import PolicyError
+from verifier.errors import PolicyError, did_you_mean
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.result import Finding
@@ -83,14 +83,24 @@ def parse_baseline(raw: bytes) -> tuple[BaselineEntry, ...]:
 
 
 def _entry(row: object, what: str) -> BaselineEntry:
-    if not isinstance(row, dict) or not row.keys() <= _KEYS:
-        raise PolicyError(f"{what}: its keys are {', '.join(sorted(_KEYS))}")
+    if not isinstance(row, dict):
+        raise PolicyError(f"{what}: it is not a table")
+    if unknown := sorted(row.keys() - _KEYS):
+        listed = f"its keys are {', '.join(sorted(_KEYS))}"
+        raise PolicyError(
+            f"{what}: unknown key {unknown[0]!a}", hint=did_you_mean(unknown[0], _KEYS, listed)
+        )
     texts = {key: row.get(key, "") for key in _KEYS - {"expires"}}
     if not all(isinstance(text, str) for text in texts.values()):
         raise PolicyError(f"{what}: everything but `expires` is text")
     expires = row.get("expires")
-    if texts["rule"] not in TEXTS or not texts["reason"].strip():
-        raise PolicyError(f"{what}: it needs a known rule and a reason")
+    if texts["rule"] not in TEXTS:
+        raise PolicyError(
+            f"{what}: there is no rule {texts['rule']!a}",
+            hint=did_you_mean(texts["rule"], TEXTS, "`verify explain` lists every rule"),
+        )
+    if not texts["reason"].strip():
+        raise PolicyError(f"{what}: it needs a reason")
     if type(expires) is not date:
         raise PolicyError(f"{what}: it needs a date, as in `expires = 2027-01-31`")
     return BaselineEntry(expires=expires, **texts)
@@ -119,7 +129,10 @@ def sift(
             kept.append(finding)
     for number, line in enumerate(lines, 1):
         comment = _COMMENT.search(line)
-        if comment and not comment[2].strip():
+        if comment and comment[1] not in TEXTS:
+            near = did_you_mean(comment[1], TEXTS, "`verify explain` lists every rule")
+            notes.append(f"line {number}: there is no rule {comment[1]}: {near}")
+        elif comment and not comment[2].strip():
             notes.append(f"line {number}: an ignore comment without a reason does not count")
     return Sifted(
         findings=tuple(kept),
