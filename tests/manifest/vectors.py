@@ -220,6 +220,7 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
         ),
         manifest(_TWO.format(PINNED, "volumes: ['data:/d']", "volumes: ['else:/d']")),
     ),
+    "PLS-015": (script("$TOOL x"), script("TOOL=cat; $TOOL x")),
     "SVC-017": (app("provider: {type: model}", image=""), app()),
     "NET-001": (app("ports: ['80:80']"), app("ports: ['127.0.0.1:5432:5432']")),
     "NET-002": (app("network_mode: host"), app()),

@@ -28,6 +28,7 @@ from verifier.manifest.service import (
     services_of,
 )
 from verifier.manifest.shared import Shared
+from verifier.manifest.shell.follow import Followed, follow
 from verifier.manifest.text import COMPOSE_POINTER, GUEST_VALUES, Text, every_text
 from verifier.manifest.variables import (
     HOST_SET,
@@ -89,6 +90,7 @@ class Manifest:
         self.compose_text = compose_text
         self.error = error
         self.document: dict[str, JsonValue] = {} if app is None else app.document
+        self._followed: dict[str, Followed] = {}
         self._places: dict[str, Location] = {}
         self.images: dict[str, Image] = {}  # filled by `image_of`
         self.named_images: tuple[NamedImage, ...] | None = None  # and by the function of that name
@@ -209,6 +211,12 @@ class Manifest:
             else:
                 found |= words_of(script)
         return frozenset(found)
+
+    def followed(self, pointer: str) -> Followed:
+        """What one of the scripts runs."""
+        if pointer not in self._followed:
+            self._followed[pointer] = follow(self.scripts[pointer])
+        return self._followed[pointer]
 
     @cached_property
     def all_readers_seen(self) -> bool:

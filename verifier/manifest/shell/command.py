@@ -1,0 +1,21 @@
+"""One simple command of a script."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Command:
+    """A command while it is read.
+
+    number        the line of the script that it begins on, from 1
+    words         its name and arguments, with constants in place
+    redirections  each sign with its target
+    document      the text of its here-document or here-string
+    piped         whether its output goes into the next command
+    """
+
+    number: int
+    words: list[str] = field(default_factory=list)
+    redirections: list[tuple[str, str]] = field(default_factory=list)
+    document: str = ""
+    piped: bool = False
