@@ -22,8 +22,10 @@ from verifier.collection import (
     CollectionInterrupted,
     Past,
     Sources,
+    clear_log_cache,
     collect_evidence,
     default_log_cache,
+    log_cache_contents,
 )
 from verifier.errors import PolicyError
 from verifier.evidence.bundle import Bundle
@@ -42,10 +44,12 @@ __all__ = [
     "Past",
     "Question",
     "Sources",
+    "clear_log_cache",
     "collect",
     "collect_evidence",
     "default_log_cache",
     "known",
+    "log_cache_contents",
     "measured_manifests",
     "recorded",
     "verify",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from verifier.collect.collector import Scope
     from verifier.collect.http import Responder
-    from verifier.collect.log_cache import LogCache
+    from verifier.collect.log_cache import Kept, LogCache
 
 
 class Past(Enum):
@@ -173,6 +173,20 @@ def default_log_cache() -> Path:
     from verifier.collect.log_cache import default_path  # noqa: PLC0415 - as in collect_evidence
 
     return default_path()
+
+
+def log_cache_contents(path: Path) -> "tuple[Kept, ...]":
+    """What the log cache holds. Raises EvidenceError when it cannot be read."""
+    from verifier.collect.log_cache import contents  # noqa: PLC0415 - as in collect_evidence
+
+    return contents(path)
+
+
+def clear_log_cache(path: Path) -> bool:
+    """Remove the log cache; whether there was one. Raises EvidenceError where it is not ours."""
+    from verifier.collect.log_cache import clear  # noqa: PLC0415 - as in collect_evidence
+
+    return clear(path)
 
 
 def _named_hosts(sources: Sources) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "compose-hash": ("compose_hash", "print_compose_hash"),
     "oci": ("oci", "identify_image"),
     "checklist": ("checklist", "check_deployment"),
+    "cache": ("cache", "tend_cache"),
     "explain": ("explain", "explain"),
     "checks": ("checks", "explain_checks"),
     "policy": ("policy", "show_policy"),

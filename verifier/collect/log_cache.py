@@ -12,6 +12,7 @@ is left alone, and the audit goes on without it.
 """
 
 import hashlib
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +22,8 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from verifier.errors import CollectError, EvidenceError
-from verifier.evidence.log_scan import LogFilter, LogScan, RangeAnswer
+from verifier.evidence.bundle import MAX_TIME
+from verifier.evidence.log_scan import MAX_BLOCK, LogFilter, LogScan, RangeAnswer
 
 APPLICATION_ID: Final = int.from_bytes(b"dsta", "big")
 SCHEMA_VERSION: Final = 1
@@ -39,6 +41,7 @@ _SCHEMA: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 T = TypeVar("T")
 
 
@@ -98,6 +101,30 @@ class LogCache:
             return None if row is None else Seam(*row)
 
         return self._try(select, None)
+
+    def check(self, wanted: LogFilter, endpoint: str) -> str:
+        """What is wrong with a stream's cells, "" for nothing: any program may have written them.
+
+        Cells that are damaged are dropped.
+        """
+
+        def look(connection: sqlite3.Connection) -> str:
+            stream = _stream(connection, wanted, endpoint)
+            row = connection.execute(
+                "SELECT seam_block, seam_hash FROM streams WHERE id = ?", (stream,)
+            ).fetchone()
+            if row is not None and not _is_seam(*row):
+                return "the block up to which they reach is damaged"
+            rows = connection.execute(
+                "SELECT first, last, at, sha256 FROM answers WHERE stream = ?", (stream,)
+            ).fetchall()
+            damaged = sum(not _is_answer(*row) for row in rows)
+            return f"{damaged} of {len(rows)} are damaged" if damaged else ""
+
+        problem = self._try(look, "")
+        if problem:
+            self.discard(wanted, endpoint)
+        return problem
 
     def set_seam(self, wanted: LogFilter, endpoint: str, seam: Seam) -> None:
         """Note the block up to which answers will be stored; a higher one that is noted stays."""
@@ -209,7 +236,7 @@ class LogCache:
     def _give_up(self, reason: str) -> None:
         self.problem = (
             f"the log cache {self._path} is not used: {reason}; everything is asked for anew."
-            " Remove the file if nothing else needs it"
+            " `verify cache clear` removes it"
         )
 
 
@@ -244,9 +271,12 @@ class CachedStream:
         if cache is None or cache.problem:
             return ()
         try:
+            damage = cache.check(self._wanted, self._endpoint)
+            if damage:
+                self._forget(cache, damage)
             seam = cache.seam(self._wanted, self._endpoint)
-            if seam is not None and _plain(block_hash(seam.block)) != seam.hash:
-                self._forget(cache, f"block {seam.block} has another hash than before")
+            if seam is not None and not self._continues(seam, block_hash):
+                self._forget(cache, f"block {seam.block} has another hash than before, or none")
             kept = self._read(cache)
             if seam is None or seam.block < last or self.warning:
                 now = Seam(last, _plain(block_hash(last)))
@@ -258,6 +288,19 @@ class CachedStream:
             )
             return ()
         return kept
+
+    def _continues(self, seam: Seam, block_hash: Callable[[int], str]) -> bool:
+        """Whether the chain still has the block at a seam. A block above those that are asked for
+        now may be one that never was; one below them is asked for again next time.
+
+        Raises CollectError when the endpoint does not tell.
+        """
+        try:
+            return _plain(block_hash(seam.block)) == seam.hash
+        except CollectError:
+            if seam.block <= self._span[1]:
+                raise
+            return False
 
     def keep(self, answer: RangeAnswer) -> None:
         """Put an answer into the cache, sooner or later."""
@@ -289,6 +332,10 @@ class _UnusableError(Exception):
     """A database that is not this cache."""
 
 
+class _ForeignError(_UnusableError):
+    """The database of another program."""
+
+
 def _prepare(connection: sqlite3.Connection) -> None:
     """Recognise the cache, or make it in an empty file. What is in the file is read first."""
     if not _is_prepared(connection):
@@ -316,7 +363,7 @@ def _is_prepared(connection: sqlite3.Connection) -> bool:
     if (application, version, tables) == (0, 0, 0):
         return False
     if application != APPLICATION_ID:
-        raise _UnusableError("it is the database of another program")
+        raise _ForeignError("it is the database of another program")
     if version != SCHEMA_VERSION:
         raise _UnusableError(f"its version is {version}, this program knows {SCHEMA_VERSION}")
     return True
@@ -356,6 +403,72 @@ def default_path() -> Path:
     from platformdirs import user_cache_path  # noqa: PLC0415 - only scans need it
 
     return user_cache_path("dstack-audit", appauthor=False) / "logs.sqlite3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """What is kept of one filter at one endpoint: how many answers about how many blocks, and up to
+    which block."""
+
+    wanted: str
+    endpoint: str
+    answers: int
+    blocks: int
+    last: int
+
+
+def contents(path: Path) -> tuple[Kept, ...]:
+    """What a cache holds. Raises EvidenceError when it is none, or cannot be read."""
+    if not path.exists():
+        return ()
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as found:
+            if not _is_prepared(found):
+                return ()
+            rows = found.execute(
+                "SELECT filter, endpoint, count(answers.stream), sum(last - first + 1), seam_block"
+                " FROM streams LEFT JOIN answers ON answers.stream = streams.id"
+                " GROUP BY streams.id ORDER BY filter, endpoint"
+            ).fetchall()
+    except (sqlite3.Error, _UnusableError) as error:
+        raise EvidenceError(
+            f"{path}: the log cache cannot be read: {error}", hint="`verify cache clear` removes it"
+        ) from error
+    return tuple(
+        Kept(wanted=str(a), endpoint=str(b), answers=c, blocks=d or 0, last=e)
+        for a, b, c, d, e in rows
+    )
+
+
+def clear(path: Path) -> bool:
+    """Remove a cache; whether there was one. Raises EvidenceError where it cannot be removed, and
+    for the database of another program."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as found:
+            _is_prepared(found)
+    except _ForeignError as error:
+        raise EvidenceError(f"{path}: {error}", hint="remove it yourself") from error
+    except (sqlite3.Error, _UnusableError):
+        pass  # What cannot be read is removed all the same.
+    there = path.exists()
+    try:
+        for name in (path.name, f"{path.name}-wal", f"{path.name}-shm"):
+            path.with_name(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot remove it: {error.strerror}") from error
+    return there
+
+
+def _is_seam(block: object, digest: object) -> bool:
+    known = isinstance(digest, str) and _HASH.fullmatch(digest) is not None
+    return known and isinstance(block, int) and 0 <= block <= MAX_BLOCK
+
+
+def _is_answer(first: object, last: object, at: object, digest: object) -> bool:
+    numbers = isinstance(first, int) and isinstance(last, int) and isinstance(at, int)
+    if not numbers or not isinstance(digest, bytes):
+        return False
+    return 0 <= first <= last <= MAX_BLOCK and 0 <= at <= MAX_TIME  # type: ignore[operator]
 
 
 def _plain(digest: str) -> str:

@@ -194,7 +194,7 @@ def _results(
             "ruleId": finding.rule,
             "ruleIndex": index[finding.rule],
             "level": _LEVELS[Severity(finding.severity)],
-            "message": {"text": _message(lint, finding)},
+            "message": {"text": _linkless(_message(lint, finding))},
             "locations": [_location(lint, finding, places[finding], root)],
             "partialFingerprints": {FINGERPRINT: prints[finding]},
             "properties": {"severity": finding.severity, "conditional": finding.conditional},
@@ -229,14 +229,21 @@ def _uri(name: str, root: PurePath | None) -> str:
 
 
 def _failure(item: Unread) -> dict[str, Any]:
-    text = f"{visible(item.name)}: {visible(item.problem)}"
+    text = _linkless(f"{visible(item.name)}: {visible(item.problem)}")
     return {"level": "error", "message": {"text": text}}
 
 
 def _notifications(lint: Lint) -> list[dict[str, Any]]:
     said = [lint.audit.compose_problem] if lint.audit.compose_problem else []
     said += [f"{item.rule} was not evaluated: {item.reason}" for item in lint.audit.not_evaluable]
-    return [{"level": "note", "message": {"text": f"{lint.name}: {text}"}} for text in said]
+    texts = (_linkless(f"{lint.name}: {text}") for text in said)
+    return [{"level": "note", "message": {"text": text}} for text in texts]
+
+
+def _linkless(text: str) -> str:
+    """A message of which nothing reads as a link: `[text](target)` is one in SARIF, and a backslash
+    takes that from a bracket (SARIF 2.1.0, 3.11.6)."""
+    return re.sub(r"([\\\[\]])", r"\\\1", text)
 
 
 def _message(lint: Lint, finding: Finding) -> str:
