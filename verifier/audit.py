@@ -27,7 +27,7 @@ from verifier.evidence.bundle import Bundle
 from verifier.evidence.json_rpc import Exchanges
 from verifier.evidence.shapes import REPORTED
 from verifier.evidence.subject import SubjectEvidence, read_subject
-from verifier.evidence.unanswered import UNREACHABLE_HINT
+from verifier.evidence.unanswered import unreachable_hint
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report, Source, SubjectReport
 from verifier.model.result import VERDICT_ORDER, Anchor, Basis, CheckResult, Finding, SkipKind
@@ -107,8 +107,8 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
     if not question.kms and not quoted:
         raise MissingEvidence(
             problem.message if problem else "nothing was collected",
-            hint=f"{UNREACHABLE_HINT}; for the history of its contracts alone, name the app's KMS "
-            "with --kms CHAIN:ADDRESS",
+            hint=f"{unreachable_hint(bundle)}; for the history of its contracts alone, name the "
+            "app's KMS with --kms CHAIN:ADDRESS",
         )
     raise problem or MissingEvidence(
         "no contract decides what this app may run, so there is no public history",

@@ -14,6 +14,7 @@ A negative finding about well-formed evidence is a check result, never an except
 """
 
 from collections.abc import Iterable
+from enum import StrEnum
 
 
 class VerifierError(Exception):
@@ -28,8 +29,32 @@ class VerifierError(Exception):
         self.hint = hint
 
 
+class Cause(StrEnum):
+    """Why a source gave nothing, as far as what to do next differs. The value is stable: it is
+    written into bundles."""
+
+    OTHER = ""
+    NO_ADDRESS = "no-address"
+    UNREACHABLE = "unreachable"
+    UNTRUSTED = "untrusted-certificate"
+    NO_TLS = "no-tls"
+    TOO_SLOW = "too-slow"
+    TOO_LARGE = "too-large"
+    THROTTLED = "throttled"
+    FAILING = "failing"
+    DENIED = "denied"
+    NOT_FOUND = "not-found"
+    ELSEWHERE = "elsewhere"
+    GARBLED = "garbled"
+    NOT_PUBLIC = "not-public"
+
+
 class CollectError(VerifierError):
-    """Evidence could not be obtained."""
+    """Evidence could not be obtained; `cause` says why, for whoever has to know what to do."""
+
+    def __init__(self, message: str, *, hint: str = "", cause: Cause = Cause.OTHER) -> None:
+        super().__init__(message, hint=hint)
+        self.cause = cause
 
 
 class NetworkError(CollectError):

@@ -17,7 +17,7 @@ from verifier.checks.demands import Demands
 from verifier.checks.endorsements import Endorsements, choose_endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence import codec
-from verifier.evidence.bundle import Bundle
+from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.collateral import read_collateral
 from verifier.evidence.contracts import BootInfo
 from verifier.evidence.event_log import Event, system_events
@@ -27,7 +27,7 @@ from verifier.evidence.plan import ChainPlan
 from verifier.evidence.quote import TdQuote, parse_quote
 from verifier.evidence.report_data import Binding
 from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
-from verifier.evidence.unanswered import UNREACHABLE_HINT, why_unreachable
+from verifier.evidence.unanswered import unreachable_hint, why_unreachable
 from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time
 from verifier.model.report import SecondOpinion
@@ -142,7 +142,14 @@ class Case:
         sources = self.evidence.quotes
         unreachable = why_unreachable(self.evidence.bundle)
         if not sources and unreachable:
-            raise MissingEvidence(unreachable, hint=UNREACHABLE_HINT)
+            hint = unreachable_hint(self.evidence.bundle)
+            raise MissingEvidence(unreachable, hint=hint)
+        if not sources and self._pages_instead():
+            raise MissingEvidence(
+                "what answers in the guest's place gives web pages, and no evidence",
+                hint="a captive portal, a proxy or another site answers: sign in to the network, "
+                "ask from another one, or check the address",
+            )
         if not sources:
             raise MissingEvidence(
                 "no TD quote was collected",
@@ -175,6 +182,12 @@ class Case:
             return False
         ends = (report_data[: len(challenge)], report_data[-len(challenge) :])
         return challenge in ends or bool(self.bound and self.bound.answers(challenge))
+
+    def _pages_instead(self) -> bool:
+        """Whether a guest agent's Info, which is JSON, came as markup."""
+        bundle = self.evidence.bundle
+        blobs = [bundle.blob(item) for item in bundle.of(Kind.INFO) if item.sha256 is not None]
+        return bool(blobs) and all(raw.lstrip()[:1] == b"<" for raw in blobs)
 
     @cached_property
     def quote(self) -> TdQuote:

@@ -196,12 +196,12 @@ def without_manifest(name: str, bundle: "Bundle") -> EvidenceError:
     """The error that there is no manifest to look at: that nobody answered, or that none is in what
     was answered."""
     from verifier.evidence.unanswered import (  # noqa: PLC0415
-        UNREACHABLE_HINT,
+        unreachable_hint,
         why_unreachable,
     )
 
     if unreachable := why_unreachable(bundle):
-        return EvidenceError(f"{name}: {unreachable}", hint=UNREACHABLE_HINT)
+        return EvidenceError(f"{name}: {unreachable}", hint=unreachable_hint(bundle))
     return EvidenceError(
         f"{name}: there is no manifest in it",
         hint="an app with public_tcbinfo: false hides it; give the app-compose file itself",

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from verifier.errors import LimitError
+from verifier.errors import Cause, LimitError
 
 _MIB: Final = 1 << 20
 _LEAST_RESERVE: Final = 1 / 6
@@ -98,6 +98,7 @@ class Budget:
             raise SpentError(
                 f"not asked: the time for {share} is over, of {self.seconds:g} seconds in all",
                 hint="allow more with --timeout, or try again when the servers are faster",
+                cause=Cause.TOO_SLOW,
             )
 
     def take(self, share: Share, origin: str, count: int) -> None:
@@ -111,4 +112,5 @@ class Budget:
             raise SpentError(
                 f"more bytes than all evidence about {share} may have",
                 hint="no honest source sends so much: check the address, or use another source",
+                cause=Cause.TOO_LARGE,
             )

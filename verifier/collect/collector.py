@@ -219,6 +219,7 @@ class _Collection:
             source=source,
             collected_at=moment,
             error=_reason(request, answer),
+            cause=answer.cause,
             subject=subject,
             request=request.body,
         )

@@ -20,7 +20,7 @@ import httpx
 
 from verifier.collect.budget import Budget, Share
 from verifier.collect.network import System, Transport, is_loopback
-from verifier.errors import CollectError, LimitError, NetworkError, NotFoundError
+from verifier.errors import Cause, CollectError, LimitError, NetworkError, NotFoundError
 from verifier.evidence.bundle import Kind
 
 MAX_REDIRECTS: Final = 3
@@ -30,6 +30,8 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 _RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 _NOT_FOUND: Final = 404
+_TOO_MANY: Final = 429
+_DENIALS: Final = frozenset({401, 403, 407, 511})
 _USER_INFO: Final = re.compile(r"(?<=//)[^/]*@")
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "dstack-audit"}
 _FOREIGN_ERRORS: Final = (
@@ -131,8 +133,10 @@ class Response:
         text = printable(self.body[:200].decode("utf-8", "replace"))
         message = f"{printable(self.url)}: HTTP {self.status}" + (f": {text}" if text else "")
         if self.status == _NOT_FOUND:
-            raise NotFoundError(message, hint="check the name that was asked for, and the server's")
-        raise NetworkError(message, hint=_status_hint(self.status))
+            hint = "check the name that was asked for, and the server's"
+            raise NotFoundError(message, hint=hint, cause=Cause.NOT_FOUND)
+        hint, cause = _status_hint(self.status), _status_cause(self.status)
+        raise NetworkError(message, hint=hint, cause=cause)
 
 
 class Answer(Protocol):
@@ -253,7 +257,9 @@ class HttpClient:
         except _FOREIGN_ERRORS as error:
             reason = _explained(error, deadline - began)
         shown = printable(_USER_INFO.sub("", url))
-        raise type(reason)(f"{shown}: {reason.message}", hint=reason.hint) from reason
+        raise type(reason)(
+            f"{shown}: {reason.message}", hint=reason.hint, cause=reason.cause
+        ) from reason
 
     def _send(self, request: httpx.Request, limits: Limits) -> Response:
         for pause in RETRY_PAUSES_SECONDS:
@@ -339,6 +345,7 @@ def _redirected(request: httpx.Request, location: str) -> httpx.URL:
         raise LimitError(
             f"redirected to {printable(str(target))}, which is not followed",
             hint="ask for that address yourself if you trust it",
+            cause=Cause.ELSEWHERE,
         )
     return _checked_url(target)
 
@@ -360,10 +367,12 @@ def _read_body(response: httpx.Response, limits: Limits, take: Callable[[int], N
         raise LimitError(
             f"the answer is compressed: {printable(', '.join(sorted(encodings)))}",
             hint="use a server that honours `Accept-Encoding: identity`",
+            cause=Cause.GARBLED,
         )
     too_large = LimitError(
         f"the answer is larger than {limits.max_bytes} bytes",
         hint="no evidence of this kind is that large; check the address",
+        cause=Cause.TOO_LARGE,
     )
     if int(headers.get("content-length", "0")) > limits.max_bytes:
         raise too_large
@@ -381,18 +390,30 @@ def _explained(error: Exception, seconds: float) -> CollectError:
         return LimitError(
             f"no complete answer within {max(seconds, 0):.3g} seconds",
             hint="try again, or use another server for the same evidence",
+            cause=Cause.TOO_SLOW,
         )
     text = printable(str(error)) or type(error).__name__
     if isinstance(error, httpx.InvalidURL):
         return NetworkError(f"not a URL: {text}", hint="check the address")
     if isinstance(error, httpcore.ConnectError):
         return NetworkError(
-            f"cannot connect: {text}", hint="check the address, and that the server is up"
+            f"cannot connect: {text}",
+            hint="check the address, and that the server is up",
+            cause=Cause.UNREACHABLE,
         )
     return NetworkError(
         f"the answer broke off or is not HTTP: {text}",
         hint="try again; if it stays so, use another server for the same evidence",
+        cause=Cause.GARBLED,
     )
+
+
+def _status_cause(status: int) -> Cause:
+    if status == _TOO_MANY:
+        return Cause.THROTTLED
+    if status in _DENIALS:
+        return Cause.DENIED
+    return Cause.FAILING if status in _RETRIED else Cause.OTHER
 
 
 def _status_hint(status: int) -> str:

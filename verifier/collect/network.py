@@ -28,7 +28,7 @@ import certifi
 import httpcore
 import httpx
 
-from verifier.errors import CollectError, LimitError, NetworkError
+from verifier.errors import Cause, CollectError, LimitError, NetworkError
 
 MAX_CONNECTIONS: Final = 384
 """More than all sources together are asked at once, so that slow ones do not make others wait."""
@@ -227,6 +227,7 @@ class _Guard:
             raise LimitError(
                 f"{host} is at {refused}, which is not a public address",
                 hint="if that is your own server, name its host or address yourself",
+                cause=Cause.NOT_PUBLIC,
             )
         return found
 
@@ -259,6 +260,7 @@ class _Guard:
             raise NetworkError(
                 f"the host name {host} does not resolve",
                 hint="check its spelling, and that this machine can resolve names",
+                cause=Cause.NO_ADDRESS,
             )
         return answer
 
@@ -349,11 +351,18 @@ class _Stream(httpcore.NetworkStream):
         try:
             stream = self._stream.start_tls(ssl_context, server_hostname, seconds)
         except httpcore.ConnectError as error:
-            if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            if not isinstance(error.__cause__, ssl.SSLError):
                 raise
+            if not isinstance(error.__cause__, ssl.SSLCertVerificationError):
+                raise NetworkError(
+                    f"no TLS there: {error.__cause__.reason or error.__cause__}",
+                    hint="check the port: the server answers without TLS, or not as browsers ask",
+                    cause=Cause.NO_TLS,
+                ) from error
             raise NetworkError(
                 f"the TLS certificate is not trusted: {error.__cause__.verify_message}",
                 hint="check the host name, this machine's clock, and who intercepts its TLS",
+                cause=Cause.UNTRUSTED,
             ) from error
         return _Stream(stream, self._remaining)
 

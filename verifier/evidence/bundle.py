@@ -3,7 +3,8 @@
 A bundle is a directory, or a plain tar of the same names:
 
     manifest.json       RFC 8785 JSON: {"schema": …, "artifacts": [{kind, trust, subject, source,
-                        collected_at, sha256, size, status, media_type, headers, request, error}]}
+                        collected_at, sha256, size, status, media_type, headers, request, error,
+                        cause}]}
     blobs/<sha256>      the raw bytes of each artifact, once
 
 The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sorted, so that the
@@ -24,7 +25,7 @@ from typing import Any, Final, TypeVar
 
 import rfc8785
 
-from verifier.errors import EvidenceError
+from verifier.errors import Cause, EvidenceError
 from verifier.evidence import bundle_files, codec
 from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
 from verifier.model.result import EvidenceRef, JsonValue
@@ -105,8 +106,9 @@ class Artifact:
 
     `subject` names the attester that it is about (empty: shared by all). `source` is the logical
     URL, or the name of the imported file. `collected_at` is Unix seconds. `sha256` (lower-case
-    hex) is None when nothing was received; then `error` says why. `headers` keeps only response
-    headers that are evidence themselves. `request` is the body that was sent, if any.
+    hex) is None when nothing was received; then `error` says why in words, and `cause` as far as
+    what to do next depends on it. `headers` keeps only response headers that are evidence
+    themselves. `request` is the body that was sent, if any.
     """
 
     kind: Kind
@@ -120,6 +122,7 @@ class Artifact:
     headers: tuple[tuple[str, str], ...] = ()
     request: str = ""
     error: str = ""
+    cause: Cause = Cause.OTHER
 
     @property
     def ref(self) -> EvidenceRef:
@@ -253,6 +256,7 @@ class BundleBuilder:
         source: str,
         collected_at: int,
         error: str,
+        cause: Cause = Cause.OTHER,
         subject: str = "",
         status: int | None = None,
         request: str = "",
@@ -266,6 +270,7 @@ class BundleBuilder:
             status=status,
             request=request,
             error=error,
+            cause=cause,
         )
         self._artifacts.append(artifact)
         return artifact
@@ -352,6 +357,7 @@ def _sort_key(item: Artifact) -> tuple[str, ...]:
         item.sha256 or "",
         str(item.collected_at),
         item.error,
+        item.cause.value,
         str(item.status),
         item.media_type,
         repr(item.headers),
@@ -373,6 +379,7 @@ def _to_json(item: Artifact) -> dict[str, JsonValue]:
         "headers": dict(item.headers),
         "request": item.request,
         "error": item.error,
+        **({"cause": item.cause.value} if item.cause else {}),
     }
 
 
@@ -399,6 +406,10 @@ def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
         kind = Kind(codec.text_field(item, "kind", what))
     except ValueError as error:
         raise EvidenceError(f"{what}: unknown kind of artifact {item.get('kind')!r}") from error
+    try:
+        cause = Cause(codec.text_field(item, "cause", what))
+    except ValueError as error:
+        raise EvidenceError(f"{what}: unknown cause of a failure {item.get('cause')!r}") from error
     if item.get("trust") != trust_of(kind).value:
         raise EvidenceError(f"{what}: trust of {kind.value} is fixed as {trust_of(kind).value}")
     if not _SUBJECT.fullmatch(codec.text_field(item, "subject", what)):
@@ -417,6 +428,7 @@ def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
         headers=tuple(sorted((key, codec.as_str(value, what)) for key, value in headers.items())),
         request=codec.text_field(item, "request", what),
         error=codec.text_field(item, "error", what),
+        cause=cause,
     )
 
 

@@ -1,33 +1,74 @@
 """Why sources that were asked gave nothing, in one line for many of them."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from verifier.evidence.bundle import Bundle, Kind
+from verifier.errors import Cause
+from verifier.evidence.bundle import Artifact, Bundle, Kind
 
-UNREACHABLE_HINT: Final = (
+_UNREACHABLE: Final = (
     "check the app id and that this machine is online, or name the gateway that serves the app "
     "with --gateway"
 )
-"""What to do where no guest agent answered."""
 _GUESTS: Final = (Kind.INFO, Kind.PAGE)
 _REASONS: Final = 2
 """How many different reasons are said; the others are counted."""
 
 
+_HINTS: Final[Mapping[Cause, str]] = {
+    Cause.NO_ADDRESS: "check the spelling of the host name, and that this machine can resolve "
+    "names; the gateway is named with --gateway",
+    Cause.UNREACHABLE: "nothing accepts connections there: check the address and the port, and "
+    "that this machine is online",
+    Cause.UNTRUSTED: "check the host name, this machine's clock, and who intercepts its TLS: the "
+    "certificate is not one that browsers trust",
+    Cause.NO_TLS: "check the port: the server does not speak TLS there, and plain http is for "
+    "localhost alone",
+    Cause.TOO_SLOW: "try again when the server is faster, or allow more time with --timeout",
+    Cause.TOO_LARGE: "no honest server sends so much: check the address",
+    Cause.THROTTLED: "the server was asked too often: wait a few minutes before the next audit",
+    Cause.FAILING: "the server or its gateway is failing, or the app is down: try again later",
+    Cause.DENIED: "the server asks for permission, which an audit has none of: ask its operator "
+    "to open the guest's pages",
+    Cause.NOT_FOUND: "check the app id, or name the gateway that serves the app with --gateway",
+    Cause.ELSEWHERE: "name the address that it redirects to with --gateway, if you trust it",
+    Cause.GARBLED: "what answers there does not speak HTTP as asked: check the address, and what "
+    "stands between",
+    Cause.NOT_PUBLIC: "the address is not public: if the server is your own, name it with "
+    "--gateway",
+}
+
+
+def hint_for(causes: Iterable[Cause], otherwise: str) -> str:
+    """What to do about the most frequent cause of failures; `otherwise` where none is known."""
+    known = Counter(cause for cause in causes if cause in _HINTS)
+    return _HINTS[known.most_common(1)[0][0]] if known else otherwise
+
+
 def why_unreachable(bundle: Bundle) -> str:
     """That no guest agent which was asked gave evidence: how many sources were asked, and why they
     gave none. "" where one answered, or none was asked."""
-    guests = [item for item in bundle.artifacts if item.kind in _GUESTS]
-    if not guests or not all(item.error for item in guests):
+    guests = _silent_guests(bundle)
+    if not guests:
         return ""
     failures = {item.source: item.error for item in guests}
     one = len(failures) == 1
     which = "the one source" if one else f"none of the {len(failures)} sources"
     reasons = why_unanswered(failures.items())
     return f"{which} asked for the guest's evidence gave {'none' if one else 'any'}: {reasons}"
+
+
+def unreachable_hint(bundle: Bundle) -> str:
+    """What to do where no guest agent answered."""
+    return hint_for((item.cause for item in _silent_guests(bundle)), _UNREACHABLE)
+
+
+def _silent_guests(bundle: Bundle) -> list[Artifact]:
+    """What was asked of guest agents, where none of it was answered."""
+    guests = [item for item in bundle.artifacts if item.kind in _GUESTS]
+    return guests if all(item.error for item in guests) else []
 
 
 def why_unanswered(failures: Iterable[tuple[str, str]]) -> str:
