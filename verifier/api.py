@@ -25,6 +25,7 @@ from verifier.collection import (
     clear_log_cache,
     collect_evidence,
     default_log_cache,
+    fetch_image,
     log_cache_contents,
 )
 from verifier.errors import PolicyError
@@ -48,6 +49,7 @@ __all__ = [
     "collect",
     "collect_evidence",
     "default_log_cache",
+    "fetch_image",
     "known",
     "log_cache_contents",
     "measured_manifests",

@@ -189,6 +189,26 @@ def clear_log_cache(path: Path) -> bool:
     return clear(path)
 
 
+def fetch_image(
+    os_image_hash: str, base: str, clock: Callable[[], int], progress: Callable[[int, int], None]
+) -> Path:
+    """The tarball of an OS image (its hash in hex), from this user's cache or else downloaded from
+    where dstack publishes, or from `base`. Its files are not yet held against the hash.
+
+    Raises CollectError.
+    """
+    from verifier.collect import image_download as images  # noqa: PLC0415 - as in collect_evidence
+    from verifier.collect.http import HttpClient  # noqa: PLC0415
+
+    path = images.default_folder() / f"{os_image_hash}.tar.gz"
+    if not path.is_file():
+        named = (urlsplit(base).hostname or "",) if base else ()
+        with HttpClient(clock=clock, allow_hosts=named) as client:
+            url = images.image_url(os_image_hash, base or images.PUBLISHED)
+            images.download(client, url, path, progress)
+    return path
+
+
 def _named_hosts(sources: Sources) -> tuple[str, ...]:
     """Hosts that the user named, and those below them: a gateway serves its guests below it."""
     asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url)

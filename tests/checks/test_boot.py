@@ -13,12 +13,16 @@ from verifier.checks.boot.machine import UNEXPLAINED
 from verifier.cli.question import simulated_reference
 from verifier.errors import PolicyError
 from verifier.evidence.codec import JsonObject
+from verifier.evidence.event_log import replay
 from verifier.lab import forgeries as forge
 from verifier.lab import host
 from verifier.lab.events import MACHINE, Event
 from verifier.lab.knobs import Knobs
-from verifier.model.result import CheckResult, SkipKind, Status, Verdict
-from verifier.reference.values import Firmware, Origin, OsImage
+from verifier.lab.quote import TdReport
+from verifier.machine.firmware import layout_from_witness, rtmr0_digests
+from verifier.machine.shape import parse_vm_config
+from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
+from verifier.reference.values import Firmware, Origin, OsImage, embedded
 from verifier.report.facts import statements
 
 LARGE: JsonObject = {
@@ -243,3 +247,42 @@ def test_rows_of_the_relying_party_join_the_reference(honest: Audited) -> None:
     assert joined.digest != bare.digest
     again = honest.again(reference=joined)
     assert {only(again, name).status for name in ("boot.image", "boot.machine")} == {Status.PASS}
+
+
+OVMF = next(iter(embedded().firmwares))
+
+
+@pytest.mark.parametrize("release", ["0.5.4", "0.5.7", "0.5.8"])
+def test_the_released_images_that_another_party_measured(release: str) -> None:
+    """A world whose registers are those of a release: the log of its boot is not shown."""
+    row = next(
+        item
+        for item in embedded().os_images
+        if (item.release, item.origin) == (release, Origin.MEASURED)
+    )
+    layout = layout_from_witness(bytes.fromhex(OVMF.witness), bytes.fromhex(OVMF.volume))
+    rtmr0 = replay(rtmr0_digests(parse_vm_config(dict(MACHINE)), layout))
+    image = (rtmr0, bytes.fromhex(row.rtmr1), bytes.fromhex(row.rtmr2))
+
+    def boot(report: TdReport) -> TdReport:
+        return replace(report, mr_td=bytes.fromhex(row.mrtd), rtmrs=(*image, report.rtmrs[3]))
+
+    audited = audit(
+        Knobs(
+            edit_td=boot,
+            edit_log=host.without_boot,
+            edit_events=forge.measured_as("os-image-hash", bytes.fromhex(row.os_image_hash)),
+        )
+    )
+    reference = audited.question.reference.with_images((row,), (OVMF,), "00" * 32)
+    again = audited.again(reference=reference)
+    assert {only(again, name).status for name in ("boot.image", "boot.machine")} == {Status.PASS}
+    assert "another party (near/mpc@" in only(again, "boot.image").summary
+
+
+def test_the_machine_is_a_claim_that_no_hint_changes(honest: Audited) -> None:
+    claim = honest.claims()["machine"]
+    assert claim.basis is Basis.MEASURED
+    found = audit(Knobs(stated_machine={})).claims()["machine"]
+    assert found.value == claim.value
+    assert "machine" not in audit(Knobs(edit_events=host.acpi_tables("own"))).claims()

@@ -1,11 +1,14 @@
 """`verify image` and `--image` as a user runs them."""
 
+import hashlib
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from tests.cli.command import Run
+from tests.collect.loopback import Script, Server, answer
 from tests.image.images import write_image
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
@@ -28,7 +31,7 @@ def test_an_image_and_its_machine(run: Run, tmp_path: Path) -> None:
     ("arguments", "code"),
     [
         (("image", "nothing"), 3),
-        (("image", "image", "--machine", "nothing.json"), 3),
+        (("image", "image", "--machine", "nothing.json"), 2),
         (("image", "image", "--machine", "wrong.json"), 3),
         (("image", "image", "-o", "no/such/folder"), 2),
         (("image",), 2),
@@ -57,3 +60,54 @@ def test_a_measurement_of_ones_own_is_a_reference_value(run: Run, tmp_path: Path
     assert before["verdict"] == after["verdict"]
     (tmp_path / "IMAGE.json").write_text("{}")
     assert run(*audit, "--image", "IMAGE.json").code == 2
+
+
+def archived(folder: Path) -> tuple[str, bytes]:
+    """The hash of an image, and its tarball."""
+    image = write_image(folder / "image")
+    with tarfile.open(folder / "image.tar.gz", "w:gz") as tar:
+        tar.add(image, "image")
+    digest = hashlib.sha256((image / "sha256sum.txt").read_bytes()).hexdigest()
+    return digest, (folder / "image.tar.gz").read_bytes()
+
+
+def whole(content: bytes) -> Script:
+    """A file that is served in one part."""
+    return answer(
+        "206 Partial Content", content, f"Content-Range: bytes 0-{len(content) - 1}/{len(content)}"
+    )
+
+
+def test_an_image_is_downloaded_once(run: Run, tmp_path: Path) -> None:
+    digest, content = archived(tmp_path)
+    server = Server([whole(content)])
+    try:
+        for _ in range(2):
+            ran = run("image", "--fetch", digest, "--mirror", f"http://127.0.0.1:{server.port}/os")
+            assert ran.code == 0, ran.err
+            assert digest in ran.out
+    finally:
+        server.close()
+    (request,) = server.requests
+    assert request.startswith(f"GET /os/mr_{digest}.tar.gz ".encode())
+
+
+def test_what_is_another_image_is_thrown_away(run: Run, tmp_path: Path) -> None:
+    _, content = archived(tmp_path)
+    server = Server([whole(content)])
+    try:
+        for _ in range(2):
+            mirror = f"http://127.0.0.1:{server.port}"
+            ran = run("image", "--fetch", "0.5.8", "--mirror", mirror)
+            assert ran.code == 3
+            assert "thrown away" in ran.err
+    finally:
+        server.close()
+    assert len(server.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [("--fetch", "9.9"), ("--fetch", "ab"), (".", "--fetch", "0.5.8"), ()]
+)
+def test_what_names_no_image(run: Run, arguments: tuple[str, ...]) -> None:
+    assert run("image", *arguments).code == 2

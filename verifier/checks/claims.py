@@ -26,6 +26,7 @@ from verifier.model.result import (
     Claim,
     EvidenceRef,
     JsonValue,
+    Status,
 )
 
 _RUNTIME: Final = ("hardware.quote", "runtime.replay", "runtime.events")
@@ -42,7 +43,17 @@ _PAGE_CLAIMS: Final = {
 def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, ...]:
     """The claims of one attester, one per name, sorted by name."""
     best: dict[str, Claim] = {}
-    for source in (_hardware, _platform, _measured, _image, _named, _kms, _chain, _stated):
+    for source in (
+        _hardware,
+        _platform,
+        _measured,
+        _image,
+        _machine,
+        _named,
+        _kms,
+        _chain,
+        _stated,
+    ):
         try:
             for found in source(case, results):
                 claim = _supported(found, results)
@@ -132,6 +143,16 @@ def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     yield _claim("os_image", value, basis, evidence, "hardware.quote")
     if row.os_image_hash:
         yield _claim("os_image_hash", row.os_image_hash, basis, evidence, "hardware.quote")
+
+
+def _machine(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    """The machine that the guest was told it has: what its tables say, not a count of hardware."""
+    result = results.get("boot.machine")
+    match result.actual if result is not None and result.status is Status.PASS else None:
+        case {"machine": machine}:
+            evidence = (case.source.evidence,)
+            conditions = ("hardware.quote", "hardware.td", "boot.machine")
+            yield _claim("machine", machine, Basis.MEASURED, evidence, *conditions)
 
 
 def _named(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
@@ -225,3 +246,9 @@ def _claim(
         conditions=conditions if basis is not Basis.ASSERTED else (),
         evidence=evidence,
     )
+
+
+_SOURCES: Final = (
+    *(_hardware, _platform, _measured, _image, _machine),
+    *(_named, _kms, _chain, _stated),
+)

@@ -32,8 +32,6 @@ _CHIPSET_SLOTS: Final = (*range(0x19, 0x1E), 0x1F)
 _WINDOW_BASE: Final = 0x380000000000
 """Where OVMF places the 64-bit PCI window: 7/8 of 2^46."""
 
-_DEFAULT_WINDOW: Final = 1 << 35
-_GIBIBYTE: Final = 1 << 30
 _LAST_BUS: Final = 0xFF
 _ARG0, _ARG1, _ARG2, _ARG3, _ARG4 = (aml.arg(i) for i in range(5))
 _LOCAL0, _LOCAL1, _LOCAL2 = (aml.local(i) for i in range(3))
@@ -342,7 +340,6 @@ def _last_root_bus(expanders: tuple[int, ...]) -> int:
 
 
 def _root_resources(shape: MachineShape) -> bytes:
-    size = -(-shape.hole // _GIBIBYTE) * _GIBIBYTE or _DEFAULT_WINDOW
     last_bus = _last_root_bus(shape.expanders)
     windows = aml.resources(
         aml.window(2, aml.BUS_NUMBERS, 0, 0, last_bus),
@@ -352,7 +349,7 @@ def _root_resources(shape: MachineShape) -> bytes:
         aml.window(4, aml.MEMORY, aml.CACHED, 0xA0000, 0xBFFFF),
         aml.window(4, aml.MEMORY, aml.UNCACHED, shape.low_memory, 0xDFFFFFFF),
         aml.window(4, aml.MEMORY, aml.UNCACHED, 0xF0000000, 0xFEBFFFFF),
-        aml.window(8, aml.MEMORY, aml.CACHED, _WINDOW_BASE, _WINDOW_BASE + size - 1),
+        aml.window(8, aml.MEMORY, aml.CACHED, _WINDOW_BASE, _WINDOW_BASE + shape.window - 1),
     )
     return aml.scope(
         "\\_SB.PCI0",

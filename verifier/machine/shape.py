@@ -31,6 +31,8 @@ _PIC_UNTIL: Final = (9, 0, 0)
 _VERSION_PARTS: Final = 3
 _PASSES: Final = "qemu_single_pass_add_pages"
 _MEBIBYTE: Final = 1 << 20
+_GIBIBYTE: Final = 1 << 30
+_DEFAULT_WINDOW: Final = 32 * _GIBIBYTE
 
 FAMILIES: Final = ((8, 0), (9, 2), (10, 0), (11, 0), (11, 1))
 """The first versions of the QEMU families whose tables differ."""
@@ -101,6 +103,11 @@ class MachineShape:
     def low_memory(self) -> int:
         """Bytes of memory below 4 GiB."""
         return LOW_MEMORY if self.memory >= LOW_MEMORY_LIMIT else self.memory
+
+    @property
+    def window(self) -> int:
+        """Bytes of the 64-bit PCI window: QEMU rounds what was asked for up to whole GiB."""
+        return -(-self.hole // _GIBIBYTE) * _GIBIBYTE or _DEFAULT_WINDOW
 
     @property
     def endpoint_slots(self) -> tuple[int, ...]:

@@ -114,7 +114,8 @@ def _unexplained(found: Recognition, rtmr0: str, evidence: tuple[EvidenceRef, ..
 
 
 def shape_json(shape: MachineShape) -> JsonValue:
-    """A machine as reports write it; sizes in bytes, as text where JSON readers round."""
+    """What the tables say of a machine; sizes in bytes, as text. Two shapes with the same tables
+    are written alike."""
     first = ".".join(str(part) for part in shape.family)
     return {
         "cpus": shape.cpus,
@@ -122,7 +123,7 @@ def shape_json(shape: MachineShape) -> JsonValue:
         "qemu_family": first,
         "pic": shape.pic,
         "hotplug": shape.hotplug,
-        "pci_hole": str(shape.hole),
+        "pci_window": str(shape.window),
         "root_ports": shape.ports,
         "devices": shape.endpoints,
         "nodes": list(shape.nodes),

@@ -1,23 +1,36 @@
 """`verify image`: what guests of an OS image measure, computed from its files."""
 
 import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.output import write
+from verifier.cli.output import progress, write
+from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.codec import JsonObject
 
 if TYPE_CHECKING:
+    from verifier.image.files import ImageFiles
     from verifier.machine.shape import MachineShape
+
+_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def measure(
     image: Annotated[
-        Path,
+        Path | None,
         typer.Argument(metavar="DIR|TARBALL", help="A release of dstack's OS images."),
-    ],
+    ] = None,
+    fetch: Annotated[
+        str,
+        typer.Option(metavar="RELEASE", help="Download it: a release that is known, or a hash."),
+    ] = "",
+    mirror: Annotated[
+        str,
+        typer.Option(metavar="URL", help="Where to download it from, instead of dstack's server."),
+    ] = "",
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="IMAGE.json", help="Write the measurement here."),
@@ -40,7 +53,10 @@ def measure(
 
       verify image dstack-0.5.8.tar.gz --machine vm_config.json
 
-    Exit codes: 0 done; 3 the files are not those of an image, or not what its list says.
+      verify image --fetch 0.5.8 -o IMAGE.json
+
+    Exit codes: 0 done; 3 the files are not those of an image, or not what its list says, or of
+    another image than the one to be downloaded.
     """
     from verifier.cli.files import read_file  # noqa: PLC0415
     from verifier.image.files import read_image  # noqa: PLC0415
@@ -48,11 +64,59 @@ def measure(
     from verifier.machine.shape import parse_vm_config  # noqa: PLC0415
 
     shape = None if machine is None else parse_vm_config(read_file(machine), str(machine))
-    document = to_json(measure_image(read_image(image), shape), shape)
+    if (image is None) == (not fetch):
+        raise PolicyError("name an image, or one to download with --fetch")
+    files = read_image(image) if image is not None else _fetched(fetch, mirror)
+    document = to_json(measure_image(files, shape), shape)
     _print(document, shape)
     if output is not None:
         raw = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
         write(raw.encode("utf-8"), output, "the measurement")
+
+
+def _fetched(wanted: str, mirror: str) -> "ImageFiles":
+    """The files of a release that the user's cache has, or that are downloaded into it; what does
+    not have the hash that was asked for is thrown away."""
+    from verifier.api import fetch_image  # noqa: PLC0415
+    from verifier.cli.clock import now  # noqa: PLC0415
+    from verifier.cli.question import plain_url  # noqa: PLC0415
+    from verifier.image.files import read_image  # noqa: PLC0415
+
+    wanted_hash = _hash_of(wanted)
+    base = plain_url(mirror, "--mirror") if mirror else ""
+    path = fetch_image(wanted_hash, base, now, _told)
+    try:
+        files = read_image(path)
+        wrong = "" if files.os_image_hash == wanted_hash else f"its hash is {files.os_image_hash}"
+    except EvidenceError as error:
+        wrong = error.message
+    if wrong:
+        path.unlink(missing_ok=True)
+        raise EvidenceError(
+            f"what was downloaded is not the image {wanted_hash}: {wrong}",
+            hint="it was thrown away: try again, or download the release yourself",
+        )
+    return files
+
+
+def _hash_of(wanted: str) -> str:
+    """The hash (hex) of a release that the reference values know, or the hash that was given."""
+    from verifier.reference.values import embedded  # noqa: PLC0415
+
+    text = wanted.lower().removeprefix("sha256:").removeprefix("0x")
+    if _HASH.fullmatch(text):
+        return text
+    known = {row.release: row.os_image_hash for row in embedded().os_images if row.os_image_hash}
+    if wanted not in known:
+        raise PolicyError(
+            f"--fetch {wanted!a} is neither a hash (64 hex digits) nor a release that is known",
+            hint=f"known are {', '.join(sorted(name for name in known if name))}",
+        )
+    return known[wanted]
+
+
+def _told(received: int, total: int) -> None:
+    progress(f"{received >> 20} of {total >> 20} MiB")
 
 
 def _print(document: JsonObject, shape: "MachineShape | None") -> None:
