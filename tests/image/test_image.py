@@ -225,6 +225,18 @@ def many(path: Path) -> Path:
     return path
 
 
+def long_header(kind: bytes) -> Callable[[Path], Path]:
+    """An archive of a megabyte whose header says that it has a gigabyte more of it."""
+
+    def make(path: Path) -> Path:
+        member = tarfile.TarInfo("header")
+        member.size, member.type = 1 << 30, kind
+        path.write_bytes(gzip.compress(member.tobuf() + bytes(1 << 20)))
+        return path
+
+    return make
+
+
 def cut(path: Path) -> Path:
     """Half of an archive."""
     raw = archive(path, lambda _: None).read_bytes()
@@ -238,10 +250,19 @@ def text(path: Path) -> Path:
     return path
 
 
+HEADERS = [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_SPARSE]
+
+
 @pytest.mark.parametrize("make", [bomb, many, cut, text])
 def test_archives_that_are_none(tmp_path: Path, make: Callable[[Path], Path]) -> None:
     with pytest.raises(EvidenceError):
         read_image(make(tmp_path / "image.tar.gz"))
+
+
+@pytest.mark.parametrize("kind", HEADERS)
+def test_headers_that_are_larger_than_the_archive(tmp_path: Path, kind: bytes) -> None:
+    with pytest.raises(EvidenceError, match=r"header of a megabyte|sparse"):
+        read_image(long_header(kind)(tmp_path / "image.tar.gz"))
 
 
 def test_an_image_that_is_not_there(tmp_path: Path) -> None:

@@ -3,8 +3,11 @@
 import dataclasses
 import hashlib
 import json
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.machine.machines import OVMF, RECORDED, Recorded
 from verifier.errors import EvidenceError
@@ -246,3 +249,33 @@ def test_a_bit_in_a_blob_shows_in_its_digest() -> None:
     changed = dataclasses.replace(blobs, tables=flipped)
     assert changed.digests[:2] == blobs.digests[:2]
     assert changed.digests[2] == hashlib.sha384(flipped).digest() != blobs.digests[2]
+
+
+NUMBERS = st.one_of(
+    st.integers(-1, 40), st.integers(0, 1 << 70), st.booleans(), st.none(), st.text(max_size=3)
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "cpu_count": st.one_of(st.integers(0, 300), NUMBERS),
+            "memory_size": st.one_of(st.integers(0, 1 << 20).map(lambda size: size << 20), NUMBERS),
+        },
+        optional={
+            **dict.fromkeys(("num_gpus", "num_nvswitches", "num_nics"), st.integers(0, 40)),
+            **dict.fromkeys(("num_verity_volumes", "pci_hole64_size"), NUMBERS),
+            **dict.fromkeys(("pic", "hotplug_off", "hugepages"), st.booleans()),
+            "qemu_version": st.sampled_from(["8.0.0", "9.2.1", "10.1.0", "12.0.0", "8", 9]),
+            "numa_nodes": st.lists(st.fixed_dictionaries({"pxb_bus": NUMBERS}), max_size=4),
+        },
+    )
+)
+def test_whatever_is_stated_is_a_machine_or_is_refused(config: dict[str, Any]) -> None:
+    try:
+        shape = parse_vm_config(config)
+    except EvidenceError:
+        return
+    digests = rtmr0_digests(shape, OVMF)
+    assert len(digests) == 13
+    assert len({*shape.endpoint_slots, *shape.port_slots}) == shape.endpoints + shape.ports

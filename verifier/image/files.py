@@ -183,11 +183,22 @@ def _members(path: Path, archive: tarfile.TarFile) -> Iterator[tuple[str, bytes]
         yield parts[-1], reader.read()
 
 
+class _Member(tarfile.TarInfo):
+    """A member whose own headers are bounded: tarfile reads them whole, however large they are."""
+
+    def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
+        if self.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError("sparse files are in no image")
+        if self.type not in tarfile.REGULAR_TYPES and self.size > _MAX_DOCUMENT:
+            raise tarfile.ReadError("a header of a megabyte is in no image")
+        return super()._proc_member(archive)  # type: ignore[misc, no-any-return]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         stream: IO[bytes] = gzip.GzipFile(fileobj=raw) if packed else raw  # type: ignore[assignment]
-        with tarfile.open(fileobj=stream, mode="r|") as archive:
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Member) as archive:
             yield archive
