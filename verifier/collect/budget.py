@@ -29,6 +29,7 @@ class Share(StrEnum):
     IMAGES = "container registries"
     LOGS = "logs"
     STATE = "contract state"
+    RELEASE = "a release of the OS"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +50,10 @@ PARTS: Final[Mapping[Share, Part]] = {
     # What the logs name is read after them (see `Budget.ends`).
     Share.LOGS: Part(until=1.0, max_bytes=40 * _MIB, by_origin=16 * _MIB),
     Share.STATE: Part(until=1.0, max_bytes=32 * _MIB, by_origin=12 * _MIB),
+    # No evidence, and in no collection: a command of its own downloads it.
+    Share.RELEASE: Part(until=1.0, max_bytes=4 << 30),
 }
-"""The shares; of bytes, 128 MiB together."""
+"""The shares; of bytes, 128 MiB together in a collection."""
 
 
 class SpentError(LimitError):

@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from verifier.collect.budget import PARTS, Share
 from verifier.collect.http import HttpClient, Limits, Response
 from verifier.errors import CollectError, LimitError, NetworkError
 
 PUBLISHED: Final = "https://download.dstack.org/os-images"
-MAX_BYTES: Final = 4 << 30
+MAX_BYTES: Final = PARTS[Share.RELEASE].max_bytes
 _PIECE: Final = 8 << 20
-_LIMITS: Final = Limits(max_bytes=_PIECE, deadline_seconds=120.0)
+_LIMITS: Final = Limits(share=Share.RELEASE, max_bytes=_PIECE, deadline_seconds=120.0)
 _RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})", re.ASCII)
 _PARTIAL: Final = 206
 
