@@ -2,16 +2,20 @@
 
 from dataclasses import replace
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 import pytest
 
 from tests.attacks.audited import Audited, audit
 from tests.attacks.outcomes import assert_noticed, assert_stands
 from verifier.cli.question import named_kms
+from verifier.collection import Sources, collect_evidence
+from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
+from verifier.lab.chain import Chain
+from verifier.lab.contracts import DstackApp, DstackKms, runtime_code
 from verifier.lab.history import KMS_ADDRESS
-from verifier.lab.knobs import CHAIN_ID, Knobs
+from verifier.lab.knobs import CHAIN_ID, DEFAULT_NOW, Knobs
 from verifier.lab.world import build
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
@@ -124,3 +128,28 @@ def test_a_denied_one_fails_always(kind: str, policy: str) -> None:
         kms=replace(named_kms(CONTRACT, audited.question.reference), ca_spki="")  # type: ignore[type-var]
     )
     assert_noticed(named, IDENTITY, refusing=True)
+
+
+def without_contracts(reference: JsonObject) -> JsonObject:
+    """Reference values that know no KMS with a contract."""
+    rows = cast("list[JsonObject]", reference["kms"])
+    return {**reference, "kms": [row for row in rows if not row["contract"]]}
+
+
+def behind_unknown_proxy(chain: Chain, _app: DstackApp, kms: DstackKms) -> None:
+    """The KMS's proxy is of unknown code that shows an honest implementation."""
+    code = runtime_code("a proxy of its own")
+    chain.define(code, lambda *call: chain.run(runtime_code("proxy"), *call[1:]))
+    chain.set_code(forge.days_ago(chain, 290), kms.address, code)
+
+
+def test_a_named_contract_behind_a_proxy_of_unknown_code_is_doubted() -> None:
+    for edit, status in ((None, Status.PASS), (behind_unknown_proxy, Status.WARN)):
+        audited = audit(Knobs(edit_chain=edit), reference=without_contracts)
+        kms = named_kms(CONTRACT, audited.question.reference)
+        sources = Sources(responder=audited.world.respond, cloud=False)
+        asked = replace(audited.question, kms=kms)
+        bundle = collect_evidence(asked, sources, lambda: DEFAULT_NOW)
+        found = result(audited.again(bundle, kms=kms), "authorization.contract")
+        assert found.status is status
+        assert ("is not a known proxy" in found.summary) is (status is Status.WARN)

@@ -17,6 +17,7 @@ from verifier.evidence.codec import parse_json
 from verifier.evidence.event_log import Event, parse_event_log
 from verifier.evidence.kms import EnvKey, SignatureChain, parse_env_key, parse_signature_chain
 from verifier.evidence.page import Page, parse_page
+from verifier.evidence.quote import parse_quote
 from verifier.evidence.ra_tls import (
     EXT_ATTESTATION,
     EXT_EVENT_LOG,
@@ -34,6 +35,7 @@ from verifier.evidence.tcb_info import (
 from verifier.model.result import EvidenceRef, JsonValue
 
 T = TypeVar("T")
+_Log = tuple[JsonValue | bytes, EvidenceRef]
 
 CHANNEL_APP_CERT: Final = "app certificate"
 CHANNEL_APP_KEY: Final = "GetAttestationForAppKey"
@@ -244,26 +246,45 @@ def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
 
 
 def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
-    logs = subject.parsed(Kind.EVENT_LOG, _as_it_is)
-    log: JsonValue | bytes = None
-    log_evidence: EvidenceRef | None = None
-    if logs:
-        log, log_evidence = logs[0].value, logs[0].artifact.ref
-    else:
-        for item in subject.tcb_infos:
-            if item.value.event_log is not None:
-                log, log_evidence = item.value.event_log, item.artifact.at("/event_log")
-                break
-    return [
-        QuoteSource(
-            channel=CHANNEL_QUOTE,
-            quote=subject.bundle.blob(artifact),
-            evidence=artifact.ref,
-            log=log,
-            log_evidence=log_evidence,
-        )
-        for artifact in subject.artifacts(Kind.QUOTE)
+    logs: list[_Log] = [
+        (item.value, item.artifact.ref) for item in subject.parsed(Kind.EVENT_LOG, _as_it_is)
     ]
+    logs += [
+        (item.value.event_log, item.artifact.at("/event_log"))
+        for item in subject.tcb_infos
+        if item.value.event_log is not None
+    ]
+    found: list[QuoteSource] = []
+    for artifact in subject.artifacts(Kind.QUOTE):
+        quote = subject.bundle.blob(artifact)
+        log, log_evidence = _log_of(quote, logs)
+        found.append(
+            QuoteSource(
+                channel=CHANNEL_QUOTE,
+                quote=quote,
+                evidence=artifact.ref,
+                log=log,
+                log_evidence=log_evidence,
+            )
+        )
+    return found
+
+
+def _log_of(quote: bytes, logs: list[_Log]) -> tuple[JsonValue | bytes, EvidenceRef | None]:
+    """The log, of those that came beside a quote, that replays to its RTMR3; the first one where
+    none does."""
+    fitting = (item for item in logs if len(logs) == 1 or _replays(item[0], quote))
+    return next(fitting, logs[0] if logs else (None, None))
+
+
+def _replays(log: JsonValue | bytes, quote: bytes) -> bool:
+    try:
+        rtmr3 = parse_quote(quote, "TD quote").rtmrs[log_format.RUNTIME_IMR]
+        events = parse_event_log(log, "event log")
+        digests = [log_format.runtime_digest(item) for item in events if item.is_runtime]
+    except EvidenceError:
+        return False
+    return log_format.replay(digests) == rtmr3
 
 
 def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:

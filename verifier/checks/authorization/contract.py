@@ -34,7 +34,8 @@ def contract(case: Case) -> Outcome:
     are known builds of DstackApp and DstackKms, of the generation that the record says. Every
     implementation that the app ever had, by its Upgraded events, is known too: code that was
     swapped and swapped back may have allowed anything in between. A KMS without a contract has no
-    public log, which is a warning."""
+    public log, which is a warning; so is one that only the relying party names, behind a proxy of
+    unknown code, which shows any implementation it likes."""
     found = case.kms_contract()
     if found is None:
         return without_contract(case)
@@ -54,6 +55,7 @@ def contract(case: Case) -> Outcome:
     problems.extend(_proxy_problems(case.reference, view, app))
     if problems:
         return _refused(view, problems, header.evidence)
+    vouched = record in case.reference.kms or _is_known_proxy(case.reference, view, view.plan.kms)
     logs = _app_logs(case, view)
     if logs is not None:
         problems.extend(_upgrade_problems(case.reference, view, logs))
@@ -71,6 +73,7 @@ def contract(case: Case) -> Outcome:
             (f"the record says {record.generation}: the KMS was upgraded", upgraded),
             ("read from one operator only", view.single_source),
             (_of_other_chains(view), view.single_source and view.foreign),
+            (f"the code at {view.plan.kms}, which you named, is not a known proxy", not vouched),
         )
         if doubted
     ]
@@ -187,14 +190,18 @@ def _proxy_problems(reference: ReferenceValues, view: ChainView, app: str) -> li
     """The app's proxy must be known code: a false one shows any implementation it likes. The KMS
     is at an address that the record vouches for, and its proxy comes from a deploy tool."""
     block = hex(view.number)
-    proxy = view.read(contracts.get_code(app, block), contracts.decode_bytes).value
-    if not proxy:
+    if not view.read(contracts.get_code(app, block), contracts.decode_bytes).value:
         return [f"there is no contract at the app id {app}"]
-    if contracts.identify_code(reference.contracts, proxy, "proxy") is None:
+    if not _is_known_proxy(reference, view, app):
         return [f"the code at {app} is not a known proxy"]
     if not view.read(contracts.get_code(view.plan.kms, block), contracts.decode_bytes).value:
         return [f"there is no contract at the KMS address {view.plan.kms}"]
     return []
+
+
+def _is_known_proxy(reference: ReferenceValues, view: ChainView, address: str) -> bool:
+    code = view.read(contracts.get_code(address, hex(view.number)), contracts.decode_bytes).value
+    return contracts.identify_code(reference.contracts, code, "proxy") is not None
 
 
 def _app_logs(case: Case, view: ChainView) -> tuple[Log, ...] | None:

@@ -33,10 +33,11 @@ def governance(case: Case) -> Outcome:
     itself is a fact where its code is a known build of Safe or of OpenZeppelin's
     TimelockController. Keys and notice that are not known, or that only unknown code states, are a
     reservation, and missing evidence where the policy demands them; two endpoints that say
-    different things about an owner are an error. An owner to whom a contract is offered, a call
-    that a timelock can make at any moment since its delay is over, and contract code that nobody
-    knows are reservations. Allowed manifests that this audit does not know are named, and are a
-    reservation where the policy sets no number: whoever operates the app can start any of them."""
+    different things about an owner are an error, and so is one that alone speaks against the app.
+    An owner to whom a contract is offered, a call that a timelock can make at any moment since its
+    delay is over, and contract code that nobody knows are reservations. Allowed manifests that this
+    audit does not know are named, and are a reservation where the policy sets no number: whoever
+    operates the app can start any of them."""
     timeline = timeline_of(case)
     if timeline is None:
         return without_contract(case)
@@ -52,6 +53,11 @@ def governance(case: Case) -> Outcome:
         "kms_owner": timeline.kms_state.owner,
         "allowed_compose_hashes": list[JsonValue](sorted(timeline.app_state.compose_hashes)),
     }
+    if broken and timeline.single_source:
+        raise EvidenceError(
+            f"by what one operator alone says: {broken[0]}",
+            hint="ask another endpoint of the same chain with --rpc-url",
+        )
     if broken:
         return failed(
             "; ".join(broken),
