@@ -77,3 +77,11 @@ def test_a_policy_may_name_the_source_alone() -> None:
     assert_noticed(
         called_by(ATTACKER).under(f'[signers]\nsources = ["{REPOSITORY}"]'), "provenance.images"
     )
+
+
+@pytest.mark.parametrize("ref", ["refs/heads/anybody", "refs/pull/1/merge", ""])
+def test_a_branch_of_the_trusted_repository_calls_the_workflow_of_another(ref: str) -> None:
+    def attest(sigstore: Sigstore, image: Image) -> list[JsonObject]:
+        return [sigstore.sign(provenance(image.hex_digest), Reused(ref=ref))]
+
+    assert_noticed(audit(Knobs(attest=attest)).under(POLICY), "provenance.images")

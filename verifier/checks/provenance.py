@@ -85,8 +85,9 @@ def images(case: Case) -> Outcome:
     registry shows to nobody, a tag that can be moved, and labels, tag and attestation that
     disagree. Bytes that are not those of the digest, or another image than expected, fail. Where
     the policy names who may have built the images, no other signature counts, and an image without
-    one is missing evidence. Any repository may call a workflow that is made for reuse: the source
-    that was built has to be the workflow's own repository, or one that the policy names."""
+    one is missing evidence. Any repository, and any branch, may call a workflow that is made for
+    reuse: the source that was built has to be the workflow's own repository at the ref that the
+    policy names, or another repository that the policy names."""
     demands = case.demands
     return judge_images(
         Images(
@@ -353,6 +354,7 @@ class _Examination:
         trusted = Identity(signer.identity, signer.issuer) in self._asked.signers
         own = (sigstore.github_repository(signer.identity),)
         sources = self._asked.sources or (own if trusted else named)
+        ref = signer.identity.rpartition("@")[2]
         objections = (
             (
                 not repository or not sigstore.is_commit(signer.commit),
@@ -375,6 +377,10 @@ class _Examination:
                 f"{repository} built it, and its source has to be {' or '.join(sources)}"
                 if self._asked.signers or self._asked.sources
                 else f"{repository} signed it, and the image names {(*named, 'nobody')[0]}",
+            ),
+            (
+                trusted and repository in own and signer.ref != ref,
+                f"the source was at {signer.ref or 'no ref'}, and the policy names {ref}",
             ),
             (
                 signer.runner != HOSTED_RUNNER,

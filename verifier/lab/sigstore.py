@@ -46,6 +46,7 @@ class Workflow:
     commit: str = COMMIT
     runner: str = "github-hosted"
     issuer: str = ISSUER
+    ref: str = "refs/heads/main"
 
     @property
     def identity(self) -> str:
@@ -194,6 +195,7 @@ class Sigstore:
             (11, workflow.runner),
             (12, workflow.repository),
             (13, workflow.commit),
+            (14, workflow.ref),
         ):
             oid = x509.ObjectIdentifier(f"{_FULCIO}{number}")
             value = x509.UnrecognizedExtension(oid, tlv(_UTF8, text.encode()))
