@@ -403,3 +403,11 @@ def test_owners_that_a_safe_took_in_are_accounts() -> None:
     history = born(SAFE)
     history.owner(SAFE, "AddedOwner", owner=CAROL)
     assert {SAFE, CAROL} <= set(accounts(history.events))
+
+
+def test_who_proposes_is_not_known_by_the_logs_of_one_operator() -> None:
+    history = timelock(proposer=SAFE)
+    lone = replace(TWO_DAYS, lone_logs=True)
+    assert present(history, timelock=lone, safe=TWO_OF_THREE).keys is None
+    history.owner(TIMELOCK, "RoleGranted", role=PROPOSER_ROLE, account=ALICE)
+    assert present(history, timelock=lone, safe=TWO_OF_THREE).keys == 1

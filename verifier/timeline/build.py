@@ -18,7 +18,7 @@ from verifier.timeline.completeness import charged, coverage
 from verifier.timeline.exposures import Attested, exposures
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, governance
-from verifier.timeline.history import History
+from verifier.timeline.history import History, Stream
 from verifier.timeline.initial import InitialFlags, initial_flags
 from verifier.timeline.notice import changes
 from verifier.timeline.owners import OwnerReads
@@ -99,11 +99,21 @@ def _governed(
     def replaceable(at: Place | None) -> bool:
         return proxy and whole.upgrades_disabled(at).value is not True
 
-    owners = {account: _owner_reads(history, known, account) for account in history.accounts}
+    lone = {stream.address for stream in history.owner_streams if _is_lone(history, stream)}
+    owners = {
+        account: replace(_owner_reads(history, known, account), lone_logs=account in lone)
+        for account in history.accounts
+    }
     return tuple(
         governance(role, settled, owners, notice_period=notice_period, replaceable=replaceable)
         for role in (Role.APP, Role.KMS)
     )
+
+
+def _is_lone(history: History, stream: Stream) -> bool:
+    """Whether no two operators give all logs of a contract: roles stand in logs alone."""
+    agreed = stream.agreed
+    return agreed.pieced or history.reader.operators_of(agreed.sources) < OPERATORS
 
 
 def _before(event: TimelineEvent, on: int) -> bool:

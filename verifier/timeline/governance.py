@@ -229,7 +229,8 @@ def _timelock(period: Governance, rules: _Rules, accounts: Behind) -> Governance
     remarks.extend(_risky(proposers, rules.holders(EXECUTOR_ROLE)))
     if outside:
         remarks.append(f"who may propose is decided without the delay by {_listed(outside)}")
-    if not rules.complete:
+    complete = rules.complete and not accounts.of(period.owner).lone_logs
+    if not complete:
         remarks.append("not everything that it was ever told is known: others may propose, too")
     elif not proposers:
         remarks.append("who may propose is not known")
@@ -243,7 +244,7 @@ def _timelock(period: Governance, rules: _Rules, accounts: Behind) -> Governance
     disputed = next((item.disputed for item in behind if item.disputed), "")
     remarks.extend([disputed] if disputed else [])
     known = [item for item in keys if item is not None]
-    certain = bool(proposers) and rules.complete and len(known) == len(keys)
+    certain = bool(proposers) and complete and len(known) == len(keys)
     return replace(
         period,
         delay=rules.delay,

@@ -34,7 +34,8 @@ class OwnerReads:
 
     `code` is empty for a plain key, `known` is the build of a Safe or timelock that it is.
     Addresses are EIP-55; `guard` and `handler`, a Safe's fallback handler, are "" for none.
-    `disputed` says what endpoints contradict each other about; nothing else is known then.
+    `lone_logs` says that its logs are what one operator alone gives. `disputed` says what endpoints
+    contradict each other about; nothing else is known then.
     """
 
     code: bytes | None
@@ -46,6 +47,7 @@ class OwnerReads:
     guard: str | None = None
     handler: str | None = None
     min_delay: int | None = None
+    lone_logs: bool = False
     disputed: str = ""
 
     @property

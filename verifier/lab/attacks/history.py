@@ -163,6 +163,21 @@ def _one_says_delay(_method: str, url: str, body: bytes, response: Response) -> 
     return replace(response, status=200, body=json.dumps(answer).encode())
 
 
+def _lone_logs(_method: str, url: str, body: bytes, response: Response) -> Response:
+    """One operator gives no logs of the app's timelock, and the other hides a proposer."""
+    timelock = history.app_owner(Chain("", 0, HONEST.now, 0), HONEST).address.hex().encode()
+    if b"eth_getLogs" not in body or timelock not in body:
+        return response
+    answer = json.loads(response.body)
+    if url != _OPERATOR_A:
+        answer = {**answer, "error": {"code": -32000, "message": "internal error"}}
+        answer.pop("result", None)
+    elif isinstance(answer.get("result"), list):
+        logs = answer["result"]
+        answer["result"] = [log for log in logs if _ATTACKER.hex() not in str(log["topics"])]
+    return replace(response, body=json.dumps(answer).encode())
+
+
 def _unknown_owners(demands: str) -> Iterator[Attack]:
     """Code that nobody knows owns the contracts: behind it may be one key."""
     checks = f"{_GOVERNANCE} manifest.rules"
@@ -223,6 +238,10 @@ def governed() -> Iterator[Attack]:
     twin = {"twin": Knobs(governance="safe"), "twin_verdict": Verdict.WARNING}
     yield missing("module", _GOVERNANCE, title, knobs, why, governance=several, **twin)
     yield from _behind_safes(several)
+    why = "what one operator leaves out of the only logs of a timelock is seen by nobody"
+    title = "has one operator hide who may propose, where the other gives no logs of the timelock"
+    knobs = Knobs(edit_chain=_proposer, edit_response=_lone_logs)
+    yield warned("proposer-hidden-by-one", f"{_GOVERNANCE} manifest.rules", title, knobs, why)
     why = "it was announced; how long ago tells nobody when it is made"
     title = "keeps an announced permission for the moment after the audit"
     twin = {"twin": Knobs(edit_chain=_announced(3))}
