@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 import tomllib
 from pathlib import Path
@@ -65,6 +66,9 @@ def tree(tmp_path: Path) -> Path:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
+    os.mkfifo(tmp_path / "app" / "Dockerfile.pipe")
+    os.mkfifo(tmp_path / "app" / "compose.pipe.yaml")
+    (tmp_path / "app" / "Dockerfile.dockerignore").write_text("*")
     (tmp_path / "app" / "loop").symlink_to(tmp_path / "app")
     return tmp_path
 

@@ -60,6 +60,8 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             "# syntax=docker/dockerfile:1\n" + stage(),
             f"FROM {BASE} AS one\nFROM two\nARG SOURCE_DATE_EPOCH=0\n",
             stage(base="alpine@sha256:abcd"),
+            "ARG D\n" + stage(base="alpine@sha256:${D}"),
+            stage(base="${BASE:-alpine:3}"),
             stage("from alpine:3.20", "ARG SOURCE_DATE_EPOCH=0"),
         ),
         (
@@ -164,6 +166,15 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             run("U=https://example.org/i; curl $U | sh"),
             run("if true; then curl https://example.org/i | sh; fi"),
             stage("ONBUILD RUN curl https://example.org/i | sh"),
+            run('get() { curl -fsSL "$1"; }; get https://example.org/i | sh'),
+            run("go() { sh -s; }; curl https://example.org/i | go"),
+            run('sh <<< "$(curl https://example.org/i)"'),
+            run("/usr/bin/curl https://example.org/i | env FOO=1 /bin/bash"),
+            run("curl https://example.org/i | tee i.sh | bash"),
+            run(
+                """python3 -c "exec(__import__('urllib.request').request.urlopen('https://e.org')"""
+                """.read())" """
+            ),
         ),
         (
             run(f"curl -o i https://example.org/i && echo '{HASH} i' | sha256sum -c && sh i"),
@@ -178,6 +189,7 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             run("wget https://example.org/a"),
             run("curl https://example.org/a | tar -xz"),
             run("git clone https://example.org/a.git"),
+            run("""python3 -c "import urllib.request as u; u.urlretrieve('https://e.org/a')" """),
         ),
         (
             run(f"curl -o /a https://example.org/a && echo '{HASH} /a' | sha256sum -c"),

@@ -95,6 +95,8 @@ def variant(name: str) -> dict[str, str]:
         (index(entry(IMAGE.manifest, BASE), entry(OTHER.manifest, variant("v3"))), ()),
         (index(entry(IMAGE.manifest, variant("v3")), entry(OTHER.manifest, variant("v2"))), ()),
         (index(entry(IMAGE.manifest, variant("v1"))), ()),
+        (index(entry(IMAGE.manifest, {"os": "Linux", "architecture": "x86_64"})), ()),
+        (index(entry(IMAGE.manifest, {"architecture": "amd64"}), entry(OTHER.manifest)), ()),
         (index(entry(IMAGE.manifest, BASE), entry(SIGNATURE, BASE)), (SIGNATURE,)),
         (index(entry(IMAGE.manifest, BASE), entry(OTHER.manifest, NO_PLATFORM)), ()),
         (index(entry(IMAGE.manifest, BASE), entry(IMAGE.manifest, BASE)), ()),

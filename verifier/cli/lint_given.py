@@ -98,13 +98,15 @@ def _is_wanted(path: Path) -> bool:
     from verifier.evidence.dockerfile import is_dockerfile_name  # noqa: PLC0415
 
     lower = path.name.lower()
+    if not path.is_file():
+        return False  # whoever opens a pipe waits
     if is_dockerfile_name(lower):
-        return path.is_file()
+        return True
     if not lower.endswith((".yaml", ".yml", ".json")):
         return False
     try:
         with path.open("rb") as stream:
-            head = stream.read(_SHAPE_BYTES) if path.is_file() else b""
+            head = stream.read(_SHAPE_BYTES)
     except OSError:
         return "compose" in lower  # the reader says why it cannot be read
     if lower.endswith(".json"):

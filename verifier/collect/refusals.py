@@ -126,7 +126,10 @@ _BY_TEXT: Final = (
             r"blocks?\b[^.]{0,60} cannot be found",
             r"unknown block",
             r"(?:beyond|ahead of|above|after|past|greater than|higher than) "
-            r"(?:[a-z]+ ){0,3}(?:head|tip|latest|finalized)",
+            r"(?:[a-z]+ ){0,3}(?:head|tip|last|latest|finalized)",
+            r"unfinalized",
+            r"(?:out of|not in) sync\b",
+            r"(?:node|backend|replica) is (?:[a-z]+ )?behind",
             r"block is out of range",
             r"not (?:yet )?(?:fully )?(?:synced|indexed)",
             r"(?:still|is) syncing",

@@ -137,7 +137,7 @@ class Dockerfile:
 def is_dockerfile_name(name: str) -> bool:
     """Whether builders take a file of this name for a Dockerfile."""
     lower = name.lower()
-    return any(
+    return not lower.endswith(".dockerignore") and any(
         lower == word or lower.startswith(f"{word}.") or lower.endswith(f".{word}")
         for word in ("dockerfile", "containerfile")
     )

@@ -248,6 +248,17 @@ def parse_manifest(raw: bytes, digest: str) -> ImageIndex | ImageManifest:
     )
 
 
+def normal_platform(system: str, architecture: str, variant: str = "") -> tuple[str, str, str]:
+    """A platform in the spelling that Docker compares (containerd platforms, `Normalize`): lower
+    case, one name for amd64, no variant for its base, and Linux where an architecture stands alone.
+    """
+    system, architecture, variant = system.lower(), architecture.lower(), variant.lower()
+    if architecture in {"x86_64", "x86-64", "amd64"}:
+        architecture = "amd64"
+        variant = "" if variant == "v1" else variant
+    return system or ("linux" if architecture else ""), architecture, variant
+
+
 def parse_config(raw: bytes, digest: str) -> ImageConfig:
     """The image configuration that a digest names. Raises EvidenceError."""
     what = f"image configuration {digest}"
@@ -256,10 +267,10 @@ def parse_config(raw: bytes, digest: str) -> ImageConfig:
     diff_ids = codec.as_list(rootfs.get("diff_ids"), f"{what}.rootfs.diff_ids")
     return ImageConfig(
         digest=digest,
-        platform=(
+        platform=normal_platform(
             codec.text_field(document, "os", what),
             codec.text_field(document, "architecture", what),
-        ),
+        )[:2],
         diff_ids=tuple(_digest(item, f"{what}.rootfs.diff_ids") for item in diff_ids),
         labels=_labels(document, what),
     )
@@ -290,7 +301,7 @@ def _descriptor(value: JsonValue, what: str) -> Descriptor:
     platform = None
     if item.get("platform") is not None:
         given = codec.as_object(item["platform"], f"{what}.platform")
-        platform = (
+        platform = normal_platform(
             codec.text_field(given, "os", what),
             codec.text_field(given, "architecture", what),
             codec.text_field(given, "variant", what),

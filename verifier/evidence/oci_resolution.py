@@ -9,7 +9,7 @@ says what they are made for (containerd core/images/image.go, `Manifest`). They 
 several; here that is refused, since the digest would not tell which of them was looked at.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Final
 
@@ -19,9 +19,8 @@ from verifier.evidence.oci import ArtifactError, Descriptor, ImageConfig, ImageI
 
 MAX_DEPTH: Final = 8
 MAX_DOCUMENTS: Final = 32
-_BASE: Final = ("", "v1")
-_VARIANTS: Final = ("v4", "v3", "v2")
-"""Variants of amd64 beside its base, best first: every CPU that has TDX runs them all."""
+_VARIANTS: Final = ("", "v4", "v3", "v2")
+"""Variants of amd64: its base, then the best one. Every CPU that has TDX runs them all."""
 _EMPTY: Final = oci.digest_of(b"{}")
 """OCI Image Manifest 1.1, "Guidance for an Empty Descriptor"."""
 
@@ -114,18 +113,12 @@ class Resolution:
 def named(index: ImageIndex) -> list[Descriptor]:
     """The entries that are said to be for linux/amd64, each digest once: those for its base, or,
     where there are none, for the best variant."""
-    for variants in (_BASE, *((variant,) for variant in _VARIANTS)):
-        found = {item.digest: item for item in _of(index, variants)}
+    for variant in _VARIANTS:
+        wanted = (*oci.PLATFORM, variant)
+        found = {item.digest: item for item in index.manifests if item.platform == wanted}
         if found:
             return list(found.values())
     return []
-
-
-def _of(index: ImageIndex, variants: tuple[str, ...]) -> Iterator[Descriptor]:
-    for item in index.manifests:
-        platform = item.platform
-        if platform and platform[:2] == oci.PLATFORM and platform[2] in variants:
-            yield item
 
 
 def unnamed(index: ImageIndex) -> list[Descriptor]:

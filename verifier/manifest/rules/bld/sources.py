@@ -16,7 +16,7 @@ from verifier.manifest.rules.bld.packages import (
     system_packages,
 )
 from verifier.manifest.rules.shell import excerpt
-from verifier.manifest.shell_commands import SHELLS, Command
+from verifier.manifest.shell_commands import SHELLS, Command, pipelines
 from verifier.model.result import Location, Severity
 
 _SEED: Final = "dstack pitfalls guide, 9 (reproducible builds)"
@@ -27,7 +27,18 @@ _GIT: Final = re.compile(
     re.IGNORECASE,
 )
 _COMMIT: Final = re.compile(r"(?:[#@=/]|^)[0-9a-f]{40}(?:[0-9a-f]{24})?\b", re.ASCII)
+_PINNED: Final = re.compile(r"@sha256:[0-9a-f]{64}$", re.ASCII)
+_FUNCTION: Final = re.compile(
+    r"(?:function\s+)?([A-Za-z_][\w-]{0,64})\s*\(\)\s*\{([^{}]{0,4000})\}"
+)
+_PROGRAM_TEXT: Final = re.compile(r"-[a-zA-Z]*[ce]|--eval|--command")
 _SHA256: Final = re.compile(r"(?:sha256:)?[0-9a-f]{40,64}", re.ASCII)
+_FETCHED: Final = re.compile(r"https?://[^\s'\")]{1,200}")
+_EXECUTED: Final = re.compile(
+    r"(?:exec|eval)\b.{0,200}(?:urlopen|requests\.get|Net::HTTP|open-uri|file_get_contents)"
+    r"|URI\.open.{0,100}\beval",
+    re.DOTALL,
+)
 _DOWNLOADERS: Final = frozenset({"curl", "wget", "aria2c", "fetch", "http", "https", "iwr", "axel"})
 _INTERPRETER: Final = re.compile(r"(?:python|perl|ruby|node|php|pwsh)[\d.]*|source|\.|eval|iex")
 _CHECKERS: Final = frozenset(
@@ -86,18 +97,17 @@ def _is_stage(build: Build, step: Step, name: str) -> bool:
 
 def _unpinned(image: str, *, is_open: bool = False) -> str:
     """Why an image reference is not fixed, "" when it is."""
-    if "@sha256:" not in image:
-        return (
-            "a variable without a default names it"
-            if is_open
-            else "a tag can be moved, and it has no digest"
-        )
+    if _PINNED.search(image):
+        if is_open:
+            return ""  # the name may vary: the digest says what it is
+        try:
+            parse_reference(image)
+        except EvidenceError as error:
+            return error.message
+        return ""
     if is_open:
-        return ""  # the name may vary: the digest says what it is
-    try:
-        return "" if parse_reference(image).digest else "it has no digest"
-    except EvidenceError as error:
-        return error.message
+        return "a variable without a default names it"
+    return "its digest is malformed" if "@" in image else "a tag can be moved, and it has no digest"
 
 
 @build_rule(
@@ -222,20 +232,24 @@ def fetched_and_run(build: Build) -> Iterator[Hit]:
 
 
 def _run_at_once(step: Step) -> Iterator[tuple[int, str]]:
+    fetchers, shells = _functions(step)
     for run in step.runs:
         fetched = False
         for command in run.commands:
-            if fetched and _is_interpreter(command):
+            runs = _is_interpreter(command) or command.program in shells
+            if fetched and runs:
                 yield run.line, f"a download is piped into {command.program}"
-            fetched = fetched or command.program in _DOWNLOADERS
+            fetched = fetched or command.program in fetchers
             inner = any(
-                item.program in _DOWNLOADERS
+                item.program in fetchers
                 for pipeline in command.inner
                 for nested in pipeline.all()
                 for item in nested.commands
             )
-            if inner and _is_interpreter(command):
+            if inner and runs:
                 yield run.line, f"a download is the script of {command.program}"
+            if _is_interpreter(command) and any(map(_EXECUTED.search, command.arguments)):
+                yield run.line, f"{command.program} runs what it downloads"
     last_run = {
         name: place
         for place, run in enumerate(step.runs)
@@ -245,6 +259,21 @@ def _run_at_once(step: Step) -> Iterator[tuple[int, str]]:
     for place, name, line in _unchecked_files(step):
         if last_run.get(_base(name), -1) > place:
             yield line, f"{excerpt(name)} is downloaded and run, and nothing checks it"
+
+
+def _functions(step: Step) -> tuple[frozenset[str], frozenset[str]]:
+    """The names of programs that download, and of those that run what they read, with functions
+    of the step that do so."""
+    fetchers, shells = set(_DOWNLOADERS), set(SHELLS)
+    texts = (step.instruction.text, *(item.text for item in step.instruction.documents))
+    for text in texts:
+        for name, body in _FUNCTION.findall(text):
+            programs = {
+                command.program for pipeline in pipelines(body) for command in pipeline.commands
+            }
+            fetchers |= {name} if programs & _DOWNLOADERS else set()
+            shells |= {name} if programs & SHELLS else set()
+    return frozenset(fetchers), frozenset(shells)
 
 
 def _is_interpreter(command: Command) -> bool:
@@ -357,6 +386,10 @@ def unchecked_download(build: Build) -> Iterator[Hit]:
                 if _is_upload_or_probe(command):
                     continue
                 yield at(step, f"{command.program} {excerpt(address)}", line)
+            if _is_interpreter(command) and not checked and command.program not in SHELLS:
+                text = " ".join(command.arguments)
+                if _PROGRAM_TEXT.search(text) and (found := _FETCHED.search(text)):
+                    yield at(step, f"{command.program} fetches {excerpt(found[0])}", line)
             if command.program == "git" and "clone" in command.arguments and not commit:
                 shown = excerpt(address or " ".join(command.arguments))
                 yield at(step, f"git clone {shown}: a branch or tag can be moved", line)
