@@ -20,6 +20,7 @@ from verifier.collect import requests
 from verifier.collect.budget import SpentError
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
+from verifier.collect.refusals import lags
 from verifier.collect.requests import Request
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, NotFoundError
@@ -194,6 +195,8 @@ class _Collection:
         """One exchange; its failure is a value."""
         try:
             response = self._exchange(request, request.url)
+            if request.kind is Kind.JSON_RPC and lags(response):
+                response = self._exchange(request, request.url)
             if response.status == 404 and request.fallback:  # noqa: PLR2004 - not found
                 response = self._exchange(request, request.fallback)
         except CollectError as error:

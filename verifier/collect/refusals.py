@@ -223,6 +223,13 @@ def classify(response: Response, *, wide: bool) -> Refusal | None:
     )
 
 
+def lags(response: Response) -> bool:
+    """Whether a backend does not have the block that any call of JSON-RPC names, as far as it says
+    so: another one behind the same endpoint may."""
+    refusal = classify(response, wide=False)
+    return refusal is not None and refusal.kind is RefusalKind.LAG
+
+
 def _null(body: bytes) -> Refusal | None:
     """A backend that does not have the blocks may answer null, which is no list of logs."""
     if len(body) > _LONGEST_TEXT or b"null" not in body:
