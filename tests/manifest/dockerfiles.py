@@ -195,6 +195,7 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             run(f"curl -o /a https://example.org/a && echo '{HASH} /a' | sha256sum -c"),
             run(f"git clone https://example.org/a.git && git -C a checkout {COMMIT}"),
             run("curl -I https://example.org/a"),
+            run("python3 -m pip install --no-cache-dir -i https://example.org/whl x==1", _QUIET),
         ),
     ),
     "BLD-008": (

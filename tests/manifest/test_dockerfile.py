@@ -72,6 +72,29 @@ def test_stages_and_variables_are_followed() -> None:
     assert [stage.parent for stage in found.stages] == [None, 0]
 
 
+def conditional(text: str, rule: str) -> bool:
+    (found,) = [f for f in audit_dockerfile(text.encode()).findings if f.rule == rule]
+    return found.conditional
+
+
+def test_what_may_be_pinned_out_of_sight_is_conditional() -> None:
+    install = "RUN apt-get install -y curl"
+    assert not conditional(stage(install), "BLD-002")
+    assert conditional(stage("RUN ./pin.sh packages.txt", install), "BLD-002")
+    assert conditional(stage("COPY x.sources /etc/apt/sources.list.d/", install), "BLD-002")
+    assert not conditional(stage(install, "RUN ./pin.sh packages.txt"), "BLD-002")
+    assert conditional(stage("COPY --from=shared /a /a"), "BLD-001")
+    assert not conditional(stage("COPY --from=org/shared /a /a"), "BLD-001")
+    clone = "RUN git clone https://example.org/a.git && git -C a checkout"
+    assert conditional(stage("ARG REV", f"{clone} $REV"), "BLD-007")
+    assert not conditional(stage(f"{clone} main"), "BLD-007")
+
+
+def test_arguments_of_the_platform_have_values() -> None:
+    text = f"FROM {BASE} AS a-linux\nFROM a-$TARGETOS\nARG SOURCE_DATE_EPOCH=0\n"
+    assert rules(text) == set()
+
+
 def test_the_escape_character_is_the_directives() -> None:
     text = f"# escape=`\nFROM {BASE}\nARG SOURCE_DATE_EPOCH=0\nRUN apt-get install -y `\n  curl\n"
     assert "BLD-002" in rules(text)

@@ -24,6 +24,17 @@ MAX_INSTRUCTIONS: Final = 2_000
 """No image has more than 127 layers."""
 MAX_VALUE: Final = 4_096
 """Characters of an expanded value; one that would be longer is not followed."""
+PLATFORM_ARGUMENTS: Final[Mapping[str, str]] = {
+    f"{side}{name}": value
+    for side in ("BUILD", "TARGET")
+    for name, value in (
+        ("PLATFORM", "linux/amd64"),
+        ("OS", "linux"),
+        ("ARCH", "amd64"),
+        ("VARIANT", ""),
+    )
+}
+"""Arguments that BuildKit sets before the first stage, for an image for a guest."""
 _BOM: Final = b"\xef\xbb\xbf"
 _INSTRUCTIONS: Final = frozenset(
     {
@@ -117,7 +128,8 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
-    """A Dockerfile: its text, directives by name (lower case) with their line, and stages."""
+    """A Dockerfile: its text, directives by name (lower case) with their line, the arguments that
+    stand before the first stage, and the stages."""
 
     text: str
     directives: Mapping[str, tuple[str, int]]
@@ -274,7 +286,7 @@ def _staged(
         while end < len(found) and found[end].name != "FROM":
             end += 1
         image, name = _from(origin)
-        base, is_open = expand(image, arguments)
+        base, is_open = expand(image, {**PLATFORM_ARGUMENTS, **arguments})
         parent = names.get(base.lower())
         if name:
             names[name] = len(stages)

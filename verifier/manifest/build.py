@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from verifier.evidence.dockerfile import Dockerfile, Instruction, Stage, declared
+from verifier.evidence.dockerfile import (
+    PLATFORM_ARGUMENTS,
+    Dockerfile,
+    Instruction,
+    Stage,
+    declared,
+)
 from verifier.manifest.shell_commands import SHELLS, Command, Pipeline, pipelines
 
 _SNAPSHOT: Final = re.compile(
@@ -16,6 +22,8 @@ _SNAPSHOT: Final = re.compile(
     r"|--snapshot[ =]\d{8}T",
     re.ASCII,
 )
+
+_OWN_SCRIPT: Final = re.compile(r"\.{1,2}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +85,7 @@ class Build:
             lasting: dict[str, str | None] = dict(inherited)
             for instruction in stage.instructions:
                 if instruction.name == "ARG":
-                    defaults = {**self.dockerfile.arguments, **known}
+                    defaults = {**PLATFORM_ARGUMENTS, **self.dockerfile.arguments, **known}
                     known = {**known, **declared(instruction, defaults)}
                 elif instruction.name == "ENV":
                     values = declared(instruction, known)
@@ -111,9 +119,10 @@ class Build:
         return tuple(step for step in self.of("RUN") if any(map(_SNAPSHOT.search, _texts(step))))
 
     @cached_property
-    def copied_sources(self) -> tuple[Step, ...]:
-        """The steps that copy a list of package sources into the image."""
-        return tuple(step for step in self.of("COPY", "ADD") if "/etc/apt" in step.instruction.text)
+    def hidden_sources(self) -> tuple[Step, ...]:
+        """The steps that may pin packages out of sight: they copy a list of package sources, or
+        run a script from the build context."""
+        return tuple(step for step in self.of("COPY", "ADD", "RUN") if _hides_sources(step))
 
     @cached_property
     def _ancestors(self) -> tuple[frozenset[int], ...]:
@@ -127,6 +136,12 @@ class Build:
     def final(self) -> tuple[Stage, ...]:
         """The last stage, which is the image, with those that it is built upon."""
         return self.dockerfile.lineage(len(self.dockerfile.stages) - 1)
+
+
+def _hides_sources(step: Step) -> bool:
+    if step.instruction.name != "RUN":
+        return "/etc/apt" in step.instruction.text
+    return any(_OWN_SCRIPT.match((*command.words, "")[0]) for command, _ in step.commands())
 
 
 def _texts(step: Step) -> Iterator[str]:

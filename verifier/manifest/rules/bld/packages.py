@@ -135,6 +135,8 @@ def _go(_: str, words: tuple[str, ...]) -> _Packages:
     if not words or words[0] not in {"install", "get", "run"}:
         return
     for name in _operands(list(words[1:]), frozenset({"-ldflags", "-tags", "-o", "-mod"})):
+        if name.startswith("$("):
+            continue
         at = name.partition("@")[2]
         remote = "." in name.split("/")[0].lstrip(".") and not name.startswith(".")
         if (remote or at) and not re.match(r"v\d|[0-9a-f]{12}", at):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from verifier.errors import EvidenceError
@@ -27,6 +28,7 @@ _GIT: Final = re.compile(
     re.IGNORECASE,
 )
 _COMMIT: Final = re.compile(r"(?:[#@=/]|^)[0-9a-f]{40}(?:[0-9a-f]{24})?\b", re.ASCII)
+_CONTEXT_NAME: Final = re.compile(r"[a-z0-9_-]+")
 _PINNED: Final = re.compile(r"@sha256:[0-9a-f]{64}$", re.ASCII)
 _FUNCTION: Final = re.compile(
     r"(?:function\s+)?([A-Za-z_][\w-]{0,64})\s*\(\)\s*\{([^{}]{0,4000})\}"
@@ -76,7 +78,9 @@ def unpinned_base(build: Build) -> Iterator[Hit]:
             shown, is_open = expand(image, step.known)
             reason = _unpinned(shown, is_open=is_open)
             if not _is_stage(build, step, shown) and reason:
-                yield at(step, f"{excerpt(shown)}: {reason}")
+                named = _CONTEXT_NAME.fullmatch(shown) is not None
+                note = ", unless it is a context that the build is given" if named else ""
+                yield at(step, f"{excerpt(shown)}: {reason}{note}", conditional=named)
 
 
 def _copied_from(step: Step) -> Iterator[str]:
@@ -132,8 +136,10 @@ def unpinned_packages(build: Build) -> Iterator[Hit]:
         ]
         if not loose or build.rests_on(step, build.snapshots):
             continue
-        unknown = build.rests_on(step, build.copied_sources)
-        note = " (unless the copied list of sources names a snapshot)" if unknown else ""
+        unknown = build.rests_on(step, build.hidden_sources)
+        note = (
+            " (unless a copied list of sources or a script of your own pins it)" if unknown else ""
+        )
         for manager, line, names in loose:
             shown = ", ".join(excerpt(name, 40) for name in names[:6])
             more = f" and {len(names) - 6} more" if len(names) > 6 else ""  # noqa: PLR2004
@@ -387,12 +393,22 @@ def unchecked_download(build: Build) -> Iterator[Hit]:
                     continue
                 yield at(step, f"{command.program} {excerpt(address)}", line)
             if _is_interpreter(command) and not checked and command.program not in SHELLS:
-                text = " ".join(command.arguments)
-                if _PROGRAM_TEXT.search(text) and (found := _FETCHED.search(text)):
-                    yield at(step, f"{command.program} fetches {excerpt(found[0])}", line)
+                words = command.arguments
+                for option, text in pairwise(words):
+                    if _PROGRAM_TEXT.fullmatch(option) and (found := _FETCHED.search(text)):
+                        yield at(step, f"{command.program} fetches {excerpt(found[0])}", line)
             if command.program == "git" and "clone" in command.arguments and not commit:
                 shown = excerpt(address or " ".join(command.arguments))
-                yield at(step, f"git clone {shown}: a branch or tag can be moved", line)
+                given = any(map(_checks_out_variable, commands))
+                why = "a branch or tag can be moved"
+                why = "a variable names the commit" if given else why
+                yield at(step, f"git clone {shown}: {why}", line, conditional=given)
+
+
+def _checks_out_variable(item: tuple[Command, int]) -> bool:
+    command, _ = item
+    words = command.arguments
+    return command.program == "git" and "checkout" in words and words[-1].startswith("$")
 
 
 def _is_upload_or_probe(command: Command) -> bool:
