@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import textwrap
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,7 +12,7 @@ import typer
 
 from verifier.cli.files import read_file
 from verifier.cli.options import command
-from verifier.cli.output import warn, write
+from verifier.cli.output import print_row, warn, write
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ EXIT_NOT_KNOWN: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
 SCHEMA: Final = "dstack-audit/compose-hash/v1"
 _DIGEST: Final = re.compile(r"(?:sha256:|0x)?([0-9a-fA-F]{64})", re.ASCII)
-_WIDTH: Final = 100
 _MANIFEST_KEYS: Final = frozenset({"docker_compose_file", "runner", "manifest_version"})
 """Keys of which every app-compose manifest has at least one."""
 
@@ -317,26 +315,28 @@ def _print_text(answer: _Answer, confirmed: str) -> None:
     """The hashes, what is not known, the fields of a predicted manifest, and every path."""
     if answer.compose_hash:
         said = " (as expected)" if confirmed == answer.compose_hash else ""
-        print(f"compose hash         {answer.compose_hash}{said}")
+        print_row("compose hash         ", f"{answer.compose_hash}{said}")
     elif answer.missing:
-        print("compose hash         not known")
+        print_row("compose hash         ", "not known")
     else:
-        print("compose hash         not known: it is that of the manifest that holds this file")
+        known = "not known: it is that of the manifest that holds this file"
+        print_row("compose hash         ", known)
     if answer.made_by:
-        print(f"made by              {answer.made_by}")
+        print_row("made by              ", answer.made_by)
     for text in answer.oddities:
-        print(_wrapped(f"ATTENTION: the file {text}"))
-    print(f"docker_compose_file  {_sha256(answer.compose)}")
+        print_row("  ", f"ATTENTION: the file {text}")
+    print_row("docker_compose_file  ", _sha256(answer.compose))
     if answer.kind == "app-compose" or answer.script is not None:
-        print(f"pre_launch_script    {_sha256(answer.script)}")
+        print_row("pre_launch_script    ", _sha256(answer.script))
     for name, why in answer.missing.items():
-        print(_wrapped(f"not known: {name}: {why}"))
+        print_row("  ", f"not known: {name}: {why}")
     for name, value in answer.document.items():
         if name not in {"docker_compose_file", "pre_launch_script"}:
-            print(_wrapped(f"{name}: {json.dumps(value, ensure_ascii=False)}", "  - "))
+            print_row("  - ", f"{name}: {json.dumps(value, ensure_ascii=False)}")
     _print_paths(answer.paths)
     if confirmed and confirmed != answer.compose_hash:
-        print(f"\nas expected: {answer.candidates[confirmed]}")
+        print()
+        print_row("as expected: ", answer.candidates[confirmed])
 
 
 def _json(answer: _Answer, expected: str, *, as_expected: bool | None) -> "dict[str, JsonValue]":
@@ -368,10 +368,11 @@ def _json(answer: _Answer, expected: str, *, as_expected: bool | None) -> "dict[
 def _print_paths(paths: "tuple[DeployPath, ...]") -> None:
     for path in paths:
         known = f"sha256 {path.compose_hash}" if path.compose_hash else "hash not known beforehand"
-        print(f"\n{path.name}: {known}")
-        print(_wrapped(path.summary))
+        print()
+        print_row(f"{path.name}: ", known)
+        print_row("  ", path.summary)
         for change in path.changes:
-            print(_wrapped(change, "  - "))
+            print_row("  - ", change)
 
 
 def _expected(text: str) -> str:
@@ -405,13 +406,5 @@ def _explanation(raw: bytes, expected: str) -> str:
     }
     for what, variant in variants.items():
         if hashlib.sha256(variant).hexdigest() == expected:
-            return f"{what} it would be the expected one: it was altered on its way"
+            return f"{what} it would be the expected one"
     return ""
-
-
-def _wrapped(text: str, lead: str = "  ") -> str:
-    from verifier.report.escape import visible  # noqa: PLC0415
-
-    return textwrap.fill(
-        visible(text), _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead)
-    )

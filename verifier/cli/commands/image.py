@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.output import progress, write
-from verifier.errors import EvidenceError, PolicyError
+from verifier.cli.output import print_row, progress, write
+from verifier.errors import EvidenceError, PolicyError, did_you_mean
 from verifier.evidence.codec import JsonObject
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def _hash_of(wanted: str) -> str:
     if wanted not in known:
         raise PolicyError(
             f"--fetch {wanted!a} is neither a hash (64 hex digits) nor a release that is known",
-            hint=f"known are {', '.join(sorted(name for name in known if name))}",
+            hint=did_you_mean(wanted, known, f"known are {', '.join(sorted(filter(None, known)))}"),
         )
     return known[wanted]
 
@@ -120,10 +120,8 @@ def _told(received: int, total: int) -> None:
 
 
 def _print(document: JsonObject, shape: "MachineShape | None") -> None:
-    from verifier.report.escape import visible  # noqa: PLC0415
-
     def row(name: str, value: object) -> None:
-        print(f"{name:18} {visible(str(value))}")
+        print_row(f"{name:18} ", str(value))
 
     row("release", f"{document['release']} ({document['kind']}), by its own metadata")
     row("os_image_hash", document["os_image_hash"])
@@ -147,7 +145,7 @@ def _print(document: JsonObject, shape: "MachineShape | None") -> None:
     events = found["rtmr0_events"]
     for item in events if isinstance(events, list) else ():
         if isinstance(item, dict):
-            print(f"  {item['event']:20} {item['digest']}")
+            print_row(f"  {item['event']:20} ", str(item["digest"]))
 
 
 def _known_as(document: JsonObject) -> str:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.output import warn
+from verifier.cli.output import print_row, warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
@@ -67,8 +67,6 @@ def identify_image(
 
 
 def _print(image: "ArchivedImage") -> None:
-    from verifier.report.escape import visible  # noqa: PLC0415
-
     rows = (
         ("names", ", ".join(image.names)),
         ("index", image.index),
@@ -81,4 +79,4 @@ def _print(image: "ArchivedImage") -> None:
     )
     for name, value in rows:
         if value:
-            print(f"{name:9} {visible(value)}")
+            print_row(f"{name:9} ", value)
