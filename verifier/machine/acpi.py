@@ -10,6 +10,7 @@ Tables: ACPI Specification 6.5, chapter 5.2. The values are those of QEMU's q35 
 (hw/i386/acpi-build.c, hw/acpi/aml-build.c).
 """
 
+import functools
 import hashlib
 import struct
 from dataclasses import dataclass
@@ -77,6 +78,13 @@ def acpi_blobs(shape: MachineShape) -> AcpiBlobs:
         rsdp=struct.pack("<8sB6sBI", b"RSD PTR ", 0, b"BOCHS ", 0, places[b"RSDT"][0]),
         tables=_padded(content, _TABLES_ALIGNMENT),
     )
+
+
+@functools.lru_cache(maxsize=64)
+def acpi_digests(shape: MachineShape) -> tuple[bytes, bytes, bytes]:
+    """The digests of a machine's blobs; those of the last machines are kept, since many guests run
+    on alike ones."""
+    return acpi_blobs(shape).digests
 
 
 def _padded(content: bytes, alignment: int) -> bytes:

@@ -44,7 +44,7 @@ def cpu_devices(shape: MachineShape) -> bytes:
 
 
 # A search asks for the same processors again and again, beside other devices.
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=160)
 def _cpu_devices(cpus: int, nodes: int, family: tuple[int, int]) -> bytes:
     numbers = range(cpus)
     names = [aml.path(f"C{number:03X}") for number in numbers]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.machine.acpi import acpi_blobs
+from verifier.machine.acpi import acpi_digests
 from verifier.machine.aml import guid_bytes
 from verifier.machine.shape import LOW_MEMORY, LOW_MEMORY_LIMIT, MachineShape
 
@@ -141,7 +141,7 @@ def _to_leb128(value: int) -> bytes:
 
 def rtmr0_digests(shape: MachineShape, layout: FirmwareLayout) -> tuple[bytes, ...]:
     """The digests that the firmware extends RTMR0 with on a machine, in the order of `EVENTS`."""
-    return complete(memory_map_digest(layout, shape.memory), layout, acpi_blobs(shape).digests)
+    return complete(memory_map_digest(layout, shape.memory), layout, acpi_digests(shape))
 
 
 def complete(memory_map: bytes, layout: FirmwareLayout, acpi: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -4,6 +4,7 @@ What is stated is a hint and nothing more: the register decides. So a hint that 
 nobody can read, is as good as none.
 """
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -63,7 +64,7 @@ def recognize(
         for name, want, found in zip(EVENTS, expected, digests, strict=True)
         if want is not None and want != found
     ]
-    sizes = (*(shape.memory for shape in shapes), *memory_sizes())
+    sizes = itertools.chain((shape.memory for shape in shapes), memory_sizes())
     memory = find_memory(layout, digests[MEMORY_MAP], sizes)
     if memory is None:
         strange.insert(0, EVENTS[MEMORY_MAP])

@@ -4,6 +4,7 @@ The grid holds what hosts of dstack are configured with; a shape outside it is n
 says nothing about the machine.
 """
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterator
@@ -18,7 +19,12 @@ _CPUS: Final = (
     *(1, 2, 4, 8, 16, 24, 32, 64, 12, 48, 96, 128, 3, 6, 10, 14, 18, 20, 22, 28, 36, 40, 56),
     *(72, 80, 112, 144, 160, 192, 224, 256),
 )
-_PORTS: Final = (0, 1, 2, 4, 8, 12)
+_SLOTS: Final = (
+    *((True, 0), (False, 0), (False, 1), (False, 12), (False, 8)),
+    *((False, 2), (False, 4), (True, 1), (True, 2), (True, 4), (True, 8), (True, 12)),
+)
+"""Whether PCI hotplug is on, and the root ports: what is usual comes first."""
+
 _HOLES: Final = (0, 1 << 40, 1 << 44, 1 << 50)
 
 
@@ -28,6 +34,7 @@ def memory_sizes() -> Iterator[int]:
     yield from range(_MEBIBYTE * 16, 1 << 40, _MEBIBYTE)
 
 
+@functools.lru_cache(maxsize=64)
 def find_shape(memory: int, digests: tuple[bytes, bytes, bytes]) -> MachineShape | None:
     """The shape whose ACPI blobs (loader, rsdp, tables) have these digests, or None.
 
@@ -36,7 +43,7 @@ def find_shape(memory: int, digests: tuple[bytes, bytes, bytes]) -> MachineShape
     devices of which only the sum counts, cannot be told apart.
     """
     loader = digests[0]
-    for family, cpus, hotplug, ports in itertools.product(FAMILIES, _CPUS, (True, False), _PORTS):
+    for (hotplug, ports), family, cpus in itertools.product(_SLOTS, FAMILIES, _CPUS):
         shape = MachineShape(
             cpus=cpus, memory=memory, qemu=(*family, 0), hotplug=hotplug, ports=ports
         )
