@@ -88,8 +88,9 @@ def _held_against(path: Path, listed: bytes, found: Mapping[str, bytes]) -> Imag
     files = {name: found[name] for name in digests}
     # Hashing lets other threads run: both digests of the large files are taken side by side.
     with ThreadPoolExecutor(max_workers=2) as pool:
-        sha256 = dict(zip(files, pool.map(_sha256, files.values()), strict=True))
-        sha384 = dict(zip(files, pool.map(_sha384, files.values()), strict=True))
+        both = pool.map(_sha384, files.values()), pool.map(_sha256, files.values())
+        sha384 = dict(zip(files, both[0], strict=True))
+        sha256 = dict(zip(files, both[1], strict=True))
     for name, digest in digests.items():
         if sha256[name] != digest:
             raise EvidenceError(

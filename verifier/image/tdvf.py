@@ -84,9 +84,10 @@ def measure_firmware(raw: bytes) -> Firmware:
             "TDVF has one of each"
         )
     volume = raw[volumes[0].offset : volumes[0].offset + volumes[0].size]
+    two_pass, single_pass = _mrtd(raw, sections)
     return Firmware(
-        mrtd_two_pass=_mrtd(raw, sections, two_passes=True),
-        mrtd_single_pass=_mrtd(raw, sections, two_passes=False),
+        mrtd_two_pass=two_pass,
+        mrtd_single_pass=single_pass,
         layout=FirmwareLayout(hobs[0], tuple(ranges), hashlib.sha384(volume).digest()),
     )
 
@@ -156,19 +157,20 @@ def _refuse_overlap(sections: tuple[Section, ...]) -> None:
         raise EvidenceError(f"firmware: its sections take {total} bytes of memory")
 
 
-def _mrtd(raw: bytes, sections: tuple[Section, ...], *, two_passes: bool) -> bytes:
-    """MRTD: sha384 over what TDH.MEM.PAGE.ADD and TDH.MR.EXTEND feed it (Intel TDX module base
-    specification, 12.2). QEMU before 9.0 adds all pages of a section before it measures them."""
-    state = hashlib.sha384()
+def _mrtd(raw: bytes, sections: tuple[Section, ...]) -> tuple[bytes, bytes]:
+    """MRTD of both orders: sha384 over what TDH.MEM.PAGE.ADD and TDH.MR.EXTEND feed it (Intel TDX
+    module base specification, 12.2). QEMU before 9.0 adds all pages of a section before it measures
+    them (two passes); later it measures each page as it adds it."""
+    two, single = hashlib.sha384(), hashlib.sha384()
     for section in sections:
         adds = [] if section.attributes & _ADDED_LATER else _added(section)
         extends = _extended(section, raw) if section.attributes & _EXTENDED else []
-        if two_passes or not adds or not extends:
-            state.update(b"".join((*adds, *extends)))
-        else:
-            for add, extend in zip(adds, extends, strict=True):
-                state.update(add + extend)
-    return state.digest()
+        whole = b"".join((*adds, *extends))
+        two.update(whole)
+        if adds and extends:
+            whole = b"".join(add + extend for add, extend in zip(adds, extends, strict=True))
+        single.update(whole)
+    return two.digest(), single.digest()
 
 
 def _added(section: Section) -> list[bytes]:
