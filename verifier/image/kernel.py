@@ -43,8 +43,13 @@ _ACPI_DATA: Final = 0x28000
 
 def kernel_events(kernel: bytes) -> tuple[bytes, ...]:
     """The digests of RTMR1, for a kernel as it is served. Raises EvidenceError."""
+    return served_kernel_events(authenticode(kernel))
+
+
+def served_kernel_events(digest: bytes) -> tuple[bytes, ...]:
+    """The digests of RTMR1, for a kernel with this Authenticode digest."""
     return (
-        authenticode(kernel),
+        digest,
         *(
             hashlib.sha384(text).digest()
             for text in (

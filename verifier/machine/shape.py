@@ -129,10 +129,7 @@ def parse_vm_config(value: JsonValue | bytes, what: str = "vm_config") -> Machin
     Raises EvidenceError for numbers of another type, for machines that QEMU does not build, and for
     devices whose tables are not known here.
     """
-    document = codec.as_object(codec.nested_json(value, what), what)
-    inner = document.get("vm_config")
-    if inner is not None:
-        document = codec.as_object(codec.nested_json(inner, what), what)
+    document = vm_config_of(value, what)
     if _flag(document, "swtpm"):
         raise EvidenceError(f"{what}: the tables of a machine with a software TPM are not known")
     if document.get("extra_root_devices"):
@@ -158,6 +155,14 @@ def parse_vm_config(value: JsonValue | bytes, what: str = "vm_config") -> Machin
         # dstack's field is true for two passes (dstack-mr/src/machine.rs), whatever its name says.
         two_passes=_flag(document, _PASSES) if document.get(_PASSES) is not None else None,
     )
+
+
+def vm_config_of(value: JsonValue | bytes, what: str = "vm_config") -> codec.JsonObject:
+    """The document of a vm_config, or of the sys-config that it is a field of. Raises
+    EvidenceError."""
+    document = codec.as_object(codec.nested_json(value, what), what)
+    inner = document.get("vm_config")
+    return document if inner is None else codec.as_object(codec.nested_json(inner, what), what)
 
 
 def _count(document: Mapping[str, JsonValue], name: str, default: int = 0) -> int:

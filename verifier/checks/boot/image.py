@@ -14,6 +14,9 @@ from verifier.checks.engine import (
 )
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.event_log import Event, replay
+from verifier.evidence.subject import QuoteSource
+from verifier.image.lite import parse_lite
+from verifier.machine.shape import vm_config_of
 from verifier.model.result import JsonValue
 from verifier.reference.values import Origin, OsImage
 
@@ -162,7 +165,30 @@ def _unknown(case: Case) -> MissingEvidence:
         )
     seen = " (its registers were seen before, its origin was not)" if rows else ""
     return MissingEvidence(
-        f"the OS image is not among the known ones{seen}: {registers}", hint=_MEASURE
+        f"the OS image is not among the known ones{seen}: {registers}{_described(case)}",
+        hint=_MEASURE,
+    )
+
+
+def _described(case: Case) -> str:
+    """What the guest's own measurement document says about an image that nobody knows, in words
+    for the reader: nothing follows from it."""
+    said = {text for source in case.evidence.quotes if (text := _of_document(case, source))}
+    return "".join(f"; {text}" for text in sorted(said))
+
+
+def _of_document(case: Case, source: QuoteSource) -> str:
+    try:
+        lite = parse_lite(vm_config_of(source.vm_config)) if source.vm_config else None
+    except EvidenceError as error:
+        return f"the guest's own measurement document cannot be read: {error.message}"
+    if lite is None:
+        return ""
+    if not lite.describes(case.quote.mr_td, case.quote.rtmrs):
+        return "the guest's own measurement document describes other registers"
+    return (
+        "the guest's own measurement document describes them, with the image hash "
+        f"{lite.os_image_hash.hex()[:16]}…, which anybody can do"
     )
 
 
