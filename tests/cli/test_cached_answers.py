@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Run
+from tests.cli.test_live import NO_REGISTRY, POLICY
 from tests.cli.test_timeline import (
     Asked,
     Live,
@@ -26,6 +27,7 @@ from verifier.evidence import contracts
 from verifier.lab.response import Response
 
 REFUSED = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"old logs are for customers"}}'
+NOTHING = b'{"jsonrpc":"2.0","id":1,"result":[]}'
 
 
 @pytest.fixture
@@ -43,13 +45,14 @@ class Refusing(Asked):
     """The same for nodes that stop showing logs once they are named."""
 
     refused: set[str] = field(default_factory=set)
+    instead: bytes = REFUSED
 
     def __call__(self, method: str, url: str, body: bytes, answer: Response) -> Response:
         """Refuse a request for logs of finalized blocks."""
         given = super().__call__(method, url, body, answer)
         named = any(name in url for name in self.refused)
         if named and b'"eth_getLogs"' in body and b'"latest"' not in body:
-            return replace(given, body=REFUSED)
+            return replace(given, body=self.instead)
         return given
 
 
@@ -104,6 +107,22 @@ def test_one_poisoned_endpoint_is_asked_again(run: Run, live: Live, cache: Path)
     assert (healed.code, healed.err) == (0, "")
     assert without_cache_marks(healed) == without_cache_marks(honest)
     assert with_cache(run, live, cache).code == 0
+
+
+def test_an_endpoint_that_lied_once_accuses_nobody_later(
+    run: Run, cache: Path, tmp_path: Path
+) -> None:
+    """A node that prunes, or lags, and gives no logs; and is honest, or replaced, the next day."""
+    lying = Refusing(refused={"rpc-b"}, instead=NOTHING)
+    for live in served(tmp_path, lying):
+        (tmp_path / NO_REGISTRY[1]).write_text(POLICY)
+        policy = ("--policy", tmp_path / NO_REGISTRY[1])
+        audit = (live.world.app_id, *live.options, *policy, "--format", "json")
+        first = run(*audit, XDG_CACHE_HOME=str(cache))
+        assert (first.code, json.loads(first.out)["verdict"]) == (3, "none")
+        lying.refused.clear()
+        again = run(*audit, XDG_CACHE_HOME=str(cache))
+        assert (again.code, json.loads(again.out)["verdict"]) == (0, "affirming")
 
 
 def test_an_earlier_answer_that_nobody_can_ask_again_accuses_nobody(

@@ -68,8 +68,8 @@ def show_timeline(
 
       verify timeline ./evidence --trust-bundle sha256:DIGEST --format csv
 
-    Exit codes: 0 complete, 2 usage, 3 incomplete, by unknown code, or without evidence, 4
-    contradicted.
+    Exit codes: 0 complete, 2 usage, 3 incomplete, disputed, by unknown code, or without evidence,
+    4 contradicted.
     """
     from verifier.api import Past  # noqa: PLC0415
 
