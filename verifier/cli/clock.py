@@ -6,6 +6,7 @@ from typing import Final
 from verifier.errors import PolicyError
 from verifier.model.identifiers import parse_time
 
+_WEEK: Final = 604_800
 _LATEST_TIME: Final = 253_402_300_799
 """The last second that RFC 3339 can write, in the year 9999."""
 
@@ -13,6 +14,19 @@ _LATEST_TIME: Final = 253_402_300_799
 def now() -> int:
     """The present, in Unix seconds."""
     return int(time.time())  # noqa: TID251 - the one clock, handed down from here
+
+
+def span(text: str) -> float:
+    """A number of seconds, up to a week."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 1 <= seconds <= _WEEK:
+        raise PolicyError(
+            f"--timeout {text!a} is not a number of seconds from 1 to {_WEEK}", hint="such as 180"
+        )
+    return seconds
 
 
 def moment(text: str, what: str = "--at") -> int:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from verifier.cli.clock import moment, now
+from verifier.cli.clock import moment, now, span
 from verifier.errors import PolicyError
 from verifier.model.identifiers import format_time
 
@@ -82,7 +82,7 @@ Timeout = Annotated[
     typer.Option(
         "--timeout",
         metavar="SECONDS",
-        min=1,
+        parser=span,
         help="How long asking the network may take in all: 180 by default, 3600 for a timeline.",
         envvar="VERIFY_TIMEOUT",
     ),

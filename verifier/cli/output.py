@@ -162,7 +162,9 @@ def keep_interrupted(bundle: "Bundle", path: Path | None) -> None:
     if path is None or not received:
         warn(
             f"interrupted: {received} answers were collected and are not kept",
-            "with --save, what was collected is kept also then" if path is None else "",
+            "`verify TARGET --save PLACE` keeps what was collected, also then"
+            if path is None
+            else "",
         )
         return
     unsaved = save_bundle(bundle, path)

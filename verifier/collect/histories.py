@@ -112,7 +112,8 @@ class Histories:
         explorers = self.scanning.explorers
         workers = Workers(len(queues) + len(explorers))
         asked = [workers.submit(self._explore, url, list(plans)) for url in explorers]
-        wait(asked, self.client.budget.left(Share.LOGS) * _EXPLORERS_PART)
+        left = self.client.budget.left(Share.LOGS)
+        wait(asked, None if left == math.inf else left * _EXPLORERS_PART)
         running = [workers.submit(self._scan_all, *item) for item in queues.items()]
         try:
             _results([*asked, *running])

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Final
 
+from verifier.chain.view import DisagreementError
 from verifier.checks.authorization.history import timeline_of, without_contract
 from verifier.checks.case import Case
 from verifier.checks.demands import GovernanceDemands
@@ -54,8 +55,8 @@ def governance(case: Case) -> Outcome:
         "allowed_compose_hashes": list[JsonValue](sorted(timeline.app_state.compose_hashes)),
     }
     if broken and timeline.single_source:
-        raise EvidenceError(
-            f"by what one operator alone says: {broken[0]}",
+        raise DisagreementError(
+            f"by what one operator alone says: {'; '.join(broken)}",
             hint="ask another endpoint of the same chain with --rpc-url",
         )
     if broken:
