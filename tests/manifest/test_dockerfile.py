@@ -170,9 +170,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_dockerfiles_take_bounded_time(name: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     audit_dockerfile(HOSTILE[name])
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 @given(st.text(max_size=300))

@@ -255,11 +255,11 @@ def test_hostile_text_stays_on_one_printable_line() -> None:
 
 def test_a_long_text_costs_little() -> None:
     texts = ("exceed the max block " * 10_000, "limited to a " + "9" * 200_000, "range " * 50_000)
-    start = time.perf_counter()
+    start = time.process_time()
     for text in texts:
         found = classify(refused(200, {"code": 1, "message": text}), wide=True)
         assert found is not None
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 JSON_VALUES = st.recursive(

@@ -28,6 +28,7 @@ class Format(StrEnum):
     HTML = "html"
     JSON = "json"
     SUMMARY = "summary"
+    JUNIT = "junit"
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY

@@ -293,6 +293,10 @@ def _render(report: Report, written: Written) -> bytes:
         from verifier.report.html import render_html  # noqa: PLC0415
 
         return render_html(report).encode("utf-8")
+    if written.form is Format.JUNIT:
+        from verifier.report.junit import render_junit  # noqa: PLC0415
+
+        return render_junit(report).encode("utf-8")
     from verifier.report.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()

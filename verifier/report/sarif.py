@@ -63,7 +63,7 @@ def render_sarif(
 
     A file below `root`, the working directory, is named relative to it, as code scanning wants it.
     """
-    rules = _rules_of(lints)
+    rules = rules_of(lints)
     driver = {
         "name": "dstack-audit",
         **({"informationUri": homepage()} if homepage() else {}),
@@ -99,7 +99,7 @@ def render_github(lints: tuple[Lint, ...], unread: tuple[Unread, ...] = ()) -> s
             properties["title"] = f"{finding.rule} {finding.title}"
             command = _COMMANDS[_LEVELS[Severity(finding.severity)]]
             said = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
-            lines.append(f"::{command} {said}::{_command_text(_message(lint, finding))}")
+            lines.append(f"::{command} {said}::{_command_text(finding_text(lint, finding))}")
         if lint.audit.compose_problem:
             problem = _command_text(lint.audit.compose_problem)
             lines.append(f"::error file={_property(lint.name)}::{problem}")
@@ -175,7 +175,7 @@ def _name(title: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in words)
 
 
-def _rules_of(lints: tuple[Lint, ...]) -> tuple[RuleText, ...]:
+def rules_of(lints: tuple[Lint, ...]) -> tuple[RuleText, ...]:
     """The rules that were asked: of manifests, of Dockerfiles, or of both."""
     builds = [lint.audit.dockerfile for lint in lints]
     manifests: tuple[RuleText, ...] = () if builds and all(builds) else RULES
@@ -194,7 +194,7 @@ def _results(
             "ruleId": finding.rule,
             "ruleIndex": index[finding.rule],
             "level": _LEVELS[Severity(finding.severity)],
-            "message": {"text": _linkless(_message(lint, finding))},
+            "message": {"text": _linkless(finding_text(lint, finding))},
             "locations": [_location(lint, finding, places[finding], root)],
             "partialFingerprints": {FINGERPRINT: prints[finding]},
             "properties": {"severity": finding.severity, "conditional": finding.conditional},
@@ -246,7 +246,7 @@ def _linkless(text: str) -> str:
     return re.sub(r"([\\\[\]])", r"\\\1", text)
 
 
-def _message(lint: Lint, finding: Finding) -> str:
+def finding_text(lint: Lint, finding: Finding) -> str:
     """What is wrong and what to do; of a manifest, with the line in its compose file, which the
     region cannot tell."""
     service = f"{finding.service}: " if finding.service else ""

@@ -33,6 +33,7 @@ class LintFormat(StrEnum):
     JSON = "json"
     SARIF = "sarif"
     GITHUB = "github"
+    JUNIT = "junit"
 
 
 class Level(StrEnum):
@@ -249,6 +250,10 @@ def _render(
         return "\n".join(lint_text.render_lint_markdown(lint) for lint in lints)
     if form is LintFormat.GITHUB:
         return sarif.render_github(lints, unread)
+    if form is LintFormat.JUNIT:
+        from verifier.report.junit import render_lint_junit  # noqa: PLC0415
+
+        return render_lint_junit(lints, unread)
     if form in {LintFormat.JSON, LintFormat.SARIF}:
         from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
 
