@@ -6,7 +6,7 @@ from verifier.checks.case import Case
 from verifier.errors import MissingEvidence
 from verifier.evidence.app_compose import COMPOSE_RUNNERS, parse_app_compose
 from verifier.manifest.context import Context
-from verifier.manifest.image import image_of
+from verifier.manifest.image import image_of, other_images
 from verifier.manifest.read import manifest_of
 
 
@@ -20,7 +20,8 @@ class NamedImage:
 
 
 def named_images(case: Case) -> tuple[NamedImage, ...]:
-    """The image of each service of the measured manifest, and one for each file that it includes.
+    """The image of each service of the measured manifest, those of its volumes, hooks, build
+    contexts and models, and one for each file that it includes.
 
     Raises MissingEvidence without the manifest or its compose file, EvidenceError when one of them
     cannot be read as Docker reads it.
@@ -43,6 +44,10 @@ def _read(case: Case) -> tuple[NamedImage, ...]:
     named = [
         NamedImage(item.name, "" if item.builds else image_of(manifest, item).reference)
         for item in manifest.services
+    ]
+    named += [
+        NamedImage(f"{item.role} {item.service}".strip(), item.image.reference)
+        for item in other_images(manifest)
     ]
     named += [NamedImage(f"include {item.text}", "") for item in manifest.includes]
     return tuple(named)

@@ -14,7 +14,7 @@ from verifier.checks.script_images import images_of_script
 from verifier.errors import EvidenceError
 from verifier.manifest.audit import ManifestAudit, NotEvaluable, audit_manifest
 from verifier.manifest.context import Context
-from verifier.manifest.image import Kind, image_of
+from verifier.manifest.image import Image, Kind, image_of, other_images
 from verifier.manifest.model import Manifest, Service
 from verifier.manifest.read import read_manifest
 from verifier.manifest.rules.catalogue import BY_ID
@@ -173,6 +173,11 @@ def _foreign_images(raw: bytes, context: Context, demands: Demands) -> Iterator[
             place = (service.image or service).place
             location = Location(pointer=place.pointer, line=place.line, column=place.column)
             yield _foreign(service.name, location, reference)
+    for item in other_images(manifest):
+        reason = _elsewhere_or_any(item.image, demands)
+        if reason:
+            place = item.text.place
+            yield _foreign(item.service, place, f"{item.role}: {reason}")
     yield from _foreign_of_scripts(manifest, demands)
     for text in manifest.includes:
         location = Location(
@@ -198,6 +203,12 @@ def _allowed_or_why(manifest: Manifest, service: Service, demands: Demands) -> s
     image = image_of(manifest, service)
     if service.builds:
         return "it is built on the guest"
+    if service.says("provider", "type"):
+        return "it is made by a program of the guest"
+    return _elsewhere_or_any(image, demands)
+
+
+def _elsewhere_or_any(image: Image, demands: Demands) -> str:
     if image.kind not in _LITERAL:
         return f"the image {image.reference or 'of another file'} can be anything"
     return _elsewhere(image.reference, demands)

@@ -21,6 +21,7 @@ from verifier.evidence.yaml_scalars import resolve
 
 MAX_BYTES: Final = 2 << 20
 MAX_DEPTH: Final = 64
+MAX_DOCUMENTS: Final = 100  # each is merged with all before it
 MAX_NODES: Final = 400_000
 """Nodes once every alias is written out. A service of a real manifest has about fifty."""
 
@@ -133,6 +134,8 @@ def parse_documents(text: str, what: str) -> tuple[Mapping, ...]:
         raise RefusedError(f"{what}: {place}{problem}") from error
     except UnicodeEncodeError as error:
         raise RefusedError(f"{what}: lone surrogate at character {error.start}") from error
+    if len(roots) > MAX_DOCUMENTS:
+        raise EvidenceError(f"{what}: {len(roots)} documents, over the limit of {MAX_DOCUMENTS}")
     builder = _Builder(text, what)
     documents = tuple(builder.document(root) for root in roots)
     if builder.duplicates:

@@ -184,6 +184,11 @@ def _named(manifest: Manifest) -> Iterator[NamedImage]:
         yield NamedImage("", Role.MODEL, text, classify_image(manifest, text))
 
 
+def other_images(manifest: Manifest) -> tuple[NamedImage, ...]:
+    """Those of them that are not a service's own: code of the app all the same."""
+    return tuple(item for item in named_images(manifest) if item.role is not Role.SERVICE)
+
+
 def replaceable_services(manifest: Manifest) -> set[str]:
     """The services of which somebody can exchange code while the manifest stays."""
     return {item.service for item in named_images(manifest) if item.image.replaceable}

@@ -64,6 +64,7 @@ __all__ = [
 _SECTIONS: Final = (
     *("name", "include", "services", "volumes", "networks", "configs", "secrets", "models"),
 )
+_OF_SERVICE: Final = "service:"
 _MAX_PLACES: Final = 500
 """Fields whose line is sought: each takes a pass over the manifest, which has a dozen."""
 
@@ -91,6 +92,7 @@ class Manifest:
         self.error = error
         self.document: dict[str, JsonValue] = {} if app is None else app.document
         self._followed: dict[str, Followed] = {}
+        self._namespaces: dict[str, dict[str, str]] = {}
         self._places: dict[str, Location] = {}
         self.images: dict[str, Image] = {}  # filled by `image_of`
         self.named_images: tuple[NamedImage, ...] | None = None  # and by the function of that name
@@ -269,6 +271,30 @@ class Manifest:
     @cached_property
     def _by_name(self) -> dict[str, Service]:
         return {service.name: service for service in self.services}
+
+    def namespace_of(self, service: Service, field: str) -> str:
+        """What a service's `network_mode`, `pid` or the like leads to in the end, through services
+        that share theirs; "" for nothing in particular."""
+        known = self._namespaces.setdefault(field, {})
+        path = []
+        current: Service | None = service
+        while current is not None and current.name not in known:
+            known[current.name] = ""  # a circle leads nowhere
+            path.append(current.name)
+            mode = self._own_namespace(current, field)
+            if not mode.startswith(_OF_SERVICE):
+                known[current.name] = mode
+                break
+            current = self.service(mode.removeprefix(_OF_SERVICE))
+        end = known.get(current.name, "") if current is not None else ""
+        known.update(dict.fromkeys(path, end))
+        return end
+
+    def _own_namespace(self, service: Service, field: str) -> str:
+        joined = service.networks if field == "network_mode" else ()
+        if any(self.shared.is_host_network(text.unset) for text in joined):
+            return "host"
+        return service.says(field)
 
     @cached_property
     def includes(self) -> tuple[Text, ...]:

@@ -11,7 +11,7 @@ from verifier.model.result import SEVERITIES, Finding, Severity
 EXIT_CLEAN: Final = 0
 EXIT_NOT_EVALUABLE: Final = 3
 EXIT_FINDINGS: Final = 4
-_UNPARSED: Final = "MAN-011"
+_UNPARSED: Final = frozenset({"MAN-010", "MAN-011"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Lint:
     def exit_code(self) -> int:
         """4 with findings that count, 3 when the compose file could not be judged, else 0."""
         problem = bool(self.audit.compose_problem)
-        if any(not (problem and finding.rule == _UNPARSED) for finding in self.counted):
+        if any(not (problem and finding.rule in _UNPARSED) for finding in self.counted):
             return EXIT_FINDINGS
         return EXIT_NOT_EVALUABLE if problem else EXIT_CLEAN
 

@@ -8,7 +8,7 @@ Source: compose-go loader/loader.go (`loadYamlFile`), loader/extends.go (v2.9.1)
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar
+from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.merge import Merger, without_directives
 from verifier.manifest.compose.paths import COMPOSE_FILE, guest_path
 from verifier.manifest.compose.problem import Kind, Problem, refused
@@ -66,6 +66,8 @@ class _Extender:
         services = document.entries.get("services")
         self._services = services.entries if isinstance(services, Mapping) else {}
         self._done: dict[str, Node] = {}
+        self._extended = 0  # values that services have from others
+        self._sizes: dict[int, int] = {}  # of mappings and lists, which live as long as this
 
     def extended(self) -> Mapping:
         """The document with its services extended."""
@@ -101,11 +103,22 @@ class _Extender:
             self._merger.problems.append(problem)
             return node
         base = self._service(wanted, (*above, name))
+        self._extended += self._size(base)
         merged = self._merger.over(base, node, ("services", name), ("services", "*"))
         if not isinstance(merged, Mapping):
             return node
         entries = {key: value for key, value in merged.entries.items() if key != "extends"}
         return Mapping(entries, merged.keys, merged.merged, node.line, node.column)
+
+    def _size(self, node: Node) -> int:
+        """The values in a tree."""
+        if isinstance(node, Scalar):
+            return 1
+        found = self._sizes.get(id(node))
+        if found is None:
+            below = node.items if isinstance(node, Sequence) else node.entries.values()
+            found = self._sizes[id(node)] = 1 + sum(map(self._size, below))
+        return found
 
     def _problem(
         self, name: str, wanted: str, given: Node, above: tuple[str, ...]
@@ -115,7 +128,8 @@ class _Extender:
             return refused(f"it extends {wanted!a}, which is no service", path, given)
         if wanted == name or wanted in above:
             return refused("it extends itself", path, given)
-        if self._merger.copied > _MAX_COPIED or len(above) > _MAX_CHAIN:
+        work = max(self._merger.copied, self._extended)
+        if work > _MAX_COPIED or len(above) > _MAX_CHAIN:
             message = "extending services takes more work than is done for one file"
             return Problem(Kind.UNFOLLOWED, message, path, given.line, given.column)
         return None

@@ -37,6 +37,9 @@ class Validator:
     def file(self, tree: Mapping) -> list[Problem]:
         """Every problem of a file, at most a few hundred."""
         self._walk(tree, root(), ())
+        if len(self.problems) >= _MAX_PROBLEMS:
+            message = f"{_MAX_PROBLEMS} faults of form: what else there is is not looked for"
+            self.problems.append(Problem(Kind.UNFOLLOWED, message, (), tree.line, tree.column))
         return self.problems
 
     def _walk(self, node: Node, known: Attribute, path: tuple[str, ...]) -> None:
@@ -55,20 +58,32 @@ class Validator:
             self._refuse("a mapping has no place here", path, node)
             return
         for key, value in node.entries.items():
-            below = known.named.get(key)
-            if below is None and known.any_key is not None:
-                if known.keys is not None and not known.keys.search(key):
-                    self._refuse(f"{key!a} is no name that Compose takes", (*path, key), value)
-                below = known.any_key
-            if below is not None:
-                if below.since > self._oldest and known.since <= self._oldest:
-                    self._newer(below, (*path, key), node.keys.get(key), value)
-                self._walk(value, below, (*path, key))
-            elif not known.open and not key.startswith(_EXTENSION):
-                self._unknown(key, path, node.keys.get(key), value)
+            if len(self.problems) >= _MAX_PROBLEMS:
+                return
+            self._entry(key, value, node.keys.get(key), known, path)
         for key in known.required:
             if key not in node.entries:
                 self._refuse(f"it has no `{key}`", path, node)
+
+    def _entry(
+        self,
+        key: str,
+        value: Node,
+        at: tuple[int, int] | None,
+        known: Attribute,
+        path: tuple[str, ...],
+    ) -> None:
+        below = known.named.get(key)
+        if below is None and known.any_key is not None:
+            if known.keys is not None and not known.keys.search(key):
+                self._refuse(f"{key!a} is no name that Compose takes", (*path, key), value)
+            below = known.any_key
+        if below is not None:
+            if below.since > self._oldest and known.since <= self._oldest:
+                self._newer(below, (*path, key), at, value)
+            self._walk(value, below, (*path, key))
+        elif not known.open and not key.startswith(_EXTENSION):
+            self._unknown(key, path, at, value)
 
     def _sequence(self, node: Sequence, known: Attribute, path: tuple[str, ...]) -> None:
         if "array" not in known.types:

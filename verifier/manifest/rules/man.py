@@ -13,7 +13,7 @@ from verifier.evidence.app_compose import (
     LEGACY_FIELDS,
     DuplicateFieldError,
 )
-from verifier.evidence.compose_yaml import DuplicateKeyError
+from verifier.evidence.compose_yaml import DuplicateKeyError, RefusedError
 from verifier.manifest.compose.problem import Kind, Problem
 from verifier.manifest.model import COMPOSE_POINTER, Manifest, Text
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
@@ -28,6 +28,8 @@ _REPLACES: Final = re.compile(
     re.MULTILINE,
 )
 _REMOTE: Final = re.compile(r"^\w+://|^git@|^oci:")
+_REFUSED: Final = (RefusedError, DuplicateFieldError)
+"""Errors that other rules report."""
 _TYPO: Final = 0.8
 _MAX_COMPARED: Final = 100
 _MAX_NAME: Final = 60
@@ -267,15 +269,19 @@ def contradictory_provider(manifest: Manifest) -> Iterator[Hit]:
 @rule(
     "MAN-010",
     Severity.MEDIUM,
-    "Attribute that is not judged",
-    why="Nobody here knows what it gives a container: Compose refuses the file, or is newer than "
-    "what is known of it.",
+    "Part of the compose file is not judged",
+    why="Nobody here knows what it gives a container. An unknown attribute is one that Compose "
+    "refuses, or newer than what is known of it.",
     fix="Remove it, or correct its name.",
     source="compose-go schema/compose-spec.json",
+    needs=(),
 )
 def unjudged_attribute(manifest: Manifest) -> Iterator[Hit]:
     """An attribute of the compose file, at any level, that no known release of Docker Compose has;
-    a volume whose driver is a plugin; services that are not followed."""
+    a volume whose driver is a plugin; what is too large or too deep to be followed; a file that is
+    hidden, absent or not what runs."""
+    if manifest.error is not None and not isinstance(manifest.error, _REFUSED):
+        yield Hit(message=manifest.error.message, place=Location(pointer=COMPOSE_POINTER))
     for problem in manifest.problems:
         if problem.kind in {Kind.UNKNOWN, Kind.UNFOLLOWED}:
             yield _at(problem)
@@ -300,7 +306,7 @@ def refused_file(manifest: Manifest) -> Iterator[Hit]:
     services, networks, volumes or files that are not there, or the same twice. What only holds
     while the operator does not set a variable is not counted."""
     if manifest.tree is None:
-        if manifest.error is not None and not isinstance(manifest.error, DuplicateFieldError):
+        if isinstance(manifest.error, RefusedError):
             yield Hit(message=manifest.error.message, place=Location(pointer=COMPOSE_POINTER))
         return
     if not manifest.services:

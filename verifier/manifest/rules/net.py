@@ -25,7 +25,6 @@ _GENERIC_ADMIN: Final = {
 _STORE_PORTS: Final = frozenset(
     {2379, 3306, 5432, 5672, 6379, 8500, 9042, 9092, 9200, 9300, 11211, 15672, 27017}
 )
-_OF_SERVICE: Final = "service:"
 _TLS_PORTS: Final = frozenset({443, 8443})
 _STORES: Final = re.compile(
     r"^(?:postgres|mysql|mariadb|redis|valkey|mongo|elasticsearch|opensearch|memcached|rabbitmq"
@@ -90,25 +89,10 @@ def host_network(manifest: Manifest) -> Iterator[Hit]:
 
 def host_network_of(manifest: Manifest, service: Service) -> Text | None:
     """Where it says that a service has the guest's own network; None where it has not."""
-    seen: set[str] = set()
-    own = service.text("network_mode")
-    mode = own
-    while mode is not None and mode.unset.startswith(_OF_SERVICE) and mode.unset not in seen:
-        seen.add(mode.unset)
-        other = manifest.service(mode.unset.removeprefix(_OF_SERVICE))
-        if other is None:
-            break
-        joined = next((n for n in other.networks if _is_host(manifest, n)), None)
-        mode = joined or other.text("network_mode")
-        if joined is not None:
-            return own
-    if mode is not None and mode.unset == "host":
-        return own
-    return next((n for n in service.networks if _is_host(manifest, n)), None)
-
-
-def _is_host(manifest: Manifest, network: Text) -> bool:
-    return manifest.shared.is_host_network(network.unset)
+    if manifest.namespace_of(service, "network_mode") != "host":
+        return None
+    hosts = (n for n in service.networks if manifest.shared.is_host_network(n.unset))
+    return service.text("network_mode") or next(hosts, None)
 
 
 @rule(

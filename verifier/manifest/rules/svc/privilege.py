@@ -14,7 +14,7 @@ from verifier.manifest.compose.paths import (
     real_path,
 )
 from verifier.manifest.image import Kind, image_of
-from verifier.manifest.model import Manifest, Mount, Service, Text, is_on, published_services
+from verifier.manifest.model import Manifest, Mount, Service, is_on, published_services
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.model.result import Severity
 from verifier.reference import env_classes
@@ -139,18 +139,8 @@ def host_namespaces(manifest: Manifest) -> Iterator[Hit]:
     for service in manifest.services:
         for name in ("pid", "ipc", "uts", "userns_mode", "cgroup"):
             text = service.text(name)
-            if text and _leads_to_host(manifest, text, name):
+            if text and manifest.namespace_of(service, name) == "host":
                 yield on_text(text, f"`{name}: {text.unset}`")
-
-
-def _leads_to_host(manifest: Manifest, text: Text, field: str) -> bool:
-    """Whether a namespace is the guest's, or that of a service that has it from there."""
-    mode, seen = text.unset, set[str]()
-    while mode.startswith("service:") and mode not in seen:
-        seen.add(mode)
-        other = manifest.service(mode.removeprefix("service:"))
-        mode = other.says(field) if other else ""
-    return mode == "host"
 
 
 @rule(
