@@ -5,6 +5,7 @@ genuine quote, and must not vanish either.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -246,6 +247,8 @@ def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
 
 
 def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
+    """Bare quotes, each with the log that replays to its RTMR3, of those that came beside it; the
+    first one where none does."""
     logs: list[_Log] = [
         (item.value, item.artifact.ref) for item in subject.parsed(Kind.EVENT_LOG, _as_it_is)
     ]
@@ -254,10 +257,13 @@ def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
         for item in subject.tcb_infos
         if item.value.event_log is not None
     ]
+    quotes = subject.artifacts(Kind.QUOTE)
+    registers = [_replayed(log) for log, _ in logs] if quotes and len(logs) > 1 else []
     found: list[QuoteSource] = []
-    for artifact in subject.artifacts(Kind.QUOTE):
+    for artifact in quotes:
         quote = subject.bundle.blob(artifact)
-        log, log_evidence = _log_of(quote, logs)
+        place = registers.index(rtmr3) if (rtmr3 := _rtmr3(quote)) in registers else 0
+        log, log_evidence = logs[place] if logs else (None, None)
         found.append(
             QuoteSource(
                 channel=CHANNEL_QUOTE,
@@ -270,21 +276,18 @@ def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
     return found
 
 
-def _log_of(quote: bytes, logs: list[_Log]) -> tuple[JsonValue | bytes, EvidenceRef | None]:
-    """The log, of those that came beside a quote, that replays to its RTMR3; the first one where
-    none does."""
-    fitting = (item for item in logs if len(logs) == 1 or _replays(item[0], quote))
-    return next(fitting, logs[0] if logs else (None, None))
-
-
-def _replays(log: JsonValue | bytes, quote: bytes) -> bool:
-    try:
-        rtmr3 = parse_quote(quote, "TD quote").rtmrs[log_format.RUNTIME_IMR]
+def _replayed(log: JsonValue | bytes) -> bytes:
+    """The RTMR3 that a log replays to; b"" for a malformed one."""
+    with suppress(EvidenceError):
         events = parse_event_log(log, "event log")
-        digests = [log_format.runtime_digest(item) for item in events if item.is_runtime]
-    except EvidenceError:
-        return False
-    return log_format.replay(digests) == rtmr3
+        return log_format.replay(log_format.runtime_digest(x) for x in events if x.is_runtime)
+    return b""
+
+
+def _rtmr3(quote: bytes) -> bytes:
+    with suppress(EvidenceError):
+        return parse_quote(quote, "TD quote").rtmrs[log_format.RUNTIME_IMR]
+    return b"malformed"
 
 
 def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:
