@@ -25,6 +25,7 @@ from verifier.lab.chain import Behaviour, Chain
 from verifier.lab.contracts import DstackApp, DstackKms, dispatch, encode, runtime_code, selector
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.response import Response
+from verifier.lab.rpc import RpcFault
 from verifier.model.result import Status, Verdict
 
 CHALLENGE: Final = b"N" * 32
@@ -151,3 +152,10 @@ def test_what_one_of_two_operators_says_of_an_owner_meets_no_demand() -> None:
     (result,) = audited.check("authorization.governance")
     if result.status in (Status.PASS, Status.WARN):
         raise AcceptedError(told(audited, [result]))
+
+
+def test_what_one_operator_alone_says_of_an_owner_accuses_nobody() -> None:
+    for faults, status in (({}, Status.FAIL), ({"b": RpcFault.ERROR}, Status.ERROR)):
+        knobs = Knobs(governance="key", rpc_faults=faults)
+        found = audit(knobs).demanding("several_keys = true").check("authorization.governance")
+        assert found[0].status is status

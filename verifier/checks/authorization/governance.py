@@ -54,19 +54,8 @@ def governance(case: Case) -> Outcome:
         "kms_owner": timeline.kms_state.owner,
         "allowed_compose_hashes": list[JsonValue](sorted(timeline.app_state.compose_hashes)),
     }
-    if broken and timeline.single_source:
-        raise DisagreementError(
-            f"by what one operator alone says: {'; '.join(broken)}",
-            hint="ask another endpoint of the same chain with --rpc-url",
-        )
     if broken:
-        return failed(
-            "; ".join(broken),
-            expected=dict(demands.made),
-            actual=actual,
-            remediation="what the contracts allow is for their owners to change; look at "
-            "`verify timeline` for the whole history",
-        )
+        return _refused(broken, dict(demands.made), actual, lone=timeline.single_source)
     if open_questions:
         raise MissingEvidence(
             "; ".join(f"{item} is not known" for item in open_questions),
@@ -89,6 +78,22 @@ def governance(case: Case) -> Outcome:
             else "review the code of the contracts named above by hand",
         )
     return passed(summary, actual=actual)
+
+
+def _refused(broken: list[str], expected: JsonValue, actual: JsonValue, *, lone: bool) -> Outcome:
+    """The failure, where two operators say what it rests on. Raises DisagreementError."""
+    if lone:
+        raise DisagreementError(
+            f"by what one operator alone says: {'; '.join(broken)}",
+            hint="ask another endpoint of the same chain with --rpc-url",
+        )
+    return failed(
+        "; ".join(broken),
+        expected=expected,
+        actual=actual,
+        remediation="what the contracts allow is for their owners to change; look at "
+        "`verify timeline` for the whole history",
+    )
 
 
 def _present(timeline: "Timeline") -> "list[Governance]":
