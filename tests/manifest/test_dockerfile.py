@@ -114,6 +114,7 @@ def test_the_escape_character_is_the_directives() -> None:
         (b"FROM a\nRUN <<EOF\ntrue\n", "does not end"),
         (b"# escape=x\nFROM a\n", "escape character"),
         (b"FROM a\xff\n", "UTF-8"),
+        (b"FROM a\nRUN " + (b"x;" * 3_000 + b"\\\n") * 4, "more than 10000 commands"),
         (b"FROM a\n" + b"RUN true\n" * 3_000, "more than 2000 instructions"),
         (b"FROM a\n" + b"RUN true " * (2 << 20), "over the limit"),
         (b"services:\n  a:\n    image: x\n", "is no instruction"),
@@ -152,18 +153,22 @@ def test_shapes() -> None:
 HOSTILE = {
     "10 MB": b"FROM a\nRUN " + b"a" * (10 << 20),
     "one long line": b"FROM a\nRUN " + b"curl x | sh; " * 20_000,
-    "open quotes": b"FROM a\nRUN " + b"\"'`$(" * 100_000,
-    "nested substitutions": b"FROM a\nRUN " + b"$(" * 400_000,
-    "many nested scripts": b"FROM a\nRUN " + b"sh -c 'sh -c \"sh -c x\"' ; " * 10_000,
+    "long lines": b"FROM a\nRUN " + (b"curl x | sh; " * 4_000 + b"\\\n") * 4,
+    "open quotes": b"FROM a\nRUN " + (b"\"'`$(" * 9_000 + b"\\\n") * 4,
+    "nested substitutions": b"FROM a\nRUN " + (b"$(" * 30_000 + b"\\\n") * 4,
+    "many nested scripts": b"FROM a\nRUN "
+    + (b"sh -c 'sh -c \"sh -c x\"' ; " * 2_000 + b"\\\n") * 4,
     "growing values": b"FROM a\n"
     + b"".join(b"ARG A%d=$A%d$A%d\n" % (n + 1, n, n) for n in range(1_000))
     + b"RUN echo $A999\n",
     "many variables": b"FROM a\n" + b"".join(b"ENV A%d=%d\nRUN x\n" % (n, n) for n in range(990)),
-    "many here-documents": b"FROM a\nRUN " + b"<<A " * 1_000 + b"\n" + b"x\n" * 400_000,
-    "one here-document": b"FROM a\nRUN <<A\n" + b"apt-get install x\n" * 20_000 + b"A\n",
-    "continued lines": b"FROM a\nRUN x" + b" \\\n y" * 150_000,
+    "many here-documents": b"FROM a\nRUN " + b"<<A " * 1_000 + b"\n" + b"x\n" * 100_000,
+    "one here-document": b"FROM a\nRUN <<A\n" + b"apt-get install x\n" * 9_000 + b"A\n",
+    "continued lines": b"FROM a\nRUN x" + b" \\\n y" * 50_000,
     "many stages": b"".join(b"FROM s%d AS s%d\nRUN npm ci\n" % (n - 1, n) for n in range(990)),
-    "many downloads": b"FROM a\nRUN " + b"wget http://a/b && ./b && " * 10_000 + b"true",
+    "many downloads": b"FROM a\nRUN "
+    + (b"wget http://a/b && ./b && " * 2_000 + b"\\\n") * 4
+    + b"true",
     "many steps": b"FROM a\n" + b"RUN apt-get install x && curl http://a/latest -o b\n" * 1_900,
 }
 

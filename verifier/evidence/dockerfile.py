@@ -19,7 +19,9 @@ from typing import Final
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import parse_utf8
 
-MAX_BYTES: Final = 1 << 20
+MAX_BYTES: Final = 256 << 10
+MAX_LINE: Final = (64 << 10) - 1
+"""Bytes of a line, at which BuildKit stops as well (bufio.MaxScanTokenSize of Go)."""
 MAX_INSTRUCTIONS: Final = 2_000
 """No image has more than 127 layers."""
 MAX_VALUE: Final = 4_096
@@ -174,6 +176,9 @@ def parse_dockerfile(raw: bytes) -> Dockerfile:
         )
     text = parse_utf8(raw.removeprefix(_BOM), "Dockerfile")
     lines = [line.removesuffix("\r") for line in text.split("\n")]
+    for number, line in enumerate(lines, 1):
+        if len(line) > MAX_LINE:
+            raise EvidenceError(f"Dockerfile, line {number}: longer than {MAX_LINE} characters")
     directives = _directives(lines)
     escape = directives.get("escape", ("\\", 0))[0]
     if escape not in {"\\", "`"}:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from verifier.errors import EvidenceError
 from verifier.evidence.dockerfile import (
     PLATFORM_ARGUMENTS,
     Dockerfile,
@@ -23,6 +24,7 @@ _SNAPSHOT: Final = re.compile(
     re.ASCII,
 )
 
+MAX_RUNS: Final = 10_000
 _OWN_SCRIPT: Final = re.compile(r"\.{1,2}/")
 
 
@@ -68,14 +70,16 @@ class Step:
 
 
 class Build:
-    """A Dockerfile with its steps."""
+    """A Dockerfile with every step of every stage, in order. Raises EvidenceError for one with
+    more than `MAX_RUNS` commands."""
 
     def __init__(self, dockerfile: Dockerfile) -> None:
         self.dockerfile = dockerfile
+        self.steps = self._read()
+        if sum(len(step.runs) for step in self.steps) > MAX_RUNS:
+            raise EvidenceError(f"Dockerfile: more than {MAX_RUNS} commands")
 
-    @cached_property
-    def steps(self) -> tuple[Step, ...]:
-        """Every step of every stage, in order."""
+    def _read(self) -> tuple[Step, ...]:
         found: list[Step] = []
         environments: list[dict[str, str | None]] = []
         for place, stage in enumerate(self.dockerfile.stages):
