@@ -141,6 +141,12 @@ def test_a_dockerfile_is_told_by_its_shape_too(run: Run, tmp_path: Path) -> None
     assert "Not judged" in ran.out
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", "app.Dockerfile", "compose.yaml", "./x"])
+def test_a_file_that_is_not_there_is_a_usage_error(run: Run, name: str) -> None:
+    ran = run("lint", name)
+    assert (ran.code, "no such file" in ran.err) == (2, True)
+
+
 def test_a_baseline_is_written_and_read(run: Run, tree: Path) -> None:
     at = ("--at", "2026-12-01T00:00:00Z")
     ran = run("lint", "app", "--write-baseline", "b.toml", *at)

@@ -12,7 +12,10 @@ from verifier.errors import EvidenceError, PolicyError, did_you_mean
 _MOST_NAMES: Final = 1000
 MAX_FILE_BYTES: Final = 32 << 20
 _NO_SOURCES: Final = frozenset({"node_modules", "__pycache__", "venv"})
-_FILE: Final = re.compile(r".*\.(?:json|ya?ml|html?|tar|txt|toml|bin|pem)", re.IGNORECASE)
+_FILE: Final = re.compile(
+    r".*\.(?:json|ya?ml|html?|tar|txt|toml|bin|pem|(?:docker|container)file)|(?:docker|container)file",
+    re.IGNORECASE,
+)
 
 
 def names_file(text: str) -> bool:
