@@ -376,6 +376,24 @@ def test_of_many_attachments_a_few_are_asked() -> None:
     assert 16 <= len([url for url, _ in world.asked if url == blob]) < 40
 
 
+def test_a_malformed_attachment_hides_no_other() -> None:
+    reference = parse_reference(REFERENCE)
+    places = reference.referrers_urls(reference.digest, BUNDLE_TYPE)
+    page = encode({"mediaType": "application/vnd.oci.artifact.manifest.v1+json", "blobs": []})
+    entries = [
+        {**descriptor(raw, "x"), "artifactType": BUNDLE_TYPE} for raw in (page, IMAGE.manifest)
+    ]
+    blob = f"{BASE}/blobs/{digest(IMAGE.layer)}"
+    for first in (Answer(404), Answer(body=b"<html>"), Answer(body=IMAGE.manifest)):
+        world = honest(**{places[0]: first, places[1]: referrers(*entries)})
+        world.answers |= {
+            f"{BASE}/manifests/{digest(page)}": Answer(body=page),
+            blob: Answer(body=IMAGE.layer),
+        }
+        assert world.judged().tie is Tie.ASSERTED
+        assert blob in {url for url, _ in world.asked}
+
+
 def test_github_is_asked_by_digest_until_it_lists_something() -> None:
     api = (
         f"https://api.github.com/repos/example/app/attestations/{digest(IMAGE.index)}?per_page=100"

@@ -129,21 +129,27 @@ class _Image:
             self._referrers(digest)
 
     def _referrers(self, digest: str) -> None:
+        listing = self._listing(digest)
+        bundles = [item for item in listing if item.artifact_type == sigstore.BUNDLE_TYPE]
+        for item in bundles[:MAX_ATTACHED]:
+            # What is wrong with one attachment says nothing of the next.
+            with suppress(CollectError, EvidenceError):
+                found = oci.parse_manifest(self._manifest_bytes(item.digest), item.digest)
+                if isinstance(found, oci.ImageManifest) and len(found.layers) == 1:
+                    place = self.reference.blob_url(found.layers[0].digest)
+                    self._recorded(Kind.SIGSTORE_BUNDLE, place, partial(self._blob, place))
+
+    def _listing(self, digest: str) -> tuple[oci.Descriptor, ...]:
+        """What the registry lists as attached to a manifest, in the first place that has a list.
+        Raises CollectError."""
         for url in self.reference.referrers_urls(digest, sigstore.BUNDLE_TYPE):
             response = self._get(url, LIMITS[Kind.OCI_MANIFEST])
             if response.status in range(200, 300):
-                break
-        else:
-            return
-        listing = oci.parse_manifest(response.body, oci.digest_of(response.body))
-        if not isinstance(listing, oci.ImageIndex):
-            return
-        bundles = [item for item in listing.manifests if item.artifact_type == sigstore.BUNDLE_TYPE]
-        for item in bundles[:MAX_ATTACHED]:
-            found = oci.parse_manifest(self._manifest_bytes(item.digest), item.digest)
-            if isinstance(found, oci.ImageManifest) and len(found.layers) == 1:
-                place = self.reference.blob_url(found.layers[0].digest)
-                self._recorded(Kind.SIGSTORE_BUNDLE, place, partial(self._blob, place))
+                with suppress(EvidenceError):
+                    found = oci.parse_manifest(response.body, oci.digest_of(response.body))
+                    if isinstance(found, oci.ImageIndex):
+                        return found.manifests
+        return ()
 
     def _attestations(self, url: str) -> bool:
         """Whether GitHub lists any attestation there. Raises CollectError, EvidenceError."""
