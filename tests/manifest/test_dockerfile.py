@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from datetime import date
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -52,6 +53,12 @@ def test_a_rule_leaves_its_twins_alone(rule: str, text: str) -> None:
 
 def test_an_honest_dockerfile_has_no_finding() -> None:
     assert rules(HONEST) == set()
+
+
+def test_the_projects_own_containerfile_has_no_finding() -> None:
+    own = Path(__file__).parents[2] / "Containerfile"
+    audit = audit_dockerfile(own.read_bytes())
+    assert (audit.findings, audit.compose_problem) == ((), "")
 
 
 def test_findings_stand_on_their_lines() -> None:

@@ -53,7 +53,8 @@ def predict(profile: Profile, compose: str, choices: Choices) -> Prediction:
         "script": choices.script,
     }
     document: dict[str, JsonValue] = {}
-    missing = dict(profile.unknown) if EVERYTHING in profile.unknown else {}
+    others = profile.unknown.get(EVERYTHING)
+    missing = {"other fields": others} if others else {}
     for name, value in profile.fields.items():
         if name in choices.others:
             document[name] = choices.others[name]

@@ -54,7 +54,7 @@ class Profile:
 
     `fields` are written always, in order, `optional` ones behind them where they are given.
     `unknown` names fields whose value nobody outside of the platform knows, and why; `*` stands
-    for any field.
+    for any field. `notes` are for whoever gives the values.
     """
 
     tool: str
@@ -65,6 +65,7 @@ class Profile:
     fields: Mapping[str, FieldValue]
     optional: tuple[str, ...]
     unknown: Mapping[str, str]
+    notes: tuple[str, ...]
 
     @property
     def versions(self) -> str:
@@ -126,6 +127,7 @@ def _profile(row: dict[str, Any]) -> Profile:
         fields={name: _value(value) for name, value in row["fields"].items()},
         optional=tuple(row["optional"]),
         unknown=row["unknown"],
+        notes=tuple(row.get("notes", ())),
     )
 
 

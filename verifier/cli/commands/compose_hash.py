@@ -96,6 +96,7 @@ class _Answer:
     script: str | None = None
     missing: "dict[str, str]"
     oddities: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     paths: "tuple[DeployPath, ...]" = ()
     document: "dict[str, JsonValue]"
 
@@ -242,6 +243,7 @@ def _of_compose_file(file: Path, raw: bytes, deployment: Deployment) -> _Answer:
             script=script,
             missing=dict(found.missing),
             oddities=odd,
+            notes=found.profile.notes,
             document=dict(found.document),
         )
     if deployment.disable or deployment.set_field or deployment.write_manifest:
@@ -328,15 +330,22 @@ def _print_text(answer: _Answer, confirmed: str) -> None:
     print_row("docker_compose_file  ", _sha256(answer.compose))
     if answer.kind == "app-compose" or answer.script is not None:
         print_row("pre_launch_script    ", _sha256(answer.script))
-    for name, why in answer.missing.items():
-        print_row("  ", f"not known: {name}: {why}")
-    for name, value in answer.document.items():
-        if name not in {"docker_compose_file", "pre_launch_script"}:
-            print_row("  - ", f"{name}: {json.dumps(value, ensure_ascii=False)}")
+    _print_prediction(answer)
     _print_paths(answer.paths)
     if confirmed and confirmed != answer.compose_hash:
         print()
         print_row("as expected: ", answer.candidates[confirmed])
+
+
+def _print_prediction(answer: _Answer) -> None:
+    """What is not known of a predicted manifest, and what is."""
+    for name, why in answer.missing.items():
+        print_row("  ", f"not known: {name}: {why}")
+    for note in answer.notes:
+        print_row("  ", f"note: {note}")
+    for name, value in answer.document.items():
+        if name not in {"docker_compose_file", "pre_launch_script"}:
+            print_row("  - ", f"{name}: {json.dumps(value, ensure_ascii=False)}")
 
 
 def _json(answer: _Answer, expected: str, *, as_expected: bool | None) -> "dict[str, JsonValue]":
@@ -353,6 +362,7 @@ def _json(answer: _Answer, expected: str, *, as_expected: bool | None) -> "dict[
         "expected": expected or None,
         "as_expected": as_expected,
         "oddities": list(answer.oddities),
+        "notes": list(answer.notes),
         "paths": [
             {
                 "name": path.name,
