@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import typer
 from typer.testing import CliRunner, Result
@@ -18,6 +19,9 @@ from verifier.manifest.diff import compare, divergence_table, read_document
 from verifier.reference.deploy_profiles import Flag, find_profile, profiles
 
 DEPLOYED: Final = Path(__file__).parents[3] / "shared" / "corpus" / "deployed"
+SCHEMA: Final = json.loads(
+    (Path(__file__).parents[2] / "docs" / "schema" / "compose-hash-v1.schema.json").read_text()
+)
 COMPOSE: Final = "services:\n  web:\n    image: nginx@sha256:" + "ab" * 32 + "\n"
 SCRIPT: Final = "#!/bin/bash\necho ✓\n"
 APP: Final = typer.Typer()
@@ -190,6 +194,25 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(APP, list(arguments))
+
+
+def document_of(*arguments: str) -> Any:
+    found = json.loads(run(*arguments, "--format", "json").stdout)
+    jsonschema.validate(found, SCHEMA)
+    return found
+
+
+@pytest.mark.usefixtures("folder")
+def test_json_has_its_schema() -> None:
+    for arguments in (
+        ("cli.json",),
+        ("compose.yaml",),
+        ("compose.yaml", "--name", "app", "--expect", "0" * 64),
+        ("compose.yaml", "--deploy", "vmm", "--name", "app"),
+        ("compose.yaml", "--deploy", "phala-cli@1.0.2", "--name", "app"),
+        (*PHALA, "--expect", f"sha256:{CLI.compose_hash}"),
+    ):
+        assert document_of(*arguments)["kind"] in {"app-compose", "compose"}
 
 
 PHALA: Final = (
