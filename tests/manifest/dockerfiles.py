@@ -92,6 +92,13 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             run("apt-get install -y curl", SNAPSHOT),
             run("apk add --no-cache curl=8.9.0-r0"),
             run("apt-get install -y ./local.deb"),
+            run(
+                "apt-get install -y curl",
+                "COPY <<EOF /etc/apt/sources.list.d/debian.sources",
+                "Types: deb",
+                "Snapshot: 20250101T000000Z",
+                "EOF",
+            ),
             run("echo apt-get install curl"),
             run(
                 "apt-get install -y curl",
@@ -140,6 +147,8 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             stage("ADD https://github.com/org/app.git#main /a"),
             stage("ADD git@github.com:org/app.git /a"),
             stage("ADD --checksum= https://example.org/a /a"),
+            stage(f"ADD --checksum=md5:{'ab' * 16} https://example.org/a /a"),
+            stage(f"ADD --checksum=sha256:{COMMIT} https://example.org/a /a"),
         ),
         (
             stage(f"ADD --checksum=sha256:{HASH} https://example.org/a /a"),

@@ -20,8 +20,8 @@ from verifier.manifest.shell_commands import SHELLS, Command, Pipeline, pipeline
 _SNAPSHOT: Final = re.compile(
     r"snapshot(?:-cloudflare)?\.(?:debian\.org/archive|ubuntu\.com)/[^\s'\"]*\d{8}T\d{6}Z"
     r"|archive\.archlinux\.org/repos/\d{4}/\d{2}/\d{2}|APT::Snapshot[ \"'=]+\d{8}T"
-    r"|--snapshot[ =]\d{8}T",
-    re.ASCII,
+    r"|--snapshot[ =]\d{8}T|^Snapshot: *\d{8}T",
+    re.ASCII | re.MULTILINE,
 )
 
 MAX_RUNS: Final = 10_000
@@ -120,7 +120,11 @@ class Build:
     @cached_property
     def snapshots(self) -> tuple[Step, ...]:
         """The steps that make a dated snapshot the source of packages."""
-        return tuple(step for step in self.of("RUN") if any(map(_SNAPSHOT.search, _texts(step))))
+        return tuple(
+            step
+            for step in self.of("RUN", "COPY", "ADD")
+            if any(map(_SNAPSHOT.search, _texts(step)))
+        )
 
     @cached_property
     def hidden_sources(self) -> tuple[Step, ...]:

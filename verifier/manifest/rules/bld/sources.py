@@ -34,7 +34,8 @@ _FUNCTION: Final = re.compile(
     r"(?:function\s+)?([A-Za-z_][\w-]{0,64})\s*\(\)\s*\{([^{}]{0,4000})\}"
 )
 _PROGRAM_TEXT: Final = re.compile(r"-[a-zA-Z]*[ce]|--eval|--command")
-_SHA256: Final = re.compile(r"(?:sha256:)?[0-9a-f]{40,64}", re.ASCII)
+_CHECKSUM: Final = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+"""Of a file, or the commit of a Git repository."""
 _FETCHED: Final = re.compile(r"https?://[^\s'\")]{1,200}")
 _EXECUTED: Final = re.compile(
     r"(?:exec|eval)\b.{0,200}(?:urlopen|requests\.get|Net::HTTP|open-uri|file_get_contents)"
@@ -203,7 +204,7 @@ def remote_add(build: Build) -> Iterator[Hit]:
     """ADD names a URL without `--checksum`, or a Git repository without a whole commit id."""
     for step in build.of("ADD"):
         checksum = step.instruction.flag("checksum") or ""
-        if _SHA256.fullmatch(expand(checksum, step.known)[0]):
+        if _CHECKSUM.fullmatch(expand(checksum, step.known)[0]):
             continue
         words = step.instruction.exec_form or tuple(step.instruction.text.split())
         for word in words[:-1]:
