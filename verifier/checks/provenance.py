@@ -423,7 +423,10 @@ def _absent(
         return _Stop(Tie.UNKNOWN, f"{where}: {said}")
     for record in records:
         if record.status in _DENIED:
-            said = f"private: not shown without a login (HTTP {record.status})"
+            said = (
+                "private: not shown without a login, as some registries say of a missing one too "
+                f"(HTTP {record.status})"
+            )
             return _Stop(Tie.PRIVATE, f"{where}: {said}")
         if record.status in _GONE:
             said = f"missing: its registry has no such image (HTTP {record.status})"
