@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from verifier.collect.collector import Planner, Scope, collect
+from verifier.collect.histories import Histories, Scanning
 from verifier.collect.http import HttpClient
 from verifier.collect.requests import rpc_requests
 from verifier.evidence.bundle import BundleBuilder, Kind
@@ -94,3 +95,13 @@ def test_collection_needs_no_plan() -> None:
     with HttpClient(clock=lambda: 1, responder=Node(RESULT, 0)) as client:
         collect(client, Scope(app_id=None, rpc=(), pcs_url="", cloud_url=""), NOTHING, builder)
     assert not builder.build().artifacts
+
+
+@pytest.mark.parametrize("lagging", LAGGING)
+def test_the_search_for_a_creation_asks_once_more_too(lagging: bytes) -> None:
+    node = Node(lagging, times=1)
+    with HttpClient(clock=lambda: 1, responder=node) as client:
+        histories = Histories(client, BundleBuilder(), Scanning(), lambda _: None)
+        assert histories._ask(NODE, CALLS[1]) == RESULT  # noqa: SLF001 - its one exchange
+        histories.close()
+    assert len(node.asked) == 2

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from verifier.collect.budget import Share
@@ -27,6 +28,7 @@ from verifier.collect.explorer import Explorer, ask_explorer
 from verifier.collect.http import LIMITS, HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.meter import ScanBudget
+from verifier.collect.refusals import lags
 from verifier.collect.requests import public_label, rpc_requests
 from verifier.collect.scan import (
     Canary,
@@ -364,15 +366,19 @@ class Histories:
         return first
 
     def _ask(self, endpoint: str, call: Call) -> bytes:
-        """The raw answer to a call, asked once. Raises CollectError."""
+        """The raw answer to a call, asked for once, and once more where a backend does not have
+        the block. Raises CollectError."""
         (request,) = rpc_requests(endpoint, [call])
         if (endpoint, request.body) not in self._answers:
-            response = self.client.request(
+            exchange = partial(
+                self.client.request,
                 "POST",
                 request.url,
                 limits=LIMITS[Kind.JSON_RPC],
                 body=request.body.encode("utf-8"),
             )
+            response = exchange()
+            response = exchange() if lags(response) else response
             self._answers[endpoint, request.body] = response.body
         return self._answers[endpoint, request.body]
 
