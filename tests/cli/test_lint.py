@@ -4,6 +4,7 @@ import io
 import json
 import os
 import sys
+import tarfile
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,7 @@ def tree(tmp_path: Path) -> Path:
         "app/deploy/stack.yaml": BAD,
         "app/deploy/values.yaml": "image: x\n",
         "app/package.json": "{}",
+        "app/manifest.json": '{"name": "a web app"}',
     }
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -113,6 +115,14 @@ def test_many_files_are_judged_and_one_failure_hides_no_other(run: Run, tree: Pa
     assert "missing.yaml" in invocation["toolExecutionNotifications"][-1]["message"]["text"]
     assert "::error file=missing.yaml" in run("lint", *names, "--format", "github").out
     assert (tree / "app").is_dir()
+
+
+def test_a_bundle_is_no_source_directory(tree: Path) -> None:
+    bundle = tree / "bundle"
+    with tarfile.open(ROOT / "fixtures" / "demo-bundle.tar") as archive:
+        archive.extractall(bundle, filter="data")
+    assert not lint_given.is_source_directory(str(bundle))
+    assert lint_given.is_source_directory(str(tree / "app"))
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ STDIN: Final = "-"
 MAX_FILES: Final = 1_000
 _MAX_WALKED: Final = 50_000
 _SHAPE_BYTES: Final = 64 << 10
+_BUNDLE_HEAD: Final = b'{"artifacts":'
+"""How the manifest of a bundle begins: web sites have a manifest.json too."""
 _SERVICES: Final = re.compile(rb"^(?:services|[\"']services[\"'])\s*:", re.MULTILINE)
 
 
@@ -68,7 +70,14 @@ def is_source_directory(name: str) -> bool:
     from verifier.evidence.bundle_files import MANIFEST_NAME  # noqa: PLC0415 - help needs none
 
     path = Path(name)
-    return name != STDIN and path.is_dir() and not (path / MANIFEST_NAME).exists()
+    if name == STDIN or not path.is_dir():
+        return False
+    try:
+        with (path / MANIFEST_NAME).open("rb") as stream:
+            head = stream.read(len(_BUNDLE_HEAD))
+    except OSError:
+        return True
+    return head != _BUNDLE_HEAD
 
 
 def _files_in(folder: Path, unread: "list[Unread]") -> list[str]:
