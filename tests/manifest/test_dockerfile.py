@@ -79,6 +79,12 @@ def test_stages_and_variables_are_followed() -> None:
     assert [stage.parent for stage in found.stages] == [None, 0]
 
 
+def test_an_argument_before_the_first_stage_has_its_own_line() -> None:
+    text = f"# a comment\nARG A=1\nARG NPM_TOKEN\n\nFROM {BASE}\nARG SOURCE_DATE_EPOCH=0\n"
+    (found,) = audit_dockerfile(text.encode()).findings
+    assert (found.rule, found.location.line) == ("BLD-008", 3)
+
+
 def conditional(text: str, rule: str) -> bool:
     (found,) = [f for f in audit_dockerfile(text.encode()).findings if f.rule == rule]
     return found.conditional

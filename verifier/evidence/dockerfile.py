@@ -13,7 +13,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from verifier.errors import EvidenceError
@@ -131,12 +131,13 @@ class Stage:
 @dataclass(frozen=True, slots=True)
 class Dockerfile:
     """A Dockerfile: its text, directives by name (lower case) with their line, the arguments that
-    stand before the first stage, and the stages."""
+    stand before the first stage, with the instructions that declare them, and the stages."""
 
     text: str
     directives: Mapping[str, tuple[str, int]]
     arguments: Mapping[str, str | None]
-    stages: tuple[Stage, ...] = field(default=())
+    preamble: tuple[Instruction, ...]
+    stages: tuple[Stage, ...]
 
     def lineage(self, place: int) -> tuple[Stage, ...]:
         """A stage and those that it is built upon, from the first on."""
@@ -285,6 +286,7 @@ def _staged(
     if place >= len(found) or found[place].name != "FROM":
         raise EvidenceError("Dockerfile: no FROM begins a stage")
     names: dict[str, int] = {}
+    preamble = tuple(found[:place])
     while place < len(found):
         origin = found[place]
         end = place + 1
@@ -298,7 +300,7 @@ def _staged(
         body = tuple(found[place + 1 : end])
         stages.append(Stage(name, base, is_open, origin, body, parent))
         place = end
-    return Dockerfile(text, directives, arguments, tuple(stages))
+    return Dockerfile(text, directives, arguments, preamble, tuple(stages))
 
 
 def _from(origin: Instruction) -> tuple[str, str]:

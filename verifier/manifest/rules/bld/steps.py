@@ -59,10 +59,11 @@ _EPOCH: Final = "SOURCE_DATE_EPOCH"
 )
 def secret_in_build(build: Build) -> Iterator[Hit]:
     """An ARG or ENV has the name of a credential, or any instruction holds one of a known form."""
-    for name, value, line in _global_arguments(build):
-        if _is_secret(name, value, argument=True):
-            place = Location(pointer="", line=line, column=1)
-            yield Hit(message=f"ARG {excerpt(name, 60)} before the first stage", place=place)
+    for instruction in build.dockerfile.preamble:
+        for name, value in assignments(instruction):
+            if _is_secret(name, value, argument=True):
+                place = Location(pointer="", line=instruction.line, column=1)
+                yield Hit(message=f"ARG {excerpt(name, 60)} before the first stage", place=place)
     for step in build.of("ARG", "ENV"):
         kind = step.instruction.name
         for name, value in assignments(step.instruction):
@@ -77,12 +78,6 @@ def secret_in_build(build: Build) -> Iterator[Hit]:
                 yield at(
                     step, f"{step.instruction.name} holds what looks like a credential: {shown}"
                 )
-
-
-def _global_arguments(build: Build) -> Iterator[tuple[str, str | None, int]]:
-    line = build.dockerfile.stages[0].origin.line
-    for name, value in build.dockerfile.arguments.items():
-        yield name, value, line
 
 
 def _is_secret(name: str, value: str | None, *, argument: bool) -> bool:
