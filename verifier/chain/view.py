@@ -95,7 +95,7 @@ class ChainView:
         if not exchanges.endpoints:
             raise MissingEvidence(
                 "the evidence holds no contract state",
-                hint="audit online: contract state is not imported from files",
+                hint="audit online, with `verify APP_ID` alone: no file holds contract state",
             )
         if exchanges.collected_until > at + MAX_COLLECTION_SECONDS:
             raise MissingEvidence(
