@@ -221,10 +221,9 @@ def test_a_file_is_no_folder_of_manifests(run: Run, kept: Kept, tmp_path: Path) 
     assert "--manifests file: Not a directory" in ran.err
     unwritten = run(*kept.offline, *kept.trust, "-o", "taken")
     assert unwritten.code == 2
-    assert "cannot write the timeline" in unwritten.err
+    assert "it is a directory" in unwritten.err
     unsaved = run(*kept.offline, *kept.trust, "--save", "file", "--format", "json")
-    assert unsaved.code == 2
-    assert unsaved.out == kept.said.out  # the report is not lost for it
+    assert (unsaved.code, unsaved.out) == (2, "")  # before anything is asked
     assert "file" in unsaved.err
 
 
@@ -292,7 +291,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(kept: Kept) -> None:
         assert command.stderr is not None
         command.stdout.close()
         assert command.stderr.read() == b""
-        assert command.wait(30) == 1
+        assert command.wait(30) in {0, -signal.SIGPIPE}
 
 
 # The cache.

@@ -212,7 +212,9 @@ def without_manifest(name: str, bundle: "Bundle") -> EvidenceError:
     )
 
     if unreachable := why_unreachable(bundle):
-        return EvidenceError(f"{name}: there is no manifest: {unreachable}", hint=unreachable_hint(bundle))
+        return EvidenceError(
+            f"{name}: there is no manifest: {unreachable}", hint=unreachable_hint(bundle)
+        )
     return EvidenceError(
         f"{name}: there is no manifest in it",
         hint="an app with public_tcbinfo: false hides it; give the app-compose file itself",
