@@ -27,7 +27,7 @@ GLOSSARY: Final = {
     "key provider": "what gives an app its keys: a KMS, or an enclave on the same machine",
     "KMS": "the key service: gives an app its keys, if the contracts allow what it runs",
     "contract": "a public program on a blockchain; its owner can change what it allows",
-    "generation": "G1 to G8: which build of dstack's contracts is at an address",
+    "generation": "which build of dstack's contracts is at an address, numbered from the oldest",
     "notice": "how long a change is public before it takes effect",
     "silently": "without a public event: seen only by who looks for it",
     "Safe": "an owner that acts when several key holders sign",
