@@ -80,6 +80,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         findings=_findings(*audited[0]),
         gaps=(*GAPS, *_undecided(policy)),
         second_opinion=opinion_on(bundle, question, exchanges),
+        collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
     )
 
 

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.command import Run
+from verifier.cli.options import Format
 
 
-@pytest.mark.parametrize("form", ["terminal", "markdown", "json", "summary"])
+@pytest.mark.parametrize(
+    "form", list(Format)
+)
 def test_every_format_says_that_the_world_is_simulated(run: Run, form: str) -> None:
     ran = run("demo", "--format", form)
     assert ran.code == 0

@@ -130,6 +130,16 @@ def test_the_junit_lines(run: Run, folder: Path) -> None:
     assert int(junit(folder / "lint.xml").get("tests", "0")) > 0
 
 
+def test_the_badge_line(run: Run, folder: Path) -> None:
+    (line,) = (line for line in DOCUMENT.splitlines() if re.match("verify .*badge=", line))
+    words = [APP_ID if word == "APP_ID" else word for word in line.split()[1:]]
+    ran = run(*words, "--bundle", BUNDLE, "-q", *SIMULATED.split())
+    assert ran.code == 0, ran.err
+    message = json.loads((folder / "audit.json").read_bytes())["message"]
+    assert message.startswith("SIMULATED: affirming")
+    assert message in (folder / "audit.svg").read_text()
+
+
 def test_the_containerfile_is_as_the_auditor_wants_it(run: Run) -> None:
     file = ROOT / "Containerfile"
     ran = run("lint", file, "--min-severity", "medium")

@@ -29,6 +29,8 @@ class Format(StrEnum):
     JSON = "json"
     SUMMARY = "summary"
     JUNIT = "junit"
+    BADGE = "badge"
+    SHIELDS = "shields"
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY

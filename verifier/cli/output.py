@@ -285,20 +285,29 @@ def _render(report: Report, written: Written) -> bytes:
         from verifier.report.json import render_json  # noqa: PLC0415
 
         return json_for(render_json(report), to_terminal=to_terminal)
-    if written.form is Format.MARKDOWN:
-        from verifier.report.markdown import render_markdown  # noqa: PLC0415
-
-        return render_markdown(report).encode("utf-8")
-    if written.form is Format.HTML:
-        from verifier.report.html import render_html  # noqa: PLC0415
-
-        return render_html(report).encode("utf-8")
-    if written.form is Format.JUNIT:
-        from verifier.report.junit import render_junit  # noqa: PLC0415
-
-        return render_junit(report).encode("utf-8")
+    if written.form is not Format.TERMINAL:
+        return _document(report, written.form).encode("utf-8")
     from verifier.report.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
     text = render_terminal(report, color=color, width=terminal_width(), verbose=written.verbose)
     return text.encode("utf-8")
+
+
+def _document(report: Report, form: Format) -> str:
+    """The report in a form that is the same wherever it goes."""
+    if form is Format.MARKDOWN:
+        from verifier.report.markdown import render_markdown  # noqa: PLC0415
+
+        return render_markdown(report)
+    if form is Format.HTML:
+        from verifier.report.html import render_html  # noqa: PLC0415
+
+        return render_html(report)
+    if form is Format.JUNIT:
+        from verifier.report.junit import render_junit  # noqa: PLC0415
+
+        return render_junit(report)
+    from verifier.report import badge  # noqa: PLC0415
+
+    return badge.render_svg(report) if form is Format.BADGE else badge.render_shields(report)

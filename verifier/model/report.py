@@ -34,8 +34,9 @@ class Report:
     `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
     that of the first. `timeline` is what the chain says of the app's past, None where that was not
     collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
-    `root_note` says so in words. `second_opinion` is None where none was asked for. Times are Unix
-    seconds. Digests are lower-case hex sha256.
+    `root_note` says so in words. `second_opinion` is None where none was asked for.
+    `collected_until` is when the last evidence came, as the bundle says, None where nothing did.
+    Times are Unix seconds. Digests are lower-case hex sha256.
     """
 
     tool: str
@@ -58,6 +59,7 @@ class Report:
     findings: tuple[Finding, ...]
     gaps: tuple[str, ...]
     second_opinion: SecondOpinion | None = None
+    collected_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
