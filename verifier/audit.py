@@ -33,6 +33,7 @@ from verifier.model.report import Report, Source, SubjectReport
 from verifier.model.result import VERDICT_ORDER, Anchor, Basis, CheckResult, Finding, SkipKind
 from verifier.policy.appraisal import appraise
 from verifier.policy.policy import Policy
+from verifier.report.masking import masked_report
 from verifier.version import DISTRIBUTION, tool_version
 
 if TYPE_CHECKING:
@@ -43,14 +44,15 @@ _ROOT_CHECK: Final = "hardware.quote"
 
 
 def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy) -> Report:
-    """Audit a bundle: every attester in it, worst verdict first."""
+    """Audit a bundle: every attester in it, worst verdict first. The report masks the secrets
+    that the evidence holds."""
     exchanges = Exchanges(bundle)
     evidence = [read_subject(bundle, name) for name in _meant(bundle, question)]
     audited = [audit_subject(item, question, exchanges, policy) for item in evidence]
     audited.sort(key=lambda item: (-VERDICT_ORDER.index(item[0].verdict), item[0].name))
     subjects = [subject for subject, _ in audited]
     verdict = subjects[0].verdict
-    return Report(
+    report = Report(
         tool=f"{DISTRIBUTION} {tool_version()}",
         target=target,
         requested_app_id=question.app_id,
@@ -82,6 +84,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         second_opinion=opinion_on(bundle, question, exchanges),
         collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
     )
+    return masked_report(report)
 
 
 def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "Timeline":

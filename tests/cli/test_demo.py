@@ -9,9 +9,7 @@ from tests.cli.command import Run
 from verifier.cli.options import Format
 
 
-@pytest.mark.parametrize(
-    "form", list(Format)
-)
+@pytest.mark.parametrize("form", list(Format))
 def test_every_format_says_that_the_world_is_simulated(run: Run, form: str) -> None:
     ran = run("demo", "--format", form)
     assert ran.code == 0

@@ -58,7 +58,11 @@ Output = Annotated[
 ]
 Save = Annotated[
     Path | None,
-    typer.Option("--save", help="Keep the evidence bundle: a new directory, or a .tar."),
+    typer.Option(
+        "--save",
+        help="Keep the evidence, a new directory or a .tar: as received, with secrets that reports "
+        "mask.",
+    ),
 ]
 BundlePath = Annotated[
     Path | None, typer.Option("--bundle", help="Audit this bundle instead of asking the network.")

@@ -50,7 +50,7 @@ def say_how_to_repeat(report: Report, saved: Path) -> None:
     """The command that repeats an audit on the evidence that it kept, when somebody watches."""
     from verifier.report.summary import repeat_words  # noqa: PLC0415
 
-    progress(f"the evidence is in {saved}; audit it again, offline, with:")
+    progress(f"{saved} holds the evidence as received, secrets in it too; audit it again with:")
     progress(" ".join(repeat_words(report, str(saved))))
 
 
@@ -262,10 +262,11 @@ def progress(message: str) -> None:
 
 def warn(message: str, hint: str = "") -> None:
     """One line on stderr, whoever reads it, and a second one with what to do next."""
+    from verifier.manifest.secret_text import masked  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
     if sys.stderr is not None:
-        print(f"verify: {visible(message)}", file=sys.stderr)
+        print(f"verify: {visible(masked(message))}", file=sys.stderr)
         if hint:
             print(f"        {visible(hint)}", file=sys.stderr)
 

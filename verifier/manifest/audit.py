@@ -18,6 +18,7 @@ from verifier.manifest.model import COMPOSE_POINTER, Manifest
 from verifier.manifest.read import read_compose_file, read_manifest
 from verifier.manifest.rule import Hit, Need, RuleText
 from verifier.manifest.rules.catalogue import BUILD_RULES, RULES
+from verifier.manifest.secret_text import masked
 from verifier.model.result import Finding, Severity
 
 _CONTRACTS: Final = frozenset(
@@ -94,7 +95,7 @@ def audit_dockerfile(raw: bytes) -> ManifestAudit:
                 NotEvaluable(rule.id, f"needs {Need.DOCKERFILE.value}") for rule in BUILD_RULES
             ),
             compose_text="",
-            compose_problem=error.message,
+            compose_problem=masked(error.message),
             dockerfile=True,
         )
     findings = (
@@ -130,7 +131,7 @@ def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
         findings=_sorted(findings),
         not_evaluable=tuple(not_evaluable),
         compose_text=manifest.compose_text,
-        compose_problem=problem,
+        compose_problem=masked(problem),
     )
 
 
@@ -168,7 +169,7 @@ def _found(rule: RuleText, hits: Iterable[Hit], replaceable: Collection[str]) ->
             title=rule.title,
             service=hit.service,
             location=hit.place,
-            message=hit.message,
+            message=masked(hit.message),
             fix=rule.fix,
             conditional=hit.conditional,
             names=hit.names,

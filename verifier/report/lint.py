@@ -4,8 +4,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.evidence.app_compose import ComposePositions
+from verifier.evidence.compose_yaml import lines_of
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.ignore import Ignored, fingerprints
+from verifier.manifest.secret_text import masked
 from verifier.model.result import SEVERITIES, Finding, Severity
 
 EXIT_CLEAN: Final = 0
@@ -75,7 +77,7 @@ class Spot:
 
 def spots(lint: Lint) -> dict[Finding, Spot]:
     """The spot of every finding, ignored ones included."""
-    lines = lint.audit.compose_lines
+    lines = lines_of(masked(lint.audit.compose_text)) if lint.audit.compose_text else []
     positions = ComposePositions(lint.raw) if lint.whole else None
     found: dict[Finding, Spot] = {}
     for finding in (*lint.findings, *(item.finding for item in lint.ignored)):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.manifest.diff.document import Document
+from verifier.manifest.secret_text import masked_value
 from verifier.model.result import Finding, JsonValue, Severity
 
 DIVERGENCE: Final = "DIF-001"
@@ -135,10 +136,11 @@ MAX_SHOWN: Final = 200
 
 
 def shown(value: JsonValue) -> str | None:
-    """A value as a short text; None for an absent one. A long text keeps its beginning."""
+    """A value as a short text without secrets; None for an absent one. A long text keeps its
+    beginning."""
     if value is None:
         return None
-    text = _text(value)
+    text = _text(masked_value(value))
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}… ({len(text)} characters)"
 
 

@@ -24,6 +24,7 @@ from verifier.manifest.diff.guest import compare_guests, contradiction
 from verifier.manifest.diff.inputs import ALLOWED, compare_inputs
 from verifier.manifest.diff.opened import worst
 from verifier.manifest.model import COMPOSE_POINTER
+from verifier.manifest.secret_text import masked, named_value
 from verifier.model.result import Finding, Severity
 from verifier.reference.prelaunch_scripts import recognise_script
 
@@ -92,7 +93,18 @@ def _compare_alone(old: Document, new: Document) -> Comparison:
 
 
 def _sorted(changes: Iterable[Change]) -> tuple[Change, ...]:
-    return tuple(sorted(changes, key=lambda item: (item.severity.rank, item.rule, item.service)))
+    ordered = sorted(changes, key=lambda item: (item.severity.rank, item.rule, item.service))
+    return tuple(map(_masked, ordered))
+
+
+def _masked(change: Change) -> Change:
+    """The change without the secrets in its texts, told by their form or the field's name."""
+    name = change.pointer.rpartition("/")[2]
+    before, after = (
+        None if value is None else named_value(name, value)
+        for value in (change.before, change.after)
+    )
+    return replace(change, before=before, after=after, meaning=masked(change.meaning))
 
 
 def _not_evaluable(old: Document, new: Document) -> Iterator[str]:

@@ -8,6 +8,7 @@ from verifier.evidence.compose_yaml import lines_of
 from verifier.manifest.model import COMMANDS, COMPOSE_POINTER, Env, Manifest, Service, Text
 from verifier.manifest.rule import Hit, on_text, rule
 from verifier.manifest.rules.shell import excerpt
+from verifier.manifest.secret_text import mask
 from verifier.model.result import Location, Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
@@ -88,10 +89,6 @@ def _entries(manifest: Manifest) -> Iterator[tuple[Service, Env]]:
                 yield service, env
 
 
-def _hint(value: str) -> str:
-    return f"{value[:4]}… ({len(value)} characters)"
-
-
 @rule(
     "SEC-001",
     Severity.HIGH,
@@ -113,7 +110,7 @@ def literal_secret(manifest: Manifest) -> Iterator[Hit]:
         login = _LOGIN_URL.search(text.text) if is_url else None
         rpc = _RPC_KEY.search(text.text) if is_url and has_rpc else None
         if token:
-            yield on_text(text, f"`{_hint(token[0])}`", offset=token.start())
+            yield on_text(text, f"`{mask(token[0])}`", offset=token.start())
         elif login and not _DEFAULTS.fullmatch(login[1]):
             yield on_text(text, "a URL with a password", offset=login.start())
         elif rpc:
@@ -125,7 +122,7 @@ def literal_secret(manifest: Manifest) -> Iterator[Hit]:
         if (is_key or named) and not _NOT_SECRET.fullmatch(value) and not _known(value):
             internal = not service.ports and "PASSWORD" in env.key.upper()
             severity = Severity.MEDIUM if internal else None
-            yield on_text(env.text, f"{env.key} is `{_hint(value)}`", severity)
+            yield on_text(env.text, f"{env.key} is `{mask(value)}`", severity)
 
 
 def _known(value: str) -> bool:

@@ -8,6 +8,7 @@ import re
 from itertools import islice
 from typing import Final
 
+from verifier.manifest.secret_text import masked
 from verifier.model.result import Severity
 
 PIPE_TO_SHELL: Final = re.compile(
@@ -48,6 +49,6 @@ def unpinned_installs(text: str) -> list[tuple[str, Severity, int]]:
 
 
 def excerpt(text: str, length: int = 72) -> str:
-    """The beginning of a text, on one line."""
-    line = " ".join(text[: 4 * length].split())
+    """The beginning of a text, on one line, without the secrets in it."""
+    line = " ".join(masked(text[: 16 * length])[: 4 * length].split())
     return line if len(line) <= length else line[: length - 1] + "…"
