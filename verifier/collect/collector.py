@@ -42,6 +42,7 @@ MAX_SIDE_BY_SIDE: Final = 16
 ROUND_PART: Final = 1 / 6
 """Of the whole time, how long a round waits for the slowest source. The others go on then, and what
 comes later is recorded when it comes."""
+_NOT_FOUND: Final = 404
 MAX_ROUND_SECONDS: Final = 30.0
 _GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
 
@@ -197,8 +198,9 @@ class _Collection:
             response = self._exchange(request, request.url)
             if request.kind is Kind.JSON_RPC and lags(response):
                 response = self._exchange(request, request.url)
-            if response.status == 404 and request.fallback:  # noqa: PLR2004 - not found
-                response = self._exchange(request, request.fallback)
+            if response.status == _NOT_FOUND and request.fallback:
+                other = self._exchange(request, request.fallback)
+                response = response if other.status == _NOT_FOUND else other
         except CollectError as error:
             return error
         return response
