@@ -1,6 +1,7 @@
 """Every source of an audit, failing in every way: what the command says, and what it costs.
 
-    python -m benchmarks.online [PART…]     rows whose source or fault holds one of these words
+    python -m benchmarks.online [PART…]     rows whose source and fault hold one of these words;
+                                            the others of the page stay as they are
 
 Each source of a simulated world has a server of its own on loopback, which behaves as the row says;
 all others are honest. The real command is run against them with `--timeout 15`. The one thing that
@@ -369,8 +370,11 @@ INTRODUCTION = (
 )
 
 
-def table(done: list[tuple[Row, Result]]) -> str:
-    """The page."""
+def table(done: list[tuple[Row, Result]], before: str) -> str:
+    """The page: new rows in the place of those of an earlier page."""
+    written = {_key(line): line for line in before.splitlines() if line.startswith("| ")}
+    written |= {_key(line): line for line in (_line(*item) for item in done)}
+    order = [f"{row.source} | {row.fault}" for row in rows()]
     lines = [
         "# Sources that fail",
         "",
@@ -379,13 +383,20 @@ def table(done: list[tuple[Row, Result]]) -> str:
         "| Source | Fault | Verdict | Exit code | Seconds | MiB | What is said first |",
         "|---|---|---|--:|--:|--:|---|",
     ]
-    for row, result in done:
-        said = result.said.partition("\n")[0].replace("|", "\\|").replace("<", "&lt;")
-        lines.append(
-            f"| {row.source} | {row.fault} | {result.verdict} | {result.code} |"
-            f" {result.seconds:.1f} | {result.mebibytes:.0f} | {_shortened(said)} |"
-        )
+    lines += [written[key] for key in order if key in written]
     return "\n".join(lines) + "\n"
+
+
+def _key(line: str) -> str:
+    return " | ".join(line.removeprefix("| ").split(" | ")[:2])
+
+
+def _line(row: Row, result: Result) -> str:
+    said = result.said.partition("\n")[0].replace("|", "\\|").replace("<", "&lt;")
+    return (
+        f"| {row.source} | {row.fault} | {result.verdict} | {result.code} |"
+        f" {result.seconds:.1f} | {result.mebibytes:.0f} | {_shortened(said)} |"
+    )
 
 
 def _shortened(text: str, most: int = 140) -> str:
@@ -393,7 +404,7 @@ def _shortened(text: str, most: int = 140) -> str:
 
 
 def main(parts: list[str]) -> int:
-    """Run the rows, and write the page when all were run."""
+    """Run the rows, and write them into the page."""
     chosen = [
         row
         for row in rows()
@@ -412,8 +423,7 @@ def main(parts: list[str]) -> int:
             f" {result.mebibytes:.0f} MiB {problem.upper()} {_shortened(result.said, 200)!r}",
             flush=True,
         )
-    if not parts:
-        OUT.write_text(table(done))
+    OUT.write_text(table(done, OUT.read_text() if OUT.exists() else ""))
     return 1 if failed else 0
 
 
