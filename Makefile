@@ -63,6 +63,7 @@ lint: develop
 bench: develop
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python -m benchmarks.timeline
+	@$(BIN)/python -m benchmarks.image
 
 # Real parts for the tests of `verify image`, which skip without: a firmware and a kernel of Debian.
 parts: tests/image/parts/vmlinuz

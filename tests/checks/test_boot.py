@@ -16,7 +16,7 @@ from verifier.evidence.codec import JsonObject
 from verifier.evidence.event_log import replay
 from verifier.lab import forgeries as forge
 from verifier.lab import host
-from verifier.lab.events import MACHINE, Event
+from verifier.lab.events import MACHINE
 from verifier.lab.knobs import Knobs
 from verifier.lab.quote import TdReport
 from verifier.machine.firmware import layout_from_witness, rtmr0_digests
@@ -51,14 +51,14 @@ def only(audited: Audited, check_id: str = "boot.machine") -> CheckResult:
     return result
 
 
-@pytest.mark.parametrize("version", ["0.3.5", "0.4.2", "0.5.0", "0.5.4", "0.5.8", "0.6.0"])
+@pytest.mark.parametrize("version", ["0.3.5", "0.5.0", "0.6.0"])
 def test_the_machine_of_every_release_is_reproduced(version: str) -> None:
     assert only(audit(Knobs(version=version))).status is Status.PASS
 
 
 @pytest.mark.parametrize(
     "stated",
-    [{}, {"cpu_count": 0}, {"cpu_count": "2"}, {**MACHINE, "cpu_count": 3}, {**LARGE}, {"pic": 1}],
+    [{"cpu_count": "2"}, {**LARGE}],
     ids=json.dumps,
 )
 def test_what_is_stated_is_a_hint_alone(stated: JsonObject) -> None:
@@ -73,37 +73,10 @@ def test_machines_that_are_stated_are_reproduced(machine: JsonObject) -> None:
     assert "search" not in found.summary
 
 
-def test_a_machine_that_nobody_states_and_no_search_finds_is_a_doubt() -> None:
-    machine: JsonObject = {**MACHINE, "cpu_count": 7, "num_nics": 5}
-    found = only(audit(Knobs(machine=machine, stated_machine={})))
-    assert found.status is Status.WARN
-
-
-@pytest.mark.parametrize("place", range(13))
-def test_every_event_but_those_of_acpi_is_decided(place: int) -> None:
-    found = only(audit(Knobs(edit_events=host.firmware_event(place, "other"))))
-    assert found.status is (Status.WARN if 8 <= place <= 10 else Status.FAIL)
-
-
-def test_two_events_in_each_others_place_are_another_boot() -> None:
-    def swapped(events: list[Event]) -> list[Event]:
-        return [*events[:2], events[3], events[2], *events[4:]]
-
-    assert only(audit(Knobs(edit_events=swapped))).status is Status.FAIL
-
-
 def test_a_log_that_does_not_replay_says_nothing(honest: Audited) -> None:
     audited = audit(Knobs(edit_log=forge.boot_digest))
     assert only(audited).skip_kind is SkipKind.BLOCKED
     assert only(honest).status is Status.PASS
-
-
-def test_what_is_left_of_a_stripped_log_is_enough() -> None:
-    machine: JsonObject = {**MACHINE, "memory_size": 64 << 30}
-    acpi = Knobs(machine=machine, stated_machine={}, edit_log=forge.stripped_to_acpi)
-    assert only(audit(acpi)).status is Status.PASS
-    nothing = Knobs(machine=machine, edit_log=host.without_boot)
-    assert only(audit(nothing)).status is Status.PASS
 
 
 def test_an_unknown_firmware_is_missing_evidence(honest: Audited) -> None:
@@ -252,7 +225,7 @@ def test_rows_of_the_relying_party_join_the_reference(honest: Audited) -> None:
 OVMF = next(iter(embedded().firmwares))
 
 
-@pytest.mark.parametrize("release", ["0.5.4", "0.5.7", "0.5.8"])
+@pytest.mark.parametrize("release", ["0.5.7", "0.5.8"])
 def test_the_released_images_that_another_party_measured(release: str) -> None:
     """A world whose registers are those of a release: the log of its boot is not shown."""
     row = next(

@@ -29,8 +29,9 @@ _HOLES: Final = (0, 1 << 40, 1 << 44, 1 << 50)
 
 
 def memory_sizes() -> Iterator[int]:
-    """Memory sizes to try: whole GiB to 64 TiB, then whole MiB to 1 TiB."""
+    """Memory sizes to try: whole GiB to 64 TiB, quarters of that to 8 TiB, whole MiB to 1 TiB."""
     yield from range(_GIBIBYTE, (1 << 46) + 1, _GIBIBYTE)
+    yield from range(1 << 40, 8 << 40, _GIBIBYTE // 4)
     yield from range(_MEBIBYTE * 16, 1 << 40, _MEBIBYTE)
 
 
