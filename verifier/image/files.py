@@ -131,7 +131,10 @@ def _from_directory(path: Path) -> tuple[bytes, dict[str, bytes]]:
 def _read(path: Path, limit: int) -> bytes:
     try:
         if path.is_symlink() or not path.is_file():
-            raise EvidenceError(f"{path}: missing, or not a regular file")
+            raise EvidenceError(
+                f"{path}: missing, or not a regular file",
+                hint="give the folder of a release of dstack's OS images",
+            )
         if path.stat().st_size > limit:
             raise EvidenceError(f"{path}: larger than {limit} bytes: no image has such a file")
         return path.read_bytes()

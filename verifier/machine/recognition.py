@@ -4,7 +4,6 @@ What is stated is a hint and nothing more: the register decides. So a hint that 
 nobody can read, is as good as none.
 """
 
-import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +20,7 @@ from verifier.machine.firmware import (
     memory_map_digest,
     rtmr0_digests,
 )
-from verifier.machine.search import find_shape, memory_sizes
+from verifier.machine.search import find_shape, search_memory
 from verifier.machine.shape import MachineShape
 
 _GIBIBYTE: Final = 1 << 30
@@ -64,8 +63,9 @@ def recognize(
         for name, want, found in zip(EVENTS, expected, digests, strict=True)
         if want is not None and want != found
     ]
-    sizes = itertools.chain((shape.memory for shape in shapes), memory_sizes())
-    memory = find_memory(layout, digests[MEMORY_MAP], sizes)
+    memory = find_memory(layout, digests[MEMORY_MAP], (shape.memory for shape in shapes))
+    if memory is None:
+        memory = search_memory(layout, digests[MEMORY_MAP])
     if memory is None:
         strange.insert(0, EVENTS[MEMORY_MAP])
     if memory is None or strange:

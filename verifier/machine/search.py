@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.machine.acpi import acpi_blobs
+from verifier.machine.firmware import FirmwareLayout, find_memory
 from verifier.machine.shape import FAMILIES, MachineShape
 
 _MEBIBYTE: Final = 1 << 20
@@ -33,6 +34,12 @@ def memory_sizes() -> Iterator[int]:
     yield from range(_GIBIBYTE, (1 << 46) + 1, _GIBIBYTE)
     yield from range(1 << 40, 8 << 40, _GIBIBYTE // 4)
     yield from range(_MEBIBYTE * 16, 1 << 40, _MEBIBYTE)
+
+
+@functools.lru_cache(maxsize=64)
+def search_memory(layout: FirmwareLayout, digest: bytes) -> int | None:
+    """The memory size whose map has a digest, of those that are tried; kept for the last ones."""
+    return find_memory(layout, digest, memory_sizes())
 
 
 @functools.lru_cache(maxsize=64)
