@@ -1,6 +1,5 @@
 """Strings of a compose file, with where they stand and the variables in them."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -117,16 +116,22 @@ def texts_of(node: Node | None, path: tuple[str, ...]) -> tuple[Text, ...]:
     return ()
 
 
-def every_text(node: Node, path: tuple[str, ...]) -> Iterator[Text]:
+def every_text(node: Node, path: tuple[str, ...]) -> list[Text]:
     """Every scalar below a node."""
+    found: list[Text] = []
+    _collect(node, path, found)
+    return found
+
+
+def _collect(node: Node, path: tuple[str, ...], found: list[Text]) -> None:
     if isinstance(node, Scalar):
-        yield text_of(node, path)
+        found.append(text_of(node, path))
     elif isinstance(node, Sequence):
         for place, item in enumerate(node.items):
-            yield from every_text(item, (*path, str(place)))
+            _collect(item, (*path, str(place)), found)
     else:
         for key, item in node.entries.items():
-            yield from every_text(item, (*path, key))
+            _collect(item, (*path, key), found)
 
 
 def child(node: Node | None, *names: str) -> Node | None:
@@ -144,5 +149,8 @@ def entry(node: Node | None, *names: str) -> str:
 
 def pointer_of(path: tuple[str, ...]) -> str:
     """The RFC 6901 pointer of a place in the compose file."""
+    joined = "/".join((COMPOSE_POINTER, *path))
+    if "~" not in joined and joined.count("/") == len(path) + 1:
+        return joined
     parts = (part.replace("~", "~0").replace("/", "~1") for part in path)
     return "/".join((COMPOSE_POINTER, *parts))

@@ -7,6 +7,8 @@ reads a name can be said only where all readers are seen: `blind_spots` lists th
 
 import re
 from collections.abc import Iterable, Iterator
+from collections.abc import Mapping as Values
+from functools import lru_cache
 from typing import Final
 
 from verifier.evidence.compose_yaml import Mapping, Scalar, Sequence
@@ -23,10 +25,8 @@ Use = tuple[Text, Variable]
 
 _PASS: Final = "pass"  # noqa: S105 - an operator of a variable
 _EXPORT: Final = re.compile(
-    r"(?:^|[;&|{(]|\bthen\b|\bdo\b|\belse\b)[ \t]*"
-    r"(?:export|(?:declare|typeset)[ \t]+-\w*x\w*)"
-    r"[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:=([^\n;&|]*))?",
-    re.MULTILINE,
+    r"(?<![\w./$\"'-])(?:export|(?:declare|typeset)[ \t]+-\w*x\w*)"
+    r"[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:=([^\n;&|]*))?"
 )
 _ASSIGNMENT: Final = re.compile(r"^[ \t]*([A-Za-z_][A-Za-z0-9_]*)=([^\n;&|]*)", re.MULTILINE)
 _LITERAL: Final = re.compile(r"([\"']?)([\w./:@+-]*)\1", re.ASCII)
@@ -77,19 +77,22 @@ def _build_arguments(service: Service) -> Iterator[Use]:
                 yield text_of(item, (*path, key)), Variable(key, _PASS)
 
 
-def exports_of(script: str) -> dict[str, str | None]:
+@lru_cache(maxsize=64)
+def exports_of(script: str) -> Values[str, str | None]:
     """What a script exports: the value where it is a literal, else None."""
     found: dict[str, str | None] = {}
-    assigned = dict(_ASSIGNMENT.findall(script))
+    assigned: dict[str, str] | None = None
     for match in _EXPORT.finditer(script):
         name, value = match[1], match[2]
-        said = assigned.get(name, "") if value is None else value
-        literal = _LITERAL.fullmatch(said.strip())
-        once = name not in found
-        found[name] = literal[2] if literal and once and said else None
+        if value is None:
+            assigned = dict(_ASSIGNMENT.findall(script)) if assigned is None else assigned
+            value = assigned.get(name, "")
+        literal = _LITERAL.fullmatch(value.strip())
+        found[name] = literal[2] if literal and name not in found and value else None
     return found
 
 
+@lru_cache(maxsize=64)
 def words_of(script: str) -> frozenset[str]:
     """Every word of a script that could be a variable's name."""
     return frozenset(_WORD.findall(script))

@@ -94,7 +94,7 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """0 for critical, 4 for info."""
-        return SEVERITIES.index(self)
+        return _RANKS[self]
 
     def up(self) -> "Severity":
         """One level worse."""
@@ -106,6 +106,7 @@ class Severity(StrEnum):
 
 
 SEVERITIES: Final = tuple(Severity)
+_RANKS: Final = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,10 @@ _INSTALL: Final = re.compile(
     r"|\b(?:curl|wget)\s[^\n;&|]{0,500}\.(?:safetensors|gguf|onnx|whl|tar\.gz)\b"
 )
 _SAID: Final = re.compile(r"(?:^|[\n;&|({])\s*(?:echo|printf|#)[^\n;&|]*\Z")
+_FETCHING: Final = (
+    *("curl", "wget", "install", "npm", "npx", "uvx", " add", "download", "clone"),
+)
+"""What every match of the patterns contains; a search for plain text is much faster."""
 _BEFORE: Final = 200
 _MAX_FETCHES: Final = 50  # of one text; more say nothing more
 _PINNED: Final = re.compile(
@@ -33,6 +37,8 @@ _CHECKOUT: Final = re.compile(r"git\s+(?:checkout|reset\s+--hard)\s+[0-9a-f]{40}
 def unpinned_installs(text: str) -> list[tuple[str, Severity, int]]:
     """What a script installs or downloads, how bad, and at which offset: a fetch that is pinned by
     a commit or hash is low, one straight into a shell high. What is only printed does not count."""
+    if not any(word in text for word in _FETCHING):
+        return []
     found: list[tuple[str, Severity, int]] = [
         (excerpt(match[0]), Severity.HIGH, match.start())
         for match in islice(PIPE_TO_SHELL.finditer(text), _MAX_FETCHES)
