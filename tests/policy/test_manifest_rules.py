@@ -152,6 +152,9 @@ def test_no_other_images_may_run(doubtful: Audited, written: Load, images: str) 
         "services:\n  web:\n    image: web\n",
         "services:\n  web:\n    image: REGISTRY.lab.invalid.evil.example/lab/web:1\n",
         "include: [other.yaml]\n" + DOUBTFUL,
+        DOUBTFUL + "    volumes: [{type: image, source: 'docker.io/a/b:1', target: /x}]\n",
+        DOUBTFUL + "    pre_start: [{image: 'docker.io/a/b:1', command: x}]\n",
+        "services:\n  web:\n    provider: {type: other}\n",
     ],
 )
 def test_an_image_that_may_be_another_is_not_allowed(compose: str, written: Load) -> None:

@@ -136,6 +136,21 @@ def test_an_unpinned_image_beside_a_good_one_is_named(policy: str) -> None:
     assert outcome.summary.startswith("2 images: 1 unpinned, 1 attested")
 
 
+def test_images_that_are_no_services_are_named() -> None:
+    compose = (
+        "services:\n  web:\n    image: a\n    models: [m]\n"
+        "    volumes: [{type: image, source: 'b:1', target: /x}]\n"
+        "    pre_start: [{image: 'c:2', command: run}]\n"
+        "models: {m: {model: ai/d}}\n"
+    )
+    assert named(compose) == [
+        ("web", "a"),
+        ("volume of type image web", "b:1"),
+        ("hook web", "c:2"),
+        ("model", "ai/d"),
+    ]
+
+
 def test_every_service_and_included_file_is_named() -> None:
     compose = f"""
 include: [more.yml]

@@ -5,10 +5,12 @@ characters far: a text that repeats its beginning must not cost the square of it
 """
 
 import re
+from functools import lru_cache
 from itertools import islice
 from typing import Final
 
 from verifier.manifest.secret_text import masked
+from verifier.manifest.shell.follow import follow
 from verifier.model.result import Severity
 
 PIPE_TO_SHELL: Final = re.compile(
@@ -22,16 +24,28 @@ _INSTALL: Final = re.compile(
     r"|\b(?:curl|wget)\s[^\n;&|]{0,500}\.(?:safetensors|gguf|onnx|whl|tar\.gz)\b"
 )
 _SAID: Final = re.compile(r"(?:^|[\n;&|({])\s*(?:echo|printf|#)[^\n;&|]*\Z")
-_FETCHING: Final = (
-    *("curl", "wget", "install", "npm", "npx", "uvx", " add", "download", "clone"),
-)
+_FETCHING: Final = (*("curl", "wget", "install", "npm", "npx", "uvx", "add", "download", "clone"),)
 """What every match of the patterns contains; a search for plain text is much faster."""
+_HIDING: Final = frozenset("$`\\'\"(")
+_LONGEST: Final = 20_000  # characters of a command line that is followed
 _BEFORE: Final = 200
 _MAX_FETCHES: Final = 50  # of one text; more say nothing more
 _PINNED: Final = re.compile(
     r"--hash|--require-hashes|--revision\s+[0-9a-f]{40}|@[0-9a-f]{40}\b|\bnpm\s+ci\b", re.ASCII
 )
 _CHECKOUT: Final = re.compile(r"git\s+(?:checkout|reset\s+--hard)\s+[0-9a-f]{40}\b", re.ASCII)
+
+
+def as_run(text: str) -> str:
+    """What a command line runs, with its constants in place; "" where it is plain already."""
+    if len(text) > _LONGEST or _HIDING.isdisjoint(text):
+        return ""
+    return _followed(text)
+
+
+@lru_cache(maxsize=256)
+def _followed(text: str) -> str:
+    return follow(text).text
 
 
 def unpinned_installs(text: str) -> list[tuple[str, Severity, int]]:

@@ -8,7 +8,7 @@ from verifier.manifest.compose.paths import is_within
 from verifier.manifest.model import RESTARTS, Manifest, Mount, Service
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.manifest.rules.pls import late_gate
-from verifier.manifest.rules.shell import unpinned_installs
+from verifier.manifest.rules.shell import as_run, unpinned_installs
 from verifier.manifest.rules.svc.privilege import HARMLESS, path_severity
 from verifier.model.result import Severity
 
@@ -28,6 +28,7 @@ _MODEL: Final = re.compile(
     r"([A-Za-z0-9][\w.-]*/[\w.-]+)"
 )
 _REVISION: Final = re.compile(r"--revision[\s=]+[0-9a-f]{40}\b", re.ASCII)
+_SAME: Final = 12  # characters by which a fetch is known again
 _INFERENCE: Final = re.compile(r"vllm|sglang|text-generation|tgi|ollama|llama")
 
 
@@ -110,8 +111,13 @@ def fetch_at_start(manifest: Manifest) -> Iterator[Hit]:
     count."""
     for service in manifest.services:
         for text in service.commands:
+            told = set()
             for found, severity, offset in unpinned_installs(text.text):
+                told.add(found)
                 yield on_text(text, f"`{found}`", severity, offset=offset)
+            for found, severity, _ in unpinned_installs(as_run(text.unset)):
+                if not any(found[:_SAME] in other or other[:_SAME] in found for other in told):
+                    yield on_text(text, f"`{found}`, in what it runs", severity)
     for name, content in manifest.config_contents.items():
         if content.text.startswith("#!"):
             for found, severity, offset in unpinned_installs(content.text):
