@@ -212,7 +212,7 @@ def _port(port: PublishedPort) -> str:
 
 
 def _mounts(new: Document, before: Service, after: Service) -> Iterator[Change]:
-    had, has = ({_mount(item): item for item in service.mounts} for service in (before, after))
+    had, has = ({_mount(item): item for item in _volumes(side)} for side in (before, after))
     for key in sorted(had.keys() ^ has.keys()):
         mount, is_new = has.get(key) or had[key], key in has
         what = "a path of the guest" if mount.bind else "a volume"
@@ -223,6 +223,11 @@ def _mounts(new: Document, before: Service, after: Service) -> Iterator[Change]:
         severity = Severity.LOW if mount.bind else Severity.INFO
         given = replace(change, severity=severity, meaning=f"{what} is given to it")
         yield _opened(new, mount.text, given)
+
+
+def _volumes(service: Service) -> Iterator[Mount]:
+    """What `volumes` gives; what another attribute gives is a difference of that one."""
+    return (m for m in service.mounts if not m.how or m.how.startswith("volume "))
 
 
 def _mount(mount: Mount) -> str:
