@@ -147,6 +147,7 @@ SPELLINGS: Final[dict[str, tuple[Row, ...]]] = {
     ),
     "services.*.pid": (
         ("pid: host", "", "SVC-003"),
+        ("pid: container:other", "", "SVC-003"),
         ("pid: service:web2", "  web2: {image: a, pid: host}", "SVC-003"),
     ),
     "services.*.platform": (("platform: linux/arm64", "", "IMG-013"),),

@@ -130,6 +130,10 @@ def _references(service: Service, names: frozenset[str], tree: Mapping) -> Itera
     for name, required in _dependencies(service):
         if name not in names and required:
             yield refused(f"it depends on {name!a}, which is no service", path, node)
+    for text in service.build_contexts:
+        other = text.unset.removeprefix(_SERVICE_PREFIX)
+        if text.unset.startswith(_SERVICE_PREFIX) and other not in names:
+            yield refused(f"it is built from {other!a}, which is no service", path, node)
     wanted = [
         *(("secret", name) for name in _granted(service.field("secrets"))),
         *(("secret", name) for name in _granted(service.field("build", "secrets"))),

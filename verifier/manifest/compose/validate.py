@@ -112,7 +112,7 @@ class Validator:
         self, key: str, path: tuple[str, ...], at: tuple[int, int] | None, value: Node
     ) -> None:
         line, column = at or (value.line, value.column)
-        message = f"no release of Compose that is known has `{key}` here"
+        message = f"Docker Compose knows no `{key}` here, and refuses the file"
         self.problems.append(Problem(Kind.UNKNOWN, message, (*path, key), line, column))
 
     def _newer(

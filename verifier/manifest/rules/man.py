@@ -27,7 +27,8 @@ _REPLACES: Final = re.compile(
     r"|\bdocker\s+(?:run|stack|swarm)\b|^exit\s+0\b",
     re.MULTILINE,
 )
-_REMOTE: Final = re.compile(r"^\w+://|^git@|^oci:")
+_REMOTE: Final = re.compile(r"^[\w+.-]+://|^git@|^oci:")
+_MOUNTS: Final = frozenset({"bind", "volume", "tmpfs", "image"})
 _REFUSED: Final = (RefusedError, DuplicateFieldError)
 """Errors that other rules report."""
 _TYPO: Final = 0.8
@@ -278,8 +279,8 @@ def contradictory_provider(manifest: Manifest) -> Iterator[Hit]:
 )
 def unjudged_attribute(manifest: Manifest) -> Iterator[Hit]:
     """An attribute of the compose file, at any level, that no known release of Docker Compose has;
-    a volume whose driver is a plugin; what is too large or too deep to be followed; a file that is
-    hidden, absent or not what runs."""
+    a volume whose driver is a plugin; a mount of a type for Swarm or Windows; what is too large or
+    too deep to be followed; a file that is hidden, absent or not what runs."""
     if manifest.error is not None and not isinstance(manifest.error, _REFUSED):
         yield Hit(message=manifest.error.message, place=Location(pointer=COMPOSE_POINTER))
     for problem in manifest.problems:
@@ -288,7 +289,9 @@ def unjudged_attribute(manifest: Manifest) -> Iterator[Hit]:
     for service in manifest.services:
         for mount in service.mounts:
             driver = manifest.shared.volume_driver(mount.source)
-            if not mount.bind and driver:
+            if mount.kind not in _MOUNTS:
+                yield on_text(mount.text, f"a mount of type `{mount.kind}`")
+            elif not mount.bind and driver:
                 yield on_text(mount.text, f"what the volume driver `{driver}` does is not known")
 
 

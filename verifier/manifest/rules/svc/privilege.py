@@ -134,12 +134,13 @@ def privileged(manifest: Manifest) -> Iterator[Hit]:
     escalates=True,
 )
 def host_namespaces(manifest: Manifest) -> Iterator[Hit]:
-    """pid, ipc, uts, userns_mode or cgroup is `host`, or that of a service where it is. For the
-    network see NET-002."""
+    """pid, ipc, uts, userns_mode or cgroup is `host`, that of a service where it is, or that of a
+    container which is not in the file. For the network see NET-002."""
     for service in manifest.services:
         for name in ("pid", "ipc", "uts", "userns_mode", "cgroup"):
             text = service.text(name)
-            if text and manifest.namespace_of(service, name) == "host":
+            leads_to = manifest.namespace_of(service, name) if text else ""
+            if text and (leads_to == "host" or leads_to.startswith("container:")):
                 yield on_text(text, f"`{name}: {text.unset}`")
 
 
