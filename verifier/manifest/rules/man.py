@@ -24,9 +24,10 @@ from verifier.model.result import Location, Severity
 _TYPES: Final = "dstack dstack-types/src/lib.rs"
 _REPLACES: Final = re.compile(
     r">\s*\S{0,80}(?:docker-compose\.ya?ml|app-compose\.json)|\bdocker(?:\s+|-)compose\b"
-    r"|\bdocker\s+(?:run|stack|swarm)\b|^exit\s+0\b",
+    r"|\bdocker\s+(?:run|stack|swarm)\b",
     re.MULTILINE,
 )
+_LEAVES: Final = re.compile(r"^exit\s+0\b", re.MULTILINE)
 _REMOTE: Final = re.compile(r"^[\w+.-]+://|^git@|^oci:")
 _MOUNTS: Final = frozenset({"bind", "volume", "tmpfs", "image"})
 _REFUSED: Final = (RefusedError, DuplicateFieldError)
@@ -152,7 +153,8 @@ def dead_compose(manifest: Manifest) -> Iterator[Hit]:
     elif not (app.compose or "").strip():
         yield on_field(manifest, "docker_compose_file", "there is none")
     for pointer, script in custom_scripts(manifest):
-        match = _REPLACES.search(script) or _REPLACES.search(manifest.followed(pointer).text)
+        match = _REPLACES.search(script) or _LEAVES.search(script)
+        match = match or _REPLACES.search(manifest.followed(pointer).text)
         if match:
             message = f"a script does `{excerpt(match[0])}`"
             yield Hit(message=message, place=Location(pointer=pointer))
