@@ -15,7 +15,7 @@ from verifier.manifest.compose.problem import Kind, Problem, refused
 from verifier.manifest.compose.unique import without_repeated_items
 from verifier.manifest.text import unset
 
-_MAX_COPIED: Final = 200_000
+_MAX_COPIED: Final = 60_000
 """Entries that extended services may copy: a service of a real manifest has about fifty."""
 _MAX_CHAIN: Final = 100  # services that extend each other in a row
 
