@@ -107,7 +107,9 @@ def rules(case: Case) -> Outcome:
         reason = "; ".join([*map(_words, counted[:1]), f"not evaluable: {unsaid}"])
         details |= {"reason": reason, "remediation": _UNDECIDED}
         names = ", ".join(item.rule for item in judged.open)
-        return missing(f"{_summary(judged)}: {names}", **details)
+        several = f"{len(judged.open)} rules" if len(judged.open) > 1 else "1 rule"
+        undecided = f"{several} of medium severity or worse could not be judged ({names})"
+        return missing(f"{undecided}; of the others: {_summary(judged)}", **details)
     if counted:
         return warned(_summary(judged), reason=_words(counted[0]), **details)
     return passed(_summary(judged), **{**details, "remediation": ""})

@@ -41,7 +41,8 @@ def write_first_screen(page: Page, report: Report) -> None:
     page.blank()
     _next_step(page, report)
     _findings(page, report, subject)
-    page.entry(bold("More"), LABEL, summary.more(report))
+    if not page.full:
+        page.entry(bold("More"), LABEL, summary.more(report))
 
 
 def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
@@ -75,6 +76,8 @@ def _statements(page: Page, report: Report, subject: SubjectReport) -> None:
         for label, value in item.facts:
             note = summary.claim_note(report, item.standing)
             page.entry(Text(f"  {label}"), LABEL, value, note, lines=1)
+    if changed := summary.change_of_app(report):
+        page.entry(bold("Changed by"), LABEL, changed, lines=2)
 
 
 def _next_step(page: Page, report: Report) -> None:

@@ -14,11 +14,13 @@ from verifier.model.identifiers import format_time
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import (
     BASIS_ORDER,
+    Anchor,
     Basis,
     CheckResult,
     Claim,
     Finding,
     Requirement,
+    Severity,
     Verdict,
 )
 from verifier.report.chain import Mark, in_chain_order, mark, needs_attention, weakest
@@ -36,6 +38,8 @@ HEADLINES: Final = {
 REPEAT_NOTE: Final = "with your other options, if any"
 _GRAVE: Final = ("critical", "high", "medium")
 _NO_FIX: Final = ("", "None.")
+_GRAVEST: Final = ("PLS", "SEC", "SVC", "IMG", "KMS", "ENV")
+"""Families of rules, those first whose findings give keys or the guest to somebody at once."""
 
 
 def worst_subject(report: Report) -> SubjectReport:
@@ -168,8 +172,12 @@ def plain_meaning(report: Report) -> str:
         change = "no contract decides about it"
     else:
         change = "who may change it is not known"
-    note = report.anchor.mark if report.anchor is not None else ""
-    return f"Genuine Intel TDX hardware{note} {what}; {change}."
+    hardware = {
+        None: "Genuine Intel TDX hardware",
+        Anchor.SIMULATED: "A simulated TDX guest, and no real hardware,",
+        Anchor.UNSAFE_ROOT: "A TDX guest under another root than Intel's",
+    }[report.anchor]
+    return f"{hardware} {what}; {change}."
 
 
 def silent_sources(report: Report) -> str:
@@ -191,6 +199,15 @@ def more(report: Report) -> str:
     )
     listed = ", ".join(f"{count} {word}{'s' * (count != 1)}" for count, word in counted if count)
     return f"-v: {listed or 'what was asked'}; words: verify explain WORD"
+
+
+def change_of_app(report: Report) -> str:
+    """Who can change the app, as its history tells it; "" where none is known."""
+    if report.timeline is None:
+        return ""
+    from verifier.report.timeline_overview import owners_of_app  # noqa: PLC0415 - as in `history`
+
+    return owners_of_app(report.timeline)
 
 
 def as_of(report: Report) -> str:
@@ -270,11 +287,23 @@ def groups(
 
 
 def grouped(findings: Iterable[Finding]) -> tuple[tuple[Finding, ...], ...]:
-    """Findings of one rule, severity and certainty together, the worst first."""
+    """Findings of one rule, severity and certainty together, the worst first: of one severity, what
+    is certain, and what gives away keys or the guest before what only may."""
     found: dict[tuple[str, str, bool], list[Finding]] = {}
     for item in findings:
         found.setdefault((item.severity, item.rule, item.conditional), []).append(item)
-    return tuple(map(tuple, found.values()))
+    order = sorted(found, key=lambda key: (_rank(key[0]), key[2], _family(key[1]), key[1]))
+    return tuple(tuple(found[key]) for key in order)
+
+
+def _rank(severity: str) -> int:
+    names = [item.value for item in Severity]
+    return names.index(severity) if severity in names else len(names)
+
+
+def _family(rule: str) -> int:
+    family = rule.partition("-")[0]
+    return _GRAVEST.index(family) if family in _GRAVEST else len(_GRAVEST)
 
 
 def group_title(group: tuple[Finding, ...]) -> str:

@@ -252,12 +252,21 @@ def timeline_summary(timeline: Timeline) -> list[str]:
     lines = [row.text for row in standing(replace(timeline, root_note=""))]
     lines.append(f"{count(timeline.events, 'event')}; {count(hashes, 'manifest')} may start now.")
     for role in _GOVERNED:
-        present = [item for item in timeline.governance if item.role is role and item.until is None]
-        said = "; ".join(authority(item) for item in present) or "not known"
+        said = _owners(timeline, role) or "not known"
         lines.append(f"Who can change the {ROLES[role]}: {said}.")
     found = concerns(timeline)
     rest = len(found) - _SUMMARIZED
     return [*lines, *found[:_SUMMARIZED], *([f"And {rest} more, in the timeline."] * (rest > 0))]
+
+
+def owners_of_app(timeline: Timeline) -> str:
+    """Who can change the app, in one line; "" where that is not known."""
+    return _owners(timeline, Role.APP)
+
+
+def _owners(timeline: Timeline, role: Role) -> str:
+    present = [item for item in timeline.governance if item.role is role and item.until is None]
+    return "; ".join(authority(item) for item in present)
 
 
 def _said(kind: ExposureKind, alike: list[Exposure]) -> Iterator[str]:

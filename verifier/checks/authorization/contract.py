@@ -297,8 +297,8 @@ def _device(view: ChainView, app: str, boot: BootInfo) -> bool:
 def _actual(
     getters: dict[str, bool], any_device: Agreed[bool], answers: list[Agreed[tuple[bool, str]]]
 ) -> JsonValue:
-    said: list[JsonValue] = [answer.value[1] or answer.value[0] for answer in answers]
-    return {**getters, "any device": any_device.value, "isAppAllowed": said}
+    said: list[JsonValue] = [answer.value[0] or answer.value[1] for answer in answers]
+    return {**getters, "any device": any_device.value, "isAppAllowed, by device id": said}
 
 
 CHECKS: Final = (contract, allowed)

@@ -38,14 +38,13 @@ def run_demo(
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
     check_places(written.output, save)
+    judged = load_policy(policy)
     world = build()
     question = simulated_question(world.app_id, world.reference(), world.now)
     with serve(world.respond) as served:
         sources = Sources(routes=served.routes, cloud=False, past=Past.GATEWAY)
         bundle = collect_evidence(question, sources, lambda: world.now, progress)
-    report = Audit(target=world.app_id, question=question, bundle=bundle).report(
-        load_policy(policy)
-    )
+    report = Audit(target=world.app_id, question=question, bundle=bundle).report(judged)
     write_report(report, written)
     if save is not None:
         save_bundle(bundle, save / "bundle")
