@@ -54,7 +54,7 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     raise PolicyError(
         f"{text!a} is no app id (40 hex digits), URL, domain or bundle, and no command",
         hint=f"it has {len(digits[1])} hex digits, and an app id has 40"
-        if digits
+        if digits and not _written_right(text)
         else command_hint(text, commands),
     )
 
