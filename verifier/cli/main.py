@@ -50,12 +50,15 @@ COMMANDS: Final = {
     "explain": ("explain", "explain"),
     "checks": ("checks", "explain_checks"),
     "policy": ("policy", "show_policy"),
+    "sign": ("signed", "sign"),
+    "report": ("signed", "check_signed"),
 }
 """Every command: the module of `verifier.cli.commands` and the function that it is."""
 _GROUPS: Final = {
     "Audit an app": ("app", "import", "timeline", "stage", "demo"),
     "One link of the chain": ("quote", "events", "signer", "image"),
     "The manifest and its images": ("lint", "diff", "compose-hash", "oci", "checklist"),
+    "Signed results": ("sign", "report"),
     "What it all means": ("explain", "checks", "policy"),
 }
 """Headings of the commands in `verify --help`."""

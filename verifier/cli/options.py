@@ -31,6 +31,7 @@ class Format(StrEnum):
     JUNIT = "junit"
     BADGE = "badge"
     SHIELDS = "shields"
+    STATEMENT = "statement"
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY

@@ -286,6 +286,10 @@ def _render(report: Report, written: Written) -> bytes:
         from verifier.report.json import render_json  # noqa: PLC0415
 
         return json_for(render_json(report), to_terminal=to_terminal)
+    if written.form is Format.STATEMENT:
+        from verifier.report.statement import render_statement  # noqa: PLC0415
+
+        return render_statement(report)
     if written.form is not Format.TERMINAL:
         return _document(report, written.form).encode("utf-8")
     from verifier.report.terminal import render_terminal  # noqa: PLC0415

@@ -54,7 +54,7 @@ def badge_of(report: Report) -> Badge:
     color, fill = _COLORS[Verdict.NONE if held_back else report.verdict]
     said = f"{report.verdict.value}" + ("" if report.accepted else ", not accepted")
     anchor = f"{report.anchor.value.upper()}: " if report.anchor is not None else ""
-    manifest = _manifest(report)
+    manifest = visible(proven_manifest(report)[:_DIGITS])
     parts = (f"{anchor}{said}", _day(report), *([f"manifest {manifest}"] if manifest else []))
     return Badge(" · ".join(parts), color, fill, certain)
 
@@ -108,10 +108,10 @@ def _day(report: Report) -> str:
     return format_time(min(item for item in times if item is not None)).partition("T")[0]
 
 
-def _manifest(report: Report) -> str:
-    """The first digits of the manifest that every attester is proven to run, "" without one."""
+def proven_manifest(report: Report) -> str:
+    """The compose hash that every attester is proven to run, lower-case hex, "" without one."""
     found = {_proven_hash(subject) for subject in report.subjects}
-    return visible(found.pop()[:_DIGITS]) if len(found) == 1 else ""
+    return found.pop() if len(found) == 1 else ""
 
 
 def _proven_hash(subject: SubjectReport) -> str:
