@@ -6,6 +6,7 @@ Nothing inside a manifest can silence a rule. What cannot be judged is said, nev
 import hashlib
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from verifier.errors import EvidenceError
@@ -35,7 +36,7 @@ class NotEvaluable:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)  # without slots, to split its text once
 class ManifestAudit:
     """The findings about a manifest, worst first, and what could not be judged.
 
@@ -53,7 +54,7 @@ class ManifestAudit:
     compose_problem: str
     dockerfile: bool = False
 
-    @property
+    @cached_property
     def compose_lines(self) -> list[str]:
         """The lines of the compose file; none where it is hidden or absent."""
         return lines_of(self.compose_text) if self.compose_text else []
