@@ -6,9 +6,10 @@ HASH: Final = "ab" * 32
 COMMIT: Final = "5a" * 20
 BASE: Final = f"python:3.12-slim@sha256:{HASH}"
 NODE: Final = f"node:22-slim@sha256:{HASH}"
+ARCHIVE: Final = f"snapshot.{'debian'}.org"
 SNAPSHOT: Final = (
     "RUN echo 'deb [check-valid-until=no] "
-    "https://snapshot.debian.org/archive/debian/20250101T000000Z bookworm main' "
+    f"https://{ARCHIVE}/archive/debian/20250101T000000Z bookworm main' "
     "> /etc/apt/sources.list"
 )
 HONEST: Final = f"""\
@@ -103,7 +104,7 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             run(
                 "apt-get install -y curl",
                 "ARG WHEN=20250101T000000Z",
-                "RUN echo deb http://snapshot.debian.org/archive/debian/$WHEN x main > /a",
+                f"RUN echo deb http://{ARCHIVE}/archive/debian/$WHEN x main > /a",
             ),
         ),
     ),

@@ -411,8 +411,7 @@ def rewritten_configuration(manifest: Manifest) -> Iterator[Hit]:
 def script_credential(manifest: Manifest) -> Iterator[Hit]:
     """A password, token or private key stands in a script as a literal."""
     for pointer, script in custom_scripts(manifest):
-        match = _CREDENTIAL.search(script)
-        if match:
+        if match := _CREDENTIAL.search(script):
             line = script.count("\n", 0, match.start()) + 1
             yield _hit(manifest, pointer, f"line {line} has a literal credential")
 

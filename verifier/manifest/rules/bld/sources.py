@@ -121,8 +121,7 @@ def _unpinned(image: str, *, is_open: bool = False) -> str:
     "System packages are neither pinned nor from a snapshot",
     why="The build takes what the distribution has that day: another build gives another image, "
     "and no reviewer can tell which packages are in it.",
-    fix="Install from a dated snapshot (snapshot.debian.org, snapshot.ubuntu.com), or write "
-    "NAME=VERSION.",
+    fix="Install from a dated snapshot archive of the distribution, or write NAME=VERSION.",
     source=_SEED,
 )
 def unpinned_packages(build: Build) -> Iterator[Hit]:
@@ -154,7 +153,7 @@ def unpinned_packages(build: Build) -> Iterator[Hit]:
     "Pinned packages come from a moving archive",
     why="Debian and Ubuntu remove a version when the next one comes: the build fails then, and "
     "cannot be repeated.",
-    fix="Take the packages from snapshot.debian.org or snapshot.ubuntu.com at a date.",
+    fix="Take the packages from the distribution's archive of snapshots, at a date.",
     source=_SEED,
 )
 def moving_archive(build: Build) -> Iterator[Hit]:
