@@ -18,6 +18,7 @@ from verifier.evidence.compose_yaml import (
     parse_compose,
 )
 from verifier.evidence.interpolation import parse_template
+from verifier.evidence.yaml_scalars import resolve
 from verifier.manifest.audit import audit_compose_file, audit_manifest
 
 SECONDS = 5.0
@@ -63,6 +64,38 @@ def scalar(text: str) -> Scalar:
 )
 def test_the_core_schema(text: str, kind: str) -> None:
     assert scalar(text).kind == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("0777", "511"),
+        ("1_000", "1000"),
+        ("0x1F", "31"),
+        ("1.0", "1"),
+        ("1e3", "1000"),
+        ("1000000.0", "1e+06"),
+        ("0.00001", "1e-05"),
+        ("18446744073709551616", "1.8446744073709552e+19"),
+        (".inf", "+Inf"),
+        ("TRUE", "true"),
+        ("~", ""),
+        ("yes", "yes"),
+        ("22:22", "22:22"),
+        ("089", "89"),
+        ("1e400", "1e400"),
+        ("'0777'", "0777"),
+    ],
+)
+def test_what_compose_writes_for_a_scalar(text: str, written: str) -> None:
+    assert scalar(text).value == written
+
+
+@given(st.text(max_size=30))
+def test_any_scalar_is_resolved(text: str) -> None:
+    kind, said = resolve(text)
+    assert kind in {"str", "null", "bool", "int", "float", "time"}
+    assert (said == text) or kind not in {"str", "time"}
 
 
 def test_positions_count_from_one() -> None:

@@ -17,7 +17,7 @@ import yaml
 from yaml.cyaml import CParser  # type: ignore[attr-defined]  # its stubs leave it out
 
 from verifier.errors import EvidenceError
-from verifier.evidence.yaml_scalars import resolve
+from verifier.evidence.yaml_scalars import is_text, resolve
 
 MAX_BYTES: Final = 2 << 20
 MAX_DEPTH: Final = 64
@@ -53,12 +53,12 @@ class Scalar:
     @property
     def kind(self) -> str:
         """`str`, `null`, `bool`, `int`, `float` or `time`, as Compose decodes it."""
-        return resolve(self.text)[0] if self.plain else "str"
+        return resolve(self.text)[0] if self.plain and not is_text(self.text) else "str"
 
     @property
     def value(self) -> str:
         """What Compose writes for it where it needs a text; "" for null."""
-        return resolve(self.text)[1] if self.plain else self.text
+        return resolve(self.text)[1] if self.plain and not is_text(self.text) else self.text
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,15 @@ _TIME: Final = re.compile(
     re.ASCII,
 )
 _NUMERIC: Final = frozenset("0123456789+-.")
+_TEXT_BEGINS: Final = frozenset("abcdeghijklmopqrsuvwxyzABCDEGHIJKLMOPQRSUVWXYZ/$_@%")
 _LONGEST_NUMBER: Final = 400  # characters; Go holds 64 bits, and Python's int() costs the square
 _INT64: Final = range(-(1 << 63), 1 << 64)  # int64, and uint64 for what is above it
 _PLAIN_POWERS: Final = range(-4, 6)  # of ten; other floats are written with an exponent
+
+
+def is_text(text: str) -> bool:
+    """Whether a plain scalar is a text by its first character; false where more has to be seen."""
+    return text[:1] in _TEXT_BEGINS
 
 
 @lru_cache(maxsize=4096)

@@ -20,7 +20,7 @@ from verifier.manifest.read import read_compose_file, read_manifest
 from verifier.manifest.rule import Hit, Need, RuleText
 from verifier.manifest.rules.catalogue import BUILD_RULES, RULES
 from verifier.manifest.secret_text import masked
-from verifier.model.result import Finding, Severity
+from verifier.model.result import RANKS, Finding, Severity
 
 _CONTRACTS: Final = frozenset(
     {Need.AUTHORIZATION, Need.ALLOWED_HASHES, Need.GOVERNANCE, Need.DEVICES}
@@ -142,7 +142,7 @@ def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:
         sorted(
             findings,
             key=lambda f: (
-                Severity(f.severity).rank,
+                RANKS[f.severity],
                 f.rule,
                 f.location.line,
                 f.location.column,

@@ -36,6 +36,8 @@ class Need(StrEnum):
     PAGE = "the guest's metadata page"
     ENDPOINT = "an answer of the running app"
     TAGS = "the registry's answers over time, for images that a tag names"
+
+    __hash__ = str.__hash__  # that of an enum is slow, and each rule asks by it
     DOCKERFILE = "a Dockerfile that a builder would read"
 
 

@@ -91,10 +91,12 @@ class Severity(StrEnum):
     LOW = "low"
     INFO = "info"
 
+    __hash__ = str.__hash__  # that of an enum is slow, and each finding is looked up by it
+
     @property
     def rank(self) -> int:
         """0 for critical, 4 for info."""
-        return _RANKS[self]
+        return RANKS[self]
 
     def up(self) -> "Severity":
         """One level worse."""
@@ -106,7 +108,7 @@ class Severity(StrEnum):
 
 
 SEVERITIES: Final = tuple(Severity)
-_RANKS: Final = {severity: rank for rank, severity in enumerate(SEVERITIES)}
+RANKS: Final[dict[str, int]] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,11 @@ _LIMITS: Final = (
     *(("cpus", "limits.cpus"), ("mem_limit", "limits.memory"), ("pids_limit", "limits.pids")),
     ("mem_reservation", "reservations.memory"),
 )
+_COUNTED: Final = frozenset({"scale", "deploy", "container_name", *(own for own, _ in _LIMITS)})
 _SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP])?[iI]?[bB]?", re.ASCII)
+_DEPENDING: Final = frozenset(
+    {"depends_on", "links", "network_mode", "ipc", "pid", "uts", "cgroup", "volumes_from"}
+)
 _TESTS: Final = frozenset({"CMD", "CMD-SHELL", "NONE"})
 _SERVICE_PREFIX: Final = "service:"
 
@@ -58,6 +62,8 @@ def _alone(service: Service) -> Iterator[Problem]:
 
 def _numbers(service: Service) -> Iterator[Problem]:
     tree, path = service.tree, service.path
+    if _COUNTED.isdisjoint(tree.entries):
+        return
     scale, replicas = service.says("scale"), service.says("deploy", "replicas")
     if scale and replicas and scale != replicas:
         yield refused("`scale` and `deploy.replicas` differ", (*path, "scale"), tree)
@@ -174,6 +180,8 @@ def _container_names(services: tuple[Service, ...]) -> Iterator[Problem]:
 
 def _dependencies(service: Service) -> Iterator[tuple[str, bool]]:
     """The services that one waits for, and whether it cannot do without each."""
+    if _DEPENDING.isdisjoint(service.tree.entries):
+        return
     node = service.field("depends_on")
     if isinstance(node, Sequence):
         yield from ((text.unset, True) for text in service.texts("depends_on"))

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
-from verifier.evidence.yaml_scalars import resolve
+from verifier.evidence.yaml_scalars import is_text, resolve
 from verifier.manifest.compose.problem import Kind, Problem, refused
 from verifier.manifest.text import unset
 from verifier.reference.compose_attributes import Attribute, Version, root
@@ -126,7 +126,7 @@ class Validator:
 
 def _means_more(node: Scalar) -> bool:
     """Whether a scalar is anything but a text."""
-    return node.plain and resolve(node.text)[0] != "str"
+    return node.plain and not is_text(node.text) and resolve(node.text)[0] != "str"
 
 
 def _cast(node: Scalar, kind: str, cast: str) -> tuple[str, str]:
