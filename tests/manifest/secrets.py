@@ -59,6 +59,17 @@ NAMED: Final = {
     "user alone": ("SENTRY: " + _SENTRY, _hex(32, 3)),
     "path of a url": ("RPC_URL: " + _RPC, _letters(32, 24)),
     "query of a url": ("ENDPOINT: " + _QUERY, _letters(24, 25)),
+    "bearer": ("HEADER: 'Authorization: Bearer " + _letters(24, 36) + "'", _letters(24, 36)),
+    "user option": (
+        "CALL: curl -u app:" + _letters(16, 37) + " x.example",
+        _letters(16, 37),
+    ),
+    "assignment": ("OPTIONS: host=db password=" + _letters(15, 38) + " port=1", _letters(15, 38)),
+    "flag": ("START: redis-server --requirepass " + _letters(17, 39), _letters(17, 39)),
+    "account key": (
+        "BLOB: Name=a;AccountKey=" + _letters(40, 40) + ";E=b",
+        _letters(40, 40),
+    ),
     "web hook": ("ALERTS: " + _HOOK, _letters(24, 27)),
 }
 """Secrets that a name or a URL tells."""

@@ -59,6 +59,8 @@ def test_a_mask_says_how_long_it_is_and_which() -> None:
         "https://example.org/a/b?page=2#key",
         "https://0123456789abcdef0123456789abcdef01234567-8090.dstack-prod5.example.org/",
         "application.identity key_management.keys",
+        "Basic understanding of token=none",
+        "docker run -u 1000:1000 x && sort -u a:b",
         "0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C",
     ],
 )
@@ -100,7 +102,7 @@ def test_what_is_masked_stays(text: str) -> None:
 UNITS = (
     *("-", "_", "a_", "a.", "a-", "KEY", "://", "://a", "://a:", "eyJ-", "PASSWORD", "PASSWORD="),
     *(" ", "\n", "?key", "-----BEGIN PRIVATE KEY-----", "SG.a", "sk-", "M-", "'", "TOKEN \t"),
-    *("…(", "$$"),
+    *("…(", "$$", "-u a:", "Bearer ", "token", "a=", "--", "-token="),
 )
 
 

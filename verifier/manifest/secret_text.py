@@ -76,8 +76,20 @@ _NAMED: Final = re.compile(
     r"(?P<value>[^\s\"'`]{6,})"
 )
 _FLAG: Final = re.compile(
-    r"(?<![\w-])--?[a-z-]{0,40}(?:password|passwd|secret|token|api-?key|private-?key)[= ][\"']?"
-    r"(?P<value>[^\s\"'`]{6,})"
+    r"(?<![\w-])--?[a-z-]{0,40}(?:password|passwd|requirepass|secret|token|api-?key|private-?key)"
+    r"[= ][\"']?(?P<value>[^\s\"'`]{6,})"
+)
+_ASSIGNED: Final = re.compile(
+    r"(?<![\w-])[\w-]{0,40}?(?:password|passwd|pwd|secret|token|api_?key|accountkey|accesskey)"
+    r"=[\"']?(?P<value>[^\s\"'`&;]{6,})",
+    re.IGNORECASE,
+)
+_AUTHORIZATION: Final = re.compile(
+    r"(?:(?<=uthorization: )|\b(?=\w{5,6} \S*\d))(?:Bearer|Basic) (?P<value>[\w+/=.~-]{8,})"
+)
+"""Credentials of HTTP (RFC 9110, 11.6.2); without the header's name, where a digit is in them."""
+_USER_OPTION: Final = re.compile(
+    r"(?<![\w-])(?:-u|--user|--proxy-user)[= ]?[\"']?[^\s:\"'$]{1,64}:(?P<value>[^\s\"'`]{6,})"
 )
 _HEX_KEY: Final = re.compile(
     r"(?<![A-Za-z0-9_])[A-Za-z0-9_]*(?<!PUBLIC_)(?<!PUB)(?:KEY|SEED|ENTROPY)[\"']?"
@@ -93,7 +105,8 @@ _NO_SECRET: Final = re.compile(
 )
 """A path, a reference, a switch, an address, a default that everybody knows, or what is masked."""
 _MARK: Final = re.compile(
-    r"[_.:-]|://|PRIVATE KEY|PASS|SECRET|TOKEN|KEY|MNEMONIC|AKIA|ASIA|AIza|[xyz]prv", re.IGNORECASE
+    r"[_.:=-]|Bearer|Basic|://|PRIVATE KEY|PASS|SECRET|TOKEN|KEY|MNEMONIC|AKIA|ASIA|AIza|[xyz]prv",
+    re.IGNORECASE,
 )
 
 
@@ -117,7 +130,7 @@ def masked(text: str) -> str:
     text = _TOKEN.sub(lambda found: mask(found[0]), text)
     text = _HEX_KEY.sub(_within, text)
     text = _NAMED_LINE.sub(_masked_line, text)
-    for named in (_NAMED, _FLAG):
+    for named in (_NAMED, _FLAG, _ASSIGNED, _AUTHORIZATION, _USER_OPTION):
         text = named.sub(_within, text)
     return text
 
