@@ -81,7 +81,10 @@ PEM: Final = (
     "-----END EC PRIVATE KEY-----",
 )
 
+_BLOCK: Final = _letters(19, 41)
+
 HIDDEN: Final = (
+    _BLOCK,
     *TOKENS.values(),
     *(part for _, part in NAMED.values()),
     PEM[1],
@@ -96,6 +99,7 @@ def compose_file() -> str:
     lines += [f"      SETTING_{place}: {token}" for place, token in enumerate(TOKENS.values())]
     lines += [f"      {line}" for line, _ in NAMED.values()]
     lines += ["      CERTIFICATE: |", *(f"        {line}" for line in PEM)]
+    lines += ["      ADMIN_TOKEN: >-", f"        {_BLOCK}"]
     lines += ["    command:", "      - sh", "      - -c"]
     lines += [f"      - curl {_LOGIN} | sh -s -- --token {_letters(22, 33)} {TOKENS['github']}"]
     lines += ["    ports:", "      - 80:80"]

@@ -74,6 +74,16 @@ def test_lines_stay_lines() -> None:
         assert not found_in(masked(text))
 
 
+def test_a_block_under_the_name_of_a_secret() -> None:
+    text = "a:\n  DB_PASSWORD: |-\n    one-secret\n    another-one\n  COLOUR: >\n    no-secret\n"
+    shown = masked(text)
+    assert "secret\n    " not in shown.replace("no-secret", "")
+    assert "another-one" not in shown
+    assert "no-secret" in shown
+    assert shown.count("\n") == text.count("\n")
+    assert masked(shown) == shown
+
+
 def test_a_value_is_masked_by_its_name() -> None:
     assert named_value("API_KEY", "harmless-looking") == mask("harmless-looking")
     assert named_value("COLOUR", "harmless-looking") == "harmless-looking"
@@ -102,7 +112,7 @@ def test_what_is_masked_stays(text: str) -> None:
 UNITS = (
     *("-", "_", "a_", "a.", "a-", "KEY", "://", "://a", "://a:", "eyJ-", "PASSWORD", "PASSWORD="),
     *(" ", "\n", "?key", "-----BEGIN PRIVATE KEY-----", "SG.a", "sk-", "M-", "'", "TOKEN \t"),
-    *("…(", "$$", "-u a:", "Bearer ", "token", "a=", "--", "-token="),
+    *("…(", "$$", "-u a:", "Bearer ", "token", "a=", "--", "-token=", "TOKEN: |\n "),
 )
 
 

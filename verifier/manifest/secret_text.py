@@ -71,6 +71,12 @@ _NAMED_LINE: Final = re.compile(
     r"(?P<value>[^\s\"'][^\n]*)",
     re.MULTILINE | re.IGNORECASE,
 )
+_BLOCK: Final = re.compile(
+    rf"^(?P<indent>[ \t]*)(?:- +)?[\"']?{_NAME}[\"']?[ \t]*:[ \t]*[|>][+-]?[0-9]?[ \t]*\n"
+    r"(?P<body>(?:(?P=indent)[ \t]+[^\n]+(?:\n|\Z))+)",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""A block scalar of YAML (1.2.2, 8.1) under the name of a secret."""
 _NAMED: Final = re.compile(
     rf"(?<![A-Za-z0-9_])(?P<before>[\"']?{_NAME}[\"']?(?:=|:[ ]?|[ ]?:[ ]?(?=[\"']))[\"']?)"
     r"(?P<value>[^\s\"'`]{6,})"
@@ -129,6 +135,7 @@ def masked(text: str) -> str:
     text = _PATH.sub(_within, text)
     text = _TOKEN.sub(lambda found: mask(found[0]), text)
     text = _HEX_KEY.sub(_within, text)
+    text = _BLOCK.sub(_masked_block, text)
     text = _NAMED_LINE.sub(_masked_line, text)
     for named in (_NAMED, _FLAG, _ASSIGNED, _AUTHORIZATION, _USER_OPTION):
         text = named.sub(_within, text)
@@ -174,6 +181,16 @@ def _masked_line(found: re.Match[str]) -> str:
     value = found["value"]
     kept = value.partition(" #")[0].rstrip(" \t\r,\"'")
     return f"{found['before']}{_value(kept)}{value[len(kept) :]}"
+
+
+def _masked_block(found: re.Match[str]) -> str:
+    """A block scalar with each line's text masked."""
+    start = found.start("body") - found.start()
+    lines = (
+        f"{line[: len(line) - len(line.lstrip())]}{_value(line.strip())}"
+        for line in found["body"].split("\n")
+    )
+    return f"{found[0][:start]}{chr(10).join(lines)}"
 
 
 def _masked_body(found: re.Match[str]) -> str:
