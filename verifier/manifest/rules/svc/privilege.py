@@ -78,7 +78,8 @@ def _is_socket(mount: Mount, sockets: tuple[str, ...]) -> bool:
     "Container controls the container runtime",
     why="It is root in the guest: it starts any container and reads every key and variable. "
     "`:ro` does not help.",
-    fix="Remove the socket, or put a proxy with a fixed scope before it.",
+    fix="Mount neither the socket nor a directory above it, or put a proxy with a fixed scope "
+    "before it.",
     source=f"{_KICS}; case studies of near.ai and Xordi",
 )
 def runtime_socket(manifest: Manifest) -> Iterator[Hit]:
@@ -172,7 +173,8 @@ def capabilities(manifest: Manifest) -> Iterator[Hit]:
     Severity.HIGH,
     "Container mounts the guest's root or state",
     why="The disk key, the app's keys and the decrypted environment lie there.",
-    fix="Mount the one file or directory that it needs.",
+    fix="Put the files into the image or into `configs:`, or mount the one that it needs: `.` is "
+    "/dstack, where the guest's keys are.",
     source=f"{_KICS}; dstack docs/security/cvm-boundaries.md",
     escalates=True,
 )
