@@ -63,6 +63,7 @@ def read_compose_file(raw: bytes, context: Context | None = None) -> Manifest:
 
 def _parsed(text: str, what: str) -> tuple[Project | None, EvidenceError | None]:
     try:
-        return read_project(parse_documents(text, what)), None
+        directives = "!" in text
+        return read_project(parse_documents(text, what), directives=directives), None
     except EvidenceError as error:
         return None, error

@@ -39,21 +39,22 @@ class Project:
         return len(self.stages) + 1
 
 
-def read_project(documents: tuple[Mapping, ...]) -> Project:
-    """The project that the documents of one file describe."""
+def read_project(documents: tuple[Mapping, ...], *, directives: bool = True) -> Project:
+    """The project that the documents of one file describe; `directives` says whether `!reset` or
+    `!override` may be in them."""
     merger = Merger()
     tree = _Extender(documents[0], merger).extended()
     stages = []
     for document in documents[1:]:
-        stages.append(_clean(tree))
+        stages.append(_clean(tree, directives=directives))
         top = _Extender(document, merger).extended()
         merged = merger.over(tree, top, (), ())
         tree = merged if isinstance(merged, Mapping) else tree
-    return Project(_clean(tree), tuple(stages), tuple(merger.problems))
+    return Project(_clean(tree, directives=directives), tuple(stages), tuple(merger.problems))
 
 
-def _clean(tree: Mapping) -> Mapping:
-    clean = without_directives(tree) if _has_directives(tree) else tree
+def _clean(tree: Mapping, *, directives: bool) -> Mapping:
+    clean = without_directives(tree) if directives and _has_directives(tree) else tree
     return without_repeated_items(clean) if isinstance(clean, Mapping) else tree
 
 
