@@ -13,6 +13,8 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 _NAME: Final = "collect"
+_LINGER: Final = 0.2
+"""Seconds for which a thread without work waits for more before it ends."""
 
 
 class Workers:
@@ -20,9 +22,10 @@ class Workers:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._lock = threading.Lock()
+        self._ready = threading.Condition()
         self._waiting: deque[Callable[[], None]] = deque()
-        self._busy = 0
+        self._threads = 0
+        self._idle = 0
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:  # noqa: ANN401
         """Have a function run with these arguments; its result or exception is the future's."""
@@ -34,19 +37,26 @@ class Workers:
             except BaseException as error:  # noqa: BLE001 - for whoever waits for the result
                 future.set_exception(error)
 
-        with self._lock:
+        with self._ready:
             self._waiting.append(run)
-            if self._busy >= self._most:
+            if len(self._waiting) <= self._idle:
+                self._ready.notify()
                 return future
-            self._busy += 1
+            if self._threads >= self._most:
+                return future
+            self._threads += 1
         threading.Thread(target=self._work, name=_NAME, daemon=True).start()
         return future
 
     def _work(self) -> None:
         while True:
-            with self._lock:
+            with self._ready:
                 if not self._waiting:
-                    self._busy -= 1
+                    self._idle += 1
+                    self._ready.wait_for(lambda: self._waiting, _LINGER)
+                    self._idle -= 1
+                if not self._waiting:
+                    self._threads -= 1
                     return
                 run = self._waiting.popleft()
             run()
