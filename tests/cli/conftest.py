@@ -11,7 +11,12 @@ import pytest
 from tests.cli.command import Ran, Run
 from verifier.cli.main import main
 
-PROGRAM = "import sys; sys.argv[0] = 'verify'; from verifier.cli.main import main; main()"
+PROGRAM = (
+    "import signal, sys; sys.argv[0] = 'verify'; "
+    "signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from verifier.cli.main import main; main()"
+)
+"""The command. A shell that runs the tests in the background has Ctrl-C ignored by all below it."""
 KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TMPDIR")
 
 
