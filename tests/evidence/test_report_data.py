@@ -88,6 +88,20 @@ def test_a_nonce_that_is_hashed_answers_the_challenge_only_if_it_is_it(*, fresh:
     assert (expected in audited.check("hardware.freshness")[0].summary) is fresh
 
 
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_challenge_that_is_answered_beside_another_key_binds_nothing(*, mine: bool) -> None:
+    """Report data with the nonce in its last bytes, and somebody else's address before it."""
+    named = parse_binding(f"address-nonce={ADDRESS.hex()}:{NONCE.hex()}")
+    answer = named if mine else parse_binding(f"address-nonce={'BB' * 20}:{NONCE.hex()}")
+    audited = audit(
+        Knobs(app_key_report_data=answer.report_data, key_provider="none"), challenge=NONCE
+    )
+    assert [item.status for item in audited.check(BINDING)] == [Status.PASS]
+    (found,) = audited.again(binds=(named,)).check(BINDING)
+    assert (found.status is Status.PASS) is mine
+    assert (found.skip_kind is SkipKind.MISSING_EVIDENCE) is not mine
+
+
 @recorded.needs_recorded
 @pytest.mark.parametrize("name", NODE_KEYS)
 @pytest.mark.parametrize("swapped", [False, True])

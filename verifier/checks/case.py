@@ -158,14 +158,16 @@ class Case:
             )
         challenge = self.question.challenge
         named = {item.report_data for item in self.question.binds} - {b""}
+        fitting: dict[tuple[bool, bool], QuoteSource] = {}
         for source in sources if challenge or named else ():
             try:
                 report_data = parse_quote(source.quote, source.channel).report_data
             except EvidenceError:
                 continue
-            if report_data in named or (challenge and challenge in report_data):
-                return source
-        return sources[0]
+            answers = bool(challenge) and challenge in report_data
+            fitting.setdefault((report_data in named, answers), source)
+        best = max(fitting, default=(False, False))
+        return fitting[best] if any(best) else sources[0]
 
     @property
     def bound(self) -> Binding | None:

@@ -209,6 +209,13 @@ def binding(case: Case) -> Outcome:
     report_data = case.quote.report_data
     evidence = (case.source.evidence,)
     challenge = case.question.challenge
+    if any(item.report_data for item in case.question.binds) and case.bound is None:
+        # A challenge is no excuse: whoever answers it may name another key beside it.
+        kinds = ", ".join(sorted({item.kind for item in case.question.binds}))
+        raise MissingEvidence(
+            f"no quote in the evidence commits to the values that were named ({kinds})",
+            hint="check the values of --bind, or ask the app for the quote that was made over them",
+        )
     if challenge:
         if case.answers_challenge:
             return passed("the report data carries the challenge", evidence=evidence)
@@ -224,12 +231,6 @@ def binding(case: Case) -> Outcome:
             f"the report data commits to what was named: {bound.kind}, {formula}",
             actual=report_data.hex(),
             evidence=evidence,
-        )
-    if any(item.report_data for item in case.question.binds):
-        kinds = ", ".join(sorted({item.kind for item in case.question.binds}))
-        raise MissingEvidence(
-            f"no quote in the evidence commits to the values that were named ({kinds})",
-            hint="check the values of --bind, or ask the app for the quote that was made over them",
         )
     if case.source.channel == CHANNEL_APP_CERT and case.source.chain:
         expected = leaf_report_data(spki(case.source.chain.certificates[0]))
