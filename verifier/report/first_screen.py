@@ -77,7 +77,8 @@ def _statements(page: Page, report: Report, subject: SubjectReport) -> None:
             note = summary.claim_note(report, item.standing)
             page.entry(Text(f"  {label}"), LABEL, value, note, lines=1)
     if changed := summary.change_of_app(report):
-        page.entry(bold("Changed by"), LABEL, changed, lines=2)
+        note = report.anchor.mark if report.anchor is not None else ""
+        page.entry(bold("Changed by"), LABEL, changed, note, lines=3)
 
 
 def _next_step(page: Page, report: Report) -> None:
