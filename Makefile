@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 AUDITOR := $(VENV)/.installed-requirements
 WORKSHOP := $(VENV)/.installed-requirements-dev
-NODE_STAMP := tests/chain/node_modules/.package-lock.json
+NODE_STAMP := tests/evm/node_modules/.package-lock.json
 
 .PHONY: setup develop node demo test lint bench fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
@@ -21,15 +21,15 @@ $(VENV)/.installed-%: %.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "set-up: there is no $(PYTHON): make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@$(PYTHON) .ci/set_up.py $(VENV) $<
 
-# Tests alone need it: a node and a compiler for the contracts of tests/chain, which skip without.
+# Tests alone need it: a node and a compiler for the contracts of tests/evm, which skip without.
 node: $(NODE_STAMP)
 	@:
 
-$(NODE_STAMP): tests/chain/package.json tests/chain/package-lock.json
-	@command -v npm >/dev/null || { echo "npm is needed for the tests of tests/chain" >&2; exit 1; }
-	@echo "Installing into tests/chain/node_modules (pinned by hash)"
-	@cd tests/chain && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
-	    { echo "npm could not install what tests/chain/package-lock.json pins" >&2; exit 1; }
+$(NODE_STAMP): tests/evm/package.json tests/evm/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is needed for the tests of tests/evm" >&2; exit 1; }
+	@echo "Installing into tests/evm/node_modules (pinned by hash)"
+	@cd tests/evm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
+	    { echo "npm could not install what tests/evm/package-lock.json pins" >&2; exit 1; }
 	@touch $@
 
 demo: setup
@@ -85,7 +85,7 @@ fuzz: develop
 
 # Takes away each part of each simulated world's evidence; goes on where the last run ended.
 monotone: develop
-	@$(BIN)/python -W ignore -m tests.attacks.monotone --seconds $(or $(SECONDS),7200)
+	@$(BIN)/python -W ignore -m tests.worlds.monotone --seconds $(or $(SECONDS),7200)
 
 # Every source failing in every way: several minutes.
 online: develop
@@ -113,5 +113,5 @@ same: develop
 
 clean:
 	@rm -rf $(VENV) $(VENV)-latest .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
-	@rm -rf tests/chain/node_modules
+	@rm -rf tests/evm/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

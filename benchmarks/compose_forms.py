@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from verifier.evidence.compose_yaml import Mapping, Scalar, Sequence
+from verifier.evidence.compose.compose_yaml import Mapping, Scalar, Sequence
 from verifier.manifest.compose.paths import guest_path
 from verifier.manifest.model import Env, Manifest, Service, Text
 from verifier.manifest.service import environment_of

@@ -21,7 +21,7 @@ from typing import Any, Final
 from benchmarks.compose_files import generated_files
 from benchmarks.compose_forms import ours_of, theirs_of
 from verifier.errors import EvidenceError
-from verifier.evidence.compose_yaml import RefusedError
+from verifier.evidence.compose.compose_yaml import RefusedError
 from verifier.manifest.compose.problem import Kind
 from verifier.manifest.read import read_compose_file
 

@@ -20,20 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import parse_app_compose
-from verifier.evidence.attestation import parse_attestation
+from verifier.evidence.chain.contracts import decode_logs, get_block, get_logs
+from verifier.evidence.chain.json_rpc import encode_request
 from verifier.evidence.codec import parse_json
-from verifier.evidence.compose_yaml import parse_compose
-from verifier.evidence.contracts import decode_logs, get_block, get_logs
-from verifier.evidence.event_log import parse_event_log
-from verifier.evidence.interpolation import parse_template
-from verifier.evidence.json_rpc import encode_request
-from verifier.evidence.kms import parse_env_key, parse_meta
-from verifier.evidence.page import parse_page
-from verifier.evidence.quote import parse_quote
-from verifier.evidence.ra_tls import EXT_ATTESTATION, parse_chain
-from verifier.evidence.shapes import import_files
-from verifier.evidence.tcb_info import parse_info
+from verifier.evidence.compose.app_compose import parse_app_compose
+from verifier.evidence.compose.compose_yaml import parse_compose
+from verifier.evidence.compose.interpolation import parse_template
+from verifier.evidence.guest.kms_answers import parse_env_key, parse_meta
+from verifier.evidence.guest.page import parse_page
+from verifier.evidence.guest.tcb_info import parse_info
+from verifier.evidence.import_files import import_files
+from verifier.evidence.td.attestation import parse_attestation
+from verifier.evidence.td.event_log import parse_event_log
+from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import EXT_ATTESTATION, parse_chain
 from verifier.lab.guest import manifest_text
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build

@@ -24,7 +24,7 @@ from verifier.checks.case import Question
 from verifier.cli.question import simulated_question
 from verifier.collection import Sources, collect_evidence
 from verifier.evidence import bundle as bundles
-from verifier.evidence.shapes import import_files
+from verifier.evidence.import_files import import_files
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId, format_time
@@ -141,7 +141,7 @@ def simulated(world: World, folder: Path) -> Material:
 def quote_of(material: Material) -> tuple[bytes, str, bytes]:
     """Quote, collateral document and root of a bundle, as a bare verification takes them."""
     from verifier.checks.case import Case
-    from verifier.evidence.json_rpc import Exchanges
+    from verifier.evidence.chain.json_rpc import Exchanges
     from verifier.evidence.subject import read_subject
 
     subject = read_subject(material.bundle, material.bundle.subjects[0])

@@ -32,12 +32,12 @@ from verifier.collect.http import HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, ScanResult, scan_logs
 from verifier.errors import EvidenceError
-from verifier.evidence import json_rpc
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
-from verifier.evidence.contracts import Call, decode_logs
-from verifier.evidence.ethereum import checksum_address, keccak256
-from verifier.evidence.log_scan import (
+from verifier.evidence.chain import json_rpc
+from verifier.evidence.chain.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
+from verifier.evidence.chain.contracts import Call, decode_logs
+from verifier.evidence.chain.ethereum import checksum_address, keccak256
+from verifier.evidence.chain.log_scan import (
     LogFilter,
     LogScan,
     RangeAnswer,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from verifier.evidence.bundle import load as load_bundle
     from verifier.model.report import Report
     from verifier.policy.policy import Policy, load_policy
-    from verifier.report.json import render_json
+    from verifier.report.audit.json import render_json
 
 __all__ = [
     "Audit",
@@ -49,7 +49,7 @@ _WHERE: Final = {
     "collect": ("verifier.api", "collect"),
     "load_bundle": ("verifier.evidence.bundle", "load"),
     "load_policy": ("verifier.policy.policy", "load_policy"),
-    "render_json": ("verifier.report.json", "render_json"),
+    "render_json": ("verifier.report.audit.json", "render_json"),
     "verify": ("verifier.api", "verify"),
 }
 

@@ -14,7 +14,7 @@ from verifier.checks.catalogue import CHECKS, GAPS, PLANNED
 from verifier.checks.claims import make_claims
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.checks.engine import run_checks
-from verifier.checks.manifest import judge_manifest, judged_at
+from verifier.checks.manifest.rules import judge_manifest, judged_at
 from verifier.errors import (
     Blocked,
     EvidenceError,
@@ -24,8 +24,8 @@ from verifier.errors import (
     did_you_mean,
 )
 from verifier.evidence.bundle import Bundle
-from verifier.evidence.json_rpc import Exchanges
-from verifier.evidence.shapes import REPORTED
+from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.import_files import REPORTED
 from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.evidence.unanswered import unreachable_hint
 from verifier.model.identifiers import format_time

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 from verifier.checks.authorization.history import doubted_logs, plan_history
 from verifier.checks.case import Case, Question
 from verifier.checks.dcap import platform_of
-from verifier.checks.images import named_images
+from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Bundle, BundleBuilder
-from verifier.evidence.json_rpc import Exchanges
-from verifier.evidence.log_scan import LogFilter
-from verifier.evidence.oci import ImageReference, parse_reference
+from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.chain.log_scan import LogFilter
+from verifier.evidence.images.oci import ImageReference, parse_reference
 from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.evidence.subject import read_subject
 

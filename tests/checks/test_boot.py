@@ -6,14 +6,14 @@ from itertools import product
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.policy.conftest import written  # noqa: F401 - a fixture
 from tests.policy.policies import Load, judged, waiver
+from tests.worlds.audited import Audited, audit
 from verifier.checks.boot.machine import UNEXPLAINED
 from verifier.cli.question import simulated_reference
 from verifier.errors import PolicyError
 from verifier.evidence.codec import JsonObject
-from verifier.evidence.event_log import replay
+from verifier.evidence.td.event_log import replay
 from verifier.lab import forgeries as forge
 from verifier.lab import host
 from verifier.lab.events import MACHINE
@@ -23,7 +23,7 @@ from verifier.machine.firmware import layout_from_witness, rtmr0_digests
 from verifier.machine.shape import parse_vm_config
 from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
 from verifier.reference.values import Firmware, Origin, OsImage, embedded
-from verifier.report.facts import statements
+from verifier.report.audit.answers import statements
 
 LARGE: JsonObject = {
     "cpu_count": 64,

@@ -23,7 +23,7 @@ from tests.cli.test_timeline import (
     with_cache,
     without_cache_marks,
 )
-from verifier.evidence import contracts
+from verifier.evidence.chain import contracts
 from verifier.lab.response import Response
 
 REFUSED = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"old logs are for customers"}}'

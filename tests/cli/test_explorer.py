@@ -14,7 +14,7 @@ from tests.cli.command import Ran, Run
 from tests.cli.test_live import on_localhost
 from tests.cli.test_manifest_targets import reach
 from tests.timeline.explorers import Edit, Explorer, answer, refusal
-from verifier.evidence import contracts
+from verifier.evidence.chain import contracts
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.serve import serve

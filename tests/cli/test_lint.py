@@ -214,7 +214,7 @@ HOMEPAGE = "https://project.example/dstack-audit"
 def test_sarif_links_the_pages_of_rules_where_the_project_is_published(
     run: Run, tree: Path, monkeypatch: pytest.MonkeyPatch, published: str
 ) -> None:
-    monkeypatch.setattr("verifier.report.sarif.homepage", lambda: published)
+    monkeypatch.setattr("verifier.report.lint.sarif.homepage", lambda: published)
     log = json.loads(run("lint", tree / "app" / "Dockerfile", "--format", "sarif").out)
     driver = log["runs"][0]["tool"]["driver"]
     if not published:

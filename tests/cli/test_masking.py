@@ -6,9 +6,9 @@ from typing import Final
 
 import pytest
 
-from tests.attacks.audited import audit
 from tests.cli.command import Ran, Run
 from tests.manifest.secrets import TOKENS, compose_file, found_in, script
+from tests.worlds.audited import audit
 from verifier.cli.commands.diff import Format as DiffFormat
 from verifier.cli.commands.lint import LintFormat
 from verifier.cli.options import Format

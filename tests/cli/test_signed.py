@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 from tests.cli.command import Ran, Run
 from tests.gates.test_action import APP_ID, BUNDLE, DIGEST
 from verifier.lab import keys
-from verifier.report.statement import read_statement
+from verifier.report.audit.statement import read_statement
 
 ROOT: Final = Path(__file__).parents[2]
 ASKED: Final = (

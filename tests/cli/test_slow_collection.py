@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.outcomes import RefusedError
 from tests.cli.test_live import on_localhost, options
+from tests.worlds.outcomes import RefusedError
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
 from verifier.model.result import Verdict

@@ -9,7 +9,7 @@ from verifier.checks.catalogue import CHECKS
 from verifier.manifest.diff.change import RULES as DIFF_RULES
 from verifier.manifest.rules.catalogue import RULES
 from verifier.model.result import Verdict
-from verifier.report.chain import FAMILIES, Mark
+from verifier.report.audit.families import FAMILIES, Mark
 from verifier.report.explanations import explanations
 from verifier.report.words import AUDIT_WORDS, GLOSSARY, TIMELINE_WORDS
 

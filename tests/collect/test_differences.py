@@ -11,8 +11,8 @@ from verifier.collect.differences import (
     explorer_account,
     stale,
 )
-from verifier.evidence.explorer_logs import ExplorerLogs
-from verifier.evidence.log_scan import RangeAnswer
+from verifier.evidence.chain.explorer_logs import ExplorerLogs
+from verifier.evidence.chain.log_scan import RangeAnswer
 
 A, B, C = "https://a.example", "https://b.example", "https://c.example"
 

@@ -11,7 +11,7 @@ from verifier.collect.histories import Histories, Scanning
 from verifier.collect.http import HttpClient
 from verifier.collect.requests import rpc_requests
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.contracts import Call, get_block, get_code
+from verifier.evidence.chain.contracts import Call, get_block, get_code
 
 NODE = "https://node.example"
 CALLS: tuple[Call, ...] = (get_block("finalized"), get_code("0x" + "ad" * 20, "0x10"))

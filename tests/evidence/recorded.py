@@ -6,7 +6,7 @@ import pytest
 
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
-from verifier.evidence.shapes import import_files
+from verifier.evidence.import_files import import_files
 from verifier.model.identifiers import parse_app_id, parse_time
 from verifier.model.report import Report
 from verifier.model.result import CheckResult

@@ -7,16 +7,16 @@ import pytest
 from tests.evidence.recorded import audit, checks, claims, needs_recorded, read, statuses
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
-from verifier.evidence import kms
-from verifier.evidence.ethereum import key_address, recover_key
-from verifier.evidence.event_log import RUNTIME_IMR, parse_event_log, replay, runtime_digest
-from verifier.evidence.measurements import mr_aggregated, mr_config_id_v1
-from verifier.evidence.page import parse_page
-from verifier.evidence.quote import parse_quote
-from verifier.evidence.ra_tls import EXT_APP_ID, EXT_QUOTE, leaf_report_data, parse_chain, spki
-from verifier.evidence.shapes import import_files
+from verifier.evidence.chain.ethereum import key_address, recover_key
+from verifier.evidence.guest import kms_answers
+from verifier.evidence.guest.page import parse_page
+from verifier.evidence.guest.tcb_info import parse_info
+from verifier.evidence.import_files import import_files
 from verifier.evidence.subject import read_subject
-from verifier.evidence.tcb_info import parse_info
+from verifier.evidence.td.event_log import RUNTIME_IMR, parse_event_log, replay, runtime_digest
+from verifier.evidence.td.measurements import mr_aggregated, mr_config_id_v1
+from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import EXT_APP_ID, EXT_QUOTE, leaf_report_data, parse_chain, spki
 from verifier.model.identifiers import parse_time
 from verifier.model.result import SkipKind
 from verifier.policy.policy import load_policy
@@ -254,15 +254,19 @@ def test_a_platform_that_matches_no_level(at: str) -> None:
 
 def test_signature_chain_recovers_to_the_base_root() -> None:
     raw = read("kms/signature_chain.json")
-    chain = kms.parse_signature_chain(raw, "chain")
+    chain = kms_answers.parse_signature_chain(raw, "chain")
     app_key = recover_key(
-        kms.derived_key_digest(chain.purpose, chain.derived_public_key), chain.app_signature, "app"
+        kms_answers.derived_key_digest(chain.purpose, chain.derived_public_key),
+        chain.app_signature,
+        "app",
     )
     assert app_key == chain.app_public_key
-    root = recover_key(kms.app_key_digest(chain.app_id, app_key), chain.kms_signature, "kms")
+    root = recover_key(
+        kms_answers.app_key_digest(chain.app_id, app_key), chain.kms_signature, "kms"
+    )
     assert root == chain.kms_public_key
     assert key_address(root) == "0x52d3CF51c8A37A2CCfC79bBb98c7810d7Dd4CE51"
-    other = recover_key(kms.app_key_digest(bytes(20), app_key), chain.kms_signature, "kms")
+    other = recover_key(kms_answers.app_key_digest(bytes(20), app_key), chain.kms_signature, "kms")
     assert key_address(other) != chain.kms_root_address
 
 

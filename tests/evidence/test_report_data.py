@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.audited import audit
 from tests.evidence import recorded
 from tests.evidence.test_recorded_evidence import NEAR, near_files
+from tests.worlds.audited import audit
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.errors import PolicyError
-from verifier.evidence.report_data import CHALLENGE_LEAF, CONVENTIONS, parse_binding
-from verifier.evidence.shapes import import_files
+from verifier.evidence.import_files import import_files
+from verifier.evidence.td.report_data import CHALLENGE_LEAF, CONVENTIONS, parse_binding
 from verifier.lab.knobs import Knobs
 from verifier.model.identifiers import parse_time
 from verifier.model.result import SkipKind, Status

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.attacks.audited import audit
 from tests.evidence.recorded import needs_recorded, read
+from tests.worlds.audited import audit
 from verifier.errors import EvidenceError
-from verifier.evidence.attestation import parse_attestation
 from verifier.evidence.codec import parse_json_object
-from verifier.evidence.quote import parse_quote
+from verifier.evidence.td.attestation import parse_attestation
+from verifier.evidence.td.quote import parse_quote
 from verifier.image.kernel import command_line_digest
 from verifier.image.lite import LiteMeasurement, parse_lite, read_cbor
 from verifier.lab.events import MACHINE

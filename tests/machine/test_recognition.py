@@ -3,7 +3,7 @@
 import pytest
 
 from tests.machine.machines import OVMF, RECORDED
-from verifier.evidence.event_log import replay
+from verifier.evidence.td.event_log import replay
 from verifier.machine.firmware import ACPI, EVENTS, rtmr0_digests
 from verifier.machine.recognition import recognize, recognize_stripped
 from verifier.machine.shape import MachineShape, parse_vm_config

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.machine.machines import OVMF, RECORDED, Recorded
 from verifier.errors import EvidenceError
-from verifier.evidence.event_log import replay
+from verifier.evidence.td.event_log import replay
 from verifier.machine.acpi import AcpiBlobs, acpi_blobs
 from verifier.machine.firmware import (
     ACPI,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.manifest.vectors import manifest
 from verifier.cli.commands.lint import lint_manifest
 from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import parse_app_compose
+from verifier.evidence.compose.app_compose import parse_app_compose
 
 SECONDS = 20.0
 """Far more than any of these takes."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.manifest.dockerfiles import BASE, HASH, HONEST, VECTORS, run, stage
 from verifier.errors import EvidenceError
-from verifier.evidence.dockerfile import (
+from verifier.evidence.compose.dockerfile import (
     is_dockerfile_name,
     looks_like_dockerfile,
     parse_dockerfile,

@@ -12,15 +12,15 @@ from markdown_it import MarkdownIt
 
 from tests.cli.command import Run
 from tests.manifest.vectors import Case, app, env, manifest
-from verifier.evidence.app_compose import ComposePositions
+from verifier.evidence.compose.app_compose import ComposePositions
 from verifier.manifest.audit import audit_compose_file, audit_manifest
 from verifier.manifest.ignore import parse_baseline, sift
 from verifier.manifest.rules.catalogue import RULES
 from verifier.model.result import Severity
-from verifier.report.lint import Lint, spots
-from verifier.report.lint_text import render_lint, render_lint_markdown
+from verifier.report.lint.places import Lint, spots
+from verifier.report.lint.sarif import render_github, render_lint_json, render_sarif
+from verifier.report.lint.text import render_lint, render_lint_markdown
 from verifier.report.rule_docs import rule_pages
-from verifier.report.sarif import render_github, render_lint_json, render_sarif
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules"
 HOSTILE: Final = "evil\x1b[31m\u202egnp\u200b::error::%0A|`<b>"

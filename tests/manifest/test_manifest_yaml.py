@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 
 from tests.manifest.vectors import HONEST, manifest
 from verifier.errors import EvidenceError
-from verifier.evidence.compose_yaml import (
+from verifier.evidence.compose.compose_yaml import (
     DuplicateKeyError,
     Mapping,
     Scalar,
     Sequence,
     parse_compose,
 )
-from verifier.evidence.interpolation import parse_template
-from verifier.evidence.yaml_scalars import resolve
+from verifier.evidence.compose.interpolation import parse_template
+from verifier.evidence.compose.yaml_scalars import resolve
 from verifier.manifest.audit import audit_compose_file, audit_manifest
 
 SECONDS = 5.0

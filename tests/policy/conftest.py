@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.policy.policies import DOUBTFUL, Load, with_compose
+from tests.worlds.audited import Audited, audit
 from verifier.lab.knobs import Knobs
 from verifier.policy.policy import Policy, load_policy
 

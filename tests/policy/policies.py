@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from tests.attacks.audited import Audited
+from tests.worlds.audited import Audited
 from verifier.audit import audit_bundle
 from verifier.lab.registry import WEB
 from verifier.model.report import Report

@@ -10,13 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from tests.attacks.audited import Audited, audit
 from tests.manifest.dockerfiles import HONEST, stage
 from tests.manifest.vectors import DIGEST, app
+from tests.worlds.audited import Audited, audit
 from verifier.checks.case import Case
 from verifier.cli.commands.checklist import check_deployment
 from verifier.errors import PolicyError
-from verifier.evidence.json_rpc import Exchanges
+from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.subject import read_subject
 from verifier.lab.knobs import Knobs
 from verifier.manifest.audit import audit_compose_file, audit_dockerfile, audit_manifest

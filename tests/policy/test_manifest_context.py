@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.codes import known_code
-from verifier.checks.manifest_context import timeline_facts
+from tests.worlds.audited import Audited, audit
+from verifier.checks.manifest.context import timeline_facts
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.policy.policies import DOUBTFUL, Load, judged, result, waiver, with_compose
+from tests.worlds.audited import Audited, audit
 from verifier.lab.knobs import Knobs
 from verifier.model.result import Requirement, SkipKind, Status, Verdict
 from verifier.policy.policy import load_policy

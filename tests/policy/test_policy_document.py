@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.policy.policies import Load, judged, result
+from tests.worlds.audited import Audited, audit
 from verifier.checks.catalogue import PLANNED
 from verifier.errors import PolicyError
 from verifier.lab.knobs import Knobs

@@ -7,8 +7,8 @@ from pathlib import Path
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.policy.policies import Load, judged, waiver, with_compose
+from tests.worlds.audited import Audited, audit
 from verifier.lab.knobs import Knobs
 from verifier.model.report import Report
 from verifier.model.result import Status, Verdict

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.policy.policies import Load, judged, result, waiver
+from tests.worlds.audited import Audited, audit
 from verifier.errors import PolicyError
 from verifier.lab.knobs import DAY, Knobs
 from verifier.model.result import Requirement, Status, Verdict
 from verifier.policy.policy import FLOOR, load_policy
-from verifier.report.terminal import render_terminal
+from verifier.report.audit.terminal import render_terminal
 
 TODAY = "2026-06-15"
 TOMORROW = "2026-06-16"

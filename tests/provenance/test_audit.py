@@ -8,20 +8,20 @@ from typing import Any
 
 import pytest
 
-from tests.attacks.audited import Audited, audit
 from tests.policy.policies import judged, result, waiver, with_compose
 from tests.provenance.images import encode
+from tests.worlds.audited import Audited, audit
 from verifier.audit import audit_bundle
 from verifier.checks.case import Case
-from verifier.checks.images import named_images
+from verifier.checks.provenance.named_images import named_images
 from verifier.collect import registry
 from verifier.collection import image_references
 from verifier.errors import EvidenceError, MissingEvidence, PolicyError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle
-from verifier.evidence.json_rpc import Exchanges
-from verifier.evidence.shapes import import_files, recognise
+from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.import_files import import_files, recognise
 from verifier.evidence.subject import read_subject
 from verifier.lab.knobs import Knobs
 from verifier.lab.registry import WEB
@@ -31,7 +31,7 @@ from verifier.model.result import Anchor, Basis, CheckResult, SkipKind, Status, 
 from verifier.policy.explain import effective_policy
 from verifier.policy.policy import Policy, load_policy
 from verifier.reference.values import parse_reference
-from verifier.report.json import render_json
+from verifier.report.audit.json import render_json
 
 CHECK = "provenance.images"
 OTHER = f"sha256:{'ab' * 32}"

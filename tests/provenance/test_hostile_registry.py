@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from tests.provenance.images import COMMIT, descriptor, digest, encode, make_image
-from verifier.checks import provenance
-from verifier.checks.images import NamedImage
-from verifier.checks.provenance import Images
-from verifier.checks.tie import Provenance, Tie
+from verifier.checks.provenance import check as provenance
+from verifier.checks.provenance.check import Images
+from verifier.checks.provenance.named_images import NamedImage
+from verifier.checks.provenance.source_link import Provenance, Tie
 from verifier.collect.http import HttpClient
 from verifier.collect.registry import collect_images
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
-from verifier.evidence.oci import parse_reference
-from verifier.evidence.sigstore import BUNDLE_TYPE
+from verifier.evidence.images.oci import parse_reference
+from verifier.evidence.images.sigstore import BUNDLE_TYPE
 
 NOW = 1_760_000_000
 IMAGE = make_image()

@@ -21,7 +21,7 @@ from tests.provenance.images import (
 )
 from verifier.cli.commands.oci import identify_image
 from verifier.errors import EvidenceError, PolicyError
-from verifier.evidence.oci_archive import read_archive
+from verifier.evidence.images.oci_archive import read_archive
 
 IMAGE = make_image()
 BLOB = f"blobs/sha256/{digest(IMAGE.layer)[7:]}"

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.provenance.images import digest, encode, make_image
 from verifier.errors import EvidenceError
-from verifier.evidence import oci
-from verifier.evidence.oci import ImageIndex, ImageManifest, parse_reference
-from verifier.evidence.oci_resolution import named
+from verifier.evidence.images import oci
+from verifier.evidence.images.oci import ImageIndex, ImageManifest, parse_reference
+from verifier.evidence.images.oci_resolution import named
 
 D = "sha256:" + "ab" * 32
 

@@ -21,16 +21,16 @@ from tests.provenance.images import (
     make_image,
     write_tar,
 )
-from verifier.checks import provenance
-from verifier.checks.images import NamedImage
-from verifier.checks.provenance import Images
-from verifier.checks.tie import Provenance, Tie
+from verifier.checks.provenance import check as provenance
+from verifier.checks.provenance.check import Images
+from verifier.checks.provenance.named_images import NamedImage
+from verifier.checks.provenance.source_link import Provenance, Tie
 from verifier.cli.commands.oci import identify_image
 from verifier.collect.challenges import parse_challenges
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.oci import ArtifactError, ImageConfig, ImageManifest
-from verifier.evidence.oci_resolution import MAX_DOCUMENTS, Resolution
+from verifier.evidence.images.oci import ArtifactError, ImageConfig, ImageManifest
+from verifier.evidence.images.oci_resolution import MAX_DOCUMENTS, Resolution
 from verifier.model.result import Status
 
 IMAGE = make_image()

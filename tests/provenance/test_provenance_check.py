@@ -11,14 +11,14 @@ import pytest
 from tests.provenance.images import COMMIT, LABELS, Image, digest, encode, make_image
 from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.provenance.sigstore_world import provenance as slsa
-from verifier.checks.images import NamedImage
-from verifier.checks.provenance import MAX_ATTESTATIONS, Images, examine, judge, judge_images
-from verifier.checks.sigstore import Identity
-from verifier.checks.tie import Provenance, Tie
+from verifier.checks.provenance.check import MAX_ATTESTATIONS, Images, examine, judge, judge_images
+from verifier.checks.provenance.named_images import NamedImage
+from verifier.checks.provenance.sigstore import Identity
+from verifier.checks.provenance.source_link import Provenance, Tie
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle
-from verifier.evidence.sigstore import attestations_url
+from verifier.evidence.images.sigstore import attestations_url
 from verifier.lab.sigstore import Sigstore
 from verifier.lab.sigstore import Workflow as SigstoreWorkflow
 from verifier.model.result import SkipKind, Status

@@ -12,16 +12,16 @@ from tests.provenance.images import digest, encode, make_image
 from tests.provenance.real_registry import BINARY, SERVICE, Registry, running_registry
 from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.provenance.sigstore_world import provenance as slsa
-from verifier.checks import provenance
-from verifier.checks.images import NamedImage
-from verifier.checks.provenance import Images
-from verifier.checks.tie import Provenance, Tie
+from verifier.checks.provenance import check as provenance
+from verifier.checks.provenance.check import Images
+from verifier.checks.provenance.named_images import NamedImage
+from verifier.checks.provenance.source_link import Provenance, Tie
 from verifier.collect.http import HttpClient
 from verifier.collect.registry import collect_images
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle
-from verifier.evidence.oci import parse_reference
+from verifier.evidence.images.oci import parse_reference
 
 Collect = Callable[..., Bundle]
 

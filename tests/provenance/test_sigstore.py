@@ -11,12 +11,13 @@ import pytest
 
 from tests.provenance.sigstore_world import ROOT, WORLD
 from tests.provenance.sigstore_world import provenance as slsa
-from verifier.checks.sigstore import Identity, public_good_root, verify_bundle
+from verifier.checks.provenance.sigstore import Identity, public_good_root, verify_bundle
 from verifier.errors import EvidenceError
-from verifier.evidence import codec, sigstore
+from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
-from verifier.evidence.shapes import recognise
-from verifier.evidence.sigstore import SigstoreBundle, parse_bundles, parse_statement
+from verifier.evidence.images import sigstore
+from verifier.evidence.images.sigstore import SigstoreBundle, parse_bundles, parse_statement
+from verifier.evidence.import_files import recognise
 
 ARTIFACT = "a0cfc71271d6e278e57cd332ff957c3f7043fdda354c4cbb190a30d56efa01bf"
 BEACON = "https://github.com/sigstore-conformance/extremely-dangerous-public-oidc-beacon"

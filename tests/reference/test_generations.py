@@ -15,8 +15,8 @@ from tests.codes import known_code
 from tests.timeline.events import APP_CODE, FLAGS, NEW_CODE, born
 from verifier.chain.storage import Layout
 from verifier.errors import PolicyError
-from verifier.evidence import contracts
-from verifier.evidence.ethereum import keccak256
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.ethereum import keccak256
 from verifier.lab.world import build
 from verifier.model.chain import Role
 from verifier.model.timeline import Known, Method

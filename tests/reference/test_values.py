@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from verifier.evidence.contracts import identify_code
+from verifier.evidence.chain.contracts import identify_code
 from verifier.machine.firmware import layout_from_witness
 from verifier.reference.values import OsImage, embedded, parse_reference
 
@@ -33,7 +33,7 @@ FILES = {
 
 NAMES = ("ovmf.fd", "bzImage", "initramfs.cpio.gz", "metadata.json")
 
-COMPILED = Path(__file__).parents[1] / "chain" / "contracts" / "compiled.json"
+COMPILED = Path(__file__).parents[1] / "evm" / "contracts" / "compiled.json"
 
 
 def registers(row: OsImage) -> tuple[str, str, str]:

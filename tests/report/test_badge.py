@@ -10,7 +10,7 @@ import pytest
 
 from verifier.model.report import Report
 from verifier.model.result import Anchor, Basis, Verdict
-from verifier.report.badge import badge_of, render_shields, render_svg
+from verifier.report.audit.badge import badge_of, render_shields, render_svg
 
 HOSTILE = "<script>alert(1)</script>&\"'\x00\x1b\u202e\n]]>"
 DAY = "2026-04-24"

@@ -13,12 +13,12 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from verifier.model.report import Report
-from verifier.report.chain import Mark
+from verifier.report.audit.families import Mark
+from verifier.report.audit.json import render_json
+from verifier.report.audit.markdown import render_markdown
+from verifier.report.audit.sentences import verdict_line
+from verifier.report.audit.terminal import render_terminal
 from verifier.report.escape import markdown, markdown_code, visible
-from verifier.report.json import render_json
-from verifier.report.markdown import render_markdown
-from verifier.report.summary import verdict_line
-from verifier.report.terminal import render_terminal
 
 Rewrite = Callable[[Report, Callable[[str], str]], Report]
 

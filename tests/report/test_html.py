@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 from bs4 import BeautifulSoup, Tag
 
-from tests.attacks.audited import Audited, audit
+from tests.worlds.audited import Audited, audit
 from verifier.lab.knobs import Knobs
 from verifier.model.report import Report
-from verifier.report.html import render_html
+from verifier.report.audit.html import render_html
 
 HOSTILE = (
     "</style></title><script>alert(1)</script><img src=x onerror=alert(1)>\"' \x1b]8;;\u202e{{7*7}}"

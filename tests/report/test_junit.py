@@ -11,8 +11,8 @@ from verifier.manifest.audit import audit_compose_file
 from verifier.manifest.ignore import sift
 from verifier.model.report import Report
 from verifier.model.result import Requirement, Severity, Status, Verdict
-from verifier.report.junit import render_junit, render_lint_junit
-from verifier.report.lint import Lint, Unread
+from verifier.report.audit.junit import render_junit, render_lint_junit
+from verifier.report.lint.places import Lint, Unread
 
 HOSTILE = "]]>&<failure/>\x00\x1b[2J\u202e\ud800\ufffe\n\"'"
 

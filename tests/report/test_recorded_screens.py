@@ -9,8 +9,8 @@ from verifier.model.report import Report, Source
 from verifier.model.result import Requirement, Status
 from verifier.policy.policy import load_policy
 from verifier.policy.stage import Standing, assess_stage, conclusion
-from verifier.report import summary
-from verifier.report.terminal import render_terminal
+from verifier.report.audit import sentences
+from verifier.report.audit.terminal import render_terminal
 
 pytestmark = needs_recorded
 
@@ -64,7 +64,7 @@ def test_only_what_is_asked_for_is_counted() -> None:
         for check in report.subjects[0].checks
         if check.status is Status.FAIL and check.requirement is not Requirement.NOT_ASKED
     ]
-    assert f"The evidence contradicts {len(asked)} check" in summary.verdict_sentence(report)
+    assert f"The evidence contradicts {len(asked)} check" in sentences.verdict_sentence(report)
 
 
 def test_missing_evidence_is_no_unmet_requirement() -> None:
@@ -86,5 +86,5 @@ def test_sources_that_gave_nothing_are_one_line(nvidia: Report) -> None:
         )
         for number in range(24)
     )
-    said = summary.silent_sources(replace(nvidia, sources=silent))
+    said = sentences.silent_sources(replace(nvidia, sources=silent))
     assert said == "24 of 24 gave nothing: the host name does not resolve (24 times)"

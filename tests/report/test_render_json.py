@@ -11,7 +11,7 @@ import rfc8785
 from syrupy.assertion import SnapshotAssertion
 
 from verifier.model.report import Report
-from verifier.report.json import render_json
+from verifier.report.audit.json import render_json
 
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schema" / "report-v1.schema.json").read_text()
@@ -64,7 +64,7 @@ def test_large_integers_are_strings(reports: dict[str, Report]) -> None:
 
 
 def test_does_not_import_rich() -> None:
-    code = "import sys, verifier.report.json; sys.exit('rich' in sys.modules)"
+    code = "import sys, verifier.report.audit.json; sys.exit('rich' in sys.modules)"
     root = Path(__file__).parents[2]
     subprocess.run([sys.executable, "-c", code], check=True, cwd=root)
 

@@ -9,11 +9,11 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report
 from verifier.model.result import Anchor, Basis, Claim, Requirement, Status, Verdict
-from verifier.report import facts, summary
+from verifier.report.audit import answers, sentences
+from verifier.report.audit.markdown import render_markdown
+from verifier.report.audit.terminal import render_terminal
 from verifier.report.limits import LIMITS
-from verifier.report.markdown import render_markdown
 from verifier.report.page import MIN_WIDTH
-from verifier.report.terminal import render_terminal
 
 FIRST_SCREEN = 30
 
@@ -131,8 +131,8 @@ def test_what_is_not_asked_is_not_counted(reports: dict[str, Report]) -> None:
         for item in subject.checks
     )
     changed = replace(report, subjects=(replace(subject, checks=checks),))
-    assert "The evidence contradicts 1 check." in summary.verdict_sentence(changed)
-    assert summary.tally(checks) == "1 pass, 1 FAIL, 1 error, 1 n/a; 2 not asked"
+    assert "The evidence contradicts 1 check." in sentences.verdict_sentence(changed)
+    assert sentences.tally(checks) == "1 pass, 1 FAIL, 1 error, 1 n/a; 2 not asked"
     first = render_terminal(changed, color=False, width=80)
     assert first.count("\nNot counted ") == 2
     shown = render_terminal(changed, color=False, width=100, verbose=1)
@@ -171,18 +171,18 @@ def test_notes_head_the_report(reports: dict[str, Report]) -> None:
     for text in (full, render_markdown(report)):
         assert text.index(report.root_note) < text.index("hardware.quote")
         assert text.index("evidence collected at") < text.index("hardware.quote")
-    line = summary.verdict_line(report)
+    line = sentences.verdict_line(report)
     assert line.startswith("warning [unsafe root], not accepted by policy baseline: app ")
     simulated = replace(report, anchor=Anchor.SIMULATED)
-    assert summary.verdict_line(simulated).startswith("warning [simulated], ")
+    assert sentences.verdict_line(simulated).startswith("warning [simulated], ")
 
 
 def test_time_is_said_once(reports: dict[str, Report]) -> None:
     judged = format_time(reports["affirming"].evaluated_at)
     note = f"Judged as of {judged}; evidence collected at {judged}."
-    assert summary.when(replace(reports["affirming"], time_note=note)) == note
-    assert summary.when(reports["affirming"]) == f"Judged as of {judged}"
-    assert summary.when(replace(reports["affirming"], time_note="x")).startswith("Judged as of ")
+    assert sentences.when(replace(reports["affirming"], time_note=note)) == note
+    assert sentences.when(reports["affirming"]) == f"Judged as of {judged}"
+    assert sentences.when(replace(reports["affirming"], time_note="x")).startswith("Judged as of ")
 
 
 def test_unsafe_root_is_said_once_on_every_line_that_rests_on_it(
@@ -196,8 +196,8 @@ def test_unsafe_root_is_said_once_on_every_line_that_rests_on_it(
         assert line.count("unsafe root") == 1
     for claim in report.subjects[0].claims:
         line = next(line for line in lines if line.startswith(f"    {claim.name} "))
-        worth = facts.standing(claim, report.subjects[0].checks)
-        holds = worth in (facts.Standing.PROVEN, facts.Standing.MATCHED)
+        worth = answers.standing(claim, report.subjects[0].checks)
+        holds = worth in (answers.Standing.PROVEN, answers.Standing.MATCHED)
         assert line.endswith("[unsafe root]") == holds
     assert "TDX, TCB status UpToDate [unsafe root]" in text
     assert "unsafe root" not in render_terminal(reports["warning"], color=False, width=200)
@@ -228,26 +228,26 @@ def test_hashes_and_addresses_are_whole(reports: dict[str, Report], width: int) 
     ],
 )
 def test_weakest_link(reports: dict[str, Report], name: str, link: str | None) -> None:
-    found = summary.weakest_link(reports[name])
+    found = sentences.weakest_link(reports[name])
     assert (found.id if found else None) == link
 
 
 @pytest.mark.parametrize(
     ("basis", "worth"),
     [
-        (Basis.HARDWARE, facts.Standing.PROVEN),
-        (Basis.MEASURED, facts.Standing.PROVEN),
-        (Basis.CHAIN, facts.Standing.PROVEN),
-        (Basis.KMS, facts.Standing.PROVEN),
-        (Basis.REFERENCE, facts.Standing.MATCHED),
-        (Basis.WITNESS, facts.Standing.MATCHED),
-        (Basis.ASSERTED, facts.Standing.SAID),
-        (Basis.UNKNOWN, facts.Standing.NOT_KNOWN),
+        (Basis.HARDWARE, answers.Standing.PROVEN),
+        (Basis.MEASURED, answers.Standing.PROVEN),
+        (Basis.CHAIN, answers.Standing.PROVEN),
+        (Basis.KMS, answers.Standing.PROVEN),
+        (Basis.REFERENCE, answers.Standing.MATCHED),
+        (Basis.WITNESS, answers.Standing.MATCHED),
+        (Basis.ASSERTED, answers.Standing.SAID),
+        (Basis.UNKNOWN, answers.Standing.NOT_KNOWN),
     ],
 )
-def test_standing(reports: dict[str, Report], basis: Basis, worth: facts.Standing) -> None:
+def test_standing(reports: dict[str, Report], basis: Basis, worth: answers.Standing) -> None:
     checks = reports["warning"].subjects[0].checks
-    broken = facts.Standing.SAID if basis is Basis.ASSERTED else facts.Standing.NOT_KNOWN
+    broken = answers.Standing.SAID if basis is Basis.ASSERTED else answers.Standing.NOT_KNOWN
     expectations = {
         (): worth,
         ("hardware.quote", "hardware.tcb"): worth,
@@ -256,24 +256,24 @@ def test_standing(reports: dict[str, Report], basis: Basis, worth: facts.Standin
     }
     for conditions, expected in expectations.items():
         claim = Claim(name="x", value=1, basis=basis, conditions=conditions)
-        assert facts.standing(claim, checks) is expected
+        assert answers.standing(claim, checks) is expected
 
 
 def test_quiet_is_the_verdict_line(any_report: Report) -> None:
     line = render_terminal(any_report, color=True, width=40, quiet=True)
-    assert line == summary.verdict_line(any_report) + "\n"
+    assert line == sentences.verdict_line(any_report) + "\n"
     assert line.startswith(any_report.verdict.value)
     assert line.count("\n") == 1
 
 
 def test_repeat_command_vouches_only_for_a_trusted_bundle(reports: dict[str, Report]) -> None:
-    trusted = summary.repeat_command(reports["affirming"])
+    trusted = sentences.repeat_command(reports["affirming"])
     assert f"--trust-bundle sha256:{'d4' * 32}" in trusted
-    assert "--trust-bundle" not in summary.repeat_command(reports["none"])
-    assert "--unsafe-root" in summary.repeat_command(reports["unsafe-root"])
+    assert "--trust-bundle" not in sentences.repeat_command(reports["none"])
+    assert "--unsafe-root" in sentences.repeat_command(reports["unsafe-root"])
     hostile = replace(reports["affirming"], policy_name="x; rm -rf $HOME")
-    assert "--policy 'x; rm -rf $HOME'" in summary.repeat_command(hostile)
+    assert "--policy 'x; rm -rf $HOME'" in sentences.repeat_command(hostile)
 
 
 def test_verdict_words_exist_for_every_verdict() -> None:
-    assert set(summary.HEADLINES) == set(Verdict)
+    assert set(sentences.HEADLINES) == set(Verdict)

@@ -19,10 +19,10 @@ from tests.report.test_timeline_reports import SCHEMA, URL, terminal
 from tests.report.timelines import TROUBLED, rewritten
 from verifier.model.timeline import Timeline
 from verifier.report.escape import csv_cell
-from verifier.report.timeline_csv import COLUMNS, render_csv
-from verifier.report.timeline_json import render_json
-from verifier.report.timeline_markdown import render_markdown
-from verifier.report.timeline_terminal import render_terminal
+from verifier.report.timeline.csv import COLUMNS, render_csv
+from verifier.report.timeline.json import render_json
+from verifier.report.timeline.markdown import render_markdown
+from verifier.report.timeline.terminal import render_terminal
 
 FORMULA = "=+-@|%\uff1d\uff0b\uff0d\uff20"
 

@@ -31,8 +31,8 @@ from tests.report.timelines import (
     TROUBLED,
     event,
 )
-from verifier.evidence.contract_events import DECLARATIONS
-from verifier.evidence.ethereum import keccak256
+from verifier.evidence.chain.contract_events import DECLARATIONS
+from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import ZERO_ADDRESS, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import (
@@ -46,19 +46,19 @@ from verifier.model.timeline import (
     Timeline,
     TimelineEvent,
 )
-from verifier.report import timeline_words as words
 from verifier.report.page import MIN_WIDTH
-from verifier.report.timeline_csv import render_csv
-from verifier.report.timeline_json import render_json
-from verifier.report.timeline_markdown import render_markdown
-from verifier.report.timeline_overview import (
+from verifier.report.timeline import sentences
+from verifier.report.timeline.csv import render_csv
+from verifier.report.timeline.json import render_json
+from verifier.report.timeline.markdown import render_markdown
+from verifier.report.timeline.overview import (
     allowed_now,
     concerns,
     timeline_summary,
     who_can_change,
 )
-from verifier.report.timeline_terminal import render_terminal
-from verifier.report.timeline_words import Narrator
+from verifier.report.timeline.sentences import Narrator
+from verifier.report.timeline.terminal import render_terminal
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "schema" / "timeline-v1.schema.json").read_text())
@@ -280,17 +280,17 @@ def test_role_names_are_those_of_openzeppelin() -> None:
     ],
 )
 def test_durations(seconds: int, said: str) -> None:
-    assert words.duration(seconds) == said
+    assert sentences.duration(seconds) == said
 
 
 def test_only_hashes_become_links() -> None:
     digest = "ab" * 32
-    assert words.transaction_link(CALM, digest) == f"https://basescan.org/tx/0x{digest}"
+    assert sentences.transaction_link(CALM, digest) == f"https://basescan.org/tx/0x{digest}"
     mainnet = replace(CALM, chain_id=1)
-    assert words.transaction_link(mainnet, digest) == f"https://etherscan.io/tx/0x{digest}"
-    assert words.transaction_link(replace(CALM, chain_id=2035), digest) == ""
+    assert sentences.transaction_link(mainnet, digest) == f"https://etherscan.io/tx/0x{digest}"
+    assert sentences.transaction_link(replace(CALM, chain_id=2035), digest) == ""
     for hostile in ("AB" * 32, "ab" * 31, f"{digest})](javascript:x", f"{digest}\n", ""):
-        assert words.transaction_link(CALM, hostile) == ""
+        assert sentences.transaction_link(CALM, hostile) == ""
 
 
 def test_shortened_hashes_stay_apart() -> None:
@@ -412,7 +412,7 @@ def test_times_that_no_calendar_has_are_shown_as_unknown() -> None:
 
 
 def test_records_do_not_import_rich() -> None:
-    modules = "verifier.report.timeline_json, verifier.report.timeline_csv"
+    modules = "verifier.report.timeline.json, verifier.report.timeline.csv"
     code = f"import sys, {modules}; sys.exit('rich' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from tests.codes import known_code
-from verifier.evidence.ethereum import checksum_address
+from verifier.evidence.chain.ethereum import checksum_address
 from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Known, Method, TimelineEvent

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.explorer_logs import MAX_LOGS, Asked, encode_explorer_logs
-from verifier.evidence.log_scan import LogFilter, RangeAnswer
+from verifier.evidence.chain.explorer_logs import MAX_LOGS, Asked, encode_explorer_logs
+from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer
 from verifier.lab.response import Response
 
 Entry = dict[str, Any]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias, TypeVar
 
 from verifier.chain.view import ChainView
-from verifier.evidence import contracts, json_rpc
 from verifier.evidence.bundle import Artifact, BundleBuilder, Kind
-from verifier.evidence.contracts import Call
-from verifier.evidence.json_rpc import Answer, Exchanges
+from verifier.evidence.chain import contracts, json_rpc
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.json_rpc import Answer, Exchanges
 from verifier.evidence.plan import ChainPlan
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.generations import NEWEST

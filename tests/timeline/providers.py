@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from verifier.evidence.log_scan import LogFilter
+from verifier.evidence.chain.log_scan import LogFilter
 
 CHAIN_ID = 8453
 ADDRESS = "0x" + "ad" * 20

@@ -3,7 +3,7 @@
 import json
 
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
-from verifier.evidence.log_scan import LogFilter, RangeAnswer, encode_scan
+from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer, encode_scan
 from verifier.model.result import JsonValue
 
 CHAIN_ID = 8453

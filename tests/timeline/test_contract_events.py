@@ -9,7 +9,7 @@ from eth_abi.abi import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifier.evidence.contract_events import (
+from verifier.evidence.chain.contract_events import (
     DECLARATIONS,
     FACTORY_TOPICS,
     KMS_GOVERNANCE_TOPICS,
@@ -17,8 +17,8 @@ from verifier.evidence.contract_events import (
     decode_event,
     topic_of,
 )
-from verifier.evidence.contracts import Log, decode_logs
-from verifier.evidence.ethereum import checksum_address
+from verifier.evidence.chain.contracts import Log, decode_logs
+from verifier.evidence.chain.ethereum import checksum_address
 
 # py_ecc, which web3 imports, lets Python recurse so deep that nested JSON crashes the interpreter.
 _RECURSION_LIMIT: Final = sys.getrecursionlimit()

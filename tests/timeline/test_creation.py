@@ -8,12 +8,12 @@ from eth_abi.abi import encode
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verifier.evidence.creation import (
+from verifier.evidence.chain.creation_calldata import (
     SELECTORS,
     InitialTerms,
     initial_terms,
 )
-from verifier.evidence.ethereum import checksum_address, keccak256
+from verifier.evidence.chain.ethereum import checksum_address, keccak256
 
 OWNER, APP, OTHER = b"\x11" * 20, b"\x22" * 20, b"\x33" * 20
 DEVICE, HASH = b"\x44" * 32, b"\x55" * 32

@@ -15,13 +15,13 @@ from verifier.collect.explorer import Explorer, ask_explorer, logs_url
 from verifier.collect.http import HttpClient
 from verifier.collect.network import System
 from verifier.collect.requests import public_label
-from verifier.evidence.explorer_logs import (
+from verifier.evidence.chain.explorer_logs import (
     Asked,
     ExplorerLogs,
     encode_explorer_logs,
     parse_explorer_logs,
 )
-from verifier.evidence.log_scan import LogFilter
+from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.plan import ScanPlan
 from verifier.lab.response import Response
 

@@ -22,7 +22,7 @@ from tests.timeline.events import (
     policy_changed,
     transferred,
 )
-from verifier.evidence.ethereum import keccak256
+from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Known, Method

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from tests.timeline.events import ALICE, NEW_CODE, History, born, policy_changed
-from verifier.evidence.creation import SELECTORS, InitialTerms
+from verifier.evidence.chain.creation_calldata import SELECTORS, InitialTerms
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Known, Method

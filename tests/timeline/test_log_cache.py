@@ -19,7 +19,7 @@ from verifier.collect.log_cache import APPLICATION_ID, LogCache, Seam, default_p
 from verifier.collect.meter import ScanBudget
 from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, scan_logs
 from verifier.errors import NetworkError
-from verifier.evidence.log_scan import LogFilter, RangeAnswer
+from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer
 
 ROOT = Path(__file__).parents[2]
 EMPTY = b'{"jsonrpc":"2.0","id":1,"result":[]}'

@@ -20,7 +20,7 @@ from tests.timeline.events import (
     seconds,
     transferred,
 )
-from verifier.evidence.ethereum import keccak256
+from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Change

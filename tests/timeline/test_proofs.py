@@ -20,8 +20,8 @@ from tests.timeline.tries import (
     storage_trie,
 )
 from verifier.errors import EvidenceError
-from verifier.evidence.ethereum import keccak256
-from verifier.evidence.proofs import (
+from verifier.evidence.chain.ethereum import keccak256
+from verifier.evidence.chain.storage_proofs import (
     EMPTY_ROOT,
     Account,
     Item,

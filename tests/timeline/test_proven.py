@@ -9,10 +9,10 @@ from tests.timeline.tries import State, header
 from verifier.chain import calls
 from verifier.chain.storage import Layout, Proven, proof_calls, proven_words
 from verifier.errors import EvidenceError
-from verifier.evidence import contracts
-from verifier.evidence.contracts import Call
-from verifier.evidence.ethereum import keccak256
-from verifier.evidence.proofs import MAX_KEYS
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.ethereum import keccak256
+from verifier.evidence.chain.storage_proofs import MAX_KEYS
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.reference import generations

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.chain import audits
-from tests.chain.anvil import NODE, running
-from tests.chain.audits import ONE, TWO, Audit, Scene
-from tests.chain.world import key
+from tests.evm import audits
+from tests.evm.anvil import NODE, running
+from tests.evm.audits import ONE, TWO, Audit, Scene
+from tests.evm.world import key
 from tests.timeline.providers import (
     PROVIDERS,
     SILENT_LIES,
@@ -30,10 +30,10 @@ from verifier.collect.network import System
 from verifier.collect.scan import Node
 from verifier.errors import MissingEvidence
 from verifier.evidence.codec import JsonObject
-from verifier.report.timeline_json import render_json
+from verifier.report.timeline.json import render_json
 
 pytestmark = pytest.mark.skipif(
-    not NODE.exists(), reason="no Node packages in tests/chain: `make node` installs them"
+    not NODE.exists(), reason="no Node packages in tests/evm: `make node` installs them"
 )
 WIDE, NARROW = 12_000, 1_200
 """Blocks before the first log, for providers that show thousands at once, and for the others."""

@@ -31,7 +31,7 @@ from verifier.collect.http import HttpClient
 from verifier.collect.meter import ScanBudget
 from verifier.collect.scan import Canary, scan_logs
 from verifier.errors import EvidenceError
-from verifier.evidence.log_scan import LogFilter, LogScan
+from verifier.evidence.chain.log_scan import LogFilter, LogScan
 
 
 @pytest.mark.parametrize("name", PROVIDERS)

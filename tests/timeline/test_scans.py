@@ -7,7 +7,7 @@ import pytest
 from tests.timeline.scans import ADDRESS, CHAIN_ID, FILTER, answer, bundle_of, log
 from verifier.chain.agreed_logs import AgreedLogs, Scans
 from verifier.errors import EvidenceError
-from verifier.evidence.log_scan import LogFilter, RangeAnswer, encode_scan, parse_scan
+from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer, encode_scan, parse_scan
 from verifier.model.result import JsonValue
 
 A, B = "https://a.example", "https://b.example"

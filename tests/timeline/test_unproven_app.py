@@ -15,8 +15,8 @@ from verifier.lab.world import build
 from verifier.model.report import Report
 from verifier.model.timeline import ExposureKind, Timeline
 from verifier.policy.policy import load_policy
-from verifier.report.json import render_json
-from verifier.report.timeline_overview import timeline_summary
+from verifier.report.audit.json import render_json
+from verifier.report.timeline.overview import timeline_summary
 
 
 def asked(knobs: Knobs) -> tuple[Callable[[], Timeline], Report]:

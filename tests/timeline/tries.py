@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any, Final
 
-from verifier.evidence.ethereum import keccak256
-from verifier.evidence.proofs import Item, encode_rlp
+from verifier.evidence.chain.ethereum import keccak256
+from verifier.evidence.chain.storage_proofs import Item, encode_rlp
 
 CODE_HASH: Final = keccak256(b"code")
 HEADER: Final = {

@@ -8,9 +8,10 @@ what is later looked up, so that collection and audit ask the same questions.
 
 from typing import Final
 
-from verifier.evidence import codec, contracts
-from verifier.evidence.contracts import Call
-from verifier.evidence.ethereum import checksum_address
+from verifier.evidence import codec
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.ethereum import checksum_address
 from verifier.model.chain import ZERO_ADDRESS
 from verifier.model.result import JsonValue
 from verifier.reference.generations import GENERATIONS

@@ -19,13 +19,14 @@ from typing import Any, Final
 
 from verifier.chain import calls
 from verifier.errors import EvidenceError
-from verifier.evidence import codec, contracts
+from verifier.evidence import codec
 from verifier.evidence.bundle import Bundle, Kind
-from verifier.evidence.contract_events import DECLARATIONS, UNDECODABLE, UNKNOWN, decode_event
-from verifier.evidence.contracts import Log
-from verifier.evidence.json_rpc import parse_answer
-from verifier.evidence.log_scan import parse_scan
-from verifier.evidence.proofs import Proof, parse_proof
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contract_events import DECLARATIONS, UNDECODABLE, UNKNOWN, decode_event
+from verifier.evidence.chain.contracts import Log
+from verifier.evidence.chain.json_rpc import parse_answer
+from verifier.evidence.chain.log_scan import parse_scan
+from verifier.evidence.chain.storage_proofs import Proof, parse_proof
 from verifier.model.report import SecondOpinion
 from verifier.model.result import JsonValue
 from verifier.version import DISTRIBUTION

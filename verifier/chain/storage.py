@@ -1,8 +1,9 @@
 """What a contract's storage proofs say of the values that a history is held against.
 
 Nodes that agree on a block's hash may still answer reads as they like. A storage proof cannot: it
-hangs on that hash (see `verifier.evidence.proofs`). Every value that events are compared with is
-kept in slots that the code's generation fixes, so that a proof of these slots says it once more.
+hangs on that hash (see `verifier.evidence.chain.storage_proofs`). Every value that events are
+compared with is kept in slots that the code's generation fixes, so that a proof of these slots says
+it once more.
 Most public nodes prove recent blocks only, or nothing; what none proves rests on their word.
 
 Slots: `verifier.reference.generations`. Solidity's "Layout of State Variables in Storage": the
@@ -19,10 +20,11 @@ from typing import Final
 from verifier.chain import calls
 from verifier.chain.view import ChainView
 from verifier.errors import EvidenceError
-from verifier.evidence import codec, contracts
-from verifier.evidence.contracts import Call
-from verifier.evidence.ethereum import keccak256
-from verifier.evidence.proofs import MAX_KEYS, parse_header, parse_proof, prove
+from verifier.evidence import codec
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.ethereum import keccak256
+from verifier.evidence.chain.storage_proofs import MAX_KEYS, parse_header, parse_proof, prove
 from verifier.model.result import JsonValue
 from verifier.reference.generations import AppSlots, KmsSlots
 

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, cast
 
 from verifier.errors import EvidenceError, MissingEvidence
-from verifier.evidence import codec, contracts, json_rpc
-from verifier.evidence.contracts import Call
-from verifier.evidence.json_rpc import Exchanges, Reverted
+from verifier.evidence import codec
+from verifier.evidence.chain import contracts, json_rpc
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.json_rpc import Exchanges, Reverted
 from verifier.evidence.plan import ChainPlan
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import ReferenceValues

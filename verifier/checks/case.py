@@ -14,19 +14,19 @@ from verifier.chain.second_opinion import second_opinion, settle
 from verifier.chain.view import ChainView
 from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
 from verifier.checks.demands import Demands
-from verifier.checks.endorsements import Endorsements, choose_endorsements
+from verifier.checks.hardware.endorsements import Endorsements, choose_endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Bundle, Kind
-from verifier.evidence.collateral import read_collateral
-from verifier.evidence.contracts import BootInfo
-from verifier.evidence.event_log import Event, system_events
-from verifier.evidence.json_rpc import Exchanges
-from verifier.evidence.measurements import boot_rtmr3, mr_aggregated, mr_system
+from verifier.evidence.chain.contracts import BootInfo
+from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.plan import ChainPlan
-from verifier.evidence.quote import TdQuote, parse_quote
-from verifier.evidence.report_data import Binding
 from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
+from verifier.evidence.td.collateral import read_collateral
+from verifier.evidence.td.event_log import Event, system_events
+from verifier.evidence.td.measurements import boot_rtmr3, mr_aggregated, mr_system
+from verifier.evidence.td.quote import TdQuote, parse_quote
+from verifier.evidence.td.report_data import Binding
 from verifier.evidence.unanswered import unreachable_hint, why_unreachable
 from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time

@@ -2,11 +2,14 @@
 
 from typing import Final
 
-from verifier.checks import boot, key_management, manifest, provenance, runtime
+from verifier.checks import boot, runtime
 from verifier.checks.application import consistency, identity
 from verifier.checks.authorization import contract, governance, history
 from verifier.checks.engine import CheckSpec
 from verifier.checks.hardware import freshness, quote
+from verifier.checks.key_management import keys as key_management
+from verifier.checks.manifest import rules as manifest
+from verifier.checks.provenance import check as provenance
 
 CHECKS: Final[tuple[CheckSpec, ...]] = (
     *quote.CHECKS,

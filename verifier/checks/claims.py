@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
-from verifier.checks.app_certificate import vouched
+from verifier.checks.application.app_certificate import vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
-from verifier.checks.images import named_images
-from verifier.checks.key_holder import confirmed_ca_key
+from verifier.checks.key_management.key_holder import confirmed_ca_key
+from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
-from verifier.evidence import contracts
-from verifier.evidence.tcb_info import REGISTERS
+from verifier.evidence.chain import contracts
+from verifier.evidence.guest.tcb_info import REGISTERS
 from verifier.model.identifiers import format_time
 from verifier.model.result import (
     BASIS_ORDER,

@@ -8,7 +8,7 @@ from typing import Final
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError
-from verifier.evidence.event_log import (
+from verifier.evidence.td.event_log import (
     RUNTIME_IMR,
     SYSTEM_READY,
     Event,

@@ -42,7 +42,7 @@ def gather(
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.known_manifests import read_known  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
-    from verifier.evidence.report_data import parse_binding  # noqa: PLC0415
+    from verifier.evidence.td.report_data import parse_binding  # noqa: PLC0415
 
     target = _parsed(text, reach, bundle)
     given = bundles.load(target.bundle) if target.bundle is not None else None

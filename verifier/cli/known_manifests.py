@@ -53,7 +53,7 @@ def read_known(folder: Path | None, reference: "ReferenceValues") -> KnownManife
 
 def _named(name: str, raw: bytes) -> str:
     """The file's name, with the deploy path that writes such bytes where one is known."""
-    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
+    from verifier.evidence.compose.app_compose import parse_app_compose  # noqa: PLC0415
     from verifier.manifest.deployment import path_label  # noqa: PLC0415
 
     try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from verifier.checks.case import Case
     from verifier.evidence.bundle import Bundle
     from verifier.model.report import SubjectReport
-    from verifier.report.lint import Unread
+    from verifier.report.lint.places import Unread
 
 STDIN: Final = "-"
 MAX_FILES: Final = 1_000
@@ -48,7 +48,7 @@ def read_given(targets: Iterable[str], reach: Reach) -> tuple[list[Given], "list
 
     Of a single argument, that is raised: EvidenceError, CollectError, PolicyError.
     """
-    from verifier.report.lint import Unread  # noqa: PLC0415 - help needs none
+    from verifier.report.lint.places import Unread  # noqa: PLC0415 - help needs none
 
     names = list(dict.fromkeys(targets))
     found: list[Given] = []
@@ -82,7 +82,7 @@ def is_source_directory(name: str) -> bool:
 
 def _files_in(folder: Path, unread: "list[Unread]") -> list[str]:
     """The manifests, compose files and Dockerfiles below a directory, told by name and shape."""
-    from verifier.report.lint import Unread  # noqa: PLC0415
+    from verifier.report.lint.places import Unread  # noqa: PLC0415
 
     found: list[str] = []
     for walked, path in enumerate(walked_files(folder)):
@@ -104,7 +104,7 @@ def _files_in(folder: Path, unread: "list[Unread]") -> list[str]:
 
 
 def _is_wanted(path: Path) -> bool:
-    from verifier.evidence.dockerfile import is_dockerfile_name  # noqa: PLC0415
+    from verifier.evidence.compose.dockerfile import is_dockerfile_name  # noqa: PLC0415
 
     lower = path.name.lower()
     if not path.is_file():
@@ -126,7 +126,7 @@ def _is_wanted(path: Path) -> bool:
 def _given(target: str, reach: Reach) -> list[Given]:
     """The texts that one argument names."""
     from verifier.api import Past  # noqa: PLC0415
-    from verifier.evidence.dockerfile import (  # noqa: PLC0415
+    from verifier.evidence.compose.dockerfile import (  # noqa: PLC0415
         is_dockerfile_name,
         looks_like_dockerfile,
     )
@@ -152,7 +152,7 @@ def _given(target: str, reach: Reach) -> list[Given]:
 
 
 def _from_evidence(name: str, path: Path, raw: bytes) -> list[Given]:
-    from verifier.evidence.shapes import import_files  # noqa: PLC0415
+    from verifier.evidence.import_files import import_files  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 
     subject = read_subject(import_files([(path.name, raw)], collected_at=0), "")
@@ -168,7 +168,7 @@ def _from_evidence(name: str, path: Path, raw: bytes) -> list[Given]:
 def _from_audit(audit: "Audit") -> list[Given]:
     """What each attester measured, or, where that is not proven, every manifest that it shows."""
     from verifier.checks.case import Case  # noqa: PLC0415
-    from verifier.evidence.json_rpc import Exchanges  # noqa: PLC0415
+    from verifier.evidence.chain.json_rpc import Exchanges  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
@@ -187,7 +187,7 @@ def _from_audit(audit: "Audit") -> list[Given]:
 
 
 def _manifests(name: str, subject: "SubjectReport", case: "Case") -> Iterator[Given]:
-    from verifier.checks.manifest_context import context_of  # noqa: PLC0415
+    from verifier.checks.manifest.context import context_of  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
 
     result = next(item for item in subject.checks if item.id == "application.manifest")

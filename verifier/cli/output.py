@@ -41,14 +41,14 @@ def write_report(report: Report, written: Written) -> None:
         write(_render(report, replace(written, form=form, output=file)), file, "the report")
     write(_render(report, written), written.output, "the report")
     if written.output is not None:
-        from verifier.report.summary import verdict_line  # noqa: PLC0415
+        from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
 
         warn(f"{verdict_line(report)}; the report is in {written.output}")
 
 
 def say_how_to_repeat(report: Report, saved: Path) -> None:
     """The command that repeats an audit on the evidence that it kept, when somebody watches."""
-    from verifier.report.summary import repeat_words  # noqa: PLC0415
+    from verifier.report.audit.sentences import repeat_words  # noqa: PLC0415
 
     progress(f"{saved} holds the evidence as received, secrets in it too; audit it again with:")
     progress(" ".join(repeat_words(report, str(saved))))
@@ -279,20 +279,20 @@ def _is_terminal(stream: TextIO | None) -> bool:
 def _render(report: Report, written: Written) -> bytes:
     to_terminal = written.output is None
     if written.form is Format.SUMMARY or (written.quiet and written.form is Format.TERMINAL):
-        from verifier.report.summary import verdict_line  # noqa: PLC0415
+        from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
 
         return (verdict_line(report) + "\n").encode("utf-8")
     if written.form is Format.JSON:
-        from verifier.report.json import render_json  # noqa: PLC0415
+        from verifier.report.audit.json import render_json  # noqa: PLC0415
 
         return json_for(render_json(report), to_terminal=to_terminal)
     if written.form is Format.STATEMENT:
-        from verifier.report.statement import render_statement  # noqa: PLC0415
+        from verifier.report.audit.statement import render_statement  # noqa: PLC0415
 
         return render_statement(report)
     if written.form is not Format.TERMINAL:
         return _document(report, written.form).encode("utf-8")
-    from verifier.report.terminal import render_terminal  # noqa: PLC0415
+    from verifier.report.audit.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
     text = render_terminal(report, color=color, width=terminal_width(), verbose=written.verbose)
@@ -302,17 +302,17 @@ def _render(report: Report, written: Written) -> bytes:
 def _document(report: Report, form: Format) -> str:
     """The report in a form that is the same wherever it goes."""
     if form is Format.MARKDOWN:
-        from verifier.report.markdown import render_markdown  # noqa: PLC0415
+        from verifier.report.audit.markdown import render_markdown  # noqa: PLC0415
 
         return render_markdown(report)
     if form is Format.HTML:
-        from verifier.report.html import render_html  # noqa: PLC0415
+        from verifier.report.audit.html import render_html  # noqa: PLC0415
 
         return render_html(report)
     if form is Format.JUNIT:
-        from verifier.report.junit import render_junit  # noqa: PLC0415
+        from verifier.report.audit.junit import render_junit  # noqa: PLC0415
 
         return render_junit(report)
-    from verifier.report import badge  # noqa: PLC0415
+    from verifier.report.audit import badge  # noqa: PLC0415
 
     return badge.render_svg(report) if form is Format.BADGE else badge.render_shields(report)

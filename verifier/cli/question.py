@@ -10,7 +10,7 @@ from verifier.checks.case import Question
 from verifier.cli.target import split_url
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.bundle import Bundle
-from verifier.evidence.ethereum import checksum_address
+from verifier.evidence.chain.ethereum import checksum_address
 from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues, embedded, parse_reference
 

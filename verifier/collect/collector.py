@@ -24,16 +24,16 @@ from verifier.collect.refusals import lags
 from verifier.collect.requests import Request
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, NotFoundError
-from verifier.evidence import contracts
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
-from verifier.evidence.cloud import parse_cloud_attestations
-from verifier.evidence.dns import RECORD_NAMES, parse_app_address
-from verifier.evidence.event_log import first_payload, parse_event_log
-from verifier.evidence.json_rpc import Exchanges
-from verifier.evidence.log_scan import LogFilter
-from verifier.evidence.page import parse_page
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.chain.log_scan import LogFilter
+from verifier.evidence.guest.cloud import parse_cloud_attestations
+from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
+from verifier.evidence.guest.page import parse_page
+from verifier.evidence.guest.tcb_info import parse_info, parse_quote_answer
 from verifier.evidence.plan import ChainPlan, SubjectPlan
-from verifier.evidence.tcb_info import parse_info, parse_quote_answer
+from verifier.evidence.td.event_log import first_payload, parse_event_log
 
 MAX_ROUNDS: Final = 12
 MAX_INSTANCES: Final = 64

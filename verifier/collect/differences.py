@@ -11,9 +11,9 @@ from itertools import combinations
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.contracts import Log
-from verifier.evidence.explorer_logs import ExplorerLogs
-from verifier.evidence.log_scan import LogFilter, RangeAnswer, TimedLog, decode_range
+from verifier.evidence.chain.contracts import Log
+from verifier.evidence.chain.explorer_logs import ExplorerLogs
+from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer, TimedLog, decode_range
 
 Span = tuple[int, int]
 OPERATORS: Final = 2

@@ -16,8 +16,8 @@ from verifier.collect.scan import without_secrets
 from verifier.errors import CollectError, EvidenceError, NetworkError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
-from verifier.evidence.explorer_logs import MAX_LOGS, Asked, ExplorerRefusalError, entries
-from verifier.evidence.log_scan import LogFilter, RangeAnswer, written_bytes
+from verifier.evidence.chain.explorer_logs import MAX_LOGS, Asked, ExplorerRefusalError, entries
+from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer, written_bytes
 from verifier.evidence.plan import ScanPlan
 
 MAX_REQUESTS: Final = 300

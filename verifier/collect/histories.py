@@ -40,11 +40,12 @@ from verifier.collect.scan import (
 )
 from verifier.collect.workers import Workers
 from verifier.errors import EvidenceError, NetworkError
-from verifier.evidence import codec, contracts, json_rpc
+from verifier.evidence import codec
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.contracts import Call
-from verifier.evidence.explorer_logs import Asked, ExplorerLogs, encode_explorer_logs
-from verifier.evidence.log_scan import LogFilter, LogScan, RangeAnswer, encode_scan
+from verifier.evidence.chain import contracts, json_rpc
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.explorer_logs import Asked, ExplorerLogs, encode_explorer_logs
+from verifier.evidence.chain.log_scan import LogFilter, LogScan, RangeAnswer, encode_scan
 from verifier.evidence.plan import ScanPlan
 
 _PERCENT: Final = 100

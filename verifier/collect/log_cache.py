@@ -23,7 +23,7 @@ from typing import Final, Self, TypeVar
 
 from verifier.errors import CollectError, EvidenceError
 from verifier.evidence.bundle import MAX_TIME
-from verifier.evidence.log_scan import MAX_BLOCK, LogFilter, LogScan, RangeAnswer
+from verifier.evidence.chain.log_scan import MAX_BLOCK, LogFilter, LogScan, RangeAnswer
 
 APPLICATION_ID: Final = int.from_bytes(b"dsta", "big")
 SCHEMA_VERSION: Final = 1

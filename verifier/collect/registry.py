@@ -25,10 +25,11 @@ from verifier.collect.http import LIMITS, REDIRECTS, HttpClient, Limits, Respons
 from verifier.collect.network import is_loopback, is_public, parse_address
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, LimitError, NetworkError
-from verifier.evidence import codec, oci, sigstore
+from verifier.evidence import codec
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.oci import ImageReference
-from verifier.evidence.oci_resolution import Resolution
+from verifier.evidence.images import oci, sigstore
+from verifier.evidence.images.oci import ImageReference
+from verifier.evidence.images.oci_resolution import Resolution
 
 MAX_IMAGES: Final = 64
 MAX_ATTACHED: Final = 16

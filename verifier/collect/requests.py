@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-from verifier.evidence import json_rpc
 from verifier.evidence.bundle import Kind
-from verifier.evidence.collateral import CHAIN_HEADERS
-from verifier.evidence.contracts import Call
+from verifier.evidence.chain import json_rpc
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.td.collateral import CHAIN_HEADERS
 
 _GUEST_PORT: Final = 8090
 _APP_KEY: Final = "/prpc/GetAttestationForAppKey?algorithm=ed25519"

@@ -24,9 +24,9 @@ from verifier.collect.refusals import Refusal, RefusalKind, classify
 from verifier.collect.requests import public_label
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, LimitError
-from verifier.evidence import json_rpc
 from verifier.evidence.bundle import Kind
-from verifier.evidence.log_scan import (
+from verifier.evidence.chain import json_rpc
+from verifier.evidence.chain.log_scan import (
     LogFilter,
     LogScan,
     RangeAnswer,

@@ -5,10 +5,10 @@ Collection and checks use the same calls, so that what is asked is what is later
 
 from dataclasses import dataclass
 
-from verifier.evidence import contracts
-from verifier.evidence.contracts import BootInfo, Call
-from verifier.evidence.ethereum import checksum_address
-from verifier.evidence.log_scan import LogFilter
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contracts import BootInfo, Call
+from verifier.evidence.chain.ethereum import checksum_address
+from verifier.evidence.chain.log_scan import LogFilter
 from verifier.reference.generations import Generation, generation_named
 from verifier.reference.values import KmsRecord
 

@@ -10,28 +10,33 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
 from verifier.errors import EvidenceError
-from verifier.evidence import event_log as log_format
-from verifier.evidence.attestation import parse_attestation
 from verifier.evidence.bundle import Artifact, Bundle, Kind
-from verifier.evidence.cloud import parse_cloud_attestations
 from verifier.evidence.codec import parse_json
-from verifier.evidence.event_log import Event, parse_event_log
-from verifier.evidence.kms import EnvKey, SignatureChain, parse_env_key, parse_signature_chain
-from verifier.evidence.page import Page, parse_page
-from verifier.evidence.quote import parse_quote
-from verifier.evidence.ra_tls import (
-    EXT_ATTESTATION,
-    EXT_EVENT_LOG,
-    EXT_QUOTE,
-    RaTlsChain,
-    parse_chain,
+from verifier.evidence.guest.cloud import parse_cloud_attestations
+from verifier.evidence.guest.kms_answers import (
+    EnvKey,
+    SignatureChain,
+    parse_env_key,
+    parse_signature_chain,
 )
-from verifier.evidence.tcb_info import (
+from verifier.evidence.guest.page import Page, parse_page
+from verifier.evidence.guest.tcb_info import (
     Info,
     TcbInfo,
     parse_info,
     parse_quote_answer,
     parse_tcb_info,
+)
+from verifier.evidence.td import event_log as log_format
+from verifier.evidence.td.attestation import parse_attestation
+from verifier.evidence.td.event_log import Event, parse_event_log
+from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import (
+    EXT_ATTESTATION,
+    EXT_EVENT_LOG,
+    EXT_QUOTE,
+    RaTlsChain,
+    parse_chain,
 )
 from verifier.model.result import EvidenceRef, JsonValue
 

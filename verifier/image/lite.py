@@ -21,7 +21,7 @@ from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
-from verifier.evidence.event_log import replay
+from verifier.evidence.td.event_log import replay
 from verifier.image.files import parse_checksums
 from verifier.image.kernel import command_line_digest, served_kernel_events
 from verifier.model.result import JsonValue

@@ -18,7 +18,7 @@ from typing import Final
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.codec import JsonObject
-from verifier.evidence.event_log import replay
+from verifier.evidence.td.event_log import replay
 from verifier.image.files import ImageFiles
 from verifier.image.kernel import as_patched, command_line_digest, is_stable, kernel_events
 from verifier.image.tdvf import Firmware, measure_firmware

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.evidence.event_log import replay
+from verifier.evidence.td.event_log import replay
 from verifier.machine.firmware import (
     ACPI,
     EVENTS,

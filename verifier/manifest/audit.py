@@ -10,8 +10,8 @@ from functools import cached_property
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.compose_yaml import lines_of
-from verifier.evidence.dockerfile import parse_dockerfile
+from verifier.evidence.compose.compose_yaml import lines_of
+from verifier.evidence.compose.dockerfile import parse_dockerfile
 from verifier.manifest.build import Build
 from verifier.manifest.context import ChainFacts, Context
 from verifier.manifest.image import Kind, named_images, replaceable_services

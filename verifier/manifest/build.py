@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.dockerfile import (
+from verifier.evidence.compose.dockerfile import (
     PLATFORM_ARGUMENTS,
     Dockerfile,
     Instruction,

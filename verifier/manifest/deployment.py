@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from verifier.errors import EvidenceError, PolicyError
-from verifier.evidence.app_compose import AppCompose
+from verifier.evidence.compose.app_compose import AppCompose
 from verifier.model.result import JsonValue
 from verifier.reference.deploy_profiles import EVERYTHING, Flag, Form, Given, Profile, profiles
 

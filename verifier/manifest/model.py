@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import AppCompose, line_of_field
-from verifier.evidence.compose_yaml import Mapping
-from verifier.evidence.interpolation import Variable
+from verifier.evidence.compose.app_compose import AppCompose, line_of_field
+from verifier.evidence.compose.compose_yaml import Mapping
+from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.compose.consistency import inconsistencies
 from verifier.manifest.compose.problem import Kind, Problem
 from verifier.manifest.compose.project import Project

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.paths import guest_path, is_path, real_path
 from verifier.manifest.compose.volumes import ShortVolume, clean_target, parse_volume
 from verifier.manifest.shared import Shared

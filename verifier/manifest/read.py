@@ -3,14 +3,14 @@
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import (
+from verifier.evidence.codec import parse_utf8
+from verifier.evidence.compose.app_compose import (
     COMPOSE_RUNNERS,
     AppCompose,
     DuplicateFieldError,
     parse_app_compose,
 )
-from verifier.evidence.codec import parse_utf8
-from verifier.evidence.compose_yaml import MAX_BYTES, parse_documents
+from verifier.evidence.compose.compose_yaml import MAX_BYTES, parse_documents
 from verifier.manifest.compose.project import Project, read_project
 from verifier.manifest.context import Context
 from verifier.manifest.model import Manifest

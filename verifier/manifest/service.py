@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
-from verifier.evidence.interpolation import Variable
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.compose.merge import is_null
 from verifier.manifest.compose.ports import Port, parse_port, parse_range
 from verifier.manifest.mounts import Mount, mounts_of

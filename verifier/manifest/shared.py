@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar
 from verifier.manifest.compose.merge import is_null
 from verifier.manifest.compose.paths import guest_path
 from verifier.manifest.text import Text, child, entry, text_of

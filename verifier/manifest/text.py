@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
-from verifier.evidence.interpolation import Template, Variable, parse_template
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.interpolation import Template, Variable, parse_template
 from verifier.model.result import Location
 
 COMPOSE_POINTER: Final = "/docker_compose_file"

@@ -11,8 +11,8 @@ from collections.abc import Mapping as Values
 from functools import lru_cache
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Scalar, Sequence
-from verifier.evidence.interpolation import Variable
+from verifier.evidence.compose.compose_yaml import Mapping, Scalar, Sequence
+from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.compose.merge import is_null
 from verifier.manifest.service import Env, Service
 from verifier.manifest.shared import FileSource

@@ -303,7 +303,7 @@ def _matching(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
 def _is_repository(value: str) -> bool:
     """Whether it is `registry/repository` in full, or that with `/*` for all below."""
     name = value.removesuffix("/*")
-    from verifier.evidence.oci import parse_reference  # noqa: PLC0415 - only under such a policy
+    from verifier.evidence.images.oci import parse_reference  # noqa: PLC0415 - only under such a policy
 
     try:
         reference = parse_reference(f"{name}/x" if name != value else name)

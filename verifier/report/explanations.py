@@ -10,7 +10,7 @@ from verifier.manifest.diff.change import RULES as _COMPARING
 from verifier.manifest.rule import Need, RuleText
 from verifier.manifest.rules.catalogue import ALL_RULES, TEXTS
 from verifier.policy.policy import BUILT_IN, load_policy
-from verifier.report.chain import FAMILIES
+from verifier.report.audit.families import FAMILIES
 from verifier.report.rule_docs import GROUPS
 from verifier.report.words import GLOSSARY
 

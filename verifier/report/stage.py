@@ -12,8 +12,8 @@ from typing import Any, Final
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report
 from verifier.policy.stage import Assessed, conclusion, stage_of
+from verifier.report.audit.sentences import about
 from verifier.report.escape import visible, without_surrogates
-from verifier.report.summary import about
 
 SCHEMA: Final = "dstack-audit/stage/v1"
 

@@ -3,8 +3,8 @@
 from typing import Final
 
 from verifier.model.result import Verdict
-from verifier.report.chain import MEANINGS
-from verifier.report.facts import SUPPORT
+from verifier.report.audit.answers import SUPPORT
+from verifier.report.audit.families import MEANINGS
 from verifier.report.rule_docs import SEVERITY_MEANINGS
 
 GLOSSARY: Final = {

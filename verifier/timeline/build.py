@@ -7,8 +7,8 @@ from typing import TypeVar
 from verifier.chain import calls
 from verifier.chain.view import OPERATORS, DisagreementError
 from verifier.errors import EvidenceError
-from verifier.evidence import contracts
-from verifier.evidence.creation import InitialTerms, initial_terms
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.creation_calldata import InitialTerms, initial_terms
 from verifier.model.chain import ContractCode, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import AsOf, Coverage, Governance, Timeline, TimelineEvent

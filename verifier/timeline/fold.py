@@ -17,7 +17,7 @@ from enum import StrEnum
 from itertools import zip_longest
 from typing import Final
 
-from verifier.evidence.ethereum import checksum_address, keccak256
+from verifier.evidence.chain.ethereum import checksum_address, keccak256
 from verifier.model.chain import ZERO_ADDRESS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import UNKNOWN, AppState, KmsState, Known, Method, TimelineEvent

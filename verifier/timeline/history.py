@@ -17,11 +17,12 @@ from verifier.chain.agreed_logs import AgreedLogs, Scans
 from verifier.chain.storage import Layout, proof_calls
 from verifier.chain.view import ChainView, DisagreementError
 from verifier.errors import EvidenceError
-from verifier.evidence import codec, contracts
-from verifier.evidence.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
-from verifier.evidence.contracts import Call
-from verifier.evidence.ethereum import checksum_address
-from verifier.evidence.log_scan import LogFilter, TimedLog, decode_answer
+from verifier.evidence import codec
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
+from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.ethereum import checksum_address
+from verifier.evidence.chain.log_scan import LogFilter, TimedLog, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
 from verifier.model.chain import ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue

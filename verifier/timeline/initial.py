@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from verifier.evidence.creation import InitialTerms
+from verifier.evidence.chain.creation_calldata import InitialTerms
 from verifier.model.chain import Role
 from verifier.model.timeline import UNKNOWN, Known, Method, TimelineEvent
 

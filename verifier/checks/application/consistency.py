@@ -11,7 +11,8 @@ from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact, Kind
-from verifier.evidence.event_log import (
+from verifier.evidence.guest.tcb_info import REGISTERS, Info
+from verifier.evidence.td.event_log import (
     RUNTIME_IMR,
     Event,
     parse_event_log,
@@ -19,10 +20,9 @@ from verifier.evidence.event_log import (
     runtime_digest,
     system_events,
 )
-from verifier.evidence.measurements import mr_aggregated, mr_key_provider
-from verifier.evidence.quote import TdQuote, parse_quote
-from verifier.evidence.ra_tls import EXT_APP_ID
-from verifier.evidence.tcb_info import REGISTERS, Info
+from verifier.evidence.td.measurements import mr_aggregated, mr_key_provider
+from verifier.evidence.td.quote import TdQuote, parse_quote
+from verifier.evidence.td.ra_tls import EXT_APP_ID
 from verifier.model.result import EvidenceRef, JsonValue
 
 _LABELS: Final = {

@@ -5,20 +5,20 @@ import hashlib
 import re
 from typing import Final
 
-from verifier.checks.app_certificate import UNTIED_HINT, vouched
+from verifier.checks.application.app_certificate import UNTIED_HINT, vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
-from verifier.checks.key_holder import as_named, confirmed_ca_key, denied_holder
+from verifier.checks.key_management.key_holder import as_named, confirmed_ca_key, denied_holder
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
-from verifier.evidence.measurements import (
+from verifier.evidence.subject import CHANNEL_APP_CERT
+from verifier.evidence.td.measurements import (
     MR_CONFIG_ID_UNSET,
     mr_config_id_v1,
     mr_config_id_v2,
     mr_config_id_v3,
 )
-from verifier.evidence.ra_tls import leaf_report_data, spki
-from verifier.evidence.subject import CHANNEL_APP_CERT
+from verifier.evidence.td.ra_tls import leaf_report_data, spki
 from verifier.model.identifiers import AppId
 
 _APP_KEY: Final = re.compile(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0*")

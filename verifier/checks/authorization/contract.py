@@ -7,8 +7,8 @@ from verifier.checks.authorization.history import app_logs, without_contract
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
-from verifier.evidence import contracts
-from verifier.evidence.contracts import BootInfo, Log
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contracts import BootInfo, Log
 from verifier.model.chain import ZERO_ADDRESS, ContractCode
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue

@@ -11,7 +11,7 @@ from verifier.checks.engine import Outcome, check, failed, holds, not_applicable
 from verifier.checks.hardware.quote import GENUINE
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
-from verifier.evidence.log_scan import LogFilter
+from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.plan import HistoryPlan
 from verifier.model.chain import Role
 from verifier.model.identifiers import format_time

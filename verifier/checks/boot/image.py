@@ -13,8 +13,8 @@ from verifier.checks.engine import (
     warned,
 )
 from verifier.errors import EvidenceError, MissingEvidence
-from verifier.evidence.event_log import Event, replay
 from verifier.evidence.subject import QuoteSource
+from verifier.evidence.td.event_log import Event, replay
 from verifier.image.lite import parse_lite
 from verifier.machine.shape import vm_config_of
 from verifier.model.result import JsonValue

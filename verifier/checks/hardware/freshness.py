@@ -3,15 +3,15 @@
 from typing import Final
 
 from verifier.chain.view import OPERATORS
-from verifier.checks import key_management
-from verifier.checks.app_certificate import vouched
+from verifier.checks.application.app_certificate import vouched
 from verifier.checks.authorization.contract import contract
 from verifier.checks.authorization.history import history_of
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, holds, passed, warned
+from verifier.checks.key_management import keys as key_management
 from verifier.errors import EvidenceError, MissingEvidence
-from verifier.evidence import contracts
-from verifier.evidence.log_scan import TimedLog
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.log_scan import TimedLog
 from verifier.model.identifiers import format_time
 
 _DAY: Final = 86400

@@ -5,7 +5,7 @@ from typing import Final
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import Blocked, EvidenceError
-from verifier.evidence.quote import DEBUG_BIT, SEPT_VE_DISABLE_BIT
+from verifier.evidence.td.quote import DEBUG_BIT, SEPT_VE_DISABLE_BIT
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
 

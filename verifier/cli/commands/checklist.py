@@ -142,7 +142,7 @@ def _audited(targets: list[str], reach: Reach) -> "tuple[Report | None, tuple[Wr
 
 def _measured(audit: "Audit", report: "Report") -> "Iterator[Written]":
     from verifier.checks.case import Case  # noqa: PLC0415
-    from verifier.evidence.json_rpc import Exchanges  # noqa: PLC0415
+    from verifier.evidence.chain.json_rpc import Exchanges  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
     from verifier.manifest.audit import audit_manifest  # noqa: PLC0415
     from verifier.manifest.read import read_manifest  # noqa: PLC0415

@@ -16,7 +16,7 @@ from verifier.cli.output import print_row, warn, write
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
-    from verifier.evidence.app_compose import AppCompose
+    from verifier.evidence.compose.app_compose import AppCompose
     from verifier.manifest.deployment import Prediction
     from verifier.manifest.diff import DeployPath
     from verifier.model.result import JsonValue
@@ -201,7 +201,7 @@ def _of_manifest(file: Path, raw: bytes) -> _Answer:
 
 def _manifest(file: Path, raw: bytes) -> "AppCompose":
     """The manifest that a JSON file is. Raises EvidenceError for any other."""
-    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
+    from verifier.evidence.compose.app_compose import parse_app_compose  # noqa: PLC0415
 
     hint = "give the app-compose JSON, or the docker-compose file that is inside of it"
     what = f"{file}: no app-compose manifest, so its sha256 is no compose hash"
@@ -218,7 +218,7 @@ def _manifest(file: Path, raw: bytes) -> "AppCompose":
 def _of_compose_file(file: Path, raw: bytes, deployment: Deployment) -> _Answer:
     """What is known of a compose file's manifest, with what it is deployed with."""
     from verifier.evidence.codec import parse_utf8  # noqa: PLC0415
-    from verifier.evidence.compose_yaml import parse_compose  # noqa: PLC0415
+    from verifier.evidence.compose.compose_yaml import parse_compose  # noqa: PLC0415
     from verifier.manifest.diff import VMM_FLAGS, compose_paths, oddities  # noqa: PLC0415
 
     path = deployment.pre_launch_script
@@ -404,7 +404,7 @@ def _digest(text: str | None) -> str | None:
 
 def _explanation(raw: bytes, expected: str) -> str:
     """Which change to the bytes would give the expected hash, "" when none that is known."""
-    from verifier.evidence.app_compose import parse_app_compose  # noqa: PLC0415
+    from verifier.evidence.compose.app_compose import parse_app_compose  # noqa: PLC0415
     from verifier.manifest.diff.deploy_paths import canonical  # noqa: PLC0415
 
     document = parse_app_compose(raw).document

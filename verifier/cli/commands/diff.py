@@ -111,7 +111,7 @@ def _names(texts: list[str]) -> list[str]:
 def _read(text: str, name: str, reach: Reach) -> list["Document"]:
     """The documents in a file, a bundle, or a running app's evidence. Raises EvidenceError."""
     from verifier.api import Audit, Past, Question  # noqa: PLC0415
-    from verifier.evidence.shapes import import_files  # noqa: PLC0415
+    from verifier.evidence.import_files import import_files  # noqa: PLC0415
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
 
@@ -193,14 +193,14 @@ def _render(
     verbose: bool,
 ) -> bytes:
     if form is Format.JSON:
-        from verifier.report.diff_json import render_json  # noqa: PLC0415
+        from verifier.report.diff.json import render_json  # noqa: PLC0415
 
         return json_for(render_json(comparisons, threshold=threshold), to_terminal=not to_file)
     if form is Format.MARKDOWN:
-        from verifier.report.diff_markdown import render_markdown  # noqa: PLC0415
+        from verifier.report.diff.markdown import render_markdown  # noqa: PLC0415
 
         return render_markdown(comparisons, threshold=threshold).encode("utf-8")
-    from verifier.report.diff_terminal import render_terminal  # noqa: PLC0415
+    from verifier.report.diff.terminal import render_terminal  # noqa: PLC0415
 
     return render_terminal(
         comparisons,

@@ -38,7 +38,7 @@ def import_evidence(
 
       verify APP_ID --bundle evidence --at 2026-03-23T21:17:00Z
     """
-    from verifier.evidence.shapes import import_files  # noqa: PLC0415
+    from verifier.evidence.import_files import import_files  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
     check_places(None, output, "-o")

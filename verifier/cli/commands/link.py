@@ -51,12 +51,12 @@ def verify_signer(
 
       verify signer signature_chain.json
     """
-    from verifier.checks.key_management import identify_signer  # noqa: PLC0415
+    from verifier.checks.key_management.keys import identify_signer  # noqa: PLC0415
     from verifier.cli.files import read_file  # noqa: PLC0415
-    from verifier.evidence.kms import parse_signature_chain  # noqa: PLC0415
+    from verifier.evidence.guest.kms_answers import parse_signature_chain  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
-    from verifier.report.chain import mark_of  # noqa: PLC0415
+    from verifier.report.audit.families import mark_of  # noqa: PLC0415
 
     chain = parse_signature_chain(read_file(file), file.name)
     outcome = identify_signer(chain, embedded())
@@ -73,10 +73,10 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
     from verifier.api import Audit, Question  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.files import printable_name, read_file  # noqa: PLC0415
-    from verifier.evidence.shapes import import_files  # noqa: PLC0415
+    from verifier.evidence.import_files import import_files  # noqa: PLC0415
     from verifier.policy.appraisal import verdict_of  # noqa: PLC0415
-    from verifier.report.chain import mark  # noqa: PLC0415
-    from verifier.report.summary import anchor_note  # noqa: PLC0415
+    from verifier.report.audit.families import mark  # noqa: PLC0415
+    from verifier.report.audit.sentences import anchor_note  # noqa: PLC0415
 
     bundle = import_files(
         [(printable_name(path), read_file(path)) for path in files], collected_at=now()

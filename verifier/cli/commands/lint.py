@@ -17,7 +17,7 @@ from verifier.errors import EvidenceError, PolicyError
 if TYPE_CHECKING:
     from verifier.manifest.audit import ManifestAudit
     from verifier.manifest.ignore import BaselineEntry
-    from verifier.report.lint import Lint, Unread
+    from verifier.report.lint.places import Lint, Unread
 
 EXIT_NOT_EVALUABLE: Final = 3
 _WIDTH: Final = 100
@@ -140,7 +140,7 @@ def _write_baseline(
 ) -> None:
     """Write the findings that count, beside the entries that were given."""
     from verifier.manifest.ignore import BaselineEntry, render_baseline  # noqa: PLC0415
-    from verifier.report.lint import named_fingerprints  # noqa: PLC0415
+    from verifier.report.lint.places import named_fingerprints  # noqa: PLC0415
 
     found = [
         BaselineEntry(
@@ -192,7 +192,7 @@ def _lints(
 ) -> "tuple[Lint, ...]":
     from verifier.manifest.ignore import sift, stale_entries  # noqa: PLC0415
     from verifier.model.result import Severity  # noqa: PLC0415
-    from verifier.report.lint import Lint  # noqa: PLC0415
+    from verifier.report.lint.places import Lint  # noqa: PLC0415
 
     audits = [_audited(item, compose_hash) for item in given]
     sifted = [
@@ -244,14 +244,14 @@ def _render(
     to_terminal: bool,
     verbose: bool,
 ) -> str:
-    from verifier.report import lint_text, sarif  # noqa: PLC0415
+    from verifier.report.lint import sarif, text  # noqa: PLC0415
 
     if form is LintFormat.MARKDOWN:
-        return "\n".join(lint_text.render_lint_markdown(lint) for lint in lints)
+        return "\n".join(text.render_lint_markdown(lint) for lint in lints)
     if form is LintFormat.GITHUB:
         return sarif.render_github(lints, unread)
     if form is LintFormat.JUNIT:
-        from verifier.report.junit import render_lint_junit  # noqa: PLC0415
+        from verifier.report.audit.junit import render_lint_junit  # noqa: PLC0415
 
         return render_lint_junit(lints, unread)
     if form in {LintFormat.JSON, LintFormat.SARIF}:
@@ -263,5 +263,5 @@ def _render(
     color = to_terminal and uses_color()
     width = terminal_width(_WIDTH)
     return "\n".join(
-        lint_text.render_lint(lint, color=color, width=width, verbose=verbose) for lint in lints
+        text.render_lint(lint, color=color, width=width, verbose=verbose) for lint in lints
     )

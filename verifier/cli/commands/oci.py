@@ -9,7 +9,7 @@ from verifier.cli.output import print_row, warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
-    from verifier.evidence.oci_archive import ArchivedImage
+    from verifier.evidence.images.oci_archive import ArchivedImage
 
 EXIT_NONE: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
@@ -40,8 +40,8 @@ def identify_image(
 
     Exit codes: 0 done, and every expected digest is there; 3 malformed; 4 another image.
     """
-    from verifier.evidence.oci import is_digest  # noqa: PLC0415
-    from verifier.evidence.oci_archive import read_archive  # noqa: PLC0415
+    from verifier.evidence.images.oci import is_digest  # noqa: PLC0415
+    from verifier.evidence.images.oci_archive import read_archive  # noqa: PLC0415
 
     expected = [text.rpartition("=")[2] for text in expect_image or ()]
     for text in expected:

@@ -21,7 +21,7 @@ from verifier.cli.output import check_places, exit_code, warn, write
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
-    from verifier.report.statement import Signed
+    from verifier.report.audit.statement import Signed
 
 EXIT_NONE: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
@@ -42,7 +42,7 @@ def sign(
 
       verify sign app.intoto.json --key key.pem -o app.sigstore.json
     """
-    from verifier.report.signing import sign_statement  # noqa: PLC0415
+    from verifier.report.audit.signing import sign_statement  # noqa: PLC0415
 
     check_places(output)
     try:
@@ -79,8 +79,8 @@ def check_signed(
     from verifier.api import Past, known  # noqa: PLC0415
     from verifier.cli.question import one_app_id  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
-    from verifier.report.statement import Agreement, compare  # noqa: PLC0415
-    from verifier.report.summary import verdict_line  # noqa: PLC0415
+    from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
+    from verifier.report.audit.statement import Agreement, compare  # noqa: PLC0415
 
     judged = known(load_policy(policy)).expecting(expected.values)
     found = _opened(signed, key)
@@ -98,8 +98,8 @@ def check_signed(
 
 def _opened(path: Path, key: Path) -> "Signed":
     """What was signed. Ends with 4 where it was not by this key. Raises VerifierError."""
-    from verifier.report.signing import SignatureError, signed_statement  # noqa: PLC0415
-    from verifier.report.statement import read_statement  # noqa: PLC0415
+    from verifier.report.audit.signing import SignatureError, signed_statement  # noqa: PLC0415
+    from verifier.report.audit.statement import read_statement  # noqa: PLC0415
 
     try:
         return read_statement(signed_statement(read_file(path), read_file(key)))

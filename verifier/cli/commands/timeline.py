@@ -97,18 +97,18 @@ def _render(
     timeline: "Timeline", form: TimelineFormat, verbose: int, *, to_terminal: bool
 ) -> bytes:
     if form is TimelineFormat.JSON:
-        from verifier.report.timeline_json import render_json  # noqa: PLC0415
+        from verifier.report.timeline.json import render_json  # noqa: PLC0415
 
         return json_for(render_json(timeline), to_terminal=to_terminal)
     if form is TimelineFormat.MARKDOWN:
-        from verifier.report.timeline_markdown import render_markdown  # noqa: PLC0415
+        from verifier.report.timeline.markdown import render_markdown  # noqa: PLC0415
 
         return render_markdown(timeline).encode("utf-8")
     if form is TimelineFormat.CSV:
-        from verifier.report.timeline_csv import render_csv  # noqa: PLC0415
+        from verifier.report.timeline.csv import render_csv  # noqa: PLC0415
 
         return render_csv(timeline).encode("utf-8")
-    from verifier.report.timeline_terminal import render_terminal  # noqa: PLC0415
+    from verifier.report.timeline.terminal import render_terminal  # noqa: PLC0415
 
     color = to_terminal and uses_color()
     text = render_terminal(timeline, color=color, width=terminal_width(), verbose=verbose)

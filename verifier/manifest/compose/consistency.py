@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.merge import is_null
 from verifier.manifest.compose.ports import is_address, parse_port
 from verifier.manifest.compose.problem import Problem, refused

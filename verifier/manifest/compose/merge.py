@@ -8,7 +8,7 @@ override/merge.go and override/uncity.go (v2.9.1), loader/reset.go.
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.problem import Problem, refused
 
 Path = tuple[str, ...]

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from verifier.evidence.compose_yaml import Node, Scalar
-from verifier.evidence.interpolation import parse_template
+from verifier.evidence.compose.compose_yaml import Node, Scalar
+from verifier.evidence.compose.interpolation import parse_template
 
 
 class Kind(StrEnum):

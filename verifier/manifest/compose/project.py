@@ -8,7 +8,7 @@ Source: compose-go loader/loader.go (`loadYamlFile`), loader/extends.go (v2.9.1)
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.merge import Merger, without_directives
 from verifier.manifest.compose.paths import COMPOSE_FILE, guest_path
 from verifier.manifest.compose.problem import Kind, Problem, refused

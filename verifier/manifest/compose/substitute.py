@@ -6,8 +6,8 @@ it would mean with that value written out.
 
 from collections.abc import Mapping as Values
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
-from verifier.evidence.interpolation import Template, Variable, parse_template
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.interpolation import Template, Variable, parse_template
 
 
 def substituted(node: Node, values: Values[str, str]) -> Node:

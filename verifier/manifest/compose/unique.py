@@ -6,7 +6,7 @@ Source: compose-go override/uncity.go (v2.9.1).
 from collections.abc import Callable
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar
 from verifier.manifest.compose.merge import without_repeats
 from verifier.manifest.compose.volumes import parse_volume
 from verifier.manifest.text import entry, unset

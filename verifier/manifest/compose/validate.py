@@ -8,8 +8,8 @@ table of `verifier.reference.compose_attributes`, and loader/interpolate.go.
 import re
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
-from verifier.evidence.yaml_scalars import is_text, resolve
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.yaml_scalars import is_text, resolve
 from verifier.manifest.compose.problem import Kind, Problem, refused
 from verifier.manifest.text import unset
 from verifier.reference.compose_attributes import Attribute, Version, root

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node
+from verifier.evidence.compose.compose_yaml import Mapping, Node
 from verifier.manifest.diff.change import DIVERGENCE, REGRESSION, Change, shown
 from verifier.manifest.diff.document import Document
 from verifier.manifest.diff.opened import severity_of, worst

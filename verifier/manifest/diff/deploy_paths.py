@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import AppCompose, parse_app_compose
 from verifier.evidence.codec import parse_utf8
+from verifier.evidence.compose.app_compose import AppCompose, parse_app_compose
 from verifier.manifest.deployment import Choices, predict, write
 from verifier.model.result import JsonValue
 from verifier.reference.deploy_profiles import Flag, Form, find_profile

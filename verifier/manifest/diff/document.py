@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.app_compose import COMPOSE_RUNNERS, AppCompose, parse_app_compose
+from verifier.evidence.compose.app_compose import COMPOSE_RUNNERS, AppCompose, parse_app_compose
 from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.context import Context
 from verifier.manifest.model import Manifest

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.evidence.app_compose import FLAGS, KNOWN_FIELDS, LEGACY_FIELDS
+from verifier.evidence.compose.app_compose import FLAGS, KNOWN_FIELDS, LEGACY_FIELDS
 from verifier.manifest.diff.change import DIVERGENCE, Change, shown
 from verifier.manifest.diff.document import Document
 from verifier.model.result import JsonValue, Location, Severity

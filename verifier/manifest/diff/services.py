@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar, Sequence
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.ports import span
 from verifier.manifest.diff.change import DIVERGENCE, REGRESSION, Change, shown
 from verifier.manifest.diff.document import Document

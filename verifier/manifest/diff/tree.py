@@ -1,6 +1,6 @@
 """Compose trees as plain values: what is compared, without where it stands."""
 
-from verifier.evidence.compose_yaml import Mapping, Node, Scalar
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar
 from verifier.manifest.model import COMPOSE_POINTER, Manifest
 from verifier.model.result import JsonValue
 

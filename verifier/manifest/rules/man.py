@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.evidence.app_compose import (
+from verifier.evidence.compose.app_compose import (
     COMPOSE_RUNNERS,
     FLAGS,
     KNOWN_FIELDS,
     LEGACY_FIELDS,
     DuplicateFieldError,
 )
-from verifier.evidence.compose_yaml import DuplicateKeyError, RefusedError
+from verifier.evidence.compose.compose_yaml import DuplicateKeyError, RefusedError
 from verifier.manifest.compose.problem import Kind, Problem
 from verifier.manifest.model import COMPOSE_POINTER, Manifest, Text
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.evidence.compose_yaml import lines_of
+from verifier.evidence.compose.compose_yaml import lines_of
 from verifier.manifest.model import COMMANDS, COMPOSE_POINTER, Env, Manifest, Service, Text
 from verifier.manifest.rule import Hit, on_text, rule
 from verifier.manifest.rules.shell import excerpt

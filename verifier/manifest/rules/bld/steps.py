@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.evidence.dockerfile import Stage, assignments
-from verifier.evidence.oci import parse_reference
+from verifier.evidence.compose.dockerfile import Stage, assignments
+from verifier.evidence.images.oci import parse_reference
 from verifier.manifest.build import Build, Step
 from verifier.manifest.rule import Hit
 from verifier.manifest.rules.bld import BuildRule, at, build_rule

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.evidence.interpolation import Variable
+from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.compose.paths import guest_path, holds_environment, real_path
 from verifier.manifest.image import image_of
 from verifier.manifest.model import COMMANDS, Manifest, Service, Text

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from verifier.evidence.interpolation import Variable
+from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.model import COMMANDS, Manifest, Text
 from verifier.manifest.rule import Hit, Need, on_field, on_text, rule
 from verifier.model.result import Severity

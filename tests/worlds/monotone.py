@@ -1,0 +1,235 @@
+"""Removing or spoiling a part of the evidence never helps whoever does it.
+
+    no check that failed, erred, was missing, blocked or warned passes,
+    no claim that is believed gets a new value or a stronger basis,
+    no verdict becomes `warning` or `affirming` that was worse.
+
+`python -m tests.worlds.monotone` does every damage to every world, in a seeded order, for
+`--seconds`, goes on where the last run ended, and writes what it did to benchmarks/monotone.md.
+"""
+
+import argparse
+import hashlib
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import Pool
+from pathlib import Path
+from typing import Final
+
+from tests.worlds.audited import Audited, audit
+from tests.worlds.damage import Damage, damaged, damages
+from verifier.evidence.bundle import Kind
+from verifier.lab.attacks import ATTACKS
+from verifier.model.report import SubjectReport
+from verifier.model.result import BASIS_ORDER, Basis, Claim, Requirement, SkipKind, Status, Verdict
+
+WORTH: Final = {Verdict.AFFIRMING: 2, Verdict.WARNING: 1}
+"""What a verdict lets a relying party do; the others are worth nothing."""
+
+NOBODYS_WORD: Final = {
+    "revoked-pck-older-list-beside": {Kind.PCS_PCK_CRL},
+    "revoked-platform-ca-older-list-beside": {Kind.PCS_ROOT_CA_CRL},
+    "revoked-tcb-signing-older-list-beside": {Kind.PCS_ROOT_CA_CRL},
+    "kinder-evaluation-beside": {Kind.PCS_TCB_INFO, Kind.PCS_QE_IDENTITY},
+    "quotes-mixed": {Kind.QUOTE},
+}
+"""Evidence that lies beside other evidence of its kind, by world. Without it, or where its
+signature does not hold, the rest is whole and honest: that a newer list exists is then said by
+nobody whose word counts, and a file that is not handed over cannot be seen."""
+
+LEGACY: Final = {"env-key-without-time"}
+"""Worlds in which a second removal leaves what an older, honest release answers."""
+
+
+def breaches(before: Audited, after: Audited, damage: Damage) -> list[str]:
+    """What the damage made better; empty where it did not help."""
+    found: list[str] = []
+    old = {subject.name: subject for subject in before.report.subjects}
+    for subject in after.report.subjects:
+        if subject.name not in old:
+            found.append(f"a new attester, {subject.name}")
+            continue
+        found += _checks(old[subject.name], subject)
+        found += _claims(old[subject.name], subject)
+    verdicts = before.report.verdict, after.report.verdict
+    improved = WORTH.get(verdicts[1], 0) > WORTH.get(verdicts[0], 0)
+    if improved and not (damage.path == () and _only_unanswered(before, after)):
+        found.append(f"the verdict was {verdicts[0]} and is {verdicts[1]}")
+    return found
+
+
+def sampled(world: str, audited: Audited, count: int) -> list[str]:
+    """The breaches of `count` damages, chosen by the name of the world, of each kind of evidence in
+    turn."""
+    by_kind: dict[str, list[Damage]] = {}
+    for damage in allowed(world, audited):
+        kind = audited.bundle.artifacts[damage.artifact].kind
+        by_kind.setdefault(kind.value, []).append(damage)
+    kinds = sorted(by_kind, key=lambda kind: _digest(f"{world} {kind}"))
+    turns = itertools.zip_longest(*(by_kind[kind] for kind in kinds))
+    chosen = [damage for turn in turns for damage in turn if damage is not None][:count]
+    found = []
+    for damage in chosen:
+        after = audited.again(damaged(audited.bundle, damage))
+        found += [f"{world}, {damage}: {what}" for what in breaches(audited, after, damage)]
+    return found
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def allowed(world: str, audited: Audited) -> list[Damage]:
+    """The damages that must not help in a world, in an order that its name gives.
+
+    Which chain an endpoint is of is left whole: one of another chain counts as if nobody had named
+    it, and whatever the others say is then an audit of other evidence.
+    """
+    beside = {*NOBODYS_WORD.get(world, ()), *((Kind.KMS_ENV_KEY,) if world in LEGACY else ())}
+    artifacts = audited.bundle.artifacts
+    found = [
+        item for item in damages(audited.bundle) if artifacts[item.artifact].kind not in beside
+    ]
+    return sorted(found, key=lambda item: _digest(f"{world} {item}"))
+
+
+def _only_unanswered(before: Audited, after: Audited) -> bool:
+    """Whether all that got better is that an advisory check has no evidence at all: whoever gives
+    none is warned about, and a policy that cannot do with that requires the check."""
+    was = {(s.name, item.id): item for s in before.report.subjects for item in s.checks}
+    for subject in after.report.subjects:
+        for item in subject.checks:
+            held = was.get((subject.name, item.id))
+            counted = held is not None and held.status in (Status.FAIL, Status.ERROR)
+            if counted and item.status not in (Status.FAIL, Status.ERROR):
+                unanswered = item.skip_kind in (SkipKind.MISSING_EVIDENCE, SkipKind.BLOCKED)
+                if not unanswered or item.requirement is Requirement.REQUIRED:
+                    return False
+    return True
+
+
+def _checks(before: SubjectReport, after: SubjectReport) -> Iterator[str]:
+    held = {item.id: item.status for item in before.checks}
+    for item in after.checks:
+        if item.status is Status.PASS and held.get(item.id) is not Status.PASS:
+            yield f"{item.id} was {held.get(item.id)} and passes"
+
+
+def _claims(before: SubjectReport, after: SubjectReport) -> Iterator[str]:
+    held = {item.name: item for item in before.claims}
+    for claim in after.claims:
+        if claim.basis in (Basis.ASSERTED, Basis.UNKNOWN):
+            continue
+        old = held.get(claim.name)
+        if old is None or old.value != claim.value:
+            if not (old is not None and _by_one_operator(old, claim)):
+                yield f"{claim.name} is {claim.value} ({claim.basis})"
+        elif BASIS_ORDER.index(claim.basis) < BASIS_ORDER.index(old.basis):
+            yield f"{claim.name} was {old.basis} and is {claim.basis}"
+
+
+def _by_one_operator(before: Claim, after: Claim) -> bool:
+    """Whether a value differs in this alone, that one operator is left who gives it."""
+    if not (isinstance(before.value, dict) and isinstance(after.value, dict)):
+        return False
+    return {**before.value, "single_source": True} == after.value
+
+
+def worlds() -> Mapping[str, Callable[[], Audited]]:
+    """Every world: the honest ones, and each attack as it is carried out."""
+    from tests.worlds.test_catalogue import carry_out  # noqa: PLC0415 - it imports this module
+    from tests.worlds.test_words import WORLDS  # noqa: PLC0415
+
+    made: dict[str, Callable[[], Audited]] = {
+        name: lambda knobs=knobs: audit(knobs)  # type: ignore[misc]
+        for name, knobs in WORLDS.items()
+    }
+    made |= {attack.name: lambda attack=attack: carry_out(attack) for attack in ATTACKS}  # type: ignore[misc]
+    return made
+
+
+def _judge(task: tuple[str, int, float]) -> dict[str, object]:
+    """Damages of one world, from the given place in its seeded order on, until the time is up."""
+    name, done, until = task
+    audited = worlds()[name]()
+    order = allowed(name, audited)
+    found: list[str] = []
+    place = done
+    while place < len(order) and time.monotonic() < until:
+        damage = order[place]
+        after = audited.again(damaged(audited.bundle, damage))
+        found += [f"{damage}: {what}" for what in breaches(audited, after, damage)]
+        place += 1
+    return {"world": name, "done": place, "all": len(order), "breaches": found}
+
+
+def main() -> None:
+    """Go on with the full run for some seconds, and write the result."""
+    options = argparse.ArgumentParser(description="Damage every part of every world's evidence.")
+    options.add_argument("--seconds", type=float, default=7200)
+    options.add_argument("--workers", type=int, default=2)
+    options.add_argument("--state", type=Path, default=Path(".monotone.json"))
+    asked = options.parse_args()
+    names = sorted(worlds())
+    state = json.loads(asked.state.read_text("utf-8")) if asked.state.is_file() else {}
+    share = max(5.0, asked.seconds * asked.workers / len(names))
+    begun = time.monotonic()
+    with Pool(asked.workers, maxtasksperchild=8) as pool:
+        tasks = [(name, share) for name in names if _open(state.get(name))]
+        for row in pool.imap_unordered(_timed, [(n, _done(state.get(n)), s) for n, s in tasks]):
+            name = str(row["world"])
+            earlier = state.get(name, {}).get("breaches", [])
+            state[name] = {**row, "breaches": earlier + row["breaches"]}
+            asked.state.write_text(json.dumps(state, indent=1), encoding="utf-8")
+            if time.monotonic() - begun > asked.seconds:
+                pool.terminate()
+                break
+    Path("benchmarks/monotone.md").write_text(_document(state), encoding="utf-8")
+
+
+def _timed(task: tuple[str, int, float]) -> dict[str, object]:
+    name, done, share = task
+    return _judge((name, done, time.monotonic() + share))
+
+
+def _open(row: "dict[str, int] | None") -> bool:
+    return row is None or row["done"] < row["all"]
+
+
+def _done(row: "dict[str, int] | None") -> int:
+    return row["done"] if row else 0
+
+
+def _document(state: Mapping[str, Mapping[str, object]]) -> str:
+    rows = [state[name] for name in sorted(state)]
+    done, total = (sum(int(str(row[key])) for row in rows) for key in ("done", "all"))
+    found = [f"- `{row['world']}`: {text}" for row in rows for text in _listed(row["breaches"])]
+    whole = sum(row["done"] == row["all"] for row in rows)
+    return "\n".join(
+        [
+            "# Nothing that is taken away helps",
+            "",
+            """Each part of each simulated world's evidence (an artifact, a header, a node of its
+JSON, a text of its page, a certificate, an extension) is removed, or spoiled, and the rest is
+audited again. `make monotone` goes on where the last run ended.""",
+            "",
+            "| | |",
+            "|---|---|",
+            f"| worlds | {len(rows)} ({whole} of them wholly) |",
+            f"| audits of damaged evidence | {done:,} of {total:,} |",
+            f"| that made a check, a claim or the verdict better | {len(found)} |",
+            "",
+            *found,
+            "",
+        ]
+    )
+
+
+def _listed(value: object) -> list[str]:
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+if __name__ == "__main__":
+    main()

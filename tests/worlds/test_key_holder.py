@@ -1,0 +1,155 @@
+"""Which key holder is meant: the one that the guest names, or the user, or the policy."""
+
+from dataclasses import replace
+from functools import cache
+from typing import Final, cast
+
+import pytest
+
+from tests.worlds.audited import Audited, audit
+from tests.worlds.outcomes import assert_noticed, assert_stands
+from verifier.cli.question import named_kms
+from verifier.collection import Sources, collect_evidence
+from verifier.evidence.codec import JsonObject
+from verifier.lab import forgeries as forge
+from verifier.lab.chain import Chain
+from verifier.lab.contracts import DstackApp, DstackKms, runtime_code
+from verifier.lab.history import KMS_ADDRESS
+from verifier.lab.knobs import CHAIN_ID, DEFAULT_NOW, Knobs
+from verifier.lab.world import build
+from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+
+PROVIDER: Final = "key_management.provider"
+IDENTITY: Final = "application.identity"
+CONTRACT: Final = f"{CHAIN_ID}:0x{KMS_ADDRESS.hex()}"
+OWN: Final = Knobs(kms="self-hosted", kms_answers="self-hosted")
+
+
+@cache
+def of(kms: str) -> Audited:
+    """The audit of a guest whose keys come from a KMS of the lab, or from one of its own."""
+    return audit(OWN if kms == "self-hosted" else Knobs(kms=kms))
+
+
+def ca_key(kms: str) -> str:
+    return build(Knobs(kms=kms)).kms.ca_spki.hex()
+
+
+def root(kms: str) -> str:
+    return "0x" + build(Knobs(kms=kms)).kms.root_address.hex()
+
+
+def naming(audited: Audited, kms: str) -> Audited:
+    return audited.again(kms=named_kms(kms, audited.question.reference))
+
+
+def result(audited: Audited, check_id: str) -> CheckResult:
+    return audited.check(check_id)[0]
+
+
+@pytest.mark.parametrize("policy", ["genuine", "baseline"])
+def test_one_that_nobody_knows_is_missing_evidence(policy: str) -> None:
+    audited = of("self-hosted").under(policy)
+    assert audited.report.verdict is Verdict.NONE
+    for check_id in (IDENTITY, PROVIDER):
+        assert result(audited, check_id).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_its_ca_key_names_one_that_has_no_contract() -> None:
+    named = naming(of("self-hosted"), ca_key("self-hosted"))
+    assert result(named, IDENTITY).status is Status.PASS
+    assert result(named, PROVIDER).status is Status.PASS
+    assert "named by the user" in result(named, PROVIDER).summary
+
+
+def test_a_root_address_alone_ties_no_ca_key() -> None:
+    named = naming(of("self-hosted"), root("self-hosted"))
+    assert named.report.verdict is Verdict.NONE
+    assert result(named, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize("kms", [CONTRACT, ca_key("onchain"), root("onchain")])
+def test_a_known_one_by_any_of_its_names(kms: str) -> None:
+    assert_stands(naming(of("onchain"), kms), IDENTITY, PROVIDER)
+    assert_stands(of("onchain").under(f'[expect]\nkms = ["{kms}"]'), PROVIDER)
+
+
+@pytest.mark.parametrize("policy", ["genuine", "baseline"])
+@pytest.mark.parametrize("guest", ["hosted", "self-hosted"])
+def test_another_one_than_was_named(guest: str, policy: str) -> None:
+    named = naming(of(guest), CONTRACT).under(policy)
+    assert named.report.verdict is Verdict.NONE
+    why = result(named, IDENTITY).reason
+    assert "Lab KMS, onchain" in why
+    assert ("Lab KMS, hosted" if guest == "hosted" else ca_key(guest)[-16:]) in why
+    assert result(named, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize("provider", ["none", "tpm", "local-sgx"])
+def test_none_where_one_was_named_or_is_expected(provider: str) -> None:
+    audited = audit(Knobs(key_provider=provider))  # type: ignore[arg-type]
+    named = naming(audited, CONTRACT).under("genuine")
+    assert named.report.verdict is Verdict.NONE
+    expecting = audited.under(f'[expect]\nkms = ["{CONTRACT}"]')
+    assert_noticed(expecting, PROVIDER, refusing=True)
+
+
+@pytest.mark.parametrize("guest", ["hosted", "self-hosted"])
+@pytest.mark.parametrize("kms", [CONTRACT, ca_key("onchain"), root("onchain")])
+def test_another_one_than_is_expected(guest: str, kms: str) -> None:
+    audited = of(guest).under(f'[expect]\nkms = ["{kms}"]')
+    assert_noticed(audited, PROVIDER, refusing=True)
+    assert audited.report.verdict is Verdict.CONTRAINDICATED
+
+
+def test_whether_it_is_a_contract_that_nobody_asked() -> None:
+    other = f"{CHAIN_ID}:0x{'77' * 20}"
+    audited = of("self-hosted").under(f'[expect]\nkms = ["{other}"]')
+    assert audited.report.verdict is Verdict.NONE
+
+
+def test_the_guests_word_is_no_expected_one() -> None:
+    audited = audit(Knobs(edit_response=forge.no_certificate))
+    expecting = audited.under(f'[expect]\nkms = ["{CONTRACT}"]')
+    if result(audited, IDENTITY).status is Status.WARN:
+        assert result(expecting, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize("kind", ["ca-spki", "k256-address"])
+@pytest.mark.parametrize("policy", ["genuine", "baseline"])
+def test_a_denied_one_fails_always(kind: str, policy: str) -> None:
+    record = next(row for row in of("onchain").question.reference.kms if row.contract)
+    value = {"ca-spki": record.ca_spki, "k256-address": record.root_address}[kind]
+    audited = audit(Knobs(), denied=forge.denying(kind, lambda _: value)).under(policy)
+    assert audited.report.verdict is Verdict.CONTRAINDICATED
+    assert_noticed(audited, IDENTITY, refusing=True)
+    assert_noticed(naming(audited, CONTRACT), IDENTITY, refusing=True)
+    named = audited.again(
+        kms=replace(named_kms(CONTRACT, audited.question.reference), ca_spki="")  # type: ignore[type-var]
+    )
+    assert_noticed(named, IDENTITY, refusing=True)
+
+
+def without_contracts(reference: JsonObject) -> JsonObject:
+    """Reference values that know no KMS with a contract."""
+    rows = cast("list[JsonObject]", reference["kms"])
+    return {**reference, "kms": [row for row in rows if not row["contract"]]}
+
+
+def behind_unknown_proxy(chain: Chain, _app: DstackApp, kms: DstackKms) -> None:
+    """The KMS's proxy is of unknown code that shows an honest implementation."""
+    code = runtime_code("a proxy of its own")
+    chain.define(code, lambda *call: chain.run(runtime_code("proxy"), *call[1:]))
+    chain.set_code(forge.days_ago(chain, 290), kms.address, code)
+
+
+def test_a_named_contract_behind_a_proxy_of_unknown_code_is_doubted() -> None:
+    for edit, status in ((None, Status.PASS), (behind_unknown_proxy, Status.WARN)):
+        audited = audit(Knobs(edit_chain=edit), reference=without_contracts)
+        kms = named_kms(CONTRACT, audited.question.reference)
+        sources = Sources(responder=audited.world.respond, cloud=False)
+        asked = replace(audited.question, kms=kms)
+        bundle = collect_evidence(asked, sources, lambda: DEFAULT_NOW)
+        found = result(audited.again(bundle, kms=kms), "authorization.contract")
+        assert found.status is status
+        assert ("is not a known proxy" in found.summary) is (status is Status.WARN)

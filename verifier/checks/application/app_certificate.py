@@ -1,0 +1,132 @@
+"""What a KMS signed for a quote: the app certificate that carries it.
+
+The key-provider event is the guest's word about a server that its host chose. A KMS signs an app
+certificate over the quote in the request, and only for what it has authorized, so that a
+certificate under its CA shows that it authorized this very quote; where the guest's keys came from
+it does not show, since a certificate request can be relayed. A certificate that carries another
+quote is about another TD, unless something named here ties the two: equal registers do not.
+"""
+
+import hashlib
+import itertools
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.key_management.key_holder import confirmed_ca_key
+from verifier.evidence.subject import QuoteSource
+from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
+from verifier.evidence.td.report_data import CHALLENGE_LEAF
+from verifier.model.identifiers import format_time
+
+UNTIED_HINT: Final = (
+    "audit the quote of the certificate itself, without --challenge; or where the app's code makes "
+    f"such quotes, name its convention: --bind {CHALLENGE_LEAF}=COMPOSE_HASH"
+)
+
+_HALF: Final = 32
+
+
+def vouched(case: Case) -> str:
+    """How the identified KMS signed for the judged quote, in words; "" where nothing shows it.
+
+    Raises MissingEvidence where the contract of a KMS that the relying party named does not tell
+    its CA key, EvidenceError for what is malformed.
+    """
+    record = case.kms_record
+    if record is None or not confirmed_ca_key(case, record):
+        return ""
+    for source in certificates(case):
+        words = tie(case, source)
+        if words and not problems_of(case, source):
+            return f"{words} under the CA of {record.name}"
+    return ""
+
+
+def certificates(case: Case) -> tuple[QuoteSource, ...]:
+    """The app certificates in the evidence; those that are about the judged quote come first."""
+    found = [source for source in case.evidence.quotes if source.chain is not None]
+    return tuple(sorted(found, key=lambda source: not tie(case, source)))
+
+
+def tie(case: Case, source: QuoteSource) -> str:
+    """What makes a certificate one about the judged quote, in words; "" where nothing does."""
+    if source.chain is None:
+        return ""
+    if source.quote == case.source.quote:
+        return "a certificate carries this very quote"
+    challenge, report_data = case.question.challenge, case.quote.report_data
+    leaf = hashlib.sha256(spki(source.chain.certificates[0])).digest()
+    if _named(case) and len(challenge) == _HALF and report_data == challenge + leaf:
+        return (
+            "the report data commits to the challenge and to the key of a certificate (convention "
+            f"{CHALLENGE_LEAF}, named for this manifest)"
+        )
+    return ""
+
+
+def _named(case: Case) -> bool:
+    """Whether the relying party named the convention for the manifest that was measured."""
+    named = (item.values for item in case.question.binds if item.kind == CHALLENGE_LEAF)
+    return (case.identity.compose_hash or b"",) in named
+
+
+def problems_of(case: Case, source: QuoteSource) -> list[str]:
+    """Why a certificate is not one that the CA which the guest names issued to this app."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
+
+    chain = source.chain
+    if chain is None:
+        return ["there is no certificate"]
+    problems: list[str] = []
+    certificates = chain.certificates
+    for child, issuer in itertools.pairwise(certificates):
+        try:
+            child.verify_directly_issued_by(issuer)
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+            problems.append(f"{issuer.subject.rfc4514_string()} did not sign the one below it")
+    try:
+        certificates[-1].verify_directly_issued_by(certificates[-1])
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+        problems.append("the chain does not end in a self-signed CA")
+    if spki(certificates[-1]) != case.identity.provider_id:
+        problems.append("the chain ends in another CA than the key-provider event names")
+    for place, item in enumerate(certificates):
+        problems.extend(_check_place(case, chain, place))
+        if (
+            not item.not_valid_before_utc.timestamp()
+            <= case.question.at
+            <= (item.not_valid_after_utc.timestamp())
+        ):
+            problems.append(f"a certificate is not in force at {format_time(case.question.at)}")
+    carried = parse_quote(source.quote, "TD quote (app certificate)")
+    if carried.report_data != leaf_report_data(spki(certificates[0])):
+        problems.append("the quote that it carries was made for another key")
+    return problems
+
+
+def _check_place(case: Case, chain: RaTlsChain, place: int) -> list[str]:
+    """CA rights, path length and dstack extensions of one certificate; 0 is the leaf."""
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        constraints = chain.certificates[place].extensions.get_extension_for_class(
+            x509.BasicConstraints
+        )
+        is_ca, path_length = constraints.value.ca, constraints.value.path_length
+    except x509.ExtensionNotFound:
+        is_ca, path_length = False, None
+    problems: list[str] = []
+    if is_ca != (place > 0):
+        problems.append("the leaf has CA rights" if place == 0 else "an issuer has no CA rights")
+    if place > 0 and path_length is not None and path_length < place - 1:
+        problems.append("the chain is longer than a CA allows")
+    extensions, is_root = chain.extensions[place], place == len(chain.certificates) - 1
+    if is_root and place > 0:
+        return problems
+    if extensions.get(EXT_APP_ID) != case.identity.app_id:
+        problems.append("a certificate is not for this app id")
+    usage = b"app:custom" if place == 0 else b"app:ca"
+    if extensions.get(EXT_USAGE) != usage:
+        problems.append(f"a certificate is not for the use {usage.decode('ascii')}")
+    return problems

@@ -1,0 +1,1 @@
+"""Who has the app's keys, and what shows it."""

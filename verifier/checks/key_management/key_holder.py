@@ -1,0 +1,83 @@
+"""Which key holder a guest names, and whether it is the one that the relying party means."""
+
+from verifier.checks.case import Case
+from verifier.errors import MissingEvidence
+from verifier.evidence.chain import contracts
+from verifier.reference.values import Denied, KmsRecord
+
+
+def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:
+    """Whether a KMS record is that of the measured CA key: by the reference values, or for a KMS
+    that the relying party named, by its contract. Raises MissingEvidence where neither tells."""
+    measured = case.identity.provider_id
+    if record.ca_spki:
+        return record.ca_spki == measured.hex()
+    found = case.kms_contract()
+    if found is None or record.contract is None:
+        return False
+    info = found[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
+    if not info.value.ca_pubkey:
+        raise MissingEvidence(f"kmsInfo() of {record.contract} holds no CA key to compare with")
+    return info.value.ca_pubkey == measured
+
+
+def denied_holder(case: Case) -> Denied | None:
+    """The deny-list row of the key holder that the guest names, by its CA key or its root key."""
+    reference, record = case.reference, case.kms_record
+    found = reference.is_denied("ca-spki", case.identity.provider_id.hex())
+    if found is None and record is not None and record.root_address:
+        found = reference.is_denied("k256-address", record.root_address)
+    return found
+
+
+def in_words(case: Case) -> str:
+    """The key holder that the guest names."""
+    if case.identity.provider != "kms":
+        return f"key provider {case.identity.provider or 'none'}"
+    record = case.kms_record
+    return record.name if record else f"a KMS with CA key {case.identity.provider_id.hex()[-16:]}"
+
+
+def as_named(case: Case) -> None:
+    """Raises MissingEvidence where the relying party named a KMS, and the guest names another key
+    holder: what was named says where to look, and nothing is known of it there."""
+    named = case.question.kms
+    if named is None:
+        return
+    if case.kms_record != named or not confirmed_ca_key(case, named):
+        other = f"a KMS with CA key {case.identity.provider_id.hex()[-16:]}"
+        if case.kms_record != named:
+            other = in_words(case)
+        raise MissingEvidence(
+            f"you named the KMS {named.name}; the guest names {other}, and nothing known says that "
+            "they are one",
+            hint="name the key holder that you mean with --kms, or ask for evidence of a guest "
+            "that names it",
+        )
+
+
+def other_than_expected(case: Case) -> bool:
+    """Whether the guest names another key holder than the relying party demands.
+
+    Raises MissingEvidence where that is not known: one is demanded by what nothing tells of the
+    CA key that the guest names.
+    """
+    expected = set(case.demands.expect.get("kms", ()))
+    if not expected:
+        return False
+    if case.identity.provider != "kms":
+        return True
+    ca_key, record = case.identity.provider_id.hex(), case.kms_record
+    names = {ca_key}
+    if record is not None and confirmed_ca_key(case, record):
+        names |= record.names
+    if names & expected:
+        return False
+    known = {name for row in case.reference.kms if row.ca_spki for name in row.names}
+    ca_keys = {name for name in expected if ":" not in name and not name.startswith("0x")}
+    if len(names) == 1 and expected - known - ca_keys:
+        raise MissingEvidence(
+            f"whether {in_words(case)} is the one that is expected is not known",
+            hint="name its contract with --kms, or expect its CA key",
+        )
+    return True

@@ -1,0 +1,1 @@
+"""The measured manifest: its rules, and what they are told about the app."""

@@ -1,0 +1,1 @@
+"""The images that run: which were named, who signed them, from which source."""

@@ -1,0 +1,53 @@
+"""The images that the measured manifest names, as Docker Compose would start them."""
+
+from dataclasses import dataclass
+
+from verifier.checks.case import Case
+from verifier.errors import MissingEvidence
+from verifier.evidence.compose.app_compose import COMPOSE_RUNNERS, parse_app_compose
+from verifier.manifest.context import Context
+from verifier.manifest.image import image_of, other_images
+from verifier.manifest.read import manifest_of
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """An image as the manifest names it, after interpolation; a variable that nobody but the
+    operator decides stays one. "" when a service builds its own, or another file names it."""
+
+    service: str
+    reference: str
+
+
+def named_images(case: Case) -> tuple[NamedImage, ...]:
+    """The image of each service of the measured manifest, those of its volumes, hooks, build
+    contexts and models, and one for each file that it includes.
+
+    Raises MissingEvidence without the manifest or its compose file, EvidenceError when one of them
+    cannot be read as Docker reads it.
+    """
+    return case.once("named images", lambda: _read(case))
+
+
+def _read(case: Case) -> tuple[NamedImage, ...]:
+    app = parse_app_compose(case.measured_manifest.value)
+    if app.runner not in COMPOSE_RUNNERS:
+        raise MissingEvidence(
+            f"the runner {app.runner!a} reads no compose file: which images it starts is not known"
+        )
+    if not (app.compose or "").strip():
+        raise MissingEvidence("the manifest holds no compose file, or hides it")
+    row = case.os_image
+    manifest = manifest_of(app, Context(os_version=row.release if row else ""))
+    if manifest.error is not None:
+        raise manifest.error
+    named = [
+        NamedImage(item.name, "" if item.builds else image_of(manifest, item).reference)
+        for item in manifest.services
+    ]
+    named += [
+        NamedImage(f"{item.role} {item.service}".strip(), item.image.reference)
+        for item in other_images(manifest)
+    ]
+    named += [NamedImage(f"include {item.text}", "") for item in manifest.includes]
+    return tuple(named)

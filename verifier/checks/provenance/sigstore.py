@@ -1,0 +1,164 @@
+"""Sigstore verification against the public-good instance: the one place that calls sigstore.
+
+Trust starts at the trusted root that ships inside the `sigstore` package (Fulcio's CA, the CT log,
+Rekor, the timestamp authority), read from there and from nowhere else: its TUF client, which would
+ask the network and keep a cache in the user's home, is never made. What a signer is comes from the
+certificate that Fulcio issued for its OIDC identity (sigstore/fulcio docs/oid-info.md); the
+extensions below hold DER UTF8Strings and mean what GitHub's issuer says they mean.
+
+A signature proves who signed. Anyone can sign a statement about any digest, so that a signer has
+to be compared with whom the relying party, or the image itself, names.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from verifier.evidence.images.sigstore import (
+    PAYLOAD_TYPE,
+    SigstoreBundle,
+    Statement,
+    parse_statement,
+)
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
+HOSTED_RUNNER: Final = "github-hosted"
+_FULCIO: Final = "1.3.6.1.4.1.57264.1."
+_ISSUER, _SIGNER_URI, _RUNNER, _REPOSITORY, _COMMIT, _REF = 8, 9, 11, 12, 13, 14
+_INSTANCE: Final = "https://tuf-repo-cdn.sigstore.dev"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signer:
+    """Who signed, as Fulcio certified it.
+
+    `identity` is the certificate's subject alternative name: for a workflow its URL with ref.
+    `repository` (URL), `commit`, `ref` and `runner` are empty for other signers than workflows.
+    `certified_at` (Unix seconds) is when the certificate began; it lives ten minutes.
+    """
+
+    identity: str
+    issuer: str
+    repository: str = ""
+    commit: str = ""
+    ref: str = ""
+    runner: str = ""
+    certified_at: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SigstoreResult:
+    """What verification established. `failure` is empty when the bundle verified for the digest;
+    the other fields mean something only then. `statement` is None for a bare signature."""
+
+    failure: str
+    signer: Signer | None = None
+    statement: Statement | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A signer that the relying party accepts: certificate identity and OIDC issuer."""
+
+    identity: str
+    issuer: str = GITHUB_ISSUER
+
+
+def verify_bundle(
+    bundle: SigstoreBundle,
+    digests: tuple[str, ...],
+    identity: Identity | None = None,
+    trusted_root: bytes | None = None,
+) -> SigstoreResult:
+    """Verify that a bundle signs an artifact with one of these sha256 digests (lower-case hex).
+
+    Without an `identity`, any workflow that GitHub's issuer vouches for may be the signer: the
+    caller has to compare it. `trusted_root` (JSON) replaces the public-good one in tests.
+    """
+    try:
+        return _verified(bundle, digests, identity, trusted_root)
+    except Exception as error:  # noqa: BLE001 - whatever hostile input does to the library, it is refused
+        text = str(error).splitlines()[0] if str(error) else ""
+        return SigstoreResult(failure=text or type(error).__name__)
+
+
+def public_good_root() -> bytes:
+    """The trusted root of the public-good instance, as the `sigstore` package ships it."""
+    from importlib import resources  # noqa: PLC0415
+    from urllib.parse import quote  # noqa: PLC0415
+
+    store = resources.files("sigstore._store")
+    return store.joinpath(quote(_INSTANCE, safe=""), "trusted_root.json").read_bytes()
+
+
+def _verified(
+    bundle: SigstoreBundle,
+    digests: tuple[str, ...],
+    identity: Identity | None,
+    trusted_root: bytes | None,
+) -> SigstoreResult:
+    from sigstore.hashes import Hashed  # noqa: PLC0415 - a third of a second to import
+    from sigstore.models import Bundle, TrustedRoot  # noqa: PLC0415
+    from sigstore.verify import Verifier, policy  # noqa: PLC0415
+    from sigstore_models.common.v1 import HashAlgorithm  # noqa: PLC0415
+    from sigstore_models.trustroot.v1 import TrustedRoot as RootModel  # noqa: PLC0415
+
+    root = TrustedRoot(RootModel.from_json(trusted_root or public_good_root()))
+    verifier = Verifier(trusted_root=root)
+    parsed = Bundle.from_json(bundle.raw)
+    accepted: list[Any] = [policy.OIDCIssuerV2(identity.issuer if identity else GITHUB_ISSUER)]
+    if identity is not None:
+        accepted.append(policy.Identity(identity=identity.identity))
+    demanded = policy.AllOf(accepted)
+    about = sorted(set(bundle.digests) & set(digests))
+    if not about:
+        return SigstoreResult(failure="the signature is about another artifact")
+    statement = None
+    if bundle.has_statement:
+        kind, payload = verifier.verify_dsse(parsed, demanded)
+        if kind != PAYLOAD_TYPE:
+            return SigstoreResult(failure=f"the signed payload is {kind!a}, not a statement")
+        statement = parse_statement(payload, "in-toto statement")
+        if about[0] not in statement.digests:
+            return SigstoreResult(failure="the signed statement is about another artifact")
+    else:
+        hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=bytes.fromhex(about[0]))
+        verifier.verify_artifact(hashed, parsed, demanded)
+    signer = _signer(parsed.signing_certificate)
+    return SigstoreResult(failure="", signer=signer, statement=statement)
+
+
+def _signer(certificate: "x509.Certificate") -> Signer:
+    from cryptography import x509  # noqa: PLC0415
+
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    identities = [
+        *names.get_values_for_type(x509.UniformResourceIdentifier),
+        *names.get_values_for_type(x509.RFC822Name),
+    ]
+    return Signer(
+        identity=identities[0] if len(identities) == 1 else "",
+        issuer=_extension(certificate, _ISSUER),
+        repository=_extension(certificate, _REPOSITORY),
+        commit=_extension(certificate, _COMMIT),
+        ref=_extension(certificate, _REF),
+        runner=_extension(certificate, _RUNNER),
+        certified_at=int(certificate.not_valid_before_utc.timestamp()),
+    )
+
+
+def _extension(certificate: "x509.Certificate", number: int) -> str:
+    from cryptography import x509  # noqa: PLC0415
+    from cryptography.hazmat import asn1  # noqa: PLC0415
+
+    try:
+        found = certificate.extensions.get_extension_for_oid(
+            x509.ObjectIdentifier(f"{_FULCIO}{number}")
+        ).value
+    except x509.ExtensionNotFound:
+        return ""
+    return (
+        asn1.decode_der(str, found.value) if isinstance(found, x509.UnrecognizedExtension) else ""
+    )

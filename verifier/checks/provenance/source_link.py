@@ -1,0 +1,138 @@
+"""How well an image is tied to its source, and what the relying party demands of that.
+
+From the weakest tie to the strongest:
+
+    unpinned      its reference holds no digest, or is malformed: the name can mean anything
+    contradicted  what was served, or is demanded, is not what the digest names
+    malformed     its documents are not an image for linux/amd64
+    unknown       nobody was asked about it, or nothing shows what is demanded
+    unreachable   its registry, or what that sends one to, gave no answer
+    missing       its registry says that there is no such image
+    private       its registry shows it to nobody without a login (some say so of a missing one)
+    untied        it exists, and names no source
+    asserted      it exists, and its labels name a source: the builder's word, fixed by the digest
+    attested      a workflow of that source repository signed, at a commit, that it built it
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence.images import oci
+from verifier.model.result import EvidenceRef, JsonValue
+
+
+class Tie(StrEnum):
+    """How well an image is tied to its source (see the module's text)."""
+
+    UNPINNED = "unpinned"
+    CONTRADICTED = "contradicted"
+    MALFORMED = "malformed"
+    UNKNOWN = "unknown"
+    UNREACHABLE = "unreachable"
+    MISSING = "missing"
+    PRIVATE = "private"
+    UNTIED = "untied"
+    ASSERTED = "asserted"
+    ATTESTED = "attested"
+
+
+_REFUSED: Final = (Tie.CONTRADICTED, Tie.MALFORMED)
+_UNSEEN: Final = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What is known about one image.
+
+    `digests` are those of the reference, the platform's manifest and its configuration, as far as
+    they are known. `source` and `commit` come from where `tie` says. `note` says why it is no
+    better; `disagreements` are statements about the source that exclude each other.
+    """
+
+    service: str
+    reference: str
+    tie: Tie
+    note: str
+    digests: tuple[str, ...] = ()
+    source: str = ""
+    commit: str = ""
+    signer: str = ""
+    disagreements: tuple[str, ...] = ()
+    evidence: tuple[EvidenceRef, ...] = ()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What a relying party may call it: its service, or its repository, long or short."""
+        names = {self.service, self.reference.partition("@")[0]}
+        try:
+            reference = oci.parse_reference(self.reference)
+        except EvidenceError:
+            return frozenset(names)
+        long = f"{reference.registry}/{reference.repository}"
+        return frozenset({*names, long, reference.repository})
+
+    def __str__(self) -> str:
+        return f"{self.service} ({self.reference or 'no image'}): {self.note}"
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """All of it but the evidence."""
+        return {
+            "service": self.service,
+            "image": self.reference,
+            "tie": self.tie.value,
+            "source": self.source,
+            "commit": self.commit,
+            "signer": self.signer,
+            "digests": list(self.digests),
+            "note": self.note,
+            "disagreements": list(self.disagreements),
+        }
+
+
+def signed_as_demanded(found: Iterable[Provenance]) -> tuple[Provenance, ...]:
+    """The images where the relying party names who may have built them: one that no such signer
+    attested is not known to be acceptable."""
+    return tuple(
+        item
+        if item.tie in (Tie.ATTESTED, *_REFUSED)
+        else replace(
+            item,
+            tie=Tie.UNKNOWN,
+            note=f"nothing shows that an accepted workflow built it: {item.note}",
+        )
+        for item in found
+    )
+
+
+def as_expected(
+    found: Iterable[Provenance], expected: Iterable[tuple[str, str]]
+) -> tuple[Provenance, ...]:
+    """The images, where those that are not the expected ones are contradicted.
+
+    `expected` holds (name, digest) pairs; several digests of one name are alternatives. An image
+    whose documents were not obtained may be the expected one: that is not known then.
+    """
+    items = list(found)
+    allowed: dict[str, list[str]] = {}
+    for name, digest in expected:
+        allowed.setdefault(name, []).append(digest)
+    for name, digests in allowed.items():
+        wanted = " or ".join(digests)
+        places = [place for place, item in enumerate(items) if name in item.names]
+        if not places:
+            note = "it is expected, and the manifest names no such image"
+            items.append(
+                Provenance(service=name, reference=wanted, tie=Tie.CONTRADICTED, note=note)
+            )
+        for place in places:
+            if set(digests) & set(items[place].digests):
+                continue
+            tie, note = Tie.CONTRADICTED, f"it is not the expected {wanted}"
+            if items[place].tie in _UNSEEN:
+                tie, note = Tie.UNKNOWN, f"whether it is the expected {wanted} is not known"
+                note = f"{note}: {items[place].note}"
+            items[place] = replace(items[place], tie=tie, note=note)
+    return tuple(items)

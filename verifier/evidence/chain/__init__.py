@@ -1,0 +1,1 @@
+"""What an EVM node answers: calls, logs, proofs."""

@@ -1,0 +1,1 @@
+"""The manifest as text: app-compose JSON, Compose YAML, Dockerfiles."""

@@ -1,0 +1,1 @@
+"""What guests, clouds, name servers and KMSs answer."""

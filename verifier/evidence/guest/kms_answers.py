@@ -1,0 +1,153 @@
+"""What a dstack KMS says and signs.
+
+Messages under the KMS root key are keccak256 of (Dstack-TEE/dstack kms/src/crypto.rs):
+
+    app key      "dstack-kms-issued:" || app id (20) || app root key (33, compressed)
+    env key v0   "dstack-env-encrypt-pubkey:" || app id || X25519 key (32)
+    env key v1   "dstack-env-encrypt-pubkey:" || app id || u64be(timestamp) || X25519 key
+
+and under an app root key (guest-agent/src/rpc_service.rs, get_key):
+
+    derived key  keccak256( purpose || ":" || hex(derived key) )
+
+An env-encrypt key is handed to anybody who names an app id, and a v0 signature has no time in it:
+it identifies the KMS, it says nothing about a TD.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.evidence.chain.ethereum import COMPRESSED_KEY_SIZE, SIGNATURE_SIZE, keccak256
+
+APP_ID_SIZE: Final = 20
+_PURPOSE: Final = re.compile(r"[\x20-\x39\x3b-\x7e]{0,128}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KmsMeta:
+    """A GetMeta answer. Only `ca_cert` and `k256_pubkey` exist in every version."""
+
+    ca_cert: str
+    k256_pubkey: bytes
+    contract: str
+    chain_id: int | None
+    gateway_app_id: str
+    is_dev: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvKey:
+    """A GetAppEnvEncryptPubKey answer; `timestamp` and `signature_v1` since dstack 0.5.6, both or
+    neither."""
+
+    public_key: bytes
+    signature: bytes
+    timestamp: int | None
+    signature_v1: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignatureChain:
+    """A key chain: derived key ← app root key ← KMS root key.
+
+    `app_public_key` and `kms_public_key` are what the document claims, b"" when it does not;
+    the keys that count are those that the signatures recover to.
+    """
+
+    app_id: bytes
+    purpose: str
+    derived_public_key: bytes
+    app_signature: bytes
+    kms_signature: bytes
+    app_public_key: bytes
+    kms_public_key: bytes
+    kms_root_address: str
+
+
+def app_key_digest(app_id: bytes, app_public_key: bytes) -> bytes:
+    """What the KMS signs to vouch for an app root key."""
+    return keccak256(b"dstack-kms-issued:" + app_id + app_public_key)
+
+
+def env_key_digest(app_id: bytes, public_key: bytes, timestamp: int | None) -> bytes:
+    """What the KMS signs to vouch for an env-encrypt key; `timestamp` None is version 0."""
+    when = b"" if timestamp is None else timestamp.to_bytes(8, "big")
+    return keccak256(b"dstack-env-encrypt-pubkey:" + app_id + when + public_key)
+
+
+def derived_key_digest(purpose: str, derived_public_key: bytes) -> bytes:
+    """What an app root key signs to vouch for a derived key."""
+    return keccak256(purpose.encode("ascii") + b":" + derived_public_key.hex().encode("ascii"))
+
+
+def parse_meta(raw: bytes, what: str) -> KmsMeta:
+    """Parse a GetMeta answer. Raises EvidenceError."""
+    document = codec.parse_json_object(raw, what)
+    chain_id, is_dev = document.get("chain_id"), document.get("is_dev")
+    return KmsMeta(
+        ca_cert=codec.text_field(document, "ca_cert", what),
+        k256_pubkey=codec.parse_hex(
+            document.get("k256_pubkey"), f"{what}.k256_pubkey", length=COMPRESSED_KEY_SIZE
+        ),
+        contract=codec.text_field(document, "kms_contract_address", what),
+        chain_id=None if chain_id is None else codec.as_int(chain_id, f"{what}.chain_id"),
+        gateway_app_id=codec.text_field(document, "gateway_app_id", what),
+        is_dev=is_dev if isinstance(is_dev, bool) else None,
+    )
+
+
+def parse_env_key(raw: bytes, what: str) -> EnvKey:
+    """Parse a GetAppEnvEncryptPubKey answer. Raises EvidenceError, also for a signature of the
+    second version without its time, and for a time that nothing signs."""
+    document = codec.parse_json_object(raw, what)
+    timestamp, signature_v1 = document.get("timestamp"), document.get("signature_v1")
+    moment = None if timestamp is None else codec.as_int(timestamp, f"{what}.timestamp")
+    if moment is not None and not 0 <= moment < 1 << 64:
+        raise EvidenceError(f"{what}.timestamp: {moment} is out of range")
+    if (moment is None) != (not signature_v1):
+        raise EvidenceError(f"{what}: one of timestamp and signature_v1 is there without the other")
+    return EnvKey(
+        public_key=codec.parse_hex(document.get("public_key"), f"{what}.public_key", length=32),
+        signature=codec.parse_hex(
+            document.get("signature"), f"{what}.signature", length=SIGNATURE_SIZE
+        ),
+        timestamp=moment,
+        signature_v1=codec.parse_hex(signature_v1, f"{what}.signature_v1", length=SIGNATURE_SIZE)
+        if signature_v1
+        else None,
+    )
+
+
+def parse_signature_chain(raw: bytes, what: str) -> SignatureChain:
+    """Parse a key chain document. Raises EvidenceError.
+
+    The two shapes in use are flat (`app_id, purpose, derived_public_key, app_signature,
+    kms_signature`) and an oracle's proof (`signatureChain{derivedPubkey, appSignature,
+    kmsSignature}` beside `appId`).
+    """
+    document = codec.parse_json_object(raw, what)
+    nested = document.get("signatureChain")
+    chain = codec.as_object(nested, f"{what}.signatureChain") if nested is not None else {}
+
+    def hex_of(*names: str, length: int | None = None, required: bool = True) -> bytes:
+        value = next((s[n] for s in (document, chain) for n in names if s.get(n)), None)
+        if value is None and not required:
+            return b""
+        return codec.parse_hex(value, f"{what}.{names[0]}", length=length, allow_0x=True)
+
+    purpose = codec.text_field(document, "purpose", what) or ("ethereum" if chain else "")
+    if not _PURPOSE.fullmatch(purpose):
+        raise EvidenceError(f"{what}.purpose: {purpose!r} is not ASCII text without a colon")
+    return SignatureChain(
+        app_id=hex_of("app_id", "appId", length=APP_ID_SIZE),
+        purpose=purpose,
+        derived_public_key=hex_of("derived_public_key", "derivedPubkey"),
+        app_signature=hex_of("app_signature", "appSignature", length=SIGNATURE_SIZE),
+        kms_signature=hex_of("kms_signature", "kmsSignature", length=SIGNATURE_SIZE),
+        app_public_key=hex_of("app_public_key", length=COMPRESSED_KEY_SIZE, required=False),
+        kms_public_key=hex_of("kms_k256_public_key", length=COMPRESSED_KEY_SIZE, required=False),
+        kms_root_address=codec.text_field(document, "kms_root_address", what),
+    )

@@ -1,0 +1,1 @@
+"""What the TD and its platform sign or measure: quotes, collateral, event logs, certificates."""

@@ -1,0 +1,145 @@
+"""The report as canonical JSON (RFC 8785), schema `dstack-audit/report/v1`.
+
+The names are a contract, written down in `docs/schema/report-v1.schema.json`. `checks` and
+`claims` are those of the worst attester, named by `subject`; `other_subjects` holds the rest.
+Text stands as it was collected: RFC 8785 escapes C0 controls and nothing else.
+"""
+
+from typing import Final
+
+import rfc8785
+
+from verifier.model.identifiers import format_time
+from verifier.model.report import Report, SecondOpinion, Source, SubjectReport
+from verifier.model.result import CheckResult, Claim, EvidenceRef, Finding, JsonValue
+from verifier.report.audit.sentences import history
+from verifier.report.escape import without_surrogates
+
+SCHEMA: Final = "dstack-audit/report/v1"
+MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785 3.2.2.3: numbers are IEEE 754 doubles
+
+_Object = dict[str, JsonValue]
+
+
+def render_json(report: Report) -> bytes:
+    """The report as one line of canonical JSON in UTF-8, with a newline at the end.
+
+    Integers beyond 2^53 - 1 in either direction are written as decimal strings.
+    """
+    worst = report.subjects[0] if report.subjects else None
+    document: _Object = {
+        "schema": SCHEMA,
+        "tool": report.tool,
+        "target": report.target,
+        "requested_app_id": report.requested_app_id,
+        "verdict": report.verdict.value,
+        "accepted": report.accepted,
+        "evaluated_at": format_time(report.evaluated_at),
+        "time_note": report.time_note,
+        "bundle_digest": report.bundle_digest,
+        "bundle_trust": "trusted" if report.bundle_trusted else "untrusted",
+        "policy": {"name": report.policy_name, "digest": report.policy_digest},
+        "reference_digest": report.reference_digest,
+        "root_note": report.root_note,
+        "subject": worst.name if worst else "",
+        "checks": [_check(item) for item in worst.checks] if worst else [],
+        "claims": [_claim(item) for item in worst.claims] if worst else [],
+        "other_subjects": [_subject(item) for item in report.subjects[1:]],
+        "sources": [_source(item) for item in report.sources],
+        "history": list(history(report)),
+        "findings": [_finding(item) for item in report.findings],
+        "gaps": list(report.gaps),
+    }
+    if report.second_opinion is not None:
+        document["second_opinion"] = _second_opinion(report.second_opinion)
+    return rfc8785.dumps(encodable(document)) + b"\n"
+
+
+def _subject(subject: SubjectReport) -> _Object:
+    return {
+        "name": subject.name,
+        "verdict": subject.verdict.value,
+        "checks": [_check(item) for item in subject.checks],
+        "claims": [_claim(item) for item in subject.claims],
+    }
+
+
+def _check(check: CheckResult) -> _Object:
+    return {
+        "id": check.id,
+        "title": check.title,
+        "status": check.status.value,
+        "requirement": check.requirement.value,
+        "skip_kind": check.skip_kind.value if check.skip_kind else None,
+        "summary": check.summary,
+        "expected": check.expected,
+        "actual": check.actual,
+        "reason": check.reason,
+        "remediation": check.remediation,
+        "requires": list(check.requires),
+        "anchor": check.anchor.value if check.anchor else None,
+        "evidence": _evidence(check.evidence),
+    }
+
+
+def _claim(claim: Claim) -> _Object:
+    return {
+        "name": claim.name,
+        "value": claim.value,
+        "basis": claim.basis.value,
+        "conditions": list(claim.conditions),
+        "evidence": _evidence(claim.evidence),
+    }
+
+
+def _evidence(refs: tuple[EvidenceRef, ...]) -> list[JsonValue]:
+    return [{"blob": ref.blob, "pointer": ref.pointer} for ref in refs]
+
+
+def _source(source: Source) -> _Object:
+    return {
+        "kind": source.kind,
+        "subject": source.subject,
+        "source": source.source,
+        "blob": source.blob,
+        "error": source.error,
+    }
+
+
+def _second_opinion(opinion: SecondOpinion) -> _Object:
+    return {
+        "reader": opinion.reader,
+        "calls": opinion.calls,
+        "logs": opinion.logs,
+        "disagreements": list(opinion.disagreements),
+    }
+
+
+def _finding(finding: Finding) -> _Object:
+    return {
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "title": finding.title,
+        "service": finding.service,
+        "location": {
+            "pointer": finding.location.pointer,
+            "line": finding.location.line,
+            "column": finding.location.column,
+        },
+        "message": finding.message,
+        "fix": finding.fix,
+        "conditional": finding.conditional,
+    }
+
+
+def encodable(value: JsonValue) -> JsonValue:
+    """The value with what RFC 8785 cannot write, large integers and lone surrogates, as text."""
+    if isinstance(value, dict):
+        return {without_surrogates(key): encodable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [encodable(item) for item in value]
+    if isinstance(value, str):
+        return without_surrogates(value)
+    if type(value) is int and abs(value) > MAX_SAFE_INTEGER:
+        return str(value)
+    return value

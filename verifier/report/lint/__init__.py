@@ -1,0 +1,1 @@
+"""The findings of manifests and Dockerfiles in every format."""

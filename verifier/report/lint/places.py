@@ -1,0 +1,113 @@
+"""The lint of one manifest, as the renderers see it, and what they share."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from verifier.evidence.compose.app_compose import ComposePositions
+from verifier.evidence.compose.compose_yaml import lines_of
+from verifier.manifest.audit import ManifestAudit
+from verifier.manifest.ignore import Ignored, fingerprints
+from verifier.manifest.secret_text import masked
+from verifier.model.result import SEVERITIES, Finding, Severity
+
+EXIT_CLEAN: Final = 0
+EXIT_NOT_EVALUABLE: Final = 3
+EXIT_FINDINGS: Final = 4
+_UNPARSED: Final = frozenset({"MAN-010", "MAN-011"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What could not be read, why, and what to do."""
+
+    name: str
+    problem: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lint:
+    """One linted text. `name` is how the user calls it; `whole` tells a manifest from a compose
+    file; `findings` count, `ignored` do not; `notes` are about ignoring."""
+
+    name: str
+    raw: bytes
+    whole: bool
+    audit: ManifestAudit
+    findings: tuple[Finding, ...]
+    ignored: tuple[Ignored, ...]
+    notes: tuple[str, ...]
+    min_severity: Severity
+
+    @property
+    def kind(self) -> str:
+        """What was linted: `dockerfile`, `app-compose` (a manifest) or `compose`."""
+        if self.audit.dockerfile:
+            return "dockerfile"
+        return "app-compose" if self.whole else "compose"
+
+    @property
+    def counted(self) -> tuple[Finding, ...]:
+        """The findings at or above the least severity that was asked for."""
+        return tuple(f for f in self.findings if self.counts(f))
+
+    def counts(self, finding: Finding) -> bool:
+        """Whether a finding is at or above the least severity that was asked for."""
+        return Severity(finding.severity).rank <= self.min_severity.rank
+
+    @property
+    def exit_code(self) -> int:
+        """4 with findings that count, 3 when the compose file could not be judged, else 0."""
+        problem = bool(self.audit.compose_problem)
+        if any(not (problem and finding.rule in _UNPARSED) for finding in self.counted):
+            return EXIT_FINDINGS
+        return EXIT_NOT_EVALUABLE if problem else EXIT_CLEAN
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A finding's place in the file that was given (line and column from 1, 0 = not known), and
+    the source line that it stands on."""
+
+    line: int
+    column: int
+    source: str
+    source_line: int
+
+
+def spots(lint: Lint) -> dict[Finding, Spot]:
+    """The spot of every finding, ignored ones included."""
+    lines = lines_of(masked(lint.audit.compose_text)) if lint.audit.compose_text else []
+    positions = ComposePositions(lint.raw) if lint.whole else None
+    found: dict[Finding, Spot] = {}
+    for finding in (*lint.findings, *(item.finding for item in lint.ignored)):
+        place = finding.location
+        if not lint.audit.in_text(finding):
+            found[finding] = Spot(place.line, place.column, "", 0)
+            continue
+        line, column = place.line, place.column
+        if positions is not None:
+            line, column = positions.raw_place(line, column)
+        found[finding] = Spot(line, column, lines[place.line - 1], place.line)
+    return found
+
+
+def named_fingerprints(lint: Lint) -> dict[Finding, str]:
+    """The fingerprint of every finding."""
+    return dict(zip(lint.audit.findings, fingerprints(lint.audit), strict=True))
+
+
+def tally(findings: tuple[Finding, ...]) -> str:
+    """`2 critical, 1 high`, or `none`."""
+    counts = {s: sum(finding.severity == s for finding in findings) for s in SEVERITIES}
+    return (
+        ", ".join(f"{number} {name.value}" for name, number in counts.items() if number) or "none"
+    )
+
+
+def missing_reasons(lint: Lint) -> dict[str, list[str]]:
+    """The rules that could not be judged, by what they need."""
+    reasons: dict[str, list[str]] = {}
+    for item in lint.audit.not_evaluable:
+        reasons.setdefault(item.reason, []).append(item.rule)
+    return reasons

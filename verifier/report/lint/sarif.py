@@ -1,0 +1,274 @@
+"""Lints for machines: JSON, SARIF 2.1.0 (OASIS standard), GitHub workflow annotations.
+
+SARIF regions are places in the file that was given: for a manifest, within its one JSON string.
+Fingerprints stay when lines move. JSON is ASCII, so that nothing in it acts on a terminal.
+"""
+
+import json
+import re
+from pathlib import PurePath
+from posixpath import normpath
+from typing import Any, Final
+from urllib.parse import quote
+
+from verifier.manifest.model import COMPOSE_POINTER
+from verifier.manifest.rule import RuleText
+from verifier.manifest.rules.catalogue import BUILD_RULES, RULES
+from verifier.model.result import Finding, Severity
+from verifier.report.escape import visible, without_surrogates
+from verifier.report.lint.places import Lint, Spot, Unread, named_fingerprints, spots
+from verifier.report.rule_docs import anchor
+from verifier.version import homepage
+
+LINT_SCHEMA: Final = "dstack-audit/lint/v1"
+SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+FINGERPRINT: Final = "verifyFinding/v1"
+_LEVELS: Final = {
+    Severity.CRITICAL: "error",
+    Severity.HIGH: "error",
+    Severity.MEDIUM: "warning",
+    Severity.LOW: "note",
+    Severity.INFO: "note",
+}
+_SCORES: Final = {
+    Severity.CRITICAL: "9.5",
+    Severity.HIGH: "8.0",
+    Severity.MEDIUM: "5.5",
+    Severity.LOW: "3.0",
+    Severity.INFO: "0.0",
+}
+"""`security-severity` as code scanning groups it: critical from 9, high 7, medium 4."""
+_COMMANDS: Final = {"error": "error", "warning": "warning", "note": "notice"}
+
+
+def render_lint_json(lints: tuple[Lint, ...], tool: str, unread: tuple[Unread, ...] = ()) -> str:
+    """Lints as one JSON document (docs/schema/lint-v1.schema.json)."""
+    return _dump(
+        {
+            "schema": LINT_SCHEMA,
+            "tool": tool,
+            "files": [_file(lint) for lint in lints],
+            "unread": [{"name": item.name, "problem": item.problem} for item in unread],
+        }
+    )
+
+
+def render_sarif(
+    lints: tuple[Lint, ...],
+    version: str,
+    unread: tuple[Unread, ...] = (),
+    root: PurePath | None = None,
+) -> str:
+    """Lints as one SARIF run. Findings below the least severity are in it, as notes.
+
+    A file below `root`, the working directory, is named relative to it, as code scanning wants it.
+    """
+    rules = rules_of(lints)
+    driver = {
+        "name": "dstack-audit",
+        **({"informationUri": homepage()} if homepage() else {}),
+        "semanticVersion": version,
+        "rules": [_rule(rule) for rule in rules],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "results": [result for lint in lints for result in _results(lint, rules, root)],
+        "invocations": [
+            {
+                "executionSuccessful": not unread,
+                "toolExecutionNotifications": [
+                    *(note for lint in lints for note in _notifications(lint)),
+                    *(_failure(item) for item in unread),
+                ],
+            }
+        ],
+    }
+    return _dump({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})
+
+
+def render_github(lints: tuple[Lint, ...], unread: tuple[Unread, ...] = ()) -> str:
+    """The findings that count as workflow commands, one per line."""
+    lines: list[str] = []
+    for lint in lints:
+        places = spots(lint)
+        for finding in lint.counted:
+            spot = places[finding]
+            properties = {"file": lint.name, "line": str(max(spot.line, 1))}
+            properties |= {"col": str(spot.column)} if spot.column else {}
+            properties["title"] = f"{finding.rule} {finding.title}"
+            command = _COMMANDS[_LEVELS[Severity(finding.severity)]]
+            said = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
+            lines.append(f"::{command} {said}::{_command_text(finding_text(lint, finding))}")
+        if lint.audit.compose_problem:
+            problem = _command_text(lint.audit.compose_problem)
+            lines.append(f"::error file={_property(lint.name)}::{problem}")
+    lines += [
+        f"::error file={_property(item.name)}::{_command_text(item.problem)}" for item in unread
+    ]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _file(lint: Lint) -> dict[str, Any]:
+    prints, places = named_fingerprints(lint), spots(lint)
+
+    def entry(finding: Finding) -> dict[str, Any]:
+        spot, place = places[finding], finding.location
+        return {
+            "rule": finding.rule,
+            "severity": finding.severity,
+            "title": finding.title,
+            "service": finding.service,
+            "location": {
+                "pointer": place.pointer,
+                "line": place.line,
+                "column": place.column,
+                "file_line": spot.line,
+                "file_column": spot.column,
+            },
+            "message": finding.message,
+            "fix": finding.fix,
+            "conditional": finding.conditional,
+            "fingerprint": prints[finding],
+        }
+
+    return {
+        "name": lint.name,
+        "kind": lint.kind,
+        "sha256": lint.audit.sha256,
+        "min_severity": lint.min_severity.value,
+        "exit_code": lint.exit_code,
+        "problem": lint.audit.compose_problem,
+        "findings": [entry(finding) for finding in lint.findings],
+        "ignored": [{**entry(i.finding), "reason": i.reason} for i in lint.ignored],
+        "not_evaluable": [
+            {"rule": item.rule, "reason": item.reason} for item in lint.audit.not_evaluable
+        ],
+        "notes": list(lint.notes),
+    }
+
+
+def _page_of(rule: RuleText) -> str:
+    return f"blob/main/docs/rules/{rule.group.lower()}.md#{anchor(rule)}"
+
+
+def _rule(rule: RuleText) -> dict[str, Any]:
+    help_text = f"{rule.what}\n\nWhy: {rule.why}\n\nFix: {rule.fix}\n\nSource: {rule.source}"
+    return {
+        "id": rule.id,
+        "name": _name(rule.title),
+        "shortDescription": {"text": rule.title},
+        "fullDescription": {"text": rule.what},
+        "help": {"text": help_text, "markdown": help_text},
+        **({"helpUri": f"{homepage()}/{_page_of(rule)}"} if homepage() else {}),
+        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "properties": {
+            "security-severity": _SCORES[rule.severity],
+            "tags": ["security", rule.group],
+        },
+    }
+
+
+def _name(title: str) -> str:
+    """A title as one Pascal-case identifier (SARIF 2.1.0, 3.49.7)."""
+    words = re.findall(r"[A-Za-z0-9]+", title)
+    return "".join(word[:1].upper() + word[1:] for word in words)
+
+
+def rules_of(lints: tuple[Lint, ...]) -> tuple[RuleText, ...]:
+    """The rules that were asked: of manifests, of Dockerfiles, or of both."""
+    builds = [lint.audit.dockerfile for lint in lints]
+    manifests: tuple[RuleText, ...] = () if builds and all(builds) else RULES
+    return (*manifests, *(BUILD_RULES if any(builds) else ()))
+
+
+def _results(
+    lint: Lint, rules: tuple[RuleText, ...], root: PurePath | None
+) -> list[dict[str, Any]]:
+    prints, places = named_fingerprints(lint), spots(lint)
+    index = {rule.id: place for place, rule in enumerate(rules)}
+    reasons = {item.finding: item.reason for item in lint.ignored}
+    results: list[dict[str, Any]] = []
+    for finding in (*lint.findings, *reasons):
+        result: dict[str, Any] = {
+            "ruleId": finding.rule,
+            "ruleIndex": index[finding.rule],
+            "level": _LEVELS[Severity(finding.severity)],
+            "message": {"text": _linkless(finding_text(lint, finding))},
+            "locations": [_location(lint, finding, places[finding], root)],
+            "partialFingerprints": {FINGERPRINT: prints[finding]},
+            "properties": {"severity": finding.severity, "conditional": finding.conditional},
+        }
+        if finding in reasons:
+            result["suppressions"] = [{"kind": "external", "justification": reasons[finding]}]
+        results.append(result)
+    return results
+
+
+def _location(lint: Lint, finding: Finding, spot: Spot, root: PurePath | None) -> dict[str, Any]:
+    region: dict[str, Any] = {"startLine": max(spot.line, 1)}
+    if spot.column:
+        region["startColumn"] = spot.column
+    if spot.source_line and not lint.whole:
+        region["snippet"] = {"text": spot.source}
+    return {
+        "physicalLocation": {"artifactLocation": {"uri": _uri(lint.name, root)}, "region": region},
+        "logicalLocations": [
+            {"fullyQualifiedName": finding.location.pointer or "/", "kind": "member"}
+        ],
+    }
+
+
+def _uri(name: str, root: PurePath | None) -> str:
+    """The URI of a file: relative to the root if it lies below it, else absolute if its name is."""
+    path = PurePath(normpath(name))
+    if root is not None and path.is_absolute() and path.is_relative_to(root):
+        path = path.relative_to(root)
+    scheme = "file://" if path.is_absolute() else ""
+    return scheme + quote(path.as_posix(), safe="/")
+
+
+def _failure(item: Unread) -> dict[str, Any]:
+    text = _linkless(f"{visible(item.name)}: {visible(item.problem)}")
+    return {"level": "error", "message": {"text": text}}
+
+
+def _notifications(lint: Lint) -> list[dict[str, Any]]:
+    said = [lint.audit.compose_problem] if lint.audit.compose_problem else []
+    said += [f"{item.rule} was not evaluated: {item.reason}" for item in lint.audit.not_evaluable]
+    texts = (_linkless(f"{lint.name}: {text}") for text in said)
+    return [{"level": "note", "message": {"text": text}} for text in texts]
+
+
+def _linkless(text: str) -> str:
+    """A message of which nothing reads as a link: `[text](target)` is one in SARIF, and a backslash
+    takes that from a bracket (SARIF 2.1.0, 3.11.6)."""
+    return re.sub(r"([\\\[\]])", r"\\\1", text)
+
+
+def finding_text(lint: Lint, finding: Finding) -> str:
+    """What is wrong and what to do; of a manifest, with the line in its compose file, which the
+    region cannot tell."""
+    service = f"{finding.service}: " if finding.service else ""
+    in_compose = (
+        lint.whole
+        and lint.audit.compose_text
+        and finding.location.line
+        and finding.location.pointer.startswith(COMPOSE_POINTER)
+    )
+    place = f" (line {finding.location.line} of the compose file)" if in_compose else ""
+    conditional = " [conditional]" if finding.conditional else ""
+    return f"{service}{visible(finding.message)}{place}{conditional}. {finding.fix}"
+
+
+def _command_text(text: str) -> str:
+    """The data of a workflow command (GitHub actions toolkit, command.ts)."""
+    return visible(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _command_text(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def _dump(document: dict[str, Any]) -> str:
+    return without_surrogates(json.dumps(document, indent=2)) + "\n"
