@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from msgspec import structs
 from same_package import (  # type: ignore[import-not-found] # beside this script
     Results,
     entry,
@@ -164,10 +165,16 @@ def _described(value: Any) -> str:  # noqa: ANN401 - knobs, hooks and plain valu
     """A value by what differs from its defaults, functions by their names."""
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__).replace(".<locals>", "")
-    if hasattr(value, "__dataclass_fields__"):
+    # Structs now, dataclasses in older commits.
+    records: dict[str, Callable[[Any], Any]] = {
+        "__struct_fields__": structs.fields,
+        "__dataclass_fields__": fields,
+    }
+    listed = next((records[mark] for mark in records if hasattr(value, mark)), None)
+    if listed:
         turned = {
             item.name: getattr(value, item.name)
-            for item in fields(value)
+            for item in listed(value)
             if getattr(value, item.name) not in (item.default, {})
         }
         return ", ".join(f"{name}={_described(item)}" for name, item in turned.items()) or "honest"

@@ -6,8 +6,9 @@ its own KMS, a challenge or other reference values, writes the `Question` itself
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from verifier.audit import (
     app_timeline,
@@ -58,8 +59,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Audit:
+class Audit(Struct, frozen=True, kw_only=True):
     """Evidence and what is asked of it: all that the pure half takes, but the policy.
 
     `target` is what reports call the app: what the user wrote.

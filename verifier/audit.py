@@ -5,8 +5,10 @@ bundle, question and policy give the same report, byte for byte.
 """
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.checks.authorization.history import proven_timeline
 from verifier.checks.case import Case, Question, opinion_on
@@ -140,8 +142,7 @@ def measured_manifests(bundle: Bundle, reference: "ReferenceValues") -> "tuple[S
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
-class Recorded:
+class Recorded(Struct, frozen=True):
     """What the evidence about one attester says that it is about; nothing is proven.
 
     `app_id` is "" where nothing names one. `window` is when the collateral for its quote is in

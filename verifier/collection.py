@@ -6,11 +6,13 @@ only to know what to ask for next.
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.checks.authorization.history import doubted_logs, plan_history
 from verifier.checks.case import Case, Question
@@ -40,8 +42,7 @@ class Past(Enum):
     GATEWAY = "the gateway's own too"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
+class Sources(Struct, frozen=True, kw_only=True):
     """Where to look for evidence; empty means the reference values' own.
 
     `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is

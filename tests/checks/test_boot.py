@@ -1,10 +1,10 @@
 """The image and the machine: what is told apart, whose word it is, and what can be waived."""
 
 import json
-from dataclasses import replace
 from itertools import product
 
 import pytest
+from msgspec.structs import replace
 
 from tests.policy.conftest import written  # noqa: F401 - a fixture
 from tests.policy.policies import Load, judged, waiver
@@ -188,7 +188,7 @@ def test_a_policy_can_ask_for_images_that_one_measured_oneself(
 
 def row_of(audited: Audited, **fields: str) -> OsImage:
     row = next(row for row in audited.question.reference.os_images if row.kind == "production")
-    return replace(row, **fields)  # type: ignore[arg-type]
+    return replace(row, **fields)
 
 
 @pytest.mark.parametrize(

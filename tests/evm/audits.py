@@ -4,10 +4,11 @@ these tests in place of its chain."""
 import http.client
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from tests.evm import world
 from tests.evm.anvil import Anvil, compiled
@@ -49,8 +50,7 @@ def eip55(address: str) -> str:
     return checksum_address(bytes.fromhex(address.removeprefix("0x")))
 
 
-@dataclass(frozen=True, repr=False)
-class Audit:
+class Audit(Struct, frozen=True):
     """A bundle, and what came of it."""
 
     question: Question
@@ -77,8 +77,7 @@ class Audit:
         }
 
 
-@dataclass
-class Scene:
+class Scene(Struct):
     """An app on a node, and the simulated world whose guest runs it."""
 
     chain: Anvil

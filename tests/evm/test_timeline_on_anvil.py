@@ -6,11 +6,11 @@ here it is what a user is told about it in the end.
 
 # ruff: noqa: FBT003 - the arguments of a contract's function stand in its order
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.evm import audits, owners
 from tests.evm.anvil import Anvil

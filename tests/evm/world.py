@@ -4,8 +4,9 @@ Two histories are retold: the shared-key demo's and that of the tutorial's first
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from msgspec import Struct
 
 from tests.evm.anvil import Anvil, Contract, topic
 from verifier.evidence.chain.ethereum import keccak256
@@ -41,8 +42,7 @@ TUTORIAL_DEVICE: Final = bytes.fromhex(
 TUTORIAL_HASH: Final = key("tutorial", "7070fd")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(Struct, frozen=True, kw_only=True):
     """The arguments of deployAndRegisterApp; `require_tcb` None takes the form without it."""
 
     owner: str
@@ -66,8 +66,7 @@ class Terms:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class App:
+class App(Struct, frozen=True, kw_only=True):
     """An app's contract, its id (an address) and the receipt of its creation."""
 
     contract: Contract
@@ -75,8 +74,7 @@ class App:
     receipt: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(Struct, frozen=True, kw_only=True):
     """A KMS's contract of one generation and its owner; it deploys apps."""
 
     chain: Anvil
@@ -84,7 +82,7 @@ class Deployment:
     kms: Contract
     owner: str
     app_implementation: Contract
-    receipt: Mapping[str, Any] = field(repr=False)
+    receipt: Mapping[str, Any]
 
     def deploy_app(self, terms: Terms, deployer: str | None = None) -> App:
         """One transaction that creates, initializes and registers an app."""

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 
 import dcap_qvl
 import pytest
@@ -11,6 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from eth_hash.auto import keccak
+from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import quote as lab_quote

@@ -1,6 +1,5 @@
 """RTMR0 from the shape of a machine, held against what real guests measured."""
 
-import dataclasses
 import hashlib
 import json
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.machine.machines import OVMF, RECORDED, Recorded
 from verifier.errors import EvidenceError
@@ -73,7 +73,7 @@ def tables_of(blobs: AcpiBlobs) -> dict[bytes, bytes]:
     [
         (SMALL, b"DSDT FACP APIC MCFG WAET RSDT"),
         (
-            dataclasses.replace(SMALL, nodes=(5,), cpus=300, qemu=(11, 1, 0)),
+            structs.replace(SMALL, nodes=(5,), cpus=300, qemu=(11, 1, 0)),
             b"DSDT FACP APIC SRAT MCFG WAET RSDT",
         ),
     ],
@@ -91,7 +91,7 @@ def test_tables_stand_back_to_back(shape: MachineShape, names: bytes) -> None:
 
 def test_memory_decides_the_tables_only_below_the_low_limit() -> None:
     def tables(mebibytes: int) -> bytes:
-        return acpi_blobs(dataclasses.replace(SMALL, memory=mebibytes * MIB)).tables
+        return acpi_blobs(structs.replace(SMALL, memory=mebibytes * MIB)).tables
 
     # 2816 MiB is where QEMU keeps only 2 GiB below 4 GiB.
     assert tables(2815) != tables(2816) == tables(8192) == tables(2048)
@@ -101,12 +101,12 @@ def test_memory_decides_the_tables_only_below_the_low_limit() -> None:
 
 def test_processors_beyond_254_are_x2apics() -> None:
     def interrupts(cpus: int) -> bytes:
-        return tables_of(acpi_blobs(dataclasses.replace(SMALL, cpus=cpus)))[b"APIC"]
+        return tables_of(acpi_blobs(structs.replace(SMALL, cpus=cpus)))[b"APIC"]
 
     assert len(interrupts(255)) - len(interrupts(254)) == 8
     assert len(interrupts(256)) - len(interrupts(255)) == 16 + 6
-    assert b"ACPI0007" not in acpi_blobs(dataclasses.replace(SMALL, cpus=255)).tables
-    assert b"ACPI0007" in acpi_blobs(dataclasses.replace(SMALL, cpus=256)).tables
+    assert b"ACPI0007" not in acpi_blobs(structs.replace(SMALL, cpus=255)).tables
+    assert b"ACPI0007" in acpi_blobs(structs.replace(SMALL, cpus=256)).tables
 
 
 @pytest.mark.parametrize(
@@ -129,10 +129,10 @@ def test_processors_beyond_254_are_x2apics() -> None:
     ids=str,
 )
 def test_every_part_of_a_shape_shows(other: dict[str, object]) -> None:
-    first = dataclasses.replace(SMALL, qemu=(9, 1, 0) if "qemu" not in other else (0x7F, 0, 0))
-    second = dataclasses.replace(first, **other)  # type: ignore[arg-type]
+    first = structs.replace(SMALL, qemu=(9, 1, 0) if "qemu" not in other else (0x7F, 0, 0))
+    second = structs.replace(first, **other)
     if other.get("qemu") == (8, 2, 2):
-        first = dataclasses.replace(SMALL, qemu=(9, 1, 9))
+        first = structs.replace(SMALL, qemu=(9, 1, 9))
         assert acpi_blobs(first) == acpi_blobs(second)
     elif other.get("qemu") == (11, 1, 0):
         assert acpi_blobs(first) == acpi_blobs(second)
@@ -141,9 +141,9 @@ def test_every_part_of_a_shape_shows(other: dict[str, object]) -> None:
 
 
 def test_a_hole_is_whole_gibibytes() -> None:
-    rounded = dataclasses.replace(SMALL, hole=2 * GIB)
-    assert acpi_blobs(dataclasses.replace(SMALL, hole=1500 * MIB)) == acpi_blobs(rounded)
-    unset = dataclasses.replace(SMALL, hole=32 * GIB)
+    rounded = structs.replace(SMALL, hole=2 * GIB)
+    assert acpi_blobs(structs.replace(SMALL, hole=1500 * MIB)) == acpi_blobs(rounded)
+    unset = structs.replace(SMALL, hole=32 * GIB)
     assert acpi_blobs(SMALL) == acpi_blobs(unset)
 
 
@@ -246,7 +246,7 @@ def test_defaults_are_those_of_dstack() -> None:
 def test_a_bit_in_a_blob_shows_in_its_digest() -> None:
     blobs = acpi_blobs(SMALL)
     flipped = bytes((blobs.tables[0] ^ 1,)) + blobs.tables[1:]
-    changed = dataclasses.replace(blobs, tables=flipped)
+    changed = structs.replace(blobs, tables=flipped)
     assert changed.digests[:2] == blobs.digests[:2]
     assert changed.digests[2] == hashlib.sha384(flipped).digest() != blobs.digests[2]
 

@@ -1,8 +1,9 @@
 """What the tests of policies share."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited
 from verifier.audit import audit_bundle

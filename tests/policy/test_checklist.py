@@ -1,13 +1,13 @@
 """The deployment checklist: each point met, not met and not known by what shows it."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import typer
+from msgspec.structs import replace
 from typer.testing import CliRunner, Result
 
 from tests.manifest.dockerfiles import HONEST, stage

@@ -1,10 +1,10 @@
 """[governance] of a policy: each demand met, not met, and not known."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 
 from tests.policy.policies import Load
 from tests.report.timelines import APP_OWNED, CALM, HEIR, KMS_OWNED, OWNER, SECOND

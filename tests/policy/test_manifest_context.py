@@ -1,9 +1,9 @@
 """What an audit tells the manifest's rules: contract state, the KMS, the page."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.codes import known_code
 from tests.worlds.audited import Audited, audit

@@ -1,11 +1,11 @@
 """ERC-733 stage 1: never said while a requirement is open."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from msgspec.structs import replace
 
 from tests.policy.policies import Load, judged, waiver, with_compose
 from tests.worlds.audited import Audited, audit

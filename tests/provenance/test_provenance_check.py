@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.provenance.images import COMMIT, LABELS, Image, digest, encode, make_image
 from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow

@@ -3,11 +3,11 @@
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.provenance.sigstore_world import ROOT, WORLD
 from tests.provenance.sigstore_world import provenance as slsa

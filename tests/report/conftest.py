@@ -1,11 +1,12 @@
 """Attestation results made by hand, one per kind of verdict."""
 
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
 
 import pytest
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.model.report import Report, Source, SubjectReport
 from verifier.model.result import (
@@ -278,9 +279,9 @@ def map_strings(value: Any, change: Callable[[str], str]) -> Any:
         return type(value)(map_strings(item, change) for item in value)
     if isinstance(value, dict):
         return {change(key): map_strings(item, change) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, Struct):
         mapped = {
-            item.name: map_strings(getattr(value, item.name), change) for item in fields(value)
+            name: map_strings(getattr(value, name), change) for name in value.__struct_fields__
         }
         return replace(value, **mapped)
     return value

@@ -4,10 +4,10 @@ import base64
 import hashlib
 import itertools
 import re
-from dataclasses import replace
 
 import pytest
 from bs4 import BeautifulSoup, Tag
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from verifier.lab.knobs import Knobs

@@ -1,11 +1,11 @@
 """JUnit: what stops a gate is red there, and no text of the evidence can be anything but text."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import date
 from xml.etree.ElementTree import Element, fromstring
 
 import pytest
+from msgspec.structs import replace
 
 from verifier.manifest.audit import audit_compose_file
 from verifier.manifest.ignore import sift

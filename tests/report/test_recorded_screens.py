@@ -1,8 +1,7 @@
 """First screens of real evidence: short, in their columns, and true."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.evidence.recorded import audit, needs_recorded
 from verifier.model.report import Report, Source

@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import rfc8785
+from msgspec.structs import replace
 from syrupy.assertion import SnapshotAssertion
 
 from verifier.model.report import Report

@@ -1,8 +1,7 @@
 """Terminal, Markdown and summary: what a person reads first, and that nothing is left out."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 

@@ -4,7 +4,6 @@ import csv
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from io import StringIO
 
 import jsonschema  # type: ignore[import-untyped]
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from msgspec.structs import replace
 
 from tests.report.test_hostile_text import NASTY, assert_plain
 from tests.report.test_timeline_reports import SCHEMA, URL, terminal

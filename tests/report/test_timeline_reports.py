@@ -6,13 +6,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
 import rfc8785
+from msgspec.structs import replace
 from syrupy.assertion import SnapshotAssertion
 
 from tests.report.test_render_text import MarkdownExtension, TextExtension

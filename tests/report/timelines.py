@@ -1,9 +1,11 @@
 """Timelines made by hand: a calm history, and one in which nearly everything is wrong."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields, is_dataclass, replace
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tests.codes import known_code
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
@@ -336,7 +338,7 @@ def rewritten(value: Any, change: Callable[[str], str]) -> Any:
         return type(value)(rewritten(item, change) for item in value)
     if isinstance(value, Mapping):
         return {change(key): rewritten(item, change) for key, item in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        mapped = {item.name: rewritten(getattr(value, item.name), change) for item in fields(value)}
+    if isinstance(value, Struct):
+        mapped = {name: rewritten(getattr(value, name), change) for name in value.__struct_fields__}
         return replace(value, **mapped)
     return value

@@ -1,9 +1,9 @@
 """What a history leaves open, and between which times."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.timeline.events import (
     ALICE,

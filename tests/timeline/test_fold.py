@@ -1,10 +1,9 @@
 """The fold: what it makes of each event, and that a state is what a replay up to it gives."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.codes import known_code
 from tests.timeline.events import (

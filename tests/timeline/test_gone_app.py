@@ -1,8 +1,7 @@
 """The history of an app that no longer runs, or that hides: its contracts are public."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.case import Question

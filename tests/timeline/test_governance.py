@@ -1,8 +1,7 @@
 """Who governs: each kind of owner over time, and what its own word is worth."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.timeline.events import (
     ALICE,

@@ -1,11 +1,11 @@
 """What no chain has, whoever says it, makes a history contradicted."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from tests.timeline.events import BOB, HASH, born
 from verifier.model.chain import Role

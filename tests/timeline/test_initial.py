@@ -1,8 +1,7 @@
 """Flags that no event carries: by each method, and where methods contradict each other."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.timeline.events import ALICE, NEW_CODE, History, born, policy_changed
 from verifier.evidence.chain.creation_calldata import SELECTORS, InitialTerms

@@ -1,9 +1,9 @@
 """The notice of each change: only what announced this very change, by whoever could make it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.timeline.events import (
     ALICE,

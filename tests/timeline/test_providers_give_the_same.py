@@ -3,11 +3,11 @@
 import json
 from bisect import insort
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from tests.evm import audits
 from tests.evm.anvil import NODE, running

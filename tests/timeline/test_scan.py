@@ -1,12 +1,12 @@
 """Scans through every provider, past every lie, and within a budget."""
 
 import json
-from dataclasses import replace
 from functools import partial
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.timeline.providers import (
     FILTER,

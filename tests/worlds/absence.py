@@ -6,10 +6,12 @@ knows anything, and that is only somebody's word about himself: one simulated wo
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
+
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit, edited
 from tests.worlds.test_unknown_owner import owned_by

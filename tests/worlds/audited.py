@@ -4,8 +4,10 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from verifier.audit import app_timeline, audit_bundle
 from verifier.checks.case import Question
@@ -47,7 +49,7 @@ class Audited:
 
     def again(self, bundle: Bundle | None = None, **question: object) -> "Audited":
         """The same question, or a changed one, put to this or another bundle."""
-        asked = replace(self.question, **question)  # type: ignore[arg-type]
+        asked = replace(self.question, **question)
         evidence = bundle or self.bundle
         report = audit_bundle(evidence, self.world.app_id, asked, self.policy)
         return Audited(self.world, asked, evidence, report, self.policy)

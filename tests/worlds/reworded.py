@@ -5,7 +5,6 @@ the engine makes them, while the same evidence is judged again.
 """
 
 import hashlib
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -34,7 +33,6 @@ from verifier.timeline.initial import InitialFlags
 TEXTS: Final[dict[type, tuple[str, ...]]] = {
     Outcome: ("summary", "reason", "remediation"),
     CheckResult: ("summary", "reason", "remediation"),
-    VerifierError: ("message", "hint"),
     DcapResult: ("failure",),
     SigstoreResult: ("failure",),
     Provenance: ("note", "disagreements"),
@@ -60,7 +58,9 @@ def other_words() -> Iterator[None]:
     """While this lasts, every text that the engine makes is another one."""
     with pytest.MonkeyPatch.context() as patch:
         for record, names in TEXTS.items():
-            patch.setattr(record, "__init__", _rewording(vars(record)["__init__"], names))
+            for name in names:
+                patch.setattr(record, name, _reworded_field(vars(record)[name]))
+        patch.setattr(VerifierError, "__init__", _rewording(VerifierError.__init__))
         yield
 
 
@@ -108,15 +108,13 @@ def _timeline(audited: Audited) -> Any:
     )
 
 
-def _rewording(made: Callable[..., None], names: tuple[str, ...]) -> Callable[..., None]:
-    signature = inspect.signature(made)
+def _reworded_field(member: Any) -> property:
+    return property(lambda record: _other(member.__get__(record)))
 
-    def make(*args: Any, **kwargs: Any) -> None:
-        bound = signature.bind(*args, **kwargs)
-        for name in names:
-            if name in bound.arguments:
-                bound.arguments[name] = _other(bound.arguments[name])
-        made(*bound.args, **bound.kwargs)
+
+def _rewording(made: Callable[..., None]) -> Callable[..., None]:
+    def make(error: VerifierError, message: str, *, hint: str = "") -> None:
+        made(error, _other(message), hint=_other(hint))
 
     return make
 

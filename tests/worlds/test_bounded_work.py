@@ -4,11 +4,11 @@ import json
 import time
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import RefusedError

@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from verifier.audit import audit_bundle

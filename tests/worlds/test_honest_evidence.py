@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import RefusedError, assert_noticed, assert_stands
@@ -73,7 +73,7 @@ def test_two_quotes_of_one_boot_around_an_update_of_the_tdx_module(
     report: TdReport = replace(
         audited.world.guest.td_report,
         report_data=b"\1" * 64,
-        **changes,  # type: ignore[arg-type]
+        **changes,
     )
     quote = make_quote(report, audited.world.pki, audited.world.knobs.platform, "v5-td15")
     assert_stands(audited.handing_over([(Kind.QUOTE, quote)]), "application.consistency")

@@ -1,10 +1,10 @@
 """Which key holder is meant: the one that the guest names, or the user, or the policy."""
 
-from dataclasses import replace
 from functools import cache
 from typing import Final, cast
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import assert_noticed, assert_stands

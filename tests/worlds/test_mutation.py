@@ -3,12 +3,12 @@
 import base64
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, edited
 from verifier.collection import plan_collection

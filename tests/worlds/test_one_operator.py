@@ -1,8 +1,7 @@
 """One operator alone can neither clear nor accuse an app; two that say the same do."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import audit
 from verifier.evidence.chain import contracts

@@ -8,11 +8,11 @@ certificate and its own gives the guest its keys, while the guest measures the t
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import AcceptedError, assert_noticed, assert_stands, told

@@ -1,9 +1,9 @@
 """A trusted workflow that anybody may call: its name in a certificate is not who called it."""
 
-from dataclasses import dataclass, replace
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import assert_noticed, assert_stands
@@ -18,8 +18,7 @@ ATTACKER: Final = "https://github.com/attacker/evil"
 RUNNERS: Final = ("self-hosted", "github-hosted")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reused(Workflow):
+class Reused(Workflow, frozen=True, kw_only=True):
     """The trusted workflow as another repository calls it: Fulcio names the called workflow in the
     subject, and the caller's repository in the extensions."""
 

@@ -2,11 +2,11 @@
 wrote it has the keys."""
 
 import json
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import AcceptedError, assert_noticed, notices, told

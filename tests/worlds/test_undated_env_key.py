@@ -3,11 +3,11 @@ any age."""
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import assert_noticed, assert_stands

@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 from typing import Final
 
 import pytest
 from eth_utils.address import to_checksum_address
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import (

@@ -12,9 +12,10 @@ refuses or spoils says nothing about any log.
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
@@ -26,8 +27,7 @@ _SHOWN: Final = 3
 Range = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AgreedLogs:
+class AgreedLogs(Struct, frozen=True, kw_only=True):
     """The logs of one filter over one range.
 
     `sources` are the endpoints whose logs count: those that answered for every block,
@@ -172,8 +172,7 @@ class Scans:
         return _Scanned(logs, scan.gaps(first, last), cached)
 
 
-@dataclass(frozen=True, slots=True)
-class _Scanned:
+class _Scanned(Struct, frozen=True):
     logs: Mapping[Place, TimedLog]
     gaps: tuple[Range, ...]
     cached: int

@@ -14,8 +14,10 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import astuple, dataclass
 from typing import Any, Final
+
+from msgspec import Struct
+from msgspec.structs import astuple
 
 from verifier.chain import calls
 from verifier.errors import EvidenceError
@@ -39,8 +41,7 @@ Ours = Callable[[JsonValue, str], Any]
 Theirs = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Function:
+class _Function(Struct, frozen=True):
     """A contract's function: its name, the types of arguments and results, this project's reading
     of an answer, and what brings the results of `web3` into the same form."""
 

@@ -14,8 +14,9 @@ its slot is twice the length plus one.
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.chain import calls
 from verifier.chain.view import ChainView
@@ -40,8 +41,7 @@ _SCALARS: Final[tuple[str | int, ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
+class Layout(Struct, frozen=True, kw_only=True):
     """Where one generation of a contract keeps what is compared.
 
     `mappings` and `texts` are slots by the selector of their getter, `words` the slots that are
@@ -49,7 +49,7 @@ class Layout:
     """
 
     mappings: Mapping[str, int]
-    texts: Mapping[str, int] = field(default_factory=dict)
+    texts: Mapping[str, int] = {}
     words: tuple[int, ...] = ()
     any_device: int | None = None
 
@@ -130,8 +130,7 @@ def proven_words(
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Proven:
+class Proven(Struct, frozen=True):
     """Proven words of one contract, read by the layout of its code; None where that is unknown."""
 
     layout: Layout | None

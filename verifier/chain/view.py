@@ -9,8 +9,9 @@ neither clear nor accuse. What one operator alone gives is marked: `single_sourc
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Final, Generic, TypeVar, cast
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
@@ -37,16 +38,14 @@ class DisagreementError(EvidenceError):
     neither is believed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Agreed(Generic[T]):
+class Agreed(Struct, Generic[T], frozen=True):
     """A value that every endpoint gave, and where."""
 
     value: T
     evidence: tuple[EvidenceRef, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
+class _Told(Struct, frozen=True):
     """The answer of one endpoint: a decoded value, a revert (a problem, and no evidence), or what
     cannot be decoded (a problem, and the value as received)."""
 

@@ -6,9 +6,11 @@ there raises `MissingEvidence`; one that needs a quote which did not verify rais
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.chain.second_opinion import second_opinion, settle
 from verifier.chain.view import ChainView
@@ -41,8 +43,7 @@ _OF_EACH_KMS = ("mr-kms", "os-image-hash")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class Question(Struct, frozen=True, kw_only=True):
     """What the relying party asks, the same for every attester of an audit.
 
     `at` is Unix seconds. `trusted` says whether the collector's own observations count.
@@ -61,7 +62,7 @@ class Question:
     binds: tuple[Binding, ...] = ()
     kms: KmsRecord | None = None
     instance: str = ""
-    manifests: Mapping[str, str] = field(default_factory=dict)
+    manifests: Mapping[str, str] = {}
     sightings: "tuple[Sighting, ...]" = ()
     second_opinion: bool = False
 
@@ -74,8 +75,7 @@ class Question:
         return ChainPlan.of(self.kms, bytes.fromhex(self.app_id))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MeasuredIdentity:
+class MeasuredIdentity(Struct, frozen=True, kw_only=True):
     """What the guest measured about itself into RTMR3 before `system-ready`; raw bytes.
 
     A field is None when its event does not exist in that version. `provider` and `provider_id`

@@ -7,8 +7,9 @@ it. Of several sources for one name, the best supported is kept.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.checks.application.app_certificate import vouched
 from verifier.checks.case import Case

@@ -5,8 +5,9 @@ current TCB of a TD 1.5 that was launched under a better one. Their own statuses
 """
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 
@@ -15,8 +16,7 @@ _REVOKED: Final = "Verification failed: TCB status is invalid: Revoked"
 A part of a message would not do: other messages quote what the evidence says."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DcapResult:
+class DcapResult(Struct, frozen=True, kw_only=True):
     """What DCAP verification established.
 
     `failure` is empty when the quote verified; the other fields mean something only then, but

@@ -5,9 +5,10 @@ A policy builds them from its document; a check takes them from its `Case`, and 
 
 import calendar
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from typing import Final
+
+from msgspec import Struct, field
 
 from verifier.model.result import JsonValue, Severity
 from verifier.reference.values import Origin
@@ -24,8 +25,7 @@ IMAGE_RULE: Final = "policy.images"
 _DAY: Final = 86400
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Waiver:
+class Waiver(Struct, frozen=True, kw_only=True):
     """One accepted failure. `scope` is an app id, `expires` the first day without it; `rule` is
     empty when the whole check is waived. `digests` (hex) are those of the ACPI tables that are
     accepted, of `boot.machine` alone."""
@@ -77,8 +77,7 @@ def waiver_for(
     return max(named, key=lambda item: (item.holds(now), item.expires, item.id), default=None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GovernanceDemands:
+class GovernanceDemands(Struct, frozen=True, kw_only=True):
     """What is demanded of those who can change what an app runs; the defaults demand nothing."""
 
     notice_days: int = 0
@@ -109,8 +108,7 @@ class GovernanceDemands:
         return {key: value for key, value in values.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Demands:
+class Demands(Struct, frozen=True, kw_only=True):
     """The demands of one policy. The defaults are what a policy that says nothing demands: a TCB
     that is up to date, fresh collateral, and a quote that answers a challenge."""
 
@@ -133,7 +131,7 @@ class Demands:
     """Days since the earliest time at which the quote can have been made; 0 asks for a challenge
     in its report data."""
 
-    expect: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    expect: Mapping[str, tuple[str, ...]] = {}
     """Allowed values, by name: `app_id`, `compose_hash`, `os_image_hash` and `device` in lower-case
     hex, `image` as NAME=sha256:DIGEST, `kms` as `verifier.model.identifiers.parse_key_holder` gives
     it. A name that is absent allows any value."""
@@ -149,7 +147,7 @@ class Demands:
     """Where the registers of the OS image have to be from; None accepts what another party
     measured, and doubts what was only observed."""
 
-    rules: Mapping[str, Severity] = field(default_factory=dict)
+    rules: Mapping[str, Severity] = {}
     """Severities that manifest rules have instead of their own, by rule id."""
 
     registries: tuple[str, ...] = ()

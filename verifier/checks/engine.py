@@ -7,8 +7,10 @@ but not genuine, and lets `EvidenceError` pass when what it needs is malformed.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.chain.view import DisagreementError
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
 USABLE = (Status.PASS, Status.WARN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class Outcome(Struct, frozen=True, kw_only=True):
     """What a check found; the engine adds who it is."""
 
     status: Status
@@ -34,8 +35,7 @@ class Outcome:
     remediation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckSpec:
+class CheckSpec(Struct, frozen=True):
     """A registered check. `title` is true exactly when it passes."""
 
     id: str

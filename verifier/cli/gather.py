@@ -1,9 +1,10 @@
 """Where a command's evidence comes from, when it is not a file of the user's own: a bundle, or the
 network, asked as an audit asks it."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from verifier.cli.files import near_file
 from verifier.errors import PolicyError

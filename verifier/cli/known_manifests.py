@@ -2,9 +2,10 @@
 
 import hashlib
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError, PolicyError, VerifierError
 
@@ -16,13 +17,12 @@ MAX_FILES: Final = 1000
 _MAX_BYTES: Final = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class KnownManifests:
+class KnownManifests(Struct, frozen=True):
     """Manifest hash (hex) → its text, and the name under which it is known; and when which hash was
     attested. A hash that was only seen is not known: nobody can read what it stands for."""
 
-    names: dict[str, str] = field(default_factory=dict)
-    texts: dict[str, bytes] = field(default_factory=dict)
+    names: dict[str, str] = {}
+    texts: dict[str, bytes] = {}
     sightings: "tuple[Sighting, ...]" = ()
 
 

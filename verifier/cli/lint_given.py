@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct, field
 
 from verifier.cli.files import names_target, read_file, read_stdin, walked_files
 from verifier.cli.gather import gather
@@ -28,8 +29,7 @@ _BUNDLE_HEAD: Final = b'{"artifacts":'
 _SERVICES: Final = re.compile(rb"^(?:services|[\"']services[\"'])\s*:", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """One text to lint. `whole` tells a manifest from a compose file, `dockerfile` a Dockerfile
     from both; `own` is the user's own file, in which comments count; `note` says what the text is
     worth."""

@@ -8,12 +8,13 @@ Options that belong together are a record, whose fields are the options: a comma
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from msgspec import NODEFAULT, Struct
+from msgspec.structs import FieldInfo, fields
 
 from verifier.cli.clock import moment, now, span
 from verifier.errors import PolicyError
@@ -185,8 +186,7 @@ SecondOpinion = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reach:
+class Reach(Struct, frozen=True, kw_only=True):
     """Where evidence comes from, and what is asked of it."""
 
     at: AtOrEnd = None
@@ -213,8 +213,7 @@ class Reach:
         return now() if self.at is None else self.at
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
+class Expected(Struct, frozen=True, kw_only=True):
     """The relying party's own reference values."""
 
     app_id: Annotated[
@@ -259,8 +258,7 @@ class Expected:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class Written(Struct, frozen=True, kw_only=True):
     """How the report of an audit is written."""
 
     form: Annotated[
@@ -305,16 +303,16 @@ class Written:
 def command(function: Callable[..., None]) -> Callable[..., None]:
     """The function as typer takes it: in place of each parameter that is a record, its fields."""
     signature = inspect.signature(function)
-    records: dict[str, type[Any]] = {
+    records: dict[str, type[Struct]] = {
         name: parameter.annotation
         for name, parameter in signature.parameters.items()
-        if isinstance(parameter.annotation, type) and is_dataclass(parameter.annotation)
+        if isinstance(parameter.annotation, type) and issubclass(parameter.annotation, Struct)
     }
 
     @functools.wraps(function)
     def run(**values: Any) -> None:  # noqa: ANN401 - whatever the options are
         for name, record in records.items():
-            values[name] = record(**{item.name: values.pop(item.name) for item in fields(record)})
+            values[name] = record(**{item: values.pop(item) for item in record.__struct_fields__})
         function(**values)
 
     options = [
@@ -331,6 +329,6 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _option(item: Field[Any]) -> inspect.Parameter:
-    default = inspect.Parameter.empty if item.default is MISSING else item.default
+def _option(item: FieldInfo) -> inspect.Parameter:
+    default = inspect.Parameter.empty if item.default is NODEFAULT else item.default
     return inspect.Parameter(item.name, _KEYWORD, default=default, annotation=item.type)

@@ -8,9 +8,10 @@ import signal
 import sys
 import textwrap
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
+
+from msgspec.structs import replace
 
 from verifier.cli.options import Format, Written
 from verifier.errors import EvidenceError, PolicyError

@@ -2,10 +2,11 @@
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Struct
 
 from verifier.errors import PolicyError, nearest
 from verifier.model.identifiers import AppId, parse_app_id
@@ -19,8 +20,7 @@ _DOMAIN: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Target:
+class Target(Struct, frozen=True, kw_only=True):
     """A parsed TARGET. `guest` is the base URL of a guest agent, `bundle` a path."""
 
     text: str

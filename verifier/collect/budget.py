@@ -10,9 +10,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import Cause, LimitError
 
@@ -32,8 +33,7 @@ class Share(StrEnum):
     RELEASE = "a release of the OS"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class Part(Struct, frozen=True, kw_only=True):
     """A share: until which part of the time it is asked, and how many bytes it may send."""
 
     until: float

@@ -12,9 +12,10 @@ believed here: what an answer names only decides what is asked next.
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct, field
 
 from verifier.collect import requests
 from verifier.collect.budget import SpentError
@@ -47,8 +48,7 @@ MAX_ROUND_SECONDS: Final = 30.0
 _GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
 
 
-@dataclass(frozen=True, slots=True)
-class Planner:
+class Planner(Struct, frozen=True):
     """What the evidence so far calls for: one plan per attester; and once all of that was asked,
     the logs of which earlier answers do not fit the rest."""
 
@@ -56,8 +56,7 @@ class Planner:
     doubts: Callable[[Bundle], Iterable[LogFilter]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
+class Scope(Struct, frozen=True, kw_only=True):
     """Where to look.
 
     `guests` are base URLs of guest agents, tried side by side. A custom `domain` is looked up, and
@@ -370,8 +369,7 @@ def _state_requests(
         yield from requests.rpc_requests(url, _later_code(plan, exchanges, label, head.app, number))
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(Struct, frozen=True):
     number: int
     app: str
     implementations: tuple[str, ...]

@@ -6,9 +6,10 @@ as they are, for whoever judges them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.chain.contracts import Log
@@ -20,8 +21,7 @@ OPERATORS: Final = 2
 """How many live operators it takes to contradict an earlier answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
+class Account(Struct, frozen=True):
     """What one source says of a contract's logs: the ranges that it answered, whether each is from
     an earlier audit, and the logs by block."""
 

@@ -6,9 +6,10 @@ it is asked too often, is not asked on about that contract.
 """
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from msgspec import Struct, field
 
 from verifier.collect.http import LIMITS, HttpClient, printable
 from verifier.collect.network import System
@@ -29,8 +30,7 @@ RATE_PAUSES_SECONDS: Final = (1, 2, 4)
 _TOO_OFTEN: Final = "rate limit"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Explorer:
+class Explorer(Struct, frozen=True, kw_only=True):
     """An explorer's API, and how it is asked."""
 
     client: HttpClient

@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.collect.budget import Share
 from verifier.collect.creation import creation_block
@@ -65,8 +66,7 @@ Job = tuple[str, ScanPlan]
 """An endpoint's URL, and what to scan there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scanning:
+class Scanning(Struct, frozen=True, kw_only=True):
     """How logs are read. `cache` keeps what finalized blocks hold for later audits, and `warn` is
     told why it is not used. `explorers` are asked for the same logs; what they say is not
     cached. `others` are endpoints by chain id that are asked only where nobody else can decide what
@@ -79,29 +79,27 @@ class Scanning:
     operator_of: Callable[[str], str] = lambda url: url
 
 
-@dataclass
-class Scanned:
+class Scanned(Struct):
     """What one endpoint gave of one plan so far, and why it is not whole, if it is not."""
 
-    answers: list[RangeAnswer] = field(default_factory=list)
+    answers: list[RangeAnswer] = []
     failure: str = "the collection was interrupted"
 
 
-@dataclass
-class Histories:
+class Histories(Struct):
     """Runs scans and records them."""
 
     client: HttpClient
     builder: BundleBuilder
     scanning: Scanning
     progress: Callable[[str], None]
-    _profiles: dict[str, EndpointProfile] = field(default_factory=dict)
-    _known: dict[tuple[str, int], Canary] = field(default_factory=dict)
-    _answers: dict[tuple[str, str], bytes] = field(default_factory=dict)
-    _silent: dict[str, str] = field(default_factory=dict)
-    _first_logs: dict[LogFilter, int] = field(default_factory=dict)
-    _scanned: dict[Job, Scanned] = field(default_factory=dict)
-    _explored: dict[tuple[str, LogFilter], tuple[Asked, ...]] = field(default_factory=dict)
+    _profiles: dict[str, EndpointProfile] = {}
+    _known: dict[tuple[str, int], Canary] = {}
+    _answers: dict[tuple[str, str], bytes] = {}
+    _silent: dict[str, str] = {}
+    _first_logs: dict[LogFilter, int] = {}
+    _scanned: dict[Job, Scanned] = {}
+    _explored: dict[tuple[str, LogFilter], tuple[Asked, ...]] = {}
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Scan, each endpoint in a thread of its own. Never raises for what an endpoint does."""
@@ -409,8 +407,7 @@ def _results(running: Iterable[Future[None]]) -> None:
         done.result()
 
 
-@dataclass
-class _Told:
+class _Told(Struct):
     """Progress in steps: a scan has thousands of answers."""
 
     what: str

@@ -11,12 +11,12 @@ import http.cookiejar
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, Protocol, Self
 
 import httpcore
 import httpx
+from msgspec import Struct
 
 from verifier.collect.budget import Budget, Share
 from verifier.collect.network import System, Transport, is_loopback
@@ -46,8 +46,7 @@ _FOREIGN_ERRORS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(Struct, frozen=True, kw_only=True):
     """What one exchange may cost, and whether TLS must prove the server's name.
 
     `max_bytes` caps the body, `deadline_seconds` everything from the first look-up to the last
@@ -104,8 +103,7 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
 """The limits of each kind of artifact."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Response:
+class Response(Struct, frozen=True, kw_only=True):
     """One complete answer, whatever its status.
 
     `url` is the logical URL that answered, `body` the raw bytes, `headers` (name, value) pairs in

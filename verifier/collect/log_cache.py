@@ -17,9 +17,10 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
+
+from msgspec import Struct
 
 from verifier.errors import CollectError, EvidenceError
 from verifier.evidence.bundle import MAX_TIME
@@ -45,8 +46,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Seam:
+class Seam(Struct, frozen=True):
     """The last block up to which a stream was scanned, and its hash (hex without 0x)."""
 
     block: int
@@ -405,8 +405,7 @@ def default_path() -> Path:
     return user_cache_path("dstack-audit", appauthor=False) / "logs.sqlite3"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class Kept(Struct, frozen=True, kw_only=True):
     """What is kept of one filter at one endpoint: how many answers about how many blocks, and up to
     which block."""
 

@@ -1,12 +1,11 @@
 """What a scan of logs may cost, and what it has cost."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from verifier.collect.network import System
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanBudget:
+class ScanBudget(Struct, frozen=True, kw_only=True):
     """What one scan may cost: requests, seconds, and the size of all answers together, those from
     the cache among them, as they are written into the transcript: one blob of a bundle."""
 

@@ -21,12 +21,12 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import certifi
 import httpcore
 import httpx
+from msgspec import Struct
 
 from verifier.errors import Cause, CollectError, LimitError, NetworkError
 
@@ -73,8 +73,7 @@ def resolve(host: str) -> list[str]:
     return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class System:
+class System(Struct, frozen=True, kw_only=True):
     """What the client takes from the machine that it runs on.
 
     `monotonic` and `sleep` are in seconds; `resolve` gives the addresses of a host name as text;

@@ -19,9 +19,10 @@ own documentation; texts also those that ponder-sh/ponder `getLogsRetryHelper` k
 
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.collect.http import Response, printable
 from verifier.errors import EvidenceError
@@ -176,8 +177,7 @@ _BY_STATUS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class Refusal(Struct, frozen=True, kw_only=True):
     """One refusal: what it asks for, and its own words on one printable line.
 
     `cap` is the number of blocks that the node says it shows at once, `suggested` the inclusive

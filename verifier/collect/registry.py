@@ -13,11 +13,12 @@ by one redirect to its store. Whatever comes is checked against the digest that 
 import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
 import httpx
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.collect.budget import Share
 from verifier.collect.challenges import Challenge, parse_challenges
@@ -79,8 +80,7 @@ def collect_images(
         done.result()
 
 
-@dataclass(slots=True)
-class _Image:
+class _Image(Struct):
     """The collection of one image. `token` is the registry's, once it asked for one, and "" where
     none was given."""
 

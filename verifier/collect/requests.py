@@ -3,9 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
@@ -20,8 +21,7 @@ DNS_URL: Final = "https://dns.google/resolve?type=TXT&name="
 CLOUD_URL: Final = "https://cloud-api.phala.com/api/v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Struct, frozen=True, kw_only=True):
     """One thing to ask. A `body` makes it a POST of JSON; it is recorded with the answer.
 
     `subject` names the attester that the answer is about, "" for all. `label` is recorded in

@@ -10,10 +10,11 @@ pruned them give an empty list too. So a log that is known to exist is asked for
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl, urlsplit
+
+from msgspec import Struct, field
 
 from verifier.collect.budget import SpentError
 from verifier.collect.http import LIMITS, HttpClient, printable
@@ -57,16 +58,14 @@ _SHORTEST_SECRET: Final = 8
 Span = tuple[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Canary:
+class Canary(Struct, frozen=True):
     """A log that is known to exist: one of `filter`, in `block`."""
 
     filter: LogFilter
     block: int
 
 
-@dataclass(slots=True)
-class EndpointProfile:
+class EndpointProfile(Struct):
     """What was learned about an endpoint; shared by its scans, which run one after the other.
 
     `cap` is the number of blocks that it shows at once, None until it refused more. `shown` is the
@@ -81,13 +80,12 @@ class EndpointProfile:
     ceiling: int = MAX_CONCURRENCY
     shown: int = 0
     depth: int | None = None
-    proven: set[Canary] = field(default_factory=set)
+    proven: set[Canary] = set()
     narrows: bool = False
     lost: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class Node(Struct, frozen=True, kw_only=True):
     """An endpoint, and how it is asked.
 
     `block_hash` gives the hash (hex) of a block as this endpoint tells it, and raises CollectError;
@@ -101,8 +99,7 @@ class Node:
     system: System = field(default_factory=System)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogQuery:
+class LogQuery(Struct, frozen=True, kw_only=True):
     """Which logs: those of a filter in an inclusive range of blocks, all of them finalized."""
 
     filter: LogFilter
@@ -111,8 +108,7 @@ class LogQuery:
     known_log: Canary | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScanResult:
+class ScanResult(Struct, frozen=True, kw_only=True):
     """What one endpoint gave.
 
     `answers` ascend, do not overlap, and cover the whole range unless `failure` says what happened
@@ -205,8 +201,7 @@ def _prove(node: Node, query: LogQuery, meter: "Meter") -> str:
     return failure
 
 
-@dataclass(frozen=True, slots=True)
-class _Reply:
+class _Reply(Struct, frozen=True):
     """What came of one request."""
 
     span: Span

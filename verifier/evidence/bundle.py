@@ -18,12 +18,12 @@ something only to whoever fetched it, or trusts who did.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import rfc8785
+from msgspec import Struct, field
 
 from verifier.errors import Cause, EvidenceError
 from verifier.evidence import bundle_files, codec
@@ -100,8 +100,7 @@ def trust_of(kind: Kind) -> Trust:
     return Trust.WITNESSED if kind in _WITNESSED else Trust.SELF_AUTHENTICATING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
+class Artifact(Struct, frozen=True, kw_only=True):
     """One response, or the record that there was none.
 
     `subject` names the attester that it is about (empty: shared by all). `source` is the logical
@@ -144,6 +143,13 @@ class Readings:
     def __init__(self) -> None:
         self._found: dict[tuple[str, object], Any] = {}
 
+    # What was read follows from the bytes, so that two bundles of the same bytes are equal.
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Readings)
+
+    def __hash__(self) -> int:
+        return hash(Readings)
+
     def read(self, digest: str, raw: bytes, parse: Callable[[bytes, str], T], what: str) -> T:
         """What `parse` makes of a blob, or the EvidenceError that it raises. `parse` is a function
         of a module; it is the same object for the same reading."""
@@ -162,13 +168,12 @@ class Readings:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """Artifacts in canonical order, and the bytes they name by sha256."""
 
     artifacts: tuple[Artifact, ...]
     blobs: Mapping[str, bytes]
-    readings: Readings = field(default_factory=Readings, compare=False, repr=False)
+    readings: Readings = field(default_factory=Readings)
 
     @property
     def manifest(self) -> bytes:

@@ -3,7 +3,7 @@
 Collection and checks use the same calls, so that what is asked is what is later looked up.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.contracts import BootInfo, Call
@@ -13,8 +13,7 @@ from verifier.reference.generations import Generation, generation_named
 from verifier.reference.values import KmsRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainPlan:
+class ChainPlan(Struct, frozen=True, kw_only=True):
     """What has to be read from a chain to audit one attester.
 
     `kms` is the address of the KMS's contract (EIP-55), `generation` what its record says that it
@@ -110,8 +109,7 @@ class ChainPlan:
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class ScanPlan:
+class ScanPlan(Struct, frozen=True):
     """Every log of a filter in an inclusive range of blocks, to be asked of every endpoint.
 
     With `from_creation`, blocks before the contract had code may be left out, if the endpoint says
@@ -124,16 +122,14 @@ class ScanPlan:
     from_creation: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryPlan:
+class HistoryPlan(Struct, frozen=True, kw_only=True):
     """What the logs collected so far call for: further logs, and reads at every endpoint."""
 
     scans: tuple[ScanPlan, ...] = ()
     calls: tuple[Call, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubjectPlan:
+class SubjectPlan(Struct, frozen=True, kw_only=True):
     """What to collect for one attester, as its evidence so far tells.
 
     `platform` is FMSPC (upper-case hex) and CA of its quote, None without a quote. `kms_urls` are

@@ -6,8 +6,9 @@ genuine quote, and must not vanish either.
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
@@ -59,16 +60,14 @@ _CHANNELS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Located(Generic[T]):
+class Located(Struct, Generic[T], frozen=True):
     """A parsed value and the artifact that it was parsed from."""
 
     value: T
     artifact: Artifact
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteSource:
+class QuoteSource(Struct, frozen=True, kw_only=True):
     """A quote and what came with it. `log` is the event log (JSON or text of it), None when absent;
     `parsed_events` takes its place for channels whose log is not JSON."""
 
@@ -93,8 +92,7 @@ class QuoteSource:
         return parse_event_log(self.log, f"event log ({self.channel})")
 
 
-@dataclass(slots=True)
-class SubjectEvidence:
+class SubjectEvidence(Struct):
     """Everything in a bundle about one attester, with what all attesters share.
 
     `manifests` are raw app-compose texts. `malformed` are the artifacts that did not parse.
@@ -102,14 +100,14 @@ class SubjectEvidence:
 
     name: str
     bundle: Bundle
-    pages: list[Located[Page]] = field(default_factory=list)
-    infos: list[Located[Info]] = field(default_factory=list)
-    tcb_infos: list[Located[TcbInfo]] = field(default_factory=list)
-    manifests: list[Located[bytes]] = field(default_factory=list)
-    quotes: list[QuoteSource] = field(default_factory=list)
-    env_keys: list[Located[EnvKey]] = field(default_factory=list)
-    key_chains: list[Located[SignatureChain]] = field(default_factory=list)
-    malformed: list[tuple[Artifact, EvidenceError]] = field(default_factory=list)
+    pages: list[Located[Page]] = []
+    infos: list[Located[Info]] = []
+    tcb_infos: list[Located[TcbInfo]] = []
+    manifests: list[Located[bytes]] = []
+    quotes: list[QuoteSource] = []
+    env_keys: list[Located[EnvKey]] = []
+    key_chains: list[Located[SignatureChain]] = []
+    malformed: list[tuple[Artifact, EvidenceError]] = []
 
     def artifacts(self, kind: Kind) -> list[Artifact]:
         """Received artifacts of a kind: this attester's own first, then those shared by all; by

@@ -17,9 +17,10 @@ import zlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import JsonObject, parse_json_object, parse_utf8
@@ -36,8 +37,7 @@ _MAX_MEMBERS: Final = 10_000
 _MAX_DEPTH: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageFiles:
+class ImageFiles(Struct, frozen=True, kw_only=True):
     """The listed files of an image. `files` are their bytes, `digests` their sha256 (hex) as the
     list has them, and `sha384` those of the same bytes."""
 

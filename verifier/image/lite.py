@@ -16,8 +16,9 @@ image hash that goes with it.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -37,8 +38,7 @@ _WHAT: Final = "lite measurement"
 Cbor = int | bool | str | bytes | dict[str, "Cbor"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LiteMeasurement:
+class LiteMeasurement(Struct, frozen=True, kw_only=True):
     """The registers that a document describes, and the image hash that goes with it."""
 
     os_image_hash: bytes

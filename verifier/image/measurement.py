@@ -11,9 +11,10 @@ Digests are lower-case hex. `machine` is there where a vm_config was given.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -39,8 +40,7 @@ class KernelCase(StrEnum):
     PATCHED = "header written by QEMU up to 10.1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KernelMeasurement:
+class KernelMeasurement(Struct, frozen=True, kw_only=True):
     """RTMR1 in one of these cases; `memory` says of which guests."""
 
     case: KernelCase
@@ -48,8 +48,7 @@ class KernelMeasurement:
     rtmr1: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageMeasurement:
+class ImageMeasurement(Struct, frozen=True, kw_only=True):
     """The registers of an image. `kind` is production or development, by its own metadata."""
 
     os_image_hash: str

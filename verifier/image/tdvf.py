@@ -14,8 +14,9 @@ memory, u32 type, u32 attributes
 import hashlib
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.machine.aml import guid_bytes
@@ -42,8 +43,7 @@ _EXTENDED, _ADDED_LATER = 1, 2
 """Attributes: the content is measured; the pages are not added before the start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
+class Section(Struct, frozen=True):
     """A section of the firmware: where it stands in the file, and where in memory (bytes)."""
 
     offset: int
@@ -59,8 +59,7 @@ class Section:
         return self.address + self.memory
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Firmware:
+class Firmware(Struct, frozen=True, kw_only=True):
     """A measured firmware: MRTD for either order in which QEMU adds its pages, and its layout."""
 
     mrtd_two_pass: bytes

@@ -11,7 +11,6 @@ import hashlib
 import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
@@ -20,6 +19,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
@@ -34,8 +34,7 @@ _TEN_YEARS: Final = 3650 * DAY
 AttestationForm = Literal["quote", "scale-v0", "msgpack-v1"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attestation:
+class Attestation(Struct, frozen=True, kw_only=True):
     """What a guest can show with a certificate: `log` is the full log as JSON entries."""
 
     quote: bytes
@@ -44,8 +43,7 @@ class Attestation:
     vm_config: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertOptions:
+class CertOptions(Struct, frozen=True, kw_only=True):
     """How the chain is made. `ca` labels the KMS whose CA tops it; empty for a local root."""
 
     version: str

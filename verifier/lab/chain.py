@@ -9,10 +9,10 @@ import hashlib
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from eth_hash.auto import keccak
+from msgspec import Struct
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
@@ -26,8 +26,7 @@ Behaviour = Callable[["Chain", bytes, bytes, int], bytes | None]
 """(chain, address whose storage it uses, calldata, block) → return data, or None for a revert."""
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
+class Log(Struct, frozen=True):
     """One log. Addresses are 20 bytes, topics 32."""
 
     block: int
@@ -37,8 +36,7 @@ class Log:
     payload: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Transaction:
+class Transaction(Struct, frozen=True):
     """One transaction, named by the hash that `Chain.transact` gives it."""
 
     hash: bytes

@@ -5,10 +5,11 @@ over its exact text by the TCB signing key. Paths: Intel SGX and TDX PCS API, ve
 """
 
 import json
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote as percent_encode
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys, quote
@@ -21,8 +22,7 @@ _JSON: Final = "application/json"
 _CRL: Final = "application/pkix-crl"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CollateralOptions:
+class CollateralOptions(Struct, frozen=True, kw_only=True):
     """What the collateral says.
 
     `tcb_status`, `module_status` and `qe_status` are the status of the level that the platform

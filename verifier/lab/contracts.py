@@ -11,10 +11,10 @@ metadata stands at the end.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 from eth_hash.auto import keccak
+from msgspec import Struct
 
 from verifier.lab import keys
 from verifier.lab.chain import Behaviour, Chain, Transaction
@@ -233,8 +233,7 @@ class Owner(Protocol):
         """The transaction in which the owner makes a call; what the call logs is emitted inside."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """An account with a key: it acts alone, and at once."""
 
     chain: Chain
@@ -246,8 +245,7 @@ class Key:
         yield self.chain.transact(block, self.address, to, calldata)
 
 
-@dataclass(frozen=True, slots=True)
-class _Contract:
+class _Contract(Struct, frozen=True):
     """A contract behind an ERC-1967 proxy, written to by its owner."""
 
     chain: Chain
@@ -301,8 +299,7 @@ class _Contract:
         self._emit(tx, "OwnershipTransferred(address,address)", b"", *topics)
 
 
-@dataclass(frozen=True, slots=True)
-class AppTerms:
+class AppTerms(Struct, frozen=True):
     """The arguments of deployAndRegisterApp; an empty id or hash is none."""
 
     device_id: bytes
@@ -323,10 +320,8 @@ def deployment(function: str, owner: bytes, terms: AppTerms) -> bytes:
     return selector(f"{function}(address,bool,bool,bytes32,bytes32)") + encode(*arguments)
 
 
-class DstackApp(_Contract):
+class DstackApp(_Contract, frozen=True):
     """One app's contract; its address is the app id."""
-
-    __slots__ = ()
 
     def create(self, tx: Transaction, implementation: bytes, terms: AppTerms) -> None:
         """The proxy, and the call of initialize that it is created with."""
@@ -374,10 +369,8 @@ class DstackApp(_Contract):
             self._emit(tx, "UpgradesDisabled()", b"")
 
 
-class DstackKms(_Contract):
+class DstackKms(_Contract, frozen=True):
     """The KMS's contract and the factory of app contracts."""
-
-    __slots__ = ()
 
     def deploy(self, block: int, implementation: bytes, app_implementation: bytes) -> None:
         """Create both implementations and the proxy."""

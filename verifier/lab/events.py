@@ -10,10 +10,10 @@ src/system_setup.rs, earlier tdxctl.
 import hashlib
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import rfc8785
+from msgspec import Struct
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
@@ -41,8 +41,7 @@ _IMAGE_SECURITY_DATABASE: Final = "cbb219d73a3d9645a3bcdad00e67656f"
 Stripping = Literal["full", "app-key", "certificate"]
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One measured entry; `digest` (48 bytes) is what extends the register."""
 
     imr: int
@@ -95,8 +94,7 @@ def replay(events: Iterable[Event]) -> tuple[bytes, bytes, bytes, bytes]:
     return registers[0], registers[1], registers[2], registers[3]
 
 
-@dataclass(frozen=True, slots=True)
-class OsImage:
+class OsImage(Struct, frozen=True):
     """A made-up OS image, known by its label."""
 
     label: str
@@ -173,8 +171,7 @@ def release(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(Struct, frozen=True, kw_only=True):
     """What a guest measures about itself. `mr_kms` is empty when no KMS gave it keys."""
 
     app_id: bytes

@@ -3,10 +3,10 @@
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from eth_utils.address import to_checksum_address
+from msgspec.structs import replace
 
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
@@ -212,7 +212,7 @@ def high_s(raw: bytes) -> bytes:
 
 def td(**changes: object) -> Callable[[TdReport], TdReport]:
     """Change fields of the TD report before it is signed."""
-    return lambda report: replace(report, **changes)  # type: ignore[arg-type]
+    return lambda report: replace(report, **changes)
 
 
 def body_of(path: str, edit: Callable[[bytes], bytes]) -> ResponseEdit:

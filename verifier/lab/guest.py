@@ -4,11 +4,12 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 from eth_hash.auto import keccak
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import cert, events, keys, page
@@ -43,8 +44,7 @@ services:
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KeySource:
+class KeySource(Struct, frozen=True):
     """Who gave a guest its keys: `identifier` as the key-provider event names it.
 
     `ca` labels the KMS that issues its certificate, and `mr_kms` is that KMS's measurement; both

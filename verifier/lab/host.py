@@ -1,8 +1,9 @@
 """What a host does to the firmware of its guest: other events of RTMR0, and logs without them."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys

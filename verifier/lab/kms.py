@@ -13,11 +13,11 @@ hex(k256 public key) || ";") in the first half of its report data (spelled as th
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
 from eth_hash.auto import keccak
+from msgspec import Struct
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import cert, keys
@@ -33,8 +33,7 @@ _ENV_PREFIX: Final = b"dstack-env-encrypt-pubkey:"
 _ANSWER_SECONDS: Final = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContractPlace:
+class ContractPlace(Struct, frozen=True, kw_only=True):
     """Where the KMS's contract is: chain id and addresses (20 bytes)."""
 
     chain_id: int
@@ -43,8 +42,7 @@ class ContractPlace:
     gateway_app_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppKey:
+class AppKey(Struct, frozen=True, kw_only=True):
     """An app key and its signature chain, v0.
 
     `app_signature` is the app's root key over keccak256(purpose ":" hex(public_key));

@@ -6,8 +6,9 @@ knob, or one hook that edits the output of one stage.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
+
+from msgspec import Struct, field
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE, MACHINE, Event
@@ -34,8 +35,7 @@ OnChain = Literal["added", "removed", "never"]
 Governance = Literal["timelock", "safe", "key"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Knobs:
+class Knobs(Struct, frozen=True, kw_only=True):
     """One simulated world. Fields without a word here say it by their name; times are Unix seconds.
 
     World
@@ -158,5 +158,5 @@ class Knobs:
     governance: Governance = "timelock"
     log_range: int = 0
     edit_chain: Callable[["Chain", "DstackApp", "DstackKms"], None] | None = None
-    rpc_faults: Mapping[str, RpcFault] = field(default_factory=dict)
+    rpc_faults: Mapping[str, RpcFault] = {}
     edit_logs: Callable[[str, list[JsonObject]], list[JsonObject]] | None = None

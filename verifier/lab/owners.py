@@ -9,10 +9,10 @@ a Safe's guard, and that of its fallback handler, are the real ones.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 from eth_hash.auto import keccak
+from msgspec import Struct
 
 from verifier.lab import keys
 from verifier.lab.chain import Behaviour, Chain, Transaction
@@ -51,8 +51,7 @@ _EXECUTE: Final = selector(
 _SIGNATURE_SIZE: Final = 65
 
 
-@dataclass(frozen=True, slots=True)
-class Safe:
+class Safe(Struct, frozen=True):
     """A multisig. `signers` are those that it was set up with; the first one sends."""
 
     chain: Chain
@@ -132,8 +131,7 @@ class Safe:
         self.chain.emit(tx, self.address, [topic(signature), *padded], payload)
 
 
-@dataclass(frozen=True, slots=True)
-class Timelock:
+class Timelock(Struct, frozen=True):
     """A TimelockController: `proposer` proposes and cancels, anybody executes."""
 
     chain: Chain

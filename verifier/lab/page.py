@@ -7,8 +7,9 @@ template engine does it: exactly & < > " ' as decimal entities.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.lab.events import release
 
@@ -27,8 +28,7 @@ _SYSTEM_ROWS: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PageContent:
+class PageContent(Struct, frozen=True, kw_only=True):
     """What the page shows. `tcb_info` is empty when the manifest hides it."""
 
     version: str

@@ -8,7 +8,6 @@ Shapes: Intel SGX PCK Certificate and CRL Profile Specification; RFC 5280.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Final
@@ -17,6 +16,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from msgspec import Struct
 
 from verifier.lab import keys
 
@@ -44,8 +44,7 @@ _YEARS: Final = {"root": (9, 31), "platform-ca": (9, 15)}
 """Age and lifetime of the CAs."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PkiOptions:
+class PkiOptions(Struct, frozen=True, kw_only=True):
     """What one PKI looks like.
 
     `root` labels the trust anchor's key. `rogue` names certificates and CRLs that are signed by
@@ -67,8 +66,7 @@ class PkiOptions:
     crl_expires: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pki:
+class Pki(Struct, frozen=True, kw_only=True):
     """The certificates and CRLs of one platform."""
 
     root: x509.Certificate

@@ -8,8 +8,10 @@ QE report signature 64 || u16 length || QE auth data || u16 5 || u32 length || P
 
 import hashlib
 import struct
-from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.lab import keys
 from verifier.lab.pki import Pki
@@ -33,8 +35,7 @@ MR_SEAM: Final = keys.labelled("mr_seam", 48)
 QuoteFormat = Literal["v4", "v5-td10", "v5-td15"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TdReport:
+class TdReport(Struct, frozen=True, kw_only=True):
     """The measured part of a quote (sizes in bytes as the field's default, or as named)."""
 
     tee_tcb_svn: bytes = bytes.fromhex("05010300000000000000000000000000")

@@ -10,9 +10,10 @@ OCI Image Format and Distribution Specifications 1.1; GitHub REST API, "List att
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
@@ -24,8 +25,7 @@ GITHUB_URL: Final = "https://api.github.com"
 _OCI: Final = "application/vnd.oci.image"
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Struct, frozen=True, dict=True):
     """One image for linux/amd64, whose labels name a source. `digest` is that of its manifest."""
 
     repository: str
@@ -103,8 +103,7 @@ def attest(sigstore: Sigstore, image: Image) -> list[JsonObject]:
     return [sigstore.sign(provenance(image.hex_digest))]
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
+class Registry(Struct, frozen=True):
     """The registry and GitHub, about one image and the attestations of it."""
 
     image: Image

@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from verifier.lab.registry import GITHUB_URL, REGISTRY_URL
 from verifier.lab.response import Response
@@ -23,8 +24,7 @@ _MAX_REQUEST_BYTES: Final = 1 << 20
 Respond = Callable[[str, str, Mapping[str, str], bytes], Response]
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """Where the world is served: an exact host, or a suffix that starts with a dot, → address."""
 
     routes: Mapping[str, tuple[str, int]]

@@ -10,13 +10,14 @@ import base64
 import hashlib
 import json
 import struct
-from dataclasses import dataclass, replace
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
@@ -38,8 +39,7 @@ _UTF8, _OCTETS = 0x0C, 0x04
 _FROM, _UNTIL = 1609459200, 2556144000  # 2021 to 2050
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workflow:
+class Workflow(Struct, frozen=True, kw_only=True):
     """Who signs: what the OIDC issuer says of a workflow's run."""
 
     repository: str = REPOSITORY
@@ -71,8 +71,7 @@ def provenance(digest: str, repository: str = REPOSITORY, commit: str = COMMIT) 
     }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sigstore:
+class Sigstore(Struct, frozen=True, kw_only=True):
     """The instance of a label; two labels share no key.
 
     `certified_at` is when certificates begin, `logged_at` when entries arrive (Unix seconds).

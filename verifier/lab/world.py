@@ -14,12 +14,12 @@ Everything follows from the knobs: the same knobs give the same bytes, whenever 
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from functools import cached_property, partial
 from typing import Final, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from eth_utils.address import to_checksum_address
+from msgspec import to_builtins as asdict
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec

@@ -13,8 +13,9 @@ Tables: ACPI Specification 6.5, chapter 5.2. The values are those of QEMU's q35 
 import functools
 import hashlib
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.machine.cpus import X2APIC_FROM, affinity, local_apic
 from verifier.machine.dsdt import dsdt_body
@@ -36,8 +37,7 @@ _HOLE_START: Final = 0xA0000
 _HOLE_END: Final = 0x100000
 
 
-@dataclass(frozen=True, slots=True)
-class AcpiBlobs:
+class AcpiBlobs(Struct, frozen=True):
     """The blobs, as QEMU's fw_cfg has them before the firmware patches them."""
 
     loader: bytes

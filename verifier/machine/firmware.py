@@ -8,8 +8,9 @@ memory map and the ACPI blobs are constants of the firmware (edk2, before edk2-s
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.machine.acpi import acpi_digests
@@ -59,8 +60,7 @@ _ACCEPTED, _UNACCEPTED = 0, 7
 """EFI_RESOURCE_SYSTEM_MEMORY, and EFI_RESOURCE_MEMORY_UNACCEPTED (PI 1.8, volume 3, 5.5)."""
 
 
-@dataclass(frozen=True, slots=True)
-class FirmwareLayout:
+class FirmwareLayout(Struct, frozen=True):
     """What of a TDVF firmware shows in RTMR0.
 
     `hob` is the address of the memory map. `accepted` are the (address, size) of memory that the

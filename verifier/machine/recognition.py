@@ -5,8 +5,9 @@ nobody can read, is as good as none.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.td.event_log import replay
 from verifier.machine.firmware import (
@@ -28,8 +29,7 @@ _STRIPPED_SIZES: Final = range(_GIBIBYTE, (1 << 40) + 1, _GIBIBYTE)
 """Memory sizes to try where a log keeps only the events of ACPI: each costs a replay."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recognition:
+class Recognition(Struct, frozen=True, kw_only=True):
     """What an RTMR0 was recognised as.
 
     `shape` is the machine that gives every event, None where none does; `stated` says whether it

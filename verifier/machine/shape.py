@@ -1,8 +1,9 @@
 """The shape of a machine: what of its configuration reaches the guest's firmware."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -38,8 +39,7 @@ FAMILIES: Final = ((8, 0), (9, 2), (10, 0), (11, 0), (11, 1))
 """The first versions of the QEMU families whose tables differ."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MachineShape:
+class MachineShape(Struct, frozen=True, kw_only=True):
     """A machine of dstack's VMM; sizes in bytes.
 
     `pic` is QEMU's emulated interrupt controller. `ports` are PCIe root ports on the root bus (GPUs

@@ -5,9 +5,10 @@ Nothing inside a manifest can silence a rule. What cannot be judged is said, nev
 
 import hashlib
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.compose_yaml import lines_of
@@ -28,16 +29,14 @@ _CONTRACTS: Final = frozenset(
 """What only contracts tell: nothing to ask for where the measured key provider has none."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotEvaluable:
+class NotEvaluable(Struct, frozen=True):
     """A rule that could not be judged, and the evidence that it needs."""
 
     rule: str
     reason: str
 
 
-@dataclass(frozen=True, kw_only=True)  # without slots, to split its text once
-class ManifestAudit:
+class ManifestAudit(Struct, frozen=True, kw_only=True, dict=True):
     """The findings about a manifest, worst first, and what could not be judged.
 
     `sha256` is that of the raw bytes: the compose hash, if they are the manifest's. `compose_text`

@@ -3,9 +3,10 @@
 import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.dockerfile import (
@@ -28,8 +29,7 @@ MAX_RUNS: Final = 10_000
 _OWN_SCRIPT: Final = re.compile(r"\.{1,2}/")
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """One pipeline of a RUN, and the line on which it begins. A pipeline inside of a substitution
     or of a script that is handed to a shell has the line of what it stands in."""
 
@@ -42,8 +42,7 @@ class Run:
         return self.pipeline.commands
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One instruction of a stage, which is the `place`-th; `position` counts all steps.
 
     `known` are the variables with a constant value there; `runs` the pipelines of a RUN, those

@@ -1,16 +1,16 @@
 """What some rules know besides the manifest, as plain values; nothing here is collected."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from verifier.model.chain import Role
     from verifier.reference.values import KmsRecord
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Governor:
+class Governor(Struct, frozen=True, kw_only=True):
     """Who can change what one contract allows, at present.
 
     `contract` is the app's or the KMS's, `who` says what kind of account owns it. `keys` is the
@@ -27,8 +27,7 @@ class Governor:
     frozen: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainFacts:
+class ChainFacts(Struct, frozen=True, kw_only=True):
     """Contract state at one finalized block; None is what could not be read.
 
     `hash_allowed` is about the measured compose hash, `other_hashes` (hex) are all others that are
@@ -46,8 +45,7 @@ class ChainFacts:
     absent: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Context:
+class Context(Struct, frozen=True, kw_only=True):
     """Evidence that some rules need; what is empty or None is not known, and those rules say so.
 
     `compose_hash` is the measured one (64 hex digits). `os_kind` is `production`, `development` or

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.compose.app_compose import AppCompose
@@ -11,8 +12,7 @@ from verifier.model.result import JsonValue
 from verifier.reference.deploy_profiles import EVERYTHING, Flag, Form, Given, Profile, profiles
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choices:
+class Choices(Struct, frozen=True, kw_only=True):
     """What the author decides beside the compose file.
 
     `allowed` are the names of variables in the order of the tool's own list; `flags` by the name of
@@ -22,12 +22,11 @@ class Choices:
     name: str | None = None
     allowed: tuple[str, ...] = ()
     script: str | None = None
-    flags: Mapping[str, bool] = field(default_factory=dict)
-    others: Mapping[str, JsonValue] = field(default_factory=dict)
+    flags: Mapping[str, bool] = {}
+    others: Mapping[str, JsonValue] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+class Prediction(Struct, frozen=True):
     """The manifest as far as it is known. `missing` names each field whose value is not, and what
     to do; `raw` is None with any."""
 

@@ -17,9 +17,10 @@ import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import PolicyError, did_you_mean
 from verifier.manifest.audit import ManifestAudit
@@ -31,8 +32,7 @@ _KEYS: Final = frozenset({"rule", "service", "fingerprint", "reason", "expires"}
 _INDEX: Final = re.compile(r"/\d+(?=/|$)")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BaselineEntry:
+class BaselineEntry(Struct, frozen=True, kw_only=True):
     """What somebody decided to live with until a date; "" in a field means any."""
 
     rule: str
@@ -42,16 +42,14 @@ class BaselineEntry:
     expires: date
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Struct, frozen=True):
     """A finding that does not count, and why."""
 
     finding: Finding
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sifted:
+class Sifted(Struct, frozen=True, kw_only=True):
     """Findings that count, and those that do not.
 
     `remarks` are about comments that silence, `stale` about entries of the baseline that silence

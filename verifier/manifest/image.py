@@ -10,9 +10,10 @@ A variable with a default that nobody can set is the default (`constant` is then
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.manifest.model import Manifest, Service, Text
 
@@ -93,8 +94,7 @@ class Kind(StrEnum):
 REPLACEABLE: Final = frozenset({Kind.OPERATOR, Kind.TAG, Kind.ROLLING, Kind.UNTAGGED})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Image:
+class Image(Struct, frozen=True, kw_only=True):
     """A classified reference. `names` are the operator's or unset variables in it."""
 
     kind: Kind
@@ -144,8 +144,7 @@ class Role(StrEnum):
     MODEL = "model"
 
 
-@dataclass(frozen=True, slots=True)
-class NamedImage:
+class NamedImage(Struct, frozen=True):
     """An image that the compose file names. `service` is "" where it belongs to none."""
 
     service: str

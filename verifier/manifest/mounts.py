@@ -1,8 +1,9 @@
 """What of the guest a service is given as files, in one form whichever attribute gives it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.paths import guest_path, is_path, real_path
@@ -14,8 +15,7 @@ DOCKER_SOCKET: Final = "/var/run/docker.sock"
 _FOLDERS: Final = {"secrets": "/run/secrets", "configs": ""}
 
 
-@dataclass(frozen=True, slots=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """Files that a container is given.
 
     kind       `bind` for a path of the guest, `volume`, `image`, `tmpfs`, or another of Compose's

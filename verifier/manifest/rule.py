@@ -5,9 +5,10 @@ holds the rest of its text. It yields hits; `verifier.manifest.audit` makes find
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from verifier.model.result import Location, Severity
 
@@ -41,8 +42,7 @@ class Need(StrEnum):
     DOCKERFILE = "a Dockerfile that a builder would read"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
+class Hit(Struct, frozen=True, kw_only=True):
     """One detection. `severity` None means the rule's own. `conditional` says that it holds only
     if something that is not known here is so, which the message names. `names` are the variables
     that it is about."""
@@ -61,8 +61,7 @@ NEVER_COLLECTED: Final = frozenset({Need.ENDPOINT})
 Detect = Callable[["Manifest"], Iterable[Hit]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RuleText:
+class RuleText(Struct, frozen=True, kw_only=True):
     """What is written about a rule. `escalates`: one level worse in a service whose image can be
     replaced."""
 
@@ -87,8 +86,7 @@ class RuleText:
         return self.id.partition("-")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule(RuleText):
+class Rule(RuleText, frozen=True, kw_only=True):
     """One rule about manifests, with its detection."""
 
     detect: Detect

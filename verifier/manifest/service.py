@@ -1,9 +1,10 @@
 """The services of a compose file in one form, whichever syntax they are written in."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.evidence.compose.interpolation import Variable
@@ -26,8 +27,7 @@ _TRUE: Final = frozenset({"true", "yes", "on", "1", "y"})
 _ANY_TIME: Final = "any"  # of deploy.restart_policy.condition, which is `always` to Compose
 
 
-@dataclass(frozen=True, slots=True)
-class Env:
+class Env(Struct, frozen=True):
     """One entry of `environment`.
 
     key      its name
@@ -47,8 +47,7 @@ class Env:
         return (Variable(self.key),) if self.value is None else self.text.variables
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedPort:
+class PublishedPort(Struct, frozen=True):
     """An entry of `ports`, with where it stands."""
 
     port: Port
@@ -60,8 +59,7 @@ class PublishedPort:
         return self.port.public
 
 
-@dataclass(frozen=True, slots=True)
-class Hook:
+class Hook(Struct, frozen=True):
     """A command that Compose runs when it starts or stops a container.
 
     path         its way from the root of the file; `place` where it stands

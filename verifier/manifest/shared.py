@@ -1,8 +1,9 @@
 """What the services of a compose file share: volumes, networks, files and models, by name."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar
 from verifier.manifest.compose.merge import is_null
@@ -27,8 +28,7 @@ _MEMORY: Final = frozenset({"tmpfs", "ramfs"})
 _REMOTE: Final = frozenset({"nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "glusterfs"})
 
 
-@dataclass(frozen=True, slots=True)
-class FileSource:
+class FileSource(Struct, frozen=True):
     """Where the content of a secret or config comes from; what is not given is None."""
 
     section: str

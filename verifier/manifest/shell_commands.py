@@ -9,8 +9,9 @@ Command Language, 2.2-2.9; process substitution as in bash.
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 MAX_DEPTH: Final = 6
 _OPERATORS: Final = re.compile(r"\n|;;&?|;&|&&|\|\|&?|\|&|[;&|()]")
@@ -28,8 +29,7 @@ _PLAIN_QUOTED: Final = re.compile(r"[^\\\"`$]+")
 _MAX_WORD: Final = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """One simple command: its words without quotes, and where it begins in the text.
 
     `writes` are the files that its output goes to, `reads` those that it reads. `inner` are the
@@ -56,8 +56,7 @@ class Command:
         return self.words[1:]
 
 
-@dataclass(frozen=True, slots=True)
-class Pipeline:
+class Pipeline(Struct, frozen=True):
     """Commands, each of which reads what the one before it writes."""
 
     commands: tuple[Command, ...]
@@ -70,13 +69,12 @@ class Pipeline:
                 yield from pipeline.all()
 
 
-@dataclass(slots=True)
-class _Draft:
-    words: list[str] = field(default_factory=list)
+class _Draft(Struct):
+    words: list[str] = []
     offset: int = -1
-    writes: list[str] = field(default_factory=list)
-    reads: list[str] = field(default_factory=list)
-    inner: list[Pipeline] = field(default_factory=list)
+    writes: list[str] = []
+    reads: list[str] = []
+    inner: list[Pipeline] = []
     target: list[str] | None = None
 
 

@@ -1,8 +1,9 @@
 """Strings of a compose file, with where they stand and the variables in them."""
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.evidence.compose.interpolation import Template, Variable, parse_template
@@ -17,8 +18,7 @@ the project directory (dstack os/common/rootfs/app-compose.service)."""
 _SHORT: Final = 200  # characters
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(Struct, frozen=True):
     """A string of the compose file.
 
     text      what it says

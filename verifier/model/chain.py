@@ -1,15 +1,15 @@
 """The vocabulary of a chain, its contracts and who owns them, which all floors share."""
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 ZERO_ADDRESS: Final = "0x" + "00" * 20
 """Nobody: the owner of what was renounced, the sender of what was created."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Place:
+class Place(Struct, frozen=True, order=True):
     """Where something happened: logs are ordered by block, then by their index in it."""
 
     block: int
@@ -37,8 +37,7 @@ class OwnerKind(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContractCode:
+class ContractCode(Struct, frozen=True, kw_only=True):
     """Fingerprint of one contract build.
 
     `role` is `app` or `kms` (an implementation), `proxy` (of either), `safe` (a Safe's singleton),

@@ -1,13 +1,12 @@
 """What an audit comes to: the report, its attesters, and what was asked for."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from verifier.model.result import Anchor, CheckResult, Claim, Finding, Verdict
 from verifier.model.timeline import Timeline
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SubjectReport:
+class SubjectReport(Struct, frozen=True, kw_only=True):
     """The result for one attester: one guest, named by where its evidence came from."""
 
     name: str
@@ -16,8 +15,7 @@ class SubjectReport:
     claims: tuple[Claim, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SecondOpinion:
+class SecondOpinion(Struct, frozen=True, kw_only=True):
     """How another reader of the recorded exchanges compares: how many calls and logs both read
     alike, and where they do not. `reader` is its name and version."""
 
@@ -27,8 +25,7 @@ class SecondOpinion:
     disagreements: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(Struct, frozen=True, kw_only=True):
     """The attestation result of one audit.
 
     `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
@@ -62,8 +59,7 @@ class Report:
     collected_until: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Source(Struct, frozen=True, kw_only=True):
     """One thing that collection asked for: what, where, and what came back.
 
     `error` is empty when bytes were received; then `blob` is their sha256.

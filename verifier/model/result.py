@@ -3,9 +3,10 @@
 Every value here is already decided; nothing in this module verifies or renders anything.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 JsonValue = None | bool | int | float | str | list["JsonValue"] | dict[str, "JsonValue"]
 
@@ -111,8 +112,7 @@ SEVERITIES: Final = tuple(Severity)
 RANKS: Final[dict[str, int]] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceRef:
+class EvidenceRef(Struct, frozen=True):
     """Where in the bundle a statement comes from.
 
     `blob` is the sha256 of the raw bytes (lower-case hex); `pointer` is an RFC 6901 JSON pointer
@@ -123,8 +123,7 @@ class EvidenceRef:
     pointer: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class Claim(Struct, frozen=True, kw_only=True):
     """One named fact and what supports it.
 
     `conditions` names the checks that the fact further rests on: it means what it says only while
@@ -138,8 +137,7 @@ class Claim:
     evidence: tuple[EvidenceRef, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckResult:
+class CheckResult(Struct, frozen=True, kw_only=True):
     """The result of one registered check. `title` is true exactly when the status is `pass`.
 
     `anchor` is the trust anchor that the result rests on, where that is not Intel's.
@@ -160,8 +158,7 @@ class CheckResult:
     anchor: Anchor | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Location:
+class Location(Struct, frozen=True, kw_only=True):
     """Where a finding stands: a pointer, and line and column from 1 (0 = not known).
 
     The pointer is an RFC 6901 pointer into the manifest that goes on into docker_compose_file as
@@ -174,8 +171,7 @@ class Location:
     column: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Finding(Struct, frozen=True, kw_only=True):
     """One finding about the manifest. `names` are the variables that it is about."""
 
     rule: str

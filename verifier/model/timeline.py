@@ -5,9 +5,10 @@ without 0x, Ethereum addresses EIP-55. A value that nothing proves is unknown, n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from verifier.model.chain import ContractCode, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
@@ -15,8 +16,7 @@ from verifier.model.result import JsonValue
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineEvent:
+class TimelineEvent(Struct, frozen=True, kw_only=True):
     """One log, decoded.
 
     `name` is the event's name, `unknown` for a topic that no known contract emits, `undecodable`
@@ -51,8 +51,7 @@ class Method(StrEnum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Known(Generic[T]):
+class Known(Struct, Generic[T], frozen=True):
     """A value and how it is known; None exactly when it is unknown."""
 
     value: T | None
@@ -62,8 +61,7 @@ class Known(Generic[T]):
 UNKNOWN: Final[Known[bool]] = Known(None, Method.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppState:
+class AppState(Struct, frozen=True, kw_only=True):
     """What an app's contract allows at one place in the chain.
 
     `implementation` is the address of its code and `code` the reference values' build that it is,
@@ -84,8 +82,7 @@ class AppState:
     continuous: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KmsState:
+class KmsState(Struct, frozen=True, kw_only=True):
     """What a KMS's contract allows at one place in the chain. `root_key` is its compressed
     secp256k1 public key; `gateway_app_id` the text that guests search for their gateway's id."""
 
@@ -102,8 +99,7 @@ class KmsState:
     continuous: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Governance:
+class Governance(Struct, frozen=True, kw_only=True):
     """Who could change a contract during one period; `until` None is the present.
 
     `threshold` of `signers` decide for a Safe; `modules` go round the threshold, `guard` may
@@ -137,8 +133,7 @@ class Governance:
     remarks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """The notice that one change of what may run really had, in seconds; `announced` is the place
     of the event that announced it, None when nothing did."""
 
@@ -163,8 +158,7 @@ class ExposureKind(StrEnum):
     ROOT_KEY_CHANGED = "the KMS root key was another one"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exposure:
+class Exposure(Struct, frozen=True, kw_only=True):
     """One window of time, or one fact at the end of the timeline.
 
     `subject` is the manifest hash, key or address that it is about, `manifest` says whether a
@@ -180,8 +174,7 @@ class Exposure:
     manifest: bool | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sighting:
+class Sighting(Struct, frozen=True, kw_only=True):
     """A manifest hash that a verified quote measured, and between which times it was seen."""
 
     compose_hash: str
@@ -189,8 +182,7 @@ class Sighting:
     last: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AsOf:
+class AsOf(Struct, frozen=True, kw_only=True):
     """The finalized block to which a timeline is complete."""
 
     block: int
@@ -206,8 +198,7 @@ class Beginning(StrEnum):
     ASSUMED = "assumed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
+class Origin(Struct, frozen=True, kw_only=True):
     """Where the logs of a contract begin. They were asked for from block `asked` on; `block` and
     `event` are those of the first log, None and "" without any."""
 
@@ -233,8 +224,7 @@ class Origin:
         return f"{asked}, and the first log, {self.event} in block {self.block}, is not a creation"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coverage:
+class Coverage(Struct, frozen=True, kw_only=True):
     """How the logs of one contract are known.
 
     `first` to `last` was asked for, `origin` says why it begins there. `sources` gave every block
@@ -269,8 +259,7 @@ class Coverage:
         return bool(self.sources) and not (self.problems or self.disputed or self.unproven)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timeline:
+class Timeline(Struct, frozen=True, kw_only=True):
     """Who could run what, when, and who could change it. `events` stand in chain order.
 
     With `on` (Unix seconds), everything but `as_of` and `coverage` is as it was at that time, and
@@ -289,7 +278,7 @@ class Timeline:
     governance: tuple[Governance, ...]
     changes: tuple[Change, ...]
     exposures: tuple[Exposure, ...] = ()
-    manifests: Mapping[str, str] = field(default_factory=dict)
+    manifests: Mapping[str, str] = {}
     """Manifest hash → the name of a known manifest with it."""
     on: int | None = None
     single_source: bool = False

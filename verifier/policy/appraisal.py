@@ -1,8 +1,9 @@
 """From check results to a verdict, under a policy."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.checks.demands import BOOT_MACHINE, Waiver, waiver_for
 from verifier.model.result import (

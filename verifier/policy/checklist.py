@@ -6,9 +6,10 @@ can see, is not known; a point is met only where something shows it.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.image import Kind, image_of
@@ -29,16 +30,14 @@ class Standing(StrEnum):
     NOT_KNOWN = "not known"
 
 
-@dataclass(frozen=True, slots=True)
-class Build:
+class Build(Struct, frozen=True):
     """A Dockerfile by its name, and what its rules find."""
 
     name: str
     audit: ManifestAudit
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """A manifest or compose file by its name. `measured` says that it is what a guest measured."""
 
     name: str
@@ -47,8 +46,7 @@ class Written:
     measured: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
+class Given(Struct, frozen=True, kw_only=True):
     """All that the checklist is held against. `expected` are compose hashes (hex) of the author's;
     `report` is the audit of the running app, None without one."""
 
@@ -87,8 +85,7 @@ class Given:
 Answer = tuple[Standing, str]
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(Struct, frozen=True):
     """One line of the checklist, and what decides it."""
 
     phase: str
@@ -96,8 +93,7 @@ class Point:
     decide: Callable[[Given], Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
+class Decided(Struct, frozen=True):
     """A point, how it stands, and why."""
 
     point: Point

@@ -26,10 +26,11 @@ digest is that of the effective policy, with everything it extends and every exp
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
 from typing import Any, Final
 
 import rfc8785
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, GovernanceDemands, Waiver
 from verifier.errors import EvidenceError, PolicyError, did_you_mean
@@ -87,7 +88,7 @@ SECTIONS: Final = {
     "rules": None,
     "images": ("registries", "repositories"),
     "signers": ("workflows", "sources"),
-    "governance": tuple(item.name for item in fields(GovernanceDemands)),
+    "governance": GovernanceDemands.__struct_fields__,
 }
 KEYS: Final = ("name", "accept", "extends", *SECTIONS, "waivers")
 """The keys of a policy document; `extends` is resolved before it is read."""
@@ -100,8 +101,7 @@ _IMAGE: Final = re.compile(r"([!-~]{1,255})=(sha256:[0-9a-f]{64})", re.ASCII)
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Policy:
+class Policy(Struct, frozen=True, kw_only=True):
     """An effective appraisal policy: which verdicts it accepts, what it asks of each check, and
     what it demands of evidence that is genuine."""
 

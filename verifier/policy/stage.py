@@ -10,9 +10,10 @@ is stage 0, and an app is stage 1 only when all of them are met.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.manifest.rules.catalogue import BY_ID
@@ -33,8 +34,7 @@ class Standing(StrEnum):
     NOT_CHECKABLE = "not machine-checkable"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageRequirement:
+class StageRequirement(Struct, frozen=True, kw_only=True):
     """One requirement: the checks and rules (an id, or `GROUP-*`) that it rests on, and what
     remains for a person to judge ("" = nothing)."""
 
@@ -44,8 +44,7 @@ class StageRequirement:
     remains: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Assessed:
+class Assessed(Struct, frozen=True, kw_only=True):
     """A requirement, how it stands, and why it is not met, or not known to be."""
 
     requirement: StageRequirement

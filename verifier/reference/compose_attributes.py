@@ -9,10 +9,11 @@ audit only if it is named there. The file's `sources` say where the facts come f
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final
+
+from msgspec import Struct
 
 SCHEMA: Final = "dstack-audit/compose-attributes/v1"
 _RELEASE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
@@ -20,8 +21,7 @@ _RELEASE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
 Version = tuple[int, ...]
 
 
-@dataclass
-class Attribute:
+class Attribute(Struct, dict=True):
     """One place in a Compose file.
 
     path      its way from the root, dotted
@@ -54,7 +54,7 @@ class Attribute:
     cast: str = ""
     rules: tuple[str, ...] = ()
     harmless: str = ""
-    named: dict[str, "Attribute"] = field(default_factory=dict)
+    named: dict[str, "Attribute"] = {}
     any_key: "Attribute | None" = None
     item: "Attribute | None" = None
 

@@ -7,11 +7,12 @@ in the order in which they are written, the form of the JSON, and what only the 
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any, Final
+
+from msgspec import Struct
 
 from verifier.errors import PolicyError
 from verifier.model.result import JsonValue
@@ -30,15 +31,13 @@ class Form(StrEnum):
     CANONICAL = "canonical"  # sorted keys, no white space, UTF-8
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """A field whose value the author gives: `name`, `compose`, `allowed` or `script`."""
 
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """A field that an option turns on or off."""
 
     name: str
@@ -48,8 +47,7 @@ class Flag:
 FieldValue = JsonValue | Given | Flag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class Profile(Struct, frozen=True, kw_only=True):
     """One tool in a range of its versions.
 
     `fields` are written always, in order, `optional` ones behind them where they are given.

@@ -13,14 +13,14 @@ their declaration, from slot 0 on: what OpenZeppelin 5 keeps for itself has slot
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.chain import Role
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppSlots:
+class AppSlots(Struct, frozen=True, kw_only=True):
     """In which storage slots an app's contract keeps its state."""
 
     compose_hashes: int
@@ -33,8 +33,7 @@ class AppSlots:
     """`requireTcbUpToDate`, in byte 0; None for code without that setting."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KmsSlots:
+class KmsSlots(Struct, frozen=True, kw_only=True):
     """In which storage slots a KMS's contract keeps its state."""
 
     info: int
@@ -51,8 +50,7 @@ class KmsSlots:
     """The code of apps that it creates (an address); None for a KMS that creates none."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Generation:
+class Generation(Struct, frozen=True, kw_only=True):
     """One generation of both contracts."""
 
     name: str
@@ -213,7 +211,7 @@ def same_slots(one: AppSlots | KmsSlots | None, other: AppSlots | KmsSlots | Non
     one of them does not have may stand anywhere."""
     if one is None or other is None or type(one) is not type(other):
         return False
-    pairs = [(getattr(one, item.name), getattr(other, item.name)) for item in fields(one)]
+    pairs = [(getattr(one, name), getattr(other, name)) for name in one.__struct_fields__]
     return all(None in pair or pair[0] == pair[1] for pair in pairs)
 
 

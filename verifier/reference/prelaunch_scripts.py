@@ -8,18 +8,18 @@ which Phala's tools write it (with or without `#!`, final new line, backslash es
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib import resources
 from typing import Any, Final
+
+from msgspec import Struct
 
 SCHEMA: Final = "dstack-audit/prelaunch-scripts/v1"
 BANNER: Final = re.compile(r"Running Phala Cloud Pre-Launch Script (v\d+\.\d+\.\d+)", re.ASCII)
 LAUNCH_TOKEN: Final = "vmm-ui-launch-token"  # noqa: S105 - the name of a script
 
 
-@dataclass(frozen=True, slots=True)
-class KnownScript:
+class KnownScript(Struct, frozen=True):
     """A recognised script. `name` is a version for Phala's own (`phala`), else what it is; then
     `rule` is the rule that it breaks, and `does` says how ("" for none)."""
 

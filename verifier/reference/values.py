@@ -9,12 +9,14 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cache
 from importlib import resources
 from typing import Any, Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.errors import PolicyError
 from verifier.model.chain import ContractCode, Role
@@ -24,8 +26,7 @@ from verifier.reference.generations import GENERATIONS, Generation
 SCHEMA: Final = "dstack-audit/reference/v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KmsRecord:
+class KmsRecord(Struct, frozen=True, kw_only=True):
     """One dstack KMS. It drives provider, root, certificate, contract, chain and generation.
 
     `ca_spki` is the DER SubjectPublicKeyInfo of its CA key, `k256` its compressed secp256k1 root
@@ -53,8 +54,7 @@ class KmsRecord:
         return frozenset({self.ca_spki, self.root_address.lower(), contract} - {""})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeyProvider:
+class KeyProvider(Struct, frozen=True, kw_only=True):
     """An SGX enclave that seals a guest's keys: its MRENCLAVE, 32 bytes of lower-case hex, is the
     id in the key-provider event of a `local-sgx` guest."""
 
@@ -64,8 +64,7 @@ class KeyProvider:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TdxModule:
+class TdxModule(Struct, frozen=True, kw_only=True):
     """A build of Intel's TDX module: its MRSEAM, 48 bytes of lower-case hex, in every quote of a
     platform that runs it."""
 
@@ -91,8 +90,7 @@ class Origin(StrEnum):
     """None: the hash stands in a list."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OsImage:
+class OsImage(Struct, frozen=True, kw_only=True):
     """Registers of one OS image (hex, 48 bytes each; "" = not known). What they do not tell is the
     machine: RTMR0 is none of them.
 
@@ -110,8 +108,7 @@ class OsImage:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Firmware:
+class Firmware(Struct, frozen=True, kw_only=True):
     """What shows in RTMR0 of one build of the guest firmware.
 
     `mrtd` are its values of MRTD (hex), one for each order in which QEMU adds pages. `witness` is
@@ -132,8 +129,7 @@ def generation_of(code: ContractCode | None) -> Generation | None:
     return None if code is None else GENERATIONS.get(code.generation)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcbEvaluation:
+class TcbEvaluation(Struct, frozen=True, kw_only=True):
     """From `valid_from` (Unix seconds) on, collateral must have at least this number."""
 
     valid_from: int
@@ -142,8 +138,7 @@ class TcbEvaluation:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, kw_only=True):
     """A place to ask. `operator` tells who runs it, so that two endpoints can be two operators."""
 
     url: str
@@ -153,8 +148,7 @@ class Endpoint:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Denied:
+class Denied(Struct, frozen=True, kw_only=True):
     """A value that anybody can produce: keys published in a repository, simulated worlds.
 
     `kind` names what it is: ca-spki, k256-address, app-id, mrtd, rtmr3.
@@ -167,8 +161,7 @@ class Denied:
     date: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReferenceValues:
+class ReferenceValues(Struct, frozen=True, kw_only=True):
     """All reference values. `root` is the DER trust anchor of TD quotes.
 
     `anchor` is None for the embedded values; otherwise it names another trust anchor than Intel's,
@@ -308,7 +301,7 @@ def _sigstore_root(document: Mapping[str, Any]) -> bytes | None:
 
 
 def _row(row_type: type[Any], row: Mapping[str, Any]) -> Any:  # noqa: ANN401 - one row of any table
-    known = {item.name for item in fields(row_type)}
+    known = set(row_type.__struct_fields__)
     if set(row) != known:
         raise ValueError(f"{row_type.__name__} needs exactly {sorted(known)}, found {sorted(row)}")
     return row_type(**{k: tuple(v) if isinstance(v, list) else v for k, v in row.items()})

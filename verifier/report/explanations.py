@@ -1,8 +1,9 @@
 """Checks, rules, families, policies and words explained, each from its own text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
@@ -19,8 +20,7 @@ _ROW: Final = 10
 _LIST: Final = 28  # column of the titles in a list of ids
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """A title, and rows of a label ("" for a paragraph) and a text; `column` is how wide labels
     are. All of it is the project's own text."""
 

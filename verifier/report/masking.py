@@ -1,6 +1,6 @@
 """A report without the secrets that the evidence holds."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from verifier.manifest.secret_text import masked, masked_value
 from verifier.model.report import Report, SubjectReport

@@ -1,8 +1,9 @@
 """The timeline of one app: logs and reads → events, states, who governs, what it leaves open."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from verifier.chain import calls
 from verifier.chain.view import OPERATORS, DisagreementError

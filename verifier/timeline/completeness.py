@@ -8,8 +8,10 @@ change. Where an endpoint proves that storage, the proof has to give the same.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.chain import calls
 from verifier.chain.storage import Layout, Proven, proven_words
@@ -27,8 +29,7 @@ from verifier.timeline.history import KEYED, History, Stream, key_calls
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
+class _Comparison(Struct, frozen=True):
     """One value in storage, and what the events make of it."""
 
     name: str
@@ -37,13 +38,12 @@ class _Comparison:
     decode: Callable[[JsonValue, str], JsonValue]
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(Struct):
     """What comparing one stream has found so far."""
 
-    problems: list[str] = field(default_factory=list)
-    disputed: list[str] = field(default_factory=list)
-    unproven: list[str] = field(default_factory=list)
+    problems: list[str] = []
+    disputed: list[str] = []
+    unproven: list[str] = []
     compared: int = 0
     proven: int = 0
 

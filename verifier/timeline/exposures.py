@@ -6,8 +6,9 @@ app are derived from its id, and a machine that has them keeps them (Dstack-TEE/
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.chain import Place, Role
 from verifier.model.timeline import Exposure, ExposureKind, Governance, Sighting, TimelineEvent
@@ -17,8 +18,7 @@ _UNITS: Final = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
+class Running(Struct, frozen=True, kw_only=True):
     """What an attested guest runs.
 
     `quote_time` (Unix seconds) is when this audit received the guest's quote, which was made
@@ -31,14 +31,13 @@ class Running:
     root_key: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attested:
+class Attested(Struct, frozen=True, kw_only=True):
     """What is known besides the chain: what runs, what was seen at other times, and the manifests
     that are known (hash → name)."""
 
     running: Running | None = None
     sightings: tuple[Sighting, ...] = ()
-    manifests: Mapping[str, str] = field(default_factory=dict)
+    manifests: Mapping[str, str] = {}
 
 
 def exposures(
@@ -95,8 +94,7 @@ class _Clock:
         return self._all[index - 1] if index else None
 
 
-@dataclass(frozen=True, slots=True)
-class _Then:
+class _Then(Struct, frozen=True):
     """How a manifest stood at one time: `allowed` is None where an event without a time decides;
     `earlier` is the last permission that had ended by then, `later` the next one."""
 

@@ -12,10 +12,11 @@ same transaction as the older event that says the same, before or after it, it s
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import zip_longest
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.chain.ethereum import checksum_address, keccak256
 from verifier.model.chain import ZERO_ADDRESS, ContractCode, Place, Role
@@ -94,8 +95,7 @@ _FOREIGN: Final = frozenset({"AdminChanged", "BeaconUpgraded"})
 """Events of other kinds of proxies, whose code can be replaced in ways that are not followed."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Effect:
+class _Effect(Struct, frozen=True):
     """What an event does: `what` becomes `value`; for a key, True or False."""
 
     what: Keyed | Setting
@@ -103,12 +103,11 @@ class _Effect:
     value: Value
 
 
-@dataclass
-class _Contract:
+class _Contract(Struct):
     """One contract's history."""
 
-    keys: dict[Keyed, dict[str, list[tuple[Place, bool]]]] = field(default_factory=dict)
-    settings: dict[Setting, list[tuple[Place, Value]]] = field(default_factory=dict)
+    keys: dict[Keyed, dict[str, list[tuple[Place, bool]]]] = {}
+    settings: dict[Setting, list[tuple[Place, Value]]] = {}
     lost: Place | None = None
     begins: Place | None = None
 

@@ -6,15 +6,15 @@ allow several gateways, and the text `any` switches the comparison off.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _WINDOW: Final = re.compile(r"(?=([0-9a-f]{40}))", re.ASCII)
 _ANY: Final = "any"
 
 
-@dataclass(frozen=True, slots=True)
-class GatewayIds:
+class GatewayIds(Struct, frozen=True):
     """What a gateway text allows: every app id (40 hex digits) that stands in it, in the order of
     first appearance; `any` when every gateway, `empty` when the text is."""
 

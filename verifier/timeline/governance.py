@@ -14,8 +14,10 @@ zero address propose nothing.
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
@@ -47,16 +49,14 @@ _RULES: Final = frozenset(
 _NAMED: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Governed:
+class Governed(Struct, frozen=True):
     """The periods of one contract in time order, and where events and reads contradict."""
 
     periods: tuple[Governance, ...]
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rules:
+class _Rules(Struct, frozen=True, kw_only=True):
     """What an owner contract's events, and its reads, make of it at one time; None is unknown.
 
     `admin_roles` decide who holds the proposer role; `replaced` says that its code is another one
@@ -68,7 +68,7 @@ class _Rules:
     modules: tuple[str, ...] | None = None
     guard: str = ""
     delay: int | None = None
-    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    roles: Mapping[str, tuple[str, ...]] = {}
     admin_roles: tuple[str, ...] = ADMIN_ROLES
     complete: bool = True
     replaced: bool = False

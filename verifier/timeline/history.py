@@ -7,10 +7,12 @@ Nothing is asked here: `History.plan` says what to ask, and the same object read
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, zip_longest
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.chain import calls
 from verifier.chain.agreed_logs import AgreedLogs, Scans
@@ -47,16 +49,14 @@ KEYED: Final[Mapping[tuple[Role, str], tuple[str, str]]] = {
 """(contract, event name without Added or Removed) → selector and name of the mapping's getter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True):
     """What every endpoint says of one block."""
 
     hash: str
     time: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stream:
+class Stream(Struct, frozen=True, kw_only=True):
     """One contract's logs, from block `first` on."""
 
     role: Role

@@ -12,8 +12,9 @@ such an app allowed from its creation on is not known.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct, field
 
 from verifier.evidence.chain.creation_calldata import InitialTerms
 from verifier.model.chain import Role
@@ -30,8 +31,7 @@ _ANYTHING: Final = frozenset({"Upgraded", "Initialized", "undecodable", "unknown
 """Events after which any flag may be another one."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitialFlags:
+class InitialFlags(Struct, frozen=True, kw_only=True):
     """An app's settings from its creation on.
 
     `problems` are contradictions between the places where a setting can be read; it is unknown
@@ -101,8 +101,7 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(Struct, frozen=True):
     """A flag, the event that sets it later, and what each place says it was; None where unread."""
 
     name: str

@@ -10,8 +10,9 @@ with code.
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.chain import ContractCode, OwnerKind
 
@@ -28,8 +29,7 @@ _KIND_OF: Final = {"safe": OwnerKind.SAFE, "timelock": OwnerKind.TIMELOCK}
 """Role of a known build → the kind of owner that its code makes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwnerReads:
+class OwnerReads(Struct, frozen=True, kw_only=True):
     """What an account says of itself at the agreed block; None is what was not answered.
 
     `code` is empty for a plain key, `known` is the build of a Safe or timelock that it is.
@@ -70,8 +70,7 @@ class OwnerReads:
         return _KIND_OF[self.known.role] is not self.kind
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
+class Behind(Struct, frozen=True):
     """The accounts behind owners: what each says of itself, and the addresses (EIP-55) of app and
     KMS."""
 

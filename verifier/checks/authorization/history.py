@@ -1,8 +1,9 @@
 """From the app's contracts to their past: is it wholly known who could run what, and when."""
 
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+from msgspec.structs import replace
 
 from verifier.chain.view import ChainView, DisagreementError
 from verifier.checks import boot, runtime

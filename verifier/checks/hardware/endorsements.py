@@ -12,8 +12,9 @@ Signing", issued directly by the root (Intel PCS API v4, TCB Info and QE Identit
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.td.collateral import CollateralParts, Part, RevocationList, SignedDocument
@@ -31,8 +32,7 @@ Window = tuple[int, int]
 """First and last Unix second at which something is in force."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Endorsements:
+class Endorsements(Struct, frozen=True, kw_only=True):
     """The endorsements that a quote is judged by.
 
     `failure` says what is forged or revoked, "" when nothing is; the other fields mean something

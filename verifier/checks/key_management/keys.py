@@ -1,7 +1,8 @@
 """key-provider → one KMS: its CA key, its root key, its contract."""
 
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.checks.application.app_certificate import (
     UNTIED_HINT,

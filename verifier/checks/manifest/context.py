@@ -8,8 +8,9 @@ likes. What others witnessed counts only as far as somebody vouches for it.
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeVar
+
+from msgspec.structs import replace
 
 from verifier.chain.calls import storage
 from verifier.chain.view import ChainView

@@ -3,8 +3,10 @@ party counts them, on the very bytes whose sha256 is the measured compose hash."
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.checks.case import Case
 from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, waiver_for
@@ -28,8 +30,7 @@ _UNREAD: Final = "have the app deploy a compose file that can be read in one way
 _UNDECIDED: Final = "collect what these rules need, with the page, the contracts and their history"
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(Struct, frozen=True):
     """The findings about a manifest as the relying party rates them, worst first; `counted` are
     those that no waiver takes out. `open` are the rules of medium severity or worse that could not
     be evaluated, and that no waiver takes out."""

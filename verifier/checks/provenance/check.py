@@ -8,9 +8,11 @@ reads the workflow; rebuilding the image shows more.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.checks.case import Case
 from verifier.checks.engine import (
@@ -50,8 +52,7 @@ _GONE: Final = frozenset({_NOT_FOUND, 410})
 _COMMIT: Final = re.compile(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Images:
+class Images(Struct, frozen=True, kw_only=True):
     """The question: the manifest's images, the evidence, the time (Unix seconds), and demands.
 
     `signers`, when there are any, are the only ones accepted; without them it is the workflows of

@@ -1,6 +1,6 @@
 """The images that the measured manifest names, as Docker Compose would start them."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from verifier.checks.case import Case
 from verifier.errors import MissingEvidence
@@ -10,8 +10,7 @@ from verifier.manifest.image import image_of, other_images
 from verifier.manifest.read import manifest_of
 
 
-@dataclass(frozen=True, slots=True)
-class NamedImage:
+class NamedImage(Struct, frozen=True):
     """An image as the manifest names it, after interpolation; a variable that nobody but the
     operator decides stays one. "" when a service builds its own, or another file names it."""
 

@@ -6,8 +6,9 @@ a command of a container tool, its options, and the first word after them.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _TOOLS: Final = r"docker-compose|docker|podman|nerdctl|crictl|buildah|skopeo|ctr"
 _COMMAND: Final = re.compile(rf"(?<![\w.-])(?P<tool>{_TOOLS})(?![\w./-])(?=(?P<rest>[^\n;&|)`]*))")
@@ -35,8 +36,7 @@ _ANY: Final = ""
 """A word that may be anything: after an option of which nobody knows whether it takes a value."""
 
 
-@dataclass(frozen=True, slots=True)
-class ScriptImage:
+class ScriptImage(Struct, frozen=True):
     """One command that gets or starts an image: `reference` as written, "" where the text does not
     tell which."""
 

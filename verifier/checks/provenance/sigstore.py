@@ -10,8 +10,9 @@ A signature proves who signed. Anyone can sign a statement about any digest, so 
 to be compared with whom the relying party, or the image itself, names.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from verifier.evidence.images.sigstore import (
     PAYLOAD_TYPE,
@@ -30,8 +31,7 @@ _ISSUER, _SIGNER_URI, _RUNNER, _REPOSITORY, _COMMIT, _REF = 8, 9, 11, 12, 13, 14
 _INSTANCE: Final = "https://tuf-repo-cdn.sigstore.dev"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signer:
+class Signer(Struct, frozen=True, kw_only=True):
     """Who signed, as Fulcio certified it.
 
     `identity` is the certificate's subject alternative name: for a workflow its URL with ref.
@@ -48,8 +48,7 @@ class Signer:
     certified_at: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SigstoreResult:
+class SigstoreResult(Struct, frozen=True, kw_only=True):
     """What verification established. `failure` is empty when the bundle verified for the digest;
     the other fields mean something only then. `statement` is None for a bare signature."""
 
@@ -58,8 +57,7 @@ class SigstoreResult:
     statement: Statement | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(Struct, frozen=True):
     """A signer that the relying party accepts: certificate identity and OIDC issuer."""
 
     identity: str

@@ -15,9 +15,11 @@ From the weakest tie to the strongest:
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence.images import oci
@@ -43,8 +45,7 @@ _REFUSED: Final = (Tie.CONTRADICTED, Tie.MALFORMED)
 _UNSEEN: Final = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Provenance:
+class Provenance(Struct, frozen=True, kw_only=True):
     """What is known about one image.
 
     `digests` are those of the reference, the platform's manifest and its configuration, as far as

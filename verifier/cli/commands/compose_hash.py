@@ -3,12 +3,12 @@
 import hashlib
 import json
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from msgspec import Struct
 
 from verifier.cli.files import read_file
 from verifier.cli.options import command
@@ -36,8 +36,7 @@ class HashFormat(StrEnum):
     JSON = "json"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deployment:
+class Deployment(Struct, frozen=True, kw_only=True):
     """What a compose file is deployed with; a manifest holds it already."""
 
     deploy: Annotated[
@@ -82,8 +81,7 @@ class Deployment:
     ] = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class _Answer(Struct, frozen=True, kw_only=True):
     """What is said of a file. `compose_hash` is "" where it is not known, and `missing` says why
     by field; `made_by` is the tool that writes such bytes; `candidates` are hashes by path."""
 

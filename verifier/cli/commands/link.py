@@ -1,10 +1,10 @@
 """`verify quote`, `verify events`, `verify signer`: one link of the chain alone."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from msgspec.structs import replace
 
 from verifier.cli.clock import now
 from verifier.cli.options import At, Files, UnsafeRoot

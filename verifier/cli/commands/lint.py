@@ -1,12 +1,13 @@
 """`verify lint FILE|DIR|TARGET...`: what a manifest lets the operator do."""
 
-from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.cli.files import read_file
 from verifier.cli.lint_given import Given, read_given
@@ -46,8 +47,7 @@ class Level(StrEnum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Baselines:
+class Baselines(Struct, frozen=True, kw_only=True):
     """Findings that the user lives with."""
 
     baseline: Annotated[

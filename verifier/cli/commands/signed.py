@@ -1,10 +1,10 @@
 """`verify sign STATEMENT` and `verify report SIGNED`: results that others can hold to account."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from msgspec.structs import replace
 
 from verifier.cli.files import read_file
 from verifier.cli.gather import gather

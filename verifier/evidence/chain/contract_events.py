@@ -14,9 +14,10 @@ read. Indexed arguments stand first in every event. Words are read strictly, as 
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.chain.contracts import Log
@@ -161,8 +162,7 @@ _Static = Callable[[bytes], JsonValue]
 _Dynamic = Callable[[bytes, int], tuple[JsonValue, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class ContractEvent:
+class ContractEvent(Struct, frozen=True):
     """A decoded log.
 
     `args` are named as in Solidity and stand in its order: hashes and bytes are lower-case hex
@@ -207,8 +207,7 @@ def _raw(log: Log) -> dict[str, JsonValue]:
     return {"topics": [topic.hex() for topic in log.topics], "data": log.data.hex()}
 
 
-@dataclass(frozen=True, slots=True)
-class _Event:
+class _Event(Struct, frozen=True):
     """A declaration; `indexed` holds the numbers of arguments that may stand in topics."""
 
     name: str

@@ -7,9 +7,10 @@ ERC-7201. Words are read strictly: a boolean is 0 or 1, an address has twelve ze
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -61,8 +62,7 @@ _BOOT_INFO_TYPE: Final = "(address,bytes32,address,bytes32,bytes32,bytes32,bytes
 Call = tuple[str, list[JsonValue]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BootInfo:
+class BootInfo(Struct, frozen=True, kw_only=True):
     """`AppBootInfo` of IAppAuth.sol: 20-byte ids, 32-byte measurements, TCB status and advisories.
 
     An empty `instance_id` is sent as the zero address, as the KMS does.
@@ -79,8 +79,7 @@ class BootInfo:
     advisory_ids: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KmsInfo:
+class KmsInfo(Struct, frozen=True, kw_only=True):
     """The four byte strings of `kmsInfo()`; each may be empty."""
 
     k256_pubkey: bytes
@@ -89,8 +88,7 @@ class KmsInfo:
     event_log: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Log:
+class Log(Struct, frozen=True, kw_only=True):
     """One event log entry of a node's answer; topics and data as raw bytes."""
 
     address: str

@@ -12,8 +12,10 @@ the factory itself is what was executed.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.reference.generations import GENERATIONS
@@ -36,8 +38,7 @@ _BOOLEANS: Final = {bytes(31) + b"\0": False, bytes(31) + b"\1": True}
 _NOBODY: Final = bytes(_WORD)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InitialTerms:
+class InitialTerms(Struct, frozen=True, kw_only=True):
     """What an app's contract was created with.
 
     `owner` is EIP-55. `device_id` and `compose_hash` are hex without 0x, zeros for none.

@@ -18,9 +18,10 @@ do not overlap. Like a log scan, it proves nothing by itself.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -46,8 +47,7 @@ Asked = tuple[str, RangeAnswer]
 """A value of topic 0 ("" for any), and the answer about a range."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExplorerLogs:
+class ExplorerLogs(Struct, frozen=True, kw_only=True):
     """One transcript."""
 
     filter: LogFilter

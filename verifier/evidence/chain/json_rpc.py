@@ -7,8 +7,9 @@ empty list: a revert is what the contract answers, the others are no answer.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -28,8 +29,7 @@ class Reverted(EvidenceError):
     """A node says that the contract refused the call."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """The result of one call at one endpoint, and where it stands in the bundle."""
 
     value: JsonValue

@@ -15,8 +15,9 @@ answered. A scan proves nothing by itself: it is a witness's account of what a n
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -28,8 +29,7 @@ SCHEMA: Final = "dstack-audit/log-scan/v1"
 MAX_BLOCK: Final = 2**64 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogFilter:
+class LogFilter(Struct, frozen=True, kw_only=True):
     """Which logs: those of one contract (0x, lower case), with one of these values as topic 0.
 
     `topics` (0x, lower case, sorted) is empty for every log of the contract.
@@ -65,8 +65,7 @@ class LogFilter:
         return log.address == self.address and (not self.topics or first in self.topics)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RangeAnswer:
+class RangeAnswer(Struct, frozen=True, kw_only=True):
     """What a node said about one inclusive range of blocks; `body` is the response as received."""
 
     first: int
@@ -76,8 +75,7 @@ class RangeAnswer:
     cached: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TimedLog:
+class TimedLog(Struct, frozen=True):
     """A log, the hash of its block, and the block's time (Unix seconds) where the node adds it."""
 
     log: Log
@@ -85,8 +83,7 @@ class TimedLog:
     time: int | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogScan:
+class LogScan(Struct, frozen=True, kw_only=True):
     """One transcript."""
 
     filter: LogFilter

@@ -12,8 +12,9 @@ RLP (Yellow Paper appendix B) is read strictly: one spelling for each item, noth
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -87,8 +88,7 @@ _SIZES: Final = {"miner": 20, "logsBloom": 256, "nonce": 8}
 Item: TypeAlias = "bytes | list[Item]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Header:
+class Header(Struct, frozen=True, kw_only=True):
     """A block header whose fields hash to `hash` (hex without 0x); `time` is in Unix seconds."""
 
     number: int
@@ -97,16 +97,14 @@ class Header:
     time: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
+class Proof(Struct, frozen=True, kw_only=True):
     """The nodes of an `eth_getProof` answer, root first: to the account, and to each slot."""
 
     account: tuple[bytes, ...]
     slots: tuple[tuple[int, tuple[bytes, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class Account(Struct, frozen=True, kw_only=True):
     """An account as its leaf in the state trie has it; `balance` is in wei."""
 
     nonce: int
@@ -115,8 +113,7 @@ class Account:
     code_hash: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProvenState:
+class ProvenState(Struct, frozen=True, kw_only=True):
     """What a state root says: the account, None for none, and the word in each slot asked for."""
 
     account: Account | None

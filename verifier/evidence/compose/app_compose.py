@@ -6,8 +6,9 @@ dstack-types/src/lib.rs (fields and defaults), os/common/rootfs/app-compose.sh (
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -50,8 +51,7 @@ class DuplicateFieldError(EvidenceError):
     """A manifest with the same key twice: `jq` takes the last, a reader may see the first."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppCompose:
+class AppCompose(Struct, frozen=True, kw_only=True):
     """A parsed manifest. `document` is its JSON; the rest is what the guest makes of it.
 
     `flags` has every name of `FLAGS`. `version` is `manifest_version` as text ("" = absent).

@@ -10,10 +10,10 @@ compose-go loader/reset.go, loader/loader.go.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
 
 import yaml
+from msgspec import Struct
 from yaml.cyaml import CParser  # type: ignore[attr-defined]  # its stubs leave it out
 
 from verifier.errors import EvidenceError
@@ -33,8 +33,7 @@ _BLOCK_LINE: Final = re.compile(r"\n( *)(?=[^ \r\n])")
 _DIRECTIVES: Final = {"!reset": "reset", "!override": "override"}
 
 
-@dataclass(frozen=True, slots=True)
-class Scalar:
+class Scalar(Struct, frozen=True):
     """A leaf.
 
     `text` is its content; a `plain` one (no quotes, no block) may be more than text.
@@ -61,8 +60,7 @@ class Scalar:
         return resolve(self.text)[1] if self.plain and not is_text(self.text) else self.text
 
 
-@dataclass(frozen=True, slots=True)
-class Sequence:
+class Sequence(Struct, frozen=True):
     """A list. Lines and columns count from 1; `directive` as in `Scalar`."""
 
     items: tuple["Node", ...]
@@ -71,8 +69,7 @@ class Sequence:
     directive: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Mapping:
+class Mapping(Struct, frozen=True):
     """A mapping in source order with its merge keys applied. `keys` holds where each key stands;
     `merged` names the keys that came through `<<`; `directive` as in `Scalar`."""
 
@@ -87,8 +84,7 @@ class Mapping:
 Node = Scalar | Sequence | Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
+class Duplicate(Struct, frozen=True):
     """A key that a mapping has twice, at its second place."""
 
     key: str

@@ -13,8 +13,9 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import parse_utf8
@@ -62,8 +63,7 @@ _ASSIGNMENT: Final = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class HereDocument:
+class HereDocument(Struct, frozen=True):
     """The lines of a here-document, joined by line feeds; `line` is that of the first, from 1."""
 
     name: str
@@ -71,8 +71,7 @@ class HereDocument:
     line: int
 
 
-@dataclass(frozen=True, slots=True)
-class Instruction:
+class Instruction(Struct, frozen=True):
     """One instruction: `name` in capitals, `flags` in order, `text` what follows them, with
     continued lines joined, and its here-documents.
 
@@ -115,8 +114,7 @@ class Instruction:
         return tuple(words)
 
 
-@dataclass(frozen=True, slots=True)
-class Stage:
+class Stage(Struct, frozen=True):
     """A build stage: `base` is the image or stage that it begins with, with what is known of its
     variables put in; `open_base` says that a variable without a value is left in it."""
 
@@ -128,8 +126,7 @@ class Stage:
     parent: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Dockerfile:
+class Dockerfile(Struct, frozen=True):
     """A Dockerfile: its text, directives by name (lower case) with their line, the arguments that
     stand before the first stage, with the instructions that declare them, and the stages."""
 

@@ -13,8 +13,9 @@ docs.docker.com/reference/compose-file/interpolation.
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 MAX_NESTING: Final = 16
 _NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*", re.ASCII)
@@ -24,8 +25,7 @@ _BRACE: Final = re.compile(r"[{}]")
 _OPERATOR: Final = re.compile(r":[-?+]|[-?+]")
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(Struct, frozen=True):
     """One variable in a template. `operator` is "" or one of the six; `operand` its template."""
 
     name: str
@@ -40,8 +40,7 @@ class Variable:
         return self.operand.source
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(Struct, frozen=True):
     """A parsed value: literal text and variables. `invalid` says why Compose refuses it, or ""."""
 
     source: str

@@ -4,15 +4,14 @@ Vendor text: it helps to find a quote when the guest serves none, and is `assert
 quote verifies. Shape: Phala-Network/trust-center packages/verifier/src/schemas.ts.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from verifier.evidence import codec
 from verifier.evidence.guest.tcb_info import TcbInfo, parse_tcb_info
 from verifier.model.result import JsonValue
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CloudInstance:
+class CloudInstance(Struct, frozen=True, kw_only=True):
     """One instance; `quote` is b"" for a stopped one."""
 
     instance_id: str

@@ -15,8 +15,9 @@ it identifies the KMS, it says nothing about a TD.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -26,8 +27,7 @@ APP_ID_SIZE: Final = 20
 _PURPOSE: Final = re.compile(r"[\x20-\x39\x3b-\x7e]{0,128}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KmsMeta:
+class KmsMeta(Struct, frozen=True, kw_only=True):
     """A GetMeta answer. Only `ca_cert` and `k256_pubkey` exist in every version."""
 
     ca_cert: str
@@ -38,8 +38,7 @@ class KmsMeta:
     is_dev: bool | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvKey:
+class EnvKey(Struct, frozen=True, kw_only=True):
     """A GetAppEnvEncryptPubKey answer; `timestamp` and `signature_v1` since dstack 0.5.6, both or
     neither."""
 
@@ -49,8 +48,7 @@ class EnvKey:
     signature_v1: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignatureChain:
+class SignatureChain(Struct, frozen=True, kw_only=True):
     """A key chain: derived key ← app root key ← KMS root key.
 
     `app_public_key` and `kms_public_key` are what the document claims, b"" when it does not;

@@ -12,8 +12,9 @@ template's own escapes inside one is refused.
 
 import itertools
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -39,8 +40,7 @@ _MAX_ROWS: Final = 200
 """Disks and containers add rows: the bounds are far above any page, and keep parsing linear."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(Struct, frozen=True, kw_only=True):
     """A metadata page. `labels` are its label/value rows, such as "App ID".
 
     `tcb_info` is None where the app hides it. `app_cert` is PEM text, empty from 0.4.2 on.

@@ -9,8 +9,9 @@ relay an answer often parse them first, so either form is read.
 """
 
 import json
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence import codec
 from verifier.model.result import JsonValue
@@ -32,8 +33,7 @@ _STATED: Final = (
 REGISTERS: Final = ("mrtd", "rtmr0", "rtmr1", "rtmr2", "rtmr3")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TcbInfo:
+class TcbInfo(Struct, frozen=True, kw_only=True):
     """The tcb_info document. `stated` holds its plain string fields by name, as they are written.
 
     `event_log` is its log, unparsed; None when absent. `app_compose` is the raw manifest text.
@@ -44,8 +44,7 @@ class TcbInfo:
     app_compose: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Info:
+class Info(Struct, frozen=True, kw_only=True):
     """An Info answer. `tcb_info` is None when the app hides it (`public_tcbinfo: false`).
 
     `app_cert` is the PEM chain, possibly empty; `app_compose` is the manifest that the 0.6.0 v1
@@ -59,8 +58,7 @@ class Info:
     vm_config: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteAnswer:
+class QuoteAnswer(Struct, frozen=True, kw_only=True):
     """A GetQuote-shaped answer: quote bytes and, where given, log, vm_config and report data."""
 
     quote: bytes

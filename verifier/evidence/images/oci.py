@@ -14,9 +14,10 @@ name two images.
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlencode
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -70,8 +71,7 @@ class ArtifactError(EvidenceError):
     """What a digest names is well-formed, and is a signature, a chart or the like: no image."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageReference:
+class ImageReference(Struct, frozen=True, kw_only=True):
     """A parsed image reference.
 
     `registry` is a host, lower case, with its port if one is given; `repository` the full path,
@@ -113,8 +113,7 @@ class ImageReference:
         return f"{self.api}/blobs/{digest}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Descriptor:
+class Descriptor(Struct, frozen=True, kw_only=True):
     """How one document names another: by media type, digest and size in bytes.
 
     An index may add `platform` (os, architecture, variant), and for what is no image the
@@ -129,16 +128,14 @@ class Descriptor:
     platform: tuple[str, str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageIndex:
+class ImageIndex(Struct, frozen=True, kw_only=True):
     """An OCI index or Docker manifest list: one image for several platforms."""
 
     digest: str
     manifests: tuple[Descriptor, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageManifest:
+class ImageManifest(Struct, frozen=True, kw_only=True):
     """An image manifest: the configuration and the layers of one platform.
 
     An artifact (a signature, a chart) has such a manifest too: see `artifact`.
@@ -159,8 +156,7 @@ class ImageManifest:
         return "" if media_type in CONFIG_TYPES else self.artifact_type or media_type
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageConfig:
+class ImageConfig(Struct, frozen=True, kw_only=True):
     """What matters of an image configuration. `diff_ids` are digests of the unpacked layers.
 
     Labels are fixed by the digest, but are the word of whoever built the image.
@@ -169,7 +165,7 @@ class ImageConfig:
     digest: str
     platform: tuple[str, str]
     diff_ids: tuple[str, ...]
-    labels: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = {}
 
     @property
     def source(self) -> str:

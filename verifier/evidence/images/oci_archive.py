@@ -13,9 +13,10 @@ import hashlib
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -31,8 +32,7 @@ _CHUNK: Final = 1 << 20
 _SHA256: Final = "blobs/sha256/"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ArchivedImage:
+class ArchivedImage(Struct, frozen=True, kw_only=True):
     """One image of an archive.
 
     `index` and `manifest` are digests that a reference may pin, empty where the archive has none;

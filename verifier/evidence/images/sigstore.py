@@ -12,9 +12,10 @@ Statement v1, `{"_type", "subject": [{"name", "digest": {"sha256": …}}], "pred
 
 import json
 import re
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -36,8 +37,7 @@ _NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII)
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class SigstoreBundle:
+class SigstoreBundle(Struct, frozen=True):
     """One bundle: JSON text for the verifier, and where in its file it stands (JSON pointer).
 
     `digests` are the sha256 digests (hex) that it claims to be about: good for finding the bundles
@@ -50,8 +50,7 @@ class SigstoreBundle:
     has_statement: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Statement:
+class Statement(Struct, frozen=True, kw_only=True):
     """An in-toto statement: the sha256 digests (hex) of its subjects, and what it says of them.
 
     `repository` (URL) and `commit` are the source that a SLSA provenance predicate names; empty

@@ -20,8 +20,9 @@ On Google Cloud a TD has a virtual TPM too. Its quote is read over: what is judg
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.td.event_log import (
@@ -39,8 +40,7 @@ _TDX_KINDS: Final = ("tdx", "gcp-tdx")
 _TDX_VARIANTS: Final = (0, 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttestationBlob:
+class AttestationBlob(Struct, frozen=True, kw_only=True):
     """A TDX attestation blob. `config` is vm_config JSON, or a sys-config that contains it."""
 
     version: int

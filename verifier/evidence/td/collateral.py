@@ -15,11 +15,12 @@ not matter where it stood.
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -63,8 +64,7 @@ _PCS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignedDocument:
+class SignedDocument(Struct, frozen=True, kw_only=True):
     """TCB info or QE identity, and who is said to have signed it; nothing is verified.
 
     `text` is the signed JSON text, `signature` r and s (64 bytes), `chain` the signer's
@@ -84,8 +84,7 @@ class SignedDocument:
     evidence: EvidenceRef
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RevocationList:
+class RevocationList(Struct, frozen=True, kw_only=True):
     """An X.509 revocation list; nothing is verified. Times are Unix seconds."""
 
     der: bytes
@@ -96,8 +95,7 @@ class RevocationList:
     evidence: EvidenceRef
 
 
-@dataclass(frozen=True, slots=True)
-class CollateralParts:
+class CollateralParts(Struct, frozen=True):
     """Every part of collateral in the evidence, and what could not be read, with the reason."""
 
     documents: tuple[SignedDocument, ...]

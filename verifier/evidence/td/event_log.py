@@ -17,10 +17,10 @@ import hashlib
 import io
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 import rfc8785
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -35,8 +35,7 @@ _MAX_INFLATED: Final = 8 << 20
 _GZIP_MAGIC: Final = b"ELGZv1"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One entry. `digest` is None where the channel strips digests."""
 
     imr: int

@@ -10,8 +10,9 @@ Layout: Intel TDX DCAP Quoting Library API, appendix A.3 (v4) and A.4 (v5), litt
 """
 
 import struct
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 
@@ -29,8 +30,7 @@ _BODY_10_SIZE: Final = 584
 _BODY_SIZES: Final = {2: _BODY_10_SIZE, 3: 648, 4: 885}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TdQuote:
+class TdQuote(Struct, frozen=True, kw_only=True):
     """The fields of a TD quote that this auditor reads, as raw bytes; nothing is verified.
 
     `signed_region` (header and body) identifies a quote: everything after it is malleable.

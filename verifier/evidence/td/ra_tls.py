@@ -7,8 +7,9 @@ around its content (Dstack-TEE/dstack ra-tls/src/oids.rs, ra-tls/src/cert.rs):
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 
@@ -25,8 +26,7 @@ MAX_CHAIN: Final = 8
 MAX_PEM_BYTES: Final = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class RaTlsChain:
+class RaTlsChain(Struct, frozen=True):
     """A PEM chain, leaf first. `extensions` are those of each certificate, by number N."""
 
     certificates: tuple["Certificate", ...]

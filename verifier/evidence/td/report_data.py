@@ -8,8 +8,9 @@ then is that the quote commits to those values, whoever chose them.
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import PolicyError
 
@@ -25,8 +26,7 @@ _MAX_VALUE: Final = 4096
 _SHOWN: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True):
     """One named value: how many bytes it may have, and whether it is the relying party's nonce."""
 
     name: str
@@ -34,8 +34,7 @@ class Value:
     nonce: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Convention:
+class Convention(Struct, frozen=True):
     """How report data follows from values; `text` is the formula, `source` says who uses it."""
 
     kind: str
@@ -50,8 +49,7 @@ class Convention:
         return f"{self.kind}={':'.join(value.name for value in self.values)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """A convention and the values that the relying party names, in the convention's order."""
 
     kind: str

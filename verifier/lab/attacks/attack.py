@@ -10,8 +10,10 @@ The twin of an attack is the nearest honest world; in it the same checks do not 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import Final, Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence.bundle import Artifact
 from verifier.evidence.codec import JsonObject
@@ -24,8 +26,7 @@ Outcome = Literal["refused", "missing", "warned"]
 HONEST: Final = Knobs()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attack:
+class Attack(Struct, frozen=True, kw_only=True):
     """One forgery. `title` says what the attacker does; `refused_by` names checks.
 
     `knobs` make the forged world and `twin` the honest one, whose verdict is `twin_verdict`.

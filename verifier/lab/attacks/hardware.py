@@ -1,7 +1,8 @@
 """Attacks on the quote, its collateral, and the TD that it is about."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned

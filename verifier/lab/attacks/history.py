@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final, cast
+
+from msgspec.structs import replace
 
 from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.codec import JsonObject

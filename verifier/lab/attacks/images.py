@@ -3,8 +3,9 @@
 import base64
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.evidence import codec
 from verifier.evidence.codec import JsonObject

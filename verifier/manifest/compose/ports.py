@@ -7,17 +7,17 @@ Source: go-connections nat.ParsePortSpec, compose-go types.ParsePortConfig (v2.9
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
+
+from msgspec import Struct
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 _HIGHEST: Final = 65_535
 _PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """A published port, or a row of them. `text` says where it stands, and as what.
 
     host_ip    the address of the guest that it listens on, "" for all

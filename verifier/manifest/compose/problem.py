@@ -1,7 +1,8 @@
 """What stands between a compose file and one certain reading of it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from verifier.evidence.compose.compose_yaml import Node, Scalar
 from verifier.evidence.compose.interpolation import parse_template
@@ -22,8 +23,7 @@ class Kind(StrEnum):
     UNFOLLOWED = "unfollowed"
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One of them, at its place.
 
     path     the way from the root of the file

@@ -5,8 +5,9 @@ refuses on the way is kept as a problem, and the tree is what it would have been
 Source: compose-go loader/loader.go (`loadYamlFile`), loader/extends.go (v2.9.1).
 """
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.merge import Merger, without_directives
@@ -20,8 +21,7 @@ _MAX_COPIED: Final = 60_000
 _MAX_CHAIN: Final = 100  # services that extend each other in a row
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(Struct, frozen=True):
     """What the documents of a file come to.
 
     tree      all of them, merged

@@ -7,8 +7,9 @@ format/volume.go (v2.9.1), with its quirk that `v:/a` is one path, as on Windows
 """
 
 import posixpath
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.manifest.compose.paths import is_path
 
@@ -16,8 +17,7 @@ _SHORTEST: Final = 3  # characters; anything shorter is a target
 _MOST_PARTS: Final = 3
 
 
-@dataclass(frozen=True, slots=True)
-class ShortVolume:
+class ShortVolume(Struct, frozen=True):
     """A parsed volume. `source` is as written, "" for an anonymous volume; so is `written_target`,
     of which `target` is the normal form."""
 

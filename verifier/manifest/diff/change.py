@@ -1,7 +1,8 @@
 """What a comparison gives: changes with their meaning, and the four rules that they fall under."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.manifest.diff.document import Document
 from verifier.manifest.secret_text import masked_value
@@ -13,8 +14,7 @@ IMAGE: Final = "DIF-003"
 PLATFORM: Final = "DIF-004"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffRule:
+class DiffRule(Struct, frozen=True, kw_only=True):
     """A rule that compares two manifests. The fields are those of `manifest.rule.Rule`."""
 
     id: str
@@ -75,8 +75,7 @@ RULES: Final = (
 """The rules that compare, for documentation."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
+class Change(Struct, frozen=True, kw_only=True):
     """One difference. `before` and `after` are short texts, None where the value is absent.
 
     `pointer` is an RFC 6901 pointer into the newer manifest (into the older one for what is gone)
@@ -101,8 +100,7 @@ class Change:
     fact: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
+class Comparison(Struct, frozen=True, kw_only=True):
     """The changes from one document to the next, worst first.
 
     `not_evaluable` says what could not be compared. `same_release`: docker_compose_file is equal

@@ -6,8 +6,9 @@ the newer manifest has is said, at the change that brings it or on its own.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.manifest.diff.change import (
     DIVERGENCE,

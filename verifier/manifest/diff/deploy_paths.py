@@ -7,8 +7,9 @@ Sources: Dstack-TEE/dstack vmm/src/vmm-cli.py (`compose`, `deploy`), Phala Cloud
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import parse_utf8
@@ -50,8 +51,7 @@ _VMM_OPTIONAL: Final = find_profile("vmm").optional
 """What `vmm-cli.py compose` writes always, and what with an option of that name alone; in order."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeployPath:
+class DeployPath(Struct, frozen=True, kw_only=True):
     """One way to deploy. `compose_hash` is None unless the resulting bytes are known exactly.
 
     `changes` say what is added or rewritten on the way.

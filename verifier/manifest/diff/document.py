@@ -5,8 +5,9 @@ Or a compose file alone: then everything around it, and so the compose hash, is 
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.app_compose import COMPOSE_RUNNERS, AppCompose, parse_app_compose
@@ -19,8 +20,7 @@ from verifier.model.result import JsonValue
 _PROVEN: Final = frozenset({"hardware", "measured", "chain", "kms", "reference"})
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """Something known about the guest outside of its manifest, and its basis (`model.Basis`)."""
 
     value: JsonValue
@@ -32,8 +32,7 @@ class Fact:
         return self.basis in _PROVEN
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
+class Document(Struct, frozen=True, kw_only=True):
     """A manifest, parsed and audited. `name` says where it came from.
 
     `problem` says why its compose file is not comparable ("" = it is). `facts` are by claim name.
@@ -46,7 +45,7 @@ class Document:
     manifest: Manifest
     audit: ManifestAudit
     problem: str
-    facts: Mapping[str, Fact] = field(default_factory=dict)
+    facts: Mapping[str, Fact] = {}
     compose_only: bool = False
 
     @property

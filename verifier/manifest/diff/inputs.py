@@ -1,8 +1,9 @@
 """allowed_envs and pre_launch_script: what reaches the app without being measured, and as what."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.manifest.diff.change import DIVERGENCE, REGRESSION, Change
 from verifier.manifest.diff.document import Document

@@ -1,8 +1,9 @@
 """One service in two manifests, field by field; lists and mappings that mean the same are equal."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Final
+
+from msgspec.structs import replace
 
 from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.ports import span

@@ -6,8 +6,9 @@ The compose hash covers the whole manifest, so one docker_compose_file has many 
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.manifest.diff.change import shown
 from verifier.manifest.diff.document import Document
@@ -18,8 +19,7 @@ _APART: Final = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One property of every document, in their order. None where a document does not have it.
 
     `is_digest` tells sha256 hex digits, which may be shortened, from text.

@@ -1,10 +1,9 @@
 """One simple command of a script."""
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 
-@dataclass(slots=True)
-class Command:
+class Command(Struct):
     """A command while it is read.
 
     number        the line of the script that it begins on, from 1
@@ -15,7 +14,7 @@ class Command:
     """
 
     number: int
-    words: list[str] = field(default_factory=list)
-    redirections: list[tuple[str, str]] = field(default_factory=list)
+    words: list[str] = []
+    redirections: list[tuple[str, str]] = []
     document: str = ""
     piped: bool = False

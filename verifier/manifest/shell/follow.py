@@ -10,8 +10,10 @@ of a condition are followed, and a loop once. What cannot be followed is listed.
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.manifest.shell.body import Body
 from verifier.manifest.shell.command import Command
@@ -48,8 +50,7 @@ _COPIES: Final = frozenset({"cp", "mv", "install", "ln"})
 _PLAIN_PATH: Final = re.compile(r"/?[\w./+-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """One pipeline as it is run.
 
     number  the line of the script that it begins on, from 1
@@ -64,8 +65,7 @@ class Line:
     last: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
+class Followed(Struct, frozen=True):
     """What a script runs, and the commands that cannot be followed."""
 
     lines: tuple[Line, ...]
@@ -77,15 +77,14 @@ class Followed:
         return "\n".join(line.text for line in self.lines)
 
 
-@dataclass(slots=True)
-class _State:
-    variables: dict[str, str] = field(default_factory=dict)
-    functions: dict[str, list[Token]] = field(default_factory=dict)
-    aliases: dict[str, str] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)  # what the script wrote into each
-    written: dict[str, int] = field(default_factory=dict)  # and on which line
-    sources: dict[str, str] = field(default_factory=dict)  # what each was copied from
-    descriptors: dict[str, str] = field(default_factory=dict)
+class _State(Struct):
+    variables: dict[str, str] = {}
+    functions: dict[str, list[Token]] = {}
+    aliases: dict[str, str] = {}
+    files: dict[str, str] = {}  # what the script wrote into each
+    written: dict[str, int] = {}  # and on which line
+    sources: dict[str, str] = {}  # what each was copied from
+    descriptors: dict[str, str] = {}
     folder: str = ""
 
 

@@ -6,8 +6,9 @@ XCU 2.2 to 2.10, bash manual 3.1 to 3.6.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 _OPERATORS: Final = ("&&", "||", ";;", "|&", ";", "&", "|", "(", ")", "\n")
 _REDIRECTION: Final = re.compile(
@@ -20,8 +21,7 @@ _ESCAPES: Final = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))", re.D
 _LETTERS: Final = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "a": "\a"}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(Struct, frozen=True):
     """A piece of a word.
 
     kind   `text`, `variable` (what stands between `${` and `}`), `command` (the script between `$(`
@@ -33,8 +33,7 @@ class Part:
     value: str
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(Struct, frozen=True):
     """A word, an operator, or a redirection.
 
     kind      `word`, `operator` or `redirection`

@@ -7,9 +7,10 @@ under what that claim is worth; every other claim stands only in the list of cla
 import json
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.report import SubjectReport
 from verifier.model.result import Basis, CheckResult, Claim, JsonValue, Status
@@ -60,8 +61,7 @@ _KEY: Final = re.compile(r"[a-z0-9_]+", re.ASCII)
 _PLAIN_VALUE: Final = re.compile(r"[0-9A-Za-z._:/+-]+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(Struct, frozen=True):
     """Facts of one standing: why they have it, and a label and a value each."""
 
     standing: Standing
@@ -69,8 +69,7 @@ class Statement:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(Struct, frozen=True):
     """`answers` are names of claims, the best first, each with what puts its value into words.
 
     Without any, the question is open, unless `check` holds or does not apply.

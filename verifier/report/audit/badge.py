@@ -7,9 +7,10 @@ real hardware, that the policy accepts and that has no reservations is green.
 """
 
 import json
-from dataclasses import dataclass
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
+
+from msgspec import Struct
 
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report, SubjectReport
@@ -34,8 +35,7 @@ _MARGIN: Final = 10
 _HEIGHT: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Badge:
+class Badge(Struct, frozen=True):
     """What a badge shows. `color` is a name of shields.io, `fill` the same for an image."""
 
     message: str

@@ -1,9 +1,10 @@
 """Where the boxes and bars of an HTML report's drawings stand, in units of its SVG."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.result import CheckResult
 from verifier.report.audit.families import FAMILIES, RESTS_ON, Mark, by_family, family_mark
@@ -19,8 +20,7 @@ _MOST: Final = 40
 _THINNEST: Final = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Box:
+class Box(Struct, frozen=True):
     """One family of checks: its upper left corner, and the worst mark of its checks."""
 
     key: str
@@ -30,8 +30,7 @@ class Box:
     y: int
 
 
-@dataclass(frozen=True, slots=True)
-class ChainDrawing:
+class ChainDrawing(Struct, frozen=True):
     """Boxes, arrows (from the box that another rests on, x1 y1 x2 y2), and the size of it all."""
 
     boxes: tuple[Box, ...]
@@ -42,8 +41,7 @@ class ChainDrawing:
     box_height: int = _HIGH
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnBar:
+class DrawnBar(Struct, frozen=True):
     """A bar of time: its label, tone and dates in words, and where it stands."""
 
     label: str
@@ -54,8 +52,7 @@ class DrawnBar:
     width: float
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryDrawing:
+class HistoryDrawing(Struct, frozen=True):
     """Titles (text, y), bars, ticks (text, x), how many bars did not fit, and the size."""
 
     titles: tuple[tuple[str, int], ...]

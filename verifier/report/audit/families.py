@@ -1,9 +1,10 @@
 """The chain as a report shows it: families of checks in order, and one mark per outcome."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.result import CheckResult, Requirement, SkipKind, Status
 
@@ -45,8 +46,7 @@ _SEVERITY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
+class Family(Struct, frozen=True):
     """One link of the chain: the checks whose ids start with `key.`, and what they are about."""
 
     key: str

@@ -8,9 +8,10 @@ by its hash, and nothing else.
 import base64
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct
 
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import CheckResult
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 _FOLDER: Final = "templates"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One check as the page shows it. `details` are labels and texts, `evidence` blobs (hex) with
     the places in them."""
 

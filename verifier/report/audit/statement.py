@@ -11,11 +11,11 @@ no longer to be relied on.
 """
 
 import hashlib
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 import rfc8785
+from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import parse_json
@@ -90,8 +90,7 @@ class Agreement(StrEnum):
     DIFFERENT = "different"
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(Struct, frozen=True):
     """A statement that was signed: its bytes, when it was made and when it ends (Unix seconds),
     its verifier, and its subjects' sha256 by their name."""
 

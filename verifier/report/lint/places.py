@@ -1,7 +1,8 @@
 """The lint of one manifest, as the renderers see it, and what they share."""
 
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.compose.app_compose import ComposePositions
 from verifier.evidence.compose.compose_yaml import lines_of
@@ -16,8 +17,7 @@ EXIT_FINDINGS: Final = 4
 _UNPARSED: Final = frozenset({"MAN-010", "MAN-011"})
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(Struct, frozen=True):
     """What could not be read, why, and what to do."""
 
     name: str
@@ -25,8 +25,7 @@ class Unread:
     hint: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lint:
+class Lint(Struct, frozen=True, kw_only=True):
     """One linted text. `name` is how the user calls it; `whole` tells a manifest from a compose
     file; `findings` count, `ignored` do not; `notes` are about ignoring."""
 
@@ -64,8 +63,7 @@ class Lint:
         return EXIT_NOT_EVALUABLE if problem else EXIT_CLEAN
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """A finding's place in the file that was given (line and column from 1, 0 = not known), and
     the source line that it stands on."""
 

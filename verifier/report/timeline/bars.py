@@ -6,9 +6,10 @@ What is not final is left out; a bar that has not ended ends where the timeline 
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.chain import Role
 from verifier.model.timeline import ExposureKind, Timeline
@@ -28,8 +29,7 @@ class Tone(StrEnum):
     EXPOSED = "crit"
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """One bar. Times are Unix seconds; `since` None is not known, `until` None the present."""
 
     label: str
@@ -38,8 +38,7 @@ class Bar:
     until: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Chart:
+class Chart(Struct, frozen=True):
     """The bars of a timeline by title, from `first` to `last` (Unix seconds)."""
 
     sections: tuple[tuple[str, tuple[Bar, ...]], ...]

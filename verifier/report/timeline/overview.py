@@ -4,8 +4,10 @@ All text is raw and in full, as in `timeline_words`. Rows stand in the order in 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.identifiers import format_time
@@ -36,8 +38,7 @@ _GOVERNED: Final = (Role.APP, Role.KMS)
 _POWERS: Final = {Role.KMS: "decides operating systems and the root keys of every app"}
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """A label, "" for a line that goes on, and a text; `alarm` marks what to read first."""
 
     label: str

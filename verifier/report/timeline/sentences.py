@@ -7,9 +7,10 @@ words or quoted (`facts.value_text`), so that none passes for the sentence aroun
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.identifiers import format_time
@@ -139,8 +140,7 @@ _UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second")
 LATEST: Final = 253_402_300_799  # 9999-12-31T23:59:59Z: what format_time can write
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """The events of one transaction, in order, and what it set without an event."""
 
     events: tuple[TimelineEvent, ...]

@@ -1,7 +1,6 @@
 """BLD: what keeps an image from being built again, and what a Dockerfile gives away."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 
 from verifier.manifest.build import Build, Step
 from verifier.manifest.rule import Hit, Need, RuleText
@@ -10,8 +9,7 @@ from verifier.model.result import Location, Severity
 Detect = Callable[[Build], Iterable[Hit]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildRule(RuleText):
+class BuildRule(RuleText, frozen=True, kw_only=True):
     """One rule about Dockerfiles, with its detection."""
 
     detect: Detect

@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Final
+
+from msgspec import Struct
 
 from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.model import COMMANDS, Manifest, Text
@@ -41,8 +42,7 @@ _PROC_HIGH: Final = re.compile(r"PROXY$|^(?:SSL_CERT_\w+|CURL_CA_BUNDLE|COMPOSE_
 _BEST_PRACTICES: Final = "dstack docs/security/security-best-practices.md"
 
 
-@dataclass(frozen=True, slots=True)
-class LiveInput:
+class LiveInput(Struct, frozen=True):
     """A variable that the operator sets and the app reads: its first use, and all of them."""
 
     name: str
