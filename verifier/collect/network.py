@@ -21,6 +21,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from enum import Enum, auto
 from typing import Any, Final
 
 import certifi
@@ -30,8 +31,8 @@ from msgspec import Struct
 
 from verifier.errors import Cause, CollectError, LimitError, NetworkError
 
-MAX_CONNECTIONS: Final = 384
-"""More than all sources together are asked at once, so that slow ones do not make others wait."""
+MAX_CONNECTIONS: Final = 64
+"""More than one origin is asked at once."""
 KEEPALIVE_SECONDS: Final = 5.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -148,9 +149,15 @@ class Transport(httpx.BaseTransport):
         unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unverified.check_hostname = False
         unverified.verify_mode = ssl.CERT_NONE
-        self._verified = _pool(system.trust(), _Backend(guard, system))
-        self._unverified = _pool(unverified, _Backend(guard, system))
-        self._routed = _pool(None, _Backend(lambda address, _: [address], system))
+        guarded, routed = _Backend(guard, system), _Backend(lambda address, _: [address], system)
+        self._makers = {
+            _Peer.VERIFIED: functools.partial(_pool, system.trust(), guarded),
+            _Peer.UNVERIFIED: functools.partial(_pool, unverified, guarded),
+            _Peer.ROUTED: functools.partial(_pool, None, routed),
+        }
+        # One for each origin: the work of a pool for one request grows with all its connections.
+        self._pools: dict[tuple[_Peer, bytes, bytes, int | None], httpcore.ConnectionPool] = {}
+        self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response's body is still on its way."""
@@ -177,18 +184,29 @@ class Transport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close every connection."""
-        for pool in (self._verified, self._unverified, self._routed):
+        for pool in self._pools.values():
             pool.close()
 
     def _target(self, request: httpx.Request) -> tuple[httpcore.URL, httpcore.ConnectionPool]:
         url = request.url
         scheme, host, port = url.raw_scheme, url.raw_host, url.port
-        pool = self._verified if request.extensions["verify_tls"] else self._unverified
+        peer = _Peer.VERIFIED if request.extensions["verify_tls"] else _Peer.UNVERIFIED
         logical = matching_host(url.host, self._routes)
         if logical is not None:
             address, port = self._routes[logical]
-            scheme, host, pool = b"http", address.encode("ascii"), self._routed
+            scheme, host, peer = b"http", address.encode("ascii"), _Peer.ROUTED
+        origin = (peer, scheme, host, port)
+        with self._lock:
+            pool = self._pools.get(origin) or self._pools.setdefault(origin, self._makers[peer]())
         return httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path), pool
+
+
+class _Peer(Enum):
+    """How the other side of a connection is known."""
+
+    VERIFIED = auto()
+    UNVERIFIED = auto()
+    ROUTED = auto()
 
 
 class _Body(httpx.SyncByteStream):
