@@ -157,6 +157,7 @@ def _scope(
         domain=sources.domain,
         gateways=gateways,
         rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
+        likely_chain=next((row.chain_id for row in reference.kms if row.chain_id), None),
         pcs_url=sources.pcs_url or reference.pcs_url,
         cloud_url=CLOUD_URL if sources.cloud else "",
         scanning=Scanning(
@@ -279,4 +280,5 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
         app_id=app_id,
         chain=chain,
         history=history,
+        with_history=past is not Past.NONE,
     )

@@ -33,7 +33,7 @@ from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
 from verifier.evidence.guest.page import parse_page
 from verifier.evidence.guest.tcb_info import parse_info, parse_quote_answer
-from verifier.evidence.plan import ChainPlan, SubjectPlan
+from verifier.evidence.plan import ChainPlan, SubjectPlan, head_calls
 from verifier.evidence.td.event_log import first_payload, parse_event_log
 
 MAX_ROUNDS: Final = 12
@@ -61,8 +61,9 @@ class Scope(Struct, frozen=True, kw_only=True):
 
     `guests` are base URLs of guest agents, tried side by side. A custom `domain` is looked up, and
     the guest that its TXT record names is asked at each of `gateways`. `rpc` are endpoints by
-    chain id; those under None are asked for every chain. `cloud_url` is asked only when no guest
-    gives a quote; empty never. `scanning` says how logs are read.
+    chain id; those under None are asked for every chain. Those of `likely_chain` are asked for
+    their head before any guest has told which chain its app is on. `cloud_url` is asked only when
+    no guest gives a quote; empty never. `scanning` says how logs are read.
     """
 
     app_id: str | None
@@ -70,6 +71,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     domain: str = ""
     gateways: tuple[str, ...] = ()
     rpc: tuple[tuple[int | None, str], ...]
+    likely_chain: int | None = None
     pcs_url: str
     cloud_url: str = requests.CLOUD_URL
     scanning: Scanning = field(default_factory=Scanning)
@@ -152,6 +154,9 @@ class _Collection:
         found: dict[Request, None] = {}
         for guest in self._guests:
             found.update(dict.fromkeys(requests.guest_requests(guest)))
+        for chain_id, endpoint in self._scope.rpc:
+            if chain_id in (None, self._scope.likely_chain):
+                found.update(dict.fromkeys(requests.rpc_requests(endpoint, head_calls())))
         exchanges = Exchanges(bundle)
         for plan in plans:
             found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
@@ -279,24 +284,22 @@ class _Collection:
             endpoints = self._endpoints(plan.chain.chain_id)
             for endpoint in endpoints:
                 yield from requests.rpc_requests(endpoint, plan.chain.speculative_calls())
-            for endpoint in self._alive(plan.chain, exchanges):
+            for endpoint in _heads(plan.chain, exchanges, endpoints):
                 yield from requests.rpc_requests(endpoint, plan.history.calls)
             yield from _state_requests(plan.chain, exchanges, endpoints)
-
-    def _alive(self, chain: ChainPlan, exchanges: Exchanges) -> list[str]:
-        """The endpoints that told the head of this chain: others would only cost time."""
-        return [
-            endpoint
-            for endpoint in self._endpoints(chain.chain_id)
-            if _head(chain, exchanges, requests.public_label(endpoint)) is not None
-        ]
 
     def _endpoints(self, chain_id: int) -> list[str]:
         return [url for chain, url in self._scope.rpc if chain in (None, chain_id)]
 
     def _scans(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Job]:
-        for endpoint in self._alive(plan.chain, exchanges) if plan.chain else ():
-            for scan in plan.history.scans:
+        if plan.chain is None:
+            return
+        heads = _heads(plan.chain, exchanges, self._endpoints(plan.chain.chain_id))
+        scans = plan.history.scans
+        if plan.with_history and not scans and heads:
+            scans = plan.chain.first_scans(min(head.number for head in heads.values()))
+        for endpoint in heads:
+            for scan in scans:
                 yield endpoint, scan
 
     def _guest_subject(self, request: Request, body: bytes) -> str:
@@ -356,8 +359,7 @@ def _state_requests(
     plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]
 ) -> Iterator[Request]:
     """Contract state at the lower of the finalized heads, once the endpoints have told theirs."""
-    heads = {url: _head(plan, exchanges, requests.public_label(url)) for url in endpoints}
-    known = {url: head for url, head in heads.items() if head is not None}
+    known = _heads(plan, exchanges, endpoints)
     if not known:
         return
     number = min(head.number for head in known.values())
@@ -373,6 +375,12 @@ class _Head(Struct, frozen=True):
     number: int
     app: str
     implementations: tuple[str, ...]
+
+
+def _heads(plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]) -> dict[str, _Head]:
+    """The endpoints that told the head of this chain: others would only cost time."""
+    heads = {url: _head(plan, exchanges, requests.public_label(url)) for url in endpoints}
+    return {url: head for url, head in heads.items() if head is not None}
 
 
 def _head(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> _Head | None:

@@ -6,6 +6,7 @@ Collection and checks use the same calls, so that what is asked is what is later
 from msgspec import Struct
 
 from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contract_events import KMS_GOVERNANCE_TOPICS
 from verifier.evidence.chain.contracts import BootInfo, Call
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.chain.log_scan import LogFilter
@@ -63,11 +64,20 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
         """Calls at the finalized tag that do not need to know the block."""
         addresses = [self.kms] + ([self.app] if self.app else [])
         return [
-            ("eth_chainId", []),
-            contracts.get_block("finalized"),
+            *head_calls(),
             *(contracts.get_implementation(address, "finalized") for address in addresses),
             *([self.controller_call("finalized")] if self.app is None else []),
         ]
+
+    def logs_of(self, address: str, topics: tuple[str, ...] = ()) -> LogFilter:
+        """A contract's logs, of these topics alone where some are given."""
+        return LogFilter(chain_id=self.chain_id, address=address.lower(), topics=topics)
+
+    def first_scans(self, last: int) -> "tuple[ScanPlan, ...]":
+        """The logs of KMS and app up to a block, which need no other evidence to be asked for."""
+        filters = [self.logs_of(self.kms, KMS_GOVERNANCE_TOPICS)]
+        filters += [self.logs_of(self.app)] if self.app else []
+        return tuple(ScanPlan.whole(item, self.deployed_block, last) for item in filters)
 
     def controller_call(self, block: str) -> Call:
         """`apps(appId)` of a KMS that tells addresses: (bool isRegistered, address controller)."""
@@ -109,6 +119,11 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
         ]
 
 
+def head_calls() -> list[Call]:
+    """Which chain an endpoint is of, and its last finalized block."""
+    return [("eth_chainId", []), contracts.get_block("finalized")]
+
+
 class ScanPlan(Struct, frozen=True):
     """Every log of a filter in an inclusive range of blocks, to be asked of every endpoint.
 
@@ -120,6 +135,12 @@ class ScanPlan(Struct, frozen=True):
     first: int
     last: int
     from_creation: bool = False
+
+    @classmethod
+    def whole(cls, wanted: LogFilter, first: int, last: int) -> "ScanPlan":
+        """Every log that an audit needs. Of a contract that is asked for whole, none is older than
+        its code; a KMS's topics are asked for from where it was deployed."""
+        return cls(wanted, first, last, from_creation=not wanted.topics)
 
 
 class HistoryPlan(Struct, frozen=True, kw_only=True):
@@ -134,7 +155,7 @@ class SubjectPlan(Struct, frozen=True, kw_only=True):
 
     `platform` is FMSPC (upper-case hex) and CA of its quote, None without a quote. `kms_urls` are
     the addresses of its KMS, most likely first. `app_id` is as measured, or b"". `history` grows
-    with the logs that were collected.
+    with the logs that were collected, if it is wanted `with_history`.
     """
 
     subject: str
@@ -143,3 +164,4 @@ class SubjectPlan(Struct, frozen=True, kw_only=True):
     app_id: bytes
     chain: ChainPlan | None
     history: HistoryPlan = HistoryPlan()
+    with_history: bool = False

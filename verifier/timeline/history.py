@@ -21,10 +21,11 @@ from verifier.chain.view import ChainView, DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.chain import contracts
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
 from verifier.evidence.chain.contracts import Call
 from verifier.evidence.chain.ethereum import checksum_address
-from verifier.evidence.chain.log_scan import LogFilter, TimedLog, decode_answer
+from verifier.evidence.chain.log_scan import LogFilter, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
 from verifier.model.chain import ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
@@ -96,8 +97,7 @@ class History:
         return tuple(
             self._stream(role, owner, ())
             for owner, role in self.owners.items()
-            if self._has_code(owner)
-            and owner.lower() not in (self.app.lower(), self.plan.kms.lower())
+            if self._code(owner) and owner.lower() not in (self.app.lower(), self.plan.kms.lower())
         )
 
     @cached_property
@@ -106,7 +106,7 @@ class History:
         return tuple(
             self._stream(Role.GATEWAY, checksum_address(bytes.fromhex(item)), ())
             for item in self._gateways
-            if self._scans.asked(self._filter("0x" + item, ()))
+            if self._scans.asked(self.plan.logs_of("0x" + item))
         )
 
     @property
@@ -212,9 +212,11 @@ class History:
         block = hex(self.reader.number)
         first, last = self.plan.deployed_block, self.reader.number
         streams = self.streams()
+        events = [event for stream in streams for event in stream.events]
+        named = {*self.owners, *accounts(events)}
         filters = [item.filter for item in (streams[1], streams[0], *streams[2:])]
         if gateways:
-            filters += [self._filter("0x" + item, ()) for item in self._gateways]
+            filters += [self.plan.logs_of("0x" + item) for item in self._gateways]
         wanted = calls.state_calls(self.plan.kms, self.app, block)
         for stream in streams[:2]:
             wanted.append(stream.filter.call(last + 1, None))
@@ -223,20 +225,17 @@ class History:
         wanted.extend(self._code_calls(block))
         for account in self.accounts:
             wanted.append(contracts.get_code(account, block))
-            if self._has_code(account):
+            # Who owns or holds a role is often a contract: asked as one before its code is there.
+            if self._code(account) if account not in named else self._code(account) != b"":
                 wanted.extend(calls.owner_calls(account, block))
                 with suppress(DisagreementError):
                     singleton = self.singleton(account)
                     wanted += [contracts.get_code(singleton, block)] if singleton else []
-        events = [event for stream in streams for event in stream.events]
         wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
         wanted.extend(calls.transaction(digest) for digest in _transactions(events))
         wanted.extend(self._creation_calls())
         return HistoryPlan(
-            scans=tuple(
-                ScanPlan(item, first, last, from_creation=not item.topics)
-                for item in dict.fromkeys(filters)
-            ),
+            scans=tuple(ScanPlan.whole(item, first, last) for item in dict.fromkeys(filters)),
             calls=tuple(wanted),
         )
 
@@ -295,9 +294,10 @@ class History:
             for address in self.implementations(role):
                 yield contracts.get_code(address, block)
 
-    def _has_code(self, address: str) -> bool:
+    def _code(self, address: str) -> bytes | None:
+        """The code at an address, empty without any; None where nobody told it."""
         call = contracts.get_code(address, hex(self.reader.number))
-        return bool(self.reader.find(call, contracts.decode_bytes))
+        return self.reader.find(call, contracts.decode_bytes)
 
     def _first_block(self, wanted: LogFilter) -> int:
         """Where the logs of a contract begin: where it has no code in the block before, there;
@@ -317,11 +317,8 @@ class History:
         ids = [item for item in gateway_ids(text).ids if item != self.app[2:].lower()]
         return tuple(ids[:MAX_GATEWAYS])
 
-    def _filter(self, address: str, topics: tuple[str, ...]) -> LogFilter:
-        return LogFilter(chain_id=self.plan.chain_id, address=address.lower(), topics=topics)
-
     def _stream(self, role: Role, address: str, topics: tuple[str, ...]) -> Stream:
-        wanted = self._filter(address, topics)
+        wanted = self.plan.logs_of(address, topics)
         first = self._first_block(wanted)
         agreed = self._scans.agree(wanted, first, self.reader.number, self.reader.endpoints)
         events = tuple(self._event(role, address, item) for item in agreed.logs)
