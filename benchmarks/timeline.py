@@ -34,6 +34,7 @@ from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, ScanR
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.chain import json_rpc
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.contract_events import KMS_GOVERNANCE_TOPICS, decode_event
 from verifier.evidence.chain.contracts import Call, decode_logs
 from verifier.evidence.chain.ethereum import checksum_address, keccak256
@@ -41,7 +42,6 @@ from verifier.evidence.chain.log_scan import (
     LogFilter,
     LogScan,
     RangeAnswer,
-    TimedLog,
     decode_answer,
     encode_scan,
 )

@@ -21,6 +21,7 @@ from tests.timeline.scans import (
 from verifier.chain.agreed_logs import AgreedLogs, Scans
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind, Trust, trust_of
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.explorer_logs import (
     MAX_LOGS,
     Asked,
@@ -29,7 +30,7 @@ from verifier.evidence.chain.explorer_logs import (
     encode_explorer_logs,
     parse_explorer_logs,
 )
-from verifier.evidence.chain.log_scan import LogFilter, TimedLog
+from verifier.evidence.chain.log_scan import LogFilter
 
 A, B, EXPLORER = "https://a.example", "https://b.example", "https://explorer.example"
 OTHER_TOPIC = "0x" + "11" * 32

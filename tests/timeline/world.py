@@ -15,7 +15,8 @@ from verifier.collect.scan import (
     ScanResult,
     scan_logs,
 )
-from verifier.evidence.chain.log_scan import LogFilter, LogScan, TimedLog
+from verifier.evidence.chain.canonical_logs import TimedLog
+from verifier.evidence.chain.log_scan import LogFilter, LogScan
 
 HEAD = 20_000
 NOW = 1_800_000_000

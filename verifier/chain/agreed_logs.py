@@ -19,8 +19,9 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.explorer_logs import parse_explorer_logs
-from verifier.evidence.chain.log_scan import LogFilter, LogScan, TimedLog, parse_scan
+from verifier.evidence.chain.log_scan import LogFilter, LogScan, parse_scan
 from verifier.model.chain import Place
 
 _SHOWN: Final = 3

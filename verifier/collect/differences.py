@@ -12,9 +12,10 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.contracts import Log
 from verifier.evidence.chain.explorer_logs import ExplorerLogs
-from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer, TimedLog, decode_range
+from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer, decode_range
 
 Span = tuple[int, int]
 OPERATORS: Final = 2

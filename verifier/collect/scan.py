@@ -27,11 +27,11 @@ from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, LimitError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.log_scan import (
     LogFilter,
     LogScan,
     RangeAnswer,
-    TimedLog,
     decode_range,
     written_bytes,
 )

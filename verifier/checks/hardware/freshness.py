@@ -11,7 +11,7 @@ from verifier.checks.engine import Outcome, check, holds, passed, warned
 from verifier.checks.key_management import keys as key_management
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
-from verifier.evidence.chain.log_scan import TimedLog
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.model.identifiers import format_time
 
 _DAY: Final = 86400

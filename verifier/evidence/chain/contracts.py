@@ -54,10 +54,10 @@ COMPOSE_HASH_REMOVED: Final = "0x755b79bd4b0eeab344d032284a99003b2ddc018b646752a
 UPGRADED: Final = "0xbc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5c2d3b"
 
 _QUANTITY: Final = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,15})", re.ASCII)
-_LATEST_TIME: Final = 253_402_300_799
+LATEST_TIME: Final = 253_402_300_799
 _WORD: Final = 32
 _ADDRESS: Final = 20
-_MAX_TOPICS: Final = 4
+MAX_TOPICS: Final = 4
 _BOOT_INFO_TYPE: Final = "(address,bytes32,address,bytes32,bytes32,bytes32,bytes32,string,string[])"
 Call = tuple[str, list[JsonValue]]
 
@@ -88,7 +88,7 @@ class KmsInfo(Struct, frozen=True, kw_only=True):
     event_log: bytes
 
 
-class Log(Struct, frozen=True, kw_only=True):
+class Log(Struct, frozen=True, kw_only=True, gc=False):
     """One event log entry of a node's answer; topics and data as raw bytes."""
 
     address: str
@@ -173,7 +173,7 @@ def decode_quantity(value: JsonValue, what: str) -> int:
 def decode_time(value: JsonValue, what: str) -> int:
     """A block's timestamp (Unix seconds). Raises EvidenceError beyond the year 9999."""
     seconds = decode_quantity(value, what)
-    if seconds > _LATEST_TIME:
+    if seconds > LATEST_TIME:
         raise EvidenceError(f"{what}: {seconds} is no time")
     return seconds
 
@@ -337,7 +337,7 @@ def _decode_log(value: JsonValue) -> Log:
     if item.get("removed") not in (None, False):
         raise EvidenceError(": removed by a reorganisation")
     topics = codec.as_list(item.get("topics"), ".topics")
-    if len(topics) > _MAX_TOPICS:
+    if len(topics) > MAX_TOPICS:
         raise EvidenceError(f": {len(topics)} topics")
     address = codec.parse_hex(item.get("address"), ".address", length=_ADDRESS, allow_0x=True)
     return Log(

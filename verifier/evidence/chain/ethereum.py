@@ -1,5 +1,6 @@
 """Ethereum words: keccak256, addresses, public keys, signatures."""
 
+from functools import lru_cache
 from typing import Final
 
 from verifier.errors import EvidenceError
@@ -16,6 +17,7 @@ def keccak256(message: bytes) -> bytes:
     return keccak.new(digest_bits=256, data=message).digest()
 
 
+@lru_cache(maxsize=1 << 12)
 def checksum_address(address: bytes) -> str:
     """EIP-55 spelling of a 20-byte address."""
     digits = address.hex()

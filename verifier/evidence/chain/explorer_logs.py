@@ -25,13 +25,13 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
+from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.contracts import decode_timed_logs
 from verifier.evidence.chain.log_scan import (
     MAX_BLOCK,
     LogFilter,
     LogScan,
     RangeAnswer,
-    TimedLog,
     parse_filter,
 )
 from verifier.model.result import JsonValue

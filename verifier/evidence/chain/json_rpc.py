@@ -5,10 +5,10 @@ bytes. A revert, another error, a null and a missing answer are different things
 empty list: a revert is what the contract answers, the others are no answer.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
@@ -29,6 +29,9 @@ class Reverted(EvidenceError):
     """A node says that the contract refused the call."""
 
 
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
+
+
 class Answer(Struct, frozen=True):
     """The result of one call at one endpoint, and where it stands in the bundle."""
 
@@ -38,11 +41,8 @@ class Answer(Struct, frozen=True):
 
 def encode_request(method: str, params: list[JsonValue]) -> str:
     """The body of a request, canonically."""
-    return json.dumps(
-        {"id": REQUEST_ID, "jsonrpc": "2.0", "method": method, "params": params},
-        separators=(",", ":"),
-        sort_keys=True,
-    )
+    request = {"id": REQUEST_ID, "jsonrpc": "2.0", "method": method, "params": params}
+    return _ENCODER.encode(request).decode("ascii")
 
 
 def parse_answer(raw: bytes, what: str) -> JsonValue:

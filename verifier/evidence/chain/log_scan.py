@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
+from verifier.evidence.chain.canonical_logs import TimedLog, read_canonical_logs
 from verifier.evidence.chain.contracts import Call, Log, decode_timed_logs
 from verifier.evidence.chain.json_rpc import parse_answer
 from verifier.model.result import JsonValue
@@ -73,14 +74,6 @@ class RangeAnswer(Struct, frozen=True, kw_only=True):
     at: int
     body: bytes
     cached: bool = False
-
-
-class TimedLog(Struct, frozen=True):
-    """A log, the hash of its block, and the block's time (Unix seconds) where the node adds it."""
-
-    log: Log
-    block_hash: str
-    time: int | None
 
 
 class LogScan(Struct, frozen=True, kw_only=True):
@@ -141,12 +134,20 @@ def decode_answer(wanted: LogFilter, value: JsonValue, what: str) -> tuple[Timed
 
     Raises EvidenceError for a malformed result, another contract's log, and a missing block hash.
     """
+    found = read_canonical_logs(value)
+    if found is None:
+        found = _read_strictly(value, what)
+    for item in found:
+        if not wanted.matches(item.log):
+            raise EvidenceError(f"{what}: a log of {item.log.address} that was not asked for")
+    return found
+
+
+def _read_strictly(value: JsonValue, what: str) -> tuple[TimedLog, ...]:
     found: list[TimedLog] = []
     for (log, time), item in zip(
         decode_timed_logs(value, what), codec.as_list(value, what), strict=True
     ):
-        if not wanted.matches(log):
-            raise EvidenceError(f"{what}: a log of {log.address} that was not asked for")
         entry = codec.as_object(item, what)
         digest = codec.parse_hex(entry.get("blockHash"), what, length=32, allow_0x=True)
         found.append(TimedLog(log, digest.hex(), time))
