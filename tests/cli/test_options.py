@@ -1,11 +1,11 @@
 """Options mean the same in every command, and records of options are spread over a command."""
 
 import inspect
-from dataclasses import dataclass
 from typing import Annotated, Any
 
 import pytest
 import typer
+from msgspec import Struct
 from typer.testing import CliRunner
 
 from tests.cli.command import Run
@@ -81,8 +81,7 @@ def test_a_bundle_beside_the_target_is_the_bundle_as_the_target(run: Run) -> Non
     assert run("timeline", "kept/bundle", "--bundle", "kept/bundle", *root).code == 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class Pair(Struct, frozen=True, kw_only=True):
     """Two options."""
 
     left: Annotated[str, typer.Option("--left")] = "l"

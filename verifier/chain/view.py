@@ -9,7 +9,8 @@ neither clear nor accuse. What one operator alone gives is marked: `single_sourc
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Final, Generic, TypeVar, cast
+from functools import cache
+from typing import Any, Final, Generic, TypeVar, cast
 
 from msgspec import Struct
 
@@ -104,7 +105,8 @@ class ChainView:
             )
         self.plan = plan
         self._exchanges = exchanges
-        self._reference = reference
+        self._operator_of = cache(reference.operator_of)
+        self._told: dict[object, tuple[list[_Told], EvidenceError | None]] = {}
         marker = json_rpc.encode_request(*contracts.get_implementation(plan.kms, "finalized"))
         chains = {
             endpoint: _chain_id(exchanges, endpoint)
@@ -153,7 +155,11 @@ class ChainView:
         Raises DisagreementError when endpoints answer differently, EvidenceError when none gives a
         value, or when all give the same malformed one.
         """
-        answers, silent = self._answers(call, decode)
+        return self._agreed(call, *self._answers(call, decode))
+
+    def _agreed(
+        self, call: Call, answers: "list[_Told]", silent: EvidenceError | None
+    ) -> Agreed[Any]:
         if not answers:
             raise silent or EvidenceError(f"{_named(call)}: nobody was asked")
         self.single_source |= self.operators_of(item.endpoint for item in answers) < OPERATORS
@@ -167,15 +173,21 @@ class ChainView:
                 )
         if first.problem is not None:
             raise first.problem
-        return Agreed(
-            cast("T", first.value), tuple(item.evidence for item in answers if item.evidence)
-        )
+        return Agreed(first.value, tuple(item.evidence for item in answers if item.evidence))
 
     def _answers(
         self, call: Call, decode: Callable[[JsonValue, str], T]
     ) -> "tuple[list[_Told], EvidenceError | None]":
         """What each endpoint answered, and why the last one that did not is silent."""
         method, params = call
+        key = json_rpc.encode_request(method, params), decode
+        if key not in self._told:
+            self._told[key] = self._ask(method, params, decode)
+        return self._told[key]
+
+    def _ask(
+        self, method: str, params: list[JsonValue], decode: Callable[[JsonValue, str], T]
+    ) -> "tuple[list[_Told], EvidenceError | None]":
         answers: list[_Told] = []
         silent: EvidenceError | None = None
         for endpoint in self.endpoints:
@@ -208,12 +220,12 @@ class ChainView:
         (`marks`). Raises DisagreementError when endpoints answer differently, EvidenceError when an
         answer is malformed.
         """
-        answers, _ = self._answers(call, decode)
+        answers, silent = self._answers(call, decode)
         if not answers:
             return None
         single_source = self.single_source
         try:
-            return self.read(call, decode).value
+            return cast("T", self._agreed(call, answers, silent).value)
         except Reverted:
             return None
         finally:
@@ -242,7 +254,7 @@ class ChainView:
 
     def operators_of(self, endpoints: Iterable[str]) -> int:
         """How many independent operators stand behind these endpoints or explorers."""
-        return len({self._reference.operator_of(item) for item in endpoints})
+        return len({self._operator_of(item) for item in endpoints})
 
     def call(self, to: str, data: str, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """The result of a contract call at the agreed block."""

@@ -22,7 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-import rfc8785
+import msgspec
 from msgspec import Struct, field
 
 from verifier.errors import Cause, EvidenceError
@@ -137,6 +137,9 @@ class Artifact(Struct, frozen=True, kw_only=True):
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
 
 
+_CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+
+
 class Readings:
     """What was read of blobs, each blob once: many artifacts, attesters and checks may name it."""
 
@@ -177,8 +180,9 @@ class Bundle(Struct, frozen=True):
 
     @property
     def manifest(self) -> bytes:
-        """The canonical manifest."""
-        return rfc8785.dumps(
+        """The canonical manifest, as RFC 8785 has it: names are ASCII, and numbers small integers,
+        so that what is left of that is order and spelling."""
+        return _CANONICAL.encode(
             {"schema": SCHEMA, "artifacts": [_to_json(item) for item in self.artifacts]}
         )
 

@@ -10,7 +10,7 @@ or by the name that it is given to. Lines stay lines, and what is masked stays a
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from verifier.model.result import JsonValue
@@ -110,10 +110,6 @@ _NO_SECRET: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 """A path, a reference, a switch, an address, a default that everybody knows, or what is masked."""
-_MARK: Final = re.compile(
-    r"[_.:=-]|Bearer|Basic|://|PRIVATE KEY|PASS|SECRET|TOKEN|KEY|MNEMONIC|AKIA|ASIA|AIza|[xyz]prv",
-    re.IGNORECASE,
-)
 
 
 def mask(secret: str) -> str:
@@ -125,20 +121,10 @@ def mask(secret: str) -> str:
 
 def masked(text: str) -> str:
     """The text with every secret in it masked, in as many lines as before."""
-    if len(text) < _LEAST or not _MARK.search(text):
-        return text
-    if "PRIVATE KEY" in text:
-        text = _PEM.sub(_masked_body, text)
-    if "://" in text or "?" in text:
-        text = _USER_INFO.sub(lambda found: _user(found[0]), text)
-    text = _QUERY.sub(lambda found: f"{found['name']}={_value(found['value'])}", text)
-    text = _PATH.sub(_within, text)
-    text = _TOKEN.sub(lambda found: mask(found[0]), text)
-    text = _HEX_KEY.sub(_within, text)
-    text = _BLOCK.sub(_masked_block, text)
-    text = _NAMED_LINE.sub(_masked_line, text)
-    for named in (_NAMED, _FLAG, _ASSIGNED, _AUTHORIZATION, _USER_OPTION):
-        text = named.sub(_within, text)
+    lowered = text.lower()
+    for pattern, replacement, needed in _STEPS:
+        if any(word in lowered for word in needed):
+            text = pattern.sub(replacement, text)
     return text
 
 
@@ -200,3 +186,39 @@ def _masked_body(found: re.Match[str]) -> str:
         for line in found["body"].split("\n")
     )
     return f"{found['kind']}-----{chr(10).join(lines)}"
+
+
+def _whole(found: re.Match[str]) -> str:
+    return mask(found[0])
+
+
+def _in_query(found: re.Match[str]) -> str:
+    return f"{found['name']}={_value(found['value'])}"
+
+
+def _in_url(found: re.Match[str]) -> str:
+    return _user(found[0])
+
+
+_NAMES: Final = (
+    *("pass", "secret", "token", "key", "mnemonic", "seed_phrase", "salt", "credential", "dsn"),
+    *("passwd", "pwd"),
+)
+_STEPS: Final[
+    tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], str], tuple[str, ...]], ...]
+] = (
+    (_PEM, _masked_body, ("private key",)),
+    (_USER_INFO, _in_url, ("://",)),
+    (_QUERY, _in_query, ("?", "&")),
+    (_PATH, _within, ("/",)),
+    (_TOKEN, _whole, ("",)),
+    (_HEX_KEY, _within, ("key", "seed", "entropy")),
+    (_BLOCK, _masked_block, ("|", ">")),
+    (_NAMED_LINE, _masked_line, _NAMES),
+    (_NAMED, _within, _NAMES),
+    (_FLAG, _within, _NAMES),
+    (_ASSIGNED, _within, ("=",)),
+    (_AUTHORIZATION, _within, ("bearer", "basic")),
+    (_USER_OPTION, _within, ("-u", "user")),
+)
+"""What is masked in turn, and the (lower-case) words of which a text that it matches holds one."""
