@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from verifier.checks.authorization.history import proven_timeline
 from verifier.checks.case import Case, Question, opinion_on
-from verifier.checks.catalogue import CHECKS, GAPS, PLANNED
+from verifier.checks.catalogue import CHECKS, GAPS, PLANNED, UNNAMED_ENDPOINT
 from verifier.checks.claims import make_claims
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.checks.engine import run_checks
@@ -82,7 +82,11 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         ),
         timeline=_timeline(audited[0][1]),
         findings=_findings(*audited[0]),
-        gaps=(*GAPS, *_undecided(policy)),
+        gaps=(
+            *GAPS,
+            *(() if question.endpoint is not None else (UNNAMED_ENDPOINT,)),
+            *_undecided(policy),
+        ),
         second_opinion=opinion_on(bundle, question, exchanges),
         collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
     )

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from verifier.checks.authorization.history import doubted_logs, plan_history
 from verifier.checks.case import Case, Question
 from verifier.checks.dcap import platform_of
+from verifier.checks.endpoint.gateway import gateway_to_collect
 from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Bundle, BundleBuilder
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from verifier.collect.collector import Scope
-    from verifier.collect.http import Responder
+    from verifier.collect.http import Handshakes, Responder
     from verifier.collect.log_cache import Kept, LogCache
 
 
@@ -47,10 +48,11 @@ class Sources(Struct, frozen=True, kw_only=True):
 
     `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
     asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
-    explorers that are asked for the same logs as the RPC endpoints. `log_cache` is the file that
-    keeps the logs of finalized blocks between audits, None for none; `past` says whose logs are
-    asked for. `timeout` is how many seconds all of it may take together. `routes` and `responder`
-    reach a simulated world.
+    explorers that are asked for the same logs as the RPC endpoints. `challenge_url` is where the
+    app answers a challenge with a quote; `{challenge}` in it stands for the challenge. `log_cache`
+    is the file that keeps the logs of finalized blocks between audits, None for none; `past` says
+    whose logs are asked for. `timeout` is how many seconds all of it may take together. `routes`,
+    `responder` and `handshakes` reach a simulated world.
     """
 
     guests: tuple[str, ...] = ()
@@ -60,12 +62,14 @@ class Sources(Struct, frozen=True, kw_only=True):
     rpc_urls: tuple[str, ...] = ()
     explorer_urls: tuple[str, ...] = ()
     pcs_url: str = ""
+    challenge_url: str = ""
     cloud: bool = True
     log_cache: Path | None = None
     past: Past = Past.APP
     timeout: float = 180.0
     routes: Mapping[str, tuple[str, int]] | None = None
     responder: "Responder | None" = None
+    handshakes: "Handshakes | None" = None
 
 
 class CollectionInterrupted(KeyboardInterrupt):
@@ -102,9 +106,10 @@ def collect_evidence(
     with (
         HttpClient(
             clock=clock,
-            allow_hosts=_named_hosts(sources),
+            allow_hosts=_named_hosts(question, sources),
             routes=sources.routes,
             responder=sources.responder,
+            handshakes=sources.handshakes,
             budget=budget,
         ) as client,
         LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
@@ -144,7 +149,11 @@ def _scope(
     """Where collection begins: the sources that were named, else the reference values' own."""
     from verifier.collect.collector import Scope  # noqa: PLC0415 - as above
     from verifier.collect.histories import Scanning  # noqa: PLC0415
-    from verifier.collect.requests import CLOUD_URL, guest_url  # noqa: PLC0415
+    from verifier.collect.requests import (  # noqa: PLC0415
+        CLOUD_URL,
+        challenge_request,
+        guest_url,
+    )
 
     reference = question.reference
     gateways = sources.gateways or tuple(row.url for row in reference.gateways)
@@ -156,6 +165,10 @@ def _scope(
         guests=sources.guests or (() if sources.domain else at_gateways),
         domain=sources.domain,
         gateways=gateways,
+        endpoint=question.endpoint,
+        challenged=challenge_request(sources.challenge_url, question.challenge)
+        if sources.challenge_url
+        else None,
         rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
         likely_chain=next((row.chain_id for row in reference.kms if row.chain_id), None),
         pcs_url=sources.pcs_url or reference.pcs_url,
@@ -211,11 +224,13 @@ def fetch_image(
     return path
 
 
-def _named_hosts(sources: Sources) -> tuple[str, ...]:
+def _named_hosts(question: Question, sources: Sources) -> tuple[str, ...]:
     """Hosts that the user named, and those below them: a gateway serves its guests below it."""
-    asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url)
+    asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url, sources.challenge_url)
     urls = (*sources.guests, *sources.gateways, *asked)
     hosts = {urlsplit(url).hostname or "" for url in urls if url}
+    if question.endpoint is not None:
+        hosts.add(question.endpoint.host.strip("[]"))
     return tuple(sorted(hosts | {f".{host}" for host in hosts if not host[-1:].isdigit()}))
 
 
@@ -224,10 +239,15 @@ def plan_collection(
 ) -> tuple[SubjectPlan, ...]:
     """What the evidence collected so far calls for, one plan per attester in it."""
     exchanges = Exchanges(bundle)
-    return tuple(
-        _plan_subject(Case(read_subject(bundle, name), question, exchanges), name, past)
-        for name in bundle.subjects
-    )
+    plans = []
+    for name in bundle.subjects:
+        case = Case(read_subject(bundle, name), question, exchanges)
+        plans.append(_plan_subject(case, name, past))
+        with suppress(MissingEvidence, EvidenceError):
+            gateway = gateway_to_collect(case)
+            if gateway is not None:
+                plans.append(replace(_plan_subject(gateway, "", Past.NONE), kms_urls=()))
+    return tuple(plans)
 
 
 def doubted(bundle: Bundle, question: Question) -> tuple[LogFilter, ...]:

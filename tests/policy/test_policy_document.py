@@ -17,6 +17,8 @@ WORKFLOW = "https://github.com/org/app/.github/workflows/release.yml@refs/heads/
 EVERYTHING = f"""\
 [identity]
 kms_signed = true
+[endpoint]
+named = true
 [os]
 releases = ["0.5.8", "0.5.9"]
 [rules]

@@ -147,14 +147,20 @@ def test_stage_1_is_said_when_everything_is_met(
         for item in REQUIREMENTS
     )
     monkeypatch.setattr(stage, "REQUIREMENTS", decided)
-    assessed = assess_stage(honest.report, BASELINE)
-    assert conclusion(assessed).startswith("Stage 1")
-    warned = replace(
-        honest.report.subjects[0],
+    unnamed = assess_stage(honest.report, BASELINE)
+    assert conclusion(unnamed).startswith("Undecided: evidence is missing for 6")
+    report = with_status(honest.report, "endpoint.tls", Status.PASS)
+    assert conclusion(assess_stage(report, BASELINE)).startswith("Stage 1")
+    doubted = assess_stage(with_status(report, "authorization.allowed", Status.WARN), BASELINE)
+    assert "Stage 1" not in conclusion(doubted)
+
+
+def with_status(report: Report, check_id: str, status: Status) -> Report:
+    subject = replace(
+        report.subjects[0],
         checks=tuple(
-            replace(item, status=Status.WARN) if item.id == "authorization.allowed" else item
-            for item in honest.report.subjects[0].checks
+            replace(item, status=status, skip_kind=None) if item.id == check_id else item
+            for item in report.subjects[0].checks
         ),
     )
-    doubted = assess_stage(replace(honest.report, subjects=(warned,)), BASELINE)
-    assert "Stage 1" not in conclusion(doubted)
+    return replace(report, subjects=(subject,))

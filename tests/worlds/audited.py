@@ -16,6 +16,7 @@ from verifier.collect.requests import guest_url
 from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
 from verifier.evidence.codec import JsonObject
+from verifier.evidence.endpoint import parse_endpoint
 from verifier.evidence.import_files import import_files
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import GATEWAY_BASE, World, build
@@ -124,6 +125,7 @@ def shuffled(bundle: Bundle, seed: str) -> Bundle:
 
     asked = {Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.OCI_MANIFEST, Kind.OCI_CONFIG}
     asked |= {Kind.SIGSTORE_BUNDLE, Kind.KMS_ENV_KEY, Kind.KMS_META, Kind.DNS_TXT}
+    asked |= {Kind.TLS_PEER, Kind.DNS_MESSAGE}
     named = tuple(
         item if item.kind in asked else replace(item, source=f"{mixed(item)}-{item.source[::-1]}")
         for item in sorted(bundle.artifacts, key=mixed)
@@ -166,14 +168,17 @@ def edited(bundle: Bundle, edit: Callable[[Artifact, bytes], tuple[Artifact, byt
     return Bundle((*new.artifacts, *failures), new.blobs)
 
 
-def audit(
+def audit(  # noqa: PLR0913 - what a world is asked
     knobs: Knobs,
     *,
     challenge: bytes = b"",
     denied: Callable[[World], JsonObject] | None = None,
     reference: Callable[[JsonObject], JsonObject] | None = None,
+    endpoint: str = "",
+    challenge_url: str = "",
 ) -> Audited:
-    """Collect the evidence of a simulated world in memory and audit it."""
+    """Collect the evidence of a simulated world in memory and audit it. In `endpoint` and
+    `challenge_url`, APP stands for the app id."""
     world = build(knobs)
     document = json.loads(world.reference())
     if denied is not None:
@@ -186,10 +191,15 @@ def audit(
         at=world.now,
         trusted=True,
         challenge=challenge,
+        endpoint=parse_endpoint(endpoint.replace("APP", world.app_id)),
     )
     instances = tuple(guest_url(label, GATEWAY) for label in world.instance_ids)
     sources = Sources(
-        guests=instances if knobs.others else (), responder=world.respond, cloud=False
+        guests=instances if knobs.others else (),
+        responder=world.respond,
+        handshakes=world.handshake,
+        challenge_url=challenge_url.replace("APP", world.app_id),
+        cloud=False,
     )
     bundle = collect_evidence(question, sources, lambda: world.now)
     report = audit_bundle(bundle, world.app_id, question, load_policy("baseline"))

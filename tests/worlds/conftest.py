@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.worlds.audited import Audited, audit
+from verifier.lab.attacks.attack import PASSED_THROUGH
 from verifier.lab.knobs import Knobs
 
 
@@ -15,13 +16,20 @@ def honest() -> Audited:
 
 
 @pytest.fixture(scope="session")
-def twin() -> Callable[[Knobs], Audited]:
-    """Audits of honest worlds, each made once."""
+def met() -> Audited:
+    """The honest world, asked about an address that its guest serves."""
+    return audit(Knobs(), endpoint=PASSED_THROUGH)
+
+
+@pytest.fixture(scope="session")
+def twin() -> Callable[..., Audited]:
+    """Audits of honest worlds, asked about an endpoint or none, each made once."""
     made: dict[str, Audited] = {}
 
-    def get(knobs: Knobs) -> Audited:
-        if repr(knobs) not in made:
-            made[repr(knobs)] = audit(knobs)
-        return made[repr(knobs)]
+    def get(knobs: Knobs, endpoint: str = "") -> Audited:
+        key = f"{knobs!r} {endpoint}"
+        if key not in made:
+            made[key] = audit(knobs, endpoint=endpoint)
+        return made[key]
 
     return get

@@ -22,8 +22,9 @@ from verifier.evidence import codec
 from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.chain.contracts import BootInfo
 from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.plan import ChainPlan
-from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
+from verifier.evidence.subject import CHANNEL_ENDPOINT, Located, QuoteSource, SubjectEvidence
 from verifier.evidence.td.collateral import read_collateral
 from verifier.evidence.td.event_log import Event, system_events
 from verifier.evidence.td.measurements import boot_rtmr3, mr_aggregated, mr_system
@@ -49,7 +50,8 @@ class Question(Struct, frozen=True, kw_only=True):
     `at` is Unix seconds. `trusted` says whether the collector's own observations count.
     `challenge` is report data, or its first or last part, that the relying party chose. `binds` are
     what it says that report data commits to, by a convention of the app's code. `kms` is a KMS that
-    it names itself, `instance` the only instance id (hex) that it means, "" for any. `manifests`
+    it names itself, `instance` the only instance id (hex) that it means, "" for any. `endpoint` is
+    the address that its users connect to, None where it asks about none. `manifests`
     are the manifests that it knows besides, by hash, and `sightings` what it saw attested at other
     times. `second_opinion` asks for another reader of the chain's answers.
     """
@@ -62,6 +64,7 @@ class Question(Struct, frozen=True, kw_only=True):
     binds: tuple[Binding, ...] = ()
     kms: KmsRecord | None = None
     instance: str = ""
+    endpoint: Endpoint | None = None
     manifests: Mapping[str, str] = {}
     sightings: "tuple[Sighting, ...]" = ()
     second_opinion: bool = False
@@ -138,7 +141,8 @@ class Case:
     @cached_property
     def source(self) -> QuoteSource:
         """The quote that the audit rests on: the one with the challenge, or that commits to what
-        the relying party named, else the best channel."""
+        the relying party named, else the one about the key of the endpoint that it asks about,
+        else the best channel."""
         sources = self.evidence.quotes
         unreachable = why_unreachable(self.evidence.bundle)
         if not sources and unreachable:
@@ -167,7 +171,19 @@ class Case:
             answers = bool(challenge) and challenge in report_data
             fitting.setdefault((report_data in named, answers), source)
         best = max(fitting, default=(False, False))
-        return fitting[best] if any(best) else sources[0]
+        return fitting[best] if any(best) else self._of_endpoint or sources[0]
+
+    @property
+    def _of_endpoint(self) -> QuoteSource | None:
+        """The quote in the certificate that was met at the endpoint in question."""
+        endpoint = self.question.endpoint
+        source = endpoint.source if endpoint is not None else ""
+        met = {item.artifact.ref for item in self.evidence.peers if item.artifact.source == source}
+        quotes = self.evidence.quotes
+        return next(
+            (item for item in quotes if item.channel == CHANNEL_ENDPOINT and item.evidence in met),
+            None,
+        )
 
     @property
     def bound(self) -> Binding | None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from verifier.checks import boot, runtime
+from verifier.checks import boot, endpoint, runtime
 from verifier.checks.application import consistency, identity
 from verifier.checks.authorization import contract, governance, history
 from verifier.checks.engine import CheckSpec
@@ -24,25 +24,28 @@ CHECKS: Final[tuple[CheckSpec, ...]] = (
     *governance.CHECKS,
     *manifest.CHECKS,
     *provenance.CHECKS,
+    *endpoint.CHECKS,
 )
 
-_ENDPOINT: Final = (
-    "The serving endpoint: whether the TLS key that users meet is held by the attested TD."
-)
 PLANNED: Final = {
     "key_management.attestation": "The KMS's own attestation: its quote, code and keys beyond the "
     "root key it is known by.",
-    "endpoint.tls": _ENDPOINT,
-    "endpoint.domain": _ENDPOINT,
 }
 """Checks that a policy may ask for though there is none yet, and what is not covered without them:
 one that is asked for counts as missing."""
+
+UNNAMED_ENDPOINT: Final = (
+    "The serving endpoint: no address that users connect to was named (--endpoint), so that nobody "
+    "looked whether their connections end in this TD."
+)
+"""What an audit does not cover that is about no address."""
 
 GAPS: Final = (
     "Instances that did not answer: a gateway chooses which instance of an app it shows.",
     "The gateway's own history: `verify timeline` shows it, the audit does not judge it.",
     "Images were not rebuilt from their source; those that a script starts were not looked for.",
     *dict.fromkeys(PLANNED.values()),
+    "Certificates that were issued for an endpoint's name: no log of them (CT) was read.",
     "OS images are known by their registers; they were not rebuilt from source in this audit.",
 )
 """What an audit does not cover."""

@@ -53,6 +53,7 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
         _named,
         _kms,
         _chain,
+        _endpoint,
         _stated,
     ):
         try:
@@ -218,6 +219,18 @@ def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     yield _claim("app_contract", app, Basis.CHAIN, header.evidence, *conditions)
 
 
+def _endpoint(_: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    """The key that was met at the address that was asked about."""
+    result = results["endpoint.tls"]
+    match result.actual:
+        case {"endpoint": endpoint, "key": key, "held_by": holder}:
+            # Held by the guest, the judged quote commits to it; by the gateway, another quote.
+            basis = Basis.HARDWARE if result.status in USABLE and holder else Basis.ASSERTED
+            conditions = ("hardware.quote", *_GUEST, "application.identity", "endpoint.tls")
+            value: JsonValue = {"endpoint": endpoint, "sha256": key, "held_by": holder}
+            yield _claim("endpoint_key", value, basis, result.evidence, *conditions)
+
+
 def _stated(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
     for page in case.evidence.pages:
         for label, name in _PAGE_CLAIMS.items():
@@ -251,5 +264,5 @@ def _claim(
 
 _SOURCES: Final = (
     *(_hardware, _platform, _measured, _image, _machine),
-    *(_named, _kms, _chain, _stated),
+    *(_named, _kms, _chain, _endpoint, _stated),
 )

@@ -19,6 +19,9 @@ MANIFEST_RULES: Final = "manifest.rules"
 BOOT_MACHINE: Final = "boot.machine"
 """The check of which a waiver names the ACPI tables that it accepts."""
 
+ENDPOINT_TLS: Final = "endpoint.tls"
+"""The check whose result is about an address that users connect to."""
+
 IMAGE_RULE: Final = "policy.images"
 """The rule of a finding about an image that is from elsewhere than demanded."""
 
@@ -139,6 +142,9 @@ class Demands(Struct, frozen=True, kw_only=True):
     kms_signed: bool = False
     """An app id that a KMS binds needs a certificate of that KMS about the judged quote; the
     guest's word about its KMS is not enough."""
+
+    endpoint_named: bool = False
+    """An audit has to be about an address that users connect to."""
 
     os_releases: tuple[str, ...] = ()
     """The dstack releases that may run; () allows any."""

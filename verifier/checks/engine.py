@@ -36,22 +36,29 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class CheckSpec(Struct, frozen=True):
-    """A registered check. `title` is true exactly when it passes."""
+    """A registered check. `title` is true exactly when it passes. `unasked` gives the outcome where
+    the relying party's question has nothing for it to look at, else None: evidence, and what the
+    check requires of it, count for nothing then."""
 
     id: str
     title: str
     requires: tuple[str, ...]
     explanation: str
     run: "Callable[[Case], Outcome]"
+    unasked: "Callable[[Case], Outcome | None] | None" = None
 
 
 def check(
-    check_id: str, title: str, *, requires: tuple[str, ...] = ()
+    check_id: str,
+    title: str,
+    *,
+    requires: tuple[str, ...] = (),
+    unasked: "Callable[[Case], Outcome | None] | None" = None,
 ) -> "Callable[[Callable[[Case], Outcome]], CheckSpec]":
     """Make a check of a function."""
 
     def make(run: "Callable[[Case], Outcome]") -> CheckSpec:
-        return CheckSpec(check_id, title, requires, inspect.getdoc(run) or "", run)
+        return CheckSpec(check_id, title, requires, inspect.getdoc(run) or "", run, unasked)
 
     return make
 
@@ -97,6 +104,9 @@ def run_checks(specs: Iterable[CheckSpec], case: "Case") -> tuple[CheckResult, .
     results: dict[str, CheckResult] = {}
 
     def evaluate(spec: CheckSpec) -> CheckResult:
+        unasked = spec.unasked(case) if spec.unasked is not None else None
+        if spec.id not in results and unasked is not None:
+            results[spec.id] = _result(spec, unasked)
         if spec.id not in results:
             needed = {other: evaluate(by_id[other]) for other in spec.requires if other in by_id}
             results[spec.id] = _result(spec, _blocked_by(needed) or _run(spec, case))

@@ -21,7 +21,7 @@ _TIMEOUT: Final = 180.0
 
 
 def gather(
-    text: str,
+    text: "str | Target",
     reach: "Reach",
     *,
     past: "Past",
@@ -58,6 +58,7 @@ def gather(
         binds=tuple(parse_binding(item) for item in reach.bind or ()),
         kms=asked.named_kms(reach.kms, reference),
         instance=asked.instance_id(reach.instance),
+        endpoint=asked.serving_endpoint(reach.endpoint) or target.endpoint,
         manifests=known.names,
         sightings=known.sightings,
         second_opinion=reach.second_opinion,
@@ -69,12 +70,12 @@ def gather(
     return Audit(target=target.text, question=question, bundle=given)
 
 
-def _parsed(text: str, reach: "Reach", bundle: Path | None) -> "Target":
+def _parsed(text: "str | Target", reach: "Reach", bundle: Path | None) -> "Target":
     """What TARGET names, with the bundle that was named beside it. Raises PolicyError."""
     from verifier.cli.main import COMMANDS  # noqa: PLC0415
     from verifier.cli.target import parse_target  # noqa: PLC0415
 
-    target = parse_target(text, frozenset(COMMANDS))
+    target = parse_target(text, frozenset(COMMANDS)) if isinstance(text, str) else text
     if target.bundle is not None and bundle is not None:
         raise PolicyError("two bundles were named", hint="give the app id and one bundle")
     target = replace(target, bundle=bundle or target.bundle)
@@ -121,6 +122,7 @@ def _sources(
         instance=question.instance,
         rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_url or ()),
         explorer_urls=tuple(asked.explorer(item) for item in reach.explorer_url or ()),
+        challenge_url=asked.challenge_url(reach.challenge_url, reach.challenge),
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
         log_cache=None if reach.no_cache else default_log_cache(),
         past=past,

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "import": ("import_evidence", "import_evidence"),
     "timeline": ("timeline", "show_timeline"),
     "stage": ("stage", "assess"),
+    "endpoint": ("endpoint", "ask_endpoint"),
     "demo": ("demo", "run_demo"),
     "quote": ("link", "verify_quote"),
     "events": ("link", "verify_events"),
@@ -55,7 +56,7 @@ COMMANDS: Final = {
 }
 """Every command: the module of `verifier.cli.commands` and the function that it is."""
 _GROUPS: Final = {
-    "Audit an app": ("app", "import", "timeline", "stage", "demo"),
+    "Audit an app": ("app", "import", "endpoint", "timeline", "stage", "demo"),
     "One link of the chain": ("quote", "events", "signer", "image"),
     "The manifest and its images": ("lint", "diff", "compose-hash", "oci", "checklist"),
     "Signed results": ("sign", "report"),

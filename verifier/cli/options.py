@@ -52,7 +52,9 @@ Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence f
 PolicyName = Annotated[
     str,
     typer.Option(
-        "--policy", help="genuine, baseline, strict, stage1 or a TOML file.", envvar="VERIFY_POLICY"
+        "--policy",
+        help="genuine, baseline, strict, stage1, endpoint or a TOML file.",
+        envvar="VERIFY_POLICY",
     ),
 ]
 Output = Annotated[
@@ -108,6 +110,14 @@ Gateways = Annotated[
     ),
 ]
 Instance = Annotated[str, typer.Option("--instance", help="Audit this instance id only.")]
+ServingEndpoint = Annotated[
+    str,
+    typer.Option(
+        "--endpoint",
+        metavar="HOST:PORT",
+        help="An address that users connect to by TLS: does the connection end in this TD?",
+    ),
+]
 Endpoints = Annotated[
     list[str] | None,
     typer.Option("--rpc-url", help="Ethereum endpoint (repeatable).", envvar="VERIFY_RPC_URL"),
@@ -139,6 +149,15 @@ Challenge = Annotated[
     str,
     typer.Option(
         "--challenge", metavar="HEX", help="Report data, or a part of it, that you chose."
+    ),
+]
+ChallengeUrl = Annotated[
+    str,
+    typer.Option(
+        "--challenge-url",
+        metavar="URL",
+        help="Where the app answers --challenge with a quote (GetQuote's JSON); {challenge} stands "
+        "for it in hex.",
     ),
 ]
 Binds = Annotated[
@@ -194,11 +213,13 @@ class Reach(Struct, frozen=True, kw_only=True):
     offline: Offline = False
     gateway: Gateways = None
     instance: Instance = ""
+    endpoint: ServingEndpoint = ""
     rpc_url: Endpoints = None
     explorer_url: Explorers = None
     kms: NamedKms = ""
     pccs_url: Pccs = ""
     challenge: Challenge = ""
+    challenge_url: ChallengeUrl = ""
     bind: Binds = None
     manifests: Manifests = None
     os_image: Images = None

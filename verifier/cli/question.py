@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Final
 
 from verifier.checks.case import Question
-from verifier.cli.target import split_url
+from verifier.cli.target import named_endpoint, split_url
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.chain.ethereum import checksum_address
+from verifier.evidence.endpoint import Endpoint
 from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues, embedded, parse_reference
 
@@ -118,6 +119,23 @@ def challenge_bytes(text: str) -> bytes:
     return bytes.fromhex(match[1])
 
 
+def challenge_url(text: str, challenge: str) -> str:
+    """Where the app answers a challenge, as it was written, "" when none was given."""
+    if not text:
+        return ""
+    if not challenge:
+        raise PolicyError(
+            "--challenge-url needs --challenge", hint="choose 32 random bytes: openssl rand -hex 32"
+        )
+    if "{challenge}" not in text:
+        raise PolicyError(
+            f"--challenge-url {text!a} has no {{challenge}}",
+            hint="write {challenge} where the app takes it, such as ?nonce={challenge}",
+        )
+    split_url(text.replace("{challenge}", challenge), "--challenge-url")
+    return text
+
+
 def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
     """The record of the KMS that the user names, or a bare one for a KMS that only he knows."""
     if not text:
@@ -161,6 +179,11 @@ def instance_id(text: str) -> str:
     if text and parse_app_id(text) is None:
         raise PolicyError(f"--instance {text!a} is not an instance id (40 hex digits)")
     return parse_app_id(text) or ""
+
+
+def serving_endpoint(text: str) -> Endpoint | None:
+    """The address that users connect to, None when none was given."""
+    return named_endpoint(text, "--endpoint") if text else None
 
 
 def instance_guest(guest: str, instance: str) -> str:

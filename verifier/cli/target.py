@@ -7,12 +7,14 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.errors import PolicyError, nearest
+from verifier.evidence.endpoint import HTTPS_PORT, METADATA_PORT, Endpoint, parse_endpoint
 from verifier.model.identifiers import AppId, parse_app_id
 
 _TRUST_CENTER: Final = "trust.phala.com"
-_GATEWAY_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})(?:-[0-9]{1,5})?[sg]?", re.ASCII)
+_GATEWAY_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})(?:-([0-9]{1,5}))?[sg]?", re.ASCII)
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
 _HEX: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{16,128})", re.ASCII)
 _DOMAIN: Final = re.compile(
@@ -21,13 +23,19 @@ _DOMAIN: Final = re.compile(
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A parsed TARGET. `guest` is the base URL of a guest agent, `bundle` a path."""
+    """A parsed TARGET. `guest` is the base URL of a guest agent, `bundle` a path, `endpoint` the
+    address that users connect to where TARGET is one."""
 
     text: str
     app_id: AppId | None = None
     guest: str = ""
     domain: str = ""
     bundle: Path | None = None
+    endpoint: Endpoint | None = None
+
+    def of_app(self, app_id: AppId) -> "Target":
+        """The same address, of an app that its name does not tell."""
+        return replace(self, app_id=app_id)
 
 
 def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
@@ -49,7 +57,7 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     if "/" in text or text.endswith(".tar") or _exists(path):
         return Target(text=text, bundle=path)
     if _DOMAIN.fullmatch(text.lower()):
-        return Target(text=text.lower(), domain=text.lower())
+        return Target(text=text.lower(), domain=text.lower(), endpoint=parse_endpoint(text.lower()))
     digits = _HEX.fullmatch(text)
     raise PolicyError(
         f"{text!a} is no app id (40 hex digits), URL, domain or bundle, and no command",
@@ -84,6 +92,31 @@ def _written_right(text: str) -> str:
     return plain if _DOMAIN.fullmatch(plain) else ""
 
 
+def parse_serving_address(text: str) -> Target:
+    """The address that users connect to, HOST:PORT or an https URL, as TARGET. Raises PolicyError.
+
+    What its name does not tell has to be said beside it: of an address, nobody knows the app.
+    """
+    endpoint = named_endpoint(text, "the address")
+    try:
+        port = "" if endpoint.port == HTTPS_PORT else f":{endpoint.port}"
+        target = _parse_url(f"https://{endpoint.host}{port}")
+    except PolicyError:
+        target = Target(text=str(endpoint))
+    return replace(target, text=str(endpoint), endpoint=endpoint)
+
+
+def named_endpoint(text: str, what: str) -> Endpoint:
+    """An address that users connect to by TLS. Raises PolicyError."""
+    found = parse_endpoint(text)
+    if found is None:
+        raise PolicyError(
+            f"{what} {text!a} is not HOST:PORT, nor an https URL",
+            hint="such as app.example.org:443",
+        )
+    return found
+
+
 def _parse_url(text: str) -> Target:
     parts = split_url(text, "TARGET")
     host = parts.hostname or ""
@@ -98,11 +131,15 @@ def _parse_url(text: str) -> Target:
     match = _GATEWAY_LABEL.fullmatch(label)
     if match and gateway:
         identifier = AppId(match[1].lower())
+        metadata = match[2] is not None and int(match[2]) == METADATA_PORT
         return Target(
-            text=text, app_id=identifier, guest=f"{parts.scheme}://{identifier}-8090.{gateway}"
+            text=text,
+            app_id=identifier,
+            guest=f"{parts.scheme}://{identifier}-{METADATA_PORT}.{gateway}",
+            endpoint=None if metadata else parse_endpoint(f"{parts.scheme}://{parts.netloc}"),
         )
     if _DOMAIN.fullmatch(host):
-        return Target(text=host, domain=host)
+        return Target(text=host, domain=host, endpoint=parse_endpoint(f"https://{parts.netloc}"))
     raise PolicyError(
         f"{text!a} is not the address of a metadata page",
         hint="a metadata page is at https://<app id>-8090.<gateway domain>/",

@@ -21,6 +21,13 @@ from verifier.collect import requests
 from verifier.collect.budget import SpentError
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
+from verifier.collect.instances import (
+    MAX_INSTANCES,
+    claimed_instance,
+    instance_in_certificate,
+    listed_instances,
+    session_key,
+)
 from verifier.collect.refusals import lags
 from verifier.collect.requests import Request
 from verifier.collect.workers import Workers
@@ -29,15 +36,12 @@ from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.chain.log_scan import LogFilter
-from verifier.evidence.guest.cloud import parse_cloud_attestations
+from verifier.evidence.domain import questions
+from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint, endpoint_of
 from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
-from verifier.evidence.guest.page import parse_page
-from verifier.evidence.guest.tcb_info import parse_info, parse_quote_answer
 from verifier.evidence.plan import ChainPlan, SubjectPlan, head_calls
-from verifier.evidence.td.event_log import first_payload, parse_event_log
 
 MAX_ROUNDS: Final = 12
-MAX_INSTANCES: Final = 64
 MAX_SIDE_BY_SIDE: Final = 16
 """Requests to one origin at once."""
 ROUND_PART: Final = 1 / 6
@@ -60,16 +64,19 @@ class Scope(Struct, frozen=True, kw_only=True):
     """Where to look.
 
     `guests` are base URLs of guest agents, tried side by side. A custom `domain` is looked up, and
-    the guest that its TXT record names is asked at each of `gateways`. `rpc` are endpoints by
-    chain id; those under None are asked for every chain. Those of `likely_chain` are asked for
-    their head before any guest has told which chain its app is on. `cloud_url` is asked only when
-    no guest gives a quote; empty never. `scanning` says how logs are read.
+    the guest that its TXT record names is asked at each of `gateways`. `endpoint` is the address
+    that users connect to, if one was named. `rpc` are endpoints by chain id; those under None are
+    asked for every chain. Those of `likely_chain` are asked for their head before any guest has
+    told which chain its app is on. `cloud_url` is asked only when no guest gives a quote; empty
+    never. `challenged` is asked for a quote over the challenge. `scanning` says how logs are read.
     """
 
     app_id: str | None
     guests: tuple[str, ...] = ()
     domain: str = ""
     gateways: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
+    challenged: Request | None = None
     rpc: tuple[tuple[int | None, str], ...]
     likely_chain: int | None = None
     pcs_url: str
@@ -157,6 +164,7 @@ class _Collection:
         for chain_id, endpoint in self._scope.rpc:
             if chain_id in (None, self._scope.likely_chain):
                 found.update(dict.fromkeys(requests.rpc_requests(endpoint, head_calls())))
+        found.update(dict.fromkeys(self._for_endpoint()))
         exchanges = Exchanges(bundle)
         for plan in plans:
             found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
@@ -240,19 +248,26 @@ class _Collection:
             source=request.label or (answer.url if request.fallback else request.url),
             collected_at=moment,
             subject=subject,
-            status=answer.status,
+            status=None if request.kind is Kind.TLS_PEER else answer.status,
             media_type=answer.header("content-type"),
             headers={
                 name: answer.header(name) for name in request.keep_headers if answer.header(name)
-            },
+            }
+            | session_key(request.kind, answer.peer_certificate),
             request=request.body,
         )
 
     def _subjects(self, request: Request, body: bytes, asked: str) -> tuple[str, ...]:
         """The attesters that an answer is about: a guest's is about itself, a vendor's about
         every instance that it lists."""
+        if request.kind is Kind.GET_QUOTE:
+            instance = claimed_instance(request.kind, body)
+            host = urlsplit(request.url).netloc
+            return (self._named.get(instance, f"{host}/{instance}" if instance else ""),)
         if request.kind in _GUEST_KINDS:
             return (self._guest_subject(request, body),)
+        if request.kind is Kind.TLS_PEER:
+            return (self._peer_subject(endpoint_of(request.url), body),)
         if request.kind is Kind.CLOUD_ATTESTATIONS:
             host = urlsplit(request.url).netloc
             listed = listed_instances(body)
@@ -261,11 +276,38 @@ class _Collection:
 
     def _exchange(self, request: Request, url: str) -> Response:
         limits = LIMITS[request.kind]
+        if request.kind is Kind.TLS_PEER:
+            endpoint = endpoint_of(url)
+            return self._client.handshake(endpoint.host, endpoint.port, limits=limits)
         if request.body:
             return self._client.request(
                 "POST", url, limits=limits, body=request.body.encode("utf-8")
             )
-        return self._client.request("GET", url, limits=limits)
+        accepted = {"Accept": "application/dns-message"} if request.kind is Kind.DNS_MESSAGE else {}
+        return self._client.request("GET", url, limits=limits, headers=accepted)
+
+    def _for_endpoint(self) -> Iterator[Request]:
+        """A handshake with the endpoint. Under a name of the app's own nobody can tell which
+        gateway leads there: once guests have answered, an instance is known by its id."""
+        endpoint = self._scope.endpoint
+        route = endpoint.route if endpoint is not None else None
+        known = bool(self._asked) or not self._guests
+        if endpoint is not None and (route or known):
+            yield Request(kind=Kind.TLS_PEER, url=endpoint.source)
+        if self._scope.challenged is not None and known:
+            yield self._scope.challenged
+        for name, kind in questions(endpoint) if endpoint is not None else ():
+            yield from requests.dns_requests(name, kind)
+        if route is not None and route.ending is Ending.GATEWAY:
+            yield from requests.gateway_requests(self._gateway(route.base, endpoint))
+
+    def _gateway(self, base: str, endpoint: Endpoint | None) -> str:
+        """The URL of the gateway that serves a base domain: as it was named, else the endpoint's
+        own port."""
+        asked = [*self._scope.gateways, *(requests.gateway_of(url)[1] for url in self._guests)]
+        named = next((url for url in asked if urlsplit(url).hostname == base), None)
+        port = endpoint.port if endpoint is not None else HTTPS_PORT
+        return named or f"https://{base}{'' if port == HTTPS_PORT else f':{port}'}"
 
     def _for_cloud(self, plans: tuple[SubjectPlan, ...]) -> Iterator[Request]:
         """The vendor's account, where the guest itself gave no quote."""
@@ -312,6 +354,21 @@ class _Collection:
         self._named.setdefault(instance or label, subject)
         return subject
 
+    def _peer_subject(self, endpoint: Endpoint, body: bytes) -> str:
+        """The guest that answered, as the log in its certificate says, or the name of the address;
+        "" where nobody can tell."""
+        route = endpoint.route
+        instance = instance_in_certificate(body)
+        routed = route.identifier if route and route.ending is Ending.GUEST else ""
+        name = instance or (routed if routed in self._named else "")
+        if name in self._named or not name:
+            return self._named.get(name, "")
+        port = "" if endpoint.port == HTTPS_PORT else f":{endpoint.port}"
+        host = f"{route.base if route else endpoint.host}{port}"
+        if route and len(self._guests) < MAX_INSTANCES:
+            self._guests.setdefault(requests.guest_url(name, f"https://{host}"))
+        return f"{host}/{name}"
+
     def _host_subject(self, request: Request) -> str:
         if request.kind not in _GUEST_KINDS:
             return ""
@@ -324,35 +381,6 @@ class _Collection:
             return True
         several = len(self._scope.guests or self._scope.gateways) > 1
         return several and request.kind in (Kind.PAGE, Kind.APP_KEY_QUOTE)
-
-
-def claimed_instance(kind: Kind, body: bytes) -> str:
-    """The instance id that a guest's answer claims, "" when it claims none or is malformed."""
-    try:
-        if kind is Kind.PAGE:
-            return _hex_id(parse_page(body, "page").labels.get("Instance ID", ""))
-        if kind is Kind.INFO:
-            return _hex_id(parse_info(body, "Info").stated.get("instance_id", ""))
-        answer = parse_quote_answer(body, "quote answer")
-        events = parse_event_log(answer.event_log, "event log")
-        return _hex_id((first_payload(events, "instance-id") or b"").hex())
-    except EvidenceError:
-        return ""
-
-
-def listed_instances(body: bytes) -> list[str]:
-    """The instance ids with a quote in a vendor's account, at most as many as are followed."""
-    try:
-        listed = parse_cloud_attestations(body, "cloud attestations")
-    except EvidenceError:
-        return []
-    ids = (_hex_id(item.instance_id) for item in listed if item.quote)
-    return sorted({item for item in ids if item})[:MAX_INSTANCES]
-
-
-def _hex_id(text: str) -> str:
-    lowered = text.lower()
-    return lowered if len(lowered) == 40 and set(lowered) <= set("0123456789abcdef") else ""  # noqa: PLR2004
 
 
 def _state_requests(

@@ -10,6 +10,7 @@ user named another. Nothing is taken from the environment: no proxy, no netrc, n
 import http.cookiejar
 import math
 import re
+import ssl
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Final, Protocol, Self
@@ -30,6 +31,7 @@ REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 
 _RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 _NOT_FOUND: Final = 404
+_HTTPS: Final = 443
 _TOO_MANY: Final = 429
 _DENIALS: Final = frozenset({401, 403, 407, 511})
 _USER_INFO: Final = re.compile(r"(?<=//)[^/]*@")
@@ -51,10 +53,10 @@ class Limits(Struct, frozen=True, kw_only=True):
 
     `max_bytes` caps the body, `deadline_seconds` everything from the first look-up to the last
     byte. `verify_tls` is False only where the server's certificate is evidence that checks
-    judge: a KMS serves a self-signed RA-TLS chain. Without `follow_redirects` a redirect is itself
-    the answer: a registry's says where else a blob is, which its caller judges. Without
-    `retry_statuses` so are 429 and 5xx: nodes refuse a range of blocks with any of them. `share` is
-    the part of the collection's budget that it is paid from.
+    judge: a KMS serves a self-signed RA-TLS chain, a guest one of its KMS. Without
+    `follow_redirects` a redirect is itself the answer: a registry's says where else a blob is,
+    which its caller judges. Without `retry_statuses` so are 429 and 5xx: nodes refuse a range of
+    blocks with any of them. `share` is the part of the collection's budget that it is paid from.
     """
 
     share: Share
@@ -76,7 +78,8 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.PAGE: _GUEST(max_bytes=2 * _MIB),
     Kind.INFO: _GUEST(max_bytes=4 * _MIB),
     Kind.QUOTE: _GUEST(max_bytes=_MIB),
-    Kind.GET_QUOTE: _GUEST(max_bytes=_MIB),
+    # Whose session it came by is what checks look at.
+    Kind.GET_QUOTE: _GUEST(max_bytes=_MIB, verify_tls=False),
     Kind.APP_KEY_QUOTE: _GUEST(max_bytes=_MIB),
     Kind.ATTESTATION: _GUEST(max_bytes=_MIB),
     Kind.EVENT_LOG: _GUEST(max_bytes=4 * _MIB),
@@ -93,6 +96,10 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.KMS_ENV_KEY: _ENDORSED(max_bytes=256 * _KIB, verify_tls=False),
     Kind.CLOUD_ATTESTATIONS: _GUEST(max_bytes=8 * _MIB),
     Kind.DNS_TXT: _GUEST(max_bytes=64 * _KIB),
+    Kind.DNS_MESSAGE: _GUEST(max_bytes=64 * _KIB),
+    Kind.TLS_PEER: _GUEST(max_bytes=256 * _KIB),
+    Kind.GATEWAY_INFO: _GUEST(max_bytes=4 * _MIB),
+    Kind.GATEWAY_ACME: _GUEST(max_bytes=8 * _MIB),
     Kind.OCI_MANIFEST: _IMAGE(max_bytes=4 * _MIB),
     Kind.OCI_CONFIG: _IMAGE(max_bytes=4 * _MIB),
     Kind.SIGSTORE_BUNDLE: _IMAGE(max_bytes=4 * _MIB),
@@ -156,6 +163,9 @@ class Answer(Protocol):
 Responder = Callable[[str, str, Mapping[str, str], bytes], Answer]
 """A world in memory: (method, logical URL, request headers, body) → answer."""
 
+Handshakes = Callable[[str, int], bytes]
+"""A world's TLS servers: (host, port) → their certificates (PEM, the leaf first), b"" for none."""
+
 
 class HttpClient:
     """The client (see the module's text). A context manager, safe to use from several threads.
@@ -163,8 +173,8 @@ class HttpClient:
     `clock` gives Unix seconds; it stamps what is collected. `allow_hosts` holds the host names,
     `.suffixes` and addresses that the user named, which may then be private. `routes` serves
     logical hosts (names or `.suffixes`) from a loopback (address, port), and `responder` serves
-    every request from memory: both keep the logical https URL and every limit. `budget` is what all
-    requests together may cost.
+    every request from memory: both keep the logical https URL and every limit. `handshakes` answers
+    in place of TLS servers. `budget` is what all requests together may cost.
     """
 
     def __init__(  # noqa: PLR0913 - what a simulated world or a test replaces
@@ -174,16 +184,21 @@ class HttpClient:
         allow_hosts: Collection[str] = (),
         routes: Mapping[str, tuple[str, int]] | None = None,
         responder: Responder | None = None,
+        handshakes: Handshakes | None = None,
         system: System | None = None,
         budget: Budget | None = None,
     ) -> None:
         self.clock = clock
         self._system = system or System()
         self.budget = budget or Budget(monotonic=self._system.monotonic)
-        self._client = httpx.Client(
-            transport=_Memory(responder)
+        self._handshakes = handshakes
+        self._transport = (
+            None
             if responder
-            else Transport(allow_hosts=allow_hosts, routes=routes, system=self._system),
+            else Transport(allow_hosts=allow_hosts, routes=routes, system=self._system)
+        )
+        self._client = httpx.Client(
+            transport=_Memory(responder) if responder else self._transport,
             headers=_HEADERS,
             cookies=http.cookiejar.CookieJar(
                 http.cookiejar.DefaultCookiePolicy(allowed_domains=())
@@ -201,6 +216,38 @@ class HttpClient:
     def close(self) -> None:
         """Close every connection."""
         self._client.close()
+
+    def handshake(self, host: str, port: int, *, limits: Limits) -> Response:
+        """The certificates (PEM, the leaf first) that the TLS server of an address sends, and the
+        header `tls-version`; whose they are is for checks to say. Raises NetworkError, LimitError.
+        """
+        began = self._system.monotonic()
+        deadline = min(began + limits.deadline_seconds, self.budget.ends(limits.share))
+        source, version = f"tls://{host}:{port}", ""
+        try:
+            self.budget.check(limits.share)
+            if self._handshakes is not None:
+                body = self._handshakes(host, port)
+            elif self._transport is not None:
+                body, version = self._transport.handshake(host.strip("[]"), port, deadline)
+            else:
+                body = b""
+            if not body:
+                raise NetworkError(
+                    "nothing answers there", hint="check the address", cause=Cause.UNREACHABLE
+                )
+            self.budget.take(limits.share, f"{host}:{port}", len(body))
+            if len(body) > limits.max_bytes:
+                raise LimitError("the certificates are too large", cause=Cause.TOO_LARGE)
+        except CollectError as error:
+            reason = error
+        except _FOREIGN_ERRORS as error:
+            reason = _explained(error, deadline - began)
+        else:
+            return Response(status=200, url=source, body=body, headers=(("tls-version", version),))
+        raise type(reason)(
+            f"{source}: {reason.message}", hint=reason.hint, cause=reason.cause
+        ) from reason
 
     def get(
         self, url: str, *, limits: Limits, headers: Mapping[str, str] | None = None
@@ -286,10 +333,19 @@ class HttpClient:
                 url=str(request.url),
                 body=self._body(response, request.url, limits),
                 headers=tuple(response.headers.multi_items()),
-                peer_certificate=response.extensions["peer_certificate"],
+                peer_certificate=response.extensions["peer_certificate"]
+                or self._simulated_peer(request.url, limits),
             )
         finally:
             response.close()
+
+    def _simulated_peer(self, url: httpx.URL, limits: Limits) -> bytes | None:
+        """The leaf that a simulated server shows where its certificate is evidence."""
+        if self._handshakes is None or limits.verify_tls:
+            return None
+        pem = self._handshakes(url.host, url.port or _HTTPS).decode("ascii")
+        leaf, end, _ = pem.partition(ssl.PEM_FOOTER)
+        return ssl.PEM_cert_to_DER_cert(leaf + end) if end else None
 
     def _body(self, response: httpx.Response, url: httpx.URL, limits: Limits) -> bytes:
         origin = f"{url.host}:{url.port or ''}"

@@ -44,6 +44,7 @@ def _networks(*texts: str) -> tuple[Network, ...]:
 
 
 _DER: Final = True  # ssl's binary_form
+_ENCODING_DER: Final = 2  # of ssl's certificate objects
 _GLOBAL_IPV6: Final = ipaddress.IPv6Network("2000::/3")
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _SPECIAL: Final = _networks(
@@ -150,6 +151,7 @@ class Transport(httpx.BaseTransport):
         unverified.check_hostname = False
         unverified.verify_mode = ssl.CERT_NONE
         guarded, routed = _Backend(guard, system), _Backend(lambda address, _: [address], system)
+        self._unchecked, self._direct = unverified, guarded
         self._makers = {
             _Peer.VERIFIED: functools.partial(_pool, system.trust(), guarded),
             _Peer.UNVERIFIED: functools.partial(_pool, unverified, guarded),
@@ -181,6 +183,17 @@ class Transport(httpx.BaseTransport):
             stream=_Body(answer),
             extensions={"peer_certificate": None if tls is None else tls.getpeercert(_DER)},
         )
+
+    def handshake(self, host: str, port: int, deadline: float) -> tuple[bytes, str]:
+        """The certificates (PEM, the leaf first) that a TLS server sends to whoever asks for
+        `host`, and the protocol version. Nothing about them is verified but that the server holds
+        the leaf's key. Raises LimitError, NetworkError, and httpcore's exceptions."""
+        stream: httpcore.NetworkStream = self._direct.connect_tcp(host, port, timeout=deadline)
+        try:
+            stream = stream.start_tls(self._unchecked, host, timeout=deadline)
+            return _sent_chain(stream.get_extra_info("ssl_object"))
+        finally:
+            stream.close()
 
     def close(self) -> None:
         """Close every connection."""
@@ -385,6 +398,19 @@ class _Stream(httpcore.NetworkStream):
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - httpcore's interface
         return self._stream.get_extra_info(info)
+
+
+def _sent_chain(tls: ssl.SSLSocket) -> tuple[bytes, str]:
+    """The chain as the server sent it (PEM) and the version of TLS. Before Python 3.13 only the
+    object below knows more than the leaf."""
+    below: Any = tls if hasattr(tls, "get_unverified_chain") else getattr(tls, "_sslobj", None)
+    listed = below.get_unverified_chain() if below is not None else None
+    chain = [x if isinstance(x, bytes) else x.public_bytes(_ENCODING_DER) for x in listed or ()]
+    leaf = tls.getpeercert(_DER)
+    if leaf is None or (chain and chain[0] != leaf):
+        raise NetworkError("the server sent no certificate", cause=Cause.NO_TLS)
+    pem = "".join(ssl.DER_cert_to_PEM_cert(item) for item in chain or [leaf])
+    return pem.encode("ascii"), tls.version() or ""
 
 
 def _pool(tls: ssl.SSLContext | None, backend: _Backend) -> httpcore.ConnectionPool:

@@ -1,5 +1,6 @@
 """What is asked of whom: the requests that collection makes, as plain values."""
 
+import base64
 import hashlib
 import json
 from collections.abc import Iterable
@@ -11,13 +12,20 @@ from msgspec import Struct
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
 from verifier.evidence.chain.contracts import Call
+from verifier.evidence.dns_message import encode_query
+from verifier.evidence.domain import dns_source
 from verifier.evidence.td.collateral import CHAIN_HEADERS
+
+CHALLENGE: Final = "{challenge}"
+"""What stands for the challenge (hex) in the address where an app answers one."""
 
 _GUEST_PORT: Final = 8090
 _APP_KEY: Final = "/prpc/GetAttestationForAppKey?algorithm=ed25519"
 _INTEL_PCS: Final = "api.trustedservices.intel.com"
 INTEL_ROOT_CRL_URL: Final = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
 DNS_URL: Final = "https://dns.google/resolve?type=TXT&name="
+RESOLVERS: Final = ("https://dns.google/dns-query", "https://cloudflare-dns.com/dns-query")
+"""Two operators that answer DNS messages over HTTPS (RFC 8484)."""
 CLOUD_URL: Final = "https://cloud-api.phala.com/api/v1"
 
 
@@ -56,6 +64,34 @@ def guest_requests(base: str) -> tuple[Request, ...]:
         Request(kind=Kind.PAGE, url=f"{base}/"),
         Request(kind=Kind.INFO, url=f"{base}/prpc/Info", fallback=f"{base}/prpc/Worker.Info"),
         Request(kind=Kind.APP_KEY_QUOTE, url=f"{base}{_APP_KEY}"),
+    )
+
+
+def challenge_request(url: str, challenge: bytes) -> Request:
+    """A quote over a challenge, from where the app gives one."""
+    return Request(kind=Kind.GET_QUOTE, url=url.replace(CHALLENGE, challenge.hex()))
+
+
+def gateway_requests(gateway: str) -> tuple[Request, ...]:
+    """What a gateway (URL of its base domain) shows about itself and its TLS keys."""
+    parts = urlsplit(gateway)
+    base = f"{parts.scheme}://gateway.{parts.netloc}/.dstack"
+    return (
+        Request(kind=Kind.GATEWAY_INFO, url=f"{base}/app-info"),
+        Request(kind=Kind.GATEWAY_ACME, url=f"{base}/acme-info"),
+    )
+
+
+def dns_requests(name: str, kind: str) -> tuple[Request, ...]:
+    """A question about a name, put to every resolver."""
+    query = base64.urlsafe_b64encode(encode_query(name, kind)).rstrip(b"=").decode("ascii")
+    return tuple(
+        Request(
+            kind=Kind.DNS_MESSAGE,
+            url=f"{resolver}?dns={query}",
+            label=dns_source(resolver, name, kind),
+        )
+        for resolver in RESOLVERS
     )
 
 

@@ -65,6 +65,10 @@ class Kind(StrEnum):
     KMS_ENV_KEY = "kms-env-key"
     CLOUD_ATTESTATIONS = "cloud-attestations"
     DNS_TXT = "dns-txt"
+    DNS_MESSAGE = "dns-message"
+    TLS_PEER = "tls-peer"
+    GATEWAY_INFO = "gateway-info"
+    GATEWAY_ACME = "gateway-acme-info"
     OCI_MANIFEST = "oci-manifest"
     OCI_CONFIG = "oci-config"
     SIGSTORE_BUNDLE = "sigstore-bundle"
@@ -88,6 +92,9 @@ _WITNESSED: Final = frozenset(
         Kind.KMS_META,
         Kind.CLOUD_ATTESTATIONS,
         Kind.DNS_TXT,
+        Kind.DNS_MESSAGE,
+        Kind.TLS_PEER,
+        Kind.GATEWAY_INFO,
         Kind.JSON_RPC,
         Kind.LOG_SCAN,
         Kind.EXPLORER_LOGS,

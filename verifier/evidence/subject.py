@@ -9,10 +9,12 @@ from contextlib import suppress
 from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.codec import parse_json
+from verifier.evidence.endpoint import PEER_KEY
 from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.kms_answers import (
     EnvKey,
@@ -37,13 +39,16 @@ from verifier.evidence.td.ra_tls import (
     EXT_EVENT_LOG,
     EXT_QUOTE,
     RaTlsChain,
+    leaf_report_data,
     parse_chain,
+    spki,
 )
 from verifier.model.result import EvidenceRef, JsonValue
 
 T = TypeVar("T")
 _Log = tuple[JsonValue | bytes, EvidenceRef]
 
+CHANNEL_ENDPOINT: Final = "certificate of the endpoint"
 CHANNEL_APP_CERT: Final = "app certificate"
 CHANNEL_APP_KEY: Final = "GetAttestationForAppKey"
 CHANNEL_GET_QUOTE: Final = "GetQuote"
@@ -57,6 +62,7 @@ _CHANNELS: Final = (
     CHANNEL_BLOB,
     CHANNEL_QUOTE,
     CHANNEL_CLOUD,
+    CHANNEL_ENDPOINT,
 )
 
 
@@ -69,7 +75,8 @@ class Located(Struct, Generic[T], frozen=True):
 
 class QuoteSource(Struct, frozen=True, kw_only=True):
     """A quote and what came with it. `log` is the event log (JSON or text of it), None when absent;
-    `parsed_events` takes its place for channels whose log is not JSON."""
+    `parsed_events` takes its place for channels whose log is not JSON. `peer` is the key of whose
+    TLS session it came by, as its collector says (sha256, hex), "" where nobody noted it."""
 
     channel: str
     quote: bytes
@@ -79,6 +86,7 @@ class QuoteSource(Struct, frozen=True, kw_only=True):
     parsed_events: tuple[Event, ...] | None = None
     chain: RaTlsChain | None = None
     vm_config: str = ""
+    peer: str = ""
 
     @property
     def has_log(self) -> bool:
@@ -107,6 +115,7 @@ class SubjectEvidence(Struct):
     quotes: list[QuoteSource] = []
     env_keys: list[Located[EnvKey]] = []
     key_chains: list[Located[SignatureChain]] = []
+    peers: list[Located[RaTlsChain]] = []
     malformed: list[tuple[Artifact, EvidenceError]] = []
 
     def artifacts(self, kind: Kind) -> list[Artifact]:
@@ -148,7 +157,15 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
     )
     subject.env_keys = subject.parsed(Kind.KMS_ENV_KEY, parse_env_key)
     subject.key_chains = subject.parsed(Kind.SIGNATURE_CHAIN, parse_signature_chain)
-    for sources in (_from_answers, _from_certificates, _from_blobs, _from_raw, _from_cloud):
+    subject.peers = subject.parsed(Kind.TLS_PEER, parse_peer)
+    for sources in (
+        _from_peers,
+        _from_answers,
+        _from_certificates,
+        _from_blobs,
+        _from_raw,
+        _from_cloud,
+    ):
         subject.quotes.extend(sources(subject))
     subject.quotes.sort(key=lambda source: _CHANNELS.index(source.channel))
     return subject
@@ -176,6 +193,7 @@ def _from_answers(subject: SubjectEvidence) -> list[QuoteSource]:
             log=item.value.event_log,
             log_evidence=item.artifact.at("/event_log"),
             vm_config=item.value.vm_config,
+            peer=item.artifact.header(PEER_KEY),
         )
         for kind, channel in (
             (Kind.APP_KEY_QUOTE, CHANNEL_APP_KEY),
@@ -183,6 +201,35 @@ def _from_answers(subject: SubjectEvidence) -> list[QuoteSource]:
         )
         for item in subject.parsed(kind, parse_quote_answer)
     ]
+
+
+def parse_peer(raw: bytes, what: str) -> RaTlsChain:
+    """The certificates that a TLS server sent. Raises EvidenceError."""
+    return parse_chain(raw.decode("ascii", "replace"), what)
+
+
+def _from_peers(subject: SubjectEvidence) -> list[QuoteSource]:
+    """The quote in the certificate of an address that users connect to, where it was made for the
+    key that they meet. Any other is lent, and about somebody else."""
+    found: list[QuoteSource] = []
+    for item in subject.peers:
+        try:
+            source = certificate_source(item.value, item.artifact.ref)
+            own = source is not None and is_of_leaf(source)
+        except EvidenceError as error:
+            subject.malformed.append((item.artifact, error))
+            continue
+        if source is not None and own:
+            found.append(replace(source, channel=CHANNEL_ENDPOINT))
+    return found
+
+
+def is_of_leaf(source: QuoteSource) -> bool:
+    """Whether the quote in a certificate was made for its key. Raises EvidenceError."""
+    if source.chain is None:
+        return False
+    carried = parse_quote(source.quote, f"TD quote ({source.channel})")
+    return carried.report_data == leaf_report_data(spki(source.chain.certificates[0]))
 
 
 def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
@@ -200,7 +247,7 @@ def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
             continue
         try:
             chain = parse_chain(pem, f"app certificate in {_what(artifact)}")
-            source = _certificate_source(chain, artifact.at(pointer))
+            source = certificate_source(chain, artifact.at(pointer))
         except EvidenceError as error:
             subject.malformed.append((artifact, error))
             continue
@@ -209,7 +256,8 @@ def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
     return found
 
 
-def _certificate_source(chain: RaTlsChain, evidence: EvidenceRef) -> QuoteSource | None:
+def certificate_source(chain: RaTlsChain, evidence: EvidenceRef) -> QuoteSource | None:
+    """The quote that a chain's leaf carries, and its log. Raises EvidenceError."""
     if EXT_QUOTE in chain.leaf:
         raw_log = chain.leaf.get(EXT_EVENT_LOG)
         log = log_format.inflate_event_log(raw_log, "event log extension") if raw_log else None

@@ -31,7 +31,7 @@ QUOTE, EVENT_LOG, APP_ID, USAGE, ATTESTATION = 1, 2, 3, 4, 8
 _NOT_BEFORE: Final = datetime(1975, 1, 1, tzinfo=UTC)
 _TEN_YEARS: Final = 3650 * DAY
 
-AttestationForm = Literal["quote", "scale-v0", "msgpack-v1"]
+AttestationForm = Literal["quote", "scale-v0", "msgpack-v1", "none"]
 
 
 class Attestation(Struct, frozen=True, kw_only=True):
@@ -210,6 +210,8 @@ def _leaf_values(options: CertOptions, attestation: Attestation) -> list[tuple[i
         evidence = [(QUOTE, attestation.quote), (EVENT_LOG, log)]
     elif options.form == "scale-v0":
         evidence = [(ATTESTATION, scale_v0(attestation))]
+    elif options.form == "none":
+        evidence = []
     else:
         evidence = [(ATTESTATION, msgpack_v1(attestation))]
     if not options.ca:

@@ -14,6 +14,7 @@ from verifier.lab import keys
 from verifier.lab.chain import Chain
 from verifier.lab.contracts import AppTerms, DstackApp, DstackKms, Key, Owner
 from verifier.lab.events import OsImage
+from verifier.lab.gateway import GATEWAY_APP, gateway_compose_hash
 from verifier.lab.guest import Guest
 from verifier.lab.kms import PLATFORM, Kms
 from verifier.lab.knobs import DAY, Knobs
@@ -24,7 +25,6 @@ from verifier.lab.quote import user_data
 KMS_ADDRESS: Final = keys.labelled("DstackKms", 20)
 KMS_IMPLEMENTATION: Final = keys.labelled("DstackKms implementation", 20)
 APP_IMPLEMENTATION: Final = keys.labelled("DstackApp implementation", 20)
-GATEWAY_APP: Final = keys.labelled("gateway app", 20)
 GATEWAY_APP_ID: Final = "0x" + GATEWAY_APP.hex()
 KMS_AGE: Final = 300 * DAY
 APP_AGE: Final = 60 * DAY
@@ -148,8 +148,8 @@ def _write_kms(chain: Chain, knobs: Knobs, kms: Kms) -> None:
     _hand_over(contract, block + 6, owner)
     contract = DstackKms(chain, KMS_ADDRESS, owner)
     gateway = _handed_over(gateway, block + 6, owner)
-    update = keys.labelled("second gateway", 32)
-    gateway.add_compose_hash(chain.block_at(knobs.now - GATEWAY_UPDATE_AGE), update)
+    update = chain.block_at(knobs.now - GATEWAY_UPDATE_AGE)
+    gateway.add_compose_hash(update, gateway_compose_hash())
     if knobs.os_image_on_chain == "removed":
         contract.remove_os_image(chain.block_at(knobs.now - REMOVAL_AGE), image)
 

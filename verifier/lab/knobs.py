@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct, field
 
 from verifier.evidence.codec import JsonObject
+from verifier.lab.dns import Record
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE, MACHINE, Event
 from verifier.lab.quote import QuoteFormat, TdReport
 from verifier.lab.registry import WEB, Attest, Image, attest
@@ -20,6 +21,7 @@ from verifier.lab.rpc import RpcFault
 if TYPE_CHECKING:
     from verifier.lab.chain import Chain
     from verifier.lab.contracts import DstackApp, DstackKms
+    from verifier.lab.world import World
 
 DEFAULT_NOW: Final = 1781524800
 """2026-06-15T12:00:00Z."""
@@ -67,6 +69,11 @@ class Knobs(Struct, frozen=True, kw_only=True):
         `app_key_report_data` replace what the quote binds; `challenge` (32 bytes) is answered with
         a quote over it and sha256 of the certificate's key, as by an app that lets nobody else
         choose these bytes.
+    Endpoint
+        `peer(world, host)` is what the TLS server of a host shows (PEM), in place of the honest
+        one: passed through, a guest's own certificate; of other names, the gateway's.
+        `edit_gateway` changes the knobs of the guest that the gateway is.
+        `edit_dns(resolver, name, type, records)` changes what a resolver says.
     Chain
         `app_on_chain` says whether a contract stands at the app id (None: only where the guest's
         KMS or a chosen `app_id` implies one); `*_on_chain` say what the contracts allow.
@@ -123,6 +130,10 @@ class Knobs(Struct, frozen=True, kw_only=True):
     cert_report_data: bytes | None = None
     app_key_report_data: bytes | None = None
     challenge: bytes = b""
+
+    peer: Callable[["World", str], bytes] | None = None
+    edit_gateway: Callable[["Knobs"], "Knobs"] | None = None
+    edit_dns: Callable[[str, str, str, list[Record]], list[Record]] | None = None
 
     root: str = "root"
     rogue: frozenset[str] = frozenset()

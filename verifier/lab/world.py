@@ -1,6 +1,8 @@
 """A whole simulated world behind one function: `respond` answers every URL of it.
 
     https://<app id | instance id>-8090.gw.lab.invalid/     guests
+    https://gateway.gw.lab.invalid/.dstack/                 the gateway
+    https://dns.google/ https://cloudflare-dns.com/         two resolvers of names
     https://kms.gw.lab.invalid/prpc/                        the KMS
     https://pcs.lab.invalid/                                collateral
     https://rpc-a.lab.invalid/ https://rpc-b.lab.invalid/   two JSON-RPC operators
@@ -23,11 +25,13 @@ from msgspec import to_builtins as asdict
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
-from verifier.lab import contracts, history, keys
+from verifier.lab import contracts, dns, history, keys
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
+from verifier.lab.endpoint import gateway_certificate
 from verifier.lab.events import FIRMWARE, LOCAL_SGX_MRENCLAVE, OsImage, replay
+from verifier.lab.gateway import ACCOUNT_URI, Gateway, gateway_knobs
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
@@ -47,6 +51,13 @@ KMS_URL: Final = f"https://kms.{GATEWAY_BASE}"
 PCS_URL: Final = "https://pcs.lab.invalid"
 CLOUD_URL: Final = "https://cloud.lab.invalid"
 RPC_URLS: Final = {"a": "https://rpc-a.lab.invalid/", "b": "https://rpc-b.lab.invalid/"}
+RESOLVERS: Final = ("dns.google", "cloudflare-dns.com")
+DOMAIN: Final = "app.customer.invalid"
+"""A name of the app's own, which its owner leads to the gateway."""
+
+ATTESTATION_PATH: Final = "/attestation"
+"""Where the app answers `nonce` with a quote over it."""
+
 ONCHAIN: Final = "onchain"
 _SOURCE: Final = "simulated world"
 
@@ -72,6 +83,11 @@ class World:
     def guest(self) -> Guest:
         """The first instance."""
         return self.guests[0]
+
+    @property
+    def serving_host(self) -> str:
+        """The host of an address that the app's guest serves by TLS."""
+        return f"{self.app_id}-443s.{GATEWAY_BASE}"
 
     @property
     def pki_options(self) -> PkiOptions:
@@ -107,6 +123,14 @@ class World:
     def kms(self) -> Kms:
         """The KMS that answers at the KMS's URL."""
         return self._kms(self.knobs.kms_answers or self.knobs.kms, self.knobs.kms_k256)
+
+    @cached_property
+    def gateway(self) -> Gateway:
+        """The gateway that all names below its base lead to."""
+        knobs, edit = gateway_knobs(self.now), self.knobs.edit_gateway
+        knobs = edit(knobs) if edit is not None else knobs
+        pki = build_pki(self._pki_options(knobs.platform))
+        return Gateway(knobs, pki, self._kms(ONCHAIN).key_source)
 
     @cached_property
     def chain(self) -> Chain:
@@ -160,6 +184,22 @@ class World:
         edit = self.knobs.edit_response
         return edit(method, url, body, answer) if edit else answer
 
+    def handshake(self, host: str, port: int) -> bytes:
+        """The certificates (PEM, the leaf first) of the TLS server at an address, b"" for none."""
+        del port
+        if self.knobs.peer is not None:
+            return self.knobs.peer(self, host)
+        return self.peer(host)
+
+    def peer(self, host: str) -> bytes:
+        """What an honest server shows: a guest its own certificate, where the gateway passes
+        connections through or the name is its own; else the gateway the one for all names below
+        its base."""
+        guest = self.guest if host == DOMAIN else self._passed_through(host)
+        if guest is not None:
+            return guest.app_cert.encode()
+        return gateway_certificate(self.now) if host.endswith(f".{GATEWAY_BASE}") else b""
+
     def _route(self, url: str, body: bytes) -> Response:
         parts = urlsplit(url)
         host, path = parts.hostname or "", parts.path or "/"
@@ -174,12 +214,55 @@ class World:
         if f"https://{host}" in services:
             return services[f"https://{host}"]()
         arguments = _arguments(parts.query, body)
-        if host == urlsplit(KMS_URL).hostname:
-            return self.kms.respond(path, arguments)
+        named: dict[str, Callable[[], Response]] = {
+            f"gateway.{GATEWAY_BASE}": lambda: self.gateway.respond(path),
+            urlsplit(KMS_URL).hostname or "": lambda: self.kms.respond(path, arguments),
+            **{name: lambda: self._resolve(host, arguments.get("dns", "")) for name in RESOLVERS},
+        }
+        if host in named:
+            return named[host]()
+        if path == ATTESTATION_PATH:
+            return self._attested(host, arguments.get("nonce", ""))
         guest = self._guests_by_label.get(host.removesuffix(f"-8090.{GATEWAY_BASE}"))
         if guest is None:
             return NOT_FOUND
         return guest.respond(path, arguments)
+
+    def _attested(self, host: str, nonce: str) -> Response:
+        """What the app itself answers, where connections reach it: a quote over a challenge."""
+        guest = self.guest if host == DOMAIN else self._passed_through(host)
+        try:
+            challenge = bytes.fromhex(nonce).ljust(64, b"\0")[:64]
+        except ValueError:
+            return answer_json(400, {"error": "nonce is not hex"})
+        return NOT_FOUND if guest is None else answer_json(200, guest.get_quote(challenge))
+
+    def _passed_through(self, host: str) -> Guest | None:
+        label, _, base = host.partition(".")
+        passed = base == GATEWAY_BASE and label[-1:] == "s"
+        return self._guests_by_label.get(label.partition("-")[0]) if passed else None
+
+    def _resolve(self, resolver: str, query: str) -> Response:
+        question, name, kind = dns.asked(query)
+        records = self.records(name, kind)
+        if self.knobs.edit_dns is not None:
+            records = self.knobs.edit_dns(resolver, name, kind, records)
+        return dns.respond(question, records)
+
+    def records(self, name: str, kind: str) -> list[dns.Record]:
+        """The records of a name, with those of its aliases as a resolver follows them."""
+        gateway = f"_.{GATEWAY_BASE}"
+        only = f"letsencrypt.org;validationmethods=dns-01;accounturi={ACCOUNT_URI}"
+        caa = [(GATEWAY_BASE, "CAA", dns.caa_data(tag, only)) for tag in ("issue", "issuewild")]
+        zone: dict[tuple[str, str], list[dns.Record]] = {
+            (GATEWAY_BASE, "CAA"): caa,
+            (DOMAIN, "CNAME"): [(DOMAIN, "CNAME", dns.name_data(gateway))],
+            (f"_dstack-app-address.{DOMAIN}", "TXT"): [
+                (f"_dstack-app-address.{DOMAIN}", "TXT", dns.text_data(f"{self.app_id}:443"))
+            ],
+        }
+        alias = zone.get((name, "CNAME"), []) if kind != "CNAME" else []
+        return [*alias, *zone.get((name, kind), [])]
 
     @cached_property
     def _guests_by_label(self) -> dict[str, Guest]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from verifier.errors import PolicyError, did_you_mean
 
-BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict")
+BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict", "endpoint")
 _MAX_BYTES: Final = 1 << 20
 MAX_NUMBER: Final = 1_000_000
 _MAX_DEPTH: Final = 8

@@ -56,6 +56,7 @@ def effective_policy(policy: Policy) -> str:
         },
         "expect": demands.expect,
         "identity": _made(kms_signed=demands.kms_signed),
+        "endpoint": _made(named=demands.endpoint_named),
         "os": _made(releases=demands.os_releases, origin=demands.os_origin),
         "rules": {key: value.value for key, value in demands.rules.items()},
         "images": _made(registries=demands.registries, repositories=demands.repositories),
@@ -133,6 +134,8 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
         yield f"{name} is {_any(values)}", DECIDED_BY[name]
     if demands.kms_signed:
         yield "a KMS that binds the app id signed for the judged quote", "application.identity"
+    if demands.endpoint_named:
+        yield "an address that users connect to is named (--endpoint)", DECIDED_BY["endpoint"]
     yield from ((words, DECIDED_BY["os_release"]) for words in _of_image(demands))
     sources = (*demands.registries, *demands.repositories)
     if sources:

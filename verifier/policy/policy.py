@@ -8,6 +8,7 @@
                   image: list of "NAME=sha256:…", NAME a service or a repository
                   kms: list of "CHAIN:ADDRESS", CA keys (DER, hex) and root addresses
     [identity]    kms_signed: whether the KMS has to have signed for the judged quote
+    [endpoint]    named: whether the audit has to be about an address that users connect to
     [os]          releases: the dstack releases that may run
                   origin: "rebuilt", where somebody else's measurement of an image is not enough
     [rules]       rule id = "critical" | "high" | "medium" | "low" | "info", in manifest.rules
@@ -32,7 +33,14 @@ import rfc8785
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.checks.demands import IMAGE_RULE, MANIFEST_RULES, Demands, GovernanceDemands, Waiver
+from verifier.checks.demands import (
+    ENDPOINT_TLS,
+    IMAGE_RULE,
+    MANIFEST_RULES,
+    Demands,
+    GovernanceDemands,
+    Waiver,
+)
 from verifier.errors import EvidenceError, PolicyError, did_you_mean
 from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.identifiers import parse_key_holder
@@ -74,6 +82,7 @@ DECIDED_BY: Final = {
     "images": MANIFEST_RULES,
     "signers": "provenance.images",
     "governance": "authorization.governance",
+    "endpoint": ENDPOINT_TLS,
 }
 """Which check decides a demand of the relying party; it is required then."""
 
@@ -84,6 +93,7 @@ SECTIONS: Final = {
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
     "expect": (*EXPECTABLE, "image", "kms"),
     "identity": ("kms_signed",),
+    "endpoint": ("named",),
     "os": ("releases", "origin"),
     "rules": None,
     "images": ("registries", "repositories"),
@@ -135,6 +145,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             "waivers": [waiver.to_json() for waiver in demands.waivers],
             **({"sources": list(demands.sources)} if demands.sources else {}),
             **({"os_origin": demands.os_origin.value} if demands.os_origin else {}),
+            **({"endpoint_named": True} if demands.endpoint_named else {}),
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
@@ -148,6 +159,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             "images": bool(demands.registries or demands.repositories),
             "signers": bool(demands.workflows or demands.sources),
             "governance": bool(demands.governance.made),
+            "endpoint": demands.endpoint_named,
         }
         return tuple(name for name in DECIDED_BY if made.get(name))
 
@@ -236,6 +248,7 @@ def _demands(
             name: _expected_values(name, values) for name, values in sections["expect"].items()
         },
         kms_signed=switch(sections["identity"], "kms_signed", where),
+        endpoint_named=switch(sections["endpoint"], "named", where),
         os_releases=demanded(sections["os"], "releases", f"policy {where}: os"),
         os_origin=_origin(sections["os"], where),
         rules=_severities(sections["rules"], where),

@@ -33,9 +33,9 @@ def policy_schema() -> str:
             {
                 "name": _text("How reports call it; the file's name where it is absent."),
                 "extends": _text(
-                    "A built-in policy (genuine, baseline, stage1, strict), or a file relative to "
-                    "this one. Tables are merged key by key, waivers are added, everything else is "
-                    "replaced; the name is never inherited."
+                    "A built-in policy (genuine, baseline, stage1, strict, endpoint), or a file "
+                    "relative to this one. Tables are merged key by key, waivers are added, "
+                    "everything else is replaced; the name is never inherited."
                 ),
                 "accept": {
                     "type": "array",
@@ -150,6 +150,16 @@ def _software() -> _Schema:
                 }
             },
             "Who names the app, decided by application.identity.",
+        ),
+        "endpoint": _table(
+            {
+                "named": {
+                    **signed,
+                    "description": "The audit has to be about an address that users connect to "
+                    "(--endpoint).",
+                }
+            },
+            "Where users connect to, decided by endpoint.tls.",
         ),
         "os": _table(
             {

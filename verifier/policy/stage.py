@@ -15,7 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from verifier.checks.demands import MANIFEST_RULES
+from verifier.checks.demands import ENDPOINT_TLS, MANIFEST_RULES
 from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import CheckResult, Finding, Severity, SkipKind, Status
@@ -100,7 +100,7 @@ REQUIREMENTS: Final = (
     ),
     StageRequirement(
         title="No central party that it depends on",
-        checks=("endpoint.tls",),
+        checks=(ENDPOINT_TLS,),
         rules=("SEC-008", "ENV-006", "ENV-015", "NET-007"),
         remains="whether the services that it calls could harm its users",
     ),
@@ -191,7 +191,10 @@ def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> As
 
 def _is_missing(result: CheckResult) -> bool:
     """Whether a check gave no result: nothing was shown, and nothing contradicted. What does not
-    apply, and what is in doubt, is a result: it does not prove its title."""
+    apply, and what is in doubt, is a result: it does not prove its title. Where users connect to
+    has to be named before anybody can look."""
+    if result.id == ENDPOINT_TLS and result.skip_kind is SkipKind.NOT_APPLICABLE:
+        return True
     return result.status is Status.ERROR or (
         result.status is Status.SKIP and result.skip_kind is not SkipKind.NOT_APPLICABLE
     )

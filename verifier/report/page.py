@@ -141,6 +141,11 @@ def beginning(text: str, cells: int) -> str:
     return kept.rstrip() + _ELLIPSIS
 
 
+def styled(text: str, style: str) -> Text:
+    """A text of our own in a style."""
+    return Text(text, style)
+
+
 def bold(text: str) -> Text:
     """A label of our own."""
     return Text(text, "bold")

@@ -4,16 +4,22 @@ The key-provider event is the guest's word about a server that its host chose. A
 certificate over the quote in the request, and only for what it has authorized, so that a
 certificate under its CA shows that it authorized this very quote; where the guest's keys came from
 it does not show, since a certificate request can be relayed. A certificate that carries another
-quote is about another TD, unless something named here ties the two: equal registers do not.
+quote is about another TD, unless something named here ties the two: the report data of one holds
+the other's key, by a convention of the app's code; or it came in a TLS session of that key, whose
+certificate carries a genuine quote of the same boot. Equal registers alone do not.
 """
 
 import hashlib
 import itertools
 from typing import Final
 
+from msgspec.structs import replace
+
 from verifier.checks.case import Case
 from verifier.checks.key_management.key_holder import confirmed_ca_key
-from verifier.evidence.subject import QuoteSource
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
+from verifier.evidence.subject import QuoteSource, is_of_leaf
+from verifier.evidence.td.event_log import RUNTIME_IMR, replay, runtime_digest
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
 from verifier.evidence.td.report_data import CHALLENGE_LEAF
@@ -57,12 +63,39 @@ def tie(case: Case, source: QuoteSource) -> str:
         return "a certificate carries this very quote"
     challenge, report_data = case.question.challenge, case.quote.report_data
     leaf = hashlib.sha256(spki(source.chain.certificates[0])).digest()
+    in_session = case.question.trusted and case.source.peer == leaf.hex()
+    if in_session and _of_same_boot(case, source):
+        return "the judged quote came in a TLS session whose server holds the key of a certificate"
     if _named(case) and len(challenge) == _HALF and report_data == challenge + leaf:
         return (
             "the report data commits to the challenge and to the key of a certificate (convention "
             f"{CHALLENGE_LEAF}, named for this manifest)"
         )
     return ""
+
+
+def _of_same_boot(case: Case, source: QuoteSource) -> bool:
+    """Whether the quote in a certificate is genuine, was made for the certificate's key, and shows
+    a guest that booted and measured the very same: what holds the key of another manifest's
+    certificate may pass on another guest's quote."""
+    other = Case(
+        replace(case.evidence, quotes=[source]),
+        replace(case.question, challenge=b"", binds=(), endpoint=None),
+        case.exchanges,
+    )
+    try:
+        registers = (other.quote.mr_td, other.quote.rtmrs[:3])
+        runtime = [runtime_digest(item) for item in other.events if item.is_runtime]
+        return (
+            not other.dcap.failure
+            and is_of_leaf(source)
+            and registers == (case.quote.mr_td, case.quote.rtmrs[:3])
+            and other.quote.td_attributes == case.quote.td_attributes
+            and replay(runtime) == other.quote.rtmrs[RUNTIME_IMR]
+            and other.identity == case.identity
+        )
+    except (EvidenceError, MissingEvidence, Blocked):
+        return False
 
 
 def _named(case: Case) -> bool:

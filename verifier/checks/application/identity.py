@@ -11,7 +11,6 @@ from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.checks.key_management.key_holder import as_named, confirmed_ca_key, denied_holder
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
-from verifier.evidence.subject import CHANNEL_APP_CERT
 from verifier.evidence.td.measurements import (
     MR_CONFIG_ID_UNSET,
     mr_config_id_v1,
@@ -232,7 +231,7 @@ def binding(case: Case) -> Outcome:
             actual=report_data.hex(),
             evidence=evidence,
         )
-    if case.source.channel == CHANNEL_APP_CERT and case.source.chain:
+    if case.source.chain is not None:
         expected = leaf_report_data(spki(case.source.chain.certificates[0]))
         if report_data != expected:
             return failed(

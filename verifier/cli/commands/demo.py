@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
 from verifier.cli.options import Written, command
 from verifier.cli.output import check_places, exit_code, progress, warn, write_report
@@ -33,6 +34,7 @@ def run_demo(
     from verifier.api import Audit, Past, Sources, collect_evidence  # noqa: PLC0415
     from verifier.cli.question import simulated_question  # noqa: PLC0415
     from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
+    from verifier.evidence.endpoint import parse_endpoint  # noqa: PLC0415
     from verifier.lab.serve import serve  # noqa: PLC0415
     from verifier.lab.world import build  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
@@ -41,8 +43,11 @@ def run_demo(
     judged = load_policy(policy)
     world = build()
     question = simulated_question(world.app_id, world.reference(), world.now)
+    question = replace(question, endpoint=parse_endpoint(world.serving_host))
     with serve(world.respond) as served:
-        sources = Sources(routes=served.routes, cloud=False, past=Past.GATEWAY)
+        sources = Sources(
+            routes=served.routes, handshakes=world.handshake, cloud=False, past=Past.GATEWAY
+        )
         bundle = collect_evidence(question, sources, lambda: world.now, progress)
     report = Audit(target=world.app_id, question=question, bundle=bundle).report(judged)
     write_report(report, written)
@@ -52,7 +57,7 @@ def run_demo(
         words = [
             *(world.app_id, "--bundle", str(save / "bundle")),
             *("--trust-bundle", f"sha256:{bundle.digest}", "--at", format_time(world.now)),
-            *("--unsafe-root", str(save / "reference.json")),
+            *("--unsafe-root", str(save / "reference.json"), "--endpoint", world.serving_host),
         ]
         warn("repeat it offline with:", shlex.join(["verify", *words]))
         warn("see the app's history with:", shlex.join(["verify", "timeline", *words]))

@@ -5,7 +5,7 @@
 
 from typing import Final
 
-from verifier.lab.attacks import application, governance, guest, hardware, history, images
+from verifier.lab.attacks import application, endpoint, governance, guest, hardware, history, images
 from verifier.lab.attacks.attack import Attack
 
 __all__ = ["ATTACKS", "Attack", "render_attacks"]
@@ -22,6 +22,7 @@ ATTACKS: Final = (
     *history.past(),
     *history.governed(),
     *images.images(),
+    *endpoint.endpoint(),
 )
 
 

@@ -19,11 +19,16 @@ from verifier.evidence.bundle import Artifact
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
-from verifier.lab.world import World
+from verifier.lab.world import GATEWAY_BASE, World
 from verifier.model.result import Verdict
 
 Outcome = Literal["refused", "missing", "warned"]
 HONEST: Final = Knobs()
+PASSED_THROUGH: Final = f"APP-443s.{GATEWAY_BASE}"
+"""An address that the app's guest serves; APP stands for the app id."""
+
+BY_GATEWAY: Final = f"APP-443.{GATEWAY_BASE}"
+"""One of which the gateway ends the connections."""
 
 
 class Attack(Struct, frozen=True, kw_only=True):
@@ -34,8 +39,9 @@ class Attack(Struct, frozen=True, kw_only=True):
     the relying party's deny list holds, `reference` its edit of the world's reference values;
     `challenge` is the report data that it asked for, `expected_images` ("NAME=DIGEST") are those
     that its policy expects, `governance` what it demands in [governance]. `edit_artifact` changes
-    what was collected, in the evidence. `second_opinion` has another reader read the chain's
-    answers too. `why` says why an outcome is not `refused`.
+    what was collected, in the evidence. `endpoint` is the address that is asked about, APP for the
+    app id; of the twin, the same one, if `twin_endpoint` names no other. `second_opinion` has
+    another reader read the chain's answers too. `why` says why an outcome is not `refused`.
     """
 
     name: str
@@ -56,6 +62,8 @@ class Attack(Struct, frozen=True, kw_only=True):
     governance: str = ""
     edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
     twin_edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
+    endpoint: str = ""
+    twin_endpoint: str = ""
     second_opinion: bool = False
 
 

@@ -57,6 +57,7 @@ _MACHINE: Final = "boot.machine"
 _TABLES: Final = f"the tables that the host gave to the firmware are harmless ({_MACHINE})"
 _HOLDING: Final = (Status.PASS, Status.WARN)
 _SETTLED: Final = (Mark.PASS, Mark.WARN, Mark.NOT_APPLICABLE)
+_SHOWN_DIGITS: Final = 16  # of a key's digest, which the list of claims has in full
 _KEY: Final = re.compile(r"[a-z0-9_]+", re.ASCII)
 _PLAIN_VALUE: Final = re.compile(r"[0-9A-Za-z._:/+-]+", re.ASCII)
 
@@ -211,6 +212,14 @@ def _provider(value: JsonValue) -> str:
     return value_text(value)
 
 
+def _endpoint(value: JsonValue) -> str:
+    match value:
+        case {"endpoint": endpoint, "sha256": str(key), "held_by": holder}:
+            held = f", held by the {value_text(holder)}" if holder else ""
+            return f"key {value_text(key[:_SHOWN_DIGITS])}…{held}, at {value_text(endpoint)}"
+    return value_text(value)
+
+
 def _block(value: JsonValue) -> str:
     match value:
         case {"chain_id": chain_id, "number": number, "time": time, "single_source": single}:
@@ -232,4 +241,5 @@ QUESTIONS: Final = (
     _Question("Contract", "authorization.contract", (("app_contract", value_text),)),
     _Question("Owner", "authorization.contract", (("app_owner", value_text),)),
     _Question("Block", "authorization.allowed", (("block", _block),)),
+    _Question("Endpoint", "endpoint.tls", (("endpoint_key", _endpoint),)),
 )

@@ -37,9 +37,9 @@ def write_first_screen(page: Page, report: Report) -> None:
     subject = sentences.worst_subject(report)
     _verdict(page, report, subject)
     page.blank()
-    _statements(page, report, subject)
+    write_statements(page, report, subject)
     page.blank()
-    _next_step(page, report)
+    write_next_step(page, report)
     _findings(page, report, subject)
     if not page.full:
         page.entry(bold("More"), LABEL, sentences.more(report))
@@ -67,7 +67,8 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
         page.value("Sources", silent)
 
 
-def _statements(page: Page, report: Report, subject: SubjectReport) -> None:
+def write_statements(page: Page, report: Report, subject: SubjectReport) -> None:
+    """Put what is known, and how well, on a page."""
     for item in statements(subject):
         style = _STANDING_STYLES[item.standing]
         if item.standing is Standing.PROVEN and not item.facts:
@@ -81,7 +82,8 @@ def _statements(page: Page, report: Report, subject: SubjectReport) -> None:
         page.entry(bold("Changed by"), LABEL, changed, note, lines=3)
 
 
-def _next_step(page: Page, report: Report) -> None:
+def write_next_step(page: Page, report: Report) -> None:
+    """Put the weakest link, and what to do about it, on a page."""
     link = sentences.weakest_link(report)
     if link is None:
         return

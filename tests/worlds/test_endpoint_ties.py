@@ -1,0 +1,150 @@
+"""What ties the key that users meet to the judged quote, and what only looks like it."""
+
+import json
+from typing import Final
+
+import pytest
+from msgspec.structs import replace
+
+from tests.worlds.audited import Audited, audit, edited
+from tests.worlds.outcomes import assert_stands
+from verifier.evidence.bundle import Artifact, Kind
+from verifier.evidence.codec import JsonObject
+from verifier.evidence.endpoint import PEER_KEY, parse_endpoint
+from verifier.lab import cert
+from verifier.lab.attacks.attack import PASSED_THROUGH
+from verifier.lab.endpoint import web_certificate
+from verifier.lab.knobs import Knobs
+from verifier.lab.response import Response
+from verifier.lab.world import ATTESTATION_PATH, DOMAIN, World, build
+from verifier.model.result import SkipKind, Status, Verdict
+
+TLS: Final = "endpoint.tls"
+IDENTITY: Final = "application.identity"
+CHALLENGE: Final = b"\x07" * 32
+ATTACKER: Final = "attacker"
+REPORT_DATA: Final = slice(568, 632)
+
+
+def asked(knobs: Knobs, host: str = PASSED_THROUGH) -> Audited:
+    """The audit of a world that answers a challenge by the TLS session of its endpoint."""
+    url = f"https://{host}{ATTESTATION_PATH}?nonce={{challenge}}"
+    return audit(knobs, endpoint=host, challenge=CHALLENGE, challenge_url=url)
+
+
+@pytest.fixture(scope="module")
+def honest_answer() -> Audited:
+    return asked(Knobs())
+
+
+def own_certificate(world: World, quote: bytes) -> str:
+    """A certificate for the attacker's key that carries a quote."""
+    guest = world.guest
+    options = replace(guest.cert_options, subject=ATTACKER, ca="")
+    return cert.app_cert(options, replace(guest.cert_attestation, quote=quote))
+
+
+@pytest.mark.parametrize("host", [PASSED_THROUGH, DOMAIN])
+def test_a_challenge_answered_in_a_session_of_the_endpoint(host: str) -> None:
+    strict = asked(Knobs(), host).under("strict")
+    assert_stands(strict, TLS, "endpoint.domain", IDENTITY, "hardware.freshness")
+
+
+def test_nobody_vouches_for_whose_session_it_was(honest_answer: Audited) -> None:
+    untrusted = honest_answer.again(trusted=False)
+    assert untrusted.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
+    assert untrusted.check(IDENTITY)[0].status is Status.WARN
+
+
+def test_without_the_note_of_the_session_nothing_ties_the_two(honest_answer: Audited) -> None:
+    def forget(item: Artifact, raw: bytes) -> tuple[Artifact, bytes]:
+        headers = tuple(row for row in item.headers if row[0] != PEER_KEY)
+        return replace(item, headers=headers), raw
+
+    forgotten = honest_answer.again(edited(honest_answer.bundle, forget))
+    assert forgotten.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
+    assert forgotten.check(IDENTITY)[0].status is Status.WARN
+
+
+def forged_quote(world: World, _: str) -> bytes:
+    """A certificate for the attacker's key with a quote that was only made to look like its own."""
+    guest = world.guest
+    quote = bytearray(guest.cert_attestation.quote)
+    options = replace(guest.cert_options, subject=ATTACKER, ca="")
+    quote[REPORT_DATA] = cert.report_data(options)
+    return own_certificate(world, bytes(quote)).encode()
+
+
+def other_manifest(world: World, _: str) -> bytes:
+    """The certificate of a genuine guest of the same app and KMS that runs another manifest."""
+
+    def renamed(manifest: JsonObject) -> JsonObject:
+        return {**manifest, "name": "another version"}
+
+    guest = build(replace(world.knobs, peer=None, edit_manifest=renamed)).guest
+    options = replace(guest.cert_options, subject="another version")
+    return cert.app_cert(options, guest.attestation(cert.report_data(options))).encode()
+
+
+@pytest.mark.parametrize("peer", [forged_quote, other_manifest], ids=["forged", "other manifest"])
+def test_a_challenge_that_was_passed_on(peer: object) -> None:
+    """Whoever ends the connection asks the genuine guest, and shows a certificate of his own."""
+    relayed = asked(Knobs(peer=peer))  # type: ignore[arg-type]
+    results = relayed.check(TLS)
+    assert results
+    assert Status.PASS not in {item.status for item in results}
+    assert Status.PASS not in {item.status for item in relayed.check(IDENTITY)[:1]}
+    assert relayed.report.verdict in (Verdict.NONE, Verdict.CONTRAINDICATED)
+
+
+def test_a_lent_certificate_among_the_evidence_binds_no_key() -> None:
+    """The guest agent's answer holds a certificate for the attacker's key that carries the genuine
+    quote; the endpoint holds that key, and shows a usual certificate."""
+
+    def lend(method: str, url: str, body: bytes, response: Response) -> Response:
+        del method, body
+        if not url.endswith("/prpc/Info"):
+            return response
+        world = build(Knobs())
+        info = json.loads(response.body)
+        info["app_cert"] = own_certificate(world, world.guest.cert_attestation.quote)
+        return replace(response, body=json.dumps(info).encode())
+
+    def web(_: World, host: str) -> bytes:
+        return web_certificate(host, Knobs().now, f"app certificate {ATTACKER}")
+
+    lent = audit(Knobs(edit_response=lend, peer=web), endpoint=PASSED_THROUGH)
+    assert [item.skip_kind for item in lent.check(TLS)] == [SkipKind.MISSING_EVIDENCE]
+
+
+def test_another_address_than_was_recorded_is_missing(met: Audited) -> None:
+    other = met.again(endpoint=parse_endpoint("app.example.org"))
+    assert other.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
+    assert other.report.verdict is Verdict.NONE
+
+
+def test_no_endpoint_is_asked_about(honest: Audited, met: Audited) -> None:
+    for audited in (honest, met.again(endpoint=None)):
+        assert audited.check(TLS)[0].skip_kind is SkipKind.NOT_APPLICABLE
+        assert audited.report.verdict is Verdict.AFFIRMING
+        assert any("no address" in gap for gap in audited.report.gaps)
+    demanded = honest.under("[endpoint]\nnamed = true")
+    assert demanded.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
+    assert demanded.report.verdict is Verdict.NONE
+
+
+def test_of_two_instances_the_one_that_answered_is_met() -> None:
+    both = audit(Knobs(others=(Knobs(),)), endpoint=PASSED_THROUGH)
+    assert both.report.verdict is Verdict.AFFIRMING
+    kinds = {item.skip_kind for item in both.check(TLS)}
+    assert kinds == {None, SkipKind.NOT_APPLICABLE}
+    other = next(x for x in both.world.instance_ids if x != both.world.instance_ids[0])
+    alone = both.again(instance=other)
+    assert alone.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_a_malformed_certificate_is_an_error(met: Audited) -> None:
+    def cut(item: Artifact, raw: bytes) -> bytes:
+        return raw[:100] if item.kind is Kind.TLS_PEER else raw
+
+    assert met.editing(cut).check(TLS)[0].status is Status.ERROR

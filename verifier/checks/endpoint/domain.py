@@ -1,0 +1,201 @@
+"""Where the name of an endpoint leads, and who else may get a certificate for it."""
+
+from typing import Final
+
+from msgspec import Struct
+
+from verifier.chain.view import DisagreementError
+from verifier.checks.case import Case
+from verifier.checks.endpoint.gateway import judge_account
+from verifier.checks.endpoint.tls import committed, unasked, worst_met
+from verifier.checks.engine import Outcome, check, failed, missing, passed, warned
+from verifier.errors import MissingEvidence
+from verifier.evidence.dns_message import DnsAnswer, ancestors, issuers, relevant_set
+from verifier.evidence.domain import (
+    Question,
+    address_names,
+    app_addresses,
+    questions,
+    read_answers,
+)
+from verifier.evidence.endpoint import Ending, Endpoint
+from verifier.evidence.subject import Located, certificate_source
+from verifier.evidence.td.ra_tls import RaTlsChain, spki
+from verifier.model.result import EvidenceRef
+
+_RESOLVERS: Final = 2
+
+
+class _Names:
+    """What resolvers agree on about the names of one endpoint."""
+
+    def __init__(self, case: Case) -> None:
+        self._told = read_answers(case.evidence.bundle)
+        self.evidence: list[EvidenceRef] = []
+
+    def agreed(self, asked: Question) -> DnsAnswer:
+        """What two resolvers say alike. Raises MissingEvidence where fewer say anything that can be
+        read, DisagreementError where two differ."""
+        name, kind = asked
+        told = {
+            host: item.answer
+            for host, item in sorted(self._told.get(asked, {}).items())
+            if item.answer is not None
+        }
+        if len(told) < _RESOLVERS:
+            alone = f"{next(iter(told))} alone tells" if told else "no resolver tells"
+            raise MissingEvidence(
+                f"{alone} the {kind} records of {name}{self._why(asked)}",
+                hint="collect again, where two resolvers can be asked by DNS over HTTPS",
+            )
+        (first_host, first), *others = told.items()
+        for host, other in others:
+            if _records(first) != _records(other):
+                raise DisagreementError(
+                    f"{first_host} and {host} differ about the {kind} records of {name}",
+                    hint="the records may just be changing: collect again in an hour; if they "
+                    "still differ, one of the two is lied to",
+                )
+        self.evidence += [item.artifact.ref for item in self._told[asked].values()]
+        return first
+
+    def _why(self, asked: Question) -> str:
+        problems = sorted(filter(None, (x.problem for x in self._told.get(asked, {}).values())))
+        return f": {problems[0]}" if problems else ""
+
+
+def _records(answer: DnsAnswer) -> tuple[object, ...]:
+    return answer.aliases[1:], answer.texts, answer.caa
+
+
+@check(
+    "endpoint.domain",
+    "The endpoint's name leads to this app, and nobody else can be taken for it",
+    requires=("application.identity",),
+    unasked=unasked,
+)
+def domain(case: Case) -> Outcome:
+    """The name of the endpoint leads to this app: below a gateway's base it holds the app's id or
+    this instance's; a name of the app's own has a TXT record of that id, by which a gateway routes.
+    One that names another app fails. And nobody else can be taken for the app: whoever connects
+    checks a certificate with the judged quote, so that no CA's word counts; or CAA (RFC 8659), for
+    the name and for a wildcard above it, lets a CA issue only for the account that an attested
+    gateway holds, byte for byte. A name that other accounts may get a certificate for is a warning.
+    Two resolvers have to tell the same: one alone is no evidence, and two that differ are an error
+    that names both. Where they agree they are believed: DNSSEC is not validated, and the logs of
+    Certificate Transparency are not read."""
+    return worst_met(case, _judged)
+
+
+class _Route(Struct, frozen=True):
+    """Where a name leads: in words where it is this app, and what is doubtful about it."""
+
+    words: str
+    doubts: tuple[str, ...] = ()
+
+
+def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcome:
+    names = _Names(case)
+    own = {case.identity.app_id.hex(), (case.identity.instance_id or b"").hex()} - {""}
+    leads = _routed(endpoint, own) if endpoint.route else _told(endpoint, names, own)
+    evidence = (peer.artifact.ref, *names.evidence)
+    if isinstance(leads, Outcome):
+        return leads
+    key = spki(peer.value.certificates[0])
+    carries = certificate_source(peer.value, peer.artifact.ref) is not None
+    if carries and committed(case, key):
+        said = f"{leads.words}; its certificate is the judged guest's: no CA's word counts"
+        return passed(said, evidence=evidence)
+    return _certified(case, endpoint, leads, names)
+
+
+def _routed(endpoint: Endpoint, own: set[str]) -> _Route | Outcome:
+    """Where a name below a gateway's base leads."""
+    route = endpoint.route
+    named = route.identifier if route is not None else ""
+    if named in own:
+        return _Route(f"the name {endpoint.host} holds this app's id")
+    return failed(
+        f"the name {endpoint.host} holds the id of another app, or of another instance",
+        expected=[*sorted(own)],
+        actual=named,
+        remediation="the address is not one of the app that you ask about",
+    )
+
+
+def _told(endpoint: Endpoint, names: _Names, own: set[str]) -> _Route | Outcome:
+    """Where a name of the app's own leads. Raises MissingEvidence, DisagreementError."""
+    if not questions(endpoint):
+        raise MissingEvidence(
+            f"{endpoint.host} is no name of the DNS",
+            hint="name the endpoint as its users do",
+        )
+    for name in address_names(endpoint.host):
+        ids = tuple(filter(None, app_addresses(names.agreed((name, "TXT")))))
+        if not ids:
+            continue
+        if set(ids) <= own:
+            target = names.agreed((endpoint.host, "CNAME")).aliases[1:]
+            doubts = () if target else (f"{endpoint.host} is no alias of a gateway's name",)
+            return _Route(f"TXT of {name} names this app", doubts)
+        return failed(
+            f"TXT of {name} names another app",
+            expected=[*sorted(own)],
+            actual=[*sorted(set(ids))],
+            evidence=tuple(names.evidence),
+            remediation="gateways lead users of this name elsewhere: do not use it for this app",
+        )
+    raise MissingEvidence(
+        f"no TXT record of {endpoint.host} names an app, so that no gateway routes it",
+        hint=f"its owner sets TXT {address_names(endpoint.host)[0]} to <app id>:<port>",
+    )
+
+
+def _certified(case: Case, endpoint: Endpoint, leads: _Route, names: _Names) -> Outcome:
+    """The outcome where users rely on the word of a CA. Raises MissingEvidence."""
+    asked = [names.agreed((name, "CAA")) for name in ancestors(endpoint.host)]
+    evidence = tuple(names.evidence)
+    route = endpoint.route
+    if route is None or route.ending is not Ending.GATEWAY:
+        words = "nothing attests which account at a CA may get certificates for this name"
+        return missing(words, reason=words, evidence=evidence)
+    account, gateway = judge_account(case)
+    bad = gateway.failed or gateway.unproven
+    if bad is not None:
+        words = f"the account of the gateway is not attested: {bad.id}: {bad.summary}"
+        return missing(words, reason=words, evidence=evidence)
+    doubts = [*leads.doubts, *_others(endpoint.host, asked, account)]
+    if doubts:
+        return warned(
+            "; ".join(doubts),
+            expected={"accounturi": account},
+            evidence=evidence,
+            remediation="the owner of the domain restricts it by CAA: issue and issuewild, "
+            "with the accounturi of the attested gateway",
+        )
+    return passed(
+        f"{leads.words}, and CAA lets only the gateway's attested account certify it",
+        actual={"accounturi": account},
+        evidence=evidence,
+    )
+
+
+def _others(host: str, asked: list[DnsAnswer], account: str) -> list[str]:
+    """Who else may get a certificate that holds for a host, in words."""
+    doubts = []
+    parent = host.partition(".")[2]
+    for name, wildcard, shown in ((host, False, host), (parent, True, f"*.{parent}")):
+        records = relevant_set(name, asked) or ()
+        allowed = issuers(records, wildcard=wildcard)
+        if allowed is None:
+            doubts.append(f"no CAA record keeps any CA from certifying {shown}")
+            continue
+        for item in allowed:
+            uri = (item.parameters or {}).get("accounturi")
+            if uri != account:
+                whom = f"the account {uri}" if uri else "any account"
+                doubts.append(f"{item.issuer} may certify {shown} for {whom}")
+    return list(dict.fromkeys(doubts))
+
+
+CHECKS: Final = (domain,)

@@ -1,0 +1,189 @@
+"""A gateway that ends the connections of users: what its own evidence is worth.
+
+It is another TD than the app's, which reads what users send. So it is judged as one: by a quote
+over the very key that was met, its log, its OS image and its manifest, and by the contracts of the
+app's KMS, which name the gateway's app and what it may run.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from verifier.checks import boot, runtime
+from verifier.checks.application import identity
+from verifier.checks.authorization import contract
+from verifier.checks.case import Case
+from verifier.checks.demands import GovernanceDemands
+from verifier.checks.engine import USABLE, run_checks
+from verifier.checks.hardware import quote
+from verifier.checks.key_management import keys as key_management
+from verifier.errors import EvidenceError, MissingEvidence
+from verifier.evidence.bundle import Kind
+from verifier.evidence.chain import contracts
+from verifier.evidence.endpoint import Ending
+from verifier.evidence.gateway import (
+    account_report_data,
+    gateway_evidence,
+    key_report_data,
+    parse_acme_info,
+    quote_source,
+)
+from verifier.evidence.subject import QuoteSource
+from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import spki
+from verifier.model.identifiers import AppId
+from verifier.model.result import CheckResult, EvidenceRef, Status
+from verifier.timeline.gateway import gateway_ids
+
+_CHECKS: Final = (
+    *quote.CHECKS,
+    *boot.CHECKS,
+    *runtime.CHECKS,
+    identity.identity,
+    identity.manifest,
+    key_management.provider,
+    *contract.CHECKS,
+)
+"""What a gateway has to prove, as any app has: which TD, which OS, which app and manifest, and that
+the contracts allow it."""
+
+_ADVISORY: Final = ("boot.machine",)
+
+
+class GatewayKey(Struct, frozen=True):
+    """The quote over a key that a gateway holds, the app id (hex) that its log measures, and how
+    the gateway's own checks came out."""
+
+    app_id: str
+    evidence: EvidenceRef
+    results: tuple[CheckResult, ...]
+
+    @property
+    def failed(self) -> CheckResult | None:
+        """The first check that fails, if any does."""
+        return next((item for item in self.results if item.status is Status.FAIL), None)
+
+    @property
+    def unproven(self) -> CheckResult | None:
+        """The first check that has no usable result, if there is one."""
+        needed = (item for item in self.results if item.id not in _ADVISORY)
+        return next((item for item in needed if item.status not in USABLE), None)
+
+
+def judge_gateway(case: Case, key: bytes) -> GatewayKey | None:
+    """How the gateway that holds a key (DER SubjectPublicKeyInfo) proves itself; None where its
+    quote was made for another key. Raises MissingEvidence, EvidenceError."""
+    return _judged(case, quoted(case, key), key_report_data(key))
+
+
+def judge_account(case: Case) -> tuple[str, GatewayKey]:
+    """The URI of the account with which the gateway asks for certificates, and how the gateway
+    proves itself by a quote over it. Raises MissingEvidence, EvidenceError."""
+    bundle = case.evidence.bundle
+    for artifact in bundle.of(Kind.GATEWAY_ACME):
+        found = bundle.read(artifact, parse_acme_info, "acme-info of the gateway")
+        source = quote_source(found.account, artifact)
+        if source is not None:
+            judged = _judged(case, source, account_report_data(found.account_uri))
+            if judged is None:
+                raise EvidenceError("the gateway's quote over its account is over something else")
+            return found.account_uri, judged
+    raise MissingEvidence(
+        "the gateway shows no quote over the account with which it asks for certificates",
+        hint="a gateway shows none after its account was changed, nor before dstack 0.5.4",
+    )
+
+
+def _judged(case: Case, source: QuoteSource, report_data: bytes) -> GatewayKey | None:
+    if parse_quote(source.quote, "TD quote (gateway)").report_data != report_data:
+        return None
+    asked = _named_by_contract(case)
+    if not asked:
+        raise MissingEvidence(
+            "the KMS's contract lets any gateway carry the app's traffic",
+            hint="the KMS's owner has to name the gateway's app id in its contract",
+        )
+    gateway = gateway_case(case, source)
+    measured = gateway.identity.app_id.hex()
+    if measured not in asked:
+        raise MissingEvidence(
+            f"it says that it is the app {measured}, which is no gateway that the KMS's contract "
+            "names",
+            hint="check that the address is one of the cluster that the app runs in",
+        )
+    gateway.question = replace(gateway.question, app_id=AppId(measured))
+    return GatewayKey(measured, source.evidence, run_checks(_CHECKS, gateway))
+
+
+def quoted(case: Case, key: bytes) -> QuoteSource:
+    """The gateway's quote over a key. Raises MissingEvidence, EvidenceError."""
+    bundle = case.evidence.bundle
+    answers = bundle.of(Kind.GATEWAY_ACME)
+    for artifact in answers:
+        found = bundle.read(artifact, parse_acme_info, "acme-info of the gateway")
+        for item in found.keys:
+            source = quote_source(item, artifact) if item.content == key else None
+            if source is not None:
+                return source
+    said = "it quoted no key that was met" if answers else "it shows no quote over its TLS key"
+    raise MissingEvidence(
+        said,
+        hint="a gateway of dstack 0.5.4 or later shows its keys at /.dstack/acme-info, and leaves "
+        "out those that it could not quote",
+    )
+
+
+def gateway_case(case: Case, source: QuoteSource) -> Case:
+    """The case of the gateway that made a quote; nothing of the app's own question is asked."""
+    question = replace(
+        case.question, app_id=None, challenge=b"", binds=(), instance="", endpoint=None
+    )
+    demands = replace(
+        case.demands,
+        expect={},
+        kms_signed=False,
+        endpoint_named=False,
+        os_releases=(),
+        governance=GovernanceDemands(),
+        waivers=(),
+    )
+    evidence = gateway_evidence(case.evidence.bundle, source)
+    return Case(evidence, question, case.exchanges, demands)
+
+
+def gateway_to_collect(case: Case) -> Case | None:
+    """The gateway's case, so that collection knows what else to ask for; None where the endpoint is
+    not ended by one, or it quoted no key that was met. Raises EvidenceError."""
+    endpoint = case.question.endpoint
+    route = endpoint.route if endpoint is not None else None
+    if endpoint is None or route is None or route.ending is not Ending.GATEWAY:
+        return None
+    for item in case.evidence.peers:
+        if item.artifact.source == endpoint.source:
+            try:
+                return gateway_case(case, quoted(case, spki(item.value.certificates[0])))
+            except MissingEvidence:
+                return None
+    return None
+
+
+def _named_by_contract(case: Case) -> tuple[str, ...]:
+    """The app ids (hex) of the gateways that the KMS's contract names. Raises MissingEvidence."""
+    found = case.kms_contract()
+    if found is None:
+        raise MissingEvidence(
+            "no contract names the gateway of this app's KMS",
+            hint="ask for an address that the guest itself ends (<app id>-443s), if there is one",
+        )
+    _, view = found
+    text = view.call(view.plan.kms, contracts.GATEWAY_APP_ID, contracts.decode_string)
+    if view.single_source:
+        raise MissingEvidence(
+            "one operator alone says which gateway the KMS's contract names",
+            hint="name a second endpoint with --rpc-url",
+        )
+    ids = gateway_ids(text.value)
+    if ids.empty:
+        raise EvidenceError("the KMS's contract names no gateway")
+    return () if ids.any else ids.ids

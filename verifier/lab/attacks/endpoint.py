@@ -1,0 +1,149 @@
+"""Attacks on where the connections of users end."""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from msgspec.structs import replace
+
+from verifier.lab import cert, dns, keys
+from verifier.lab import forgeries as forge
+from verifier.lab.attacks.attack import (
+    BY_GATEWAY,
+    HONEST,
+    PASSED_THROUGH,
+    Attack,
+    missing,
+    refused,
+    warned,
+)
+from verifier.lab.dns import Record
+from verifier.lab.endpoint import web_certificate
+from verifier.lab.gateway import ACCOUNT_URI
+from verifier.lab.knobs import Knobs
+from verifier.lab.response import NOT_FOUND, Response
+from verifier.lab.world import DOMAIN, RESOLVERS, World, build
+from verifier.model.result import Verdict
+
+_TLS: Final = "endpoint.tls"
+_DOMAIN: Final = "endpoint.domain"
+_ATTACKER: Final = "attacker's TLS key"
+
+
+def endpoint() -> Iterator[Attack]:
+    """Servers that stand between users and the guest."""
+    asked = {"endpoint": PASSED_THROUGH}
+    title = "ends the connection itself, with the guest's quote in a certificate for its own key"
+    yield refused("endpoint-lent-quote", _TLS, title, Knobs(peer=_lent), **asked)
+    title = "answers with another app of the same KMS"
+    yield refused("endpoint-of-another-app", "application.identity", title, Knobs(peer=_other_app),
+                  **asked)  # fmt: skip
+    title = "ends the connection itself, with a certificate of a public CA"
+    why = "a certificate without a quote is a usual one; nothing ties its key to any guest"
+    yield missing("endpoint-web-certificate", _TLS, title, Knobs(peer=_web), why, **asked)
+    title = "answers with a certificate that the app's CA issued to some guest of the app"
+    why = "the CA is the app's; which of its guests holds the key, nothing says"
+    yield warned("endpoint-of-the-apps-ca", _TLS, title, Knobs(peer=_without_quote), why, **asked)
+    yield from _at_gateways()
+    yield from _names()
+
+
+def _names() -> Iterator[Attack]:
+    """Names that lead elsewhere, or for which somebody else may get a certificate."""
+    asked = {"endpoint": DOMAIN}
+    title = "leads the app's own name to another app"
+    yield refused("domain-of-another-app", _DOMAIN, title, Knobs(edit_dns=_other_txt), **asked)
+    title = "answers one of two resolvers in the place of the domain's owner"
+    yield refused("domain-told-twice", _DOMAIN, title, Knobs(edit_dns=_one_lies), **asked)
+    title = "owns a name that leads to no app"
+    why = "whoever asked for the app by another name met it; where this one leads, nothing says"
+    yield missing("domain-without-app", _DOMAIN, title, Knobs(edit_dns=_no_txt), why, **asked)
+    asked = {"endpoint": BY_GATEWAY, "twin_verdict": Verdict.WARNING}
+    why = "nobody is known to have got such a certificate; nothing keeps a CA from giving one"
+    title = "leaves the gateway's names open to any CA"
+    yield warned("domain-without-caa", _DOMAIN, title, Knobs(edit_dns=_no_caa), why, **asked)
+    title = "lets an account of its own get certificates for one name, by a record closer to it"
+    yield warned("domain-other-account", _DOMAIN, title, Knobs(edit_dns=_closer), why, **asked)
+
+
+def _other_txt(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+    told = dns.text_data(f"{forge.OTHER_APP.hex()}:443")
+    return [(owner, kind, told) for owner, _, _ in records] if kind == "TXT" else records
+
+
+def _one_lies(resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
+    lied_to = resolver == RESOLVERS[0]
+    return _other_txt(resolver, name, kind, records) if lied_to else records
+
+
+def _no_txt(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+    return [] if kind == "TXT" else records
+
+
+def _no_caa(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+    return [] if kind == "CAA" else records
+
+
+def _closer(_resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
+    own = dns.caa_data("issue", f"letsencrypt.org;accounturi={ACCOUNT_URI}2")
+    return [(name, "CAA", own)] if kind == "CAA" and "-443." in name else records
+
+
+def _at_gateways() -> Iterator[Attack]:
+    """Gateways, which read what users send, and what they show of themselves."""
+    asked = {"endpoint": BY_GATEWAY, "twin_verdict": Verdict.WARNING}
+    title = "leads users to the gateway, which reads what they send"
+    why = "gateways do so by design; this one proves that it runs what its contract allows"
+    yield warned("endpoint-at-the-gateway", _TLS, title, HONEST, why, endpoint=BY_GATEWAY,
+                 twin_endpoint=PASSED_THROUGH)  # fmt: skip
+    title = "ends the connection itself, with the gateway's quote beside its own key"
+    knobs = Knobs(peer=_web, edit_response=forge.body_of("/acme-info", _own_key))
+    yield refused("gateway-lent-quote", _TLS, title, knobs, **asked)
+    title = "runs a gateway of its own, of a manifest that the gateway's contract does not allow"
+    knobs = Knobs(edit_gateway=lambda own: replace(own, app_name="attacker's gateway"))
+    yield refused("gateway-own-manifest", _TLS, title, knobs, **asked)
+    title = "runs the gateway on a development image"
+    knobs = Knobs(edit_gateway=lambda own: replace(own, os_image="development"))
+    yield refused("gateway-development-image", _TLS, title, knobs, **asked)
+    title = "runs the gateway in a TD whose memory can be read"
+    knobs = Knobs(edit_gateway=lambda own: replace(own, edit_td=forge.td(td_attributes=1)))
+    yield refused("gateway-debug", _TLS, title, knobs, **asked)
+    title = "has the gateway show no key"
+    why = "a gateway of an older release shows none either; in which TD the key is, nothing says"
+    knobs = Knobs(edit_response=_hidden)
+    yield missing("gateway-hides-its-keys", _TLS, title, knobs, why, **asked)
+    title = "answers with a key that the gateway did not quote"
+    why = "a gateway leaves out keys that it could not quote; in which TD this one is, nothing says"
+    yield missing("gateway-unquoted-key", _TLS, title, Knobs(peer=_web), why, **asked)
+
+
+def _hidden(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    return NOT_FOUND if url.endswith("/acme-info") else response
+
+
+def _own_key(raw: bytes) -> bytes:
+    """The gateway's last key in the list is the attacker's, beside the quote over the true one."""
+    answer = json.loads(raw)
+    answer["quoted_hist_keys"][-1]["public_key"] = keys.spki(keys.p256(_ATTACKER)).hex()
+    return json.dumps(answer).encode()
+
+
+def _lent(world: World, _: str) -> bytes:
+    guest = world.guest
+    options = replace(guest.cert_options, subject="attacker", ca="")
+    return cert.app_cert(options, guest.cert_attestation).encode()
+
+
+def _other_app(world: World, _: str) -> bytes:
+    other = build(replace(world.knobs, peer=None, guest_app_id=forge.OTHER_APP))
+    return other.guest.app_cert.encode()
+
+
+def _web(_: World, host: str) -> bytes:
+    return web_certificate(host, HONEST.now, _ATTACKER)
+
+
+def _without_quote(world: World, _: str) -> bytes:
+    guest = world.guest
+    options = replace(guest.cert_options, subject="other guest", form="none")
+    return cert.app_cert(options, guest.cert_attestation).encode()
