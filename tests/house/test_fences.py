@@ -22,6 +22,7 @@ BREAKS = (
     ("collect/scan.py", "import asyncio", "collect.scan -> asyncio"),
     ("collect/scan.py", "import subprocess", "collect.scan -> subprocess"),
     ("lab/rpc.py", "import http.client", "lab.rpc -> http"),
+    ("checks/runtime.py", "import dns.message", "checks.runtime -> dns"),
     ("evidence/td/quote.py", "import dcap_qvl", "evidence.td.quote -> dcap_qvl"),
     ("evidence/td/quote.py", "import sigstore.oidc", "evidence.td.quote -> sigstore"),
     ("report/audit/json.py", "def f():\n    import web3", "report.audit.json -> web3"),
@@ -67,6 +68,7 @@ CODE = (
     ("from importlib import import_module\nx = import_module('socket')", "TID251"),
     ("x = exec('import socket')", "S102"),
     ("import dcap_qvl\nx = dcap_qvl.get_collateral", "TID251"),
+    ("from dns import resolver", "TID251"),
 )
 
 

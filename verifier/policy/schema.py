@@ -138,6 +138,15 @@ def _expect() -> _Schema:
     return _table(values, "Your own reference values. The check that decides one is required.")
 
 
+def _endpoint() -> _Schema:
+    named = {
+        "type": "boolean",
+        "default": False,
+        "description": "The audit has to be about an address that users connect to (--endpoint).",
+    }
+    return _table({"named": named}, "Where users connect to, decided by endpoint.tls.")
+
+
 def _software() -> _Schema:
     signed = {"type": "boolean", "default": False}
     return {
@@ -151,16 +160,7 @@ def _software() -> _Schema:
             },
             "Who names the app, decided by application.identity.",
         ),
-        "endpoint": _table(
-            {
-                "named": {
-                    **signed,
-                    "description": "The audit has to be about an address that users connect to "
-                    "(--endpoint).",
-                }
-            },
-            "Where users connect to, decided by endpoint.tls.",
-        ),
+        "endpoint": _endpoint(),
         "os": _table(
             {
                 "releases": {**_TEXTS, "description": "The dstack releases that may run."},

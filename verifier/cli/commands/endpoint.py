@@ -1,7 +1,7 @@
 """`verify endpoint ADDRESS`: whether a connection is ended in this TEE."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,6 +17,9 @@ from verifier.cli.output import (
     write,
 )
 from verifier.errors import PolicyError
+
+if TYPE_CHECKING:
+    from verifier.cli.target import Target
 
 
 class AnswerFormat(StrEnum):
@@ -63,23 +66,16 @@ def ask_endpoint(
     Exit codes: 0 yes, 2 usage, 3 not known, 4 no, 5 with reservations, or at the gateway.
     """
     from verifier.api import Past, known  # noqa: PLC0415
-    from verifier.cli.target import parse_serving_address  # noqa: PLC0415
-    from verifier.model.identifiers import parse_app_id  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.report.audit.connection import render_connection  # noqa: PLC0415
     from verifier.report.audit.json import render_json  # noqa: PLC0415
 
     check_places(output, save)
-    target = parse_serving_address(address)
-    asked = parse_app_id(app_id)
-    if app_id and asked is None:
-        raise PolicyError(f"--app-id {app_id!a} is not an app id (40 hex digits)")
     if reach.endpoint:
         raise PolicyError("--endpoint and ADDRESS are the same", hint="give ADDRESS alone")
-    if asked is not None:
-        target = target.of_app(asked)
+    target = _served(address, app_id)
     judged = known(load_policy(policy))
-    audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked, save=save)
+    audit = gather(target, reach, past=Past.APP, bundle=bundle, save=save)
     unsaved = save_bundle(audit.bundle, save)
     report = audit.report(judged)
     if form is AnswerFormat.JSON:
@@ -92,3 +88,14 @@ def ask_endpoint(
     if unsaved is not None:
         raise unsaved
     raise typer.Exit(exit_code(report))
+
+
+def _served(address: str, app_id: str) -> "Target":
+    """The address, of the app that is meant. Raises PolicyError."""
+    from verifier.cli.target import parse_serving_address  # noqa: PLC0415
+    from verifier.model.identifiers import parse_app_id  # noqa: PLC0415
+
+    target, asked = parse_serving_address(address), parse_app_id(app_id)
+    if app_id and asked is None:
+        raise PolicyError(f"--app-id {app_id!a} is not an app id (40 hex digits)")
+    return target if asked is None else target.of_app(asked)
