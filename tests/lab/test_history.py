@@ -6,6 +6,7 @@ from eth_hash.auto import keccak
 
 from verifier.lab import history
 from verifier.lab.chain import Chain, Log
+from verifier.lab.gateway import GATEWAY_APP
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.owners import CANCELLER_ROLE, EXECUTOR_ROLE, PROPOSER_ROLE, Safe, Timelock
 from verifier.lab.world import World, build
@@ -64,7 +65,7 @@ def test_what_events_switch_is_what_getters_say(knobs: Knobs) -> None:
 def test_the_last_owner_is_the_owner(knobs: Knobs) -> None:
     world = build(knobs)
     chain = world.chain
-    contracts = (bytes.fromhex(world.app_id), history.KMS_ADDRESS, history.GATEWAY_APP)
+    contracts = (bytes.fromhex(world.app_id), history.KMS_ADDRESS, GATEWAY_APP)
     for address in contracts:
         transfers = of(chain, address, "OwnershipTransferred(address,address)")
         assert len(transfers) == (1 if knobs.governance == "key" else 2)
