@@ -1,11 +1,13 @@
 """Evidence files, told apart by shape: a file's name says nothing about what is in it.
 
-    binary, hex, 0x hex, base64      TD quote, attestation blob, or X.509 revocation list
+    binary, hex, 0x hex, base64      TD quote, attestation blob (of any platform), or X.509
+                                     revocation list
     JSON array of integers, string   the same, spelled in JSON
-    JSON array of objects            event log
+    JSON array of objects            event log, evidence of GPUs, answer of NVIDIA's service
     JSON object                      told by its keys, see `_SHAPES`
     JSON object a line               Sigstore bundles
-    HTML, PEM                        metadata page, certificate chain, revocation list
+    HTML, XML, PEM                   metadata page, GPU reference manifest, certificate chain,
+                                     revocation list
 
 Reports of providers that carry a dstack quote in a document of their own are taken apart at the
 places that `_WRAPPED` lists. A quote is kept as its bytes; everything else exactly as handed over,
@@ -21,8 +23,13 @@ from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle_files import MAX_BLOB_BYTES
+from verifier.evidence.gpu.nras import is_answer, is_key_set, parse_answer, parse_keys
+from verifier.evidence.gpu.payload import is_payload
+from verifier.evidence.gpu.rim import RIM_MARK, parse_rim
 from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.tcb_info import parse_quote_answer
+from verifier.evidence.platforms.envelope import other_platform, parse_platform
+from verifier.evidence.platforms.snp import is_amds
 from verifier.evidence.td.attestation import FIRST_BYTES, parse_attestation
 from verifier.evidence.td.collateral import DER_SEQUENCE, PEM_CRL, parse_crl
 from verifier.evidence.td.quote import parse_quote
@@ -35,7 +42,8 @@ ACCEPTED: Final = (
     "metadata page, Info answer, tcb_info, app-compose, certificate chain, QuoteCollateralV3, "
     "X.509 revocation list, "
     "KMS answer, key signature chain, cloud attestations, image manifest or configuration, "
-    "Sigstore bundle"
+    "Sigstore bundle, GPU evidence (nvidia_payload), answer or key set of NVIDIA's attestation "
+    "service, GPU reference manifest (RIM), attestation of a guest on AMD SEV-SNP or AWS Nitro"
 )
 
 _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
@@ -55,10 +63,15 @@ _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
     (Kind.OCI_MANIFEST, frozenset({"schemaVersion", "manifests"})),
     (Kind.OCI_MANIFEST, frozenset({"schemaVersion", "config", "layers"})),
     (Kind.OCI_CONFIG, frozenset({"architecture", "os", "rootfs"})),
+    (Kind.GPU_EVIDENCE, frozenset({"evidence_list"})),
+    (Kind.GPU_RIM, frozenset({"id", "rim"})),
 )
 """The first row whose keys an object has all of names its kind."""
 
 _SIGSTORE_BUNDLE: Final = frozenset({"mediaType", "verificationMaterial"})
+
+_GPU_MEMBERS: Final = ("nvidia_payload", "gpu_evidence")
+"""Where inference services put the evidence of their GPUs."""
 
 _WRAPPED: Final[tuple[tuple[str, ...], ...]] = (
     ("gateway_attestation",),
@@ -74,6 +87,7 @@ _WRAPPED: Final[tuple[tuple[str, ...], ...]] = (
     ("event_log",),
     ("info",),
     ("quote_collateral",),
+    *((key,) for key in _GPU_MEMBERS),
 )
 """Where reports carry evidence: near.ai (`gateway_attestation` around `intel_quote`, `event_log`
 and `info`), near/mpc's nodes (`/public_data`: `Dstack` around a quote, collateral and tcb_info),
@@ -185,9 +199,9 @@ def recognise(name: str, raw: bytes) -> Recognised:
         return _binary(name, raw)
     start = text.lstrip(_WHITE_SPACE)
     if start.startswith("<"):
-        return _page(name, raw, text)
+        return _rim(name, raw) if RIM_MARK in text else _page(name, raw, text)
     if start.startswith("-----BEGIN CERTIFICATE-----"):
-        return [(Kind.APP_CERT, raw)]
+        return [(Kind.PLATFORM_CERT if is_amds(raw, name) else Kind.APP_CERT, raw)]
     if start.startswith(PEM_CRL.decode("ascii")):
         return [(Kind.PCS_PCK_CRL, parse_crl(raw, name))]
     if start[0] in '{["':
@@ -223,12 +237,20 @@ def _binary(name: str, raw: bytes) -> Recognised:
     if raw[:2] in _QUOTE_STARTS:
         parse_quote(raw, name)
         return [(Kind.QUOTE, raw)]
+    if other_platform(raw) is not None:
+        parse_platform(raw, name)
+        return [(Kind.PLATFORM_ATTESTATION, raw)]
     if raw[:1] and raw[0] in FIRST_BYTES:
         parse_attestation(raw, name)
         return [(Kind.ATTESTATION, raw)]
     if raw[:1] == DER_SEQUENCE:
         return [(Kind.PCS_PCK_CRL, parse_crl(raw, name))]
     raise _unknown(name, f"{len(raw)} bytes that start with {raw[:8].hex()}")
+
+
+def _rim(name: str, raw: bytes) -> Recognised:
+    parse_rim(raw, name)
+    return [(Kind.GPU_RIM, raw)]
 
 
 def _page(name: str, raw: bytes, text: str) -> Recognised:
@@ -248,7 +270,15 @@ def _json(name: str, raw: bytes) -> Recognised:
         return recognise(name, value.encode("utf-8"))
     if isinstance(value, dict):
         return _object(name, raw, value)
-    items = codec.as_list(value, name)
+    return _array(name, raw, codec.as_list(value, name))
+
+
+def _array(name: str, raw: bytes, items: list[JsonValue]) -> Recognised:
+    if is_answer(items):
+        parse_answer(raw, name)
+        return [(Kind.GPU_VERDICT, raw)]
+    if is_payload(items):
+        return [(Kind.GPU_EVIDENCE, raw)]
     if items and all(isinstance(item, dict) and "imr" in item for item in items):
         return [(Kind.EVENT_LOG, raw)]
     octets = codec.octets(items)
@@ -259,15 +289,16 @@ def _json(name: str, raw: bytes) -> Recognised:
 
 def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     if isinstance(document.get("quote"), str):
-        info = document.get("info")
-        beside = recognise(f"{name} at /info", _spelled(info)) if isinstance(info, dict) else []
-        return [*_quote_answer(name, raw, document), *beside]
+        return [*_quote_answer(name, raw, document), *_beside(name, document)]
     blob = document.get("attestation")
     if isinstance(blob, str):  # the answer of the guest agent's Attest
         return recognise(f"{name} at /attestation", blob.encode("utf-8"))
     for kind, keys in _SHAPES:
         if keys <= document.keys():
             return [(kind, raw)]
+    if is_key_set(document):
+        parse_keys(raw, name)
+        return [(Kind.GPU_VERDICT_KEYS, raw)]
     if document.keys() >= _SIGSTORE_BUNDLE or _is_attestations(document):
         return _signed(name, raw)
     parts = _unwrap(name, document)
@@ -280,6 +311,21 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
         )
     keys_seen = ", ".join(ascii(key)[1:-1][:32] for key in list(document)[:6])
     raise _unknown(name, f"a JSON object with the keys {keys_seen or '(none)'}")
+
+
+def _beside(name: str, document: codec.JsonObject) -> Recognised:
+    """What an inference service gives beside its quote: the guest agent's Info, its GPUs' evidence,
+    and a quote of another report data."""
+    found: Recognised = []
+    info, other = document.get("info"), document.get("intel_quote")
+    if isinstance(info, dict):
+        found.extend(recognise(f"{name} at /info", _spelled(info)))
+    if isinstance(other, str) and other and other != document.get("quote"):
+        found.extend(recognise(f"{name} at /intel_quote", _spelled(other)))
+    for key in _GPU_MEMBERS:
+        if document.get(key):
+            found.extend(recognise(f"{name} at /{key}", _spelled(document[key])))
+    return found
 
 
 def _signed(name: str, raw: bytes) -> Recognised:

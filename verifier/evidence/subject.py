@@ -6,15 +6,19 @@ genuine quote, and must not vanish either.
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.certificates import parse_pem_chain
 from verifier.evidence.codec import parse_json
 from verifier.evidence.endpoint import PEER_KEY
+from verifier.evidence.gpu.nras import NrasAnswer, NrasKeys, parse_answer, parse_keys
+from verifier.evidence.gpu.payload import GpuPayload, parse_payload
+from verifier.evidence.gpu.rim import Rim, parse_rim
 from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.kms_answers import (
     EnvKey,
@@ -30,8 +34,13 @@ from verifier.evidence.guest.tcb_info import (
     parse_quote_answer,
     parse_tcb_info,
 )
+from verifier.evidence.platforms.envelope import (
+    PlatformAttestation,
+    other_platform,
+    parse_platform,
+)
 from verifier.evidence.td import event_log as log_format
-from verifier.evidence.td.attestation import parse_attestation
+from verifier.evidence.td.attestation import TDX, parse_attestation
 from verifier.evidence.td.event_log import Event, parse_event_log
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import (
@@ -44,6 +53,9 @@ from verifier.evidence.td.ra_tls import (
     spki,
 )
 from verifier.model.result import EvidenceRef, JsonValue
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 T = TypeVar("T")
 _Log = tuple[JsonValue | bytes, EvidenceRef]
@@ -76,7 +88,8 @@ class Located(Struct, Generic[T], frozen=True):
 class QuoteSource(Struct, frozen=True, kw_only=True):
     """A quote and what came with it. `log` is the event log (JSON or text of it), None when absent;
     `parsed_events` takes its place for channels whose log is not JSON. `peer` is the key of whose
-    TLS session it came by, as its collector says (sha256, hex), "" where nobody noted it."""
+    TLS session it came by, as its collector says (sha256, hex), "" where nobody noted it.
+    `platform` is that of the blob that it came in."""
 
     channel: str
     quote: bytes
@@ -87,6 +100,7 @@ class QuoteSource(Struct, frozen=True, kw_only=True):
     chain: RaTlsChain | None = None
     vm_config: str = ""
     peer: str = ""
+    platform: str = TDX
 
     @property
     def has_log(self) -> bool:
@@ -116,6 +130,12 @@ class SubjectEvidence(Struct):
     env_keys: list[Located[EnvKey]] = []
     key_chains: list[Located[SignatureChain]] = []
     peers: list[Located[RaTlsChain]] = []
+    gpus: list[Located[GpuPayload]] = []
+    gpu_verdicts: list[Located[NrasAnswer]] = []
+    gpu_verdict_keys: list[Located[NrasKeys]] = []
+    gpu_rims: list[Located[Rim]] = []
+    platforms: list[Located[PlatformAttestation]] = []
+    platform_certs: "list[Located[tuple[Certificate, ...]]]" = []
     malformed: list[tuple[Artifact, EvidenceError]] = []
 
     def artifacts(self, kind: Kind) -> list[Artifact]:
@@ -158,6 +178,12 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
     subject.env_keys = subject.parsed(Kind.KMS_ENV_KEY, parse_env_key)
     subject.key_chains = subject.parsed(Kind.SIGNATURE_CHAIN, parse_signature_chain)
     subject.peers = subject.parsed(Kind.TLS_PEER, parse_peer)
+    subject.gpus = subject.parsed(Kind.GPU_EVIDENCE, parse_payload)
+    subject.gpu_verdicts = subject.parsed(Kind.GPU_VERDICT, parse_answer)
+    subject.gpu_verdict_keys = subject.parsed(Kind.GPU_VERDICT_KEYS, parse_keys)
+    subject.gpu_rims = subject.parsed(Kind.GPU_RIM, parse_rim)
+    subject.platforms = subject.parsed(Kind.PLATFORM_ATTESTATION, parse_platform)
+    subject.platform_certs = subject.parsed(Kind.PLATFORM_CERT, parse_pem_chain)
     for sources in (
         _from_peers,
         _from_answers,
@@ -247,6 +273,11 @@ def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
             continue
         try:
             chain = parse_chain(pem, f"app certificate in {_what(artifact)}")
+            blob = chain.leaf.get(EXT_ATTESTATION, b"")
+            if other_platform(blob) is not None:
+                attestation = parse_platform(blob, f"attestation in {_what(artifact)}")
+                subject.platforms.append(Located(attestation, artifact))
+                continue
             source = certificate_source(chain, artifact.at(pointer))
         except EvidenceError as error:
             subject.malformed.append((artifact, error))
@@ -279,6 +310,7 @@ def certificate_source(chain: RaTlsChain, evidence: EvidenceRef) -> QuoteSource 
             log_evidence=evidence,
             chain=chain,
             vm_config=blob.config,
+            platform=blob.platform,
         )
     return None
 

@@ -36,18 +36,39 @@ MAX_BLOB_BYTES: Final = 10 << 20
 FIRST_BYTES: Final = bytes((0, *range(0x80, 0x90), 0xDE, 0xDF))
 """SCALE version 0, or a msgpack map."""
 
-_TDX_KINDS: Final = ("tdx", "gcp-tdx")
+TDX: Final = "tdx"
+GCP_TDX: Final = "gcp-tdx"
+PLATFORMS: Final = (TDX, GCP_TDX, "nitro-enclave", "sev-snp", "aws-nitro-tpm")
+"""What version 1 calls them, in the order of their numbers in version 0."""
+
+_TDX_KINDS: Final = (TDX, GCP_TDX)
 _TDX_VARIANTS: Final = (0, 1)
 
 
 class AttestationBlob(Struct, frozen=True, kw_only=True):
-    """A TDX attestation blob. `config` is vm_config JSON, or a sys-config that contains it."""
+    """A TDX attestation blob. `config` is vm_config JSON, or a sys-config that contains it.
+    `platform` is `tdx`, or `gcp-tdx`: of the latter, the quote of the virtual TPM is read over."""
 
     version: int
     quote: bytes
     events: tuple[Event, ...]
     report_data: bytes
     config: str
+    platform: str = TDX
+
+
+def platform_of(raw: bytes) -> str:
+    """The platform that a blob says it is of, as `PLATFORMS` names it; "" for no known one, and for
+    what is no blob."""
+    if raw[:1] == b"\0":
+        return PLATFORMS[raw[1]] if len(raw) > 1 and raw[1] < len(PLATFORMS) else ""
+    if not raw or raw[0] not in FIRST_BYTES or len(raw) > MAX_BLOB_BYTES:
+        return ""
+    try:
+        kind = unpacked(raw, "blob")["platform"]["kind"]
+    except (EvidenceError, KeyError, TypeError):
+        return ""
+    return kind if kind in PLATFORMS else ""
 
 
 def parse_attestation(raw: bytes, what: str) -> AttestationBlob:
@@ -55,28 +76,31 @@ def parse_attestation(raw: bytes, what: str) -> AttestationBlob:
     if not raw or len(raw) > MAX_BLOB_BYTES:
         raise EvidenceError(f"{what}: {len(raw)} bytes are no attestation blob")
     if raw[0] == 0:
-        return _parse_scale(_Scale(raw[1:], what), what)
+        return _parse_scale(Scale(raw[1:], what), what)
     if raw[0] in FIRST_BYTES:
         return _parse_msgpack(raw, what)
     raise EvidenceError(f"{what}: starts with byte {raw[0]:#04x}, which no attestation blob does")
 
 
-class _Scale:
+class Scale:
     """Reader of SCALE-encoded values; every read is bounds-checked."""
 
     def __init__(self, raw: bytes, what: str) -> None:
         self._raw, self._at, self._what = raw, 0, what
 
     def take(self, count: int) -> bytes:
+        """The next `count` bytes. Raises EvidenceError."""
         if count > len(self._raw) - self._at:
             raise EvidenceError(f"{self._what}: truncated at byte {self._at + 1}")
         self._at += count
         return self._raw[self._at - count : self._at]
 
     def u32(self) -> int:
+        """A 32-bit number."""
         return int.from_bytes(self.take(4), "little")
 
     def compact(self) -> int:
+        """A compact number below 2^30."""
         first = self.take(1)[0]
         mode = first & 3
         if mode == 3:  # noqa: PLR2004 - big-integer mode, longer than any blob may be
@@ -85,26 +109,30 @@ class _Scale:
         return int.from_bytes(bytes([first]) + rest, "little") >> 2
 
     def blob(self) -> bytes:
+        """Bytes after their compact length."""
         return self.take(self.compact())
 
     def text(self) -> str:
+        """UTF-8 text after its compact length."""
         try:
             return self.blob().decode("utf-8")
         except UnicodeDecodeError as error:
             raise EvidenceError(f"{self._what}: a string is not UTF-8") from error
 
     def count(self) -> int:
+        """The number of entries of a list, no more than a log may have."""
         number = self.compact()
         if number > MAX_EVENTS:
             raise EvidenceError(f"{self._what}: {number} events, more than {MAX_EVENTS}")
         return number
 
     def finish(self) -> None:
+        """Raise EvidenceError where bytes are left over."""
         if self._at != len(self._raw):
             raise EvidenceError(f"{self._what}: {len(self._raw) - self._at} bytes left over")
 
 
-def _parse_scale(scale: _Scale, what: str) -> AttestationBlob:
+def _parse_scale(scale: Scale, what: str) -> AttestationBlob:
     variant = scale.take(1)[0]
     if variant not in _TDX_VARIANTS:
         raise EvidenceError(f"{what}: variant {variant} is not a TDX attestation")
@@ -124,10 +152,11 @@ def _parse_scale(scale: _Scale, what: str) -> AttestationBlob:
         events=_with_runtime(events, runtime),
         report_data=report_data,
         config=config,
+        platform=PLATFORMS[variant],
     )
 
 
-def _skip_tpm_quote(scale: _Scale) -> None:
+def _skip_tpm_quote(scale: Scale) -> None:
     scale.blob(), scale.blob()
     for _ in range(scale.count()):
         scale.u32(), scale.text(), scale.blob()
@@ -137,10 +166,8 @@ def _skip_tpm_quote(scale: _Scale) -> None:
 
 
 def _parse_msgpack(raw: bytes, what: str) -> AttestationBlob:
-    import msgpack  # noqa: PLC0415 - only where such a blob is
-
+    document = unpacked(raw, what)
     try:
-        document = msgpack.unpackb(raw, strict_map_key=True, object_pairs_hook=_unique)
         platform, stack = document["platform"], document["stack"]
         if document["version"] != 1 or platform["kind"] not in _TDX_KINDS:
             raise EvidenceError(  # noqa: TRY301
@@ -152,28 +179,39 @@ def _parse_msgpack(raw: bytes, what: str) -> AttestationBlob:
             _event(
                 item["imr"],
                 item["event_type"],
-                _bytes(item.get("digest", b"")),
+                octets(item.get("digest", b"")),
                 item["event"],
-                _bytes(item.get("event_payload", item.get("payload", b""))),
+                octets(item.get("event_payload", item.get("payload", b""))),
                 what,
                 item.get("version", 1),
             )
             for item in data["event_log"]
         ]
         runtime = [
-            _runtime_event(item["event"], _bytes(item["payload"]), item.get("version", 1))
+            _runtime_event(item["event"], octets(item["payload"]), item.get("version", 1))
             for item in body["runtime_events"]
         ]
         return AttestationBlob(
             version=1,
-            quote=_bytes(data["quote"]),
+            quote=octets(data["quote"]),
             events=_with_runtime(events, runtime),
-            report_data=_bytes(body["report_data"]),
+            report_data=octets(body["report_data"]),
             config=str(body.get("config", "")),
+            platform=str(platform["kind"]),
         )
     except EvidenceError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, msgpack.UnpackException) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise EvidenceError(f"{what}: not an attestation blob: {error!r}") from error
+
+
+def unpacked(raw: bytes, what: str) -> Any:  # noqa: ANN401 - any document
+    """The document of a msgpack blob, in which no key stands twice. Raises EvidenceError."""
+    import msgpack  # noqa: PLC0415 - only where such a blob is
+
+    try:
+        return msgpack.unpackb(raw, strict_map_key=True, object_pairs_hook=_unique)
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise EvidenceError(f"{what}: not an attestation blob: {error!r}") from error
 
 
@@ -184,7 +222,8 @@ def _unique(pairs: list[tuple[str, Any]]) -> Mapping[str, Any]:
     return found
 
 
-def _bytes(value: object) -> bytes:
+def octets(value: object) -> bytes:
+    """Bytes, as such or as a list of integers. Raises TypeError, and ValueError for other lists."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, list) and all(type(item) is int for item in value):

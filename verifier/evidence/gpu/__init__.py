@@ -1,0 +1,1 @@
+"""What comes with a GPU: NVIDIA's reports, its verdicts on them, and its reference manifests."""
