@@ -16,6 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from eth_hash.auto import keccak
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_P384_ORDER: Final = int(
+    "ffffffffffffffffffffffffffffffffffffffffffffffff"
+    "c7634d81f4372ddf581a0db248b0a77aecec196accc52973",
+    16,
+)
 _K256_ORDER: Final = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
@@ -31,6 +36,12 @@ def p256(label: str) -> ec.EllipticCurvePrivateKey:
 
 
 @cache
+def p384(label: str) -> ec.EllipticCurvePrivateKey:
+    """The P-384 key of a label."""
+    return ec.derive_private_key(_secret(label, _P384_ORDER), ec.SECP384R1())
+
+
+@cache
 def k256(label: str) -> PrivateKey:
     """The secp256k1 key of a label."""
     return PrivateKey(_secret(label, _K256_ORDER).to_bytes(32, "big"))
@@ -41,6 +52,13 @@ def sign_p256(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
     der = key.sign(message, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
     r, s = decode_dss_signature(der)
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def sign_p384(key: ec.EllipticCurvePrivateKey, message: bytes) -> bytes:
+    """Raw `r || s` (96 bytes, big endian) of ECDSA P-384 over SHA-384, RFC 6979 nonces."""
+    der = key.sign(message, ec.ECDSA(hashes.SHA384(), deterministic_signing=True))
+    r, s = decode_dss_signature(der)
+    return r.to_bytes(48, "big") + s.to_bytes(48, "big")
 
 
 def sign_k256(key: PrivateKey, message: bytes) -> bytes:

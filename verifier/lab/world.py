@@ -25,17 +25,19 @@ from msgspec import to_builtins as asdict
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
-from verifier.lab import contracts, dns, history, keys
+from verifier.evidence.certificates import spki_digest
+from verifier.lab import contracts, dns, history, keys, snp
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
 from verifier.lab.endpoint import gateway_certificate
 from verifier.lab.events import FIRMWARE, LOCAL_SGX_MRENCLAVE, OsImage, replay
 from verifier.lab.gateway import ACCOUNT_URI, Gateway, gateway_knobs
+from verifier.lab.gpu import Gpus, trust_anchors
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
-from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki
+from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki, der
 from verifier.lab.quote import MR_SEAM
 from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
 from verifier.lab.response import NOT_FOUND, Response, answer_json
@@ -153,6 +155,12 @@ class World:
     def registry(self) -> Registry:
         """The registry of the app's image, and GitHub about it."""
         return Registry(self.knobs.image, self.sigstore, self.knobs.attest)
+
+    @cached_property
+    def gpus(self) -> Gpus:
+        """The GPUs of the first instance's machine, as many as it has."""
+        count = self.knobs.machine.get("num_gpus", 0)
+        return Gpus(count=count if isinstance(count, int) else 0, now=self.now)
 
     @cached_property
     def nodes(self) -> dict[str, Node]:
@@ -329,6 +337,7 @@ class World:
                     )
                 )
             ],
+            "anchors": [asdict(row) for row in _anchor_rows(date)],
             "tdx_modules": [
                 asdict(values.TdxModule(mr_seam=MR_SEAM.hex(), name="lab module", **origin))
             ],
@@ -449,6 +458,19 @@ def _image_row(label: str, date: str) -> values.OsImage:
         source=_SOURCE,
         date=date,
     )
+
+
+def _anchor_rows(date: str) -> list[values.TrustAnchor]:
+    return [
+        values.TrustAnchor(
+            use=use,
+            spki=spki_digest(root),
+            certificate=base64.b64encode(der(root)).decode(),
+            source=_SOURCE,
+            date=date,
+        )
+        for use, root in {**trust_anchors(), "amd-snp": snp.trust_anchor()}.items()
+    ]
 
 
 def _firmware_row(date: str) -> values.Firmware:

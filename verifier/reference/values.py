@@ -148,6 +148,26 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     date: str
 
 
+class TrustAnchor(Struct, frozen=True, kw_only=True):
+    """A key that signs hardware or its verdicts, beside Intel's: `use` says of what it is the root,
+    such as `nvidia-device` or `amd-snp`.
+
+    `spki` is the sha256 (hex) of its DER SubjectPublicKeyInfo. `certificate` is its certificate
+    (base64 of DER), "" where chains always carry it.
+    """
+
+    use: str
+    spki: str
+    certificate: str
+    source: str
+    date: str
+
+    @property
+    def der(self) -> bytes:
+        """The DER bytes of its certificate."""
+        return base64.b64decode(self.certificate, validate=True)
+
+
 class Denied(Struct, frozen=True, kw_only=True):
     """A value that anybody can produce: keys published in a repository, simulated worlds.
 
@@ -185,6 +205,7 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
     firmwares: tuple[Firmware, ...] = ()
     key_providers: tuple[KeyProvider, ...] = ()
     tdx_modules: tuple[TdxModule, ...] = ()
+    anchors: tuple[TrustAnchor, ...] = ()
     sigstore: bytes | None = None
 
     def with_root(self, root: bytes, unsafe: str) -> "ReferenceValues":
@@ -204,6 +225,10 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
             firmwares=(*self.firmwares, *firmwares),
             digest=hashlib.sha256(bytes.fromhex(self.digest + digest)).hexdigest(),
         )
+
+    def anchors_of(self, use: str) -> tuple[TrustAnchor, ...]:
+        """The trust anchors of one use."""
+        return tuple(row for row in self.anchors if row.use == use)
 
     def firmware_of(self, mrtd: str) -> Firmware | None:
         """The firmware that a value of MRTD (hex) is of, or None."""
@@ -226,6 +251,7 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "kms": KmsRecord,
     "key_providers": KeyProvider,
     "tdx_modules": TdxModule,
+    "anchors": TrustAnchor,
     "os_images": OsImage,
     "firmwares": Firmware,
     "contracts": ContractCode,
@@ -234,7 +260,7 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "rpc": Endpoint,
     "denied": Denied,
 }
-_OPTIONAL: Final = ("firmwares", "key_providers", "tdx_modules")
+_OPTIONAL: Final = ("firmwares", "key_providers", "tdx_modules", "anchors")
 """Tables that a simulated world's document may lack."""
 
 

@@ -1,0 +1,161 @@
+"""An AMD SEV-SNP guest of our own making: its report, the certificates above it, its attestation.
+
+    root (ARK) ── SEV key (ASK) ── chip (VCEK)      signs reports
+
+AMD's root and SEV key are RSA; these are P-384, since nothing else has deterministic keys here.
+"""
+
+import hashlib
+import json
+from functools import cache
+from typing import Final
+
+import rfc8785
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from msgspec import Struct
+
+from verifier.lab import keys
+from verifier.lab.pki import DAY, ORGANISATION, key_usage, moment, serial
+
+CHIP_ID: Final = keys.labelled("snp chip", 64)
+TCB: Final = bytes.fromhex("04000000000018d5")
+APP_ID: Final = keys.labelled("snp app", 20)
+_OIDS: Final = "1.3.6.1.4.1.3704.1."
+_PARTS: Final = {"3.1": TCB[0], "3.2": TCB[1], "3.3": TCB[6], "3.8": TCB[7]}
+_NAMES: Final = {"ark": "ARK-Milan", "ask": "SEV-Milan", "vcek": "SEV-VCEK"}
+_START: Final = 1577836800
+_LIFE: Final = 60 * 365 * DAY
+_PREFIX: Final = b"dstack-mr-config-v3:\0"
+
+
+class Snp(Struct, frozen=True, kw_only=True):
+    """One guest. `policy` and `key` are the fields of that name in its report, `root` labels the
+    root's key; `chip_id` and `tcb` are what the report says; `stated_app` is what the configuration
+    beside the report says, in the place of what the host data was made of. Without `endorsed`, no
+    certificate comes with it."""
+
+    policy: int = 0x30000
+    vmpl: int = 0
+    key: int = 0
+    root: str = "snp root"
+    chip_id: bytes = CHIP_ID
+    tcb: bytes = TCB
+    launch_tcb: bytes = TCB
+    stated_app: bytes = APP_ID
+    endorsed: bool = True
+    report_data: bytes = bytes(64)
+
+    def report(self) -> bytes:
+        """The signed report."""
+        body = bytearray(672)
+        fields: dict[int, bytes] = {
+            0: (3).to_bytes(4, "little"),
+            8: self.policy.to_bytes(8, "little"),
+            48: self.vmpl.to_bytes(4, "little"),
+            52: (1).to_bytes(4, "little"),
+            56: TCB,
+            72: self.key.to_bytes(4, "little"),
+            80: self.report_data,
+            144: keys.labelled("snp launch measurement", 48),
+            192: hashlib.sha256(_PREFIX + mr_config(APP_ID).encode()).digest(),
+            384: self.tcb,
+            416: self.chip_id,
+            480: TCB,
+            496: self.launch_tcb,
+        }
+        for at, value in fields.items():
+            body[at : at + len(value)] = value
+        signature = keys.sign_p384(keys.p384("snp chip"), bytes(body))
+        halves = (signature[:48][::-1], signature[48:][::-1])
+        return bytes(body) + b"".join(half.ljust(72, b"\0") for half in halves) + bytes(368)
+
+    def attestation(self) -> bytes:
+        """The attestation of this guest, in the envelope's version 0."""
+        chain = [
+            _issue("ask", "snp ask", "ark", self.root),
+            _issue("vcek", "snp chip", "ask", "snp ask"),
+        ]
+        listed = [item.public_bytes(Encoding.PEM) for item in chain] if self.endorsed else []
+        return b"".join(
+            (
+                b"\0\3",
+                _blob(self.report()),
+                _compact(len(listed)),
+                *(_blob(item) for item in listed),
+                _blob(mr_config(self.stated_app).encode()),
+                _compact(0),
+                bytes(64),
+                _blob(json.dumps({"os_image_hash": "00" * 32}).encode()),
+            )
+        )
+
+
+def mr_config(app_id: bytes) -> str:
+    """The configuration document of a guest of an app."""
+    document = {
+        "app_id": app_id.hex(),
+        "compose_hash": "11" * 32,
+        "key_provider": "kms",
+    }
+    return rfc8785.dumps({**document, "version": 3}).decode()
+
+
+def trust_anchor() -> x509.Certificate:
+    """The root that a relying party of a simulated world trusts."""
+    return _issue("ark", "snp root", "ark", "snp root")
+
+
+def _blob(raw: bytes) -> bytes:
+    return _compact(len(raw)) + raw
+
+
+def _compact(number: int) -> bytes:
+    """A SCALE-compact number below 2^30."""
+    for size, mode in ((1, 0), (2, 1), (4, 2)):
+        if number < 1 << 8 * size - 2:
+            return (number << 2 | mode).to_bytes(size, "little")
+    raise ValueError(number)
+
+
+@cache
+def _issue(role: str, key_label: str, issuer_role: str, issuer_label: str) -> x509.Certificate:
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(_name(role))
+        .issuer_name(_name(issuer_role))
+        .public_key(keys.p384(key_label).public_key())
+        .serial_number(serial(f"{role} {key_label}"))
+        .not_valid_before(moment(_START))
+        .not_valid_after(moment(_START + _LIFE))
+    )
+    if role == "vcek":
+        extensions = {
+            "2": b"\x16\x08Milan-B0",
+            "4": CHIP_ID,
+            **{oid: _integer(value) for oid, value in _PARTS.items()},
+        }
+        for oid, value in extensions.items():
+            extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(_OIDS + oid), value)
+            builder = builder.add_extension(extension, critical=False)
+    else:
+        builder = builder.add_extension(key_usage(is_ca=True), critical=True).add_extension(
+            x509.BasicConstraints(ca=True, path_length=None), critical=True
+        )
+    return builder.sign(keys.p384(issuer_label), hashes.SHA384(), ecdsa_deterministic=True)
+
+
+def _integer(value: int) -> bytes:
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "big")
+    return b"\x02" + bytes((len(raw),)) + raw
+
+
+def _name(role: str) -> x509.Name:
+    return x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, _NAMES[role]),
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANISATION),
+        ]
+    )
