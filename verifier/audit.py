@@ -4,6 +4,7 @@ evidence → checks → appraisal → report. No network, no clock and no global
 bundle, question and policy give the same report, byte for byte.
 """
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -28,7 +29,9 @@ from verifier.errors import (
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.import_files import REPORTED
+from verifier.evidence.platforms.envelope import Platform
 from verifier.evidence.subject import SubjectEvidence, read_subject
+from verifier.evidence.td.attestation import GCP_TDX
 from verifier.evidence.unanswered import unreachable_hint
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report, Source, SubjectReport
@@ -43,6 +46,13 @@ if TYPE_CHECKING:
     from verifier.reference.values import ReferenceValues
 
 _ROOT_CHECK: Final = "hardware.quote"
+_UNCOVERED: Final = {
+    Platform.SEV_SNP: "The guest on AMD SEV-SNP beyond its report: its image, its event log, and "
+    "what it runs.",
+    Platform.NITRO_ENCLAVE: "The AWS Nitro enclave: its document was recognised, and not judged.",
+    Platform.NITRO_TPM: "The guest on AWS EC2 NitroTPM: its document was recognised, and not "
+    "judged; there, Amazon's hypervisor is trusted, not hardware alone.",
+}
 
 
 def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy) -> Report:
@@ -86,6 +96,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             *GAPS,
             *(() if question.endpoint is not None else (UNNAMED_ENDPOINT,)),
             *_undecided(policy),
+            *_other_platforms(evidence),
         ),
         second_opinion=opinion_on(bundle, question, exchanges),
         collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
@@ -282,6 +293,20 @@ def _undecided(policy: Policy) -> tuple[str, ...]:
         "counts as missing."
         for check_id in policy.undecided(ids)
     )
+
+
+def _other_platforms(evidence: Iterable[SubjectEvidence]) -> tuple[str, ...]:
+    """What is not covered of guests on other platforms than TDX alone."""
+    found: dict[str, None] = {}
+    for subject in evidence:
+        if any(source.platform == GCP_TDX for source in subject.quotes):
+            found[
+                "The virtual TPM of a TD on Google Cloud: neither its quote nor what it measured "
+                "was judged."
+            ] = None
+        for item in subject.platforms:
+            found[_UNCOVERED[item.value.platform]] = None
+    return tuple(found)
 
 
 def _anchored(result: CheckResult, results: tuple[CheckResult, ...], anchor: Anchor) -> CheckResult:

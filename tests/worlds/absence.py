@@ -13,17 +13,20 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from tests.worlds.audited import Audited, audit, edited
+from tests.worlds.audited import Audited, add, audit, edited
 from tests.worlds.test_unknown_owner import owned_by
 from verifier.checks.catalogue import CHECKS
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
 from verifier.lab import host, keys
+from verifier.lab.attacks import ATTACKS, gpu, snp
 from verifier.lab.attacks.attack import HONEST
 from verifier.lab.events import MACHINE
-from verifier.lab.knobs import Knobs
+from verifier.lab.knobs import DEFAULT_NOW, Knobs
 from verifier.lab.registry import WEB
+from verifier.lab.snp import Snp
+from verifier.lab.world import build
 from verifier.model.result import CheckResult, SkipKind
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "absence.md"
@@ -100,6 +103,23 @@ def _without_rows(name: str) -> Callable[[JsonObject], JsonObject]:
     return edit
 
 
+def _given(attack: str) -> Edit:
+    """What an attack hands over beside honest evidence of two GPUs' machine."""
+
+    def edit(bundle: Bundle) -> Bundle:
+        named = next(item for item in ATTACKS if item.name == attack)
+        assert named.handed_over is not None
+        world = build(gpu.WITH_GPUS)
+        return add(bundle, named.handed_over(world), world.now)
+
+    return edit
+
+
+def _beside(guest: Snp) -> Edit:
+    """The attestation of a guest on SEV-SNP, beside that of the TD."""
+    return lambda bundle: add(bundle, snp.given(guest), DEFAULT_NOW)
+
+
 _GUEST: Final = (Kind.INFO, Kind.PAGE, Kind.APP_KEY_QUOTE)
 _PCS: Final = (Kind.PCS_TCB_INFO, Kind.PCS_QE_IDENTITY, Kind.PCS_PCK_CRL, Kind.PCS_ROOT_CA_CRL)
 _IMAGES: Final = (Kind.OCI_MANIFEST, Kind.OCI_CONFIG, Kind.SIGSTORE_BUNDLE)
@@ -117,6 +137,26 @@ WORLDS: Final[dict[str, Lacking]] = {
     "other-platform": Lacking(
         words="the TCB info is of another platform, so that nobody tells this one's level",
         knobs=Knobs(collateral_fmspc=b"\7" * 6)),
+    "silent-gpus": Lacking(
+        words="the machine has two GPUs, which give no evidence", knobs=gpu.WITH_GPUS),
+    "cut-gpus": Lacking(
+        words="the evidence of the machine's GPUs is cut off", knobs=gpu.WITH_GPUS,
+        edit=lambda bundle: garbled(Kind.GPU_EVIDENCE)(_given("gpu-silent")(bundle))),
+    "unknown-gpus": Lacking(
+        words="the GPUs' certificates lead to a root that nobody knows", knobs=gpu.WITH_GPUS,
+        edit=_given("gpu-foreign-root")),
+    "own-manifests": Lacking(
+        words="what the GPUs run is in manifests that their operator signed", knobs=gpu.WITH_GPUS,
+        edit=_given("gpu-manifests-forged")),
+    "unendorsed-chip": Lacking(
+        words="an SEV-SNP attestation comes without the certificate of its chip",
+        edit=_beside(Snp(endorsed=False))),
+    "cut-snp": Lacking(
+        words="an SEV-SNP attestation is cut off",
+        edit=lambda bundle: garbled(Kind.PLATFORM_ATTESTATION)(_beside(Snp())(bundle))),
+    "unknown-chip": Lacking(
+        words="an SEV-SNP chip's certificate leads to a root that nobody knows",
+        edit=_beside(Snp(root="attacker"))),
     "no-log": Lacking(words="no channel gives an event log", knobs=Knobs(edit_log=lambda _: [])),
     "cut-log": Lacking(
         words="the digests in every event log are no digests",
@@ -210,6 +250,8 @@ CELLS: Final[dict[str, tuple[str, str, str, str]]] = {
     "hardware.td": ("no-guest", "cut-guest", "unknown-attributes", _PROVES_ITSELF),
     "hardware.tcb": ("no-collateral", "cut-collateral", "other-platform", _PROVES_ITSELF),
     "hardware.freshness": ("no-collateral", "cut-collateral", "other-platform", "nobody-vouches"),
+    "hardware.gpu": ("silent-gpus", "cut-gpus", "unknown-gpus", "own-manifests"),
+    "hardware.snp": ("unendorsed-chip", "cut-snp", "unknown-chip", _PROVES_ITSELF),
     "boot.registers": ("no-log", "cut-log", _ONLY_DIGESTS, _ONLY_DIGESTS),
     "boot.image": ("no-guest", "cut-guest", "unknown-images", "own-image"),
     "boot.machine": ("stripped-log", "cut-log", "unknown-tables", "own-machine"),

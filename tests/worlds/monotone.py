@@ -34,6 +34,9 @@ NOBODYS_WORD: Final = {
     "revoked-tcb-signing-older-list-beside": {Kind.PCS_ROOT_CA_CRL},
     "kinder-evaluation-beside": {Kind.PCS_TCB_INFO, Kind.PCS_QE_IDENTITY},
     "quotes-mixed": {Kind.QUOTE},
+    "gpu-counted-twice": {Kind.GPU_EVIDENCE},
+    "gpu-debug-mode": {Kind.GPU_RIM},
+    "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
 }
 """Evidence that lies beside other evidence of its kind, by world. Without it, or where its
 signature does not hold, the rest is whole and honest: that a newer list exists is then said by

@@ -12,7 +12,7 @@ from tests.worlds.reworded import decided, reworded
 from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
 from verifier.cli.output import exit_code
-from verifier.lab.attacks import ATTACKS, Attack, render_attacks
+from verifier.lab.attacks import ATTACKS, Attack, gpu, render_attacks, snp
 from verifier.lab.knobs import Knobs
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
@@ -97,10 +97,17 @@ def test_the_honest_twin_passes_where_the_attack_is_refused(
 
 @pytest.mark.parametrize("spec", CHECKS, ids=lambda spec: spec.id)
 def test_every_check_passes_honest_evidence_and_refuses_some_attack(
-    spec: CheckSpec, met: Audited
+    spec: CheckSpec, met: Audited, twin: Callable[[Knobs], Audited]
 ) -> None:
     check_id = spec.id
-    assert [result.status for result in met.check(check_id)] == [Status.PASS]
+    world = met
+    if check_id == gpu.CHECK:
+        with_gpus = twin(gpu.WITH_GPUS)
+        world = with_gpus.handing_over(gpu.honest(with_gpus.world))
+    if check_id == snp.CHECK:
+        world = met.handing_over(snp.honest(met.world))
+    assert [result.status for result in world.check(check_id)] == [Status.PASS]
+    assert world.report.verdict is Verdict.AFFIRMING
     outcome = "warned" if check_id in WARNS_ONLY else "refused"
     assert [
         attack.name

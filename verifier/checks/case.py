@@ -154,6 +154,13 @@ class Case:
                 hint="a captive portal, a proxy or another site answers: sign in to the network, "
                 "ask from another one, or check the address",
             )
+        others = sorted({item.value.platform.words for item in self.evidence.platforms})
+        if not sources and others:
+            raise MissingEvidence(
+                f"the attestation is of {' and '.join(others)}, and no TD quote",
+                hint="this audit judges guests in TDs; of AMD SEV-SNP, hardware.snp judges the "
+                "report alone",
+            )
         if not sources:
             raise MissingEvidence(
                 "no TD quote was collected",

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from verifier.checks.application.app_certificate import vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
+from verifier.checks.hardware import gpu
 from verifier.checks.key_management.key_holder import confirmed_ca_key
 from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
@@ -50,6 +51,7 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
         _measured,
         _image,
         _machine,
+        _gpus,
         _named,
         _kms,
         _chain,
@@ -155,6 +157,17 @@ def _machine(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
             evidence = (case.source.evidence,)
             conditions = ("hardware.quote", "hardware.td", "boot.machine")
             yield _claim("machine", machine, Basis.MEASURED, evidence, *conditions)
+
+
+def _gpus(_: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    """The GPUs whose reports are genuine; they are this machine's only where each of its ports is
+    accounted for, over the nonce of its quote."""
+    result = results.get("hardware.gpu")
+    match result.actual if result is not None and result.status in USABLE else None:
+        case {"gpus": [_, *_] as gpus, gpu.ATTACHED: attached, gpu.COMPLETE: complete}:
+            basis = Basis.HARDWARE if attached and complete else Basis.ASSERTED
+            evidence = result.evidence if result is not None else ()
+            yield _claim("gpus", list(gpus), basis, evidence, "hardware.quote", "hardware.gpu")
 
 
 def _named(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:

@@ -37,15 +37,14 @@ def machine(case: Case) -> Outcome:
     digests that no known machine gives are a warning, since nobody knows what these tables do; a
     waiver names them. Under an unknown firmware, and where the log was stripped and no stated
     machine gives the register, evidence is missing. What stands behind a port is not measured."""
-    firmware = case.firmware
-    if firmware is None:
+    found = _recognition(case)
+    if found is None:
         raise MissingEvidence(
             f"the firmware with MRTD {case.quote.mr_td.hex()[:16]}… is not known: nobody can say "
             "what it measures into RTMR0",
             hint="compute the image with `verify image DIR -o IMAGE.json`, and name that file with "
             "--image",
         )
-    found = _recognized(case, firmware, tuple(_hints(case)))
     evidence = tuple(filter(None, (case.source.log_evidence, case.source.evidence)))
     rtmr0 = case.quote.rtmrs[_RTMR0].hex()
     if found.strange:
@@ -72,6 +71,24 @@ def machine(case: Case) -> Outcome:
         actual={"rtmr0": rtmr0, "machine": shape_json(found.shape)},
         evidence=evidence,
     )
+
+
+def measured_shape(case: Case) -> MachineShape | None:
+    """The machine that RTMR0 is of, None where it is not known; nothing about the quote is judged.
+    Raises EvidenceError for a log that cannot be read."""
+    try:
+        found = _recognition(case)
+    except (Blocked, MissingEvidence):
+        return None
+    return None if found is None or found.strange else found.shape
+
+
+def _recognition(case: Case) -> Recognition | None:
+    """What RTMR0 was recognised as, None under an unknown firmware."""
+    firmware = case.firmware
+    if firmware is None:
+        return None
+    return case.once(_recognition, lambda: _recognized(case, firmware, tuple(_hints(case))))
 
 
 def _recognized(

@@ -5,7 +5,17 @@
 
 from typing import Final
 
-from verifier.lab.attacks import application, endpoint, governance, guest, hardware, history, images
+from verifier.lab.attacks import (
+    application,
+    endpoint,
+    governance,
+    gpu,
+    guest,
+    hardware,
+    history,
+    images,
+    snp,
+)
 from verifier.lab.attacks.attack import Attack
 
 __all__ = ["ATTACKS", "Attack", "render_attacks"]
@@ -13,6 +23,8 @@ __all__ = ["ATTACKS", "Attack", "render_attacks"]
 ATTACKS: Final = (
     *hardware.quote(),
     *hardware.platform(),
+    *gpu.attacks(),
+    *snp.attacks(),
     *guest.boot(),
     *guest.runtime(),
     *application.application(),

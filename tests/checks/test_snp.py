@@ -1,0 +1,93 @@
+"""What an SEV-SNP attestation proves, alone and beside the certificates of its chip."""
+
+import pytest
+from msgspec.structs import replace
+
+from tests.worlds.audited import Audited, audit
+from verifier.evidence.bundle import Kind
+from verifier.evidence.import_files import import_files
+from verifier.lab.knobs import Knobs
+from verifier.lab.snp import APP_ID, TCB, Snp
+from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+
+
+@pytest.fixture(scope="module")
+def world() -> Audited:
+    return audit(Knobs())
+
+
+def alone(world: Audited, raw: bytes) -> Audited:
+    return world.again(import_files([("attestation", raw)], collected_at=world.world.now))
+
+
+def result(world: Audited, guest: Snp) -> CheckResult:
+    return alone(world, guest.attestation()).check("hardware.snp")[0]
+
+
+def test_an_honest_report_binds_its_configuration_and_no_verdict(world: Audited) -> None:
+    audited = alone(world, Snp().attestation())
+    (found,) = audited.check("hardware.snp")
+    assert found.status is Status.PASS
+    assert found.actual["app_id"] == APP_ID.hex()  # type: ignore[index, call-overload]
+    assert audited.report.verdict is Verdict.NONE
+    (quote,) = audited.check("hardware.quote")
+    assert quote.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "AMD SEV-SNP" in quote.summary
+    assert [gap for gap in audited.report.gaps if "AMD SEV-SNP" in gap]
+
+
+@pytest.mark.parametrize(
+    ("guest", "words"),
+    [
+        (Snp(policy=0x30000 | 1 << 18), "migration"),
+        (Snp(vmpl=1), "VMPL 1"),
+        (Snp(key=2), "which it is"),
+        (Snp(chip_id=bytes(64)), "which it is"),
+        (Snp(key=1 << 2), "VLEK"),
+        (Snp(chip_id=b"\1" * 64), "another chip"),
+        (Snp(tcb=b"\5" + TCB[1:]), "another TCB"),
+        (Snp(report_data=b"\1" * 64), "report data"),
+        (Snp(endorsed=False, policy=0x30000 | 1 << 19), "debug is on"),
+    ],
+    ids=["moved", "vmpl", "masked", "no-chip", "vlek", "chip", "tcb", "report-data", "debug"],
+)
+def test_a_report_that_no_genuine_guest_gives_fails(world: Audited, guest: Snp, words: str) -> None:
+    found = result(world, guest)
+    assert found.status is Status.FAIL
+    assert words in found.summary
+
+
+def test_a_changed_report_fails_and_mixed_firmware_is_a_doubt(world: Audited) -> None:
+    raw = Snp().attestation()
+    measured = raw.index(Snp().report()[144:192])
+    changed = raw[:measured] + bytes(48) + raw[measured + 48 :]
+    assert alone(world, changed).check("hardware.snp")[0].status is Status.FAIL
+    assert result(world, Snp(launch_tcb=bytes(8))).status is Status.WARN
+
+
+def test_a_turin_chip_names_its_tcb_in_another_order() -> None:
+    from verifier.checks.hardware.snp import _certified_tcb  # noqa: PLC0415
+
+    oid = "1.3.6.1.4.1.3704.1."
+    parts = {"3.9": 1, "3.1": 2, "3.2": 3, "3.3": 4, "3.8": 5}
+    extensions = {oid + name: bytes((2, 1, value)) for name, value in parts.items()}
+    named = {**extensions, f"{oid}2": b"\x16\x08Turin-B0"}
+    assert _certified_tcb(named) == bytes((1, 2, 3, 4, 0, 0, 0, 5))
+    assert _certified_tcb({**named, f"{oid}3.9": b""}) == b""
+    assert _certified_tcb(extensions) == bytes((2, 3, 0, 0, 0, 0, 4, 5))
+
+
+def test_certificates_may_come_beside_the_report(world: Audited) -> None:
+    bare, endorsed = Snp(endorsed=False), Snp()
+    assert result(world, bare).skip_kind is SkipKind.MISSING_EVIDENCE
+    raw = endorsed.attestation()
+    pem = raw[raw.index(b"-----BEGIN") : raw.rindex(b"-----END CERTIFICATE-----\n") + 26]
+    parts = [
+        f"-----BEGIN{part.partition(b'-----END')[0].decode()}"
+        for part in pem.split(b"-----BEGIN")[1:]
+    ]
+    chain = "".join(f"{part}-----END CERTIFICATE-----\n" for part in parts).encode()
+    given = [(Kind.PLATFORM_ATTESTATION, bare.attestation()), (Kind.PLATFORM_CERT, chain)]
+    assert world.handing_over(given).check("hardware.snp")[0].status is Status.PASS
+    other = replace(bare, root="attacker")
+    assert result(world, other).skip_kind is SkipKind.MISSING_EVIDENCE

@@ -1,0 +1,46 @@
+"""Attacks on what a guest on AMD SEV-SNP says of itself."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from verifier.evidence.bundle import Kind
+from verifier.lab import forgeries as forge
+from verifier.lab.attacks.attack import HONEST, Attack, refused
+from verifier.lab.snp import Snp
+from verifier.lab.world import World
+
+CHECK: Final = "hardware.snp"
+
+
+def honest(_: World) -> forge.HandedOver:
+    """The attestation of an honest guest, beside that of a TD."""
+    return given(Snp())
+
+
+def given(guest: Snp) -> forge.HandedOver:
+    """The attestation of a guest."""
+    return ((Kind.PLATFORM_ATTESTATION, guest.attestation()),)
+
+
+def attacks() -> Iterator[Attack]:
+    """Reports that are no genuine guest's, or about another one."""
+    guests = {
+        "snp-debug": (
+            "lets the host read an SEV-SNP guest's memory",
+            Snp(policy=0x30000 | 1 << 19),
+        ),
+        "snp-foreign-root": ("makes an SEV-SNP chip under a root of its own", Snp(root="attacker")),
+        "snp-other-configuration": (
+            "shows an SEV-SNP report beside the configuration of another app",
+            Snp(stated_app=forge.OTHER_APP),
+        ),
+    }
+    for name, (title, guest) in guests.items():
+        yield refused(
+            name,
+            CHECK,
+            title,
+            HONEST,
+            handed_over=lambda _, guest=guest: given(guest),
+            twin_handed_over=honest,
+        )
