@@ -22,15 +22,19 @@ from msgspec.structs import replace
 
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
+from verifier.checks.hardware import anchors, nvidia
 from verifier.cli.question import simulated_question
 from verifier.collection import Sources, collect_evidence
 from verifier.evidence import bundle as bundles
+from verifier.evidence.certificates import spki_digest
+from verifier.evidence.gpu.payload import parse_payload
 from verifier.evidence.import_files import import_files
+from verifier.lab.gpu import Gpus, trust_anchors
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId, format_time
 from verifier.policy.policy import load_policy
-from verifier.reference.values import embedded
+from verifier.reference.values import TrustAnchor, embedded
 
 HERE = Path(__file__).parent
 EVIDENCE = HERE.parents[1] / "shared" / "evidence" / "near-mpc" / "2026-03-23_d84519915"
@@ -243,6 +247,36 @@ def live_row(world: World, question: Question) -> Row:
     )
 
 
+def gpu_rows() -> Iterator[Row]:
+    """GPU reports from bytes to a judgement, beside the signatures that they have; what the chains
+    of one machine share counts once."""
+    nonce, now = bytes(32), 1_781_524_800
+    root = trust_anchors()["nvidia-device"]
+    anchor = TrustAnchor(use="", spki=spki_digest(root), certificate="", source="", date="")
+    for count, signatures in ((1, 5), (8, 26)):
+        gpus = Gpus(count=count, now=now)
+        raw = gpus.payload(nonce)
+        leaf, device, *_ = gpus.chain(0)
+
+        def judge(raw: bytes = raw) -> None:
+            anchors.forget()
+            for entry in parse_payload(raw, "benchmark").gpus:
+                assert not nvidia.report_failure(entry, (anchor,), now)
+
+        def verify(times: int = signatures) -> None:
+            for _ in range(times):
+                leaf.verify_directly_issued_by(device)  # noqa: B023 - run before the next round
+
+        ours, bare = paired(judge, verify, 60)
+        yield Row(
+            what=f"GPU reports and certificates, from bytes: {count} / {signatures} bare P-384 "
+            "verifications",
+            ours=ours,
+            least=bare,
+            budget=1.6,
+        )
+
+
 def rows() -> Iterator[Row]:
     ours, least = paired(
         command(VERIFY, "--help"), command(sys.executable, "-c", SMALLEST_APP, "--help"), 21
@@ -259,6 +293,7 @@ def rows() -> Iterator[Row]:
         material = simulated(world, folder / "lab")
         yield from offline_rows(material, folder / "lab", (None, None) if real else (2.0, 6.0))
         yield live_row(world, material.question)
+    yield from gpu_rows()
 
 
 def render(found: list[Row]) -> str:
