@@ -161,11 +161,13 @@ class Recorded(Struct, frozen=True):
     """What the evidence about one attester says that it is about; nothing is proven.
 
     `app_id` is "" where nothing names one. `window` is when the collateral for its quote is in
-    force (first and last Unix second), None without a quote or collateral.
+    force (first and last Unix second), None without a quote or collateral. `gpu_nonces` (hex) are
+    what its GPUs answered.
     """
 
     app_id: str
     window: tuple[int, int] | None
+    gpu_nonces: tuple[str, ...] = ()
 
 
 def recorded(bundle: Bundle, reference: "ReferenceValues", at: int) -> tuple[Recorded, ...]:
@@ -179,7 +181,9 @@ def recorded(bundle: Bundle, reference: "ReferenceValues", at: int) -> tuple[Rec
     for name in bundle.subjects:
         report, case = audit_subject(read_subject(bundle, name), question, exchanges, policy)
         named = (str(claim.value) for claim in report.claims if claim.name == "app_id")
-        found[Recorded(next(named, ""), _window(case))] = None
+        nonces = {gpu.report.nonce for item in case.evidence.gpus for gpu in item.value.gpus}
+        answered = tuple(sorted(nonce.hex() for nonce in nonces))
+        found[Recorded(next(named, ""), _window(case), answered)] = None
     return tuple(found)
 
 

@@ -49,3 +49,17 @@ def test_a_time_is_named_only_where_it_is_needed(call: Run, tmp_path: Path) -> N
     imported = call("import", "app.json", "-o", "kept")
     assert imported.code == 0
     assert "--at" not in imported.err
+
+
+def test_the_report_of_an_inference_service_is_imported_as_it_is_served(
+    call: Run, evidence_dir: Path
+) -> None:
+    report = evidence_dir / "gpu" / "gemma-1gpu_2026-03-25.json"
+    collateral = evidence_dir / "collateral" / "tdx_90C06F000000_2026-04-24_ev18.json"
+    imported = call("import", report, collateral, "-o", "kept")
+    assert "gpu-evidence" in imported.out
+    nonce = imported.err.partition("--challenge ")[2][:64]
+    judged = call(*next_command(imported.err), "--challenge", nonce, "--format", "json")
+    (found,) = (item for item in json.loads(judged.out)["checks"] if item["id"] == "hardware.gpu")
+    assert found["status"] == "warn"
+    assert found["actual"]["attached"] is True

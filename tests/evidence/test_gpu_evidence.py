@@ -27,7 +27,7 @@ OPAQUE = 37 + 8 + 64 * 55 + 32
 def test_a_report_is_read_to_the_byte() -> None:
     report = parse_report(REPORT, "report")
     assert (report.nonce, report.driver, report.vbios) == (NONCE, DRIVER, VBIOS)
-    assert report.board == "G520_0280_895"
+    assert report.board == "1010_0200_895"
     assert sorted(report.measurements) == list(range(1, 65))
     assert (len(report.fwid), report.decodes_video) == (48, False)
     assert report.signed + report.signature == REPORT

@@ -261,8 +261,8 @@ def _opaque(driver: str) -> bytes:
     fields = {
         6: vbios,
         15: b"895".ljust(9, b"\0"),
-        17: b"G520\0",
-        18: b"0280\0",
+        17: b"1010\0",
+        18: b"0200\0",
         3: driver.encode() + b"\0",
         11: b"\x55",
         20: _firmware("firmware"),

@@ -30,13 +30,18 @@ def import_evidence(
     """Make a bundle of evidence files; each is told apart by its shape, not by its name.
 
     Quotes may be binary, hex, 0x-hex, base64 or a JSON array of bytes; pages, Info answers,
-    tcb_info, event logs, app-compose manifests, certificates and collateral are recognised.
+    tcb_info, event logs, app-compose manifests, certificates and collateral are recognised; so are
+    the reports of inference services, with the evidence of their GPUs, as they are served.
 
     Example:
 
       verify import quote.json tcb_info.json app_compose.json collateral.json -o evidence
 
       verify APP_ID --bundle evidence --at 2026-03-23T21:17:00Z
+
+      curl "https://HOST/v1/attestation/report?nonce=NONCE" > report.json
+
+      verify import report.json collateral.json -o evidence
     """
     from verifier.evidence.import_files import import_files  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
@@ -72,6 +77,8 @@ def _say_what_next(bundle: "Bundle", path: Path) -> None:
             start, end = item.window
             about += f"; its collateral is in force {format_time(start)} to {format_time(end)}"
             words += [] if start <= moment <= end else ["--at", format_time(start)]
+        for nonce in item.gpu_nonces[:1]:
+            about += f"; its GPUs answer a nonce: if it is yours, add --challenge {nonce}"
         warn(f"{about}. Audit it with:", shlex.join(words))
     if not found:
         place = str(path) if path.is_absolute() else f"./{path}"

@@ -75,7 +75,7 @@ class GpuReport(Struct, frozen=True, kw_only=True):
 
     @property
     def board(self) -> str:
-        """Project, project SKU and chip SKU ("G520_0280_895"): which board's VBIOS it is."""
+        """Project, project SKU and chip SKU ("1010_0200_882"): which board's VBIOS it is."""
         return "_".join(
             _text(self.opaque.get(key, b"")) for key in (_PROJECT, _PROJECT_SKU, _CHIP_SKU)
         )
