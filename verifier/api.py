@@ -26,6 +26,7 @@ from verifier.collection import (
     clear_log_cache,
     collect_evidence,
     default_log_cache,
+    examine_sources,
     fetch_image,
     log_cache_contents,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "collect",
     "collect_evidence",
     "default_log_cache",
+    "examine_sources",
     "fetch_image",
     "known",
     "log_cache_contents",

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from verifier.collect.collector import Scope
     from verifier.collect.http import Handshakes, Responder
     from verifier.collect.log_cache import Kept, LogCache
+    from verifier.evidence.sources import Sounding
+    from verifier.reference.values import ReferenceValues
 
 
 class Past(Enum):
@@ -222,6 +224,22 @@ def fetch_image(
             url = images.image_url(os_image_hash, base or images.PUBLISHED)
             images.download(client, url, path, progress)
     return path
+
+
+def examine_sources(
+    reference: "ReferenceValues", sources: Sources, clock: Callable[[], int]
+) -> "tuple[Sounding, ...]":
+    """Whether each source that an audit may ask answers from here: one question to each, all side
+    by side, none longer than the time-out of `sources`. Nothing is kept, and no app is judged."""
+    from verifier.collect.canaries import canaries, sound  # noqa: PLC0415 - as above
+    from verifier.collect.http import HttpClient  # noqa: PLC0415
+
+    with HttpClient(
+        clock=clock,
+        routes=sources.routes,
+        responder=sources.responder,
+    ) as client:
+        return sound(client, canaries(reference), sources.timeout)
 
 
 def _named_hosts(question: Question, sources: Sources) -> tuple[str, ...]:

@@ -47,6 +47,7 @@ COMMANDS: Final = {
     "compose-hash": ("compose_hash", "print_compose_hash"),
     "oci": ("oci", "identify_image"),
     "checklist": ("checklist", "check_deployment"),
+    "doctor": ("doctor", "examine"),
     "cache": ("cache", "tend_cache"),
     "explain": ("explain", "explain"),
     "checks": ("checks", "explain_checks"),
@@ -61,6 +62,7 @@ _GROUPS: Final = {
     "The manifest and its images": ("lint", "diff", "compose-hash", "oci", "checklist"),
     "Signed results": ("sign", "report"),
     "What it all means": ("explain", "checks", "policy"),
+    "This machine": ("doctor", "cache"),
 }
 """Headings of the commands in `verify --help`."""
 _NAMES: Final = frozenset(COMMANDS)
