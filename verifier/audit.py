@@ -47,8 +47,8 @@ if TYPE_CHECKING:
 
 _ROOT_CHECK: Final = "hardware.quote"
 _UNCOVERED: Final = {
-    Platform.SEV_SNP: "The guest on AMD SEV-SNP beyond its report: its image, its event log, and "
-    "what it runs.",
+    Platform.SEV_SNP: "The guest on AMD SEV-SNP beyond its report: whether its image is a released "
+    "one, its event log, and what it runs.",
     Platform.NITRO_ENCLAVE: "The AWS Nitro enclave: its document was recognised, and not judged.",
     Platform.NITRO_TPM: "The guest on AWS EC2 NitroTPM: its document was recognised, and not "
     "judged; there, Amazon's hypervisor is trusted, not hardware alone.",

@@ -5,9 +5,10 @@ from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from verifier.evidence.bundle import Kind
+from verifier.evidence.codec import JsonObject
 from verifier.evidence.import_files import import_files
 from verifier.lab.knobs import Knobs
-from verifier.lab.snp import APP_ID, TCB, Snp
+from verifier.lab.snp import APP_ID, LAUNCHED, TCB, Snp
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
 
@@ -47,9 +48,21 @@ def test_an_honest_report_binds_its_configuration_and_no_verdict(world: Audited)
         (Snp(chip_id=b"\1" * 64), "another chip"),
         (Snp(tcb=b"\5" + TCB[1:]), "another TCB"),
         (Snp(report_data=b"\1" * 64), "report data"),
+        (Snp(stated={**LAUNCHED, "base_cmdline": "init=/bin/sh"}), "launch measurement"),
         (Snp(endorsed=False, policy=0x30000 | 1 << 19), "debug is on"),
     ],
-    ids=["moved", "vmpl", "masked", "no-chip", "vlek", "chip", "tcb", "report-data", "debug"],
+    ids=[
+        "moved",
+        "vmpl",
+        "masked",
+        "no-chip",
+        "vlek",
+        "chip",
+        "tcb",
+        "report-data",
+        "launch",
+        "debug",
+    ],
 )
 def test_a_report_that_no_genuine_guest_gives_fails(world: Audited, guest: Snp, words: str) -> None:
     found = result(world, guest)
@@ -63,6 +76,25 @@ def test_a_changed_report_fails_and_mixed_firmware_is_a_doubt(world: Audited) ->
     changed = raw[:measured] + bytes(48) + raw[measured + 48 :]
     assert alone(world, changed).check("hardware.snp")[0].status is Status.FAIL
     assert result(world, Snp(launch_tcb=bytes(8))).status is Status.WARN
+
+
+@pytest.mark.parametrize(
+    ("stated", "words"),
+    [
+        ({}, "nobody says what was launched"),
+        ({**LAUNCHED, "vcpu_type": "qemu64"}, "CPU model"),
+        ({**LAUNCHED, "ovmf_sections": [{"gpa": 1, "size": 4096, "section_type": 1}]}, "pages"),
+        ({**LAUNCHED, "ovmf_sections": [{"gpa": 0, "size": 1 << 30, "section_type": 1}]}, "larger"),
+        ({**LAUNCHED, "vcpus": 1 << 20}, "vcpus"),
+    ],
+    ids=["nothing", "cpu", "part-of-a-page", "huge", "cpus"],
+)
+def test_what_nobody_can_recompute_is_a_doubt(
+    world: Audited, stated: JsonObject, words: str
+) -> None:
+    found = result(world, Snp(stated=stated))
+    assert found.status is Status.WARN
+    assert words in found.summary
 
 
 def test_a_turin_chip_names_its_tcb_in_another_order() -> None:

@@ -9,6 +9,7 @@ from tests.evidence.recorded import audit, checks, needs_recorded
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.import_files import recognise
+from verifier.evidence.platforms.cbor import parse_cbor
 from verifier.evidence.platforms.envelope import Platform, other_platform, parse_platform
 from verifier.evidence.platforms.snp import parse_snp_report
 from verifier.lab.snp import Snp
@@ -76,6 +77,25 @@ def test_an_envelope_of_another_form_is_refused_by_name(raw: bytes) -> None:
         parse_platform(raw, "blob")
 
 
+def test_a_measurement_document_is_read_in_its_one_spelling() -> None:
+    raw = bytes.fromhex("a3 61 61 82 01 1903e8 61 62 42 0102 61 63 63 e282ac")
+    assert parse_cbor(raw, "cbor") == {"a": [1, 1000], "b": "0102", "c": "\u20ac"}
+    for bad in (
+        *("", "a1", "a161", "a2616101616101", "a10101", "1801", "1900ff", "1f", "9f01ff", "f5"),
+        *(
+            "20",
+            "c000",
+            "61ff",
+            "0000",
+            "818181818181818181 01",
+            "9a7fffffff",
+            "5b7fffffffffffffff",
+        ),
+    ):
+        with pytest.raises(EvidenceError, match="cbor"):
+            parse_cbor(bytes.fromhex(bad), "cbor")
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, len(RAW) - 1), st.binary(min_size=1, max_size=4))
 def test_no_attestation_crashes_the_reader(at: int, value: bytes) -> None:
@@ -114,6 +134,7 @@ def test_the_recorded_guest_on_snp_leads_to_amds_root() -> None:
         found = checks(report)["hardware.snp"]
         assert found.status is Status.WARN
         assert "firmware of several versions" in found.summary
+        assert "launch" not in found.summary
         assert found.actual["app_id"] == "86e59625be93207bc2351c4d1bba20037cec8e16"  # type: ignore[index, call-overload]
     bare = checks(audit("2026-08-01", None, parts[0]))["hardware.snp"]
     assert bare.skip_kind is SkipKind.MISSING_EVIDENCE

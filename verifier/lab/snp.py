@@ -15,14 +15,35 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from msgspec import Struct
+from msgspec import Struct, field
 
+from verifier.evidence.codec import JsonObject
+from verifier.evidence.platforms.snp_launch import launch_measurement, parse_launch
 from verifier.lab import keys
 from verifier.lab.pki import DAY, ORGANISATION, key_usage, moment, serial
 
 CHIP_ID: Final = keys.labelled("snp chip", 64)
 TCB: Final = bytes.fromhex("04000000000018d5")
 APP_ID: Final = keys.labelled("snp app", 20)
+LAUNCHED: Final[JsonObject] = {
+    "ovmf_hash": keys.labelled("snp firmware", 48).hex(),
+    "kernel_hash": keys.labelled("snp kernel", 32).hex(),
+    "initrd_hash": keys.labelled("snp initrd", 32).hex(),
+    "base_cmdline": "console=ttyS0 init=/init",
+    "sev_hashes_table_gpa": 0x811400,
+    "sev_es_reset_eip": 0x80B004,
+    "ovmf_sections": [
+        {"gpa": 0x800000, "size": 0x3000, "section_type": 1},
+        {"gpa": 0x80D000, "size": 0x1000, "section_type": 2},
+        {"gpa": 0x80E000, "size": 0x1000, "section_type": 3},
+        {"gpa": 0x811000, "size": 0x1000, "section_type": 16},
+    ],
+    "vcpus": 2,
+    "vcpu_type": "EPYC-v4",
+    "guest_features": 1,
+}
+"""What a VMM launches, as vm_config states it."""
+
 _OIDS: Final = "1.3.6.1.4.1.3704.1."
 _PARTS: Final = {"3.1": TCB[0], "3.2": TCB[1], "3.3": TCB[6], "3.8": TCB[7]}
 _NAMES: Final = {"ark": "ARK-Milan", "ask": "SEV-Milan", "vcek": "SEV-VCEK"}
@@ -35,7 +56,8 @@ class Snp(Struct, frozen=True, kw_only=True):
     """One guest. `policy` and `key` are the fields of that name in its report, `root` labels the
     root's key; `chip_id` and `tcb` are what the report says; `stated_app` is what the configuration
     beside the report says, in the place of what the host data was made of. Without `endorsed`, no
-    certificate comes with it."""
+    certificate comes with it. `launched` is what its VMM launched, `stated` what it says in its
+    place."""
 
     policy: int = 0x30000
     vmpl: int = 0
@@ -47,6 +69,8 @@ class Snp(Struct, frozen=True, kw_only=True):
     stated_app: bytes = APP_ID
     endorsed: bool = True
     report_data: bytes = bytes(64)
+    launched: JsonObject = field(default_factory=lambda: dict(LAUNCHED))
+    stated: JsonObject | None = None
 
     def report(self) -> bytes:
         """The signed report."""
@@ -59,7 +83,7 @@ class Snp(Struct, frozen=True, kw_only=True):
             56: TCB,
             72: self.key.to_bytes(4, "little"),
             80: self.report_data,
-            144: keys.labelled("snp launch measurement", 48),
+            144: _measured(self.launched),
             192: hashlib.sha256(_PREFIX + mr_config(APP_ID).encode()).digest(),
             384: self.tcb,
             416: self.chip_id,
@@ -88,9 +112,20 @@ class Snp(Struct, frozen=True, kw_only=True):
                 _blob(mr_config(self.stated_app).encode()),
                 _compact(0),
                 bytes(64),
-                _blob(json.dumps({"os_image_hash": "00" * 32}).encode()),
+                _blob(config(self.launched if self.stated is None else self.stated).encode()),
             )
         )
+
+
+def config(launched: JsonObject) -> str:
+    """The vm_config of a guest whose VMM says that it launched this."""
+    stated = {"sev_snp_measurement": json.dumps(launched)} if launched else {}
+    return json.dumps({"os_image_hash": "00" * 32, **stated})
+
+
+def _measured(launched: JsonObject) -> bytes:
+    launch = parse_launch(config(launched), "lab launch")
+    return launch_measurement(launch) if launch is not None else bytes(48)
 
 
 def mr_config(app_id: bytes) -> str:

@@ -1,6 +1,7 @@
 """AMD root → chip → SEV-SNP report: whether a guest on another platform is genuine."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from cryptography import x509
@@ -9,12 +10,13 @@ from msgspec import Struct
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, not_applicable, passed, warned
 from verifier.checks.hardware.anchors import chain_failure, signature_holds
-from verifier.errors import MissingEvidence
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
 from verifier.evidence.certificates import parse_der_chain, parse_pem_chain
 from verifier.evidence.platforms.envelope import Platform, PlatformAttestation
 from verifier.evidence.platforms.snp import SnpReport, host_data_of, parse_snp_report
+from verifier.evidence.platforms.snp_launch import launch_measurement, parse_launch
 from verifier.evidence.subject import Located
 from verifier.model.result import JsonValue, Status
 
@@ -31,6 +33,7 @@ _PARTS: Final = {
 """Where a TCB version (8 bytes) has boot loader, TEE, SNP firmware and microcode, and on Turin the
 FMC before them (AMD 56860, TCB_VERSION; AMD 57230, VCEK extensions)."""
 
+_OTHER_LAUNCH: Final = "its launch measurement is not that of what is said to have been launched"
 _ORDER: Final = (Status.FAIL, Status.WARN, Status.PASS)
 _BOUND: Final = ("app_id", "compose_hash", "instance_id", "gpu_policy_hash")
 
@@ -48,11 +51,12 @@ def snp(case: Case) -> Outcome:
     names this chip and the TCB that the report says; debugging and migration are off, it is about
     the guest itself (VMPL 0), and the chip says which it is. Its report data is the attestation's,
     and its host data the digest of the configuration document beside it, which names the app and
-    its manifest. Platform firmware of several versions at once is a warning. There is no register
-    at run time: what the event log says is nobody's word. The launch measurement is shown and not
-    recomputed, so which image booted is not known, and whether AMD knows of holes in this firmware
-    is not asked. It does not apply where no attestation is AMD's; beside a TD quote, it says
-    nothing about that TD."""
+    its manifest. Its launch measurement is recomputed, page by page, from what the VMM says that it
+    launched: firmware, kernel, initrd, command line and CPUs; where nobody says, or the CPU model
+    is not known, that is a warning. Platform firmware of several versions at once is one, too.
+    There is no register at run time: what the event log says is nobody's word. Whether the image
+    is a released one, and whether AMD knows of holes in this firmware, is not asked. It does not
+    apply where no attestation is AMD's; beside a TD quote, it says nothing about that TD."""
     malformed = [
         error for item, error in case.evidence.malformed if item.kind is Kind.PLATFORM_ATTESTATION
     ]
@@ -85,7 +89,7 @@ def _judge(case: Case, item: Located[PlatformAttestation]) -> Outcome:
     return passed(
         summary,
         actual=actual,
-        reason="which image booted is not known: the launch measurement was not recomputed",
+        reason="it launched what its VMM says; whether that is a released image is not asked",
         evidence=evidence,
     )
 
@@ -117,8 +121,21 @@ def _judged(case: Case, attestation: PlatformAttestation, report: SnpReport) -> 
         report.committed_tcb,
         report.launch_tcb,
     }
-    doubts = () if len(versions) == 1 else ("its platform has firmware of several versions",)
-    return _Judged(tuple(wrong), doubts)
+    doubts = [] if len(versions) == 1 else ["its platform has firmware of several versions"]
+    launched = _launched(attestation, report)
+    (wrong if launched == _OTHER_LAUNCH else doubts).extend(filter(None, [launched]))
+    return _Judged(tuple(wrong), tuple(doubts))
+
+
+def _launched(attestation: PlatformAttestation, report: SnpReport) -> str:
+    """Why the launch measurement is not known to be that of what was launched, "" when it is."""
+    try:
+        launch = parse_launch(attestation.config, "SEV-SNP configuration")
+        if launch is None:
+            return "nobody says what was launched"
+        return "" if launch_measurement(launch) == report.measurement else _OTHER_LAUNCH
+    except EvidenceError as error:
+        return f"what was launched is not known: {error.message}"
 
 
 def _stated(attestation: PlatformAttestation, report: SnpReport) -> list[str]:
@@ -202,6 +219,10 @@ def _actual(attestation: PlatformAttestation, report: SnpReport) -> JsonValue:
     if host_data_of(attestation.mr_config) == report.host_data:
         document = codec.parse_json_object(attestation.mr_config, "SEV-SNP configuration")
         bound = {name: document[name] for name in _BOUND if isinstance(document.get(name), str)}
+    with suppress(EvidenceError):
+        launch = parse_launch(attestation.config, "SEV-SNP configuration")
+        if launch is not None and launch.image_hash:
+            bound["stated_image_hash"] = launch.image_hash.hex()
     return {
         "measurement": report.measurement.hex(),
         "host_data": report.host_data.hex(),

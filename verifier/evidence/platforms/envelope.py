@@ -55,7 +55,8 @@ _DOCUMENTS: Final = {
 
 class PlatformAttestation(Struct, frozen=True, kw_only=True):
     """One blob, read and not verified. `document` is what the hardware signed; `certificates` and
-    `mr_config` (canonical JSON) are SEV-SNP's alone. `report_data` is what the envelope says."""
+    `mr_config` (canonical JSON) are SEV-SNP's alone. `report_data` is what the envelope says,
+    `config` the vm_config that came with it, or what holds it."""
 
     platform: Platform
     version: int
@@ -63,6 +64,7 @@ class PlatformAttestation(Struct, frozen=True, kw_only=True):
     report_data: bytes
     certificates: tuple[bytes, ...] = ()
     mr_config: str = ""
+    config: str = ""
 
 
 def other_platform(raw: bytes) -> Platform | None:
@@ -94,8 +96,7 @@ def _scale(scale: Scale, platform: Platform) -> PlatformAttestation:
         mr_config = scale.text()
     for _ in range(scale.count()):
         scale.text(), scale.blob()
-    report_data = scale.take(64)
-    scale.text()
+    report_data, config = scale.take(64), scale.text()
     scale.finish()
     return PlatformAttestation(
         platform=platform,
@@ -104,6 +105,7 @@ def _scale(scale: Scale, platform: Platform) -> PlatformAttestation:
         report_data=report_data,
         certificates=certificates[:_MAX_CERTIFICATES],
         mr_config=mr_config,
+        config=config,
     )
 
 
@@ -122,4 +124,5 @@ def _msgpack(document: Any, platform: Platform, what: str) -> PlatformAttestatio
         report_data=octets(body["report_data"]),
         certificates=tuple(octets(item) for item in listed),
         mr_config=mr_config,
+        config=str(body.get("config", "")),
     )
