@@ -53,7 +53,7 @@ COMMANDS: Final = {
     "checks": ("checks", "explain_checks"),
     "policy": ("policy", "show_policy"),
     "sign": ("signed", "sign"),
-    "report": ("signed", "check_signed"),
+    "report": ("report", "render_again"),
 }
 """Every command: the module of `verifier.cli.commands` and the function that it is."""
 _GROUPS: Final = {

@@ -33,6 +33,7 @@ class Report(Struct, frozen=True, kw_only=True):
     collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
     `root_note` says so in words. `second_opinion` is None where none was asked for.
     `collected_until` is when the last evidence came, as the bundle says, None where nothing did.
+    `told_history` are the history's lines in a report that was read back, which has no `timeline`.
     Times are Unix seconds. Digests are lower-case hex sha256.
     """
 
@@ -57,6 +58,7 @@ class Report(Struct, frozen=True, kw_only=True):
     gaps: tuple[str, ...]
     second_opinion: SecondOpinion | None = None
     collected_until: int | None = None
+    told_history: tuple[str, ...] = ()
 
 
 class Source(Struct, frozen=True, kw_only=True):

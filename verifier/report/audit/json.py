@@ -36,10 +36,14 @@ def render_json(report: Report) -> bytes:
         "accepted": report.accepted,
         "evaluated_at": format_time(report.evaluated_at),
         "time_note": report.time_note,
+        "collected_until": None
+        if report.collected_until is None
+        else format_time(report.collected_until),
         "bundle_digest": report.bundle_digest,
         "bundle_trust": "trusted" if report.bundle_trusted else "untrusted",
         "policy": {"name": report.policy_name, "digest": report.policy_digest},
         "reference_digest": report.reference_digest,
+        "anchor": report.anchor.value if report.anchor else None,
         "root_note": report.root_note,
         "subject": worst.name if worst else "",
         "checks": [_check(item) for item in worst.checks] if worst else [],

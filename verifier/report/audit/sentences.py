@@ -238,7 +238,7 @@ def second_reader(report: Report) -> str:
 def history(report: Report) -> tuple[str, ...]:
     """The app's history in a few lines, none where it is not known."""
     if report.timeline is None:
-        return ()
+        return report.told_history
     from verifier.report.timeline.overview import (  # noqa: PLC0415 - for apps on a chain
         timeline_summary,
     )

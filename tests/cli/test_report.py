@@ -1,0 +1,82 @@
+"""`verify report FILE`: an earlier report in another form, and a bundle audited again."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Run
+from tests.gates.test_action import APP_ID, BUNDLE, DIGEST
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "reports" / "demo.json"
+
+
+def test_renders_a_report_in_every_form_at_once(call: Run, tmp_path: Path) -> None:
+    forms = ("json", "markdown", "html", "junit", "badge", "shields", "summary")
+    also = [word for form in forms for word in ("--report", f"{form}=r.{form}")]
+    ran = call("report", DEMO, "-q", *also)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("affirming [simulated], accepted by policy baseline")
+    assert "nothing was verified again" in ran.err
+    again, before = (json.loads(path.read_bytes()) for path in (tmp_path / "r.json", DEMO))
+    assert before.items() <= again.items()
+    assert all((tmp_path / f"r.{form}").stat().st_size for form in forms)
+    assert "SIMULATED" in (tmp_path / "r.html").read_text().upper()
+
+
+def test_a_report_that_was_refused_is_refused_again(call: Run, tmp_path: Path) -> None:
+    document = json.loads(DEMO.read_bytes())
+    document["checks"][0] |= {"status": "fail"}
+    document |= {"verdict": "contraindicated", "accepted": False}
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    assert call("report", "r.json", "-q").code == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "said"),
+    [
+        ({"schema": "dstack-audit/report/v9"}, 3, "dstack-audit/report/v9, and this version reads"),
+        ({"schema": "dstack-audit/lint/v1"}, 3, "it is the JSON of a lint"),
+        ({"verdict": "none"}, 3, "contradicts itself"),
+        ({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}, 2, "with --key"),
+    ],
+)
+def test_what_is_no_such_report_is_one_line(
+    call: Run, tmp_path: Path, change: dict[str, str], code: int, said: str
+) -> None:
+    (tmp_path / "r.json").write_text(json.dumps(json.loads(DEMO.read_bytes()) | change))
+    ran = call("report", "r.json")
+    assert (ran.code, ran.out) == (code, "")
+    assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (APP_ID,),
+        ("--bundle", "evidence"),
+        ("--at", "2026-06-15T12:00:00Z"),
+        ("--expect-compose-hash", "ab" * 32),
+        ("--format", "statement"),
+    ],
+)
+def test_a_report_is_not_judged_anew(call: Run, words: tuple[str, ...]) -> None:
+    ran = call("report", DEMO, *words)
+    assert (ran.code, ran.out) == (2, "")
+    assert "verify APP_ID --bundle BUNDLE" in ran.err
+
+
+def test_a_bundle_is_audited_again(call: Run) -> None:
+    words = ("--trust-bundle", DIGEST, "--at", "2026-06-15T12:00:00Z", "--unsafe-root")
+    root = ROOT / "fixtures" / "demo-reference.json"
+    ran = call("report", BUNDLE, APP_ID, *words, root, "--format", "json")
+    assert (ran.code, ran.err) == (0, "")
+    assert json.loads(ran.out)["verdict"] == "affirming"
+    assert call("report", BUNDLE, APP_ID, "--bundle", BUNDLE).code == 2
+
+
+def test_a_missing_file_is_a_usage_error(call: Run) -> None:
+    ran = call("report", "nothing.json")
+    assert ran.code == 2
+    assert "there is no such file" in ran.err

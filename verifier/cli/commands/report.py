@@ -1,0 +1,187 @@
+"""`verify report FILE`: an earlier result, rendered again or held against its evidence."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from verifier.cli.files import names_target, read_file
+from verifier.cli.gather import gather
+from verifier.cli.options import (
+    BundlePath,
+    Expected,
+    Format,
+    PolicyName,
+    Reach,
+    Written,
+    command,
+)
+from verifier.cli.output import check_places, exit_code, warn, write, write_report
+from verifier.errors import EvidenceError, PolicyError
+
+if TYPE_CHECKING:
+    from verifier.model.report import Report
+    from verifier.report.audit.statement import Signed
+
+EXIT_NONE: Final = 3
+EXIT_CONTRAINDICATED: Final = 4
+_SIGNED: Final = b"application/vnd.dev.sigstore.bundle"
+_SNIFFED: Final = 1 << 16
+"""Bytes of a file in which a Sigstore bundle names its own kind, first or last."""
+
+
+@command
+def render_again(
+    *,
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A report's JSON, a bundle, or what `verify sign` wrote."
+        ),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Argument(metavar="[TARGET]", help="Of a bundle and of a signed result: the app."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Of a signed result: the author's public key (PEM, P-256)."),
+    ] = None,
+    written: Written,
+    policy: PolicyName = "baseline",
+    bundle: BundlePath = None,
+    reach: Reach,
+    expected: Expected,
+) -> None:
+    """Render an earlier report again, or check a signed result against its evidence.
+
+    The JSON of an audit is rendered as it is: nothing in it is verified again. A bundle is audited
+    again, without the network. A signed result (--key) holds where the signature is the author's,
+    and this evidence gives this very report; TARGET, evidence and options are then those of the
+    audit that was signed, its time is in the statement, and `--at` says as of when it is relied on.
+
+    Examples:
+
+      verify report report.json --format html -o report.html
+
+      verify report evidence APP_ID --format markdown
+
+      verify report app.sigstore.json APP_ID --key key.pub --bundle evidence
+
+    Exit codes: those of the audit; for a signed result 3 where it has expired or is another
+    version's, 4 for a signature that is not the author's, or a report that this evidence does not
+    give.
+    """
+    check_places(written.output)
+    if key is not None:
+        _check_signed(file, target, key, policy, bundle, reach, expected, written)
+    if names_target(str(file)):
+        if bundle is not None:
+            raise PolicyError("two bundles were named", hint="give one of them")
+        target = target or str(file)
+        place = file if target != str(file) else None
+        report = _audited(target, replace(reach, offline=True), place, policy, expected)
+    else:
+        report = _read(file, target, bundle, reach, expected, written)
+    write_report(report, written)
+    raise typer.Exit(exit_code(report))
+
+
+def _audited(
+    target: str, reach: Reach, bundle: Path | None, policy: str, expected: Expected
+) -> "Report":
+    """The report of an audit, as `verify app` makes it."""
+    from verifier.api import Past, known  # noqa: PLC0415
+    from verifier.cli.question import one_app_id  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+
+    judged = known(load_policy(policy)).expecting(expected.values)
+    asked = one_app_id(expected.app_id)
+    return gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked).report(judged)
+
+
+def _read(
+    file: Path,
+    target: str | None,
+    bundle: Path | None,
+    reach: Reach,
+    expected: Expected,
+    written: Written,
+) -> "Report":
+    """The report that a file holds. Raises PolicyError for what would have to be judged anew."""
+    from verifier.model.identifiers import format_time  # noqa: PLC0415
+    from verifier.report.audit.earlier import read_report  # noqa: PLC0415
+
+    raw = read_file(file)
+    if _SIGNED in raw[:_SNIFFED] + raw[-_SNIFFED:]:
+        raise PolicyError(
+            f"{file} is a signed result", hint="name its author's public key with --key"
+        )
+    asks = target or bundle or reach.at is not None or any(expected.values.values())
+    if asks or reach.offline or reach.trust_bundle:
+        raise PolicyError(
+            f"{file} is a report, which is rendered as it was judged",
+            hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
+        )
+    if Format.STATEMENT in (written.form, *(form for form, _ in written.others)):
+        raise PolicyError(
+            "a statement is made of evidence, not of a report that anybody may have written",
+            hint="verify APP_ID --bundle BUNDLE --format statement",
+        )
+    try:
+        report = read_report(raw)
+    except EvidenceError as error:
+        raise EvidenceError(f"{file}: {error.message}", hint=error.hint) from error
+    warn(
+        f"{file}: rendered as {report.tool} wrote it, as of {format_time(report.evaluated_at)}; "
+        "nothing was verified again"
+    )
+    return report
+
+
+def _check_signed(
+    signed: Path,
+    target: str | None,
+    key: Path,
+    policy: str,
+    bundle: Path | None,
+    reach: Reach,
+    expected: Expected,
+    written: Written,
+) -> None:
+    """Hold a signed result against evidence, and end with what that comes to."""
+    from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
+    from verifier.report.audit.statement import Agreement, compare  # noqa: PLC0415
+
+    if target is None:
+        raise PolicyError(
+            f"{signed}: of which app?", hint="name it, and its evidence with --bundle"
+        )
+    found = _opened(signed, key)
+    then = replace(reach, at=found.created, offline=True)
+    report = _audited(target, then, bundle, policy, expected)
+    agreement, said = compare(found, report, reach.judged_at)
+    if written == Written():
+        write(f"{verdict_line(report)}\n".encode(), None, "the verdict")
+    else:
+        write_report(report, written)
+    warn(f"{signed}: {said}")
+    if agreement is Agreement.SAME:
+        raise typer.Exit(exit_code(report))
+    undecided = agreement in {Agreement.EXPIRED, Agreement.ANOTHER_VERSION}
+    raise typer.Exit(EXIT_NONE if undecided else EXIT_CONTRAINDICATED)
+
+
+def _opened(path: Path, key: Path) -> "Signed":
+    """What was signed. Ends with 4 where it was not by this key. Raises VerifierError."""
+    from verifier.report.audit.signing import SignatureError, signed_statement  # noqa: PLC0415
+    from verifier.report.audit.statement import read_statement  # noqa: PLC0415
+
+    try:
+        return read_statement(signed_statement(read_file(path), read_file(key)))
+    except SignatureError as error:
+        warn(f"{path}: {error.message}", error.hint)
+        raise typer.Exit(EXIT_CONTRAINDICATED) from error
+    except EvidenceError as error:
+        raise EvidenceError(f"{path}: {error.message}", hint=error.hint) from error

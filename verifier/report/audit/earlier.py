@@ -1,0 +1,304 @@
+"""An earlier report, read back from its JSON so that it can be rendered again.
+
+Nothing in it is verified again: whoever wrote the file wrote the verdict. What is refused is what
+no audit writes: another schema, a verdict better than its own checks give, an acceptance of what no
+policy accepts. The drawn history is not in the JSON; its lines are.
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from verifier.errors import EvidenceError
+from verifier.evidence.codec import (
+    MAX_LISTED,
+    as_int,
+    as_list,
+    as_object,
+    as_str,
+    parse_json_object,
+)
+from verifier.model.identifiers import parse_app_id, parse_time
+from verifier.model.report import Report, SecondOpinion, Source, SubjectReport
+from verifier.model.result import (
+    VERDICT_ORDER,
+    Anchor,
+    Basis,
+    CheckResult,
+    Claim,
+    EvidenceRef,
+    Finding,
+    JsonValue,
+    Location,
+    Requirement,
+    SkipKind,
+    Status,
+    Verdict,
+)
+from verifier.policy.appraisal import verdict_of
+from verifier.policy.policy import ACCEPTABLE
+from verifier.report.audit.json import SCHEMA
+
+_WHAT: Final = "the report"
+_NAMED: Final = re.compile(r"dstack-audit/([a-z-]+)/v([0-9]{1,4})", re.ASCII)
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_TRUST: Final = {"trusted": True, "untrusted": False}
+
+_Object = Mapping[str, JsonValue]
+_Word = TypeVar("_Word", bound=StrEnum)
+
+
+def read_report(raw: bytes) -> Report:
+    """The report that canonical JSON of schema `dstack-audit/report/v1` holds.
+
+    `told_history` has the history's lines, and `timeline` is None. Raises EvidenceError.
+    """
+    document = parse_json_object(raw, _WHAT, MAX_LISTED)
+    _refuse_others(document)
+    policy = as_object(document.get("policy"), f"{_WHAT}: policy")
+    subjects = _subjects(document)
+    report = Report(
+        tool=_text(document, "tool"),
+        target=_text(document, "target"),
+        requested_app_id=_app_id(document),
+        verdict=_word(Verdict, document, "verdict"),
+        accepted=_flag(document, "accepted"),
+        evaluated_at=_time(document, "evaluated_at"),
+        time_note=_text(document, "time_note"),
+        bundle_digest=_digest(document, "bundle_digest"),
+        bundle_trusted=_trusted(document),
+        policy_name=_text(policy, "name"),
+        policy_digest=_digest(policy, "digest"),
+        reference_digest=_digest(document, "reference_digest"),
+        anchor=_anchor(document, subjects),
+        root_note=_text(document, "root_note"),
+        subjects=subjects,
+        sources=tuple(map(_source, _objects(document, "sources"))),
+        timeline=None,
+        findings=tuple(map(_finding, _objects(document, "findings"))),
+        gaps=_texts(document, "gaps"),
+        second_opinion=_second_opinion(document),
+        collected_until=_time(document, "collected_until")
+        if document.get("collected_until") is not None
+        else None,
+        told_history=_texts(document, "history"),
+    )
+    _refuse_better(report)
+    return report
+
+
+def _refuse_others(document: _Object) -> None:
+    """Raise EvidenceError for what is no report about an audit, or one of another schema."""
+    schema = document.get("schema")
+    if schema == SCHEMA:
+        return
+    found = _NAMED.fullmatch(schema) if isinstance(schema, str) else None
+    if found is None:
+        raise EvidenceError(
+            "it is no report of an audit", hint="name what `verify APP_ID --format json` wrote"
+        )
+    if found[1] != "report":
+        raise EvidenceError(
+            f"it is the JSON of a {found[1]}, which does not hold what another form needs",
+            hint="run the command that wrote it again, with another --format",
+        )
+    raise EvidenceError(
+        f"the report has schema {schema}, and this version reads {SCHEMA}",
+        hint="render it with the version that its `tool` names",
+    )
+
+
+def _refuse_better(report: Report) -> None:
+    """Raise EvidenceError where a verdict is better than its checks, or accepted though no policy
+    may accept it: such a report was written by nobody's audit."""
+    for subject in report.subjects:
+        given = verdict_of(subject.checks)
+        if VERDICT_ORDER.index(subject.verdict) < VERDICT_ORDER.index(given):
+            raise EvidenceError(
+                f"the report contradicts itself: its checks give {given.value}, and it says "
+                f"{subject.verdict.value}",
+                hint="it was changed after the audit; ask for the evidence",
+            )
+    worst = max((VERDICT_ORDER.index(item.verdict) for item in report.subjects), default=None)
+    least = VERDICT_ORDER.index(Verdict.NONE if worst is None else VERDICT_ORDER[worst])
+    if VERDICT_ORDER.index(report.verdict) < least or (
+        report.accepted and report.verdict not in ACCEPTABLE
+    ):
+        raise EvidenceError(
+            f"the report contradicts itself: {report.verdict.value} is not what it came to",
+            hint="it was changed after the audit; ask for the evidence",
+        )
+
+
+def _subjects(document: _Object) -> tuple[SubjectReport, ...]:
+    """Every attester, the worst first; none where no check was run about any."""
+    others = _objects(document, "other_subjects")
+    name = _text(document, "subject")
+    checks = tuple(map(_check, _objects(document, "checks")))
+    claims = tuple(map(_claim, _objects(document, "claims")))
+    if not (name or checks or claims or others):
+        return ()
+    worst = SubjectReport(
+        name=name, verdict=_word(Verdict, document, "verdict"), checks=checks, claims=claims
+    )
+    return (worst, *map(_subject, others))
+
+
+def _subject(value: _Object) -> SubjectReport:
+    return SubjectReport(
+        name=_text(value, "name"),
+        verdict=_word(Verdict, value, "verdict"),
+        checks=tuple(map(_check, _objects(value, "checks"))),
+        claims=tuple(map(_claim, _objects(value, "claims"))),
+    )
+
+
+def _check(value: _Object) -> CheckResult:
+    return CheckResult(
+        id=_text(value, "id"),
+        title=_text(value, "title"),
+        status=_word(Status, value, "status"),
+        summary=_text(value, "summary"),
+        requirement=_word(Requirement, value, "requirement"),
+        expected=value.get("expected"),
+        actual=value.get("actual"),
+        evidence=_evidence(value),
+        reason=_text(value, "reason"),
+        skip_kind=_word(SkipKind, value, "skip_kind") if value.get("skip_kind") else None,
+        remediation=_text(value, "remediation"),
+        requires=_texts(value, "requires"),
+        anchor=_word(Anchor, value, "anchor") if value.get("anchor") else None,
+    )
+
+
+def _claim(value: _Object) -> Claim:
+    return Claim(
+        name=_text(value, "name"),
+        value=value.get("value"),
+        basis=_word(Basis, value, "basis"),
+        conditions=_texts(value, "conditions"),
+        evidence=_evidence(value),
+    )
+
+
+def _evidence(value: _Object) -> tuple[EvidenceRef, ...]:
+    return tuple(
+        EvidenceRef(_text(item, "blob"), _text(item, "pointer"))
+        for item in _objects(value, "evidence")
+    )
+
+
+def _source(value: _Object) -> Source:
+    return Source(
+        kind=_text(value, "kind"),
+        subject=_text(value, "subject"),
+        source=_text(value, "source"),
+        blob=_digest(value, "blob") if value.get("blob") is not None else None,
+        error=_text(value, "error"),
+    )
+
+
+def _finding(value: _Object) -> Finding:
+    where = as_object(value.get("location"), f"{_WHAT}: location")
+    return Finding(
+        rule=_text(value, "rule"),
+        severity=_text(value, "severity"),
+        title=_text(value, "title"),
+        service=_text(value, "service"),
+        location=Location(
+            pointer=_text(where, "pointer"),
+            line=as_int(where.get("line"), f"{_WHAT}: line"),
+            column=as_int(where.get("column"), f"{_WHAT}: column"),
+        ),
+        message=_text(value, "message"),
+        fix=_text(value, "fix"),
+        conditional=_flag(value, "conditional"),
+    )
+
+
+def _second_opinion(document: _Object) -> SecondOpinion | None:
+    if document.get("second_opinion") is None:
+        return None
+    value = as_object(document["second_opinion"], f"{_WHAT}: second_opinion")
+    return SecondOpinion(
+        reader=_text(value, "reader"),
+        calls=as_int(value.get("calls"), f"{_WHAT}: calls"),
+        logs=as_int(value.get("logs"), f"{_WHAT}: logs"),
+        disagreements=_texts(value, "disagreements"),
+    )
+
+
+def _anchor(document: _Object, subjects: tuple[SubjectReport, ...]) -> Anchor | None:
+    """The trust anchor where it is not Intel's. A report that has only a note about one, or only
+    checks that rest on one, is never taken for one about real hardware."""
+    if document.get("anchor") is not None:
+        return _word(Anchor, document, "anchor")
+    marked = {item.anchor for subject in subjects for item in subject.checks if item.anchor}
+    if marked == {Anchor.SIMULATED}:
+        return Anchor.SIMULATED
+    return Anchor.UNSAFE_ROOT if marked or _text(document, "root_note") else None
+
+
+def _app_id(document: _Object) -> str | None:
+    value = document.get("requested_app_id")
+    if value is None:
+        return None
+    text = as_str(value, f"{_WHAT}: requested_app_id")
+    if parse_app_id(text) != text:
+        raise EvidenceError(f"{_WHAT}: requested_app_id {text[:50]!a} is no app id")
+    return text
+
+
+def _trusted(document: _Object) -> bool:
+    word = _text(document, "bundle_trust")
+    if word not in _TRUST:
+        raise EvidenceError(f"{_WHAT}: bundle_trust {word[:20]!a} is not trusted or untrusted")
+    return _TRUST[word]
+
+
+def _objects(value: _Object, key: str) -> tuple[_Object, ...]:
+    what = f"{_WHAT}: {key}"
+    return tuple(as_object(item, what) for item in as_list(value.get(key), what))
+
+
+def _texts(value: _Object, key: str) -> tuple[str, ...]:
+    what = f"{_WHAT}: {key}"
+    return tuple(as_str(item, what) for item in as_list(value.get(key), what))
+
+
+def _text(value: _Object, key: str) -> str:
+    return as_str(value.get(key), f"{_WHAT}: {key}")
+
+
+def _flag(value: _Object, key: str) -> bool:
+    found = value.get(key)
+    if not isinstance(found, bool):
+        raise EvidenceError(f"{_WHAT}: {key} is not true or false")
+    return found
+
+
+def _digest(value: _Object, key: str) -> str:
+    text = _text(value, key)
+    if not _DIGEST.fullmatch(text):
+        raise EvidenceError(f"{_WHAT}: {key} {text[:70]!a} is no sha256")
+    return text
+
+
+def _time(value: _Object, key: str) -> int:
+    """Unix seconds."""
+    text = _text(value, key)
+    seconds = parse_time(text)
+    if seconds is None:
+        raise EvidenceError(f"{_WHAT}: {key} {text[:40]!a} is no time")
+    return seconds
+
+
+def _word(words: type[_Word], value: _Object, key: str) -> _Word:
+    text = _text(value, key)
+    try:
+        return words(text)
+    except ValueError as error:
+        raise EvidenceError(
+            f"{_WHAT}: {key} {text[:40]!a} is not one of {', '.join(words)}"
+        ) from error
