@@ -15,15 +15,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module  # noqa: TID251 - of the commands below
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from verifier.cli.options import (
+    STAGE_POLICY,
+    long_name,
+    read_environment,
+    refuse_mistyped_variables,
+    variable,
+)
 from verifier.cli.output import end_as_a_pipe, flush, leave_stdout, warn
 from verifier.cli.target import command_hint, names_something
 from verifier.errors import PolicyError, VerifierError, nearest
+
+if TYPE_CHECKING:
+    from verifier.cli.project import Project, Settings
 
 EXIT_USAGE: Final = 2
 EXIT_NONE: Final = 3
@@ -31,6 +41,13 @@ _DEFAULT: Final = "app"
 _OWN: Final = frozenset({"--help", "--version", "--install-completion", "--show-completion"})
 """Options of the program itself, not of its default command."""
 _HELP: Final = frozenset({"-h", "--help"})
+_PROJECT_FILE: Final = "dstack-audit.toml"
+_PROJECT: Final = "VERIFY_PROJECT"
+"""The variable that names the project file; not an option's."""
+_OF_PROJECT: Final = frozenset({"app", "timeline", "stage", "lint", "diff", "checklist", "report"})
+"""Commands whose arguments may be apps of the project, by name."""
+_WITHOUT_PROJECT: Final = frozenset({"demo"})
+"""Commands about nothing that is the project's own."""
 COMMANDS: Final = {
     "app": ("app", "audit_app"),
     "import": ("import_evidence", "import_evidence"),
@@ -91,17 +108,57 @@ class DefaultCommandGroup(TyperGroup):
     """A group whose default command is `app`: arguments that name no command are its own."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's context
-        """Put the command first, whichever order the user wrote."""
+        """Put the command first, whichever order the user wrote, and read the settings of the
+        environment and of the project."""
         place = self._first_positional(ctx, args)
+        named = args[place] if place is not None else ""
+        unasked = named in _WITHOUT_PROJECT or (_HELP | _OWN) & set(args)
+        project = None if unasked else _project(os.environ.get(_PROJECT, ""))
         if place is not None and args[place] in self.commands:
             args = [args[place], *args[:place], *args[place + 1 :]]
-        elif place is not None and len(args) > place + 1 and _is_mistyped(args[place]):
+        elif (
+            place is not None
+            and len(args) > place + 1
+            and not (project is not None and args[place] in project.apps)
+            and _is_mistyped(args[place])
+        ):
             raise PolicyError(
                 f"there is no command {args[place]!a}", hint=command_hint(args[place], _NAMES)
             )
         elif args and not (place is None and _OWN & set(args)):
             args = [_DEFAULT, *args]
+        for command in self.commands.values():
+            read_environment(command.params)
+        if args and args[0] in self.commands:
+            refuse_mistyped_variables(os.environ, (_PROJECT, STAGE_POLICY))
+            if project is not None:
+                args = [args[0], *self._of_project(ctx, project, args[0], args[1:])]
         return super().parse_args(ctx, args)
+
+    def _of_project(
+        self,
+        ctx: Any,  # noqa: ANN401 - typer's
+        project: "Project",
+        name: str,
+        args: list[str],
+    ) -> list[str]:
+        """The arguments of a command with the project's apps by their ids; its settings become the
+        command's defaults, and are named on stderr. Raises PolicyError."""
+        command = self.commands[name]
+        places = tuple(_positionals(command.get_params(ctx), args)) if name in _OF_PROJECT else ()
+        for place in places:
+            if (app := project.apps.get(args[place])) is not None:
+                _refuse_ambiguous(args[place], project)
+                args = [*args[:place], app.app_id, *args[place + 1 :]]
+        given = {item.partition("=")[0] for item in args} | {
+            flag for item in command.params if os.environ.get(variable(flag := long_name(item)))
+        }
+        settings = project.settings_for(args[place] for place in places)
+        taken = dict(_defaults(command.params, settings, given))
+        ctx.default_map = {name: {key: value for key, (_, value) in taken.items()}}
+        if taken:
+            warn(f"{project.path} sets {', '.join(flag for flag, _ in taken.values())}")
+        return args
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer's
         """The commands under their headings, each with its first sentence."""
@@ -125,24 +182,60 @@ class DefaultCommandGroup(TyperGroup):
             return super().invoke(ctx)
 
     def _first_positional(self, ctx: Any, args: list[str]) -> int | None:  # noqa: ANN401
-        command = self.commands[_DEFAULT]
-        takes_value = {
-            name
-            for parameter in command.get_params(ctx)
-            if not getattr(parameter, "is_flag", True) and not getattr(parameter, "count", False)
-            for name in parameter.opts
-        }
-        skip = False
-        for place, argument in enumerate(args):
-            if skip:
-                skip = False
-            elif argument == "--":
-                return place + 1 if place + 1 < len(args) else None
-            elif argument.startswith("-") and argument != "-":
-                skip = argument in takes_value
-            else:
-                return place
+        return next(_positionals(self.commands[_DEFAULT].get_params(ctx), args), None)
+
+
+def _positionals(parameters: list[Any], args: list[str]) -> Iterator[int]:
+    """The places of the arguments that are neither options nor values of options."""
+    takes_value = {
+        name
+        for parameter in parameters
+        if not getattr(parameter, "is_flag", True) and not getattr(parameter, "count", False)
+        for name in parameter.opts
+    }
+    skip = False
+    for place, argument in enumerate(args):
+        if skip:
+            skip = False
+        elif argument == "--":
+            yield from range(place + 1, len(args))
+            return
+        elif argument.startswith("-") and argument != "-":
+            skip = argument in takes_value
+        else:
+            yield place
+
+
+def _project(named: str) -> "Project | None":
+    """The project file that counts, None without one. Raises PolicyError."""
+    if not named and not Path(_PROJECT_FILE).exists():
         return None
+    from verifier.cli.project import find_project  # noqa: PLC0415 - few commands have one
+
+    return find_project(named)
+
+
+def _defaults(
+    parameters: list[Any], settings: "Settings", given: set[str]
+) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """By parameter, the option that a project sets and what it sets it to: what is given otherwise
+    is not set, nor what has another variable. A single expected value is no matter of a project's:
+    it is that of the one file that a command is about."""
+    for item in parameters:
+        flag = long_name(item)
+        values = settings.get(flag, ()) if item.envvar == variable(flag) else ()
+        fits = item.multiple or not flag.startswith("--expect")
+        if values and flag not in given and fits:
+            yield item.name, (flag, list(values) if item.multiple else values[0])
+
+
+def _refuse_ambiguous(name: str, project: "Project") -> None:
+    """Raise PolicyError for the name of an app that is a file's, too."""
+    if name in COMMANDS or Path(name).exists():
+        raise PolicyError(
+            f"{name} is an app of {project.path}, and a file or a command",
+            hint=f"write ./{name} for the file, the app id for the app",
+        )
 
 
 def _is_mistyped(text: str) -> bool:
@@ -192,7 +285,8 @@ def group(
 
       verify import quote.json tcb_info.json app_compose.json collateral.json -o bundle
 
-    `verify app --help` lists the options of an audit, such as --policy, --save and --bundle.
+    `verify app --help` lists the options of an audit, such as --policy, --save and --bundle. Each
+    option can be set by a variable, such as VERIFY_POLICY, and in a project's dstack-audit.toml.
 
     Exit codes: 0 accepted, 1 crash, 2 usage, 3 none, 4 contraindicated, 5 warning.
     """
@@ -249,10 +343,19 @@ def _say_usage(error: TyperException, arguments: list[str]) -> None:
     """A mistake in the arguments, and where its command's help is."""
     possible = getattr(error, "possibilities", None)
     message = _LEAKED.sub("", error.message if possible else error.format_message())
+    source = _variable_of(error, arguments)
     command = next((item for item in arguments if item in COMMANDS), _DEFAULT)
     where = f"`verify {command} --help` lists the options"
     given, listed = getattr(error, "option_name", ""), possible or ()
     if choice := _CHOICE.search(message):
         given, listed = choice[1], _QUOTED.findall(choice[2])
     meant = nearest(given, listed)
-    warn(message, f"did you mean {meant}? {where}" if meant else where)
+    warn(f"{source}{message}", f"did you mean {meant}? {where}" if meant else where)
+
+
+def _variable_of(error: TyperException, arguments: list[str]) -> str:
+    """The variable that a wrong value is of, "" for one of the arguments."""
+    item = getattr(error, "param", None)
+    name, flag = getattr(item, "envvar", None), long_name(item) if item is not None else ""
+    given = any(argument.partition("=")[0] == flag for argument in arguments)
+    return f"{name}: " if isinstance(name, str) and name in os.environ and not given else ""

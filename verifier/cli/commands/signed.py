@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from msgspec.structs import replace
 
 from verifier.cli.files import read_file
 from verifier.cli.options import Output, command

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from verifier.cli.gather import gather
-from verifier.cli.options import BundlePath, Output, Reach, Target, command
+from verifier.cli.options import STAGE_POLICY, BundlePath, Output, Reach, Target, command
 from verifier.cli.output import check_places, terminal_width, write
 
 _EXIT_CODES: Final[dict[int | None, int]] = {1: 0, None: 3, 0: 4}
@@ -24,7 +24,10 @@ def assess(
     *,
     target: Target,
     policy: Annotated[
-        str, typer.Option(help="What the audit below it accepts: a name or a TOML file.")
+        str,
+        typer.Option(
+            help="What the audit below it accepts: a name or a TOML file.", envvar=STAGE_POLICY
+        ),
     ] = "stage1",
     form: Annotated[
         StageFormat, typer.Option("--format", help="How to write it.")
