@@ -26,7 +26,7 @@ from verifier.errors import (
     VerifierError,
     did_you_mean,
 )
-from verifier.evidence.bundle import Bundle
+from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.import_files import REPORTED
 from verifier.evidence.platforms.envelope import Platform
@@ -42,6 +42,9 @@ from verifier.report.masking import masked_report
 from verifier.version import DISTRIBUTION, tool_version
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from verifier.model.report import Comparison
     from verifier.model.timeline import Sighting, Timeline
     from verifier.reference.values import ReferenceValues
 
@@ -101,7 +104,23 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         second_opinion=opinion_on(bundle, question, exchanges),
         collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
     )
+    report = replace(report, comparisons=tuple(_comparisons(report, bundle, question)))
     return masked_report(report)
+
+
+def _comparisons(report: Report, bundle: Bundle, question: Question) -> "Iterator[Comparison]":
+    """What dashboards say of the app, beside the report, which is made without them."""
+    collected = [item for item in bundle.artifacts if item.kind is Kind.DASHBOARD]
+    given = [(item.source, bundle.blob(item)) for item in collected if item.sha256]
+    if not given and not question.compared:
+        return
+    from verifier.report.audit import beside  # noqa: PLC0415 - few audits have one
+
+    for source, raw in (*given, *question.compared):
+        try:
+            yield beside.compare_with_dashboard(report, raw, source)
+        except EvidenceError as error:
+            yield beside.unreadable(raw, source, error)
 
 
 def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "Timeline":

@@ -51,9 +51,10 @@ class Sources(Struct, frozen=True, kw_only=True):
     `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
     asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
     explorers that are asked for the same logs as the RPC endpoints. `challenge_url` is where the
-    app answers a challenge with a quote; `{challenge}` in it stands for the challenge. `log_cache`
-    is the file that keeps the logs of finalized blocks between audits, None for none; `past` says
-    whose logs are asked for. `timeout` is how many seconds all of it may take together. `routes`,
+    app answers a challenge with a quote; `{challenge}` in it stands for the challenge. `dashboards`
+    are addresses of what vendors say of the app, which decides nothing. `log_cache` is the file
+    that keeps the logs of finalized blocks between audits, None for none; `past` says whose logs
+    are asked for. `timeout` is how many seconds all of it may take together. `routes`,
     `responder` and `handshakes` reach a simulated world.
     """
 
@@ -66,6 +67,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     pcs_url: str = ""
     challenge_url: str = ""
     cloud: bool = True
+    dashboards: tuple[str, ...] = ()
     log_cache: Path | None = None
     past: Past = Past.APP
     timeout: float = 180.0
@@ -175,6 +177,7 @@ def _scope(
         likely_chain=next((row.chain_id for row in reference.kms if row.chain_id), None),
         pcs_url=sources.pcs_url or reference.pcs_url,
         cloud_url=CLOUD_URL if sources.cloud else "",
+        dashboards=sources.dashboards,
         scanning=Scanning(
             cache=cache,
             warn=warn,
@@ -245,6 +248,7 @@ def examine_sources(
 def _named_hosts(question: Question, sources: Sources) -> tuple[str, ...]:
     """Hosts that the user named, and those below them: a gateway serves its guests below it."""
     asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url, sources.challenge_url)
+    asked = (*asked, *sources.dashboards)
     urls = (*sources.guests, *sources.gateways, *asked)
     hosts = {urlsplit(url).hostname or "" for url in urls if url}
     if question.endpoint is not None:

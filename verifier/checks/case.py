@@ -53,7 +53,8 @@ class Question(Struct, frozen=True, kw_only=True):
     it names itself, `instance` the only instance id (hex) that it means, "" for any. `endpoint` is
     the address that its users connect to, None where it asks about none. `manifests`
     are the manifests that it knows besides, by hash, and `sightings` what it saw attested at other
-    times. `second_opinion` asks for another reader of the chain's answers.
+    times. `second_opinion` asks for another reader of the chain's answers. `compared` are documents
+    of dashboards (name and bytes) that the relying party has; no check reads them.
     """
 
     app_id: AppId | None
@@ -68,6 +69,7 @@ class Question(Struct, frozen=True, kw_only=True):
     manifests: Mapping[str, str] = {}
     sightings: "tuple[Sighting, ...]" = ()
     second_opinion: bool = False
+    compared: tuple[tuple[str, bytes], ...] = ()
 
     @property
     def chain_plan(self) -> ChainPlan | None:

@@ -29,6 +29,7 @@ def gather(
     app_id: "AppId | None" = None,
     timeout: float = _TIMEOUT,
     save: Path | None = None,
+    compare: list[str] | None = None,
 ) -> "Audit":
     """The evidence about a TARGET and what is asked of it: that of a bundle, as TARGET or beside
     it, else from the network.
@@ -36,8 +37,8 @@ def gather(
     `app_id` is the one asked for where TARGET names none. `past` says whose logs are asked for,
     and `timeout` how many seconds all sources may take where the user does not. Without `--at`,
     what was collected is judged as of the end of the collection. Evidence is kept at `save` where
-    the collection is interrupted. Raises PolicyError for what names nothing, EvidenceError for a
-    bundle that cannot be read, KeyboardInterrupt.
+    the collection is interrupted. `compare` names dashboards and their reports. Raises PolicyError
+    for what names nothing, EvidenceError for a bundle that cannot be read, KeyboardInterrupt.
     """
     from verifier.api import Audit, Question  # noqa: PLC0415 - help needs none of it
     from verifier.cli import question as asked  # noqa: PLC0415
@@ -48,6 +49,7 @@ def gather(
     target = _parsed(text, reach, bundle)
     given = bundles.load(target.bundle) if target.bundle is not None else None
     reference = asked.with_images(asked.reference_values(reach.unsafe_root), reach.os_image or ())
+    files, urls = asked.dashboards(compare or (), offline=given is not None)
     known = read_known(reach.manifests, reference)
     question = Question(
         app_id=target.app_id or app_id,
@@ -62,9 +64,11 @@ def gather(
         manifests=known.names,
         sightings=known.sightings,
         second_opinion=reach.second_opinion,
+        compared=files,
     )
     if given is None:
         sources = _sources(target, question, reach, past, reach.timeout or timeout)
+        sources = replace(sources, dashboards=urls)
         given = _collected(question, sources, save)
         question = replace(question, at=reach.judged_at)
     return Audit(target=target.text, question=question, bundle=given)

@@ -40,7 +40,7 @@ _VARIABLE: Final = "VERIFY_"
 _NEVER_SET: Final = frozenset({"--unsafe-root"})
 """Options that have no variable: a trust anchor is named where the command is."""
 _NAMES: Final = (
-    "allow at baseline bind bundle challenge deploy disable enable expect expect-app-id "
+    "allow at baseline bind bundle challenge compare deploy disable enable expect expect-app-id "
     "expect-compose-hash expect-device expect-image expect-kms expect-os-image-hash explorer-url "
     "fetch format gateway image instance key kms machine manifests min-severity mirror name "
     "no-cache offline on output pccs-url policy pre-launch-script quiet report rpc-url save "
@@ -79,6 +79,14 @@ Save = Annotated[
         "--save",
         help="Keep the evidence, a new directory or a .tar: as received, with secrets that reports "
         "mask.",
+    ),
+]
+Compare = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--compare",
+        metavar="WHO=FILE|URL",
+        help="Set what a dashboard says beside the report: trust-center=REPORT.json (repeatable).",
     ),
 ]
 BundlePath = Annotated[

@@ -16,6 +16,8 @@ from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues, embedded, parse_reference
 
 _MAX_ROOT_BYTES: Final = 4 << 20
+DASHBOARDS: Final = ("trust-center",)
+"""Whose statements can be set beside a report."""
 _CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
 _DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 
@@ -165,6 +167,31 @@ def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
         source="--kms",
         date="",
     )
+
+
+def dashboards(
+    texts: Iterable[str], *, offline: bool
+) -> tuple[tuple[tuple[str, bytes], ...], tuple[str, ...]]:
+    """What `--compare` names: files, by name and bytes, and URLs. Raises PolicyError."""
+    from verifier.cli.files import read_file  # noqa: PLC0415 - few audits compare
+
+    files, urls = [], []
+    for text in texts:
+        name, _, where = text.partition("=")
+        if name not in DASHBOARDS or not where:
+            raise PolicyError(
+                f"--compare {text!a} is not WHO=FILE or WHO=URL",
+                hint=f"WHO is {', '.join(DASHBOARDS)}",
+            )
+        if "://" not in where:
+            files.append((Path(where).name, read_file(Path(where))))
+        elif offline:
+            raise PolicyError(
+                "--compare: a bundle is audited without the network", hint="name a file"
+            )
+        else:
+            urls.append(plain_url(where, "--compare"))
+    return tuple(files), tuple(urls)
 
 
 def one_app_id(values: list[str] | None) -> AppId | None:

@@ -68,7 +68,8 @@ class Scope(Struct, frozen=True, kw_only=True):
     that users connect to, if one was named. `rpc` are endpoints by chain id; those under None are
     asked for every chain. Those of `likely_chain` are asked for their head before any guest has
     told which chain its app is on. `cloud_url` is asked only when no guest gives a quote; empty
-    never. `challenged` is asked for a quote over the challenge. `scanning` says how logs are read.
+    never. `challenged` is asked for a quote over the challenge, `dashboards` for what they say.
+    `scanning` says how logs are read.
     """
 
     app_id: str | None
@@ -81,6 +82,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     likely_chain: int | None = None
     pcs_url: str
     cloud_url: str = requests.CLOUD_URL
+    dashboards: tuple[str, ...] = ()
     scanning: Scanning = field(default_factory=Scanning)
 
 
@@ -169,6 +171,9 @@ class _Collection:
         for plan in plans:
             found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
         found.update(dict.fromkeys(self._for_cloud(plans)))
+        found.update(
+            (Request(kind=Kind.DASHBOARD, url=url), None) for url in self._scope.dashboards
+        )
         fresh = [request for request in found if request not in self._asked]
         self._asked.update(fresh)
         jobs = dict.fromkeys(job for plan in plans for job in self._scans(plan, exchanges))

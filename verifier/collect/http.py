@@ -95,6 +95,7 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.KMS_META: _ENDORSED(max_bytes=256 * _KIB, verify_tls=False),
     Kind.KMS_ENV_KEY: _ENDORSED(max_bytes=256 * _KIB, verify_tls=False),
     Kind.CLOUD_ATTESTATIONS: _GUEST(max_bytes=8 * _MIB),
+    Kind.DASHBOARD: _GUEST(max_bytes=8 * _MIB),
     Kind.DNS_TXT: _GUEST(max_bytes=64 * _KIB),
     Kind.DNS_MESSAGE: _GUEST(max_bytes=64 * _KIB),
     Kind.TLS_PEER: _GUEST(max_bytes=256 * _KIB),

@@ -64,6 +64,7 @@ class Kind(StrEnum):
     KMS_META = "kms-meta"
     KMS_ENV_KEY = "kms-env-key"
     CLOUD_ATTESTATIONS = "cloud-attestations"
+    DASHBOARD = "dashboard"
     DNS_TXT = "dns-txt"
     DNS_MESSAGE = "dns-message"
     TLS_PEER = "tls-peer"
@@ -97,6 +98,7 @@ _WITNESSED: Final = frozenset(
         Kind.TCB_INFO,
         Kind.KMS_META,
         Kind.CLOUD_ATTESTATIONS,
+        Kind.DASHBOARD,
         Kind.DNS_TXT,
         Kind.DNS_MESSAGE,
         Kind.TLS_PEER,

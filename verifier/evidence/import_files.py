@@ -26,6 +26,7 @@ from verifier.evidence.bundle_files import MAX_BLOB_BYTES
 from verifier.evidence.gpu.nras import is_answer, is_key_set, parse_answer, parse_keys
 from verifier.evidence.gpu.payload import is_payload
 from verifier.evidence.gpu.rim import RIM_MARK, parse_rim
+from verifier.evidence.guest import dashboard
 from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.tcb_info import parse_quote_answer
 from verifier.evidence.platforms.envelope import other_platform, parse_platform
@@ -41,7 +42,8 @@ ACCEPTED: Final = (
     "TD quote or attestation blob (binary, hex, base64, JSON), GetQuote answer, event log, "
     "metadata page, Info answer, tcb_info, app-compose, certificate chain, QuoteCollateralV3, "
     "X.509 revocation list, "
-    "KMS answer, key signature chain, cloud attestations, image manifest or configuration, "
+    "KMS answer, key signature chain, cloud attestations, a dashboard's report, "
+    "image manifest or configuration, "
     "Sigstore bundle, GPU evidence (nvidia_payload), answer or key set of NVIDIA's attestation "
     "service, GPU reference manifest (RIM), attestation of a guest on AMD SEV-SNP or AWS Nitro"
 )
@@ -50,6 +52,7 @@ _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
     (Kind.COLLATERAL, frozenset({"pck_crl", "tcb_info_signature", "qe_identity"})),
     (Kind.COLLATERAL, frozenset({"tcb_info", "tcb_info_signature", "qe_identity"})),
     (Kind.CLOUD_ATTESTATIONS, frozenset({"app_id", "instances"})),
+    (Kind.DASHBOARD, dashboard.SHAPE),
     (Kind.APP_COMPOSE, frozenset({"manifest_version", "docker_compose_file"})),
     (Kind.APP_COMPOSE, frozenset({"manifest_version", "runner"})),
     (Kind.TCB_INFO, frozenset({"mrtd", "rtmr3"})),

@@ -1,5 +1,7 @@
 """What an audit comes to: the report, its attesters, and what was asked for."""
 
+from enum import StrEnum
+
 from msgspec import Struct
 
 from verifier.model.result import Anchor, CheckResult, Claim, Finding, Verdict
@@ -25,6 +27,45 @@ class SecondOpinion(Struct, frozen=True, kw_only=True):
     disagreements: tuple[str, ...]
 
 
+class Beside(StrEnum):
+    """How a statement of somebody else stands beside this audit."""
+
+    PROVEN = "proven here too"
+    RECOGNISED = "recognised here too"
+    SAID = "only said"
+    DIFFERS = "differs, of another day"
+    CONTRADICTED = "contradicted"
+
+
+class Compared(Struct, frozen=True):
+    """One statement of theirs beside what this audit found; `ours` is "" where it found nothing."""
+
+    topic: str
+    theirs: str
+    ours: str
+    beside: Beside
+
+
+class Comparison(Struct, frozen=True, kw_only=True):
+    """What somebody else says of the app, statement by statement. It is their word, and decides
+    nothing.
+
+    `name` is who they are, `source` and `sha256` (hex) the document, `made_at` (Unix seconds) when
+    it was made, None where it does not say. `shows` is what they come to, in words. `unseen` are
+    questions that they do not ask, and this audit's answers. `note` says what is wrong with the
+    comparison as a whole, such as that theirs is about another app: then nothing is compared.
+    """
+
+    name: str
+    source: str
+    sha256: str
+    made_at: int | None
+    shows: str
+    rows: tuple[Compared, ...]
+    unseen: tuple[tuple[str, str], ...]
+    note: str
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """The attestation result of one audit.
 
@@ -33,6 +74,7 @@ class Report(Struct, frozen=True, kw_only=True):
     collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
     `root_note` says so in words. `second_opinion` is None where none was asked for.
     `collected_until` is when the last evidence came, as the bundle says, None where nothing did.
+    `comparisons` are what others say of the app, beside this; they decide nothing.
     `told_history` are the history's lines in a report that was read back, which has no `timeline`.
     Times are Unix seconds. Digests are lower-case hex sha256.
     """
@@ -59,6 +101,7 @@ class Report(Struct, frozen=True, kw_only=True):
     second_opinion: SecondOpinion | None = None
     collected_until: int | None = None
     told_history: tuple[str, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
 
 
 class Source(Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ import typer
 from verifier.cli.gather import gather
 from verifier.cli.options import (
     BundlePath,
+    Compare,
     Expected,
     PolicyName,
     Reach,
@@ -32,6 +33,7 @@ def audit_app(
     bundle: BundlePath = None,
     reach: Reach,
     expected: Expected,
+    compare: Compare = None,
 ) -> None:
     """Audit an app: collect its evidence, verify it, and report.
 
@@ -43,6 +45,8 @@ def audit_app(
 
       verify APP_ID --bundle evidence --trust-bundle sha256:DIGEST --at 2026-03-23T21:17:00Z
 
+      verify APP_ID --compare trust-center=report.json
+
       verify https://APP_ID-8090.dstack-pha-prod9.phala.network/ --policy genuine
     """
     from verifier.api import Past, known  # noqa: PLC0415
@@ -52,7 +56,9 @@ def audit_app(
     check_places(written.output, save)
     judged = known(load_policy(policy)).expecting(expected.values)
     asked = one_app_id(expected.app_id)
-    audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked, save=save)
+    audit = gather(
+        target, reach, past=Past.APP, bundle=bundle, app_id=asked, save=save, compare=compare
+    )
     unsaved = save_bundle(audit.bundle, save)
     report = audit.report(judged)
     write_report(report, written)

@@ -10,6 +10,7 @@ from verifier.cli.files import names_target, read_file
 from verifier.cli.gather import gather
 from verifier.cli.options import (
     BundlePath,
+    Compare,
     Expected,
     Format,
     PolicyName,
@@ -53,6 +54,7 @@ def render_again(
     bundle: BundlePath = None,
     reach: Reach,
     expected: Expected,
+    compare: Compare = None,
 ) -> None:
     """Render an earlier report again, or check a signed result against its evidence.
 
@@ -75,21 +77,28 @@ def render_again(
     """
     check_places(written.output)
     if key is not None:
-        _check_signed(file, target, key, policy, bundle, reach, expected, written)
+        _check_signed(file, target, key, policy, bundle, reach, expected, written, compare)
     if names_target(str(file)):
         if bundle is not None:
             raise PolicyError("two bundles were named", hint="give one of them")
         target = target or str(file)
         place = file if target != str(file) else None
-        report = _audited(target, replace(reach, offline=True), place, policy, expected)
+        offline = replace(reach, offline=True)
+        report = _audited(target, offline, place, policy, expected, compare)
     else:
-        report = _read(file, target, bundle, reach, expected, written)
+        asks = bool(target or bundle or compare or any(expected.values.values()))
+        report = _read(file, reach, written, judges=asks)
     write_report(report, written)
     raise typer.Exit(exit_code(report))
 
 
 def _audited(
-    target: str, reach: Reach, bundle: Path | None, policy: str, expected: Expected
+    target: str,
+    reach: Reach,
+    bundle: Path | None,
+    policy: str,
+    expected: Expected,
+    compare: Compare,
 ) -> "Report":
     """The report of an audit, as `verify app` makes it."""
     from verifier.api import Past, known  # noqa: PLC0415
@@ -98,17 +107,11 @@ def _audited(
 
     judged = known(load_policy(policy)).expecting(expected.values)
     asked = one_app_id(expected.app_id)
-    return gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked).report(judged)
+    audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked, compare=compare)
+    return audit.report(judged)
 
 
-def _read(
-    file: Path,
-    target: str | None,
-    bundle: Path | None,
-    reach: Reach,
-    expected: Expected,
-    written: Written,
-) -> "Report":
+def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Report":
     """The report that a file holds. Raises PolicyError for what would have to be judged anew."""
     from verifier.model.identifiers import format_time  # noqa: PLC0415
     from verifier.report.audit.earlier import read_report  # noqa: PLC0415
@@ -118,8 +121,7 @@ def _read(
         raise PolicyError(
             f"{file} is a signed result", hint="name its author's public key with --key"
         )
-    asks = target or bundle or reach.at is not None or any(expected.values.values())
-    if asks or reach.offline or reach.trust_bundle:
+    if judges or reach.at is not None or reach.offline or reach.trust_bundle:
         raise PolicyError(
             f"{file} is a report, which is rendered as it was judged",
             hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
@@ -149,10 +151,11 @@ def _check_signed(
     reach: Reach,
     expected: Expected,
     written: Written,
+    compare: Compare,
 ) -> None:
     """Hold a signed result against evidence, and end with what that comes to."""
+    from verifier.report.audit import statement  # noqa: PLC0415
     from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
-    from verifier.report.audit.statement import Agreement, compare  # noqa: PLC0415
 
     if target is None:
         raise PolicyError(
@@ -160,16 +163,16 @@ def _check_signed(
         )
     found = _opened(signed, key)
     then = replace(reach, at=found.created, offline=True)
-    report = _audited(target, then, bundle, policy, expected)
-    agreement, said = compare(found, report, reach.judged_at)
+    report = _audited(target, then, bundle, policy, expected, compare)
+    agreement, said = statement.compare(found, report, reach.judged_at)
     if written == Written():
         write(f"{verdict_line(report)}\n".encode(), None, "the verdict")
     else:
         write_report(report, written)
     warn(f"{signed}: {said}")
-    if agreement is Agreement.SAME:
+    if agreement is statement.Agreement.SAME:
         raise typer.Exit(exit_code(report))
-    undecided = agreement in {Agreement.EXPIRED, Agreement.ANOTHER_VERSION}
+    undecided = agreement in {statement.Agreement.EXPIRED, statement.Agreement.ANOTHER_VERSION}
     raise typer.Exit(EXIT_NONE if undecided else EXIT_CONTRAINDICATED)
 
 

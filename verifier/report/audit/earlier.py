@@ -20,7 +20,15 @@ from verifier.evidence.codec import (
     parse_json_object,
 )
 from verifier.model.identifiers import parse_app_id, parse_time
-from verifier.model.report import Report, SecondOpinion, Source, SubjectReport
+from verifier.model.report import (
+    Beside,
+    Compared,
+    Comparison,
+    Report,
+    SecondOpinion,
+    Source,
+    SubjectReport,
+)
 from verifier.model.result import (
     VERDICT_ORDER,
     Anchor,
@@ -83,6 +91,7 @@ def read_report(raw: bytes) -> Report:
         if document.get("collected_until") is not None
         else None,
         told_history=_texts(document, "history"),
+        comparisons=_comparisons(document),
     )
     _refuse_better(report)
     return report
@@ -226,6 +235,35 @@ def _second_opinion(document: _Object) -> SecondOpinion | None:
         calls=as_int(value.get("calls"), f"{_WHAT}: calls"),
         logs=as_int(value.get("logs"), f"{_WHAT}: logs"),
         disagreements=_texts(value, "disagreements"),
+    )
+
+
+def _comparisons(document: _Object) -> tuple[Comparison, ...]:
+    if "comparisons" not in document:
+        return ()
+    return tuple(map(_comparison, _objects(document, "comparisons")))
+
+
+def _comparison(value: _Object) -> Comparison:
+    return Comparison(
+        name=_text(value, "name"),
+        source=_text(value, "source"),
+        sha256=_digest(value, "sha256"),
+        made_at=_time(value, "made_at") if value.get("made_at") is not None else None,
+        shows=_text(value, "shows"),
+        rows=tuple(
+            Compared(
+                _text(row, "topic"),
+                _text(row, "theirs"),
+                _text(row, "ours"),
+                _word(Beside, row, "beside"),
+            )
+            for row in _objects(value, "rows")
+        ),
+        unseen=tuple(
+            (_text(row, "question"), _text(row, "ours")) for row in _objects(value, "unseen")
+        ),
+        note=_text(value, "note"),
     )
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Verdict
-from verifier.report.audit import sentences
+from verifier.report.audit import beside, sentences
 from verifier.report.audit.answers import Standing, statements
 from verifier.report.audit.families import mark
 from verifier.report.escape import visible
@@ -65,6 +65,10 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
         page.value("Second reader", reader)
     if silent := sentences.silent_sources(report):
         page.value("Sources", silent)
+    for item in report.comparisons:
+        page.entry(
+            bold("Beside"), LABEL, f"{item.name} {item.shows}: {beside.tally(item)}", lines=3
+        )
 
 
 def write_statements(page: Page, report: Report, subject: SubjectReport) -> None:

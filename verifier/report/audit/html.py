@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
 
-from verifier.model.report import Report, SubjectReport
+from verifier.model.identifiers import format_time
+from verifier.model.report import Beside, Report, SubjectReport
 from verifier.model.result import CheckResult
-from verifier.report.audit import answers, drawing, sentences
+from verifier.report.audit import answers, beside, drawing, sentences
 from verifier.report.audit.families import FAMILIES, MEANINGS, Mark, by_family, mark
 from verifier.report.escape import visible
 from verifier.report.limits import LIMITS
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 _FOLDER: Final = "templates"
+_STANDINGS: Final = {
+    Beside.PROVEN: "proven",
+    Beside.RECOGNISED: "recognised",
+    Beside.SAID: "only-said",
+    Beside.DIFFERS: "warn",
+    Beside.CONTRADICTED: "fail",
+}
+"""The style of each standing of a dashboard's statement."""
 
 
 class Row(Struct, frozen=True):
@@ -53,6 +62,9 @@ def render_html(report: Report) -> str:
             style=style,
             policy=_policy(style),
             sentences=sentences,
+            beside=beside,
+            standings=_STANDINGS,
+            time=format_time,
             statements=answers.statements(subject),
             subjects=[(item, _rows(item), _claims(report, item)) for item in report.subjects],
             chain=drawing.chain_of_trust(subject.checks),

@@ -10,8 +10,8 @@ from typing import Final
 import rfc8785
 
 from verifier.model.identifiers import format_time
-from verifier.model.report import Report, SecondOpinion, Source, SubjectReport
-from verifier.model.result import CheckResult, Claim, EvidenceRef, Finding, JsonValue
+from verifier.model.report import Comparison, Report, SecondOpinion, Source, SubjectReport
+from verifier.model.result import Basis, CheckResult, Claim, EvidenceRef, Finding, JsonValue
 from verifier.report.audit.sentences import history
 from verifier.report.escape import without_surrogates
 
@@ -36,9 +36,7 @@ def render_json(report: Report) -> bytes:
         "accepted": report.accepted,
         "evaluated_at": format_time(report.evaluated_at),
         "time_note": report.time_note,
-        "collected_until": None
-        if report.collected_until is None
-        else format_time(report.collected_until),
+        "collected_until": _time(report.collected_until),
         "bundle_digest": report.bundle_digest,
         "bundle_trust": "trusted" if report.bundle_trusted else "untrusted",
         "policy": {"name": report.policy_name, "digest": report.policy_digest},
@@ -56,6 +54,8 @@ def render_json(report: Report) -> bytes:
     }
     if report.second_opinion is not None:
         document["second_opinion"] = _second_opinion(report.second_opinion)
+    if report.comparisons:
+        document["comparisons"] = [_comparison(item) for item in report.comparisons]
     return rfc8785.dumps(encodable(document)) + b"\n"
 
 
@@ -117,6 +117,32 @@ def _second_opinion(opinion: SecondOpinion) -> _Object:
         "logs": opinion.logs,
         "disagreements": list(opinion.disagreements),
     }
+
+
+def _comparison(comparison: Comparison) -> _Object:
+    return {
+        "name": comparison.name,
+        "source": comparison.source,
+        "sha256": comparison.sha256,
+        "made_at": _time(comparison.made_at),
+        "shows": comparison.shows,
+        "rows": [
+            {
+                "topic": row.topic,
+                "theirs": row.theirs,
+                "theirs_basis": Basis.ASSERTED.value,
+                "ours": row.ours,
+                "beside": row.beside.value,
+            }
+            for row in comparison.rows
+        ],
+        "unseen": [{"question": question, "ours": ours} for question, ours in comparison.unseen],
+        "note": comparison.note,
+    }
+
+
+def _time(seconds: int | None) -> JsonValue:
+    return None if seconds is None else format_time(seconds)
 
 
 def _finding(finding: Finding) -> _Object:

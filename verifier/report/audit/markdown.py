@@ -7,9 +7,10 @@ outside of those two is fixed text of this module.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from verifier.model.report import Report, SubjectReport
+from verifier.model.identifiers import format_time
+from verifier.model.report import Beside, Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, EvidenceRef
-from verifier.report.audit import sentences
+from verifier.report.audit import beside, sentences
 from verifier.report.audit.answers import Standing, standing, statements, value_text
 from verifier.report.audit.families import (
     FAMILIES,
@@ -39,6 +40,9 @@ _CLASSES: Final = {
 }
 
 
+_WORSE: Final = (Beside.CONTRADICTED, Beside.DIFFERS)
+
+
 def render_markdown(report: Report) -> str:
     """The report as a Markdown document with a newline at the end."""
     subject = sentences.worst_subject(report)
@@ -47,6 +51,7 @@ def render_markdown(report: Report) -> str:
         _statements(report, subject),
         _subject(report, subject),
         *(_other_subject(report, other) for other in report.subjects[1:]),
+        *(_comparison(item) for item in report.comparisons),
         _bullets("History", sentences.history(report)),
         _findings(report),
         _sources(report),
@@ -216,6 +221,33 @@ def _claims(report: Report, subject: SubjectReport) -> Iterator[str]:
                 )
             )
     yield from _table(("Claim", "Value", "Basis", "Worth", "Rests on", "Evidence"), rows)
+
+
+def _comparison(comparison: Comparison) -> Iterator[str]:
+    """What a dashboard says, beside this audit."""
+    made = f", of {format_time(comparison.made_at)}" if comparison.made_at is not None else ""
+    yield f"## Beside the dashboard: {markdown(comparison.name)}"
+    yield ""
+    source = f"{markdown_code(comparison.source)}, sha256 {markdown_code(comparison.sha256)}"
+    yield f"Its report ({source}){made} shows: {markdown(comparison.shows)}."
+    if comparison.note:
+        yield from ("", f"**{markdown(sentences.capital(comparison.note))}.**")
+    if comparison.rows:
+        yield from ("", markdown(beside.SENTENCE), "")
+        rows = [
+            (
+                markdown(row.topic),
+                markdown_code(row.theirs),
+                markdown(row.ours),
+                f"**{row.beside.value}**" if row.beside in _WORSE else row.beside.value,
+            )
+            for row in comparison.rows
+        ]
+        yield from _table(("What", "They say (asserted)", "Here", "Standing"), rows)
+    if comparison.unseen:
+        yield ""
+        found = [(markdown(question), markdown(ours)) for question, ours in comparison.unseen]
+        yield from _table(("What it does not look at", "Here"), found)
 
 
 def _findings(report: Report) -> Iterator[str]:

@@ -401,6 +401,11 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
     )
 
 
+def capital(text: str) -> str:
+    """A text as a sentence begins."""
+    return text[:1].upper() + text[1:]
+
+
 def _acceptance(report: Report) -> str:
     return f"Policy {report.policy_name} {'accepts' if report.accepted else 'does not accept'} this"
 

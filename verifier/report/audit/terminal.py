@@ -9,9 +9,9 @@ from typing import Final
 from rich.cells import cell_len
 from rich.text import Text
 
-from verifier.model.report import Report, SubjectReport
+from verifier.model.report import Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, Finding, Requirement
-from verifier.report.audit import sentences
+from verifier.report.audit import beside, sentences
 from verifier.report.audit.answers import SUPPORT, standing, value_text
 from verifier.report.audit.families import (
     MEANINGS,
@@ -71,6 +71,8 @@ def _everything(page: Page, report: Report) -> None:
     if worst.claims:
         _claims(page, report, worst)
     _other_subjects(page, report)
+    for item in report.comparisons:
+        _comparison(page, item)
     _bullets(page, "History", sentences.history(report))
     _findings(page, report.findings)
     _sources(page, report)
@@ -130,6 +132,16 @@ def _claims(page: Page, report: Report, subject: SubjectReport) -> None:
             name = Text(f"{' ' * _MARGIN}{middle(visible(claim.name), _MAX_ID)}")
             page.entry(name, column, value_text(claim.value), note)
         page.blank()
+
+
+def _comparison(page: Page, comparison: Comparison) -> None:
+    page.heading(f"Beside {comparison.name}", beside.SENTENCE if comparison.rows else "")
+    page.entry(Text("  "), 2, f"{comparison.shows}; {beside.tally(comparison)}")
+    for row in comparison.rows:
+        said = f"{row.beside.value}: {row.theirs}{f'; here {row.ours}' if row.ours else ''}"
+        page.entry(Text(f"  {row.topic}"), _ID + _MAX_ID + 1, said)
+    for question, ours in comparison.unseen:
+        page.entry(Text("  not looked at"), _ID + _MAX_ID + 1, f"{question}: {ours}")
 
 
 def _other_subjects(page: Page, report: Report) -> None:
