@@ -37,6 +37,7 @@ LET_PASS = {"not-accepted": set(), "contraindicated": {3, 5}, "never": {3, 4, 5}
 """The exit codes that each value of AUDIT_FAIL_ON turns into 0."""
 SUFFIXES = {"markdown": "md", "terminal": "txt", "junit": "xml"}
 SUFFIXES |= {"badge": "svg", "shields": "shields.json", "statement": "intoto.json"}
+SUFFIXES |= {"vsa": "vsa.intoto.json", "ear": "ear.json"}
 SUMMARY_BYTES = 1_000_000
 """GitHub refuses a step summary over 1 MiB."""
 MOST_ANNOTATIONS = 9

@@ -39,7 +39,7 @@ def test_a_report_that_was_refused_is_refused_again(call: Run, tmp_path: Path) -
         ({"schema": "dstack-audit/report/v9"}, 3, "dstack-audit/report/v9, and this version reads"),
         ({"schema": "dstack-audit/lint/v1"}, 3, "it is the JSON of a lint"),
         ({"verdict": "none"}, 3, "contradicts itself"),
-        ({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}, 2, "with --key"),
+        ({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}, 2, "--key key.pub"),
     ],
 )
 def test_what_is_no_such_report_is_one_line(

@@ -2,7 +2,6 @@
 
 import base64
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,10 +14,14 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
+from msgspec import Struct
+from msgspec.structs import replace
 
 from tests.cli.command import Ran, Run
 from tests.gates.test_action import APP_ID, BUNDLE, DIGEST
 from verifier.lab import keys
+from verifier.lab.sigstore import Sigstore, Workflow
+from verifier.model.identifiers import parse_time
 from verifier.report.audit.statement import read_statement
 
 ROOT: Final = Path(__file__).parents[2]
@@ -27,11 +30,11 @@ ASKED: Final = (
     *("--unsafe-root", str(ROOT / "fixtures" / "demo-reference.json")),
 )
 THEN: Final = "2026-06-15T12:00:00Z"
+NOW: Final = parse_time(THEN) or 0
 SOON: Final = "2026-06-20T00:00:00Z"
 
 
-@dataclass(frozen=True, slots=True)
-class Author:
+class Author(Struct, frozen=True):
     """A folder with a key pair, a statement and its signed form."""
 
     folder: Path
@@ -139,6 +142,7 @@ def test_a_forged_statement_is_refused(author: Author, call: Run) -> None:
     [
         ({"subject": []}, 4, "about other evidence"),
         ({"predicateType": "https://slsa.dev/verification_summary/v1"}, 3, "no statement about"),
+        ({"predicateType": "https://slsa.dev/provenance/v1"}, 3, "no statement about"),
         ({"properties": ["DSTACK_VERDICT_AFFIRMING"]}, 4, "do not give the signed report"),
         ({"verifier": {"id": "urn:dstack-audit:99.0"}}, 3, "of urn:dstack-audit:99.0"),
         ({"timeExpires": "2026-06-01T00:00:00Z"}, 3, "no statement about"),
@@ -211,3 +215,105 @@ def test_the_lines_of_the_document(author: Author, call: Run) -> None:
     assert call(*sign).code == 0
     words = [{"APP_ID": APP_ID, "evidence": BUNDLE}.get(word, word) for word in report]
     assert call(*words, *ASKED[2:], "--at", SOON).code == 0
+
+
+@pytest.fixture
+def token(author: Author, call: Run) -> Path:
+    """An EAR of the same audit, signed by the author."""
+    ran = call("app", APP_ID, *ASKED, "--at", THEN, "-q", "--report", "ear=ear.json")
+    assert ran.code == 0, ran.err
+    signed = call("sign", "ear.json", "--key", "key.pem", "-o", "ear.jwt")
+    assert signed.code == 0, signed.err
+    return author.folder / "ear.jwt"
+
+
+@pytest.mark.usefixtures("token")
+def test_an_ear_is_a_token_that_is_derived_again(call: Run) -> None:
+    ran = check(call, file="ear.jwt")
+    assert ran.code == 0, ran.err
+    assert "this evidence gives this very report" in ran.err
+    assert check(call, file="ear.jwt", key="other.pub").code == 4
+    assert check(call, "--at", "2026-06-22T12:00:01Z", file="ear.jwt").code == 3
+    assert "--key key.pub" in call("report", "ear.jwt").err
+
+
+def base64url(document: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode().rstrip("=")
+
+
+def test_forged_tokens_are_refused(token: Path, call: Run) -> None:
+    header, claims, signature = token.read_text().strip().split(".")
+    raw = base64.urlsafe_b64decode(claims + "==")
+    better = base64url(json.loads(raw) | {"ear_status": "affirming"})
+    for forged, code, said in (
+        (f"{header}.{better}.{signature}", 4, "not this key's"),
+        (f"{base64url({'alg': 'none'})}.{claims}.", 3, "no signed token"),
+        (f"{base64url({'alg': 'none'})}.{claims}.{signature}", 3, "not signed by ES256"),
+        (f"{base64url({'alg': 'HS256'})}.{claims}.{signature}", 3, "not signed by ES256"),
+        (f"{header}.{claims}.{signature[:-4]}", 3, "no signed token"),
+        (f"{header}.{claims}", 3, "no signed token"),
+        (f"{header}.{claims}.{signature}.x", 3, "no signed token"),
+        (f"eyJ!.{claims}.{signature}", 3, "no signed token"),
+    ):
+        token.write_text(forged)
+        ran = check(call, file="ear.jwt")
+        assert (ran.code, said in ran.err) == (code, True), (forged[:40], ran.err)
+
+
+def test_a_vsa_is_derived_again_and_a_simulated_one_is_not_passed(
+    author: Author, call: Run
+) -> None:
+    assert call("app", APP_ID, *ASKED, "--at", THEN, "-q", "--report", "vsa=v.json").code == 0
+    document = json.loads((author.folder / "v.json").read_bytes())
+    assert document["predicate"]["verificationResult"] == "FAILED"
+    assert call("sign", "v.json", "--key", "key.pem", "-o", "v.sigstore.json").code == 0
+    assert check(call, file="v.sigstore.json").code == 0
+
+
+@pytest.fixture
+def keyless(author: Author, monkeypatch: pytest.MonkeyPatch) -> Sigstore:
+    """A Sigstore instance, taken for the public-good one, that signed the author's statement for a
+    workflow."""
+    instance = Sigstore(certified_at=NOW, logged_at=NOW + 60)
+    root = instance.trusted_root
+    monkeypatch.setattr("verifier.checks.provenance.sigstore.public_good_root", lambda: root)
+    signed = instance.sign(author.statement())
+    (author.folder / "keyless.json").write_text(json.dumps(signed))
+    return instance
+
+
+def identified(call: Run, *more: str, identity: str = "") -> Ran:
+    words = ("--identity", identity or Workflow().identity, *ASKED, "--at", SOON, *more)
+    return call("report", "keyless.json", APP_ID, *words)
+
+
+@pytest.mark.usefixtures("keyless")
+def test_a_result_that_sigstore_signed_for_an_identity_holds(call: Run) -> None:
+    ran = identified(call)
+    assert ran.code == 0, ran.err
+    assert "this evidence gives this very report" in ran.err
+
+
+@pytest.mark.usefixtures("keyless")
+def test_another_identity_or_issuer_is_refused_by_name(call: Run) -> None:
+    ran = identified(call, identity="https://github.com/other/app/.github/workflows/b.yml@v1")
+    assert ran.code == 4
+    assert "github.com/other/app" in ran.err
+    assert identified(call, "--issuer", "https://accounts.example").code == 4
+    assert identified(call, "--key", "key.pub").code == 2
+
+
+def test_another_log_and_a_changed_statement_are_refused(
+    keyless: Sigstore, author: Author, call: Run
+) -> None:
+    path = author.folder / "keyless.json"
+    signed = json.loads(path.read_bytes())
+    statement = author.statement()
+    statement["predicate"]["timeExpires"] = "2036-06-22T12:00:00Z"
+    changed_payload = base64.b64encode(json.dumps(statement).encode()).decode()
+    forged = signed | {"dsseEnvelope": signed["dsseEnvelope"] | {"payload": changed_payload}}
+    foreign = replace(keyless, label="another instance").sign(author.statement())
+    refused: tuple[object, ...] = (forged, foreign, {}, [])
+    for document in refused:
+        path.write_text(json.dumps(document))
+        assert identified(call).code == 4

@@ -33,6 +33,8 @@ class Format(StrEnum):
     BADGE = "badge"
     SHIELDS = "shields"
     STATEMENT = "statement"
+    VSA = "vsa"
+    EAR = "ear"
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
@@ -42,9 +44,9 @@ _NEVER_SET: Final = frozenset({"--unsafe-root"})
 _NAMES: Final = (
     "allow at baseline bind bundle challenge compare deploy disable enable expect expect-app-id "
     "expect-compose-hash expect-device expect-image expect-kms expect-os-image-hash explorer-url "
-    "fetch format gateway image instance key kms machine manifests min-severity mirror name "
-    "no-cache offline on output pccs-url policy pre-launch-script quiet report rpc-url save "
-    "second-opinion set timeout trust-bundle verbose write-baseline write-manifest"
+    "fetch format gateway identity image instance issuer key kms machine manifests min-severity "
+    "mirror name no-cache offline on output pccs-url policy pre-launch-script quiet report rpc-url "
+    "save second-opinion set timeout trust-bundle verbose write-baseline write-manifest"
 )
 """The options that have a variable, of all commands, which are not imported to be asked."""
 _ALIKE: Final = 0.8

@@ -28,6 +28,8 @@ EXIT_CODES: Final = {
     Verdict.WARNING: 5,
 }
 """The code of each verdict; a policy may accept a warning, which then exits with 0."""
+SIGNABLE: Final = (Format.STATEMENT, Format.VSA, Format.EAR)
+"""Forms that `verify sign` takes: made of evidence alone."""
 MAX_WIDTH: Final = 100
 
 
@@ -287,10 +289,14 @@ def _render(report: Report, written: Written) -> bytes:
         from verifier.report.audit.json import render_json  # noqa: PLC0415
 
         return json_for(render_json(report), to_terminal=to_terminal)
-    if written.form is Format.STATEMENT:
-        from verifier.report.audit.statement import render_statement  # noqa: PLC0415
+    if written.form in SIGNABLE:
+        from verifier.report.audit import ear, statement  # noqa: PLC0415
 
-        return render_statement(report)
+        return {
+            Format.STATEMENT: statement.render_statement,
+            Format.VSA: statement.render_vsa,
+            Format.EAR: ear.render_ear,
+        }[written.form](report)
     if written.form is not Format.TERMINAL:
         return _document(report, written.form).encode("utf-8")
     from verifier.report.audit.terminal import render_terminal  # noqa: PLC0415

@@ -78,8 +78,22 @@ def verify_bundle(
     try:
         return _verified(bundle, digests, identity, trusted_root)
     except Exception as error:  # noqa: BLE001 - whatever hostile input does to the library, it is refused
-        text = str(error).splitlines()[0] if str(error) else ""
-        return SigstoreResult(failure=text or type(error).__name__)
+        return SigstoreResult(failure=_first_line(error))
+
+
+def signed_payload(
+    raw: bytes, identity: Identity, trusted_root: bytes | None = None
+) -> tuple[bytes, str]:
+    """The in-toto statement that an identity signed in a bundle (JSON), and "", or b"" and why the
+    bundle is refused. `trusted_root` (JSON) replaces the public-good one in tests."""
+    try:
+        verifier, demanded = _verifier(identity, trusted_root)
+        from sigstore.models import Bundle  # noqa: PLC0415
+
+        kind, payload = verifier.verify_dsse(Bundle.from_json(raw), demanded)
+    except Exception as error:  # noqa: BLE001 - as in verify_bundle
+        return b"", _first_line(error)
+    return (payload, "") if kind == PAYLOAD_TYPE else (b"", "what was signed is no statement")
 
 
 def public_good_root() -> bytes:
@@ -98,18 +112,11 @@ def _verified(
     trusted_root: bytes | None,
 ) -> SigstoreResult:
     from sigstore.hashes import Hashed  # noqa: PLC0415 - a third of a second to import
-    from sigstore.models import Bundle, TrustedRoot  # noqa: PLC0415
-    from sigstore.verify import Verifier, policy  # noqa: PLC0415
+    from sigstore.models import Bundle  # noqa: PLC0415
     from sigstore_models.common.v1 import HashAlgorithm  # noqa: PLC0415
-    from sigstore_models.trustroot.v1 import TrustedRoot as RootModel  # noqa: PLC0415
 
-    root = TrustedRoot(RootModel.from_json(trusted_root or public_good_root()))
-    verifier = Verifier(trusted_root=root)
+    verifier, demanded = _verifier(identity, trusted_root)
     parsed = Bundle.from_json(bundle.raw)
-    accepted: list[Any] = [policy.OIDCIssuerV2(identity.issuer if identity else GITHUB_ISSUER)]
-    if identity is not None:
-        accepted.append(policy.Identity(identity=identity.identity))
-    demanded = policy.AllOf(accepted)
     about = sorted(set(bundle.digests) & set(digests))
     if not about:
         return SigstoreResult(failure="the signature is about another artifact")
@@ -126,6 +133,24 @@ def _verified(
         verifier.verify_artifact(hashed, parsed, demanded)
     signer = _signer(parsed.signing_certificate)
     return SigstoreResult(failure="", signer=signer, statement=statement)
+
+
+def _verifier(identity: Identity | None, trusted_root: bytes | None) -> tuple[Any, Any]:
+    """What verifies from a trusted root, and what it demands of the signer."""
+    from sigstore.models import TrustedRoot  # noqa: PLC0415 - as above
+    from sigstore.verify import Verifier, policy  # noqa: PLC0415
+    from sigstore_models.trustroot.v1 import TrustedRoot as RootModel  # noqa: PLC0415
+
+    root = TrustedRoot(RootModel.from_json(trusted_root or public_good_root()))
+    accepted: list[Any] = [policy.OIDCIssuerV2(identity.issuer if identity else GITHUB_ISSUER)]
+    if identity is not None:
+        accepted.append(policy.Identity(identity=identity.identity))
+    return Verifier(trusted_root=root), policy.AllOf(accepted)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).splitlines()[0] if str(error) else ""
+    return text or type(error).__name__
 
 
 def _signer(certificate: "x509.Certificate") -> Signer:

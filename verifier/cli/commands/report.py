@@ -1,10 +1,11 @@
 """`verify report FILE`: an earlier result, rendered again or held against its evidence."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
+from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.cli.files import names_target, read_file
 from verifier.cli.gather import gather
@@ -12,13 +13,12 @@ from verifier.cli.options import (
     BundlePath,
     Compare,
     Expected,
-    Format,
     PolicyName,
     Reach,
     Written,
     command,
 )
-from verifier.cli.output import check_places, exit_code, warn, write, write_report
+from verifier.cli.output import SIGNABLE, check_places, exit_code, warn, write, write_report
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:
@@ -28,8 +28,40 @@ if TYPE_CHECKING:
 EXIT_NONE: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
 _SIGNED: Final = b"application/vnd.dev.sigstore.bundle"
+_TOKEN: Final = b"ey"
+"""How the base64url of a JSON object begins, and no JSON does."""
 _SNIFFED: Final = 1 << 16
 """Bytes of a file in which a Sigstore bundle names its own kind, first or last."""
+
+
+class Author(Struct, frozen=True, kw_only=True):
+    """Who has to have signed a result."""
+
+    key: Annotated[
+        Path | None,
+        typer.Option("--key", help="Of a signed result: the author's public key (PEM, P-256)."),
+    ] = None
+    identity: Annotated[
+        str,
+        typer.Option(
+            "--identity",
+            help="Of a result that sigstore signed: the author's identity, such as the URL of a "
+            "workflow with its ref, or an address.",
+        ),
+    ] = ""
+    issuer: Annotated[
+        str, typer.Option("--issuer", help="With --identity: who vouches for it (OIDC).")
+    ] = "https://token.actions.githubusercontent.com"
+
+    def __post_init__(self) -> None:
+        """Raise PolicyError for two authors: one of them would not be asked for."""
+        if self.key is not None and self.identity:
+            raise PolicyError("--key and --identity are two authors", hint="give one of them")
+
+    @property
+    def named(self) -> bool:
+        """Whether there is one."""
+        return self.key is not None or bool(self.identity)
 
 
 @command
@@ -45,10 +77,7 @@ def render_again(
         str | None,
         typer.Argument(metavar="[TARGET]", help="Of a bundle and of a signed result: the app."),
     ] = None,
-    key: Annotated[
-        Path | None,
-        typer.Option(help="Of a signed result: the author's public key (PEM, P-256)."),
-    ] = None,
+    author: Author,
     written: Written,
     policy: PolicyName = "baseline",
     bundle: BundlePath = None,
@@ -59,9 +88,10 @@ def render_again(
     """Render an earlier report again, or check a signed result against its evidence.
 
     The JSON of an audit is rendered as it is: nothing in it is verified again. A bundle is audited
-    again, without the network. A signed result (--key) holds where the signature is the author's,
-    and this evidence gives this very report; TARGET, evidence and options are then those of the
-    audit that was signed, its time is in the statement, and `--at` says as of when it is relied on.
+    again, without the network. A signed result (--key, --identity) holds where the signature is the
+    author's, and this evidence gives this very report; TARGET, evidence and options are then those
+    of the audit that was signed, its time is in the statement, and `--at` says as of when it is
+    relied on.
 
     Examples:
 
@@ -76,8 +106,8 @@ def render_again(
     give.
     """
     check_places(written.output)
-    if key is not None:
-        _check_signed(file, target, key, policy, bundle, reach, expected, written, compare)
+    if author.named:
+        _check_signed(file, target, author, policy, bundle, reach, expected, written, compare)
     if names_target(str(file)):
         if bundle is not None:
             raise PolicyError("two bundles were named", hint="give one of them")
@@ -117,16 +147,16 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
     from verifier.report.audit.earlier import read_report  # noqa: PLC0415
 
     raw = read_file(file)
-    if _SIGNED in raw[:_SNIFFED] + raw[-_SNIFFED:]:
+    if _SIGNED in raw[:_SNIFFED] + raw[-_SNIFFED:] or raw[:2] == _TOKEN:
         raise PolicyError(
-            f"{file} is a signed result", hint="name its author's public key with --key"
+            f"{file} is a signed result", hint="name its author: --key key.pub, or --identity"
         )
     if judges or reach.at is not None or reach.offline or reach.trust_bundle:
         raise PolicyError(
             f"{file} is a report, which is rendered as it was judged",
             hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
         )
-    if Format.STATEMENT in (written.form, *(form for form, _ in written.others)):
+    if {*SIGNABLE} & {written.form, *(form for form, _ in written.others)}:
         raise PolicyError(
             "a statement is made of evidence, not of a report that anybody may have written",
             hint="verify APP_ID --bundle BUNDLE --format statement",
@@ -145,7 +175,7 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
 def _check_signed(
     signed: Path,
     target: str | None,
-    key: Path,
+    author: Author,
     policy: str,
     bundle: Path | None,
     reach: Reach,
@@ -161,7 +191,7 @@ def _check_signed(
         raise PolicyError(
             f"{signed}: of which app?", hint="name it, and its evidence with --bundle"
         )
-    found = _opened(signed, key)
+    found = _opened(signed, author)
     then = replace(reach, at=found.created, offline=True)
     report = _audited(target, then, bundle, policy, expected, compare)
     agreement, said = statement.compare(found, report, reach.judged_at)
@@ -176,14 +206,20 @@ def _check_signed(
     raise typer.Exit(EXIT_NONE if undecided else EXIT_CONTRAINDICATED)
 
 
-def _opened(path: Path, key: Path) -> "Signed":
-    """What was signed. Ends with 4 where it was not by this key. Raises VerifierError."""
-    from verifier.report.audit.signing import SignatureError, signed_statement  # noqa: PLC0415
+def _opened(path: Path, author: Author) -> "Signed":
+    """What was signed. Ends with 4 where it was not by this author. Raises VerifierError."""
+    from verifier.report.audit import signing  # noqa: PLC0415
     from verifier.report.audit.statement import read_statement  # noqa: PLC0415
 
+    raw = read_file(path)
+    opened = signing.signed_claims if raw[:2] == _TOKEN else signing.signed_statement
     try:
-        return read_statement(signed_statement(read_file(path), read_file(key)))
-    except SignatureError as error:
+        if author.key is None:
+            signed = signing.identified_statement(raw, author.identity, author.issuer)
+        else:
+            signed = opened(raw, read_file(author.key))
+        return read_statement(signed)
+    except signing.SignatureError as error:
         warn(f"{path}: {error.message}", error.hint)
         raise typer.Exit(EXIT_CONTRAINDICATED) from error
     except EvidenceError as error:

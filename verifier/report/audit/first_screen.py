@@ -67,7 +67,10 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
         page.value("Sources", silent)
     for item in report.comparisons:
         page.entry(
-            bold("Beside"), LABEL, f"{item.name} {item.shows}: {beside.tally(item)}", lines=3
+            bold("Beside"),
+            LABEL,
+            f"{item.name} shows {item.shows}; here: {beside.tally(item)}",
+            lines=3,
         )
 
 

@@ -1,16 +1,23 @@
-"""Statements signed by a key of their author: a DSSE envelope in a Sigstore bundle (v0.3).
+"""Results signed by a key of their author: a statement in a DSSE envelope in a Sigstore bundle
+(v0.3), the claims of an EAR as a JSON Web Token (compact JWS, ES256).
 
 sigstore signs by identities alone; for a key, a bundle is put together of its models, and the
 envelope is signed and verified by its DSSE code. There is no entry in a transparency log, so that a
-bundle proves who signed and not when.
+bundle proves who signed and not when. What sigstore itself signed for an identity is verified too.
 """
 
 import base64
 import hashlib
 from typing import Any, Final
 
-from cryptography.exceptions import UnsupportedAlgorithm
+import rfc8785
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import (
+    decode_dss_signature,
+    encode_dss_signature,
+)
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -19,10 +26,18 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from verifier.errors import EvidenceError, PolicyError
+from verifier.evidence.codec import parse_json_object
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _HOW: Final = "make one with: openssl ecparam -name prime256v1 -genkey -noout -out key.pem"
+
+_FOREIGN: Final = "the signature is not this key's, or what was signed has been changed"
+_FROM_AUTHOR: Final = "take the key from who signed, never from where the file came"
+_ALGORITHM: Final = "ES256"
+_TYPE: Final = "eat+jwt"
+_PARTS: Final = 3
+_SCALAR: Final = 32
 
 
 class SignatureError(EvidenceError):
@@ -56,6 +71,55 @@ def sign_statement(statement: bytes, key_pem: bytes) -> bytes:
     return bundle.to_json().encode("utf-8") + b"\n"
 
 
+def sign_claims(claims: bytes, key_pem: bytes) -> bytes:
+    """The claims of an EAR (JSON) as a signed token, ASCII with a newline at the end.
+
+    Raises PolicyError for another key than a private one (PEM, P-256, unencrypted).
+    """
+    key = _private_key(key_pem)
+    header = rfc8785.dumps({"alg": _ALGORITHM, "kid": _hint(key.public_key()), "typ": _TYPE})
+    signed = b".".join(map(_base64url, (header, claims)))
+    r, s = decode_dss_signature(key.sign(signed, ec.ECDSA(SHA256())))
+    signature = r.to_bytes(_SCALAR, "big") + s.to_bytes(_SCALAR, "big")
+    return signed + b"." + _base64url(signature) + b"\n"
+
+
+def signed_claims(token: bytes, key_pem: bytes) -> bytes:
+    """The claims that a token holds, once its signature verifies by a public key (PEM, P-256). No
+    other algorithm than ES256 is known, whatever the token names.
+
+    Raises PolicyError for another kind of key, EvidenceError for what is no such token, and
+    SignatureError for a signature that is not this key's.
+    """
+    key = _public_key(key_pem)
+    parts = token.strip().split(b".")
+    header, claims, signature = (_from_base64url(part) for part in (*parts, b"", b"", b"")[:3])
+    whole = len(parts) == _PARTS and header and claims and len(signature) == 2 * _SCALAR
+    if not whole:
+        raise EvidenceError("it is no signed token", hint="name the file that `verify sign` wrote")
+    if parse_json_object(header, "the token's header").get("alg") != _ALGORITHM:
+        raise EvidenceError("the token is not signed by ES256, the one algorithm that is taken")
+    r, s = (int.from_bytes(signature[at : at + _SCALAR], "big") for at in (0, _SCALAR))
+    try:
+        key.verify(encode_dss_signature(r, s), b".".join(parts[:2]), ec.ECDSA(SHA256()))
+    except InvalidSignature as error:
+        raise SignatureError(_FOREIGN, hint=_FROM_AUTHOR) from error
+    return claims
+
+
+def _base64url(raw: bytes) -> bytes:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=")
+
+
+def _from_base64url(text: bytes) -> bytes:
+    """The bytes of canonical base64url without padding, b"" for what is none."""
+    try:
+        raw = base64.urlsafe_b64decode(text + b"=" * (-len(text) % 4))
+    except ValueError:
+        return b""
+    return raw if _base64url(raw) == text else b""
+
+
 def signed_statement(raw: bytes, key_pem: bytes) -> bytes:
     """The statement that a Sigstore bundle holds, once its signature verifies by a public key (PEM,
     P-256).
@@ -78,11 +142,25 @@ def signed_statement(raw: bytes, key_pem: bytes) -> bytes:
     try:
         payload = dsse._verify(key, dsse.Envelope(found))  # noqa: SLF001 - it has no public name
     except errors.Error as error:
-        raise SignatureError(
-            "the signature is not this key's, or what was signed has been changed",
-            hint="take the key from who signed, never from where the file came",
-        ) from error
+        raise SignatureError(_FOREIGN, hint=_FROM_AUTHOR) from error
     return bytes(payload)
+
+
+def identified_statement(raw: bytes, identity: str, issuer: str) -> bytes:
+    """The statement that a Sigstore bundle holds, once it verifies for an identity that an OIDC
+    issuer vouched for, and stands in the transparency log of the public-good instance.
+
+    Raises SignatureError.
+    """
+    from verifier.checks.provenance.sigstore import Identity, signed_payload  # noqa: PLC0415
+
+    payload, failure = signed_payload(raw, Identity(identity, issuer))
+    if failure:
+        raise SignatureError(
+            f"{identity} did not sign this: {failure}",
+            hint="the identity is the certificate's, such as a workflow's URL with its ref",
+        )
+    return payload
 
 
 def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -1,18 +1,22 @@
-"""A report as an in-toto statement: Statement v1 with the Simple Verification Result (SVR) as its
-predicate, https://in-toto.io/attestation/svr/v0.2.
+"""A report as an in-toto statement: Statement v1 with the Simple Verification Result (SVR) or the
+Verification Summary of SLSA (VSA) as its predicate, https://in-toto.io/attestation/svr/v0.2 and
+https://slsa.dev/verification_summary/v1.
 
 The subjects are what the result is about, by sha256: the JSON report, the evidence, and the
 manifest where every attester is proven to run it. `properties` are the verdict and the checks that
 passed; what rests on another trust anchor than Intel's has another prefix, so that nobody takes it
-for a property of real hardware. What is not accepted by the policy has no property at all.
+for a property of real hardware. What is not accepted by the policy has no property at all. A VSA
+has one word for all of it, so that nothing but real hardware, accepted by the policy, is PASSED;
+`verifiedLevels` names the policy where it is a built-in one.
 
-Beyond SVR, which lets a predicate have more fields, `timeExpires` (RFC 3339) is when the result is
+Beyond both, which let a predicate have more fields, `timeExpires` (RFC 3339) is when the result is
 no longer to be relied on.
 """
 
 import hashlib
 from enum import StrEnum
 from typing import Final
+from urllib.parse import quote
 
 import rfc8785
 from msgspec import Struct
@@ -22,24 +26,58 @@ from verifier.evidence.codec import parse_json
 from verifier.model.identifiers import format_time, parse_time
 from verifier.model.report import Report
 from verifier.model.result import JsonValue, Status
+from verifier.policy.document import BUILT_IN
+from verifier.policy.policy import load_policy
 from verifier.report.audit.badge import proven_manifest
+from verifier.report.audit.ear import DAY, PROFILE, VALID_DAYS, read_ear, render_ear
 from verifier.report.audit.json import encodable, render_json
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://in-toto.io/attestation/svr/v0.2"
+VSA_TYPE: Final = "https://slsa.dev/verification_summary/v1"
 REPORT: Final = "report.json"
 EVIDENCE: Final = "evidence"
 MANIFEST: Final = "app-compose.json"
-VALID_DAYS: Final = 7
-"""How long a result is relied on, where its author names no other number."""
-_DAY: Final = 86_400
 
 
 def render_statement(report: Report, days: int = VALID_DAYS) -> bytes:
-    """The statement about a report, canonical JSON (RFC 8785) without a newline at the end.
+    """The statement about a report (SVR), canonical JSON (RFC 8785) without a newline at the end.
 
     These bytes are what is signed. `days` is how long it is valid from the time of judgement.
     """
+    predicate: dict[str, JsonValue] = {
+        "verifier": {
+            "id": _verifier(report),
+            "policies": [{"name": report.policy_name, "digest": {"sha256": report.policy_digest}}],
+        },
+        "timeCreated": format_time(report.evaluated_at),
+        "timeExpires": format_time(report.evaluated_at + days * DAY),
+        "properties": list(_properties(report)),
+    }
+    return _statement(report, PREDICATE_TYPE, predicate)
+
+
+def render_vsa(report: Report, days: int = VALID_DAYS) -> bytes:
+    """The same as a Verification Summary (VSA)."""
+    name, _, version = report.tool.partition(" ")
+    passed = report.accepted and report.anchor is None and bool(proven_manifest(report))
+    predicate: dict[str, JsonValue] = {
+        "verifier": {"id": f"urn:{name}", "version": {name: version}},
+        "timeVerified": format_time(report.evaluated_at),
+        "timeExpires": format_time(report.evaluated_at + days * DAY),
+        "resourceUri": f"urn:dstack-app:{report.requested_app_id or 'unnamed'}",
+        "policy": {
+            "uri": f"urn:{name}:policy:{quote(report.policy_name, safe='')}",
+            "digest": {"sha256": report.policy_digest},
+        },
+        "inputAttestations": [{"uri": "urn:evidence", "digest": {"sha256": report.bundle_digest}}],
+        "verificationResult": "PASSED" if passed else "FAILED",
+        "verifiedLevels": list(_levels(report)) if passed else [],
+    }
+    return _statement(report, VSA_TYPE, predicate)
+
+
+def _statement(report: Report, kind: str, predicate: dict[str, JsonValue]) -> bytes:
     manifest = proven_manifest(report)
     digests = {
         REPORT: hashlib.sha256(render_json(report)).hexdigest(),
@@ -51,20 +89,19 @@ def render_statement(report: Report, days: int = VALID_DAYS) -> bytes:
         "subject": [
             {"name": item, "digest": {"sha256": digest}} for item, digest in digests.items()
         ],
-        "predicateType": PREDICATE_TYPE,
-        "predicate": {
-            "verifier": {
-                "id": _verifier(report),
-                "policies": [
-                    {"name": report.policy_name, "digest": {"sha256": report.policy_digest}}
-                ],
-            },
-            "timeCreated": format_time(report.evaluated_at),
-            "timeExpires": format_time(report.evaluated_at + days * _DAY),
-            "properties": list(_properties(report)),
-        },
+        "predicateType": kind,
+        "predicate": predicate,
     }
     return rfc8785.dumps(encodable(document))
+
+
+def _levels(report: Report) -> tuple[str, ...]:
+    """The level that a built-in policy stands for; another one's name says nothing to others."""
+    if report.policy_name not in BUILT_IN or (
+        load_policy(report.policy_name).digest != report.policy_digest
+    ):
+        return ()
+    return (f"DSTACK_AUDIT_{report.policy_name.upper()}",)
 
 
 def _properties(report: Report) -> tuple[str, ...]:
@@ -91,10 +128,12 @@ class Agreement(StrEnum):
 
 
 class Signed(Struct, frozen=True):
-    """A statement that was signed: its bytes, when it was made and when it ends (Unix seconds),
-    its verifier, and its subjects' sha256 by their name."""
+    """A result that was signed: its bytes, what it is (a predicate type, or the profile of an
+    EAR), when it was made and when it ends (Unix seconds), its verifier, and sha256 by what they
+    are of, such as `evidence`."""
 
     raw: bytes
+    kind: str
     created: int
     expires: int
     verifier: str
@@ -103,32 +142,52 @@ class Signed(Struct, frozen=True):
 
 def read_statement(raw: bytes) -> Signed:
     """The statement in its bytes. Raises EvidenceError for what is no statement of this program."""
+    found = _read(raw)
+    if found is None:
+        raise EvidenceError(
+            "it is no statement about an audit", hint=f"expected is {', '.join(RENDERERS)}"
+        )
+    return found
+
+
+def _read(raw: bytes) -> Signed | None:
     match parse_json(raw, "the statement"):
         case {
             "_type": str(kind),
             "subject": list(subjects),
             "predicateType": str(predicate_type),
             "predicate": {
-                "verifier": {"id": str(verifier)},
-                "timeCreated": str(created),
+                "verifier": {"id": str(author), **named},
                 "timeExpires": str(expires),
+                **rest,
             },
-        } if kind == STATEMENT_TYPE and predicate_type == PREDICATE_TYPE:
+        } if kind == STATEMENT_TYPE and predicate_type in _TIMES:
             digests = {}
             for item in subjects:
                 match item:
                     case {"name": str(name), "digest": {"sha256": str(digest)}}:
                         digests[name] = digest
-            begin, end = parse_time(created), parse_time(expires)
+            created = rest.get(_TIMES[predicate_type])
+            begin = parse_time(created) if isinstance(created, str) else None
+            end = parse_time(expires)
             if begin is not None and end is not None and 0 <= begin <= end:
-                return Signed(raw, begin, end, verifier, digests)
-    raise EvidenceError("it is no statement about an audit", hint=f"expected is {PREDICATE_TYPE}")
+                verifier = ":".join((author, *_versions(named.get("version"))))
+                return Signed(raw, predicate_type, begin, end, verifier, digests)
+        case {"eat_profile": _}:
+            ear = read_ear(raw)
+            return None if ear is None else Signed(raw, PROFILE, *ear)
+    return None
+
+
+def _versions(value: object) -> tuple[str, ...]:
+    """The versions that stand beside a verifier's id, as a VSA has them."""
+    return tuple(map(str, value.values())) if isinstance(value, dict) else ()
 
 
 def compare(signed: Signed, report: Report, now: int) -> tuple[Agreement, str]:
-    """Whether an audit gives the very statement that was signed, byte for byte, and what to say."""
-    days, rest = divmod(signed.expires - signed.created, _DAY)
-    if not rest and render_statement(report, days) == signed.raw:
+    """Whether an audit gives the very result that was signed, byte for byte, and what to say."""
+    days, rest = divmod(signed.expires - signed.created, DAY)
+    if not rest and RENDERERS[signed.kind](report, days) == signed.raw:
         if now > signed.expires:
             return Agreement.EXPIRED, f"the result expired at {format_time(signed.expires)}"
         return Agreement.SAME, "the signature holds, and this evidence gives this very report"
@@ -143,3 +202,9 @@ def compare(signed: Signed, report: Report, now: int) -> tuple[Agreement, str]:
 def _verifier(report: Report) -> str:
     name, _, version = report.tool.partition(" ")
     return f"urn:{name}:{version}"
+
+
+_TIMES: Final = {PREDICATE_TYPE: "timeCreated", VSA_TYPE: "timeVerified"}
+"""Where each predicate says when it was made."""
+RENDERERS: Final = {PREDICATE_TYPE: render_statement, VSA_TYPE: render_vsa, PROFILE: render_ear}
+"""What makes the bytes that are signed, by what they are."""

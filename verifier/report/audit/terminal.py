@@ -136,7 +136,7 @@ def _claims(page: Page, report: Report, subject: SubjectReport) -> None:
 
 def _comparison(page: Page, comparison: Comparison) -> None:
     page.heading(f"Beside {comparison.name}", beside.SENTENCE if comparison.rows else "")
-    page.entry(Text("  "), 2, f"{comparison.shows}; {beside.tally(comparison)}")
+    page.entry(Text("  "), 2, f"it shows {comparison.shows}; here: {beside.tally(comparison)}")
     for row in comparison.rows:
         said = f"{row.beside.value}: {row.theirs}{f'; here {row.ours}' if row.ours else ''}"
         page.entry(Text(f"  {row.topic}"), _ID + _MAX_ID + 1, said)
