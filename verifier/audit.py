@@ -102,6 +102,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             *_other_platforms(evidence),
         ),
         second_opinion=opinion_on(bundle, question, exchanges),
+        max_age_days=policy.demands.max_collateral_age,
         collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
     )
     report = replace(report, comparisons=tuple(_comparisons(report, bundle, question)))

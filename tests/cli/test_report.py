@@ -56,7 +56,7 @@ def test_what_is_no_such_report_is_one_line(
     [
         (APP_ID,),
         ("--bundle", "evidence"),
-        ("--at", "2026-06-15T12:00:00Z"),
+        ("--offline",),
         ("--expect-compose-hash", "ab" * 32),
         ("--format", "statement"),
     ],
@@ -74,6 +74,19 @@ def test_a_bundle_is_audited_again(call: Run) -> None:
     assert (ran.code, ran.err) == (0, "")
     assert json.loads(ran.out)["verdict"] == "affirming"
     assert call("report", BUNDLE, APP_ID, "--bundle", BUNDLE).code == 2
+
+
+def test_a_report_that_is_shown_too_late_is_grey_in_every_form(call: Run, tmp_path: Path) -> None:
+    document = json.loads(DEMO.read_bytes()) | {"max_age_days": 30}
+    (tmp_path / "r.json").write_text(json.dumps(document))
+    soon = call("report", "r.json", "--at", "2026-07-15T12:00:00Z", "--report", "html=r.html")
+    late = call("report", "r.json", "--at", "2026-07-16T12:00:00Z", "--report", "html=late.html")
+    assert soon.code == late.code == 0
+    assert "Outdated" not in soon.out
+    assert "Outdated" in late.out
+    assert "31 days ago" in (tmp_path / "late.html").read_text()
+    assert 'class="verdict affirming"' in (tmp_path / "r.html").read_text()
+    assert 'class="verdict blocked"' in (tmp_path / "late.html").read_text()
 
 
 def test_a_missing_file_is_a_usage_error(call: Run) -> None:

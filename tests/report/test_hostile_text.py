@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from verifier.model.report import Report
 from verifier.report.audit.families import Mark
 from verifier.report.audit.json import render_json
-from verifier.report.audit.markdown import render_markdown
+from verifier.report.audit.markdown import MAX_BYTES, ROOMS, document, render_markdown
 from verifier.report.audit.sentences import verdict_line
 from verifier.report.audit.terminal import render_terminal
 from verifier.report.escape import markdown, markdown_code, visible
@@ -117,10 +117,10 @@ def harmless_lines(harmless: Report) -> dict[int, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def harmless_markdown(harmless: Report) -> tuple[list[int], list[tuple[str, str, str]]]:
-    """Its table cells by line, and its blocks, in Markdown."""
-    text = render_markdown(harmless)
-    return pipes(text), structure(text)
+def harmless_markdown(harmless: Report) -> list[tuple[list[int], list[tuple[str, str, str]]]]:
+    """Its table cells by line, and its blocks, in Markdown, in each room."""
+    texts = [document(harmless, room) for room in ROOMS]
+    return [(pipes(text), structure(text)) for text in texts]
 
 
 @pytest.fixture
@@ -148,11 +148,13 @@ def test_verdict_line(hostile: Report) -> None:
 
 
 def test_markdown(
-    hostile: Report, harmless_markdown: tuple[list[int], list[tuple[str, str, str]]]
+    hostile: Report, harmless_markdown: list[tuple[list[int], list[tuple[str, str, str]]]]
 ) -> None:
-    text = render_markdown(hostile)
-    assert (pipes(text), structure(text)) == harmless_markdown
-    assert_plain(text.replace("\n", ""))
+    for room, expected in zip(ROOMS[::3], harmless_markdown[::3], strict=True):
+        text = document(hostile, room)
+        assert (pipes(text), structure(text)) == expected
+        assert_plain(text.replace("\n", ""))
+    assert len(render_markdown(hostile).encode()) <= MAX_BYTES
 
 
 def test_json_round_trips(hostile: Report, nasty: str) -> None:

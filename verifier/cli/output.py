@@ -281,7 +281,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 def _render(report: Report, written: Written) -> bytes:
     to_terminal = written.output is None
-    if written.form is Format.SUMMARY or (written.quiet and written.form is Format.TERMINAL):
+    if written.quiet and written.form is Format.TERMINAL:
         from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
 
         return (verdict_line(report) + "\n").encode("utf-8")
@@ -312,6 +312,10 @@ def _document(report: Report, form: Format) -> str:
         from verifier.report.audit.markdown import render_markdown  # noqa: PLC0415
 
         return render_markdown(report)
+    if form is Format.SUMMARY:
+        from verifier.report.audit.publication import render_summary  # noqa: PLC0415
+
+        return render_summary(report)
     if form is Format.HTML:
         from verifier.report.audit.html import render_html  # noqa: PLC0415
 

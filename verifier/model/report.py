@@ -74,6 +74,8 @@ class Report(Struct, frozen=True, kw_only=True):
     collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
     `root_note` says so in words. `second_opinion` is None where none was asked for.
     `collected_until` is when the last evidence came, as the bundle says, None where nothing did.
+    `max_age_days` is for how many days the policy relies on such evidence, None where that is not
+    known. `shown_at` is when an earlier report is shown again (Unix seconds), None for a new one.
     `comparisons` are what others say of the app, beside this; they decide nothing.
     `told_history` are the history's lines in a report that was read back, which has no `timeline`.
     Times are Unix seconds. Digests are lower-case hex sha256.
@@ -100,6 +102,8 @@ class Report(Struct, frozen=True, kw_only=True):
     gaps: tuple[str, ...]
     second_opinion: SecondOpinion | None = None
     collected_until: int | None = None
+    max_age_days: int | None = None
+    shown_at: int | None = None
     told_history: tuple[str, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
 

@@ -87,7 +87,8 @@ def render_again(
 ) -> None:
     """Render an earlier report again, or check a signed result against its evidence.
 
-    The JSON of an audit is rendered as it is: nothing in it is verified again. A bundle is audited
+    The JSON of an audit is rendered as it is: nothing in it is verified again; it says so where it
+    is older, at the present or `--at`, than its policy relies on evidence. A bundle is audited
     again, without the network. A signed result (--key, --identity) holds where the signature is the
     author's, and this evidence gives this very report; TARGET, evidence and options are then those
     of the audit that was signed, its time is in the statement, and `--at` says as of when it is
@@ -151,7 +152,7 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
         raise PolicyError(
             f"{file} is a signed result", hint="name its author: --key key.pub, or --identity"
         )
-    if judges or reach.at is not None or reach.offline or reach.trust_bundle:
+    if judges or reach.offline or reach.trust_bundle:
         raise PolicyError(
             f"{file} is a report, which is rendered as it was judged",
             hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
@@ -169,7 +170,7 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
         f"{file}: rendered as {report.tool} wrote it, as of {format_time(report.evaluated_at)}; "
         "nothing was verified again"
     )
-    return report
+    return replace(report, shown_at=reach.judged_at)
 
 
 def _check_signed(

@@ -45,6 +45,7 @@ from verifier.model.result import (
     Verdict,
 )
 from verifier.policy.appraisal import verdict_of
+from verifier.policy.document import MAX_NUMBER
 from verifier.policy.policy import ACCEPTABLE
 from verifier.report.audit.json import SCHEMA
 
@@ -90,6 +91,7 @@ def read_report(raw: bytes) -> Report:
         collected_until=_time(document, "collected_until")
         if document.get("collected_until") is not None
         else None,
+        max_age_days=_days(document),
         told_history=_texts(document, "history"),
         comparisons=_comparisons(document),
     )
@@ -236,6 +238,16 @@ def _second_opinion(document: _Object) -> SecondOpinion | None:
         logs=as_int(value.get("logs"), f"{_WHAT}: logs"),
         disagreements=_texts(value, "disagreements"),
     )
+
+
+def _days(document: _Object) -> int | None:
+    """For how many days the policy relies on it."""
+    if document.get("max_age_days") is None:
+        return None
+    days = as_int(document["max_age_days"], f"{_WHAT}: max_age_days")
+    if not 0 <= days <= MAX_NUMBER:
+        raise EvidenceError(f"{_WHAT}: max_age_days is not a number of days")
+    return days
 
 
 def _comparisons(document: _Object) -> tuple[Comparison, ...]:

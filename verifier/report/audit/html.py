@@ -16,7 +16,7 @@ from msgspec import Struct
 from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Report, SubjectReport
 from verifier.model.result import CheckResult
-from verifier.report.audit import answers, beside, drawing, sentences
+from verifier.report.audit import answers, beside, drawing, publication, sentences
 from verifier.report.audit.families import FAMILIES, MEANINGS, Mark, by_family, mark
 from verifier.report.escape import visible
 from verifier.report.limits import LIMITS
@@ -63,6 +63,8 @@ def render_html(report: Report) -> str:
             policy=_policy(style),
             sentences=sentences,
             beside=beside,
+            links=publication.links(subject),
+            points=publication.checklist(report, subject),
             standings=_STANDINGS,
             time=format_time,
             statements=answers.statements(subject),

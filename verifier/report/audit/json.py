@@ -37,6 +37,7 @@ def render_json(report: Report) -> bytes:
         "evaluated_at": format_time(report.evaluated_at),
         "time_note": report.time_note,
         "collected_until": _time(report.collected_until),
+        "max_age_days": report.max_age_days,
         "bundle_digest": report.bundle_digest,
         "bundle_trust": "trusted" if report.bundle_trusted else "untrusted",
         "policy": {"name": report.policy_name, "digest": report.policy_digest},

@@ -1,4 +1,6 @@
-"""The report as GitHub Flavored Markdown, for publishing: everything in full.
+"""The report as GitHub Flavored Markdown, for an issue, a release or the summary of a step: at most
+60 kB. What is longer is left out by steps, from what is asked for least, and the report says so; no
+check is ever left out. The JSON has everything, and the bundle what was received.
 
 Every string goes through `escape.markdown` (prose) or `escape.markdown_code` (values); what stands
 outside of those two is fixed text of this module.
@@ -7,10 +9,12 @@ outside of those two is fixed text of this module.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from msgspec import Struct
+
 from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, EvidenceRef
-from verifier.report.audit import beside, sentences
+from verifier.report.audit import beside, publication, sentences
 from verifier.report.audit.answers import Standing, standing, statements, value_text
 from verifier.report.audit.families import (
     FAMILIES,
@@ -40,20 +44,67 @@ _CLASSES: Final = {
 }
 
 
+_DIGITS: Final = 12
+_MOST_DIGESTS: Final = 3
+_ERROR: Final = 200
+_ERRORS: Final = 3
 _WORSE: Final = (Beside.CONTRADICTED, Beside.DIFFERS)
 
 
+class Room(Struct, frozen=True):
+    """How much of a report there is room for: characters of a text that came with the evidence,
+    whether checks that hold are told in detail, whether claims are listed, how many findings, and
+    of how many other guests."""
+
+    text: int = 2_000
+    details: bool = True
+    claims: bool = True
+    findings: int = 200
+    guests: int = 50
+
+
+MAX_BYTES: Final = 60_000
+ROOMS: Final = (
+    Room(),
+    Room(text=1_000, details=False, findings=60, guests=10),
+    Room(text=300, details=False, claims=False, findings=20, guests=5),
+    Room(text=100, details=False, claims=False, findings=5, guests=0),
+)
+"""What is tried in turn."""
+_SHORTENED: Final = (
+    "> [!NOTE]\n> Shortened to fit 60 kB: texts are cut, and details are left out. "
+    "The JSON report has everything.\n"
+)
+
+
 def render_markdown(report: Report) -> str:
-    """The report as a Markdown document with a newline at the end."""
+    """The report as a Markdown document with a newline at the end, in UTF-8 at most 60 kB."""
+    for room in ROOMS:
+        text = document(report, room)
+        if len(text.encode("utf-8")) <= MAX_BYTES:
+            return text
+    # Hundreds of checks or sources of somebody's making: what comes first is what decides.
+    kept = text.encode("utf-8")[: MAX_BYTES - 100].decode("utf-8", "ignore")
+    return kept.rpartition("\n")[0] + "\n\nThe rest is left out: see the JSON report.\n"
+
+
+def document(report: Report, room: Room) -> str:
+    """The report in so much room, however long that is."""
     subject = sentences.worst_subject(report)
+    others = report.subjects[1:]
+    hidden = others[room.guests :]
     sections = [
         _header(report),
+        [_SHORTENED.rstrip()] if room is not ROOMS[0] else [],
         _statements(report, subject),
-        _subject(report, subject),
-        *(_other_subject(report, other) for other in report.subjects[1:]),
+        _links(subject, room),
+        _subject(report, subject, room),
+        *(_other_subject(report, other, room) for other in others[: room.guests]),
+        [f"{len(hidden)} more guests are in the JSON report."] if hidden else [],
         *(_comparison(item) for item in report.comparisons),
         _bullets("History", sentences.history(report)),
-        _findings(report),
+        _findings(report, room),
+        _checklist(report, subject, room),
         _sources(report),
         _bullets("Not covered by this audit", report.gaps),
         _bullets("What attestation cannot prove", LIMITS),
@@ -70,6 +121,8 @@ def _header(report: Report) -> Iterator[str]:
     yield f"**{report.verdict.value.upper()}: {sentences.HEADLINES[report.verdict]}.**"
     if report.root_note:
         yield from ("", "> [!CAUTION]", f"> **Unsafe root:** {markdown(report.root_note)}", "")
+    if old := sentences.outdated(report):
+        yield from ("", "> [!WARNING]", f"> {markdown(old)}", "")
     meaning = sentences.plain_meaning(report)
     yield markdown(sentences.verdict_sentence(report))
     yield from (["", markdown(meaning)] if meaning else [])
@@ -105,7 +158,47 @@ def _statements(report: Report, subject: SubjectReport) -> Iterator[str]:
             yield from (f"- {label}: {markdown(value)}{note}" for label, value in item.facts)
 
 
-def _subject(report: Report, subject: SubjectReport) -> Iterator[str]:
+def _links(subject: SubjectReport, room: Room) -> Iterator[str]:
+    """The chain of trust in one table."""
+    if not subject.checks:
+        return
+    yield "## Chain of trust"
+    yield ""
+    rows = [
+        (
+            item.claim,
+            item.verified,
+            _cut(item.found, room),
+            " ".join(markdown_code(digest[:_DIGITS]) for digest in item.digests[:_MOST_DIGESTS]),
+        )
+        for item in publication.links(subject)
+    ]
+    yield from _table(("Claim", "How it was verified", "What was found", "Evidence"), rows)
+
+
+def _checklist(report: Report, subject: SubjectReport, room: Room) -> Iterator[str]:
+    """The release checklist, as a task list."""
+    if not subject.checks:
+        return
+    yield "## Release checklist"
+    yield ""
+    for item in publication.checklist(report, subject):
+        yield f"- [{'x' if item.done else ' '}] {item.text}: {_cut(item.found, room)}"
+
+
+def _cut(text: str, room: Room) -> str:
+    """A text that came with the evidence, as far as there is room, escaped."""
+    return markdown(_middle(text, room.text))
+
+
+def _middle(text: str, most: int) -> str:
+    """A text without its middle where it has more than so many characters; a mark at its end
+    stays."""
+    half = most // 2
+    return text if len(text) <= most else f"{text[:half]} ... {text[-half:]}"
+
+
+def _subject(report: Report, subject: SubjectReport, room: Room) -> Iterator[str]:
     yield "## The chain"
     yield ""
     if not subject.checks:
@@ -114,17 +207,17 @@ def _subject(report: Report, subject: SubjectReport) -> Iterator[str]:
     yield "Each link rests on those before it."
     yield ""
     yield from _diagram(report, subject.checks)
-    yield from _checks(subject)
-    yield from _claims(report, subject)
+    yield from _checks(subject, room)
+    yield from _claims(report, subject, room)
 
 
-def _other_subject(report: Report, subject: SubjectReport) -> Iterator[str]:
+def _other_subject(report: Report, subject: SubjectReport, room: Room) -> Iterator[str]:
     yield f"## Another guest: {markdown(sentences.subject_name(subject))}"
     yield ""
     yield f"**{subject.verdict.value}**: {sentences.tally(subject.checks)}"
     if subject.checks:
-        yield from _checks(subject)
-        yield from _claims(report, subject)
+        yield from _checks(subject, room)
+        yield from _claims(report, subject, room)
 
 
 def _diagram(report: Report, checks: Iterable[CheckResult]) -> Iterator[str]:
@@ -158,7 +251,7 @@ def _diagram(report: Report, checks: Iterable[CheckResult]) -> Iterator[str]:
     yield "```"
 
 
-def _checks(subject: SubjectReport) -> Iterator[str]:
+def _checks(subject: SubjectReport, room: Room) -> Iterator[str]:
     for family, members in by_family(subject.checks):
         yield ""
         yield f"### {markdown(family.title)}: {family.about}"
@@ -167,41 +260,41 @@ def _checks(subject: SubjectReport) -> Iterator[str]:
             (
                 f"**{mark(check).value}**" if needs_attention(check) else mark(check).value,
                 markdown_code(check.id),
-                _found(check) + sentences.requirement_note(check),
+                _found(check, room) + sentences.requirement_note(check),
             )
             for check in members
         ]
         yield from _table(("Result", "Check", "Summary"), rows)
         for check in filter(sentences.explains, members):
-            yield from _details(check, subject.checks)
+            yield from _details(check, subject.checks, room)
     marks = {mark(check) for check in subject.checks}
     yield ""
     yield "; ".join(f"{item.value} = {MEANINGS[item]}" for item in Mark if item in marks) + "."
     others = [item for item in in_chain_order(subject.checks) if not sentences.explains(item)]
-    if others:
+    if others and room.details:
         which = "The other checks" if len(others) < len(subject.checks) else "Every check"
         yield from ("", f"<details><summary>{which} in detail</summary>")
         for check in others:
-            yield from _details(check, subject.checks)
+            yield from _details(check, subject.checks, room)
         yield from ("", "</details>")
 
 
-def _details(check: CheckResult, checks: Iterable[CheckResult]) -> Iterator[str]:
+def _details(check: CheckResult, checks: Iterable[CheckResult], room: Room) -> Iterator[str]:
     yield ""
     wanted = sentences.requirement_words(check)
     yield f"{markdown_code(check.id)} **{mark(check).value}** ({wanted})"
     yield ""
     yield f"- Holds if: {markdown(check.title)}"
     for label, text in sentences.details(check, checks):
-        yield f"- {label.capitalize()}: {markdown(text)}"
+        yield f"- {label.capitalize()}: {_cut(text, room)}"
     if check.requires:
         yield f"- Rests on: {_codes(check.requires)}"
     for blob, pointers in sentences.evidence_by_blob(check):
         yield f"- Evidence: {' '.join((markdown_code(blob), _codes(pointers))).rstrip()}"
 
 
-def _claims(report: Report, subject: SubjectReport) -> Iterator[str]:
-    if not subject.claims:
+def _claims(report: Report, subject: SubjectReport, room: Room) -> Iterator[str]:
+    if not subject.claims or not room.claims:
         return
     yield ""
     yield "### Claims: facts, and what supports them"
@@ -213,7 +306,7 @@ def _claims(report: Report, subject: SubjectReport) -> Iterator[str]:
             rows.append(
                 (
                     markdown_code(claim.name),
-                    markdown_code(value_text(claim.value)),
+                    markdown_code(_middle(value_text(claim.value), room.text)),
                     f"{basis.value}{sentences.claim_note(report, worth)}",
                     worth.value,
                     _codes(conditions),
@@ -250,43 +343,41 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
         yield from _table(("What it does not look at", "Here"), found)
 
 
-def _findings(report: Report) -> Iterator[str]:
+def _findings(report: Report, room: Room) -> Iterator[str]:
     if not report.findings:
         return
     yield "## Findings about the manifest"
     yield ""
-    rows = []
-    for group in sentences.grouped(report.findings):
-        rows += [
-            (
-                markdown(item.severity),
-                markdown(sentences.finding_title(item)),
-                markdown(item.message),
-                markdown(item.fix) if sentences.has_fix(item.fix) else "",
-            )
-            for item in group
-        ]
+    found = [item for group in sentences.grouped(report.findings) for item in group]
+    rows = [
+        (
+            markdown(item.severity),
+            _cut(sentences.finding_title(item), room),
+            _cut(item.message, room),
+            _cut(item.fix, room) if sentences.has_fix(item.fix) else "",
+        )
+        for item in found[: room.findings]
+    ]
     yield from _table(("Severity", "Finding", "What it means", "Fix"), rows)
+    if len(found) > room.findings:
+        yield f"\n{len(found) - room.findings} more are in the JSON report."
 
 
 def _sources(report: Report) -> Iterator[str]:
+    """What was asked for, by kind; what came is in the bundle, and named in the JSON."""
     if not report.sources:
         return
     yield "## Sources"
     yield ""
-    rows = [
-        (
-            markdown(item.kind),
-            markdown(item.subject),
-            markdown_code(item.source),
-            markdown(item.error) if item.error else markdown_code(item.blob or ""),
-        )
-        for item in report.sources
-    ]
-    yield f"<details><summary>What was asked for: {len(rows)}</summary>"
-    yield ""
-    yield from _table(("Kind", "Guest", "Source", "sha256, or why there is none"), rows)
-    yield from ("", "</details>")
+    rows = []
+    for kind in dict.fromkeys(item.kind for item in report.sources):
+        asked = [item for item in report.sources if item.kind == kind]
+        silent = [item for item in asked if item.error]
+        why = dict.fromkeys(item.error for item in silent)
+        told = "; ".join(markdown(_middle(error, _ERROR)) for error in list(why)[:_ERRORS])
+        rows.append((markdown(kind), str(len(asked)), str(len(silent)) if silent else "", told))
+    yield from _table(("Kind", "Asked for", "Without an answer", "Why"), rows)
+    yield from ("", "The JSON report lists each of them, with the sha256 of what came.")
 
 
 def _bullets(title: str, items: Iterable[str]) -> Iterator[str]:
@@ -321,9 +412,9 @@ def _value(text: str) -> str:
     return markdown(text) if " " in text else markdown_code(text)
 
 
-def _found(check: CheckResult) -> str:
+def _found(check: CheckResult, room: Room = ROOMS[0]) -> str:
     """What a check found; the mark of its anchor is our own text, which no link is made of."""
-    return markdown(check.summary) + sentences.anchor_note(check)
+    return _cut(check.summary, room) + sentences.anchor_note(check)
 
 
 def _codes(ids: Iterable[str]) -> str:

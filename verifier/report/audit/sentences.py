@@ -37,6 +37,8 @@ HEADLINES: Final = {
 
 REPEAT_NOTE: Final = "with your other options, if any"
 _GRAVE: Final = ("critical", "high", "medium")
+_DAY: Final = 86_400
+_VALID_DAYS: Final = 7
 _NO_FIX: Final = ("", "None.")
 _GRAVEST: Final = ("PLS", "SEC", "SVC", "IMG", "KMS", "ENV")
 """Families of rules, those first whose findings give keys or the guest to somebody at once."""
@@ -398,6 +400,23 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
         ("Policy digest", report.policy_digest),
         ("Reference", report.reference_digest),
         ("Tool", report.tool),
+    )
+
+
+def outdated(report: Report) -> str:
+    """That a report is shown longer after its day than its policy relies on such evidence; "" for
+    one that is not. One that does not say how long is relied on for as long as a signed result."""
+    if report.shown_at is None:
+        return ""
+    times = (report.evaluated_at, report.collected_until)
+    made = min(item for item in times if item is not None)
+    limit = _VALID_DAYS if report.max_age_days is None else report.max_age_days
+    days = (report.shown_at - made) // _DAY
+    if days <= limit:
+        return ""
+    return (
+        f"Of {format_time(made)}, {days} days ago: its policy relies on evidence for {limit} days. "
+        "What it says of then may no longer hold."
     )
 
 
