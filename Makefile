@@ -6,8 +6,9 @@ BIN := $(VENV)/bin
 AUDITOR := $(VENV)/.installed-requirements
 WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
+BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop node demo test lint bench fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
+.PHONY: setup develop node browser demo test lint bench fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -30,6 +31,17 @@ $(NODE_STAMP): tests/evm/package.json tests/evm/package-lock.json
 	@echo "Installing into tests/evm/node_modules (pinned by hash)"
 	@cd tests/evm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
 	    { echo "npm could not install what tests/evm/package-lock.json pins" >&2; exit 1; }
+	@touch $@
+
+# What opens HTML reports in a Chromium that is at hand; the tests of tests/browser skip without both.
+browser: $(BROWSER_STAMP)
+	@:
+
+$(BROWSER_STAMP): tests/browser/package.json tests/browser/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is needed for the tests of tests/browser" >&2; exit 1; }
+	@echo "Installing into tests/browser/node_modules (pinned by hash)"
+	@cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
+	    { echo "npm could not install what tests/browser/package-lock.json pins" >&2; exit 1; }
 	@touch $@
 
 demo: setup
@@ -113,5 +125,5 @@ same: develop
 
 clean:
 	@rm -rf $(VENV) $(VENV)-latest .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
-	@rm -rf tests/evm/node_modules
+	@rm -rf tests/evm/node_modules tests/browser/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
