@@ -27,6 +27,7 @@ _CONTRACTS: Final = frozenset(
     {Need.AUTHORIZATION, Need.ALLOWED_HASHES, Need.GOVERNANCE, Need.DEVICES}
 )
 """What only contracts tell: nothing to ask for where the measured key provider has none."""
+_ASKED: Final = tuple(rule for rule in RULES if rule.asked)
 
 
 class NotEvaluable(Struct, frozen=True):
@@ -117,13 +118,15 @@ def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
     replaceable = replaceable_services(manifest)
     available = _available(manifest)
     absent = _CONTRACTS if manifest.context.chain.absent else frozenset[Need]()
-    for rule in RULES:
-        if not rule.asked or absent.intersection(rule.needs):
+    for rule in _ASKED:
+        if not absent.isdisjoint(rule.needs):
             continue
-        missing = next((need for need in rule.needs if need not in available), None)
-        if missing is None:
-            findings.extend(_found(rule, rule.detect(manifest), replaceable))
+        if available.issuperset(rule.needs):
+            hits = rule.hits(manifest)
+            if hits:
+                findings.extend(_found(rule, hits, replaceable))
         else:
+            missing = next(need for need in rule.needs if need not in available)
             not_evaluable.append(NotEvaluable(rule.id, f"needs {missing.value}"))
     problem = manifest.error.message if manifest.error is not None else ""
     return ManifestAudit(

@@ -45,6 +45,7 @@ from verifier.reference.prelaunch_scripts import KnownScript, recognise_script
 
 if TYPE_CHECKING:
     from verifier.manifest.image import Image, NamedImage
+    from verifier.manifest.rule import Hit
 
 __all__ = [
     "COMMANDS",
@@ -95,6 +96,7 @@ class Manifest:
         self._namespaces: dict[str, dict[str, str]] = {}
         self._places: dict[str, Location] = {}
         self.images: dict[str, Image] = {}  # filled by `image_of`
+        self.hits: dict[str, tuple[Hit, ...]] = {}  # by rule; filled by `Rule.hits`
         self.named_images: tuple[NamedImage, ...] | None = None  # and by the function of that name
         self.scripts: dict[str, str] = {} if app is None else app.scripts
         values = {} if self.tree is None else self._script_constants()
@@ -246,6 +248,8 @@ class Manifest:
     def operator_names(self, *variables: Variable) -> tuple[str, ...]:
         """Those of the variables that the operator sets, or, where allowed_envs is not known, may
         set: a hit about them is then `conditional` (see `unsure`)."""
+        if not variables:
+            return ()
         names = dict.fromkeys(variable.name for variable in variables)
         if self.allowed is None:
             return tuple(name for name in names if name not in self.provided)

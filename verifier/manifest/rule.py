@@ -91,6 +91,13 @@ class Rule(RuleText, frozen=True, kw_only=True):
 
     detect: Detect
 
+    def hits(self, manifest: "Manifest") -> tuple[Hit, ...]:
+        """What it detects: looked for once, for rules build on each other."""
+        found = manifest.hits.get(self.id)
+        if found is None:
+            found = manifest.hits[self.id] = tuple(self.detect(manifest))
+        return found
+
 
 def rule(  # noqa: PLR0913 - the fields of a catalogue entry
     identifier: str,

@@ -201,7 +201,7 @@ def custom_script(manifest: Manifest) -> Iterator[Hit]:
 
 
 def _judged(judge: Rule, manifest: Manifest) -> Iterator[tuple[str, Severity]]:
-    for hit in judge.detect(manifest):
+    for hit in judge.hits(manifest):
         yield hit.place.pointer, hit.severity or judge.severity
 
 
@@ -373,9 +373,10 @@ def late_gate(manifest: Manifest) -> Iterator[Hit]:
     `unless-stopped`."""
     script = manifest.scripts.get("/pre_launch_script", "")
     known = manifest.known_script
-    gates = _GATE.search(script) and not (known and known.phala)
+    if known is not None and known.phala:
+        return
     restarted = [service.name for service in manifest.services if service.restart in RESTARTS]
-    if gates and restarted:
+    if restarted and _GATE.search(script):
         message = f"{listed(restarted)} are back before it"
         yield _hit(manifest, "/pre_launch_script", message)
 

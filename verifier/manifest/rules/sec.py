@@ -28,9 +28,10 @@ _RPC_KEY: Final = re.compile(
     r"(?:alchemy\.com/v2|infura\.io/v3|quiknode\.pro|ankr\.com/\w+)/[\w-]{16,}"
 )
 _RPC_MARKS: Final = ("alchemy.com", "infura.io", "quiknode.pro", "ankr.com")
-_SECRET_KEY: Final = re.compile(
-    r"(?:PASS(?:WORD|WD)?|SECRET|TOKEN|API_?KEY|MNEMONIC)$", re.IGNORECASE
+_SECRET_KEYS: Final = (
+    *("PASS", "PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "API_KEY", "MNEMONIC"),
 )
+"""How the name of a secret ends."""
 _HEX_KEY: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{64}", re.ASCII)
 _NOT_SECRET: Final = re.compile(r"/.*|true|false|\d{1,5}|none|null|https?://.*", re.IGNORECASE)
 _DEFAULTS: Final = re.compile(
@@ -117,8 +118,8 @@ def literal_secret(manifest: Manifest) -> Iterator[Hit]:
             yield on_text(text, "an RPC URL with its key", Severity.MEDIUM)
     for service, env in _entries(manifest):
         value = (env.literal or "").strip()
-        is_key = classify(env.key) == env_classes.SIGNKEY and _HEX_KEY.fullmatch(value)
-        named = _SECRET_KEY.search(env.key) and len(value) >= _MIN_SECRET
+        is_key = _HEX_KEY.fullmatch(value) and classify(env.key) == env_classes.SIGNKEY
+        named = len(value) >= _MIN_SECRET and env.key.upper().endswith(_SECRET_KEYS)
         if (is_key or named) and not _NOT_SECRET.fullmatch(value) and not _known(value):
             internal = not service.ports and "PASSWORD" in env.key.upper()
             severity = Severity.MEDIUM if internal else None
@@ -145,10 +146,11 @@ def known_credential(manifest: Manifest) -> Iterator[Hit]:
     any_login = any(mark in lower for mark in _LOGIN_MARKS)
     any_key = any(mark in lower for mark in _KEY_MARKS)
     for text in manifest.texts if any_login or any_key else ():
-        login = _KNOWN_LOGIN.search(text.text)
+        marked = any_login and any(mark in text.text for mark in _LOGIN_MARKS)
+        login = _KNOWN_LOGIN.search(text.text) if marked else None
         if login:
             yield on_text(text, f"`{excerpt(login[0])}`", offset=login.start())
-        key = _PUBLIC_KEYS.search(text.text)
+        key = _PUBLIC_KEYS.search(text.text) if any_key else None
         if key:
             yield on_text(text, "a key that every developer has", offset=key.start())
         empty = text.text.find(_EMPTY_SHA256)
@@ -157,7 +159,7 @@ def known_credential(manifest: Manifest) -> Iterator[Hit]:
             yield on_text(text, message, Severity.MEDIUM, offset=empty)
     for _, env in _entries(manifest):
         value = (env.literal or "").strip()
-        if _SECRET_KEY.search(env.key) and _DEFAULTS.fullmatch(value):
+        if value and env.key.upper().endswith(_SECRET_KEYS) and _DEFAULTS.fullmatch(value):
             yield on_text(env.text, f"{env.key} is a usual default")
 
 

@@ -182,7 +182,7 @@ def dormant_service(manifest: Manifest) -> Iterator[Hit]:
 )
 def restart_before_gate(manifest: Manifest) -> Iterator[Hit]:
     """`restart: always` or `unless-stopped` beside a pre-launch script that is meant as a gate."""
-    gated = manifest.app is not None and any(True for _ in late_gate.detect(manifest))
+    gated = manifest.app is not None and bool(late_gate.hits(manifest))
     for service in manifest.services:
         text = service.restart_text
         if gated and text and service.restart in RESTARTS:
