@@ -12,7 +12,18 @@ from verifier.manifest.compose.merge import is_null
 from verifier.manifest.compose.ports import Port, parse_port, parse_range
 from verifier.manifest.mounts import Mount, mounts_of
 from verifier.manifest.shared import Shared
-from verifier.manifest.text import Text, child, entry, text_at, text_of, texts_of, unset
+from verifier.manifest.text import (
+    GUEST_VALUES,
+    Text,
+    child,
+    entry,
+    parsed,
+    pointer_of,
+    text_at,
+    text_of,
+    texts_of,
+    unset,
+)
 from verifier.model.result import Location
 
 RESTARTS: Final = frozenset({"always", "unless-stopped"})
@@ -252,8 +263,7 @@ def services_of(tree: Mapping, is_open: IsOpen) -> tuple[Service, ...]:
     for name, node in services.entries.items():
         if isinstance(node, Mapping):
             line, column = services.keys[name]
-            pointer = Text("", ("services", name), line, column).place.pointer
-            place = Location(pointer=pointer, line=line, column=column)
+            place = Location(pointer=pointer_of(("services", name)), line=line, column=column)
             found.append(Service(name, node, place, shared, is_open))
     return tuple(found)
 
@@ -282,8 +292,10 @@ def _literal(value: str | None, is_open: IsOpen) -> str | None:
     """What a value is, None where a variable in it is somebody's to set."""
     if value is None or "$" not in value:
         return value
-    text = text_at(value, (), Scalar(value, plain=False, line=0, column=0))
-    return None if any(is_open(item.name) for item in text.variables) else text.unset
+    template = parsed(value)
+    if any(is_open(item.name) for item in template.variables):
+        return None
+    return template.render(GUEST_VALUES.get)
 
 
 def _assignment(text: str) -> tuple[str, str | None]:

@@ -1,21 +1,18 @@
 """Strings of a compose file, with where they stand and the variables in them."""
 
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
 
 from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.evidence.compose.interpolation import Template, Variable, parse_template
+from verifier.manifest.remembered import remembered
 from verifier.model.result import Location
 
 COMPOSE_POINTER: Final = "/docker_compose_file"
 GUEST_VALUES: Final = {"PWD": "/dstack", "COMPOSE_PROJECT_NAME": "dstack"}
 """What the guest sets to one value: its shell by the working directory, and Compose by the name of
 the project directory (dstack os/common/rootfs/app-compose.service)."""
-
-
-_SHORT: Final = 200  # characters
 
 
 class Text(Struct, frozen=True):
@@ -61,7 +58,7 @@ class Text(Struct, frozen=True):
     @property
     def variables(self) -> tuple[Variable, ...]:
         """Every variable in it."""
-        return () if self.template is None else tuple(self.template.variables())
+        return () if self.template is None else self.template.variables
 
     @property
     def unset(self) -> str:
@@ -71,29 +68,25 @@ class Text(Struct, frozen=True):
 
 def unset(text: str) -> str:
     """What a text of the file says while nobody sets a variable."""
-    return _template(text).render(GUEST_VALUES.get) if "$" in text else text
+    return parsed(text).render(GUEST_VALUES.get) if "$" in text else text
 
 
-def _template(text: str) -> Template:
-    return _short_template(text) if len(text) <= _SHORT else parse_template(text)
-
-
-@lru_cache(maxsize=2048)
-def _short_template(text: str) -> Template:
-    """The same for a text that is worth remembering: several rules ask for each."""
+@remembered
+def parsed(text: str) -> Template:
+    """A text of the file as a template."""
     return parse_template(text)
 
 
 def text_of(node: Scalar, path: tuple[str, ...]) -> Text:
     """A scalar as text; of a number or a boolean, what Compose writes for it."""
     said = node.value if node.plain else node.text
-    template = _template(said) if "$" in said else None
+    template = parsed(said) if "$" in said else None
     return Text(said, path, node.line, node.column, template, node.indent)
 
 
 def text_at(said: str, path: tuple[str, ...], node: Node) -> Text:
     """Another text at the place of a node."""
-    template = _template(said) if "$" in said else None
+    template = parsed(said) if "$" in said else None
     return Text(said, path, node.line, node.column, template)
 
 

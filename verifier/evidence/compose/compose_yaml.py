@@ -27,6 +27,7 @@ MAX_NODES: Final = 400_000
 
 _SAFE_NESTING: Final = 2_000  # levels that libyaml's composer, which recurses, holds on any stack
 _OPENERS: Final = ("[", "{", "- ", "-\t", "? ", "?\t")
+_BEGINNINGS: Final = "[{-?"  # each opener's first character, which is counted much faster
 _CORE_TAG: Final = "tag:yaml.org,2002:"
 _RARE_BREAK: Final = re.compile(r"[\r\x85\u2028\u2029]")
 _BLOCK_LINE: Final = re.compile(r"\n( *)(?=[^ \r\n])")
@@ -117,7 +118,7 @@ def parse_documents(text: str, what: str) -> tuple[Mapping, ...]:
     if len(text) > MAX_BYTES:
         raise EvidenceError(f"{what}: {len(text)} characters, over the limit of {MAX_BYTES}")
     try:
-        if sum(map(text.count, _OPENERS)) > _SAFE_NESTING:
+        if _may_nest(text):
             _refuse_nesting(text, what)
         loader = _Loader(text)
         roots = []
@@ -264,6 +265,8 @@ class _Builder:
     def _key(self, source: yaml.Node) -> str:
         if not isinstance(source, yaml.ScalarNode):
             raise self._refused(source, "a key that is not a string")
+        if not source.tag and (source.style != "" or is_text(source.value)):
+            return str(source.value)
         scalar = self._scalar(source)
         if scalar.plain and scalar.kind != "str":
             raise self._refused(source, f"the key {scalar.text!a} is not a string")
@@ -306,6 +309,12 @@ class _Builder:
 
 def _kind(text: str) -> str:
     return resolve(text)[0]
+
+
+def _may_nest(text: str) -> bool:
+    """Whether there is enough in a text for a nesting that libyaml's composer may not hold."""
+    beginnings = sum(map(text.count, _BEGINNINGS))
+    return beginnings > _SAFE_NESTING and sum(map(text.count, _OPENERS)) > _SAFE_NESTING
 
 
 def _refuse_nesting(text: str, what: str) -> None:

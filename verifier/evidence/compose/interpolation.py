@@ -12,7 +12,7 @@ docs.docker.com/reference/compose-file/interpolation.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import Struct
@@ -41,19 +41,13 @@ class Variable(Struct, frozen=True):
 
 
 class Template(Struct, frozen=True):
-    """A parsed value: literal text and variables. `invalid` says why Compose refuses it, or ""."""
+    """A parsed value: literal text and variables. `invalid` says why Compose refuses it, or "".
+    `variables` are all of them, those inside operands included."""
 
     source: str
     parts: tuple[str | Variable, ...]
     invalid: str = ""
-
-    def variables(self) -> Iterator[Variable]:
-        """Every variable, those inside operands included."""
-        for part in self.parts:
-            if isinstance(part, Variable):
-                yield part
-                if part.operand is not None:
-                    yield from part.operand.variables()
+    variables: tuple[Variable, ...] = ()
 
     def render(self, value_of: Callable[[str], str | None]) -> str:
         """The value with each variable replaced by what `value_of` gives (None = unset)."""
@@ -95,8 +89,19 @@ def parse_template(text: str, depth: int = 0) -> Template:
             else:
                 parts.append(part)
     parts.append(text[position:])
-    nested = next((p.operand.invalid for p in parts if isinstance(p, Variable) and p.operand), "")
-    return Template(text, tuple(part for part in parts if part != ""), invalid or nested)
+    return _made(text, parts, invalid)
+
+
+def _made(text: str, parts: list[str | Variable], invalid: str) -> Template:
+    variables: list[Variable] = []
+    for part in parts:
+        if isinstance(part, Variable):
+            variables.append(part)
+            if part.operand is not None:
+                variables.extend(part.operand.variables)
+    nested = next((v.operand.invalid for v in variables if v.operand), "")
+    kept = tuple(part for part in parts if part != "")
+    return Template(text, kept, invalid or nested, tuple(variables))
 
 
 def _braced(

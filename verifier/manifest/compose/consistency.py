@@ -14,7 +14,7 @@ from verifier.manifest.compose.ports import is_address, parse_port
 from verifier.manifest.compose.problem import Problem, refused
 from verifier.manifest.compose.volumes import parse_volume
 from verifier.manifest.service import Service
-from verifier.manifest.text import child, entry, text_of
+from verifier.manifest.text import child, entry, unset
 
 _LIMITS: Final = (
     *(("cpus", "limits.cpus"), ("mem_limit", "limits.memory"), ("pids_limit", "limits.pids")),
@@ -56,7 +56,7 @@ def _alone(service: Service) -> Iterator[Problem]:
     test = service.field("healthcheck", "test")
     if isinstance(test, Sequence) and test.items:
         first = test.items[0]
-        if isinstance(first, Scalar) and text_of(first, path).unset not in _TESTS:
+        if isinstance(first, Scalar) and unset(first.value) not in _TESTS:
             yield refused("a health check begins with CMD, CMD-SHELL or NONE", path, test)
 
 
@@ -111,7 +111,7 @@ def _lists(service: Service) -> Iterator[Problem]:
 def _volume(item: Node) -> tuple[str, str]:
     """Where a volume is mounted, and why Compose refuses it ("" = it does not)."""
     if isinstance(item, Scalar):
-        parsed = parse_volume(text_of(item, ()).unset)
+        parsed = parse_volume(unset(item.value))
         return ("", "it is no volume that Compose takes") if parsed is None else (parsed.target, "")
     if not isinstance(item, Mapping):
         return "", ""  # of a form that is refused already
@@ -123,7 +123,7 @@ def _volume(item: Node) -> tuple[str, str]:
 def _port(item: Node) -> str:
     """Why Compose refuses a port, "" where it does not."""
     if isinstance(item, Scalar):
-        taken = parse_port(text_of(item, ()).unset) is not None
+        taken = parse_port(unset(item.value)) is not None
         return "" if taken else "it is no port that Compose takes"
     if isinstance(item, Mapping) and not entry(item, "target"):
         return "it has no `target`"
@@ -222,7 +222,7 @@ def _cycles(services: tuple[Service, ...]) -> Iterator[Problem]:
 
 def _granted(node: Node | None) -> Iterator[str]:
     for item in _items(node):
-        name = text_of(item, ()).unset if isinstance(item, Scalar) else entry(item, "source")
+        name = unset(item.value) if isinstance(item, Scalar) else entry(item, "source")
         if name:
             yield name
 
@@ -233,5 +233,5 @@ def _items(node: Node | None) -> tuple[Node, ...]:
 
 def _keys(node: Node | None) -> frozenset[str]:
     if isinstance(node, Sequence):
-        return frozenset(text_of(i, ()).unset for i in node.items if isinstance(i, Scalar))
+        return frozenset(unset(i.value) for i in node.items if isinstance(i, Scalar))
     return frozenset(node.entries) if isinstance(node, Mapping) else frozenset()

@@ -8,8 +8,9 @@ src/shared_filenames.rs.
 
 import posixpath
 import re
-from functools import lru_cache
 from typing import Final
+
+from verifier.manifest.remembered import remembered
 
 PROJECT: Final = "/dstack"
 COMPOSE_FILE: Final = f"{PROJECT}/docker-compose.yaml"
@@ -32,7 +33,7 @@ _ALIASES: Final = (
 _ENVIRONMENT: Final = re.compile(rf"{re.escape(HOST_SHARED)}/\.decrypted-env(?:\.json)?")
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def guest_path(path: str) -> str:
     """An absolute path without `.`, `..`, doubled and trailing slashes; "" for no path."""
     if not path:
@@ -43,7 +44,7 @@ def guest_path(path: str) -> str:
     return "/" + joined.lstrip("/")
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def real_path(path: str) -> str:
     """The same file under the name that the guest knows it by, for a normal path."""
     while match := _PROCESS_ROOT.match(path):
@@ -71,11 +72,13 @@ def holds(path: str, file: str) -> bool:
     return is_within(path, file) or any(is_within(name, path) for name in names)
 
 
+@remembered
 def holds_keys(path: str) -> bool:
     """Whether the app's keys or its decrypted environment can be read through a real path."""
     return holds(path, HOST_SHARED)
 
 
+@remembered
 def holds_environment(path: str) -> bool:
     """Whether every variable that the operator sets can be read through a real path."""
     below = is_within(path, HOST_SHARED) and path != HOST_SHARED

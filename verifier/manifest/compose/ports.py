@@ -7,10 +7,11 @@ Source: go-connections nat.ParsePortSpec, compose-go types.ParsePortConfig (v2.9
 
 import ipaddress
 import re
-from functools import lru_cache
 from typing import Final
 
 from msgspec import Struct
+
+from verifier.manifest.remembered import remembered
 
 _RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 _HIGHEST: Final = 65_535
@@ -49,7 +50,7 @@ class Port(Struct, frozen=True):
         return tuple((str(p), t) for p, t in zip(self.published, self.targets, strict=False))
 
 
-@lru_cache(maxsize=1024)
+@remembered
 def _is_loopback(host_ip: str) -> bool:
     try:
         address = ipaddress.ip_address(host_ip.strip("[]"))
@@ -71,6 +72,7 @@ def within(numbers: frozenset[int], row: range) -> set[int]:
     return {number for number in numbers if number in row}
 
 
+@remembered
 def parse_port(text: str) -> Port | None:
     """The ports that a text of the short syntax publishes; None where Compose refuses it."""
     rest, _, target = text.rpartition(":")

@@ -47,5 +47,5 @@ class Problem(Struct, frozen=True):
 def refused(message: str, path: tuple[str, ...], node: Node) -> Problem:
     """A reason why Docker Compose does not start the file."""
     said = node.text if isinstance(node, Scalar) and "$" in node.text else ""
-    names = tuple(variable.name for variable in parse_template(said).variables()) if said else ()
+    names = tuple(variable.name for variable in parse_template(said).variables) if said else ()
     return Problem(Kind.REFUSED, message, path, node.line, node.column, names)

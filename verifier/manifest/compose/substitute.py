@@ -27,7 +27,7 @@ def substituted(node: Node, values: Values[str, str]) -> Node:
 
 
 def _written(template: Template, values: Values[str, str]) -> str:
-    if template.invalid or not any(v.name in values for v in template.variables()):
+    if template.invalid or not any(v.name in values for v in template.variables):
         return template.source
     parts = []
     for part in template.parts:

@@ -12,6 +12,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.manifest.compose.paths import is_path
+from verifier.manifest.remembered import remembered
 
 _SHORTEST: Final = 3  # characters; anything shorter is a target
 _MOST_PARTS: Final = 3
@@ -32,6 +33,7 @@ class ShortVolume(Struct, frozen=True):
         return clean_target(self.written_target)
 
 
+@remembered
 def parse_volume(text: str) -> ShortVolume | None:
     """The volume that a text of the short syntax names; None where Compose refuses it."""
     if not text:

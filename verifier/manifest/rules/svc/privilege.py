@@ -15,6 +15,7 @@ from verifier.manifest.compose.paths import (
 )
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest, Mount, Service, is_on, published_services
+from verifier.manifest.remembered import remembered
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.model.result import Severity
 from verifier.reference import env_classes
@@ -217,9 +218,15 @@ def path_severity(mount: Mount, *, third_party: bool) -> Severity | None:
     if holds_keys(path):
         grave = third_party and not is_environment(path)
         return Severity.CRITICAL if grave else Severity.HIGH
-    if any(is_within(path, top) or is_within(top, path) for top in _GUEST_PATHS):
+    if _meets_guest(path):
         return Severity.MEDIUM if mount.read_only else Severity.HIGH
     return Severity.INFO if is_within(path, PERSISTENT) else None
+
+
+@remembered
+def _meets_guest(path: str) -> bool:
+    """Whether a real path is, contains or lies in one of the guest's own."""
+    return any(is_within(path, top) or is_within(top, path) for top in _GUEST_PATHS)
 
 
 def _built_from(service: Service) -> Iterator[Hit]:
