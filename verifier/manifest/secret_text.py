@@ -43,7 +43,8 @@ _TOKEN_FORMS: Final = (
 )
 _TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_TOKEN_FORMS)})")
 _LEAST_TOKEN: Final = 15
-"""Characters of the shortest text that `_TOKEN` matches; none of them is a space."""
+_LEAST_PATH: Final = 27
+"""Characters of the shortest texts that `_TOKEN` and `_PATH` match; none of them is a space."""
 _PEM: Final = re.compile(
     r"(?<=-----BEGIN )(?P<kind>[A-Z ]*PRIVATE KEY(?: BLOCK)?)-----"
     r"(?P<body>.*?)(?:(?=-----END )|\Z)",
@@ -140,9 +141,10 @@ def masked(text: str) -> str:
         text = _USER_INFO.sub(lambda found: _user(found[0]), text)
     if "=" in text and ("?" in text or "&" in text):
         text = _QUERY.sub(lambda found: f"{found['name']}={_value(found['value'])}", text)
-    if "/" in text and "." in text:
+    longest = max(map(len, text.split()), default=0)
+    if longest >= _LEAST_PATH:
         text = _PATH.sub(_within, text)
-    if max(map(len, text.split()), default=0) >= _LEAST_TOKEN:
+    if longest >= _LEAST_TOKEN:
         text = _TOKEN.sub(lambda found: mask(found[0]), text)
     if named:
         text = _masked_by_names(text, folded)

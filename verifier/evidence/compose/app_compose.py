@@ -45,6 +45,7 @@ LEGACY_FIELDS: Final = frozenset(
 
 _NUMBERED_VERSIONS: Final = (1, 2)
 """dstack-types/src/lib.rs, deserialize_manifest_version."""
+_COLON: Final = re.compile(rb"\s*:")
 
 
 class DuplicateFieldError(EvidenceError):
@@ -135,12 +136,14 @@ def parse_app_compose(raw: bytes) -> AppCompose:
 def line_of_field(raw: bytes, name: str) -> tuple[int, int]:
     """Line and column, from 1, of a top-level looking key in the raw text; (0, 0) if not found."""
     key = json.dumps(name, ensure_ascii=False).encode("utf-8", "replace")
-    found = re.search(re.escape(key) + rb"\s*:", raw)
-    if found is None:
+    at = raw.find(key)
+    while at >= 0 and not _COLON.match(raw, at + len(key)):
+        at = raw.find(key, at + 1)
+    if at < 0:
         return 0, 0
-    start = raw.rfind(b"\n", 0, found.start()) + 1
-    column = len(raw[start : found.start()].decode("utf-8", "replace")) + 1
-    return raw.count(b"\n", 0, found.start()) + 1, column
+    start = raw.rfind(b"\n", 0, at) + 1
+    column = len(raw[start:at].decode("utf-8", "replace")) + 1
+    return raw.count(b"\n", 0, at) + 1, column
 
 
 def _version(document: codec.JsonObject) -> str:

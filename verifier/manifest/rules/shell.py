@@ -51,12 +51,14 @@ def _followed(text: str) -> str:
 def unpinned_installs(text: str) -> list[tuple[str, Severity, int]]:
     """What a script installs or downloads, how bad, and at which offset: a fetch that is pinned by
     a commit or hash is low, one straight into a shell high. What is only printed does not count."""
-    if not any(word in text for word in _FETCHING):
+    if not any(map(text.__contains__, _FETCHING)):
         return []
-    found: list[tuple[str, Severity, int]] = [
-        (excerpt(match[0]), Severity.HIGH, match.start())
-        for match in islice(PIPE_TO_SHELL.finditer(text), _MAX_FETCHES)
-    ]
+    found: list[tuple[str, Severity, int]] = []
+    if "curl" in text or "wget" in text:
+        found += (
+            (excerpt(match[0]), Severity.HIGH, match.start())
+            for match in islice(PIPE_TO_SHELL.finditer(text), _MAX_FETCHES)
+        )
     checked_out = _CHECKOUT.search(text) is not None
     for match in islice(_INSTALL.finditer(text), _MAX_FETCHES):
         words = match[0]

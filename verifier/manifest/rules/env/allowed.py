@@ -21,7 +21,7 @@ _NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NOT_STRUCTURE: Final = frozenset({"environment", "image", "container_name", "models"})
 """Fields of a service that other rules judge."""
 _LABELS: Final = re.compile(r"^(?:traefik\.|com\.datadoghq\.|caddy)")
-_ENV_DUMP: Final = re.compile(r"^[ \t]*(?:env|printenv)\b[^\n]{0,300}>", re.MULTILINE)
+_ENV_DUMP: Final = re.compile(r"env\b[^\n]{0,300}>")
 _TELEMETRY: Final = re.compile(
     r"datadog|dd-agent|otel|opentelemetry|fluent(?:d|-bit)|(?:^|/)vector|promtail|(?:^|/)loki"
     r"|sentry|newrelic|grafana-agent|logtail|papertrail"
@@ -195,9 +195,18 @@ def whole_environment(manifest: Manifest) -> Iterator[Hit]:
         message = f"`{text.text}` gives {service.name} every allowed variable{only}"
         yield on_text(text, message, severity)
     for pointer, script in manifest.scripts.items():
-        if _ENV_DUMP.search(script):
+        if _dumps_environment(script):
             place = Location(pointer=pointer)
             yield Hit(message="writes the environment to a file", place=place, severity=severity)
+
+
+def _dumps_environment(script: str) -> bool:
+    """Whether a line begins with `env` or `printenv` and writes to a file."""
+    for found in _ENV_DUMP.finditer(script):
+        before = script[script.rfind("\n", 0, found.start()) + 1 : found.start()]
+        if before.strip(" \t") == "" or before.lstrip(" \t") == "print":
+            return True
+    return False
 
 
 @rule(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.manifest.compose.paths import is_within
-from verifier.manifest.model import RESTARTS, Manifest, Mount, Service
+from verifier.manifest.model import RESTARTS, Manifest, Mount, Service, Text
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.manifest.rules.pls import late_gate
 from verifier.manifest.rules.shell import as_run, unpinned_installs
@@ -21,6 +21,13 @@ _SHELL: Final = re.compile(
 _TUNNEL: Final = re.compile(
     r"(?<![\w-])(?:ngrok|frpc?|frps|cloudflared|tailscaled?|openvpn|softether|wireguard|wg-easy)"
     r"(?![\w-])"
+)
+_SHELL_MARKS: Final = (
+    *("sshd", "dropbear", "ttyd", "gotty", "wetty", "webshell", "code-server", "vscode-server"),
+    *("jupyter", "notebook", "neko", "novnc", "kasm", "guacamole", "tmate", "socat"),
+)
+_TUNNEL_MARKS: Final = (
+    *("ngrok", "frp", "cloudflared", "tailscale", "openvpn", "softether", "wireguard", "wg-easy"),
 )
 _PASSWORD: Final = re.compile(r"PASS(?:WORD)?|TOKEN|AUTHORIZED_KEYS|PUBLIC_KEY|CREDENTIAL")
 _MODEL: Final = re.compile(
@@ -76,10 +83,10 @@ def shell_service(manifest: Manifest) -> Iterator[Hit]:
     operator's; tunnels and VPNs are medium."""
     for service in manifest.services:
         texts = [*filter(None, (service.image, service.dockerfile)), *service.commands]
-        shell = next((text for text in texts if _SHELL.search(text.text.lower())), None)
+        shell = _first(texts, _SHELL, _SHELL_MARKS)
         if shell is None:
             shell = next((text for text in texts if "UNIX-CONNECT" in text.text), None)
-        tunnel = next((text for text in texts if _TUNNEL.search(text.text.lower())), None)
+        tunnel = _first(texts, _TUNNEL, _TUNNEL_MARKS)
         if shell:
             known = _password(manifest, service)
             note = f"; {known} is known to the operator or the public" if known else ""
@@ -87,6 +94,15 @@ def shell_service(manifest: Manifest) -> Iterator[Hit]:
             yield on_text(shell, f"{service.name} lets people in{note}", severity)
         elif tunnel:
             yield on_text(tunnel, f"{service.name} is a tunnel", Severity.MEDIUM)
+
+
+def _first(texts: list[Text], pattern: re.Pattern[str], marks: tuple[str, ...]) -> Text | None:
+    """The first text that a pattern of lower case is in; each of its matches has one of `marks`."""
+    for text in texts:
+        lower = text.text.lower()
+        if any(map(lower.__contains__, marks)) and pattern.search(lower):
+            return text
+    return None
 
 
 def _password(manifest: Manifest, service: Service) -> str:
