@@ -151,7 +151,17 @@ def test_lines_say_where_they_stand() -> None:
     assert follow("echo a").lines[0].output == CONSOLE
 
 
-@given(st.text(alphabet="a$({})'\"`\\|&;<> \n=#ECHOifdone", max_size=80))
+BLANKS = "\t\v\f\r\x1c\x85\xa0\u2003\u2028\u3000"
+
+
+@pytest.mark.parametrize("blank", BLANKS)
+def test_only_what_the_shell_takes_for_blank_ends_a_word(blank: str) -> None:
+    (line,) = follow(f"echo a{blank}b").lines
+    separates = blank in "\t\r"
+    assert line.text == ("echo a b" if separates else f"echo a{blank}b")
+
+
+@given(st.text(alphabet=f"a$({{}})'\"`\\|&;<> \n=#ECHOifdone{BLANKS}", max_size=80))
 def test_any_text_is_followed(text: str) -> None:
     follow(text)
 

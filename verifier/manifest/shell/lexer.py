@@ -8,14 +8,18 @@ XCU 2.2 to 2.10, bash manual 3.1 to 3.6.
 import re
 from typing import Final
 
+_OPERATOR: Final = re.compile(r"&&|\|\||;;|\|&|[;&|()\n]")
+_BEGINS_REDIRECTION: Final = frozenset("<>&0123456789")
+_BEGINS_OPERATOR: Final = frozenset(";&|()\n")
 from msgspec import Struct
 
-_OPERATORS: Final = ("&&", "||", ";;", "|&", ";", "&", "|", "(", ")", "\n")
 _REDIRECTION: Final = re.compile(
     r"(?P<fd>\d{0,2})(?P<op><<<|<<-|<<|<>|<&|>>|>&|>\||&>>|&>|<|>)(?!\()|(?P<and>&>>|&>)"
 )
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?!$-]", re.ASCII)
-_PLAIN: Final = re.compile(r"[^\s;&|()<>\"'`$\\#]+|#")
+_PLAIN: Final = re.compile(r"[^ \t\r\n;&|()<>\"'`$\\#]+|#")
+"""Blanks other than space and tab are part of a word, as to the shell (POSIX XCU 2.3)."""
+_PLAIN_QUOTED: Final = re.compile(r"[^\"`$\\]+")
 _BLANK: Final = re.compile(r"(?:[ \t\r]|\\\n)+")
 _ESCAPES: Final = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))", re.DOTALL)
 _LETTERS: Final = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "a": "\a"}
@@ -76,19 +80,20 @@ class _Lexer:
         if blank:
             self._move(blank.end())
             return
-        if text[at] == "#":
+        first = text[at]
+        if first == "#":
             end = text.find("\n", at)
             self._move(end if end >= 0 else len(text))
             return
-        redirection = _REDIRECTION.match(text, at)
+        redirection = _REDIRECTION.match(text, at) if first in _BEGINS_REDIRECTION else None
         if redirection:
             self._redirection(redirection)
             return
-        operator = next((op for op in _OPERATORS if text.startswith(op, at)), "")
-        if operator and not text.startswith(("<(", ">("), at):
-            self._found.append(Token("operator", self._line, operator))
-            self._move(at + len(operator))
-            if operator == "\n":
+        operator = _OPERATOR.match(text, at) if first in _BEGINS_OPERATOR else None
+        if operator:
+            self._found.append(Token("operator", self._line, operator[0]))
+            self._move(operator.end())
+            if first == "\n":
                 self._documents()
             return
         line = self._line
@@ -138,7 +143,7 @@ class _Lexer:
             plain = _PLAIN.match(text, at) if text[at] != "#" or parts else None
             if plain:
                 parts.append(Part("text", plain[0]))
-                self._move(plain.end())
+                self._at = plain.end()  # no new line is in it
             elif text[at] == "\\":
                 if text[at + 1 : at + 2] != "\n":
                     parts.append(Part("text", text[at + 1 : at + 2]))
@@ -180,8 +185,10 @@ class _Lexer:
             elif text[at] in "$`":
                 parts.append(self._expansion())
             else:
-                parts.append(Part("text", text[at]))
-                self._move(at + 1)
+                plain = _PLAIN_QUOTED.match(text, at)
+                end = plain.end() if plain else at + 1
+                parts.append(Part("text", text[at:end]))
+                self._move(end)
         self._move(min(self._at + 1, len(text)))
         return parts
 
