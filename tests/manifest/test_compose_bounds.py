@@ -32,6 +32,9 @@ WORK = {
     "a chain of networks": services("image: a, network_mode: 'service:s{next}'"),
     "many documents": "---\n".join(["services: {a: {image: x}}\n"] * MANY),
     "many ranges of ports": f"{SERVICES}  a: {{image: a, ports: [{'1-65535:1-65535,' * MANY}]}}\n",
+    "many variables in a command": f"{SERVICES}  a:\n    image: a\n    command: "
+    + " ".join(f"$A{n}" for n in range(20 * MANY))
+    + "\n",
     "unknown attributes": f"{SERVICES}  a:\n    image: a\n"
     + "".join(f"    k{n}: 1\n" for n in range(5 * MANY)),
     "secrets from files": f"{SERVICES}  a:\n    image: a\n    secrets: ["
@@ -39,7 +42,10 @@ WORK = {
     + "]\nsecrets:\n"
     + "".join(f"  s{n}: {{file: ./s{n}}}\n" for n in range(MANY)),
 }
-FOLLOWED = {"a chain of networks", "many ranges of ports", "secrets from files"}
+FOLLOWED = {
+    *("a chain of networks", "many ranges of ports", "secrets from files"),
+    "many variables in a command",
+}
 
 
 @pytest.mark.parametrize("name", sorted(WORK))

@@ -8,11 +8,11 @@ XCU 2.2 to 2.10, bash manual 3.1 to 3.6.
 import re
 from typing import Final
 
+from msgspec import Struct
+
 _OPERATOR: Final = re.compile(r"&&|\|\||;;|\|&|[;&|()\n]")
 _BEGINS_REDIRECTION: Final = frozenset("<>&0123456789")
 _BEGINS_OPERATOR: Final = frozenset(";&|()\n")
-from msgspec import Struct
-
 _REDIRECTION: Final = re.compile(
     r"(?P<fd>\d{0,2})(?P<op><<<|<<-|<<|<>|<&|>>|>&|>\||&>>|&>|<|>)(?!\()|(?P<and>&>>|&>)"
 )

@@ -1,8 +1,8 @@
 """ENV-001 to ENV-008: what a variable opens that the operator sets, by its name's class and use."""
 
 import re
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
 from msgspec import Struct
 
@@ -13,6 +13,7 @@ from verifier.model.result import Severity
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 
+_T = TypeVar("_T")
 _DATA_PLANE: Final = re.compile(
     r"LLM|OPENAI|MODEL|INFERENCE|API_(?:BASE_)?URL|BASE_URL|BACKEND|UPSTREAM|PROXY|RELAY|WEBHOOK"
     r"|CALLBACK|REDIRECT|DATABASE_URL|REDIS_URL|S3_ENDPOINT"
@@ -121,25 +122,40 @@ def redirected_url(manifest: Manifest) -> Iterator[Hit]:
 def selected_code(manifest: Manifest) -> Iterator[Hit]:
     """A variable that the operator sets names a tag, commit, repository, module, channel or model
     path, or is itself run by a command. Image references are IMG-001 and IMG-008."""
+    names_image, run_by = _once(_names_image), _once(_run_by)
     for item in live_inputs(manifest):
-        other = [
-            text
-            for text, _ in item.uses
-            if text.path[-1] != "image" and not _IMAGE_KEY.search(text.text.upper())
-        ]
-        run = [
-            text
-            for text, _ in item.uses
-            if text.field in COMMANDS and item.name in _RUN.findall(text.text)
-        ]
-        is_code = item.label == env_classes.CODE and other and not _CLAIM.search(item.name)
-        if is_code or run:
+        run = next((text for text, _ in item.uses if item.name in run_by(text)), None)
+        other = None
+        if item.label == env_classes.CODE and not _CLAIM.search(item.name):
+            other = next((text for text, _ in item.uses if not names_image(text)), None)
+        if run or other:
             yield on_text(
-                (run or other)[0],
+                run or other or item.text,
                 f"{item.name} decides which code runs{item.default_note}",
                 conditional=manifest.unsure,
                 names=(item.name,),
             )
+
+
+def _once(function: Callable[[Text], _T]) -> Callable[[Text], _T]:
+    """What a function says of the texts of one file: many variables may be in one of them."""
+    known: dict[int, _T] = {}
+
+    def answer(text: Text) -> _T:
+        if id(text) not in known:
+            known[id(text)] = function(text)
+        return known[id(text)]
+
+    return answer
+
+
+def _names_image(text: Text) -> bool:
+    return text.path[-1] == "image" or _IMAGE_KEY.search(text.text.upper()) is not None
+
+
+def _run_by(text: Text) -> frozenset[str]:
+    """The variables that a command runs."""
+    return frozenset(_RUN.findall(text.text) if text.field in COMMANDS else ())
 
 
 @rule(
