@@ -85,11 +85,7 @@ def _digest(text: str) -> str:
 
 
 def allowed(world: str, audited: Audited) -> list[Damage]:
-    """The damages that must not help in a world, in an order that its name gives.
-
-    Which chain an endpoint is of is left whole: one of another chain counts as if nobody had named
-    it, and whatever the others say is then an audit of other evidence.
-    """
+    """The damages that must not help in a world, in an order that its name gives."""
     beside = {*NOBODYS_WORD.get(world, ()), *((Kind.KMS_ENV_KEY,) if world in LEGACY else ())}
     artifacts = audited.bundle.artifacts
     found = [

@@ -3,7 +3,9 @@
 import pytest
 from msgspec.structs import replace
 
-from tests.worlds.audited import audit
+from tests.worlds.audited import Audited, audit
+from tests.worlds.damage import Damage, Json, damaged
+from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import contracts
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
@@ -43,15 +45,67 @@ def test_what_one_operator_says_is_an_error_that_says_so(check_id: str, fault: R
     assert "--rpc-url" in result.remediation
 
 
-def test_endpoints_that_differ_about_an_owner_are_named() -> None:
+def lie_about_owners(_method: str, url: str, body: bytes, given: Response) -> Response:
+    if "rpc-a" in url and f'"{contracts.OWNER}"'.encode() in body:
+        return replace(given, body=OTHER_OWNER)
+    return given
+
+
+@pytest.fixture(scope="module")
+def contradicted() -> Audited:
+    return audit(Knobs(edit_response=lie_about_owners))
+
+
+def test_endpoints_that_differ_about_an_owner_are_named(contradicted: Audited) -> None:
     """Their answers to `owner()` are an error of the history, which asks about both accounts."""
-
-    def lie(_method: str, url: str, body: bytes, given: Response) -> Response:
-        if "rpc-a" in url and f'"{contracts.OWNER}"'.encode() in body:
-            return replace(given, body=OTHER_OWNER)
-        return given
-
-    audited = audit(Knobs(edit_response=lie))
-    (result,) = audited.check("authorization.history")
+    (result,) = contradicted.check("authorization.history")
     assert result.status is Status.ERROR
     assert "rpc-a.lab.invalid and https://rpc-b.lab.invalid disagree" in result.summary
+
+
+@pytest.mark.parametrize("endpoint", ["rpc-a", "rpc-b"])
+@pytest.mark.parametrize(
+    ("question", "path"),
+    [
+        ('"eth_chainId"', (Json(), "result")),
+        ('"eth_chainId"', (Json(), "id")),
+        ('"eth_chainId"', ()),
+        ('"eth_getBlockByNumber","params":["finalized"', (Json(), "id")),
+        ('"eth_getBlockByNumber","params":["finalized"', (Json(), "result", "number")),
+        ('"eth_getBlockByNumber","params":["finalized"', ()),
+        ('"eth_getStorageAt"', ()),
+    ],
+)
+def test_an_endpoint_that_no_longer_tells_its_chain_or_block_still_contradicts(
+    contradicted: Audited, endpoint: str, question: str, path: tuple[object, ...]
+) -> None:
+    """It is not as if nobody had asked it: what it says otherwise counts against both."""
+    bundle = contradicted.bundle
+    asked = [
+        place
+        for place, item in enumerate(bundle.artifacts)
+        if item.kind is Kind.JSON_RPC
+        and endpoint in item.source
+        and question in item.request
+        and ("finalized" in item.request or "eth_chainId" in item.request)
+    ]
+    assert asked
+    for place in asked:
+        after = contradicted.again(damaged(bundle, Damage(place, path, removed=not path)))
+        assert after.report.verdict is Verdict.NONE
+        assert all(item.status is not Status.PASS for item in after.check("authorization.history"))
+
+
+def test_nothing_rests_on_an_endpoint_in_doubt() -> None:
+    """Where it repeats what the other one says, it is no second operator."""
+    honest = audit(Knobs())
+    bundle = honest.bundle
+    (place,) = (
+        place
+        for place, item in enumerate(bundle.artifacts)
+        if item.kind is Kind.JSON_RPC and "rpc-a" in item.source and "eth_chainId" in item.request
+    )
+    after = honest.again(damaged(bundle, Damage(place, (Json(), "id"), removed=True)))
+    (result,) = after.check("authorization.contract")
+    assert (result.status, after.report.verdict) == (Status.WARN, Verdict.WARNING)
+    assert "rpc-a.lab.invalid does not tell its chain" in result.summary

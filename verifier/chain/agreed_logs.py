@@ -81,11 +81,17 @@ class Scans:
         return None if highest is None or min(logs, default=highest) < highest else highest
 
     def agree(
-        self, wanted: LogFilter, first: int, last: int, endpoints: Iterable[str]
+        self,
+        wanted: LogFilter,
+        first: int,
+        last: int,
+        endpoints: Iterable[str],
+        doubtful: Iterable[str] = (),
     ) -> AgreedLogs:
-        """What these endpoints, and explorers, say about an inclusive range. Other endpoints do
-        not count."""
-        allowed = set(endpoints)
+        """What these endpoints, and explorers, say about an inclusive range; those in doubt are
+        held against them as explorers are. Other endpoints do not count."""
+        sure = set(endpoints)
+        allowed = sure.union(doubtful)
         scans: dict[str, _Scanned] = {}
         problems: list[str] = []
         partial: list[tuple[str, str]] = []
@@ -101,9 +107,10 @@ class Scans:
                     scans[artifact.source] = self._read(artifact, wanted, first, last)
                 except EvidenceError as error:
                     problems.append(error.message)
-        explored: dict[str, _Scanned] = {}
+        explored = {name: scans.pop(name) for name in sorted(scans.keys() - sure)}
         if scans:
-            explored, unread = self._explored(wanted, first, last)
+            by_explorers, unread = self._explored(wanted, first, last)
+            explored |= by_explorers
             partial.extend(unread)
         everyone = [*sorted(scans.items()), *sorted(explored.items())]
         for (one, left), (other, right) in combinations(everyone, 2):

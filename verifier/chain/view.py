@@ -5,6 +5,11 @@ no endpoint answers otherwise at that block, its hash among them; an error, a nu
 answer is never an empty value. A revert is an answer, too: the contract refuses. Two answers that
 differ are no finding about the app, but an error that names both endpoints: one endpoint can
 neither clear nor accuse. What one operator alone gives is marked: `single_source`.
+
+An endpoint that was asked for state at that block, and of which the evidence does not show that it
+serves the chain and has the block, is in doubt: nothing rests on what it says, but what it says
+otherwise than the others still counts against both. Else spoiling one answer of an endpoint would
+make it as if nobody had asked it.
 """
 
 from collections.abc import Callable, Iterable
@@ -77,7 +82,8 @@ class ChainView:
 
     `trusted` says whether the collector's own observations count, `at` is the time of judgement
     (Unix seconds). `endpoints` are those of the plan's chain that told its finalized block,
-    `foreign` those of another chain; `number` is the agreed block.
+    `doubtful` those that were asked for state and do not show that, `foreign` the other ones of
+    another chain; `number` is the agreed block.
 
     Raises MissingEvidence when the evidence holds no exchange, when they were made after the time
     of judgement, when no endpoint of the chain answered, and last when nobody vouches for them:
@@ -118,10 +124,18 @@ class ChainView:
             for endpoint, chain in chains.items()
             if chain == plan.chain_id and (number := _finalized(exchanges, endpoint)) is not None
         }
-        self.foreign = tuple(
-            endpoint for endpoint, chain in chains.items() if chain not in (None, plan.chain_id)
-        )
         self.endpoints = tuple(heads)
+        blocks = {json_rpc.encode_request(*contracts.get_block(hex(n))) for n in heads.values()}
+        self.doubtful = tuple(
+            endpoint
+            for endpoint in exchanges.endpoints
+            if endpoint not in heads and not blocks.isdisjoint(exchanges.requests(endpoint))
+        )
+        self.foreign = tuple(
+            endpoint
+            for endpoint, chain in chains.items()
+            if chain not in (None, plan.chain_id) and endpoint not in self.doubtful
+        )
         if not heads:
             others = f"; {', '.join(self.foreign)} serves another chain" if self.foreign else ""
             raise MissingEvidence(
@@ -160,7 +174,7 @@ class ChainView:
     def _agreed(
         self, call: Call, answers: "list[_Told]", silent: EvidenceError | None
     ) -> Agreed[Any]:
-        if not answers:
+        if not self._by_the_sure(answers):
             raise silent or EvidenceError(f"{_named(call)}: nobody was asked")
         self.single_source |= self.operators_of(item.endpoint for item in answers) < OPERATORS
         first = answers[0]
@@ -190,7 +204,7 @@ class ChainView:
     ) -> "tuple[list[_Told], EvidenceError | None]":
         answers: list[_Told] = []
         silent: EvidenceError | None = None
-        for endpoint in self.endpoints:
+        for endpoint in (*self.endpoints, *self.doubtful):
             try:
                 answer = self._exchanges.call(endpoint, method, params)
             except Reverted as error:
@@ -221,7 +235,7 @@ class ChainView:
         answer is malformed.
         """
         answers, silent = self._answers(call, decode)
-        if not answers:
+        if not self._by_the_sure(answers):
             return None
         single_source = self.single_source
         try:
@@ -246,15 +260,21 @@ class ChainView:
     def each(self, call: Call, decode: Callable[[JsonValue, str], T]) -> tuple[T, ...]:
         """What every endpoint that answered says; answers that are malformed do not count."""
         found: list[T] = []
-        for endpoint in self.endpoints:
+        for endpoint in (*self.endpoints, *self.doubtful):
             with suppress(EvidenceError):
                 answer = self._exchanges.call(endpoint, *call)
                 found.append(self._exchanges.decoded(answer, decode, endpoint))
         return tuple(found)
 
     def operators_of(self, endpoints: Iterable[str]) -> int:
-        """How many independent operators stand behind these endpoints or explorers."""
-        return len({self._operator_of(item) for item in endpoints})
+        """How many independent operators stand behind these endpoints or explorers; nobody does
+        behind one that is in doubt."""
+        sure = (item for item in endpoints if item not in self.doubtful)
+        return len({self._operator_of(item) for item in sure})
+
+    def _by_the_sure(self, answers: "list[_Told]") -> bool:
+        """Whether any of these answers is of an endpoint that is not in doubt."""
+        return any(item.endpoint in self.endpoints for item in answers)
 
     def call(self, to: str, data: str, decode: Callable[[JsonValue, str], T]) -> Agreed[T]:
         """The result of a contract call at the agreed block."""

@@ -302,12 +302,16 @@ class History:
     def _first_block(self, wanted: LogFilter) -> int:
         """Where the logs of a contract begin: where it has no code in the block before, there;
         else where the KMS's contract was deployed, before which no app of it is."""
-        begins = self._scans.begins(wanted, self.reader.endpoints)
+        begins = self._scans.begins(wanted, self._asked)
         if begins is None or begins <= self.plan.deployed_block:
             return self.plan.deployed_block
         call = contracts.get_code(wanted.address, hex(begins - 1))
         code = self.reader.find(call, contracts.decode_bytes)
         return begins if code == b"" else self.plan.deployed_block
+
+    @property
+    def _asked(self) -> tuple[str, ...]:
+        return (*self.reader.endpoints, *self.reader.doubtful)
 
     @property
     def _gateways(self) -> tuple[str, ...]:
@@ -320,7 +324,8 @@ class History:
     def _stream(self, role: Role, address: str, topics: tuple[str, ...]) -> Stream:
         wanted = self.plan.logs_of(address, topics)
         first = self._first_block(wanted)
-        agreed = self._scans.agree(wanted, first, self.reader.number, self.reader.endpoints)
+        view = self.reader
+        agreed = self._scans.agree(wanted, first, view.number, view.endpoints, view.doubtful)
         events = tuple(self._event(role, address, item) for item in agreed.logs)
         return Stream(
             role=role, address=address, filter=wanted, first=first, agreed=agreed, events=events

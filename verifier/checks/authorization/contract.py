@@ -73,6 +73,7 @@ def contract(case: Case) -> Outcome:
             (f"the record says {record.generation}: the KMS was upgraded", upgraded),
             ("read from one operator only", view.single_source),
             (_of_other_chains(view), view.single_source and view.foreign),
+            (_in_doubt(view), view.single_source and view.doubtful),
             (f"the code at {view.plan.kms}, which you named, is not a known proxy", not vouched),
         )
         if doubted
@@ -161,6 +162,11 @@ def _refused(view: ChainView, problems: list[str], evidence: tuple[EvidenceRef, 
 def _of_other_chains(view: ChainView) -> str:
     named = ", ".join(view.foreign)
     return f"{named} serves another chain than {view.plan.chain_id}, and does not count"
+
+
+def _in_doubt(view: ChainView) -> str:
+    named = ", ".join(view.doubtful)
+    return f"{named} does not tell its chain and its finalized block, so nothing rests on it"
 
 
 def _other_generation(code: ContractCode | None, record: KmsRecord) -> str:
