@@ -43,10 +43,10 @@ _FROM_FILES: Final = (Origin.REBUILT, Origin.MEASURED)
 def registers(case: Case) -> Outcome:
     """Extending the digests of the event log's boot entries, in order, gives the quote's RTMR0,
     RTMR1 and RTMR2. Names and payloads of those entries mean nothing here: only their digests are
-    bound. Channels that strip the boot log leave nothing to replay: no boot event, none with a
-    digest, or the three of the ACPI tables alone. Then the registers stand on their own, and
-    `boot.image` judges them. A log that is stripped in any other way fails: whoever cut it chose
-    what is to be seen."""
+    bound, each entry's by its own register, whatever the log says of RTMR3. Channels that strip the
+    boot log leave nothing to replay: no boot event, none with a digest, or the three of the ACPI
+    tables alone. Then the registers stand on their own, and `boot.image` judges them. A log that is
+    stripped in any other way fails: whoever cut it chose what is to be seen."""
     events = boot_events(case)
     if is_stripped(events):
         return not_applicable(

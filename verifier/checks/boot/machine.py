@@ -35,8 +35,10 @@ def machine(case: Case) -> Outcome:
     no code of the host runs in the guest's kernel. Under a known firmware an event other than
     ACPI's that differs, one too many or one too few fails: somebody configured the firmware. ACPI
     digests that no known machine gives are a warning, since nobody knows what these tables do; a
-    waiver names them. Under an unknown firmware, and where the log was stripped and no stated
-    machine gives the register, evidence is missing. What stands behind a port is not measured."""
+    waiver names them. A log that nobody can read is as none here: a stated machine that gives the
+    signed register needs no log. Under an unknown firmware, and where the log was stripped and no
+    stated machine gives the register, evidence is missing. What stands behind a port is not
+    measured."""
     found = _recognition(case)
     if found is None:
         raise MissingEvidence(
@@ -95,7 +97,13 @@ def _recognized(
     case: Case, firmware: FirmwareLayout, hints: tuple[MachineShape, ...]
 ) -> Recognition:
     rtmr0 = case.quote.rtmrs[_RTMR0]
-    events = boot_events(case) if case.source.has_log else []
+    try:
+        events = boot_events(case) if case.source.has_log else []
+    except EvidenceError:
+        found = recognize_stripped(firmware, rtmr0, [], hints)
+        if found.shape is None:
+            raise
+        return found  # by the register alone, as where no log came
     digests = [item.digest for item in events if item.imr == _RTMR0 and item.digest]
     if is_stripped(events):
         return recognize_stripped(firmware, rtmr0, digests, hints)
