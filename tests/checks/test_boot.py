@@ -73,10 +73,22 @@ def test_machines_that_are_stated_are_reproduced(machine: JsonObject) -> None:
     assert "search" not in found.summary
 
 
-def test_a_log_that_does_not_replay_says_nothing(honest: Audited) -> None:
-    audited = audit(Knobs(edit_log=forge.boot_digest))
-    assert only(audited).skip_kind is SkipKind.BLOCKED
-    assert only(honest).status is Status.PASS
+@pytest.mark.parametrize(
+    ("edit", "registers", "machine"),
+    [
+        (forge.boot_digest, Status.FAIL, Status.SKIP),
+        (forge.respelled("compose-hash", "imr", float), Status.ERROR, Status.ERROR),
+    ],
+)
+def test_a_log_that_proves_nothing_is_as_none(
+    edit: forge.LogEdit, registers: Status, machine: Status
+) -> None:
+    """The signed register stands without it; and it names no machine that nobody states."""
+    audited = audit(Knobs(edit_log=edit))
+    assert {item.status for item in audited.check("boot.registers")} == {registers}
+    assert {item.status for item in audited.check("boot.machine")} == {Status.PASS}
+    unstated = audit(Knobs(edit_log=edit, stated_machine={"cpu_count": 1}))
+    assert {item.status for item in unstated.check("boot.machine")} == {machine}
 
 
 def test_an_unknown_firmware_is_missing_evidence(honest: Audited) -> None:

@@ -35,10 +35,10 @@ def machine(case: Case) -> Outcome:
     no code of the host runs in the guest's kernel. Under a known firmware an event other than
     ACPI's that differs, one too many or one too few fails: somebody configured the firmware. ACPI
     digests that no known machine gives are a warning, since nobody knows what these tables do; a
-    waiver names them. A log that nobody can read is as none here: a stated machine that gives the
-    signed register needs no log. Under an unknown firmware, and where the log was stripped and no
-    stated machine gives the register, evidence is missing. What stands behind a port is not
-    measured."""
+    waiver names them. A log that cannot be read or does not replay is as none here: a stated
+    machine that gives the signed register needs no log. Under an unknown firmware, and where the
+    log was stripped and no stated machine gives the register, evidence is missing. What stands
+    behind a port is not measured."""
     found = _recognition(case)
     if found is None:
         raise MissingEvidence(
@@ -98,18 +98,28 @@ def _recognized(
 ) -> Recognition:
     rtmr0 = case.quote.rtmrs[_RTMR0]
     try:
-        events = boot_events(case) if case.source.has_log else []
-    except EvidenceError:
+        digests, stripped = _logged(case)
+    except (EvidenceError, Blocked):
         found = recognize_stripped(firmware, rtmr0, [], hints)
         if found.shape is None:
             raise
-        return found  # by the register alone, as where no log came
-    digests = [item.digest for item in events if item.imr == _RTMR0 and item.digest]
-    if is_stripped(events):
+        return found
+    if stripped:
         return recognize_stripped(firmware, rtmr0, digests, hints)
-    if replay(digests) != rtmr0:
-        raise Blocked("boot.registers")
     return recognize(firmware, digests, hints)
+
+
+def _logged(case: Case) -> tuple[list[bytes], bool]:
+    """The digests that the log has for RTMR0, and whether it is stripped.
+
+    Raises EvidenceError for a log that cannot be read, Blocked for one that does not replay.
+    """
+    events = boot_events(case) if case.source.has_log else []
+    digests = [item.digest for item in events if item.imr == _RTMR0 and item.digest]
+    stripped = is_stripped(events)
+    if not stripped and replay(digests) != case.quote.rtmrs[_RTMR0]:
+        raise Blocked("boot.registers")
+    return digests, stripped
 
 
 def _hints(case: Case) -> Iterator[MachineShape]:
