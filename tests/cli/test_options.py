@@ -1,6 +1,7 @@
 """Options mean the same in every command, and records of options are spread over a command."""
 
 import inspect
+from importlib import import_module  # noqa: TID251 - of the commands below
 from typing import Annotated, Any
 
 import pytest
@@ -9,7 +10,7 @@ from msgspec import Struct
 from typer.testing import CliRunner
 
 from tests.cli.command import Run
-from verifier.cli.main import app, register
+from verifier.cli.main import COMMANDS, app, register
 from verifier.cli.options import Expected, Reach, Written, command
 from verifier.lab.world import build
 
@@ -102,3 +103,11 @@ def test_a_record_is_spread_and_put_together_again() -> None:
     assert CliRunner().invoke(single, ["a"], env={"RIGHT": "3"}).exit_code == 0
     assert CliRunner().invoke(single, ["a"]).exit_code == 2
     assert taken == [("a", Pair(right=2), True), ("a", Pair(right=3), False)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_their_help_begins_with(name: str) -> None:
+    module, function, summary = COMMANDS[name]
+    documented = inspect.getdoc(getattr(import_module(f"verifier.cli.commands.{module}"), function))
+    assert documented is not None
+    assert " ".join(documented.split("\n\n")[0].split()).startswith(summary)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.cli.command import Ran, Run
 from tests.gates.test_action import APP_ID, BUNDLE, DIGEST
 from verifier.cli.main import app, register
-from verifier.cli.options import _NAMES, _NEVER_SET, long_name
 from verifier.cli.project import Project, parse_project
+from verifier.cli.variables import _NAMES, _NEVER_SET, long_name
 from verifier.errors import PolicyError
 
 ROOT: Final = Path(__file__).parents[2]

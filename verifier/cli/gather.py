@@ -102,7 +102,8 @@ def _collected(question: "Question", sources: "Sources", save: Path | None) -> "
     raised."""
     from verifier.api import CollectionInterrupted, collect_evidence  # noqa: PLC0415
     from verifier.cli.clock import now  # noqa: PLC0415
-    from verifier.cli.output import keep_interrupted, progress, warn  # noqa: PLC0415
+    from verifier.cli.output import keep_interrupted  # noqa: PLC0415
+    from verifier.cli.streams import progress, warn  # noqa: PLC0415
 
     try:
         return collect_evidence(question, sources, now, progress, warn)

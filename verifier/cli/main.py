@@ -21,15 +21,14 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from verifier.cli.options import (
+from verifier.cli.streams import end_as_a_pipe, flush, leave_stdout, warn
+from verifier.cli.variables import (
     STAGE_POLICY,
     long_name,
     read_environment,
     refuse_mistyped_variables,
     variable,
 )
-from verifier.cli.output import end_as_a_pipe, flush, leave_stdout, warn
-from verifier.cli.target import command_hint, names_something
 from verifier.errors import PolicyError, VerifierError, nearest
 
 if TYPE_CHECKING:
@@ -49,30 +48,107 @@ _OF_PROJECT: Final = frozenset({"app", "timeline", "stage", "lint", "diff", "che
 _WITHOUT_PROJECT: Final = frozenset({"demo"})
 """Commands about nothing that is the project's own."""
 COMMANDS: Final = {
-    "app": ("app", "audit_app"),
-    "import": ("import_evidence", "import_evidence"),
-    "timeline": ("timeline", "show_timeline"),
-    "stage": ("stage", "assess"),
-    "endpoint": ("endpoint", "ask_endpoint"),
-    "demo": ("demo", "run_demo"),
-    "quote": ("link", "verify_quote"),
-    "events": ("link", "verify_events"),
-    "signer": ("link", "verify_signer"),
-    "image": ("image", "measure"),
-    "lint": ("lint", "lint_manifest"),
-    "diff": ("diff", "compare_manifests"),
-    "compose-hash": ("compose_hash", "print_compose_hash"),
-    "oci": ("oci", "identify_image"),
-    "checklist": ("checklist", "check_deployment"),
-    "doctor": ("doctor", "examine"),
-    "cache": ("cache", "tend_cache"),
-    "explain": ("explain", "explain"),
-    "checks": ("checks", "explain_checks"),
-    "policy": ("policy", "show_policy"),
-    "sign": ("signed", "sign"),
-    "report": ("report", "render_again"),
+    "app": ("app", "audit_app", "Audit an app: collect its evidence, verify it, and report."),
+    "import": (
+        "import_evidence",
+        "import_evidence",
+        "Make a bundle of evidence files; each is told apart by its shape, not by its name.",
+    ),
+    "timeline": (
+        "timeline",
+        "show_timeline",
+        "Show the history of an app's contracts: what was allowed when, and who could change it.",
+    ),
+    "stage": (
+        "stage",
+        "assess",
+        'Assess the seven requirements of ERC-733 stage 1, "dev-proof", one by one.',
+    ),
+    "endpoint": (
+        "endpoint",
+        "ask_endpoint",
+        "Ask whether a TLS connection ends in the attested guest of an app.",
+    ),
+    "demo": (
+        "demo",
+        "run_demo",
+        "Audit a simulated app over HTTP, without any network but loopback.",
+    ),
+    "quote": ("link", "verify_quote", "Verify a TD quote alone: DCAP, TD attributes, TCB."),
+    "events": ("link", "verify_events", "Replay an event log against its quote's registers."),
+    "signer": (
+        "link",
+        "verify_signer",
+        "Recover who signed a key chain: derived key, app root key, KMS root key.",
+    ),
+    "image": (
+        "image",
+        "measure",
+        "Measure an OS image of dstack from its files: MRTD, RTMR1 and RTMR2; RTMR0 of a machine.",
+    ),
+    "lint": (
+        "lint",
+        "lint_manifest",
+        "Say what a manifest lets its operator do, and what a Dockerfile leaves open.",
+    ),
+    "diff": (
+        "diff",
+        "compare_manifests",
+        "Compare manifests, oldest first: field by field, with what each change lets somebody do.",
+    ),
+    "compose-hash": (
+        "compose_hash",
+        "print_compose_hash",
+        "Say which compose hash a manifest has, and what each deploy path makes of it.",
+    ),
+    "oci": (
+        "oci",
+        "identify_image",
+        "Say which digests name the image in an archive, every one of them recomputed.",
+    ),
+    "checklist": (
+        "checklist",
+        "check_deployment",
+        "Go through the deployment checklist: what is met, what is not, and what is not known.",
+    ),
+    "doctor": (
+        "doctor",
+        "examine",
+        "Ask every source of evidence one question, all at once, and say which answer from here.",
+    ),
+    "cache": (
+        "cache",
+        "tend_cache",
+        "Show or remove what is kept of the chain between audits: logs of finalized blocks.",
+    ),
+    "explain": (
+        "explain",
+        "explain",
+        "Explain a check, a rule, a family of them, a policy, or a word of the reports.",
+    ),
+    "checks": (
+        "checks",
+        "explain_checks",
+        "List the checks, and what a policy asks of each; of one check or family, what it proves.",
+    ),
+    "policy": (
+        "policy",
+        "show_policy",
+        "Show the effective policy, with all that it extends; or say in words what it demands.",
+    ),
+    "sign": (
+        "signed",
+        "sign",
+        "Sign the result of an audit by a key of your own: a statement, a VSA, or an EAR.",
+    ),
+    "report": (
+        "report",
+        "render_again",
+        "Render an earlier report again, or check a signed result against its evidence.",
+    ),
 }
-"""Every command: the module of `verifier.cli.commands` and the function that it is."""
+"""Every command: the module of `verifier.cli.commands`, the function that it is, and the first
+sentence of its help, so that the list of all commands imports none."""
 _GROUPS: Final = {
     "Audit an app": ("app", "import", "endpoint", "timeline", "stage", "demo"),
     "One link of the chain": ("quote", "events", "signer", "image"),
@@ -122,6 +198,8 @@ class DefaultCommandGroup(TyperGroup):
             and not (project is not None and args[place] in project.apps)
             and _is_mistyped(args[place])
         ):
+            from verifier.cli.target import command_hint  # noqa: PLC0415 - see above
+
             raise PolicyError(
                 f"there is no command {args[place]!a}", hint=command_hint(args[place], _NAMES)
             )
@@ -241,6 +319,8 @@ def _refuse_ambiguous(name: str, project: "Project") -> None:
 def _is_mistyped(text: str) -> bool:
     """Whether an argument can only have been meant as a command: it is like one, and names no
     app, address or file."""
+    from verifier.cli.target import names_something  # noqa: PLC0415 - see above
+
     return bool(nearest(text, _NAMES)) and not names_something(text)
 
 
@@ -297,10 +377,18 @@ def register(arguments: list[str]) -> None:
 
     A module is imported only for its own command: an audit should not wait for a linter.
     """
+    if arguments and _HELP.issuperset(arguments):
+        for name, (_, _, summary) in COMMANDS.items():
+            app.command(name, help=summary)(_listed)
+        return
     named = COMMANDS.keys() & set(arguments)
     for name in COMMANDS if not arguments or _HELP & set(arguments) else {_DEFAULT} | named:
-        module, function = COMMANDS[name]
+        module, function, _ = COMMANDS[name]
         app.command(name)(getattr(import_module(f"verifier.cli.commands.{module}"), function))
+
+
+def _listed() -> None:
+    """A command that is listed, and not run."""
 
 
 def main() -> None:

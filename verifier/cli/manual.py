@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any, Final
 
-from verifier.cli.options import long_name, variable
+from verifier.cli.variables import long_name, variable
 
 _HEAD: Final = r""".\" Written from the help of every command; do not edit.
 .TH VERIFY 1 "" "dstack-audit" "User Commands"

@@ -7,7 +7,7 @@ Options that belong together are a record, whose fields are the options: a comma
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -38,20 +38,6 @@ class Format(StrEnum):
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
-_VARIABLE: Final = "VERIFY_"
-_NEVER_SET: Final = frozenset({"--unsafe-root"})
-"""Options that have no variable: a trust anchor is named where the command is."""
-_NAMES: Final = (
-    "allow at baseline bind bundle challenge compare deploy disable enable expect expect-app-id "
-    "expect-compose-hash expect-device expect-image expect-kms expect-os-image-hash explorer-url "
-    "fetch format gateway identity image instance issuer key kms machine manifests min-severity "
-    "mirror name no-cache offline on output pccs-url policy pre-launch-script quiet report rpc-url "
-    "save second-opinion set timeout trust-bundle verbose write-baseline write-manifest"
-)
-"""The options that have a variable, of all commands, which are not imported to be asked."""
-_ALIKE: Final = 0.8
-STAGE_POLICY: Final = "VERIFY_STAGE_POLICY"
-"""What `verify stage` audits by is no matter of what an app is accepted by."""
 
 
 def _present() -> str:
@@ -334,43 +320,6 @@ class Written(Struct, frozen=True, kw_only=True):
                 )
             found.append((Format(form), Path(file)))
         return tuple(found)
-
-
-def variable(option: str) -> str:
-    """The variable of an option: `VERIFY_RPC_URL` of `--rpc-url`."""
-    return _VARIABLE + option.removeprefix("--").replace("-", "_").upper()
-
-
-def long_name(parameter: Any) -> str:  # noqa: ANN401 - typer's
-    """The long name of an option, "" for an argument."""
-    named = (name for name in parameter.opts if name.startswith("--"))
-    return next(named, "") if parameter.param_type_name == "option" else ""
-
-
-def refuse_mistyped_variables(names: Iterable[str], others: Iterable[str]) -> None:
-    """Raise PolicyError for a variable that is almost an option's or one of the others: whoever set
-    it would take it for read."""
-    known = {*map(variable, _NAMES.split()), *others}
-    unknown = (name for name in sorted(names) if name.startswith(_VARIABLE) and name not in known)
-    for name in unknown:
-        import difflib  # noqa: PLC0415 - only for what may be mistyped
-
-        plain = [item.removeprefix(_VARIABLE) for item in known]
-        near = difflib.get_close_matches(name.removeprefix(_VARIABLE), plain, 1, _ALIKE)
-        if near:
-            raise PolicyError(
-                f"{name} is no option's variable", hint=f"did you mean {_VARIABLE}{near[0]}?"
-            )
-
-
-def read_environment(parameters: Iterable[Any]) -> None:
-    """Let each of these options be set by its variable, too: several values with a space between.
-    Help says so once, and not at each of them."""
-    for item in parameters:
-        name = long_name(item)
-        if name and name not in _NEVER_SET:
-            item.envvar = item.envvar or variable(name)
-            item.show_envvar = False
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:

@@ -1,19 +1,23 @@
 """Where a report goes, and how an audit ends."""
 
-import errno
 import json
 import os
-import shutil
-import signal
 import sys
-import textwrap
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final
 
 from msgspec.structs import replace
 
 from verifier.cli.options import Format, Written
+from verifier.cli.streams import (
+    is_terminal,
+    progress,
+    terminal_width,
+    uses_color,
+    warn,
+    write_stdout,
+)
 from verifier.errors import EvidenceError, PolicyError
 from verifier.model.report import Report
 from verifier.model.result import Verdict
@@ -30,7 +34,6 @@ EXIT_CODES: Final = {
 """The code of each verdict; a policy may accept a warning, which then exits with 0."""
 SIGNABLE: Final = (Format.STATEMENT, Format.VSA, Format.EAR)
 """Forms that `verify sign` takes: made of evidence alone."""
-MAX_WIDTH: Final = 100
 
 
 def exit_code(report: Report) -> int:
@@ -63,13 +66,13 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
         if output is not None:
             _write_file(raw, output)
         else:
-            _write_stdout(raw)
+            write_stdout(raw)
     except BrokenPipeError:
         raise
     except OSError as error:
         if output is not None:
             # What was asked for is worth more than the place where it should stand.
-            _write_stdout(raw)
+            write_stdout(raw)
         raise PolicyError(
             f"{output or 'stdout'}: cannot write {what}: {error.strerror}",
             hint="it is on stdout; name a writable file with -o"
@@ -182,101 +185,10 @@ def keep_interrupted(bundle: "Bundle", path: Path | None) -> None:
 
 def json_for(raw: bytes, *, to_terminal: bool) -> bytes:
     """A JSON report as it is, or indented where somebody reads it."""
-    if to_terminal and _is_terminal(sys.stdout):
+    if to_terminal and is_terminal(sys.stdout):
         # RFC 8785 leaves C1 and bidi controls as they are, and a terminal acts on them.
         return (json.dumps(json.loads(raw), indent=2) + "\n").encode("ascii")
     return raw
-
-
-def terminal_width(most: int = MAX_WIDTH) -> int:
-    """How wide a report may be: that of the terminal, up to `most` cells; so many in a pipe."""
-    return min(shutil.get_terminal_size().columns, most) if _is_terminal(sys.stdout) else most
-
-
-def flush() -> None:
-    """Write what stdout still holds. Raises OSError where nobody takes it."""
-    if sys.stdout is not None and not sys.stdout.closed:
-        sys.stdout.flush()
-
-
-def leave_stdout() -> None:
-    """Let nothing more be written to stdout: what is left would fail again at the end."""
-    with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-
-
-def end_as_a_pipe() -> None:
-    """End as programs do whose reader has gone: by SIGPIPE, where there is one."""
-    leave_stdout()
-    pipe = getattr(signal, "SIGPIPE", None)
-    if pipe is not None:
-        signal.signal(pipe, signal.SIG_DFL)
-        signal.raise_signal(pipe)
-    sys.exit(0)
-
-
-def _write_stdout(raw: bytes) -> None:
-    if sys.stdout is None:
-        raise OSError(errno.EBADF, "it is closed")
-    sys.stdout.buffer.write(raw)
-    sys.stdout.buffer.flush()
-
-
-def uses_color() -> bool:
-    """Whether stdout wants colour: a terminal does, unless NO_COLOR or TERM=dumb say no, and what
-    is no terminal where FORCE_COLOR says so, as the logs of some pipelines do."""
-    if os.environ.get("NO_COLOR"):
-        return False
-    forced = os.environ.get("FORCE_COLOR", "") not in {"", "0"}
-    return forced or (_is_terminal(sys.stdout) and os.environ.get("TERM", "") != "dumb")
-
-
-def print_row(lead: str, text: str) -> None:
-    """Print a text in a column beside its lead, so that on a terminal nothing leaves the column;
-    a word too long for it goes under the lead. What is no terminal gets one line."""
-    from verifier.report.escape import visible  # noqa: PLC0415
-
-    shown = visible(text)
-    if not _is_terminal(sys.stdout):
-        print(f"{lead}{shown}".rstrip())
-        return
-    width, margin = terminal_width(), len(lead) - len(lead.lstrip())
-    longest = max(map(len, shown.split(" ")))
-    beside = longest <= width - len(lead)
-    if not beside:
-        print(lead.rstrip())
-    indent = " " * (len(lead) if beside else margin + 2)
-    rows = textwrap.wrap(
-        shown,
-        width,
-        initial_indent=lead if beside else indent,
-        subsequent_indent=indent,
-        break_on_hyphens=False,
-    )
-    print("\n".join(rows) or lead.rstrip())
-
-
-def progress(message: str) -> None:
-    """One line of progress on stderr, when somebody watches."""
-    if _is_terminal(sys.stderr):
-        print(f"verify: {message}", file=sys.stderr)
-
-
-def warn(message: str, hint: str = "") -> None:
-    """One line on stderr, whoever reads it, and a second one with what to do next."""
-    from verifier.manifest.secret_text import masked  # noqa: PLC0415
-    from verifier.report.escape import visible  # noqa: PLC0415
-
-    if sys.stderr is not None:
-        print(f"verify: {visible(masked(message))}", file=sys.stderr)
-        if hint:
-            print(f"        {visible(hint)}", file=sys.stderr)
-
-
-def _is_terminal(stream: TextIO | None) -> bool:
-    """Whether a standard stream is there and is a terminal."""
-    return stream is not None and stream.isatty()
 
 
 def _render(report: Report, written: Written) -> bytes:

@@ -9,7 +9,8 @@ from verifier.cli.files import names_target
 from verifier.cli.gather import gather
 from verifier.cli.lint_given import STDIN, Given, is_source_directory, read_given
 from verifier.cli.options import Output, Reach, command
-from verifier.cli.output import terminal_width, warn, write
+from verifier.cli.output import write
+from verifier.cli.streams import terminal_width, warn
 from verifier.errors import PolicyError
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from verifier.cli.output import print_row
+from verifier.cli.streams import print_row
 from verifier.errors import PolicyError, did_you_mean
 
 if TYPE_CHECKING:

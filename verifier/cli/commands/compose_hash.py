@@ -12,7 +12,8 @@ from msgspec import Struct
 
 from verifier.cli.files import read_file
 from verifier.cli.options import command
-from verifier.cli.output import print_row, warn, write
+from verifier.cli.output import write
+from verifier.cli.streams import print_row, warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:

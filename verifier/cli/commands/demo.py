@@ -8,7 +8,8 @@ import typer
 from msgspec.structs import replace
 
 from verifier.cli.options import Written, command
-from verifier.cli.output import check_places, exit_code, progress, warn, write_report
+from verifier.cli.output import check_places, exit_code, write_report
+from verifier.cli.streams import progress, warn
 from verifier.model.identifiers import format_time
 
 

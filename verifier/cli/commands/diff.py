@@ -11,8 +11,9 @@ from verifier.cli.files import names_file, names_target, printable_name, read_fi
 from verifier.cli.gather import gather
 from verifier.cli.lint_given import without_manifest
 from verifier.cli.options import Output, Reach, command
-from verifier.cli.output import check_places, json_for, terminal_width, uses_color, write
+from verifier.cli.output import check_places, json_for, write
 from verifier.cli.points import Points
+from verifier.cli.streams import terminal_width, uses_color
 from verifier.errors import EvidenceError, PolicyError
 from verifier.model.result import Severity
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from verifier.cli.clock import now
-from verifier.cli.output import progress, warn
+from verifier.cli.streams import progress, warn
 
 if TYPE_CHECKING:
     from verifier.evidence.sources import Outlook, Sounding

@@ -7,15 +7,8 @@ import typer
 
 from verifier.cli.gather import gather
 from verifier.cli.options import BundlePath, Output, Reach, Save, command
-from verifier.cli.output import (
-    check_places,
-    exit_code,
-    json_for,
-    save_bundle,
-    terminal_width,
-    uses_color,
-    write,
-)
+from verifier.cli.output import check_places, exit_code, json_for, save_bundle, write
+from verifier.cli.streams import terminal_width, uses_color
 from verifier.errors import PolicyError
 
 if TYPE_CHECKING:

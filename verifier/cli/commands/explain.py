@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.output import terminal_width
+from verifier.cli.streams import terminal_width
 from verifier.errors import PolicyError, did_you_mean
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.output import print_row, progress, write
+from verifier.cli.output import write
+from verifier.cli.streams import print_row, progress
 from verifier.errors import EvidenceError, PolicyError, did_you_mean
 from verifier.evidence.codec import JsonObject
 

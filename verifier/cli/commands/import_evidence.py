@@ -9,7 +9,8 @@ import typer
 from verifier.cli.clock import now
 from verifier.cli.files import printable_name, read_file
 from verifier.cli.options import Files
-from verifier.cli.output import check_places, save_bundle, warn
+from verifier.cli.output import check_places, save_bundle
+from verifier.cli.streams import warn
 
 if TYPE_CHECKING:
     from verifier.evidence.bundle import Bundle

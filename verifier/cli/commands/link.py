@@ -8,7 +8,8 @@ from msgspec.structs import replace
 
 from verifier.cli.clock import now
 from verifier.cli.options import At, Files, UnsafeRoot
-from verifier.cli.output import EXIT_CODES, print_row
+from verifier.cli.output import EXIT_CODES
+from verifier.cli.streams import print_row
 from verifier.errors import PolicyError
 from verifier.model.result import VERDICT_ORDER, Requirement
 

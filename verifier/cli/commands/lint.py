@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from verifier.cli.files import read_file
 from verifier.cli.lint_given import Given, read_given
 from verifier.cli.options import Output, Reach, command
-from verifier.cli.output import check_places, terminal_width, uses_color, warn, write
+from verifier.cli.output import check_places, write
+from verifier.cli.streams import terminal_width, uses_color, warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:

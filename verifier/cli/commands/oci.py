@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.output import print_row, warn
+from verifier.cli.streams import print_row, warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:

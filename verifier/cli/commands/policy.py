@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from verifier.cli.options import At
-from verifier.cli.output import print_row
+from verifier.cli.streams import print_row
 from verifier.errors import PolicyError, nearest
 
 _EXPLAIN = "explain"

@@ -18,7 +18,8 @@ from verifier.cli.options import (
     Written,
     command,
 )
-from verifier.cli.output import SIGNABLE, check_places, exit_code, warn, write, write_report
+from verifier.cli.output import SIGNABLE, check_places, exit_code, write, write_report
+from verifier.cli.streams import warn
 from verifier.errors import EvidenceError, PolicyError
 
 if TYPE_CHECKING:

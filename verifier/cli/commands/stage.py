@@ -6,8 +6,10 @@ from typing import Annotated, Final
 import typer
 
 from verifier.cli.gather import gather
-from verifier.cli.options import STAGE_POLICY, BundlePath, Output, Reach, Target, command
-from verifier.cli.output import check_places, terminal_width, write
+from verifier.cli.options import BundlePath, Output, Reach, Target, command
+from verifier.cli.output import check_places, write
+from verifier.cli.streams import terminal_width
+from verifier.cli.variables import STAGE_POLICY
 
 _EXIT_CODES: Final[dict[int | None, int]] = {1: 0, None: 3, 0: 4}
 

@@ -8,14 +8,8 @@ import typer
 from verifier.cli.clock import moment
 from verifier.cli.gather import gather
 from verifier.cli.options import BundlePath, Output, Reach, Save, Target, command
-from verifier.cli.output import (
-    check_places,
-    json_for,
-    save_bundle,
-    terminal_width,
-    uses_color,
-    write,
-)
+from verifier.cli.output import check_places, json_for, save_bundle, write
+from verifier.cli.streams import terminal_width, uses_color
 
 if TYPE_CHECKING:
     from verifier.model.timeline import Timeline

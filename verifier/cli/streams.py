@@ -1,0 +1,104 @@
+"""The streams of the process: what is written, where it goes, and how it ends."""
+
+import errno
+import os
+import shutil
+import signal
+import sys
+import textwrap
+from contextlib import suppress
+from typing import Final, TextIO
+
+MAX_WIDTH: Final = 100
+
+
+def terminal_width(most: int = MAX_WIDTH) -> int:
+    """How wide a report may be: that of the terminal, up to `most` cells; so many in a pipe."""
+    return min(shutil.get_terminal_size().columns, most) if is_terminal(sys.stdout) else most
+
+
+def flush() -> None:
+    """Write what stdout still holds. Raises OSError where nobody takes it."""
+    if sys.stdout is not None and not sys.stdout.closed:
+        sys.stdout.flush()
+
+
+def leave_stdout() -> None:
+    """Let nothing more be written to stdout: what is left would fail again at the end."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+
+
+def end_as_a_pipe() -> None:
+    """End as programs do whose reader has gone: by SIGPIPE, where there is one."""
+    leave_stdout()
+    pipe = getattr(signal, "SIGPIPE", None)
+    if pipe is not None:
+        signal.signal(pipe, signal.SIG_DFL)
+        signal.raise_signal(pipe)
+    sys.exit(0)
+
+
+def write_stdout(raw: bytes) -> None:
+    """Write to stdout. Raises OSError where it is closed."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "it is closed")
+    sys.stdout.buffer.write(raw)
+    sys.stdout.buffer.flush()
+
+
+def uses_color() -> bool:
+    """Whether stdout wants colour: a terminal does, unless NO_COLOR or TERM=dumb say no, and what
+    is no terminal where FORCE_COLOR says so, as the logs of some pipelines do."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    forced = os.environ.get("FORCE_COLOR", "") not in {"", "0"}
+    return forced or (is_terminal(sys.stdout) and os.environ.get("TERM", "") != "dumb")
+
+
+def print_row(lead: str, text: str) -> None:
+    """Print a text in a column beside its lead, so that on a terminal nothing leaves the column;
+    a word too long for it goes under the lead. What is no terminal gets one line."""
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    shown = visible(text)
+    if not is_terminal(sys.stdout):
+        print(f"{lead}{shown}".rstrip())
+        return
+    width, margin = terminal_width(), len(lead) - len(lead.lstrip())
+    longest = max(map(len, shown.split(" ")))
+    beside = longest <= width - len(lead)
+    if not beside:
+        print(lead.rstrip())
+    indent = " " * (len(lead) if beside else margin + 2)
+    rows = textwrap.wrap(
+        shown,
+        width,
+        initial_indent=lead if beside else indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+    )
+    print("\n".join(rows) or lead.rstrip())
+
+
+def progress(message: str) -> None:
+    """One line of progress on stderr, when somebody watches."""
+    if is_terminal(sys.stderr):
+        print(f"verify: {message}", file=sys.stderr)
+
+
+def warn(message: str, hint: str = "") -> None:
+    """One line on stderr, whoever reads it, and a second one with what to do next."""
+    from verifier.manifest.secret_text import masked  # noqa: PLC0415
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    if sys.stderr is not None:
+        print(f"verify: {visible(masked(message))}", file=sys.stderr)
+        if hint:
+            print(f"        {visible(hint)}", file=sys.stderr)
+
+
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether a standard stream is there and is a terminal."""
+    return stream is not None and stream.isatty()
