@@ -76,6 +76,7 @@ bench: develop
 	@$(BIN)/python benchmarks/run.py
 	@$(BIN)/python -m benchmarks.timeline
 	@$(BIN)/python -m benchmarks.image
+	@$(BIN)/python -W ignore -m benchmarks.scaling
 
 # Real parts for the tests of `verify image`, which skip without: a firmware and a kernel of Debian.
 parts: tests/image/parts/vmlinuz

@@ -115,7 +115,7 @@ def trust_of(kind: Kind) -> Trust:
     return Trust.WITNESSED if kind in _WITNESSED else Trust.SELF_AUTHENTICATING
 
 
-class Artifact(Struct, frozen=True, kw_only=True):
+class Artifact(Struct, frozen=True, kw_only=True, gc=False):
     """One response, or the record that there was none.
 
     `subject` names the attester that it is about (empty: shared by all). `source` is the logical

@@ -15,7 +15,7 @@ DOCKER_SOCKET: Final = "/var/run/docker.sock"
 _FOLDERS: Final = {"secrets": "/run/secrets", "configs": ""}
 
 
-class Mount(Struct, frozen=True):
+class Mount(Struct, frozen=True, gc=False):
     """Files that a container is given.
 
     kind       `bind` for a path of the guest, `volume`, `image`, `tmpfs`, or another of Compose's

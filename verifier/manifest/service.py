@@ -38,7 +38,7 @@ _TRUE: Final = frozenset({"true", "yes", "on", "1", "y"})
 _ANY_TIME: Final = "any"  # of deploy.restart_policy.condition, which is `always` to Compose
 
 
-class Env(Struct, frozen=True):
+class Env(Struct, frozen=True, gc=False):
     """One entry of `environment`.
 
     key      its name
@@ -58,7 +58,7 @@ class Env(Struct, frozen=True):
         return (Variable(self.key),) if self.value is None else self.text.variables
 
 
-class PublishedPort(Struct, frozen=True):
+class PublishedPort(Struct, frozen=True, gc=False):
     """An entry of `ports`, with where it stands."""
 
     port: Port

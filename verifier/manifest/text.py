@@ -15,7 +15,7 @@ GUEST_VALUES: Final = {"PWD": "/dstack", "COMPOSE_PROJECT_NAME": "dstack"}
 the project directory (dstack os/common/rootfs/app-compose.service)."""
 
 
-class Text(Struct, frozen=True):
+class Text(Struct, frozen=True, gc=False):
     """A string of the compose file.
 
     text      what it says

@@ -112,7 +112,7 @@ SEVERITIES: Final = tuple(Severity)
 RANKS: Final[dict[str, int]] = {severity: rank for rank, severity in enumerate(SEVERITIES)}
 
 
-class EvidenceRef(Struct, frozen=True):
+class EvidenceRef(Struct, frozen=True, gc=False):
     """Where in the bundle a statement comes from.
 
     `blob` is the sha256 of the raw bytes (lower-case hex); `pointer` is an RFC 6901 JSON pointer
@@ -158,7 +158,7 @@ class CheckResult(Struct, frozen=True, kw_only=True):
     anchor: Anchor | None = None
 
 
-class Location(Struct, frozen=True, kw_only=True):
+class Location(Struct, frozen=True, kw_only=True, gc=False):
     """Where a finding stands: a pointer, and line and column from 1 (0 = not known).
 
     The pointer is an RFC 6901 pointer into the manifest that goes on into docker_compose_file as

@@ -16,7 +16,7 @@ from verifier.model.result import JsonValue
 T = TypeVar("T")
 
 
-class TimelineEvent(Struct, frozen=True, kw_only=True):
+class TimelineEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One log, decoded.
 
     `name` is the event's name, `unknown` for a topic that no known contract emits, `undecodable`

@@ -34,7 +34,7 @@ _BLOCK_LINE: Final = re.compile(r"\n( *)(?=[^ \r\n])")
 _DIRECTIVES: Final = {"!reset": "reset", "!override": "override"}
 
 
-class Scalar(Struct, frozen=True):
+class Scalar(Struct, frozen=True, gc=False):
     """A leaf.
 
     `text` is its content; a `plain` one (no quotes, no block) may be more than text.
@@ -61,7 +61,7 @@ class Scalar(Struct, frozen=True):
         return resolve(self.text)[1] if self.plain and not is_text(self.text) else self.text
 
 
-class Sequence(Struct, frozen=True):
+class Sequence(Struct, frozen=True, gc=False):
     """A list. Lines and columns count from 1; `directive` as in `Scalar`."""
 
     items: tuple["Node", ...]
@@ -70,7 +70,7 @@ class Sequence(Struct, frozen=True):
     directive: str = ""
 
 
-class Mapping(Struct, frozen=True):
+class Mapping(Struct, frozen=True, gc=False):
     """A mapping in source order with its merge keys applied. `keys` holds where each key stands;
     `merged` names the keys that came through `<<`; `directive` as in `Scalar`."""
 

@@ -25,7 +25,7 @@ _BRACE: Final = re.compile(r"[{}]")
 _OPERATOR: Final = re.compile(r":[-?+]|[-?+]")
 
 
-class Variable(Struct, frozen=True):
+class Variable(Struct, frozen=True, gc=False):
     """One variable in a template. `operator` is "" or one of the six; `operand` its template."""
 
     name: str
@@ -40,7 +40,7 @@ class Variable(Struct, frozen=True):
         return self.operand.source
 
 
-class Template(Struct, frozen=True):
+class Template(Struct, frozen=True, gc=False):
     """A parsed value: literal text and variables. `invalid` says why Compose refuses it, or "".
     `variables` are all of them, those inside operands included."""
 

@@ -35,7 +35,7 @@ _MAX_INFLATED: Final = 8 << 20
 _GZIP_MAGIC: Final = b"ELGZv1"
 
 
-class Event(Struct, frozen=True):
+class Event(Struct, frozen=True, gc=False):
     """One entry. `digest` is None where the channel strips digests."""
 
     imr: int

@@ -18,7 +18,7 @@ _HIGHEST: Final = 65_535
 _PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 
 
-class Port(Struct, frozen=True):
+class Port(Struct, frozen=True, gc=False):
     """A published port, or a row of them. `text` says where it stands, and as what.
 
     host_ip    the address of the guest that it listens on, "" for all

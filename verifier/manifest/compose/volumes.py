@@ -18,7 +18,7 @@ _SHORTEST: Final = 3  # characters; anything shorter is a target
 _MOST_PARTS: Final = 3
 
 
-class ShortVolume(Struct, frozen=True):
+class ShortVolume(Struct, frozen=True, gc=False):
     """A parsed volume. `source` is as written, "" for an anonymous volume; so is `written_target`,
     of which `target` is the normal form."""
 
