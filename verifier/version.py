@@ -1,25 +1,24 @@
 """The name and version that this program signs its reports with."""
 
 import functools
-from importlib import metadata
 from typing import Final
 
 DISTRIBUTION: Final = "dstack-audit"
+VERSION: Final = "0.1.0"
+"""Of this code; the distribution takes its own from here."""
 
 
-@functools.cache
 def tool_version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "0+unknown"
+    """The version that reports name."""
+    return VERSION
 
 
 @functools.cache
 def homepage() -> str:
     """Where the distribution says that it is published (`Homepage` in its metadata), "" where it
     does not: a link to a place that is not the publisher's would lead readers to somebody else."""
+    from importlib import metadata  # noqa: PLC0415 - only for documents with links
+
     try:
         urls = metadata.metadata(DISTRIBUTION).get_all("Project-URL") or ()
     except metadata.PackageNotFoundError:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.chain.second_opinion import second_opinion, settle
 from verifier.chain.view import ChainView
 from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
 from verifier.checks.demands import Demands
@@ -388,6 +387,8 @@ class Case:
         question = self.question
         opinion = opinion_on(self.evidence.bundle, question, self.exchanges)
         if opinion is not None:
+            from verifier.chain.second_opinion import settle  # noqa: PLC0415 - few ask for one
+
             settle(opinion)
         return ChainView(
             plan, self.exchanges, self.reference, trusted=question.trusted, at=question.at
@@ -435,6 +436,8 @@ def opinion_on(bundle: Bundle, question: Question, exchanges: Exchanges) -> Seco
     """The second opinion on a bundle's exchanges, None where the question asks for none."""
     if not question.second_opinion:
         return None
+    from verifier.chain.second_opinion import second_opinion  # noqa: PLC0415 - few ask for one
+
     return exchanges.once(second_opinion, lambda: second_opinion(bundle))
 
 

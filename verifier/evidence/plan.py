@@ -6,7 +6,6 @@ Collection and checks use the same calls, so that what is asked is what is later
 from msgspec import Struct
 
 from verifier.evidence.chain import contracts
-from verifier.evidence.chain.contract_events import KMS_GOVERNANCE_TOPICS
 from verifier.evidence.chain.contracts import BootInfo, Call
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.chain.log_scan import LogFilter
@@ -75,6 +74,10 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
 
     def first_scans(self, last: int) -> "tuple[ScanPlan, ...]":
         """The logs of KMS and app up to a block, which need no other evidence to be asked for."""
+        from verifier.evidence.chain.contract_events import (  # noqa: PLC0415 - only for a chain
+            KMS_GOVERNANCE_TOPICS,
+        )
+
         filters = [self.logs_of(self.kms, KMS_GOVERNANCE_TOPICS)]
         filters += [self.logs_of(self.app)] if self.app else []
         return tuple(ScanPlan.whole(item, self.deployed_block, last) for item in filters)

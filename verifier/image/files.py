@@ -15,7 +15,6 @@ import re
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
@@ -87,6 +86,8 @@ def _held_against(path: Path, listed: bytes, found: Mapping[str, bytes]) -> Imag
         )
     files = {name: found[name] for name in digests}
     # Hashing lets other threads run: both digests of the large files are taken side by side.
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - only where files are
+
     with ThreadPoolExecutor(max_workers=2) as pool:
         both = pool.map(_sha384, files.values()), pool.map(_sha256, files.values())
         sha384 = dict(zip(files, both[0], strict=True))
