@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from verifier.checks.application.proof import proven_parts
 from verifier.checks.authorization.history import proven_timeline
 from verifier.checks.case import Case, Question, opinion_on
 from verifier.checks.catalogue import CHECKS, GAPS, PLANNED, UNNAMED_ENDPOINT
@@ -252,7 +253,13 @@ def audit_subject(
     claims = make_claims(case, {item.id: item for item in results})
     by_name = {item.name: item for item in claims}
     verdict, judged = appraise(results, by_name, policy, judged_at(case))
-    report = SubjectReport(name=evidence.name, verdict=verdict, checks=judged, claims=claims)
+    report = SubjectReport(
+        name=evidence.name,
+        verdict=verdict,
+        checks=judged,
+        claims=claims,
+        proven=proven_parts(case, {item.id: item for item in results}),
+    )
     return report, case
 
 

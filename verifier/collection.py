@@ -18,14 +18,16 @@ from verifier.checks.authorization.history import doubted_logs, plan_history
 from verifier.checks.case import Case, Question
 from verifier.checks.dcap import platform_of
 from verifier.checks.endpoint.gateway import gateway_to_collect
+from verifier.checks.key_management.kms_guest import KmsGuest, allowance_calls, tried_guests
 from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Bundle, BundleBuilder
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.images.oci import ImageReference, parse_reference
-from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
+from verifier.evidence.plan import ChainPlan, HistoryPlan, KeyHolderPlan, SubjectPlan
 from verifier.evidence.subject import read_subject
+from verifier.model.identifiers import KEY_HOLDER
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -48,7 +50,8 @@ class Past(Enum):
 class Sources(Struct, frozen=True, kw_only=True):
     """Where to look for evidence; empty means the reference values' own.
 
-    `guests` are base URLs of guest agents, `domain` a custom domain; without either, the app id is
+    `guests` are base URLs of guest agents, `domain` a custom domain, `proof` the URL of an
+    attestation proof, which a custom domain is asked for anyway; without either, the app id is
     asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
     explorers that are asked for the same logs as the RPC endpoints. `challenge_url` is where the
     app answers a challenge with a quote; `{challenge}` in it stands for the challenge. `dashboards`
@@ -60,6 +63,7 @@ class Sources(Struct, frozen=True, kw_only=True):
 
     guests: tuple[str, ...] = ()
     domain: str = ""
+    proof: str = ""
     gateways: tuple[str, ...] = ()
     instance: str = ""
     rpc_urls: tuple[str, ...] = ()
@@ -168,6 +172,7 @@ def _scope(
         app_id=question.app_id,
         guests=sources.guests or (() if sources.domain else at_gateways),
         domain=sources.domain,
+        proof=sources.proof,
         gateways=gateways,
         endpoint=question.endpoint,
         challenged=challenge_request(sources.challenge_url, question.challenge)
@@ -303,13 +308,20 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
     app_id = b""
     chain: ChainPlan | None = None
     history = HistoryPlan()
+    key_holders: tuple[KeyHolderPlan, ...] = ()
     with suppress(MissingEvidence, EvidenceError):
         platform = platform_of(case.quote.raw)
     with suppress(MissingEvidence, EvidenceError):
         app_id = case.identity.app_id
         record = case.kms_record
         kms_urls = record.urls if record is not None else ()
+        if record is not None and not kms_urls:
+            # A KMS that only the relying party knows: where its cluster has its own.
+            kms_urls = (f"https://kms.{name.partition('/')[0]}",)
+        key_holders = tuple(_plan_key_holder(guest) for guest in tried_guests(case))
         chain = case.chain_plan
+        if chain is not None:
+            chain = replace(chain, of_kms=allowance_calls(case))
     if chain is None and not case.evidence.quotes:
         chain = case.question.chain_plan
     with suppress(MissingEvidence, EvidenceError):
@@ -323,4 +335,18 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
         chain=chain,
         history=history,
         with_history=past is not Past.NONE,
+        key_holders=key_holders,
     )
+
+
+def _plan_key_holder(guest: KmsGuest) -> KeyHolderPlan:
+    platform: tuple[str, str] | None = None
+    app_id = ""
+    source = guest.case.source
+    with suppress(MissingEvidence, EvidenceError):
+        platform = platform_of(source.quote)
+    with suppress(EvidenceError):
+        app_id = guest.case.identity.app_id.hex() if source.has_log else ""
+        with suppress(MissingEvidence):
+            app_id = "" if guest.case.measured_manifest.value else app_id
+    return KeyHolderPlan(subject=KEY_HOLDER + guest.name, platform=platform, app_id=app_id)

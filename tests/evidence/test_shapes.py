@@ -153,7 +153,7 @@ def test_provider_reports_are_taken_apart(world: World) -> None:
         ({"intel_quote": spelled, "event_log": log}, {Kind.QUOTE, Kind.EVENT_LOG}),
         ({"quote": spelled, "event_log": log}, {Kind.QUOTE, Kind.EVENT_LOG}),
         ({"attestation": {"evidence": evidence}}, {Kind.GET_QUOTE, Kind.APP_COMPOSE}),
-        ({"attestation": {"td_quote": spelled}}, {Kind.QUOTE}),
+        ({"attestation": {"td_quote": spelled}}, {Kind.QUOTE, Kind.PROOF}),
         ({"quote_collateral": world.collateral.document()}, {Kind.COLLATERAL}),
     ]
     for report, expected in reports:

@@ -18,8 +18,8 @@ from tests.worlds.test_unknown_owner import owned_by
 from verifier.checks.catalogue import CHECKS
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.codec import JsonObject
+from verifier.lab import forged_kms, host, keys
 from verifier.lab import forgeries as forge
-from verifier.lab import host, keys
 from verifier.lab.attacks import ATTACKS, gpu, snp
 from verifier.lab.attacks.attack import HONEST
 from verifier.lab.events import MACHINE
@@ -185,6 +185,13 @@ WORLDS: Final[dict[str, Lacking]] = {
     "unknown-images": Lacking(
         words="the reference values know no OS image", reference=_without_rows("os_images")),
     "unknown-kms": Lacking(words="the guest's KMS is nobody's", knobs=Knobs(kms="attacker")),
+    "no-kms-guest": Lacking(
+        words="the KMS showed no certificate of its own", edit=gone(Kind.KMS_TLS)),
+    "cut-kms-guest": Lacking(
+        words="the certificate of the KMS is cut off", edit=garbled(Kind.KMS_TLS)),
+    "own-kms-image": Lacking(
+        words="the KMS runs on no known image",
+        knobs=Knobs(edit_kms=forged_kms.guest(os_image="mine"))),
     "keyless": Lacking(
         words="the guest has no KMS, and says by itself which app it is",
         knobs=Knobs(app_id=_VICTIM, key_provider="none")),
@@ -264,6 +271,7 @@ CELLS: Final[dict[str, tuple[str, str, str, str]]] = {
     "key_management.provider": ("empty-ca-key", "cut-calls", "unknown-kms", "unknown-enclave"),
     "key_management.root": ("no-signatures", "cut-signatures", "unknown-kms", _PROVES_ITSELF),
     "key_management.certificate": ("no-certificate", "cut-guest", "unknown-kms", "own-certificate"),
+    "key_management.attestation": ("no-kms-guest", "cut-kms-guest", "own-kms-image", "hosted-kms"),
     "authorization.contract": ("no-calls", "cut-calls", "unknown-code", "nobody-vouches"),
     "authorization.allowed": ("no-calls", "cut-calls", "unknown-images", "hosted-kms"),
     "authorization.history": ("no-history", "cut-history", "unknown-code", "nobody-vouches"),

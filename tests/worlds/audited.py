@@ -163,6 +163,7 @@ def edited(bundle: Bundle, edit: Callable[[Artifact, bytes], tuple[Artifact, byt
             media_type=item.media_type,
             headers=dict(item.headers),
             request=item.request,
+            peer=item.peer,
         )
     new = builder.build()
     return Bundle((*new.artifacts, *failures), new.blobs)

@@ -121,6 +121,7 @@ def damaged(bundle: Bundle, damage: Damage) -> Bundle:
             media_type=changed.media_type,
             headers=dict(changed.headers),
             request=changed.request,
+            peer=changed.peer,
         )
     new = builder.build()
     return Bundle((*kept, *new.artifacts), {**bundle.blobs, **new.blobs})

@@ -37,6 +37,9 @@ NOBODYS_WORD: Final = {
     "gpu-counted-twice": {Kind.GPU_EVIDENCE},
     "gpu-debug-mode": {Kind.GPU_RIM},
     "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
+    "proof-of-another-td": {Kind.PROOF},
+    "proof-of-another-app": {Kind.PROOF},
+    "proof-of-another-commit": {Kind.PROOF},
 }
 """Evidence that lies beside other evidence of its kind, by world. Without it, or where its
 signature does not hold, the rest is whole and honest: that a newer list exists is then said by

@@ -146,7 +146,8 @@ def lent_certificate(report_data: bytes = CHALLENGE) -> tuple[Audited, Audited]:
     gave its keys: it answers the challenge under the certificate of the first."""
     without = forge.measured_without("mr-kms")
     honest = audit(Knobs(edit_events=without))
-    (info,) = {honest.bundle.blob(item) for item in honest.bundle.of(Kind.INFO)}
+    (subject,) = honest.bundle.subjects
+    (info,) = {honest.bundle.blob(item) for item in honest.bundle.of(Kind.INFO, subject)}
     certificate = json.loads(info)["app_cert"]
     assert certificate
     knobs = keyed_by_the_host(

@@ -17,7 +17,6 @@ from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, ver
 from verifier.checks.demands import Demands
 from verifier.checks.hardware.endorsements import Endorsements, choose_endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
-from verifier.evidence import codec
 from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.chain.contracts import BootInfo
 from verifier.evidence.chain.json_rpc import Exchanges
@@ -25,7 +24,8 @@ from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.plan import ChainPlan
 from verifier.evidence.subject import CHANNEL_ENDPOINT, Located, QuoteSource, SubjectEvidence
 from verifier.evidence.td.collateral import read_collateral
-from verifier.evidence.td.event_log import Event, system_events
+from verifier.evidence.td.event_log import Event
+from verifier.evidence.td.identity import MeasuredIdentity, measured_identity
 from verifier.evidence.td.measurements import boot_rtmr3, mr_aggregated, mr_system
 from verifier.evidence.td.quote import TdQuote, parse_quote
 from verifier.evidence.td.report_data import Binding
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from verifier.model.timeline import Sighting
 
 EMPTY_ID = bytes(20)
-_OF_EACH_KMS = ("mr-kms", "os-image-hash")
 T = TypeVar("T")
 
 
@@ -49,11 +48,12 @@ class Question(Struct, frozen=True, kw_only=True):
     `at` is Unix seconds. `trusted` says whether the collector's own observations count.
     `challenge` is report data, or its first or last part, that the relying party chose. `binds` are
     what it says that report data commits to, by a convention of the app's code. `kms` is a KMS that
-    it names itself, `instance` the only instance id (hex) that it means, "" for any. `endpoint` is
-    the address that its users connect to, None where it asks about none. `manifests`
-    are the manifests that it knows besides, by hash, and `sightings` what it saw attested at other
-    times. `second_opinion` asks for another reader of the chain's answers. `compared` are documents
-    of dashboards (name and bytes) that the relying party has; no check reads them.
+    it names itself, `kms_code` the sha256 (hex) of manifests that it knows to run a KMS, `instance`
+    the only instance id (hex) that it means, "" for any. `endpoint` is the address that its users
+    connect to, None where it asks about none. `manifests` are the manifests that it knows besides,
+    by hash, and `sightings` what it saw attested at other times. `second_opinion` asks for another
+    reader of the chain's answers. `compared` are documents of dashboards (name and bytes) that the
+    relying party has; no check reads them.
     """
 
     app_id: AppId | None
@@ -63,6 +63,7 @@ class Question(Struct, frozen=True, kw_only=True):
     challenge: bytes = b""
     binds: tuple[Binding, ...] = ()
     kms: KmsRecord | None = None
+    kms_code: tuple[str, ...] = ()
     instance: str = ""
     endpoint: Endpoint | None = None
     manifests: Mapping[str, str] = {}
@@ -79,38 +80,6 @@ class Question(Struct, frozen=True, kw_only=True):
         return ChainPlan.of(self.kms, bytes.fromhex(self.app_id))
 
 
-class MeasuredIdentity(Struct, frozen=True, kw_only=True):
-    """What the guest measured about itself into RTMR3 before `system-ready`; raw bytes.
-
-    A field is None when its event does not exist in that version. `provider` and `provider_id`
-    are the key provider's name and id (for a KMS: the DER SubjectPublicKeyInfo of its CA key).
-    """
-
-    app_id: bytes
-    compose_hash: bytes | None
-    instance_id: bytes | None
-    os_image_hash: bytes | None
-    mr_kms: bytes | None
-    provider: str
-    provider_id: bytes
-    provider_payload: bytes | None
-    gpu_policy_hash: bytes | None
-    init_script_hashes: tuple[bytes, ...]
-    measures_rootfs: bool
-
-    @property
-    def lacks_mr_kms(self) -> bool:
-        """Whether `mr-kms` is missing beside a KMS, in a log that no release without that event
-        writes: dstack before 0.4.2 measures its `rootfs-hash`, since 0.6.0 a `gpu-policy-hash`."""
-        other = self.measures_rootfs or self.gpu_policy_hash is not None
-        return self.provider == "kms" and self.mr_kms is None and not other
-
-    @property
-    def self_bound(self) -> bool:
-        """Whether the app id is the start of the manifest's hash, and so binds itself."""
-        return self.compose_hash is not None and self.app_id == self.compose_hash[:20]
-
-
 class Case:
     """The evidence about one attester, the question, and what is demanded of the answer."""
 
@@ -120,11 +89,13 @@ class Case:
         question: Question,
         exchanges: Exchanges,
         demands: Demands | None = None,
+        source: QuoteSource | None = None,
     ) -> None:
         self.evidence = evidence
         self.question = question
         self.exchanges = exchanges
         self.demands = demands or Demands()
+        self._given = source
         self._once: dict[object, Any] = {}
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
@@ -133,6 +104,19 @@ class Case:
             self._once[key] = compute()
         found: T = self._once[key]
         return found
+
+    def for_attester(self, evidence: SubjectEvidence, source: QuoteSource) -> "Case":
+        """The case about another TD, by one of its quotes. Of what the relying party asks and
+        demands, only what is about any guest counts there; nothing is about this app."""
+        question = replace(
+            self.question,
+            app_id=None,
+            kms=None,
+            instance="",
+            challenge=b"",
+            binds=(),
+        )
+        return Case(evidence, question, self.exchanges, self.demands.of_guests(), source)
 
     @property
     def reference(self) -> ReferenceValues:
@@ -144,6 +128,8 @@ class Case:
         """The quote that the audit rests on: the one with the challenge, or that commits to what
         the relying party named, else the one about the key of the endpoint that it asks about,
         else the best channel."""
+        if self._given is not None:
+            return self._given
         sources = self.evidence.quotes
         unreachable = why_unreachable(self.evidence.bundle)
         if not sources and unreachable:
@@ -453,53 +439,3 @@ def _settled(compute: Callable[[], T]) -> Callable[[], T]:
 
         return fail
     return lambda: found
-
-
-def measured_identity(events: tuple[Event, ...]) -> MeasuredIdentity:
-    """The identity that the system events state, the first of each name; of what the guest
-    measures about each KMS that it asks, the last before its key provider.
-
-    Raises EvidenceError for a payload of the wrong size and for a log without `app-id`.
-    """
-    payloads: dict[str, bytes] = {}
-    scripts: list[bytes] = []
-    for event in system_events(events):
-        if event.name in _OF_EACH_KMS and "key-provider" not in payloads:
-            payloads[event.name] = event.payload
-        payloads.setdefault(event.name, event.payload)
-        if event.name == "init-script-hash":
-            scripts.append(event.payload)
-
-    def sized(name: str, *sizes: int) -> bytes | None:
-        value = payloads.get(name)
-        if value is not None and len(value) not in sizes:
-            raise EvidenceError(f"event {name}: {len(value)} bytes, expected {sizes[-1]}")
-        return value
-
-    app_id = sized("app-id", 20)
-    if app_id is None:
-        raise EvidenceError("the event log has no app-id event")
-    provider_payload = payloads.get("key-provider")
-    provider, provider_id = _parse_provider(provider_payload)
-    return MeasuredIdentity(
-        app_id=app_id,
-        compose_hash=sized("compose-hash", 32),
-        instance_id=sized("instance-id", 0, 20),
-        os_image_hash=sized("os-image-hash", 32),
-        mr_kms=sized("mr-kms", 32),
-        provider=provider,
-        provider_id=provider_id,
-        provider_payload=provider_payload,
-        gpu_policy_hash=sized("gpu-policy-hash", 32),
-        init_script_hashes=tuple(scripts),
-        measures_rootfs="rootfs-hash" in payloads,
-    )
-
-
-def _parse_provider(payload: bytes | None) -> tuple[str, bytes]:
-
-    if payload is None:
-        return "", b""
-    document = codec.parse_json_object(payload, "event key-provider")
-    provider = codec.text_field(document, "name", "event key-provider")
-    return provider, codec.parse_hex(document.get("id"), "event key-provider: id", lower=True)

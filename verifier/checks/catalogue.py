@@ -7,6 +7,7 @@ from verifier.checks.application import consistency, identity
 from verifier.checks.authorization import contract, governance, history
 from verifier.checks.engine import CheckSpec
 from verifier.checks.hardware import freshness, gpu, quote, snp
+from verifier.checks.key_management import attestation
 from verifier.checks.key_management import keys as key_management
 from verifier.checks.manifest import rules as manifest
 from verifier.checks.provenance import check as provenance
@@ -21,6 +22,7 @@ CHECKS: Final[tuple[CheckSpec, ...]] = (
     *identity.CHECKS,
     *consistency.CHECKS,
     *key_management.CHECKS,
+    *attestation.CHECKS,
     *contract.CHECKS,
     *history.CHECKS,
     *governance.CHECKS,
@@ -29,9 +31,7 @@ CHECKS: Final[tuple[CheckSpec, ...]] = (
     *endpoint.CHECKS,
 )
 
-PLANNED: Final = {
-    "key_management.attestation": "The KMS's own attestation: its quote, code and keys beyond the "
-    "root key it is known by.",
+PLANNED: Final[dict[str, str]] = {
 }
 """Checks that a policy may ask for though there is none yet, and what is not covered without them:
 one that is asked for counts as missing."""

@@ -181,3 +181,15 @@ class Demands(Struct, frozen=True, kw_only=True):
         """(name, digest) of the images that are expected."""
         pairs = (item.rpartition("=") for item in self.expect.get("image", ()))
         return tuple((name, digest) for name, _, digest in pairs)
+
+    def of_guests(self) -> "Demands":
+        """What is demanded of any guest, whichever app it runs: its platform and its OS image."""
+        return Demands(
+            tcb_statuses=self.tcb_statuses,
+            reject_advisories=self.reject_advisories,
+            minimum_evaluation_number=self.minimum_evaluation_number,
+            max_collateral_age=self.max_collateral_age,
+            max_root_crl_age=self.max_root_crl_age,
+            os_origin=self.os_origin,
+            rules=self.rules,
+        )

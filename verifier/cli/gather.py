@@ -59,6 +59,7 @@ def gather(
         challenge=asked.challenge_bytes(reach.challenge),
         binds=tuple(parse_binding(item) for item in reach.bind or ()),
         kms=asked.named_kms(reach.kms, reference),
+        kms_code=asked.kms_code(reach.kms_code or []),
         instance=asked.instance_id(reach.instance),
         endpoint=asked.serving_endpoint(reach.endpoint) or target.endpoint,
         manifests=known.names,
@@ -123,6 +124,7 @@ def _sources(
     return Sources(
         guests=(guest,) if guest and not reach.gateway else (),
         domain=target.domain,
+        proof=target.proof,
         gateways=tuple(asked.gateway_url(item) for item in reach.gateway or ()),
         instance=question.instance,
         rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_url or ()),

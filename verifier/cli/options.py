@@ -35,6 +35,7 @@ class Format(StrEnum):
     STATEMENT = "statement"
     VSA = "vsa"
     EAR = "ear"
+    PROOF = "proof"
 
 
 _KEYWORD: Final = inspect.Parameter.KEYWORD_ONLY
@@ -47,7 +48,8 @@ def _present() -> str:
 Target = Annotated[
     str,
     typer.Argument(
-        metavar="TARGET", help="App id, metadata URL, Trust Center URL, domain or bundle."
+        metavar="TARGET",
+        help="App id, metadata URL, Trust Center URL, domain, URL of its proof, or bundle.",
     ),
 ]
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Evidence files.")]
@@ -144,6 +146,15 @@ NamedKms = Annotated[
         "one its CA key (DER, hex) or root address.",
     ),
 ]
+KmsCode = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kms-code",
+        metavar="SHA256",
+        help="Manifest of a KMS whose code you know (repeatable): what such a KMS shows ties a "
+        "root address that --kms names to the CA key that the app names.",
+    ),
+]
 Pccs = Annotated[
     str,
     typer.Option("--pccs-url", help="Collateral service instead of Intel's."),
@@ -220,6 +231,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     rpc_url: Endpoints = None
     explorer_url: Explorers = None
     kms: NamedKms = ""
+    kms_code: KmsCode = None
     pccs_url: Pccs = ""
     challenge: Challenge = ""
     challenge_url: ChallengeUrl = ""

@@ -232,6 +232,10 @@ def _document(report: Report, form: Format) -> str:
         from verifier.report.audit.html import render_html  # noqa: PLC0415
 
         return render_html(report)
+    if form is Format.PROOF:
+        from verifier.report.audit.proof import render_proof  # noqa: PLC0415
+
+        return render_proof(report)
     if form is Format.JUNIT:
         from verifier.report.audit.junit import render_junit  # noqa: PLC0415
 

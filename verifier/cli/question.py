@@ -194,6 +194,20 @@ def dashboards(
     return tuple(files), tuple(urls)
 
 
+def kms_code(values: list[str]) -> tuple[str, ...]:
+    """The sha256 (hex) of manifests that the user knows to run a KMS."""
+    found = []
+    for value in values:
+        match = _DIGEST.fullmatch(value)
+        if match is None:
+            raise PolicyError(
+                f"--kms-code {value!a} is not a sha256",
+                hint="write the 64 hex digits that `verify compose-hash` gives for its manifest",
+            )
+        found.append(match[1].lower())
+    return tuple(found)
+
+
 def one_app_id(values: list[str] | None) -> AppId | None:
     """The expected app id, when exactly one is given."""
     if not values or len(values) != 1:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from verifier.errors import PolicyError, nearest
 from verifier.evidence.endpoint import HTTPS_PORT, METADATA_PORT, Endpoint, parse_endpoint
+from verifier.evidence.guest.proof import PATH as PROOF_PATH
 from verifier.model.identifiers import AppId, parse_app_id
 
 _TRUST_CENTER: Final = "trust.phala.com"
@@ -23,13 +24,15 @@ _DOMAIN: Final = re.compile(
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A parsed TARGET. `guest` is the base URL of a guest agent, `bundle` a path, `endpoint` the
-    address that users connect to where TARGET is one."""
+    """A parsed TARGET. `guest` is the base URL of a guest agent, `proof` the URL of a published
+    attestation proof, `bundle` a path, `endpoint` the address that users connect to where TARGET is
+    one."""
 
     text: str
     app_id: AppId | None = None
     guest: str = ""
     domain: str = ""
+    proof: str = ""
     bundle: Path | None = None
     endpoint: Endpoint | None = None
 
@@ -137,13 +140,25 @@ def _parse_url(text: str) -> Target:
             app_id=identifier,
             guest=f"{parts.scheme}://{identifier}-{METADATA_PORT}.{gateway}",
             endpoint=None if metadata else parse_endpoint(f"{parts.scheme}://{parts.netloc}"),
+            proof=_proof_url(parts),
         )
     if _DOMAIN.fullmatch(host):
-        return Target(text=host, domain=host, endpoint=parse_endpoint(f"https://{parts.netloc}"))
+        return Target(
+            text=host,
+            domain=host,
+            endpoint=parse_endpoint(f"https://{parts.netloc}"),
+            proof=_proof_url(parts),
+        )
     raise PolicyError(
         f"{text!a} is not the address of a metadata page",
         hint="a metadata page is at https://<app id>-8090.<gateway domain>/",
     )
+
+
+def _proof_url(parts: SplitResult) -> str:
+    """The URL, where it is that of an attestation proof; else ""."""
+    named = parts.path.rstrip("/") == PROOF_PATH
+    return f"{parts.scheme}://{parts.netloc}{PROOF_PATH}" if named else ""
 
 
 def split_url(text: str, what: str) -> SplitResult:

@@ -19,6 +19,7 @@ from msgspec import Struct, field
 
 from verifier.collect import requests
 from verifier.collect.budget import SpentError
+from verifier.collect.chain_state import heads_of, state_requests
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
 from verifier.collect.instances import (
@@ -28,18 +29,21 @@ from verifier.collect.instances import (
     listed_instances,
     session_key,
 )
+from verifier.collect.key_holders import manifest_requests, record_certificate
 from verifier.collect.refusals import lags
 from verifier.collect.requests import Request
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
-from verifier.evidence.chain import contracts
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.domain import questions
 from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint, endpoint_of
 from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
-from verifier.evidence.plan import ChainPlan, SubjectPlan, head_calls
+from verifier.evidence.guest.proof import PATH as PROOF_PATH
+from verifier.evidence.guest.proof import parse_proof
+from verifier.evidence.plan import SubjectPlan, head_calls
+from verifier.model.identifiers import KEY_HOLDER
 
 MAX_ROUNDS: Final = 12
 MAX_SIDE_BY_SIDE: Final = 16
@@ -63,7 +67,8 @@ class Planner(Struct, frozen=True):
 class Scope(Struct, frozen=True, kw_only=True):
     """Where to look.
 
-    `guests` are base URLs of guest agents, tried side by side. A custom `domain` is looked up, and
+    `guests` are base URLs of guest agents, tried side by side. `proof` is the URL of an attestation
+    proof, by default that of the `domain`. A custom `domain` is looked up, and
     the guest that its TXT record names is asked at each of `gateways`. `endpoint` is the address
     that users connect to, if one was named. `rpc` are endpoints by chain id; those under None are
     asked for every chain. Those of `likely_chain` are asked for their head before any guest has
@@ -75,6 +80,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     app_id: str | None
     guests: tuple[str, ...] = ()
     domain: str = ""
+    proof: str = ""
     gateways: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
     challenged: Request | None = None
@@ -138,7 +144,9 @@ class _Collection:
         self._named: dict[str, str] = {}
 
     def look_up(self) -> None:
-        """Find the guest that a custom domain is mapped to."""
+        """Find the guest that a custom domain is mapped to, and what is published there; without a
+        record, the guest of the app that this says it is of."""
+        published = self._published()
         for name in RECORD_NAMES if self._scope.domain else ():
             request = Request(
                 kind=Kind.DNS_TXT, url=f"{requests.DNS_URL}{name}.{self._scope.domain}"
@@ -152,9 +160,27 @@ class _Collection:
                     else None
                 )
                 if identifier:
-                    for gateway in self._scope.gateways:
-                        self._guests.setdefault(requests.guest_url(identifier, gateway))
+                    self._behind(identifier)
                     return
+        if self._scope.domain and published:
+            self._behind(published)
+
+    def _behind(self, identifier: str) -> None:
+        for gateway in self._scope.gateways:
+            self._guests.setdefault(requests.guest_url(identifier, gateway))
+
+    def _published(self) -> str:
+        """Ask for the attestation proof; the app id (hex) that it names, "" for none."""
+        scope = self._scope
+        if not (scope.proof or scope.domain):
+            return ""
+        request = Request(kind=Kind.PROOF, url=scope.proof or f"https://{scope.domain}{PROOF_PATH}")
+        answer = self.ask(request)
+        self.record(request, answer)
+        with suppress(EvidenceError):
+            if isinstance(answer, Response) and _failure(request, answer) is None:
+                return parse_proof(answer.body, "attestation proof").app_id.hex()
+        return ""
 
     def wanted(self) -> tuple[list[Request], list[Job]]:
         """What the evidence so far calls for and was not asked yet, in a stable order."""
@@ -260,11 +286,14 @@ class _Collection:
             }
             | session_key(request.kind, answer.peer_certificate),
             request=request.body,
+            peer=record_certificate(self.builder, request, answer, moment),
         )
 
     def _subjects(self, request: Request, body: bytes, asked: str) -> tuple[str, ...]:
         """The attesters that an answer is about: a guest's is about itself, a vendor's about
         every instance that it lists."""
+        if asked.startswith(KEY_HOLDER):
+            return (asked,)
         if request.kind is Kind.GET_QUOTE:
             instance = claimed_instance(request.kind, body)
             host = urlsplit(request.url).netloc
@@ -327,13 +356,20 @@ class _Collection:
         if plan.kms_urls:
             url = _nearest(plan.kms_urls, plan.subject)
             yield from requests.kms_requests(url, plan.app_id, plan.subject)
+        for holder in plan.key_holders:
+            if holder.platform:
+                yield from requests.pcs_requests(self._scope.pcs_url, holder.platform)
+            for place in manifest_requests(plan, holder, self._scope.cloud_url):
+                yield place
+                if place not in self._asked or place in self._sent:
+                    break
         if plan.chain:
             endpoints = self._endpoints(plan.chain.chain_id)
             for endpoint in endpoints:
                 yield from requests.rpc_requests(endpoint, plan.chain.speculative_calls())
-            for endpoint in _heads(plan.chain, exchanges, endpoints):
+            for endpoint in heads_of(plan.chain, exchanges, endpoints):
                 yield from requests.rpc_requests(endpoint, plan.history.calls)
-            yield from _state_requests(plan.chain, exchanges, endpoints)
+            yield from state_requests(plan.chain, exchanges, endpoints)
 
     def _endpoints(self, chain_id: int) -> list[str]:
         return [url for chain, url in self._scope.rpc if chain in (None, chain_id)]
@@ -341,7 +377,7 @@ class _Collection:
     def _scans(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Job]:
         if plan.chain is None:
             return
-        heads = _heads(plan.chain, exchanges, self._endpoints(plan.chain.chain_id))
+        heads = heads_of(plan.chain, exchanges, self._endpoints(plan.chain.chain_id))
         scans = plan.history.scans
         if plan.with_history and not scans and heads:
             scans = plan.chain.first_scans(min(head.number for head in heads.values()))
@@ -386,80 +422,6 @@ class _Collection:
             return True
         several = len(self._scope.guests or self._scope.gateways) > 1
         return several and request.kind in (Kind.PAGE, Kind.APP_KEY_QUOTE)
-
-
-def _state_requests(
-    plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]
-) -> Iterator[Request]:
-    """Contract state at the lower of the finalized heads, once the endpoints have told theirs."""
-    known = _heads(plan, exchanges, endpoints)
-    if not known:
-        return
-    number = min(head.number for head in known.values())
-    implementations = sorted({item for head in known.values() for item in head.implementations})
-    for url, head in known.items():
-        calls = plan.state_calls(number, head.app, tuple(implementations))
-        yield from requests.rpc_requests(url, calls)
-        label = requests.public_label(url)
-        yield from requests.rpc_requests(url, _later_code(plan, exchanges, label, head.app, number))
-
-
-class _Head(Struct, frozen=True):
-    number: int
-    app: str
-    implementations: tuple[str, ...]
-
-
-def _heads(plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]) -> dict[str, _Head]:
-    """The endpoints that told the head of this chain: others would only cost time."""
-    heads = {url: _head(plan, exchanges, requests.public_label(url)) for url in endpoints}
-    return {url: head for url, head in heads.items() if head is not None}
-
-
-def _head(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> _Head | None:
-    """Finalized block, app contract and implementations as one endpoint tells them, or None."""
-    try:
-        chain_id = exchanges.call(endpoint, "eth_chainId", []).value
-        if contracts.decode_quantity(chain_id, endpoint) != plan.chain_id:
-            return None
-        method, params = contracts.get_block("finalized")
-        header = exchanges.call(endpoint, method, params).value
-        if not isinstance(header, dict):
-            return None
-        number = contracts.decode_quantity(header.get("number"), endpoint)
-        app = plan.app or _controller(plan, exchanges, endpoint)
-    except EvidenceError:
-        return None
-    found = []
-    for address in (plan.kms, app):
-        call = contracts.get_implementation(address, "finalized")
-        found.extend(_address(exchanges, endpoint, call))
-    return _Head(number, app, tuple(found))
-
-
-def _controller(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> str:
-    method, params = plan.controller_call("finalized")
-    raw = contracts.decode_bytes(exchanges.call(endpoint, method, params).value, endpoint)
-    return contracts.decode_address("0x" + raw[32:].hex(), endpoint)
-
-
-def _address(exchanges: Exchanges, endpoint: str, call: contracts.Call) -> list[str]:
-    try:
-        answer = exchanges.call(endpoint, *call)
-        return [contracts.decode_address(answer.value, endpoint)]
-    except EvidenceError:
-        return []
-
-
-def _later_code(
-    plan: ChainPlan, exchanges: Exchanges, endpoint: str, app: str, number: int
-) -> list[contracts.Call]:
-    """Code of the implementations that the slots name at the block."""
-    block = hex(number)
-    named: list[str] = []
-    for address in (plan.kms, app):
-        named.extend(_address(exchanges, endpoint, contracts.get_implementation(address, block)))
-    return [contracts.get_code(address, block) for address in dict.fromkeys(named)]
 
 
 def _reason(request: Request, error: CollectError) -> str:

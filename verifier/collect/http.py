@@ -92,6 +92,8 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.PCS_QE_IDENTITY: _ENDORSED(max_bytes=_MIB),
     Kind.PCS_PCK_CRL: _ENDORSED(max_bytes=4 * _MIB),
     Kind.PCS_ROOT_CA_CRL: _ENDORSED(max_bytes=4 * _MIB),
+    Kind.PROOF: _GUEST(max_bytes=_MIB),
+    Kind.KMS_TLS: _ENDORSED(max_bytes=64 * _KIB, verify_tls=False),
     Kind.KMS_META: _ENDORSED(max_bytes=256 * _KIB, verify_tls=False),
     Kind.KMS_ENV_KEY: _ENDORSED(max_bytes=256 * _KIB, verify_tls=False),
     Kind.CLOUD_ATTESTATIONS: _GUEST(max_bytes=8 * _MIB),
@@ -369,7 +371,7 @@ class _Memory(httpx.BaseTransport):
             response.status,
             headers=dict(response.headers),
             stream=httpx.ByteStream(response.body),
-            extensions={"peer_certificate": None},
+            extensions={"peer_certificate": getattr(response, "peer_certificate", None)},
         )
 
 

@@ -43,6 +43,7 @@ def _networks(*texts: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
+_TLS: Final = "https://"
 _DER: Final = True  # ssl's binary_form
 _ENCODING_DER: Final = 2  # of ssl's certificate objects
 _GLOBAL_IPV6: Final = ipaddress.IPv6Network("2000::/3")
@@ -125,9 +126,10 @@ class Transport(httpx.BaseTransport):
     """httpx over connections that this module opens. Safe to use from several threads.
 
     `allow_hosts` holds what the user named: host names, `.suffixes` and addresses. `routes` sends
-    a logical host (a name or `.suffix`) to a loopback (address, port) over plain HTTP; the Host
-    header stays the logical one. A request carries two extensions: `deadline`, on the system's
-    monotonic clock, and `verify_tls`. A response carries `peer_certificate`, DER or None.
+    a logical host (a name or `.suffix`) to a loopback (address, port) over plain HTTP, or with
+    `https://` before its name over TLS; the Host header stays the logical one. A request carries
+    two extensions: `deadline`, on the system's monotonic clock, and `verify_tls`. A response
+    carries `peer_certificate`, DER or None.
     Raises LimitError for a refused address, NetworkError, and httpcore's exceptions.
     """
 
@@ -155,7 +157,7 @@ class Transport(httpx.BaseTransport):
         self._makers = {
             _Peer.VERIFIED: functools.partial(_pool, system.trust(), guarded),
             _Peer.UNVERIFIED: functools.partial(_pool, unverified, guarded),
-            _Peer.ROUTED: functools.partial(_pool, None, routed),
+            _Peer.ROUTED: functools.partial(_pool, unverified, routed),
         }
         # One for each origin: the work of a pool for one request grows with all its connections.
         self._pools: dict[tuple[_Peer, bytes, bytes, int | None], httpcore.ConnectionPool] = {}
@@ -204,10 +206,12 @@ class Transport(httpx.BaseTransport):
         url = request.url
         scheme, host, port = url.raw_scheme, url.raw_host, url.port
         peer = _Peer.VERIFIED if request.extensions["verify_tls"] else _Peer.UNVERIFIED
-        logical = matching_host(url.host, self._routes)
+        with_tls = f"{_TLS}{url.host}"
+        logical = with_tls if with_tls in self._routes else matching_host(url.host, self._routes)
         if logical is not None:
             address, port = self._routes[logical]
-            scheme, host, peer = b"http", address.encode("ascii"), _Peer.ROUTED
+            scheme = b"https" if logical == with_tls else b"http"
+            host, peer = address.encode("ascii"), _Peer.ROUTED
         origin = (peer, scheme, host, port)
         with self._lock:
             pool = self._pools.get(origin) or self._pools.setdefault(origin, self._makers[peer]())

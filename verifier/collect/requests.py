@@ -129,6 +129,12 @@ def kms_requests(base: str, app_id: bytes, subject: str) -> tuple[Request, ...]:
     )
 
 
+def kms_guest_request(app_id: str, gateway: str, subject: str) -> Request:
+    """Info of the guest that a KMS runs in, where the app's own gateway serves it, too."""
+    url = f"{guest_url(app_id, gateway)}/prpc/Info"
+    return Request(kind=Kind.INFO, url=url, subject=subject)
+
+
 def rpc_requests(endpoint: str, calls: Iterable[Call]) -> tuple[Request, ...]:
     """JSON-RPC calls at one endpoint."""
     label = public_label(endpoint)
@@ -143,9 +149,10 @@ def rpc_requests(endpoint: str, calls: Iterable[Call]) -> tuple[Request, ...]:
     )
 
 
-def cloud_request(base: str, app_id: str) -> Request:
-    """Phala Cloud's account of an app."""
-    return Request(kind=Kind.CLOUD_ATTESTATIONS, url=f"{base}/apps/{app_id}/attestations")
+def cloud_request(base: str, app_id: str, subject: str = "") -> Request:
+    """Phala Cloud's account of an app, or for its KMS as `subject`, of that."""
+    url = f"{base}/apps/{app_id}/attestations"
+    return Request(kind=Kind.CLOUD_ATTESTATIONS, url=url, subject=subject)
 
 
 def public_label(endpoint: str) -> str:

@@ -4,7 +4,7 @@ A bundle is a directory, or a plain tar of the same names:
 
     manifest.json       RFC 8785 JSON: {"schema": …, "artifacts": [{kind, trust, subject, source,
                         collected_at, sha256, size, status, media_type, headers, request, error,
-                        cause}]}
+                        cause, peer}]}
     blobs/<sha256>      the raw bytes of each artifact, once
 
 The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sorted, so that the
@@ -28,6 +28,7 @@ from msgspec import Struct, field
 from verifier.errors import Cause, EvidenceError
 from verifier.evidence import bundle_files, codec
 from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
+from verifier.model.identifiers import KEY_HOLDER
 from verifier.model.result import EvidenceRef, JsonValue
 
 T = TypeVar("T")
@@ -37,7 +38,6 @@ MAX_SUBJECTS: Final = 256
 MAX_STATUS: Final = 999
 MAX_TIME: Final = 253_402_300_799
 """9999-12-31T23:59:59Z, the last time that RFC 3339 can write."""
-
 
 _SUBJECT: Final = re.compile(r"[A-Za-z0-9._:/\[\]-]{0,255}", re.ASCII)
 
@@ -61,6 +61,8 @@ class Kind(StrEnum):
     PCS_QE_IDENTITY = "pcs-qe-identity"
     PCS_PCK_CRL = "pcs-pck-crl"
     PCS_ROOT_CA_CRL = "pcs-root-ca-crl"
+    PROOF = "attestation-proof"
+    KMS_TLS = "kms-tls"
     KMS_META = "kms-meta"
     KMS_ENV_KEY = "kms-env-key"
     CLOUD_ATTESTATIONS = "cloud-attestations"
@@ -96,6 +98,7 @@ _WITNESSED: Final = frozenset(
         Kind.PAGE,
         Kind.INFO,
         Kind.TCB_INFO,
+        Kind.PROOF,
         Kind.KMS_META,
         Kind.CLOUD_ATTESTATIONS,
         Kind.DASHBOARD,
@@ -137,6 +140,7 @@ class Artifact(Struct, frozen=True, kw_only=True, gc=False):
     request: str = ""
     error: str = ""
     cause: Cause = Cause.OTHER
+    peer: str = ""
 
     @property
     def ref(self) -> EvidenceRef:
@@ -229,8 +233,16 @@ class Bundle(Struct, frozen=True):
     @property
     def subjects(self) -> tuple[str, ...]:
         """The names of the attesters that gave evidence, sorted; the empty name when none did."""
-        named = {item.subject for item in self.artifacts if item.subject and item.sha256}
-        return tuple(sorted(named)) or ("",)
+        return tuple(name for name in self._named if not name.startswith(KEY_HOLDER)) or ("",)
+
+    @property
+    def key_holders(self) -> tuple[str, ...]:
+        """The names of the TDs of KMSs that gave evidence, sorted."""
+        return tuple(name for name in self._named if name.startswith(KEY_HOLDER))
+
+    @property
+    def _named(self) -> list[str]:
+        return sorted({item.subject for item in self.artifacts if item.subject and item.sha256})
 
 
 class BundleBuilder:
@@ -254,6 +266,7 @@ class BundleBuilder:
         media_type: str = "",
         headers: Mapping[str, str] | None = None,
         request: str = "",
+        peer: str = "",
     ) -> Artifact:
         """Record received bytes."""
         digest = hashlib.sha256(raw).hexdigest()
@@ -268,6 +281,7 @@ class BundleBuilder:
             media_type=media_type,
             headers=tuple(sorted((headers or {}).items())),
             request=request,
+            peer=peer,
         )
         self._blobs[digest] = raw
         self._artifacts.append(artifact)
@@ -341,8 +355,9 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _check_subjects(bundle: Bundle, path: Path) -> None:
-    if len(bundle.subjects) > MAX_SUBJECTS:
-        raise EvidenceError(f"{path}: {len(bundle.subjects)} attesters, more than {MAX_SUBJECTS}")
+    count = len(bundle.subjects) + len(bundle.key_holders)
+    if count > MAX_SUBJECTS:
+        raise EvidenceError(f"{path}: {count} attesters, more than {MAX_SUBJECTS}")
 
 
 def load(path: Path) -> Bundle:
@@ -386,6 +401,7 @@ def _sort_key(item: Artifact) -> tuple[str, ...]:
         item.media_type,
         repr(item.headers),
         str(item.size),
+        item.peer,
     )
 
 
@@ -404,6 +420,7 @@ def _to_json(item: Artifact) -> dict[str, JsonValue]:
         "request": item.request,
         "error": item.error,
         **({"cause": item.cause.value} if item.cause else {}),
+        **({"peer": item.peer} if item.peer else {}),
     }
 
 
@@ -453,6 +470,7 @@ def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
         request=codec.text_field(item, "request", what),
         error=codec.text_field(item, "error", what),
         cause=cause,
+        peer=codec.text_field(item, "peer", what),
     )
 
 

@@ -28,12 +28,15 @@ from verifier.evidence.gpu.payload import is_payload
 from verifier.evidence.gpu.rim import RIM_MARK, parse_rim
 from verifier.evidence.guest import dashboard
 from verifier.evidence.guest.cloud import parse_cloud_attestations
+from verifier.evidence.guest.proof import is_proof, parse_proof
 from verifier.evidence.guest.tcb_info import parse_quote_answer
 from verifier.evidence.platforms.envelope import other_platform, parse_platform
 from verifier.evidence.platforms.snp import is_amds
 from verifier.evidence.td.attestation import FIRST_BYTES, parse_attestation
 from verifier.evidence.td.collateral import DER_SEQUENCE, PEM_CRL, parse_crl
 from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import EXT_USAGE, KMS_USAGE, parse_chain
+from verifier.model.identifiers import KEY_HOLDER
 from verifier.model.result import JsonValue
 
 Recognised = list[tuple[Kind, bytes]]
@@ -42,7 +45,7 @@ ACCEPTED: Final = (
     "TD quote or attestation blob (binary, hex, base64, JSON), GetQuote answer, event log, "
     "metadata page, Info answer, tcb_info, app-compose, certificate chain, QuoteCollateralV3, "
     "X.509 revocation list, "
-    "KMS answer, key signature chain, cloud attestations, a dashboard's report, "
+    "KMS answer, key signature chain, attestation proof, cloud attestations, a dashboard's report, "
     "image manifest or configuration, "
     "Sigstore bundle, GPU evidence (nvidia_payload), answer or key set of NVIDIA's attestation "
     "service, GPU reference manifest (RIM), attestation of a guest on AMD SEV-SNP or AWS Nitro"
@@ -71,6 +74,7 @@ _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
 )
 """The first row whose keys an object has all of names its kind."""
 
+_KEY_ANSWER: Final = frozenset({"key", "signature_chain"})
 _SIGSTORE_BUNDLE: Final = frozenset({"mediaType", "verificationMaterial"})
 
 _GPU_MEMBERS: Final = ("nvidia_payload", "gpu_evidence")
@@ -80,7 +84,6 @@ _WRAPPED: Final[tuple[tuple[str, ...], ...]] = (
     ("gateway_attestation",),
     ("attestation", "evidence"),
     ("attestation", "evidence", "app_compose"),
-    ("attestation", "td_quote"),
     ("tee_participant_info", "Dstack"),
     ("Dstack",),
     ("quote",),
@@ -94,8 +97,8 @@ _WRAPPED: Final[tuple[tuple[str, ...], ...]] = (
 )
 """Where reports carry evidence: near.ai (`gateway_attestation` around `intel_quote`, `event_log`
 and `info`), near/mpc's nodes (`/public_data`: `Dstack` around a quote, collateral and tcb_info),
-aci/1 (`attestation.evidence` in the shape of a GetQuote answer), a deployment's well-known
-attestation (`td_quote`), Phala Cloud's verifier (`quote_collateral`)."""
+aci/1 (`attestation.evidence` in the shape of a GetQuote answer), Phala Cloud's verifier
+(`quote_collateral`)."""
 
 _LISTS: Final = ("model_attestations", "all_attestations")
 """Where near.ai's reports list attestations, each about a TD of its own."""
@@ -110,13 +113,24 @@ _APP_KEY_REPORT_DATA: Final = b"dip1::"
 _PAGE_MARKS: Final = ("TCB Info", "TCB info is not public")
 
 
-def import_files(files: Iterable[tuple[str, bytes]], *, collected_at: int) -> Bundle:
+HANDED_OVER: Final = f"{KEY_HOLDER}handed-over"
+"""The attester that evidence about a KMS is about, where files give it."""
+
+
+def import_files(
+    files: Iterable[tuple[str, bytes]],
+    *,
+    collected_at: int,
+    of_kms: Iterable[tuple[str, bytes]] = (),
+) -> Bundle:
     """A bundle of evidence handed over as files, given as (name, bytes).
 
     Everything in it is about one attester, which the empty subject stands for; but a vendor's
     account is about each instance that it lists, and a report that lists attestations about the TD
-    of each. `collected_at` is when the files were handed over, Unix seconds. Raises EvidenceError
-    for the first file that is not evidence, and when there is no file.
+    of each. `of_kms` are files about the KMS of the app instead; a certificate that a KMS shows at
+    its own address is about it in either place. `collected_at` is when the files were handed over,
+    Unix seconds. Raises EvidenceError for the first file that is not evidence, and when there is no
+    file.
     """
     builder = BundleBuilder()
     empty = True
@@ -125,6 +139,11 @@ def import_files(files: Iterable[tuple[str, bytes]], *, collected_at: int) -> Bu
         for attester, kind, blob in _split(name, raw):
             for subject in [attester] if attester else _subjects(kind, blob, name):
                 builder.add(kind, blob, source=name, collected_at=collected_at, subject=subject)
+    for name, raw in of_kms:
+        empty = False
+        for kind, blob in recognise(name, raw):
+            about = "" if kind in _OF_ITS_ANSWERS else HANDED_OVER
+            builder.add(kind, blob, source=name, collected_at=collected_at, subject=about)
     if empty:
         raise EvidenceError("no evidence files were given", hint=f"accepted: {ACCEPTED}")
     return builder.build()
@@ -180,7 +199,13 @@ def _has_quote(document: codec.JsonObject) -> bool:
     return any(document.get(key) for key in ("quote", "intel_quote"))
 
 
+_OF_ITS_ANSWERS: Final = (Kind.KMS_META, Kind.KMS_ENV_KEY)
+"""What a KMS says about itself and an app, rather than its guest about the KMS."""
+
+
 def _subjects(kind: Kind, raw: bytes, name: str) -> list[str]:
+    if kind is Kind.KMS_TLS:
+        return [HANDED_OVER]
     if kind is not Kind.CLOUD_ATTESTATIONS:
         return [""]
     listed = parse_cloud_attestations(raw, name)
@@ -204,7 +229,7 @@ def recognise(name: str, raw: bytes) -> Recognised:
     if start.startswith("<"):
         return _rim(name, raw) if RIM_MARK in text else _page(name, raw, text)
     if start.startswith("-----BEGIN CERTIFICATE-----"):
-        return [(Kind.PLATFORM_CERT if is_amds(raw, name) else Kind.APP_CERT, raw)]
+        return [(_kind_of_chain(name, raw, text), raw)]
     if start.startswith(PEM_CRL.decode("ascii")):
         return [(Kind.PCS_PCK_CRL, parse_crl(raw, name))]
     if start[0] in '{["':
@@ -213,6 +238,14 @@ def recognise(name: str, raw: bytes) -> Recognised:
     if decoded is None:
         raise _unknown(name, f"text that starts with {start[:24]!a}")
     return _binary(name, decoded)
+
+
+def _kind_of_chain(name: str, raw: bytes, text: str) -> Kind:
+    """Whose certificates these are: AMD's, or by the use that the leaf was issued for."""
+    if is_amds(raw, name):
+        return Kind.PLATFORM_CERT
+    usage = parse_chain(text, name).leaf.get(EXT_USAGE)
+    return Kind.KMS_TLS if usage == KMS_USAGE else Kind.APP_CERT
 
 
 def _text(raw: bytes) -> str | None:
@@ -296,12 +329,11 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     blob = document.get("attestation")
     if isinstance(blob, str):  # the answer of the guest agent's Attest
         return recognise(f"{name} at /attestation", blob.encode("utf-8"))
+    if is_proof(document) or document.keys() >= _KEY_ANSWER or is_key_set(document):
+        return _of_keys(name, raw, document)
     for kind, keys in _SHAPES:
         if keys <= document.keys():
             return [(kind, raw)]
-    if is_key_set(document):
-        parse_keys(raw, name)
-        return [(Kind.GPU_VERDICT_KEYS, raw)]
     if document.keys() >= _SIGSTORE_BUNDLE or _is_attestations(document):
         return _signed(name, raw)
     parts = _unwrap(name, document)
@@ -314,6 +346,20 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
         )
     keys_seen = ", ".join(ascii(key)[1:-1][:32] for key in list(document)[:6])
     raise _unknown(name, f"a JSON object with the keys {keys_seen or '(none)'}")
+
+
+def _of_keys(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
+    """A key set; or an attestation proof, and the quote in it. A private key is not kept."""
+    if is_key_set(document):
+        parse_keys(raw, name)
+        return [(Kind.GPU_VERDICT_KEYS, raw)]
+    if document.keys() >= _KEY_ANSWER:
+        raise EvidenceError(
+            f"{name}: a guest's answer to GetKey, which holds a private key: it is not kept",
+            hint="`verify signer FILE` says who signed it",
+        )
+    proof = parse_proof(raw, name)
+    return [(Kind.PROOF, raw), *([(Kind.QUOTE, proof.quote)] if proof.quote else [])]
 
 
 def _beside(name: str, document: codec.JsonObject) -> Recognised:

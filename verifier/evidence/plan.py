@@ -17,7 +17,8 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
     """What has to be read from a chain to audit one attester.
 
     `kms` is the address of the KMS's contract (EIP-55), `generation` what its record says that it
-    is. `boot_infos` holds one entry per id that the KMS may know the device by.
+    is. `boot_infos` holds one entry per id that the KMS may know the device by. `of_kms` is
+    calldata that asks the KMS's contract about the KMS's own TDs.
     """
 
     chain_id: int
@@ -29,6 +30,7 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
     os_image_hash: bytes | None = None
     boot_infos: tuple[BootInfo, ...] = ()
     mr_kms: bytes | None = None
+    of_kms: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -107,6 +109,7 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
         if self.mr_kms is not None:
             build = contracts.word(self.mr_kms)
             getters.append((self.kms, contracts.ALLOWED_KMS_BUILDS + build))
+        getters.extend((self.kms, data) for data in self.of_kms)
         getters.extend(
             (app, contracts.ALLOWED_DEVICE_IDS + contracts.word(boot.device_id))
             for boot in self.boot_infos
@@ -153,12 +156,23 @@ class HistoryPlan(Struct, frozen=True, kw_only=True):
     calls: tuple[Call, ...] = ()
 
 
+class KeyHolderPlan(Struct, frozen=True, kw_only=True):
+    """What to collect for one TD that runs a KMS: `subject` is its name in the bundle, `platform`
+    as in `SubjectPlan`. `app_id` (hex) is its own, where the manifest that it measured is still to
+    be found, else ""."""
+
+    subject: str
+    platform: tuple[str, str] | None
+    app_id: str
+
+
 class SubjectPlan(Struct, frozen=True, kw_only=True):
     """What to collect for one attester, as its evidence so far tells.
 
     `platform` is FMSPC (upper-case hex) and CA of its quote, None without a quote. `kms_urls` are
     the addresses of its KMS, most likely first. `app_id` is as measured, or b"". `history` grows
-    with the logs that were collected, if it is wanted `with_history`.
+    with the logs that were collected, if it is wanted `with_history`. `key_holders` are the TDs
+    that run its KMS.
     """
 
     subject: str
@@ -168,3 +182,4 @@ class SubjectPlan(Struct, frozen=True, kw_only=True):
     chain: ChainPlan | None
     history: HistoryPlan = HistoryPlan()
     with_history: bool = False
+    key_holders: tuple[KeyHolderPlan, ...] = ()

@@ -19,7 +19,7 @@ from verifier.evidence.endpoint import PEER_KEY
 from verifier.evidence.gpu.nras import NrasAnswer, NrasKeys, parse_answer, parse_keys
 from verifier.evidence.gpu.payload import GpuPayload, parse_payload
 from verifier.evidence.gpu.rim import Rim, parse_rim
-from verifier.evidence.guest.cloud import parse_cloud_attestations
+from verifier.evidence.guest.cloud import parse_cloud_attestations, parse_kms_account
 from verifier.evidence.guest.kms_answers import (
     EnvKey,
     SignatureChain,
@@ -27,6 +27,7 @@ from verifier.evidence.guest.kms_answers import (
     parse_signature_chain,
 )
 from verifier.evidence.guest.page import Page, parse_page
+from verifier.evidence.guest.proof import Proof, parse_proof
 from verifier.evidence.guest.tcb_info import (
     Info,
     TcbInfo,
@@ -52,6 +53,7 @@ from verifier.evidence.td.ra_tls import (
     parse_chain,
     spki,
 )
+from verifier.model.identifiers import KEY_HOLDER
 from verifier.model.result import EvidenceRef, JsonValue
 
 if TYPE_CHECKING:
@@ -61,6 +63,8 @@ T = TypeVar("T")
 _Log = tuple[JsonValue | bytes, EvidenceRef]
 
 CHANNEL_ENDPOINT: Final = "certificate of the endpoint"
+CHANNEL_KMS: Final = "certificate of the KMS"
+CHANNEL_BOOTSTRAP: Final = "record of how the KMS made its keys"
 CHANNEL_APP_CERT: Final = "app certificate"
 CHANNEL_APP_KEY: Final = "GetAttestationForAppKey"
 CHANNEL_GET_QUOTE: Final = "GetQuote"
@@ -68,6 +72,8 @@ CHANNEL_BLOB: Final = "attestation blob"
 CHANNEL_QUOTE: Final = "quote"
 CHANNEL_CLOUD: Final = "cloud API"
 _CHANNELS: Final = (
+    CHANNEL_KMS,
+    CHANNEL_BOOTSTRAP,
     CHANNEL_APP_CERT,
     CHANNEL_APP_KEY,
     CHANNEL_GET_QUOTE,
@@ -129,6 +135,7 @@ class SubjectEvidence(Struct):
     quotes: list[QuoteSource] = []
     env_keys: list[Located[EnvKey]] = []
     key_chains: list[Located[SignatureChain]] = []
+    proofs: list[Located[Proof]] = []
     peers: list[Located[RaTlsChain]] = []
     gpus: list[Located[GpuPayload]] = []
     gpu_verdicts: list[Located[NrasAnswer]] = []
@@ -140,8 +147,10 @@ class SubjectEvidence(Struct):
 
     def artifacts(self, kind: Kind) -> list[Artifact]:
         """Received artifacts of a kind: this attester's own first, then those shared by all; by
-        content, since a name says nothing of what comes first."""
-        found = [item for item in self.bundle.of(kind) if item.subject in (self.name, "")]
+        content, since a name says nothing of what comes first. What is shared is about the app: a
+        KMS's TD has only its own."""
+        names = (self.name,) if self.name.startswith(KEY_HOLDER) else (self.name, "")
+        found = [item for item in self.bundle.of(kind) if item.subject in names]
         return sorted(found, key=lambda item: (item.subject == "", item.sha256 or ""))
 
     def parsed(self, kind: Kind, parse: Callable[[bytes, str], T]) -> list[Located[T]]:
@@ -177,6 +186,7 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
     )
     subject.env_keys = subject.parsed(Kind.KMS_ENV_KEY, parse_env_key)
     subject.key_chains = subject.parsed(Kind.SIGNATURE_CHAIN, parse_signature_chain)
+    subject.proofs = subject.parsed(Kind.PROOF, parse_proof)
     subject.peers = subject.parsed(Kind.TLS_PEER, parse_peer)
     subject.gpus = subject.parsed(Kind.GPU_EVIDENCE, parse_payload)
     subject.gpu_verdicts = subject.parsed(Kind.GPU_VERDICT, parse_answer)
@@ -184,13 +194,15 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
     subject.gpu_rims = subject.parsed(Kind.GPU_RIM, parse_rim)
     subject.platforms = subject.parsed(Kind.PLATFORM_ATTESTATION, parse_platform)
     subject.platform_certs = subject.parsed(Kind.PLATFORM_CERT, parse_pem_chain)
+    of_kms = name.startswith(KEY_HOLDER)
     for sources in (
         _from_peers,
+        _from_kms,
         _from_answers,
         _from_certificates,
         _from_blobs,
         _from_raw,
-        _from_cloud,
+        _account_of_kms if of_kms else _from_cloud,
     ):
         subject.quotes.extend(sources(subject))
     subject.quotes.sort(key=lambda source: _CHANNELS.index(source.channel))
@@ -256,6 +268,25 @@ def is_of_leaf(source: QuoteSource) -> bool:
         return False
     carried = parse_quote(source.quote, f"TD quote ({source.channel})")
     return carried.report_data == leaf_report_data(spki(source.chain.certificates[0]))
+
+
+def _from_kms(subject: SubjectEvidence) -> list[QuoteSource]:
+    """The quotes in the certificates that a KMS shows to whoever connects to it."""
+    found: list[QuoteSource] = []
+    for item in subject.parsed(Kind.KMS_TLS, parse_pem):
+        try:
+            source = certificate_source(item.value, item.artifact.ref)
+        except EvidenceError as error:
+            subject.malformed.append((item.artifact, error))
+            continue
+        if source:
+            found.append(replace(source, channel=CHANNEL_KMS))
+    return found
+
+
+def parse_pem(raw: bytes, what: str) -> RaTlsChain:
+    """Parse a PEM chain from bytes. Raises EvidenceError."""
+    return parse_chain(raw.decode("ascii", "replace"), what)
 
 
 def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
@@ -398,3 +429,13 @@ def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:
                 )
             )
     return found
+
+
+def _account_of_kms(subject: SubjectEvidence) -> list[QuoteSource]:
+    """A vendor's account of a KMS's guest holds no quote; but the manifest in it may be the one
+    that a quote measured."""
+    for item in subject.parsed(Kind.CLOUD_ATTESTATIONS, parse_kms_account):
+        if item.value is not None and item.value.app_compose is not None:
+            manifest = item.value.app_compose.encode("utf-8")
+            subject.manifests.append(Located(manifest, item.artifact))
+    return []

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from verifier.errors import Cause
 from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.model.identifiers import KEY_HOLDER
 
 _UNREACHABLE: Final = (
     "check the app id and that this machine is online, or name the gateway that serves the app "
@@ -67,7 +68,11 @@ def unreachable_hint(bundle: Bundle) -> str:
 
 def _silent_guests(bundle: Bundle) -> list[Artifact]:
     """What was asked of guest agents, where none of it was answered."""
-    guests = [item for item in bundle.artifacts if item.kind in _GUESTS]
+    guests = [
+        item
+        for item in bundle.artifacts
+        if item.kind in _GUESTS and not item.subject.startswith(KEY_HOLDER)
+    ]
     return guests if all(item.error for item in guests) else []
 
 

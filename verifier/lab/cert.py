@@ -72,6 +72,53 @@ def kms_ca(kms: str, issued: int) -> x509.Certificate:
     return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True)
 
 
+class RpcOptions(Struct, frozen=True, kw_only=True):
+    """How a KMS makes the certificate of its own address. `signer` labels the KMS whose CA signs it
+    ("" for its own), `report_data` replaces what the quote in it binds; `attested` says whether
+    there is a quote."""
+
+    signer: str = ""
+    usage: str = "kms:rpc"
+    app_id: bytes = b""
+    is_ca: bool = False
+    report_data: bytes | None = None
+    attested: bool = True
+
+
+def rpc_key(kms: str) -> ec.EllipticCurvePrivateKey:
+    """The key of a labelled KMS's own address."""
+    return keys.p256(f"kms {kms} rpc")
+
+
+def rpc_report_data(kms: str) -> bytes:
+    """What the quote in that certificate binds."""
+    return hashlib.sha512(b"ratls-cert:" + keys.spki(rpc_key(kms))).digest()
+
+
+def rpc_cert(
+    kms: str, options: RpcOptions, attestation: Attestation, issued: int, *, blob: bool
+) -> x509.Certificate:
+    """The certificate that a labelled KMS shows at its own address, directly under its CA; with
+    `blob`, its attestation is a versioned one."""
+    key, host = rpc_key(kms), _name("kms.gw.lab.invalid")
+    issuer = _name("Dstack KMS CA", "Dstack")
+    builder = _builder(host, issuer, key, f"kms {kms} rpc", issued)
+    if options.is_ca:
+        for extension, critical in _ca_extensions(key, path_length=0):
+            builder = builder.add_extension(extension, critical)
+    log = json.dumps(attestation.log, separators=(",", ":")).encode()
+    evidence = [(ATTESTATION, scale_v0(attestation))]
+    if not blob:
+        evidence = [(QUOTE, attestation.quote), (EVENT_LOG, log)]
+    identity = [(USAGE, options.usage.encode())]
+    if options.app_id:
+        identity.append((APP_ID, options.app_id))
+    for number, value in (*identity, *(evidence if options.attested else ())):
+        builder = builder.add_extension(_extension(number, value), critical=False)
+    signer = kms_ca_key(options.signer or kms)
+    return builder.sign(signer, hashes.SHA256(), ecdsa_deterministic=True)
+
+
 def leaf_key(options: CertOptions) -> ec.EllipticCurvePrivateKey:
     """The key of the leaf, which the quote's report data binds."""
     return keys.p256(f"app certificate {options.subject}")

@@ -83,9 +83,17 @@ def kms_contract(chain: Chain, knobs: Knobs) -> DstackKms:
     return DstackKms(chain, KMS_ADDRESS, kms_owner(chain, knobs))
 
 
-def write(chain: Chain, knobs: Knobs, kms: Kms, app_id: bytes, guests: Sequence[Guest]) -> None:
-    """Everything that happened on the chain before the world is observed."""
-    _write_kms(chain, knobs, kms)
+def write(  # noqa: PLR0913, PLR0917 - what a chain is about
+    chain: Chain,
+    knobs: Knobs,
+    kms: Kms,
+    app_id: bytes,
+    guests: Sequence[Guest],
+    builds: Sequence[bytes],
+) -> None:
+    """Everything that happened on the chain before the world is observed. `builds` are those of the
+    KMS that its contract allows."""
+    _write_kms(chain, knobs, kms, builds)
     implied = knobs.app_id is not None or (knobs.key_provider == "kms" and knobs.kms != "hosted")
     owner = app_owner(chain, knobs)
     _deploy_owner(owner, chain.block_at(knobs.now - APP_AGE) - 10, app_deployer(knobs.seed))
@@ -128,7 +136,7 @@ def _write_app(chain: Chain, knobs: Knobs, app_id: bytes, guests: Sequence[Guest
         app.remove_device(removal, first_device)
 
 
-def _write_kms(chain: Chain, knobs: Knobs, kms: Kms) -> None:
+def _write_kms(chain: Chain, knobs: Knobs, kms: Kms, builds: Sequence[bytes]) -> None:
     contract = DstackKms(chain, KMS_ADDRESS, Key(chain, _KMS_DEPLOYER))
     owner = kms_owner(chain, knobs)
     block = chain.block_at(knobs.now - KMS_AGE)
@@ -141,7 +149,8 @@ def _write_kms(chain: Chain, knobs: Knobs, kms: Kms) -> None:
     terms = AppTerms(b"", keys.labelled("first gateway", 32), allow_any_device=True)
     gateway = contract.deploy_app(block + 2, GATEWAY_APP, _KMS_DEPLOYER, terms)
     contract.set_gateway_app_id(block + 3, GATEWAY_APP_ID)
-    contract.add_kms(block + 4, kms.guest.mr_aggregated, device_id(knobs, knobs.seed, PLATFORM))
+    for build in builds:
+        contract.add_kms(block + 4, build, device_id(knobs, knobs.seed, PLATFORM))
     image = OsImage(knobs.os_image).os_image_hash
     if knobs.os_image_on_chain != "never":
         contract.add_os_image(block + 5, image)

@@ -12,15 +12,18 @@ hex(k256 public key) || ";") in the first half of its report data (spelled as th
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Final
+from typing import Final, Literal
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from eth_hash.auto import keccak
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
-from verifier.lab import cert, keys
+from verifier.lab import cert, events, keys
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE, release
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.knobs import DAY, Knobs
@@ -31,6 +34,25 @@ PLATFORM: Final = "kms-platform"
 CA_AGE: Final = 300 * DAY
 _ENV_PREFIX: Final = b"dstack-env-encrypt-pubkey:"
 _ANSWER_SECONDS: Final = 2
+_CONFIG: Final = """\
+      [rpc]
+      address = "0.0.0.0"
+      port = 8000
+      [core]
+      cert_dir = "/kms/certs"
+      [core.image]
+      verify = true
+      download_url = "https://images.lab.invalid/mr_{OS_IMAGE_HASH}.tar.gz"
+      [core.auth_api]
+      type = "webhook"
+      [core.auth_api.webhook]
+      url = "WEBHOOK"
+      [core.onboard]
+      enabled = true
+      quote_enabled = true
+"""
+_OUTSIDE: Final = "https://cloud.lab.invalid/api/v1/kms-auth/"
+"""Whom a KMS without a contract asks."""
 
 
 class ContractPlace(Struct, frozen=True, kw_only=True):
@@ -82,8 +104,14 @@ class Kms:
         pki: PkiOptions,
         contract: ContractPlace | None,
         k256: str | None = None,
+        certificate: cert.RpcOptions | None = None,
+        edit: Callable[[Knobs], Knobs] | None = None,
+        bootstrap: Literal["kept", "none", "other"] = "kept",
     ) -> None:
         self.label = label
+        self._rpc = certificate or cert.RpcOptions()
+        self._edit = edit
+        self._bootstrap = bootstrap
         self._now = now
         self._version = version
         self._pki = pki
@@ -116,13 +144,16 @@ class Kms:
             key_provider="local-sgx",
             platform=PLATFORM,
             no_instance_id=True,
+            manifest=_manifest(self._contract),
         )
+        if self._edit is not None:
+            knobs = self._edit(knobs)
         return Guest(
             knobs,
             index=0,
             app_id=manifest_app_id(knobs),
             pki=build_pki(self._pki),
-            keys_from=KeySource("local-sgx", LOCAL_SGX_MRENCLAVE.hex()),
+            keys_from=KeySource(knobs.key_provider, knobs.enclave.hex()),
         )
 
     @property
@@ -185,24 +216,32 @@ class Kms:
         return answer
 
     @cached_property
+    def certificate(self) -> x509.Certificate:
+        """The certificate of its own address, which it issues anew at each start."""
+        bound = self._rpc.report_data or cert.rpc_report_data(self.label)
+        blob = release(self._version) >= (0, 5, 9)
+        how: events.Stripping = "certificate" if blob else "full"
+        log = events.strip(self.guest.log, how, self._version)
+        shown = replace(self.guest.attestation(bound), log=log)
+        return cert.rpc_cert(self.label, self._rpc, shown, self._now - DAY, blob=blob)
+
+    @cached_property
+    def key(self) -> bytes:
+        """The private key of that certificate (PEM)."""
+        return cert.rpc_key(self.label).private_bytes(
+            Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+        )
+
+    @cached_property
     def meta(self) -> JsonObject:
         """The GetMeta answer."""
-        bootstrap: JsonObject = {
-            "ca_pubkey": self.ca_spki.hex(),
-            "k256_pubkey": self.k256_public.hex(),
-        }
-        if release(self._version) >= (0, 5, 6):
-            bootstrap["attestation"] = cert.scale_v0(self.bootstrap).hex()
-        else:
-            bootstrap["quote"] = self.bootstrap.quote.hex()
-            bootstrap["eventlog"] = self.event_log.hex()
         place = self._contract
         ca = pem_chain([cert.kms_ca(self.label, self._now - CA_AGE)]).decode()
         return {
             "ca_cert": ca,
             "allow_any_upgrade": False,
             "k256_pubkey": self.k256_public.hex(),
-            "bootstrap_info": bootstrap,
+            "bootstrap_info": None if self._bootstrap == "none" else self._bootstrap_info(),
             "is_dev": False,
             "gateway_app_id": place.gateway_app_id if place else None,
             "kms_contract_address": "0x" + place.kms.hex() if place else None,
@@ -210,8 +249,24 @@ class Kms:
             "app_auth_implementation": ("0x" + place.app_implementation.hex() if place else None),
         }
 
+    def _bootstrap_info(self) -> JsonObject:
+        k256 = self.k256_public
+        if self._bootstrap == "other":
+            k256 = keys.k256_public(keys.k256("kms attacker k256"))
+        bootstrap: JsonObject = {"ca_pubkey": self.ca_spki.hex(), "k256_pubkey": k256.hex()}
+        if release(self._version) >= (0, 5, 6):
+            bootstrap["attestation"] = cert.scale_v0(self.bootstrap).hex()
+        else:
+            bootstrap["quote"] = self.bootstrap.quote.hex()
+            bootstrap["eventlog"] = self.event_log.hex()
+        return bootstrap
+
     def respond(self, path: str, arguments: Mapping[str, str]) -> Response:
-        """What the KMS answers to an RPC."""
+        """What the KMS answers to an RPC, in a TLS session that ends at its own certificate."""
+        der = self.certificate.public_bytes(Encoding.DER)
+        return replace(self._answer(path, arguments), peer_certificate=der, peer_key=self.key)
+
+    def _answer(self, path: str, arguments: Mapping[str, str]) -> Response:
         method = path.removeprefix("/prpc/").removeprefix("KMS.")
         if not path.startswith("/prpc/"):
             return answer_json(404, {"error": "not found"})
@@ -224,3 +279,50 @@ class Kms:
                 return answer_json(400, {"error": "invalid app id"})
             return answer_json(200, self.env_key(app_id))
         return answer_json(404, {"error": f"Service not found: {method}"})
+
+
+def _manifest(place: ContractPlace | None) -> str:
+    """What the KMS's guest runs: the KMS, who it asks whom to serve, and a node of its own to read
+    the chain; without a contract, somebody outside is asked."""
+    services = [_service("kms", volumes=("/var/run/dstack.sock:/var/run/dstack.sock",))]
+    if place is not None:
+        asks = ("ETH_RPC_URL=http://node:8545", f"KMS_CONTRACT_ADDR=0x{place.kms.hex()}")
+        services += [_service("auth-api", environment=asks), _service("node")]
+    webhook = _OUTSIDE if place is None else "http://auth-api:8000"
+    config = _CONFIG.replace("WEBHOOK", webhook)
+    compose = f"services:\n{''.join(services)}configs:\n  kms:\n    content: |\n{config}"
+    manifest: JsonObject = {
+        "manifest_version": 2,
+        "name": "dstack-kms",
+        "runner": "docker-compose",
+        "docker_compose_file": compose,
+        "allowed_envs": [],
+        "gateway_enabled": True,
+        "kms_enabled": False,
+        "local_key_provider_enabled": True,
+        "key_provider_id": LOCAL_SGX_MRENCLAVE.hex(),
+        "no_instance_id": True,
+        "public_logs": False,
+        "public_sysinfo": False,
+        "public_tcbinfo": True,
+        "secure_time": True,
+    }
+    return json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+
+
+def _service(name: str, *, environment: Sequence[str] = (), volumes: Sequence[str] = ()) -> str:
+    digest = keys.labelled(f"image {name}", 32).hex()
+    lines = [
+        f"{name}:",
+        f"  image: registry.lab.invalid/dstack-{name}@sha256:{digest}",
+        "  restart: unless-stopped",
+        "  read_only: true",
+        '  user: "1000:1000"',
+        "  cap_drop: [ALL]",
+        "  security_opt: [no-new-privileges:true]",
+    ]
+    for key, values in (("environment", environment), ("volumes", volumes)):
+        lines += [f"  {key}:", *(f"    - {value}" for value in values)] if values else []
+    if name == "kms":
+        lines += ["  configs:", "    - source: kms", "      target: /kms/kms.toml"]
+    return "".join(f"  {line}\n" for line in lines)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from msgspec import Struct, field
 
 from verifier.evidence.codec import JsonObject
+from verifier.lab.cert import RpcOptions
 from verifier.lab.dns import Record
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE, MACHINE, Event
 from verifier.lab.quote import QuoteFormat, TdReport
@@ -59,6 +60,7 @@ class Knobs(Struct, frozen=True, kw_only=True):
         `edit_events` changes what is measured. `edit_td` changes the TD report before it is
         signed, `edit_quote` the signed bytes. `edit_log` changes the log (JSON entries) that
         every channel shows, `edit_served_manifest` the manifest that is shown.
+        `edit_proof` changes the attestation proof that the app publishes.
         `edit_response(method, url, body, response)` is the last word about any answer.
     Image
         `image` is what the manifest names and its registry serves. `attest(sigstore, image)` gives
@@ -74,6 +76,12 @@ class Knobs(Struct, frozen=True, kw_only=True):
         one: passed through, a guest's own certificate; of other names, the gateway's.
         `edit_gateway` changes the knobs of the guest that the gateway is.
         `edit_dns(resolver, name, type, records)` changes what a resolver says.
+    KMS
+        `kms_answers` is the KMS at the KMS's address (None: the guest's own), `kms_k256` labels
+        another root key. `kms_certificate` says how the certificate of that address is made,
+        `kms_bootstrap` whether the record of how it made its keys is kept, or is another KMS's.
+        `edit_kms` changes the guest that the KMS at that address runs in; the contract allows the
+        honest one, and with `kms_build_on_chain` this one too.
     Chain
         `app_on_chain` says whether a contract stands at the app id (None: only where the guest's
         KMS or a chosen `app_id` implies one); `*_on_chain` say what the contracts allow.
@@ -116,6 +124,7 @@ class Knobs(Struct, frozen=True, kw_only=True):
     edit_log: Callable[[list[JsonObject]], list[JsonObject]] | None = None
     edit_served_manifest: Callable[[str], str] | None = None
     edit_response: Callable[[str, str, bytes, Response], Response] | None = None
+    edit_proof: Callable[[JsonObject], JsonObject] | None = None
 
     image: Image = WEB
     attest: Attest = attest
@@ -154,6 +163,10 @@ class Knobs(Struct, frozen=True, kw_only=True):
     kms_version: str = "0.5.8"
     kms_answers: str | None = None
     kms_k256: str | None = None
+    kms_certificate: RpcOptions = field(default_factory=RpcOptions)
+    kms_bootstrap: Literal["kept", "none", "other"] = "kept"
+    edit_kms: Callable[["Knobs"], "Knobs"] | None = None
+    kms_build_on_chain: bool = True
 
     chain_id: int = CHAIN_ID
     compose_hash_on_chain: OnChain = "added"

@@ -10,11 +10,14 @@ from verifier.model.result import JsonValue
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """One HTTP answer; header names as they were sent."""
+    """One HTTP answer; header names as they were sent. `peer_certificate` (DER) is that of the TLS
+    session that it comes in, where the world says which; `peer_key` (PEM) is its private key."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    peer_certificate: bytes | None = None
+    peer_key: bytes = b""
 
 
 def answer(

@@ -3,6 +3,7 @@
     https://<app id | instance id>-8090.gw.lab.invalid/     guests
     https://gateway.gw.lab.invalid/.dstack/                 the gateway
     https://dns.google/ https://cloudflare-dns.com/         two resolvers of names
+    https://<app id>-443.gw.lab.invalid/.well-known/        the app's attestation proof
     https://kms.gw.lab.invalid/prpc/                        the KMS
     https://pcs.lab.invalid/                                collateral
     https://rpc-a.lab.invalid/ https://rpc-b.lab.invalid/   two JSON-RPC operators
@@ -25,25 +26,27 @@ from msgspec import to_builtins as asdict
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
-from verifier.evidence.certificates import spki_digest
-from verifier.lab import contracts, dns, history, keys, snp
+from verifier.evidence.codec import JsonObject
+from verifier.evidence.guest.proof import PATH as PROOF_PATH
+from verifier.lab import contracts, dns, history, keys
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
 from verifier.lab.endpoint import gateway_certificate
-from verifier.lab.events import FIRMWARE, LOCAL_SGX_MRENCLAVE, OsImage, replay
+from verifier.lab.events import LOCAL_SGX_MRENCLAVE
 from verifier.lab.gateway import ACCOUNT_URI, Gateway, gateway_knobs
-from verifier.lab.gpu import Gpus, trust_anchors
+from verifier.lab.gpu import Gpus
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
-from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki, der
+from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki
+from verifier.lab.published import published_proof
 from verifier.lab.quote import MR_SEAM
+from verifier.lab.reference_rows import SOURCE, anchor_rows, firmware_row, image_row
 from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
 from verifier.lab.response import NOT_FOUND, Response, answer_json
 from verifier.lab.rpc import Node
 from verifier.lab.sigstore import Sigstore
-from verifier.machine.firmware import witness_of
 from verifier.model.chain import ContractCode
 from verifier.model.identifiers import format_time
 from verifier.reference import values
@@ -61,7 +64,6 @@ ATTESTATION_PATH: Final = "/attestation"
 """Where the app answers `nonce` with a quote over it."""
 
 ONCHAIN: Final = "onchain"
-_SOURCE: Final = "simulated world"
 
 
 class World:
@@ -124,7 +126,9 @@ class World:
     @cached_property
     def kms(self) -> Kms:
         """The KMS that answers at the KMS's URL."""
-        return self._kms(self.knobs.kms_answers or self.knobs.kms, self.knobs.kms_k256)
+        knobs = self.knobs
+        label = knobs.kms_answers or knobs.kms
+        return self._kms(label, knobs.kms_k256, answers=True)
 
     @cached_property
     def gateway(self) -> Gateway:
@@ -139,7 +143,11 @@ class World:
         """The chain, with its whole history."""
         knobs = self.knobs
         chain = Chain(knobs.seed, knobs.chain_id, knobs.now, knobs.finalized_lag)
-        history.write(chain, knobs, self._kms(ONCHAIN, knobs.kms_k256), self._app_id, self.guests)
+        kms = self._kms(ONCHAIN, knobs.kms_k256)
+        builds = [kms.guest.mr_aggregated]
+        if knobs.edit_kms is not None and knobs.kms_build_on_chain:
+            builds.append(self.kms.guest.mr_aggregated)
+        history.write(chain, knobs, kms, self._app_id, self.guests, builds)
         if knobs.edit_chain is not None:
             app = history.app_contract(chain, knobs, self._app_id)
             knobs.edit_chain(chain, app, history.kms_contract(chain, knobs))
@@ -229,15 +237,19 @@ class World:
         }
         if host in named:
             return named[host]()
-        if path == ATTESTATION_PATH:
-            return self._attested(host, arguments.get("nonce", ""))
+        if path in (ATTESTATION_PATH, PROOF_PATH):
+            return self._attested(host, path, arguments.get("nonce", ""))
         guest = self._guests_by_label.get(host.removesuffix(f"-8090.{GATEWAY_BASE}"))
         if guest is None:
             return NOT_FOUND
         return guest.respond(path, arguments)
 
-    def _attested(self, host: str, nonce: str) -> Response:
-        """What the app itself answers, where connections reach it: a quote over a challenge."""
+    def _attested(self, host: str, path: str, nonce: str) -> Response:
+        """What the app itself answers, where connections reach it: a quote over a challenge, and
+        the attestation proof."""
+        if path == PROOF_PATH:
+            own = host in (DOMAIN, f"{self.app_id}-443.{GATEWAY_BASE}")
+            return answer_json(200, self.proof) if own else NOT_FOUND
         guest = self.guest if host == DOMAIN else self._passed_through(host)
         try:
             challenge = bytes.fromhex(nonce).ljust(64, b"\0")[:64]
@@ -273,6 +285,12 @@ class World:
         return [*alias, *zone.get((name, kind), [])]
 
     @cached_property
+    def proof(self) -> JsonObject:
+        """The attestation proof that the first instance publishes."""
+        document = published_proof(self.guest, self.kms, self.now)
+        return self.knobs.edit_proof(document) if self.knobs.edit_proof else document
+
+    @cached_property
     def _guests_by_label(self) -> dict[str, Guest]:
         """The guest behind each host label: instance ids, app ids, the requested id above all."""
         everyone = (self.kms.guest, *reversed(self.guests))
@@ -297,7 +315,7 @@ class World:
     def reference(self) -> bytes:
         """Reference values that a relying party of this world would hold (JSON document)."""
         date = format_time(self.now)[:10]
-        origin = {"source": _SOURCE, "date": date}
+        origin = {"source": SOURCE, "date": date}
         codes = [
             ContractCode(
                 role=role,
@@ -337,15 +355,15 @@ class World:
                     )
                 )
             ],
-            "anchors": [asdict(row) for row in _anchor_rows(date)],
+            "anchors": [asdict(row) for row in anchor_rows(date)],
             "tdx_modules": [
                 asdict(values.TdxModule(mr_seam=MR_SEAM.hex(), name="lab module", **origin))
             ],
             "kms": [asdict(row) for row in self._kms_records(date)],
             "os_images": [
-                asdict(_image_row(label, date)) for label in ("production", "development")
+                asdict(image_row(label, date)) for label in ("production", "development")
             ],
-            "firmwares": [asdict(_firmware_row(date))],
+            "firmwares": [asdict(firmware_row(date))],
             "contracts": [asdict(row) for row in codes],
             "tcb_evaluations": [asdict(evaluation)],
             "gateways": [asdict(gateway)],
@@ -370,7 +388,7 @@ class World:
                     chain.block_at(self.now - history.KMS_AGE) if label == ONCHAIN else 0
                 ),
                 urls=(KMS_URL,),
-                source=_SOURCE,
+                source=SOURCE,
                 date=date,
             )
             for label in (ONCHAIN, "hosted")
@@ -402,7 +420,8 @@ class World:
             gateway_app_id=history.GATEWAY_APP_ID,
         )
 
-    def _kms(self, label: str, k256: str | None = None) -> Kms:
+    def _kms(self, label: str, k256: str | None = None, *, answers: bool = False) -> Kms:
+        knobs = self.knobs
         return Kms(
             label,
             now=self.now,
@@ -410,6 +429,9 @@ class World:
             pki=self._pki_options(PLATFORM),
             contract=self._place if label == ONCHAIN else None,
             k256=k256,
+            certificate=knobs.kms_certificate if answers else None,
+            edit=knobs.edit_kms if answers else None,
+            bootstrap=knobs.kms_bootstrap if answers else "kept",
         )
 
     def _pki_options(self, platform: str) -> PkiOptions:
@@ -442,43 +464,3 @@ def _arguments(query: str, body: bytes) -> dict[str, str]:
             return arguments
         arguments |= {key: value for key, value in document.items() if isinstance(value, str)}
     return arguments
-
-
-def _image_row(label: str, date: str) -> values.OsImage:
-    image = OsImage(label)
-    _, rtmr1, rtmr2, _ = replay(image.boot_events())
-    return values.OsImage(
-        os_image_hash=image.os_image_hash.hex(),
-        release=f"lab {label}",
-        kind=label,
-        origin=values.Origin.REBUILT,
-        mrtd=image.mrtd.hex(),
-        rtmr1=rtmr1.hex(),
-        rtmr2=rtmr2.hex(),
-        source=_SOURCE,
-        date=date,
-    )
-
-
-def _anchor_rows(date: str) -> list[values.TrustAnchor]:
-    return [
-        values.TrustAnchor(
-            use=use,
-            spki=spki_digest(root),
-            certificate=base64.b64encode(der(root)).decode(),
-            source=_SOURCE,
-            date=date,
-        )
-        for use, root in {**trust_anchors(), "amd-snp": snp.trust_anchor()}.items()
-    ]
-
-
-def _firmware_row(date: str) -> values.Firmware:
-    return values.Firmware(
-        name="lab firmware",
-        mrtd=tuple(OsImage(label).mrtd.hex() for label in ("production", "development")),
-        witness=witness_of(FIRMWARE).hex(),
-        volume=FIRMWARE.volume.hex(),
-        source=_SOURCE,
-        date=date,
-    )

@@ -2,12 +2,16 @@
 
 import re
 from datetime import UTC, datetime
-from typing import NewType
+from typing import Final, NewType
 
 AppId = NewType("AppId", str)
 """A dstack app id: 20 bytes as 40 lower-case hex digits, no 0x."""
 
 _APP_ID = re.compile(r"(?:0x)?([0-9a-fA-F]{40})", re.ASCII)
+KEY_HOLDER: Final = "kms/"
+"""What the name of a KMS's TD begins with, among attesters: evidence under it is about who gives
+the app its keys, and not about the app. The rest of the name says where it answered."""
+
 _KEY_HOLDER = re.compile(
     r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})|(0x[0-9a-fA-F]{40})|(30(?:[0-9a-fA-F]{2}){40,600})",
     re.ASCII,

@@ -8,6 +8,24 @@ from verifier.model.result import Anchor, CheckResult, Claim, Finding, Verdict
 from verifier.model.timeline import Timeline
 
 
+class ProvenParts(Struct, frozen=True, kw_only=True):
+    """What an audit proved of what an attestation proof states; b"", "" and () for the rest.
+
+    `registers` are MRTD, RTMR0-3 and MRCONFIGID by their names in tcb_info. `app_public_key` is the
+    app's root key (compressed), `kms_signature` the KMS's over it, `kms_root_address` whose key
+    that is.
+    """
+
+    quote: bytes = b""
+    registers: tuple[tuple[str, bytes], ...] = ()
+    app_id: str = ""
+    app_public_key: bytes = b""
+    kms_signature: bytes = b""
+    kms_root_address: str = ""
+    repository: str = ""
+    commit: str = ""
+
+
 class SubjectReport(Struct, frozen=True, kw_only=True):
     """The result for one attester: one guest, named by where its evidence came from."""
 
@@ -15,6 +33,7 @@ class SubjectReport(Struct, frozen=True, kw_only=True):
     verdict: Verdict
     checks: tuple[CheckResult, ...]
     claims: tuple[Claim, ...]
+    proven: ProvenParts = ProvenParts()
 
 
 class SecondOpinion(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
+from verifier.checks.application import proof
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
@@ -45,7 +46,9 @@ Statement = tuple[str, str, str, EvidenceRef]
 )
 def consistency(case: Case) -> Outcome:
     """Ids, hashes, registers, key provider and manifests that the page, the Info answer, the
-    certificate and other quotes state are those of the quote. Differences that dstack versions are
+    certificate, an attestation proof and other quotes state are those of the quote; the root
+    address in a proof is that of its signature, and its source that which signatures show the
+    images to be built from. Differences that dstack versions are
     known for are allowed: a device id may be sha256 of the platform id, of the quote's user data,
     or of nothing. A vm_config that names another OS image than the os-image-hash event is a
     warning: the host writes the one, a KMS says the other, and the registers alone tell. Evidence
@@ -54,10 +57,14 @@ def consistency(case: Case) -> Outcome:
     statements = list(_statements(case))
     wrong = [item for item in statements if not _agrees(case, item[0], item[1])]
     wrong.extend(_other_quotes(case))
+    contradicted = list(proof.contradictions(case))
+    expected: dict[str, JsonValue] = {name: _expected(case, name) for name, *_ in wrong}
+    expected |= {item[0]: value for item, value in contradicted}
+    wrong.extend(item for item, _ in contradicted)
     if wrong:
         return failed(
             "stated and measured values differ: " + ", ".join(sorted({item[0] for item in wrong})),
-            expected={name: _expected(case, name) for name, *_ in wrong},
+            expected=expected,
             actual={f"{name} ({who})": value for name, value, who, _ in wrong},
             evidence=tuple(dict.fromkeys(item[3] for item in wrong)),
             remediation="evidence of several guests was mixed, or somebody states what is not so",
@@ -106,6 +113,7 @@ def _statements(case: Case) -> Iterator[Statement]:
         for extensions in source.chain.extensions if source.chain else ():
             if EXT_APP_ID in extensions:
                 yield "app_id", extensions[EXT_APP_ID].hex(), "certificate", source.evidence
+    yield from proof.statements(case)
 
 
 def _withheld(case: Case) -> Iterator[str]:
@@ -136,6 +144,7 @@ def _withheld(case: Case) -> Iterator[str]:
         yield from (f"the page has no {name}" for name in names if not stated.get(name))
         if shown and page.value.tcb_info is None:
             yield "the page has no TCB Info"
+    yield from proof.withheld(case)
 
 
 def _since_0_4(stated: Iterable[str], hidden: tuple[str, ...]) -> tuple[str, ...]:
@@ -206,8 +215,8 @@ def _expected(case: Case, name: str) -> JsonValue:
     quote, identity = case.quote, case.identity
     if name in REGISTERS:
         return _expected_register(case, name)
-    if name == "td_report":
-        return quote.td_state.hex()
+    if name in ("td_report", "mr_config_id"):
+        return (quote.td_state if name == "td_report" else quote.mr_config_id).hex()
     if name == "device_id":
         return [*(item.hex() for item in case.device_ids), hashlib.sha256(b"").hexdigest()]
     payload = identity.provider_payload

@@ -1,6 +1,8 @@
 """Which key holder a guest names, and whether it is the one that the relying party means."""
 
 from verifier.checks.case import Case
+from verifier.checks.key_management.kms_guest import tried_guests
+from verifier.checks.key_management.kms_root import is_tied
 from verifier.errors import MissingEvidence
 from verifier.evidence.chain import contracts
 from verifier.reference.values import Denied, KmsRecord
@@ -8,12 +10,15 @@ from verifier.reference.values import Denied, KmsRecord
 
 def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:
     """Whether a KMS record is that of the measured CA key: by the reference values, or for a KMS
-    that the relying party named, by its contract. Raises MissingEvidence where neither tells."""
+    that the relying party named, by its contract, or by what ties the root address that was named
+    to that CA key. Raises MissingEvidence where none of these tells."""
     measured = case.identity.provider_id
     if record.ca_spki:
         return record.ca_spki == measured.hex()
+    if record.contract is None:
+        return bool(record.root_address) and is_tied(case, record.root_address)
     found = case.kms_contract()
-    if found is None or record.contract is None:
+    if found is None:
         return False
     info = found[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
     if not info.value.ca_pubkey:
@@ -51,9 +56,22 @@ def as_named(case: Case) -> None:
         raise MissingEvidence(
             f"you named the KMS {named.name}; the guest names {other}, and nothing known says that "
             "they are one",
-            hint="name the key holder that you mean with --kms, or ask for evidence of a guest "
-            "that names it",
+            hint=_untied_hint(case, named),
         )
+
+
+def _untied_hint(case: Case, named: KmsRecord) -> str:
+    """What to do where nothing says that the named KMS is the one that the guest names."""
+    by_root = not (named.ca_spki or named.contract)
+    hashes = sorted({guest.compose_hash.hex() for guest in tried_guests(case) if guest.holds})
+    if by_root and hashes:
+        return (
+            "what its guests show ties both keys only for who knows their code: read the manifest, "
+            f"and if it is a KMS's that you trust, name its hash: --kms-code {hashes[0]}"
+        )
+    return (
+        "name the key holder that you mean with --kms, or ask for evidence of a guest that names it"
+    )
 
 
 def other_than_expected(case: Case) -> bool:

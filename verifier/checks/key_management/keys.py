@@ -1,7 +1,9 @@
 """key-provider → one KMS: its CA key, its root key, its contract."""
 
+from collections.abc import Iterator
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.checks.application.app_certificate import (
@@ -28,12 +30,13 @@ from verifier.checks.key_management.key_holder import (
     in_words,
     other_than_expected,
 )
+from verifier.checks.key_management.kms_root import root_keys
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.ethereum import key_address, recover_key
 from verifier.evidence.guest import kms_answers
-from verifier.model.result import EvidenceRef, JsonValue, Status
+from verifier.model.result import EvidenceRef, Status
 from verifier.reference.values import KmsRecord, ReferenceValues
 
 SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
@@ -99,7 +102,8 @@ def _known(case: Case, evidence: tuple[EvidenceRef, ...]) -> Outcome:
             f"may be one of these: {_keyless(case.reference)}",
         )
     if record.contract is None:
-        return passed(f"{record.name}, by its CA key", actual=ca_key, evidence=evidence)
+        by = "CA key" if record.ca_spki else "root key, which its guest ties to its CA key"
+        return passed(f"{record.name}, by its {by}", actual=ca_key, evidence=evidence)
     return _on_chain_keys(case, record, evidence)
 
 
@@ -146,25 +150,17 @@ def root(case: Case) -> Outcome:
     denied = case.reference.is_denied("k256-address", root_address)
     if denied:
         return failed(f"root key {root_address} is denied: {denied.why}", actual=root_address)
-    problems: list[str] = []
-    proofs: list[str] = []
-    evidence: list[EvidenceRef] = []
-    doubts: list[str] = []
     _refuse_malformed(case)
-    for item in case.evidence.env_keys:
-        evidence.append(item.artifact.ref)
-        problem, doubt = _check_env_key(case, item.value, root_address)
-        doubts += [doubt] if doubt else []
-        (problems if problem else proofs).append(problem or "env-encrypt key")
-    for chain in case.evidence.key_chains:
-        evidence.append(chain.artifact.ref)
-        problem = _check_chain(case, chain.value, root_address)
-        (problems if problem else proofs).append(problem or "app key chain")
+    found = list(_signatures(case, root_address))
+    evidence = tuple(item.evidence for item in found)
+    problems = [item.problem for item in found if item.problem]
+    proofs = [item.what for item in found if not item.problem]
+    doubts = [item.doubt for item in found if item.doubt]
     if problems:
         return failed(
             "; ".join(problems),
             expected=root_address,
-            evidence=tuple(evidence),
+            evidence=evidence,
             remediation="the signature is not this KMS's word about this app",
         )
     if not proofs:
@@ -175,8 +171,34 @@ def root(case: Case) -> Outcome:
     signed = " and ".join(sorted(set(proofs)))
     summary = f"{signed} of this app id, not of this TD, signed by {root_address} ({record.name})"
     if doubts:
-        return warned(f"{summary}; {doubts[0]}", evidence=tuple(evidence))
-    return passed(summary, actual=root_address, evidence=tuple(evidence))
+        return warned(f"{summary}; {doubts[0]}", evidence=evidence)
+    return passed(summary, actual=root_address, evidence=evidence)
+
+
+class _Signature(Struct, frozen=True):
+    """A signature of a root key: over what, where, the problem with it, and the doubt about when it
+    was made; "" for none."""
+
+    what: str
+    evidence: EvidenceRef
+    problem: str
+    doubt: str = ""
+
+
+def _signatures(case: Case, root_address: str) -> Iterator[_Signature]:
+    """Every signature in the evidence that is said to be of the KMS's root key."""
+    for item in case.evidence.env_keys:
+        said = _check_env_key(case, item.value, root_address)
+        yield _Signature("env-encrypt key", item.artifact.ref, *said)
+    for chain in case.evidence.key_chains:
+        problem = _check_chain(case, chain.value, root_address)
+        yield _Signature("app key chain", chain.artifact.ref, problem)
+    for proof in case.evidence.proofs:
+        key, signature = proof.value.app_public_key, proof.value.kms_signature
+        if key and signature:
+            digest = kms_answers.app_key_digest(case.identity.app_id, key)
+            problem = _check_signer(digest, signature, root_address, "proof's app key signature")
+            yield _Signature("app key", proof.artifact.at("/kms_signature"), problem)
 
 
 @check(
@@ -220,39 +242,6 @@ def certificate(case: Case) -> Outcome:
         f"{len(found[0].chain.certificates)} certificates chain to the KMS CA; {words}",
         evidence=(source.evidence,),
     )
-
-
-def identify_signer(chain: kms_answers.SignatureChain, reference: ReferenceValues) -> Outcome:
-    """Who signed a key chain, by the keys that its signatures recover to; no TD is involved. Raises
-    EvidenceError when a signature recovers to nothing."""
-    digest = kms_answers.derived_key_digest(chain.purpose, chain.derived_public_key)
-    app_key = recover_key(digest, chain.app_signature, "app key signature")
-    issued = kms_answers.app_key_digest(chain.app_id, app_key)
-    root_key = recover_key(issued, chain.kms_signature, "KMS signature")
-    address = key_address(root_key)
-    record = next((row for row in reference.kms if row.root_address == address), None)
-    actual: JsonValue = {
-        "app id": chain.app_id.hex(),
-        "purpose": chain.purpose,
-        "derived key": chain.derived_public_key.hex(),
-        "app root key": app_key.hex(),
-        "KMS root key": root_key.hex(),
-        "KMS root": address,
-    }
-    denied = reference.is_denied("k256-address", address)
-    claimed = (
-        (chain.app_public_key, app_key.hex()),
-        (chain.kms_public_key, root_key.hex()),
-    )
-    if denied:
-        return failed(f"denied: {denied.why}", actual=actual)
-    if any(key and key.hex() != found for key, found in claimed) or (
-        chain.kms_root_address and chain.kms_root_address.lower() != address.lower()
-    ):
-        return failed("the chain claims other keys than those that signed it", actual=actual)
-    if record is None:
-        return missing("no known KMS has this root key", actual=actual)
-    return passed(f"signed by {record.name}", actual=actual)
 
 
 def _without_kms(case: Case, name: str, enclave: str, evidence: tuple[EvidenceRef, ...]) -> Outcome:
@@ -328,21 +317,33 @@ def _keyless(reference: ReferenceValues) -> str:
 
 
 def _root_address(case: Case, record: KmsRecord) -> str:
-    """Address of the KMS root key: the record's, else what the KMS's contract publishes."""
+    """Address of the KMS root key: the record's, else what the KMS's contract publishes, else what
+    its own attestation ties to its CA key."""
     address = record.root_address
     if not address:
         view = case.kms_contract()
         if view is None or record.contract is None:
-            raise MissingEvidence(f"the root key of {record.name} is not known")
+            return _tied_address(case, record)
         info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
         address = key_address(info.value.k256_pubkey)
     return address
 
 
+def _tied_address(case: Case, record: KmsRecord) -> str:
+    """The one root key that is tied to the CA key. Raises MissingEvidence."""
+    addresses = {item.address for item in root_keys(case)}
+    if len(addresses) != 1:
+        raise MissingEvidence(
+            f"the root key of {record.name} is not known",
+            hint="collect online, where the KMS shows what ties it to its CA key",
+        )
+    return addresses.pop()
+
+
 def _refuse_malformed(case: Case) -> None:
     """Raises EvidenceError where a signature of the KMS was given and cannot be read."""
     for artifact, error in case.evidence.malformed:
-        if artifact.kind in (Kind.KMS_ENV_KEY, Kind.SIGNATURE_CHAIN):
+        if artifact.kind in (Kind.KMS_ENV_KEY, Kind.SIGNATURE_CHAIN, Kind.PROOF):
             raise error
 
 
@@ -364,7 +365,8 @@ def _check_env_key(case: Case, key: kms_answers.EnvKey, root_address: str) -> tu
 
 
 def _check_chain(case: Case, chain: kms_answers.SignatureChain, root_address: str) -> str:
-    if chain.app_id != case.identity.app_id:
+    app_id = case.identity.app_id
+    if chain.app_id not in (b"", app_id):
         return f"the key chain is about app {chain.app_id.hex()}"
     try:
         digest = kms_answers.derived_key_digest(chain.purpose, chain.derived_public_key)
@@ -372,7 +374,7 @@ def _check_chain(case: Case, chain: kms_answers.SignatureChain, root_address: st
     except EvidenceError as error:
         return error.message
     return _check_signer(
-        kms_answers.app_key_digest(chain.app_id, app_key),
+        kms_answers.app_key_digest(app_id, app_key),
         chain.kms_signature,
         root_address,
         "app key chain",

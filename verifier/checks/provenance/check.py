@@ -90,18 +90,22 @@ def images(case: Case) -> Outcome:
     one is missing evidence. Any repository, and any branch, may call a workflow that is made for
     reuse: the source that was built has to be the workflow's own repository at the ref that the
     policy names, or another repository that the policy names."""
+    return judge_images(asked_images(case))
+
+
+def asked_images(case: Case) -> Images:
+    """The question about the images of the measured manifest. Raises MissingEvidence and
+    EvidenceError where that cannot be read."""
     demands = case.demands
-    return judge_images(
-        Images(
-            images=named_images(case),
-            bundle=case.evidence.bundle,
-            at=case.question.at,
-            signers=tuple(Identity(item) for item in demands.workflows),
-            sources=tuple(sigstore.github_repository(item) for item in demands.sources),
-            expected=demands.expected_images,
-            trusted=case.question.trusted,
-            trusted_root=case.reference.sigstore,
-        )
+    return Images(
+        images=named_images(case),
+        bundle=case.evidence.bundle,
+        at=case.question.at,
+        signers=tuple(Identity(item) for item in demands.workflows),
+        sources=tuple(sigstore.github_repository(item) for item in demands.sources),
+        expected=demands.expected_images,
+        trusted=case.question.trusted,
+        trusted_root=case.reference.sigstore,
     )
 
 

@@ -27,6 +27,15 @@ def import_evidence(
             "--output", "-o", metavar="BUNDLE", help="New directory or .tar for the bundle."
         ),
     ],
+    of_kms: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--of-kms",
+            metavar="FILE",
+            help="Evidence about the app's KMS instead: its certificate, the Info of its guest, "
+            "its manifest (repeatable).",
+        ),
+    ] = None,
 ) -> None:
     """Make a bundle of evidence files; each is told apart by its shape, not by its name.
 
@@ -43,13 +52,17 @@ def import_evidence(
       curl "https://HOST/v1/attestation/report?nonce=NONCE" > report.json
 
       verify import report.json collateral.json -o evidence
+
+      verify import info.json collateral.json --of-kms kms_info.json -o evidence
     """
     from verifier.evidence.import_files import import_files  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
     check_places(None, output, "-o")
     bundle = import_files(
-        [(printable_name(path), read_file(path)) for path in files], collected_at=now()
+        [(printable_name(path), read_file(path)) for path in files],
+        collected_at=now(),
+        of_kms=[(printable_name(path), read_file(path)) for path in of_kms or ()],
     )
     unsaved = save_bundle(bundle, output)
     if unsaved is not None:

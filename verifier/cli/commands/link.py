@@ -41,29 +41,55 @@ def verify_events(files: Files, at: At, unsafe_root: UnsafeRoot = None) -> None:
 
 
 def verify_signer(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A key signature chain (JSON).")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A key signature chain, an oracle's proof, or a guest's answer to GetKey (JSON).",
+        ),
+    ],
+    app_id: Annotated[
+        str, typer.Option(metavar="ID", help="The app that it is said to be of.")
+    ] = "",
+    purpose: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the app asked the key for.")
+    ] = None,
 ) -> None:
     """Recover who signed a key chain: derived key, app root key, KMS root key.
 
-    Exit 0 when the root is that of a known KMS, 4 when it is denied or the chain claims other
-    keys than those that signed it, 3 when nobody knows the root. It says nothing about any TD.
+    Exit 0 when the root is that of a known KMS, 4 when it is denied, the chain claims other keys
+    than those that signed it or another key signed an oracle's message, 3 when nobody knows the
+    root, or which app it is of. It says nothing about any TD. A private key is never shown.
 
     Example:
 
       verify signer signature_chain.json
+
+      verify signer getkey.json --app-id 25e9a28b7c0cdad98c25c0ea226b1a94809e55c7
     """
-    from verifier.checks.key_management.keys import identify_signer  # noqa: PLC0415
+    from verifier.checks.key_management import signers  # noqa: PLC0415
     from verifier.cli.files import read_file  # noqa: PLC0415
-    from verifier.evidence.guest.kms_answers import parse_signature_chain  # noqa: PLC0415
+    from verifier.evidence.guest import kms_answers  # noqa: PLC0415
+    from verifier.model.identifiers import parse_app_id  # noqa: PLC0415
     from verifier.model.result import Status  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
     from verifier.report.audit.families import mark_of  # noqa: PLC0415
 
-    chain = parse_signature_chain(read_file(file), file.name)
-    outcome = identify_signer(chain, embedded())
+    about = parse_app_id(app_id) if app_id else ""
+    if about is None:
+        raise PolicyError(f"--app-id {app_id!a} is no app id", hint="write its 40 hex digits")
+    chains = kms_answers.parse_chains(read_file(file), file.name)
+    found = [
+        reading
+        for chain in chains
+        for reading in signers.readings(chain, purpose, bytes.fromhex(about))
+    ]
+    outcome = signers.identify_signers(found, embedded())
     print_row(f"{mark_of(outcome.status, outcome.skip_kind).value}: ", outcome.summary)
     for name, value in (outcome.actual or {}).items() if isinstance(outcome.actual, dict) else ():
         print_row(f"  {name:14} ", str(value))
+    if outcome.remediation:
+        print_row("  ", outcome.remediation)
     codes = {Status.PASS: 0, Status.FAIL: 4}
     raise typer.Exit(codes.get(outcome.status, 3))
 

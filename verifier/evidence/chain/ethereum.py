@@ -39,6 +39,27 @@ def key_address(public_key: bytes) -> str:
         raise EvidenceError(f"not a compressed secp256k1 key: {public_key.hex()}") from error
 
 
+def public_keys(secret: bytes, what: str) -> tuple[bytes, ...]:
+    """The public keys of 32 secret bytes: as a secp256k1 key (compressed), and as an Ed25519 one.
+    Raises EvidenceError."""
+    from cryptography.hazmat.primitives.asymmetric import ed25519  # noqa: PLC0415
+    from eth_keys.datatypes import PrivateKey  # noqa: PLC0415 - only where a key is
+    from eth_utils.exceptions import ValidationError  # noqa: PLC0415
+
+    try:
+        secp256k1 = PrivateKey(secret).public_key.to_compressed_bytes()
+        edwards = ed25519.Ed25519PrivateKey.from_private_bytes(secret)
+    except (ValidationError, ValueError) as error:
+        raise EvidenceError(f"{what}: these bytes are no private key") from error
+    return secp256k1, edwards.public_key().public_bytes_raw()
+
+
+def signed_message_digest(message: bytes) -> bytes:
+    """What an account signs of a message (EIP-191, version 0x45)."""
+    prefix = f"\x19Ethereum Signed Message:\n{len(message)}"
+    return keccak256(prefix.encode("ascii") + message)
+
+
 def recover_key(digest: bytes, signature: bytes, what: str) -> bytes:
     """The compressed secp256k1 key (33 bytes) that signed a 32-byte digest.
 

@@ -30,6 +30,18 @@ def parse_cloud_attestations(raw: bytes, what: str) -> tuple[CloudInstance, ...]
     )
 
 
+def parse_kms_account(raw: bytes, what: str) -> TcbInfo | None:
+    """What an attestations answer says of the guest that the app's KMS runs in, None where it says
+    nothing. Raises EvidenceError."""
+    document = codec.parse_json_object(raw, what, codec.MAX_LISTED)
+    account = document.get("kms_guest_agent_info")
+    if not account:
+        return None
+    what = f"{what}.kms_guest_agent_info"
+    tcb_info = codec.as_object(account, what).get("tcb_info")
+    return parse_tcb_info(tcb_info, f"{what}.tcb_info") if tcb_info else None
+
+
 def _instance(item: codec.JsonObject, what: str) -> CloudInstance:
     quote, tcb_info = item.get("quote"), item.get("tcb_info")
     return CloudInstance(

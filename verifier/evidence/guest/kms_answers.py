@@ -12,6 +12,13 @@ and under an app root key (guest-agent/src/rpc_service.rs, get_key):
 
 An env-encrypt key is handed to anybody who names an app id, and a v0 signature has no time in it:
 it identifies the KMS, it says nothing about a TD.
+
+A KMS that made its keys itself may keep an attestation of that day (kms/src/onboard_service.rs,
+bootstrap), whose report data is
+
+    keccak256("dstack-kms-genereted-keys-v1:" || hex(CA key) || ";" || hex(root key) || ";") || 0^32
+
+spelled as the KMS spells it; one that was given its keys by another has none.
 """
 
 import re
@@ -21,9 +28,18 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
-from verifier.evidence.chain.ethereum import COMPRESSED_KEY_SIZE, SIGNATURE_SIZE, keccak256
+from verifier.evidence.chain.ethereum import (
+    COMPRESSED_KEY_SIZE,
+    SIGNATURE_SIZE,
+    keccak256,
+    public_keys,
+)
+from verifier.evidence.td.attestation import parse_attestation
+from verifier.evidence.td.event_log import Event
+from verifier.model.result import JsonValue
 
 APP_ID_SIZE: Final = 20
+DIGEST_SIZE: Final = 32
 _PURPOSE: Final = re.compile(r"[\x20-\x39\x3b-\x7e]{0,128}", re.ASCII)
 
 
@@ -51,8 +67,10 @@ class EnvKey(Struct, frozen=True, kw_only=True):
 class SignatureChain(Struct, frozen=True, kw_only=True):
     """A key chain: derived key ← app root key ← KMS root key.
 
-    `app_public_key` and `kms_public_key` are what the document claims, b"" when it does not;
-    the keys that count are those that the signatures recover to.
+    `app_id` is b"" where the document names no app. `app_public_key` and `kms_public_key` are what
+    it claims, b"" when it does not; the keys that count are those that the signatures recover to.
+    An oracle's document says what it signed, too: `message` is the 32 bytes that `signature` is
+    about (EIP-191), both b"" without one, and `signer` the address of the derived key, "" likewise.
     """
 
     app_id: bytes
@@ -63,6 +81,33 @@ class SignatureChain(Struct, frozen=True, kw_only=True):
     app_public_key: bytes
     kms_public_key: bytes
     kms_root_address: str
+    message: bytes = b""
+    signature: bytes = b""
+    signer: str = ""
+
+
+class Bootstrap(Struct, frozen=True, kw_only=True):
+    """What a KMS keeps of the day when it made its keys: its CA key (DER SubjectPublicKeyInfo) and
+    root key (compressed), and the quote and log of the TD that made them. `log` is JSON or text of
+    it, None without one; `events` takes its place where the log is not JSON."""
+
+    ca_pubkey: bytes
+    k256_pubkey: bytes
+    quote: bytes
+    log: JsonValue | bytes = None
+    events: tuple[Event, ...] | None = None
+    vm_config: str = ""
+
+    @property
+    def report_data(self) -> bytes:
+        """What the quote's report data is where that TD made these keys."""
+        return bootstrap_report_data(self.ca_pubkey, self.k256_pubkey)
+
+
+def bootstrap_report_data(ca_pubkey: bytes, k256_pubkey: bytes) -> bytes:
+    """The report data of a TD that made these two keys."""
+    text = f"dstack-kms-genereted-keys-v1:{ca_pubkey.hex()};{k256_pubkey.hex()};"
+    return keccak256(text.encode("ascii")) + bytes(32)
 
 
 def app_key_digest(app_id: bytes, app_public_key: bytes) -> bytes:
@@ -97,6 +142,40 @@ def parse_meta(raw: bytes, what: str) -> KmsMeta:
     )
 
 
+def parse_bootstrap(raw: bytes, what: str) -> Bootstrap | None:
+    """The `bootstrap_info` of a GetMeta answer, None where it has none. Raises EvidenceError.
+
+    Releases up to 0.5.5 write a quote and its log, later ones a versioned attestation.
+    """
+    document = codec.parse_json_object(raw, what).get("bootstrap_info")
+    if not document:
+        return None
+    what = f"{what}.bootstrap_info"
+    info = codec.as_object(document, what)
+    ca_pubkey = codec.parse_hex(info.get("ca_pubkey"), f"{what}.ca_pubkey")
+    k256_pubkey = codec.parse_hex(
+        info.get("k256_pubkey"), f"{what}.k256_pubkey", length=COMPRESSED_KEY_SIZE
+    )
+    attestation = info.get("attestation")
+    if attestation:
+        place = f"{what}.attestation"
+        blob = parse_attestation(codec.parse_hex(attestation, place), place)
+        return Bootstrap(
+            ca_pubkey=ca_pubkey,
+            k256_pubkey=k256_pubkey,
+            quote=blob.quote,
+            events=blob.events,
+            vm_config=blob.config,
+        )
+    log = info.get("eventlog")
+    return Bootstrap(
+        ca_pubkey=ca_pubkey,
+        k256_pubkey=k256_pubkey,
+        quote=codec.parse_hex(info.get("quote"), f"{what}.quote"),
+        log=codec.parse_hex(log, f"{what}.eventlog") if log else None,
+    )
+
+
 def parse_env_key(raw: bytes, what: str) -> EnvKey:
     """Parse a GetAppEnvEncryptPubKey answer. Raises EvidenceError, also for a signature of the
     second version without its time, and for a time that nothing signs."""
@@ -124,7 +203,8 @@ def parse_signature_chain(raw: bytes, what: str) -> SignatureChain:
 
     The two shapes in use are flat (`app_id, purpose, derived_public_key, app_signature,
     kms_signature`) and an oracle's proof (`signatureChain{derivedPubkey, appSignature,
-    kmsSignature}` beside `appId`).
+    kmsSignature}` beside `appId`, which may be null, and what the oracle signed: `messageHash,
+    signature, signerAddress`).
     """
     document = codec.parse_json_object(raw, what)
     nested = document.get("signatureChain")
@@ -140,7 +220,7 @@ def parse_signature_chain(raw: bytes, what: str) -> SignatureChain:
     if not _PURPOSE.fullmatch(purpose):
         raise EvidenceError(f"{what}.purpose: {purpose!r} is not ASCII text without a colon")
     return SignatureChain(
-        app_id=hex_of("app_id", "appId", length=APP_ID_SIZE),
+        app_id=hex_of("app_id", "appId", length=APP_ID_SIZE, required=False),
         purpose=purpose,
         derived_public_key=hex_of("derived_public_key", "derivedPubkey"),
         app_signature=hex_of("app_signature", "appSignature", length=SIGNATURE_SIZE),
@@ -148,4 +228,43 @@ def parse_signature_chain(raw: bytes, what: str) -> SignatureChain:
         app_public_key=hex_of("app_public_key", length=COMPRESSED_KEY_SIZE, required=False),
         kms_public_key=hex_of("kms_k256_public_key", length=COMPRESSED_KEY_SIZE, required=False),
         kms_root_address=codec.text_field(document, "kms_root_address", what),
+        message=hex_of("messageHash", length=DIGEST_SIZE, required=False) if chain else b"",
+        signature=hex_of("signature", length=SIGNATURE_SIZE, required=False) if chain else b"",
+        signer=codec.text_field(document, "signerAddress", what),
+    )
+
+
+def parse_chains(raw: bytes, what: str) -> tuple[SignatureChain, ...]:
+    """The key chain in a document of any shape that is known, in each reading that it has. Raises
+    EvidenceError."""
+    document = codec.parse_json_object(raw, what)
+    if "key" in document and "signature_chain" in document:
+        return parse_key_answer(raw, what)
+    return (parse_signature_chain(raw, what),)
+
+
+def parse_key_answer(raw: bytes, what: str) -> tuple[SignatureChain, ...]:
+    """The chains in the answer of a guest's own GetKey: `key`, which is private, and
+    `signature_chain`, of the app's root key and of the KMS. One for each algorithm that the key may
+    be of, since the answer names neither that nor app or purpose. Raises EvidenceError."""
+    document = codec.parse_json_object(raw, what)
+    links = codec.as_list(document.get("signature_chain"), f"{what}.signature_chain")
+    if len(links) != len(("app", "kms")):
+        raise EvidenceError(f"{what}.signature_chain: {len(links)} signatures, expected 2")
+    app_signature, kms_signature = (
+        codec.parse_hex(link, f"{what}.signature_chain", length=SIGNATURE_SIZE) for link in links
+    )
+    secret = codec.parse_hex(document.get("key"), f"{what}.key", length=DIGEST_SIZE, allow_0x=True)
+    return tuple(
+        SignatureChain(
+            app_id=b"",
+            purpose="",
+            derived_public_key=public,
+            app_signature=app_signature,
+            kms_signature=kms_signature,
+            app_public_key=b"",
+            kms_public_key=b"",
+            kms_root_address="",
+        )
+        for public in public_keys(secret, f"{what}.key")
     )

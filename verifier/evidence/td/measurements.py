@@ -89,6 +89,13 @@ def mr_aggregated(quote: TdQuote, rtmr3: bytes | None = None) -> bytes:
     return hashlib.sha256(quote.mr_td + registers + (owner if owner.strip(b"\0") else b"")).digest()
 
 
+def mr_aggregated_forms(quote: TdQuote) -> tuple[bytes, ...]:
+    """What a list of allowed builds may call this TD: `mr_aggregated`, and what that was before
+    dstack 0.5.0, without MRCONFIGID, MROWNER and MROWNERCONFIG."""
+    older = hashlib.sha256(quote.mr_td + b"".join(quote.rtmrs)).digest()
+    return tuple(dict.fromkeys((mr_aggregated(quote), older)))
+
+
 def boot_rtmr3(events: Iterable[Event]) -> bytes:
     """RTMR3 as the KMS saw it: replayed up to and including `boot-mr-done`."""
     digests: list[bytes] = []

@@ -6,6 +6,7 @@ around its content (Dstack-TEE/dstack ra-tls/src/oids.rs, ra-tls/src/cert.rs):
     1 TD quote   2 event log   3 app id (20 bytes)   4 usage (ASCII)   8 versioned attestation
 """
 
+import base64
 import hashlib
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ EXT_EVENT_LOG: Final = 2
 EXT_APP_ID: Final = 3
 EXT_USAGE: Final = 4
 EXT_ATTESTATION: Final = 8
+KMS_USAGE: Final = b"kms:rpc"
+"""The use of the certificate that a KMS shows at its own address."""
 MAX_CHAIN: Final = 8
 MAX_PEM_BYTES: Final = 1 << 20
 
@@ -76,6 +79,14 @@ def _read_lazy_fields(certificate: "Certificate") -> tuple[object, ...]:
         certificate.signature_hash_algorithm,
         spki(certificate),
     )
+
+
+def to_pem(der: bytes) -> bytes:
+    """A DER certificate as PEM (RFC 7468)."""
+    text = base64.b64encode(der).decode("ascii")
+    lines = (text[start : start + 64] for start in range(0, len(text), 64))
+    body = "".join(f"{line}\n" for line in lines)
+    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n".encode("ascii")
 
 
 def spki(certificate: "Certificate") -> bytes:

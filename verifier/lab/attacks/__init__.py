@@ -14,6 +14,7 @@ from verifier.lab.attacks import (
     hardware,
     history,
     images,
+    key_holder,
     snp,
 )
 from verifier.lab.attacks.attack import Attack
@@ -30,6 +31,9 @@ ATTACKS: Final = (
     *application.application(),
     *application.consistency(),
     *governance.key_management(),
+    *key_holder.certificate(),
+    *key_holder.guest(),
+    *key_holder.code(),
     *governance.authorization(),
     *history.past(),
     *history.governed(),

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Callable, Iterator
 
+from verifier.lab import forged_kms, keys, omissions
 from verifier.lab import forgeries as forge
-from verifier.lab import keys, omissions
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
 from verifier.lab.knobs import Knobs
 from verifier.model.result import Verdict
@@ -87,6 +87,21 @@ def _named() -> Iterator[Attack]:
     yield warned("certificate-lent", check, title, knobs, why, challenge=challenge)
 
 
+def _proofs() -> Iterator[Attack]:
+    """Attestation proofs whose parts do not belong together."""
+    honest = forged_kms.proof("source")
+    for name, title, part, changes, checks in (
+        ("proof-of-another-td", "publishes a proof with the registers of another TD",
+         "attestation", {"mr_td": "07" * 48}, "application.consistency"),
+        ("proof-of-another-app", "publishes a proof with what the KMS signed for another app",
+         "deployment", {"custom_app_id": forge.OTHER_APP.hex()}, "application.consistency"),
+        ("proof-of-another-commit", "publishes a proof that names another commit than was built",
+         "source", {"commit": "07" * 20}, "application.consistency"),
+    ):  # fmt: skip
+        given = {"handed_over": forged_kms.proof(part, **changes), "twin_handed_over": honest}
+        yield refused(name, checks, title, HONEST, **given)
+
+
 def consistency() -> Iterator[Attack]:
     """Evidence that tells other things than were measured."""
     check = "application.consistency"
@@ -100,6 +115,7 @@ def consistency() -> Iterator[Attack]:
         yield missing(f"info-without-{name.replace('_', '-')}", check, title, knobs, why)
     title = "hands over, with its own evidence, the quote of another TD"
     yield refused("quotes-mixed", check, title, HONEST, handed_over=forge.foreign_quote)
+    yield from _proofs()
     title = "hands over a quote of a TD with the same registers and debug on"
     yield refused(
         "quote-beside-with-debug",

@@ -14,9 +14,16 @@ _CONTRACT: Final = "Dstack-TEE/dstack kms/auth-eth/contracts"
 _KMS_CONFIG: Final = re.compile(r"^\[core\.auth_api\]", re.MULTILINE)
 _KMS_NODE: Final = re.compile(r"(?:^|[-_/])(?:kms|mpc)(?:$|[-_/])|mpc-launcher|dstack-kms")
 _EMPTY_SHA256: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-_SETTINGS: Final = (
+_OPEN: Final = (
     (re.compile(r'^type\s*=\s*"dev"', re.MULTILINE), "authorizes everything (`dev`)"),
     (re.compile(r"^quote_enabled\s*=\s*false", re.MULTILINE), "onboards without a quote"),
+    (
+        re.compile(r"^\[core\.image\][ \t]*\n(?:[^\[\n]*\n)*?verify\s*=\s*false", re.MULTILINE),
+        "does not verify OS images",
+    ),
+)
+"""Settings that give the keys to anybody who asks for them."""
+_SETTINGS: Final = (
     (
         re.compile(r"^insecure_no_auth\s*=\s*true", re.MULTILINE),
         "administration without a password",
@@ -26,10 +33,6 @@ _SETTINGS: Final = (
         "does not ask whether it is authorized itself",
     ),
     (re.compile(r'^auto_bootstrap_domain\s*=\s*"[^"]+"', re.MULTILINE), "bootstraps by itself"),
-    (
-        re.compile(r"^\[core\.image\][ \t]*\n(?:[^\[\n]*\n)*?verify\s*=\s*false", re.MULTILINE),
-        "does not verify OS images",
-    ),
 )
 _NETWORKS: Final = {1: "eth", 8453: "base"}
 """What Phala's gateways call the chain of their KMS."""
@@ -212,8 +215,9 @@ def any_device(manifest: Manifest) -> Iterator[Hit]:
 def weak_kms(manifest: Manifest) -> Iterator[Hit]:
     """The manifest is a KMS's, and: its image can be replaced, its authorization is a development
     stub or a web service outside of the guest, it onboards without quotes, does not verify images,
-    or its administration is open. An RPC node of one operator is medium."""
-    configs = [c for c in manifest.config_contents.values() if _KMS_CONFIG.search(c.text)]
+    or its administration is open. Settings by which anybody gets the keys who asks for them are
+    critical. An RPC node of one operator is medium."""
+    configs = kms_configs(manifest)
     if not configs:
         return
     for service in manifest.services:
@@ -227,11 +231,23 @@ def weak_kms(manifest: Manifest) -> Iterator[Hit]:
         yield from _weak_settings(config)
 
 
+def kms_configs(manifest: Manifest) -> list[Text]:
+    """The configuration files of a KMS that stand in its manifest."""
+    return [item for item in manifest.config_contents.values() if _KMS_CONFIG.search(item.text)]
+
+
+def asked_for_permission(manifest: Manifest) -> tuple[str, ...]:
+    """The URLs that a KMS asks whether a guest may have its keys, as its manifest says."""
+    urls = (match[1] for item in kms_configs(manifest) for match in _WEBHOOK.finditer(item.text))
+    return tuple(dict.fromkeys(urls))
+
+
 def _weak_settings(config: Text) -> Iterator[Hit]:
-    for pattern, said in _SETTINGS:
+    settings = [(item, Severity.CRITICAL) for item in _OPEN] + [(item, None) for item in _SETTINGS]
+    for (pattern, said), severity in settings:
         match = pattern.search(config.text)
         if match:
-            yield on_text(config, said, offset=match.start())
+            yield on_text(config, said, severity, offset=match.start())
     for url in _WEBHOOK.finditer(config.text):
         if not _LOCAL_HOST.match(url[1]):
             yield on_text(config, f"{url[1]} decides what is allowed", offset=url.start())

@@ -1,0 +1,202 @@
+"""The KMS's own attestation: what each part of it needs, in simulated worlds and real evidence."""
+
+import json
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+
+from tests.evidence.recorded import needs_recorded, read
+from tests.worlds.audited import Audited, audit
+from verifier.audit import audit_bundle
+from verifier.checks.case import Question
+from verifier.checks.key_management.kms_guest import signed_by
+from verifier.cli.question import challenge_bytes
+from verifier.collection import Sources, collect_evidence
+from verifier.errors import EvidenceError
+from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
+from verifier.evidence.guest.kms_answers import parse_bootstrap
+from verifier.evidence.import_files import HANDED_OVER, import_files
+from verifier.evidence.td.ra_tls import to_pem
+from verifier.lab import cert, forged_kms, keys
+from verifier.lab.knobs import Knobs
+from verifier.lab.response import Response
+from verifier.lab.world import build
+from verifier.model.identifiers import AppId
+from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+from verifier.policy.policy import load_policy
+from verifier.reference.values import embedded
+
+CHECK: Final = "key_management.attestation"
+AT: Final = 1781092800
+"""2026-06-10T12:00:00Z."""
+
+
+def found(audited: Audited) -> CheckResult:
+    return audited.check(CHECK)[0]
+
+
+def parts(result: CheckResult) -> dict[str, dict[str, str]]:
+    """The parts of the first guest, by their names."""
+    actual: Any = result.actual
+    return {item["part"]: item for item in actual["guests"][0]["parts"]}
+
+
+@pytest.mark.parametrize("version", ["0.5.4", "0.5.8", "0.5.11"])
+def test_an_honest_one_of_any_release(version: str) -> None:
+    audited = audit(Knobs(kms_version=version))
+    assert found(audited).status is Status.PASS
+    stripped = parts(found(audited))["boot.registers"]["status"] == "not-applicable"
+    assert stripped is (version == "0.5.11")
+
+
+def test_strict_asks_for_it_and_accepts_an_honest_one() -> None:
+    challenge = challenge_bytes("05" * 32)
+    audited = audit(Knobs(challenge=challenge), challenge=challenge)
+    strict = audited.under("strict")
+    assert found(strict).status is Status.PASS
+    assert found(strict).requirement.value == "required"
+
+
+@pytest.mark.parametrize("bootstrap", ["none", "other"])
+def test_nothing_rests_on_the_record_of_how_it_made_its_keys(bootstrap: str) -> None:
+    audited = audit(Knobs(kms_bootstrap=bootstrap))  # type: ignore[arg-type]
+    assert found(audited).status is Status.PASS
+    said = found(audited).actual["bootstrap"]  # type: ignore[call-overload,index]
+    assert said["status"] == "not-applicable"  # type: ignore[call-overload,index]
+
+
+def test_another_root_key_than_the_known_one() -> None:
+    audited = audit(Knobs(kms_answers="onchain", kms_k256="another"))
+    assert found(audited).status is not Status.PASS
+
+
+def test_a_certificate_that_nobody_saw_in_use_is_of_any_time(honest: Audited) -> None:
+    def unseen(artifact: Artifact) -> Artifact:
+        return replace(artifact, peer="")
+
+    bundle = Bundle(tuple(map(unseen, honest.bundle.artifacts)), honest.bundle.blobs)
+    result = found(honest.again(bundle))
+    assert result.status is Status.WARN
+    assert parts(result)["session"]["status"] == "warn"
+    recorded = found(honest.again(trusted=False))
+    assert recorded.status is not Status.PASS
+
+
+def beside(honest: Audited, other: Audited) -> Bundle:
+    """The evidence, and what another world's KMS showed at another address."""
+    builder = BundleBuilder(honest.bundle)
+    for item in other.bundle.artifacts:
+        if item.subject.startswith("kms/") and item.sha256 is not None:
+            raw, source = other.bundle.blob(item), f"{item.source}#"
+            subject = f"{item.subject}:2"
+            at = item.collected_at
+            builder.add(item.kind, raw, source=source, collected_at=at, subject=subject)
+    return builder.build()
+
+
+def test_the_worst_of_its_guests_decides(honest: Audited) -> None:
+    weak = audit(Knobs(edit_kms=forged_kms.guest(os_image="development")))
+    for bundle in (beside(honest, weak), beside(weak, honest)):
+        assert found(honest.again(bundle)).status is Status.FAIL
+
+
+def test_a_server_of_another_ca_beside_it_changes_nothing(honest: Audited) -> None:
+    other = audit(Knobs(kms_certificate=cert.RpcOptions(signer="attacker")))
+    audited = honest.again(beside(honest, other))
+    assert audited.report.verdict is Verdict.AFFIRMING
+
+
+def test_a_certificate_is_told_by_its_use(honest: Audited) -> None:
+    (pem,) = {honest.bundle.blob(item) for item in honest.bundle.of(Kind.KMS_TLS)}
+    bundle = import_files([("kms.pem", pem)], collected_at=1)
+    assert [(item.kind, item.subject) for item in bundle.artifacts] == [(Kind.KMS_TLS, HANDED_OVER)]
+    assert bundle.subjects == ("",)
+
+
+@pytest.mark.parametrize("key", [b"", b"\x30", b"\x07" * 91, keys.ed25519_public("x")])
+def test_a_ca_key_that_is_none_signed_nothing(key: bytes) -> None:
+    assert not signed_by(build().kms.certificate, key)
+
+
+@pytest.mark.parametrize(
+    "info",
+    [
+        [],
+        {"ca_pubkey": "00"},
+        {"ca_pubkey": "00", "k256_pubkey": "02" * 33},
+        {"ca_pubkey": "00", "k256_pubkey": "02" * 33, "attestation": "00"},
+        {"ca_pubkey": "00", "k256_pubkey": "02" * 33, "attestation": 5},
+        {"ca_pubkey": "00", "k256_pubkey": "02" * 33, "quote": "zz"},
+    ],
+)
+def test_a_record_that_cannot_be_read(info: object) -> None:
+    raw = json.dumps({"bootstrap_info": info}).encode()
+    if not info:
+        assert parse_bootstrap(raw, "GetMeta") is None
+        return
+    with pytest.raises(EvidenceError, match="bootstrap_info"):
+        parse_bootstrap(raw, "GetMeta")
+
+
+@pytest.mark.parametrize("der", [b"", b"\x30\x03", b"\x07" * 500])
+def test_a_certificate_that_is_none(honest: Audited, der: bytes) -> None:
+    def edit(item: Artifact, raw: bytes) -> bytes:
+        return to_pem(der) if item.kind is Kind.KMS_TLS else raw
+
+    assert found(honest.editing(edit)).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_a_named_one_is_asked_in_the_cluster_of_the_app() -> None:
+    world = build(Knobs(kms="self-hosted", kms_answers="self-hosted"))
+    asked: list[str] = []
+
+    def respond(method: str, url: str, headers: Any, body: bytes) -> Response:
+        asked.append(url)
+        return world.respond(method, url, headers, body)
+
+    from verifier.cli.question import named_kms, simulated_question  # noqa: PLC0415
+
+    question = simulated_question(world.app_id, world.reference(), world.now)
+    named = named_kms(world.kms.ca_spki.hex(), question.reference)
+    sources = Sources(responder=respond, cloud=False)
+    collect_evidence(replace(question, kms=named), sources, lambda: world.now)
+    assert any(url.startswith("https://kms.gw.lab.invalid/") for url in asked)
+
+
+GUESTS: Final = {
+    "prod6PhalaV054": ("pass", "cloud-api.phala.network", "d0d4381c20e4"),
+    "prod10-pha": ("pass", "cloud-api.phala.network", "8929aceee2b1"),
+    "prod6BaseV053": ("pass", "0x2f83172a", "c641a1e848a9"),
+    "use1-base": ("pass", "0x2f83172a", "d2e01a68fd0a"),
+    "prod5-base": ("missing-evidence", "0x2f83172a", "d2e01a68fd0a"),
+    "prod9-eth": ("missing-evidence", "0xd343a3f5", "b4071b9a97aa"),
+}
+"""Real guests of KMSs: the status of their quote with this collateral, whom they ask whether an app
+may have its keys, and the start of their manifest's hash."""
+
+
+@needs_recorded
+@pytest.mark.parametrize("name", GUESTS)
+def test_a_real_guest_of_a_kms_part_by_part(name: str) -> None:
+    info = "info/info_dstack-nvidia-dev-0.5.7-477b919d.json"
+    paths = (info, *(f"collateral/tdx_{item}_2026-06-10_ev19.json" for item in
+                     ("B0C06F000000", "90C06F000000")))  # fmt: skip
+    bundle = import_files(
+        [(path, read(path)) for path in paths],
+        collected_at=AT,
+        of_kms=[(name, read(f"kms/info_{name}.json"))],
+    )
+    app_id = AppId(json.loads(read(info))["app_id"])
+    question = Question(app_id=app_id, reference=embedded(), at=AT, trusted=False)
+    report = audit_bundle(bundle, "", question, load_policy("baseline"))
+    (result,) = [item for item in report.subjects[0].checks if item.id == CHECK]
+    said, (quote, asks, compose) = parts(result), GUESTS[name]
+    assert result.skip_kind is SkipKind.MISSING_EVIDENCE  # nothing that the CA key signed
+    assert said["hardware.quote"]["status"] == quote
+    assert said["contract"]["status"] == "warn"
+    assert asks in said["contract"]["said"].lower()
+    assert "KMS-009" in said["manifest.rules"]["said"]
+    actual: Any = result.actual
+    assert actual["guests"][0]["compose_hash"].startswith(compose)
+    assert report.verdict is Verdict.CONTRAINDICATED  # a development image, whatever its KMS

@@ -1,0 +1,197 @@
+"""The attestation proof that an app publishes: imported whole, held against what was measured, and
+believed in nothing."""
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests.worlds.audited import Audited, audit
+from verifier.collection import Sources, collect_evidence
+from verifier.errors import EvidenceError
+from verifier.evidence.bundle import Kind
+from verifier.evidence.guest.proof import parse_proof
+from verifier.evidence.import_files import import_files
+from verifier.lab import keys
+from verifier.lab.knobs import Knobs
+from verifier.lab.world import build
+from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+from verifier.reference.values import embedded
+from verifier.report.audit.proof import render_proof
+
+CONSISTENCY = "application.consistency"
+ROOT = "key_management.root"
+Edit = Callable[[dict[str, Any]], object]
+
+
+def published(honest: Audited, edit: Edit | None = None) -> bytes:
+    document = json.loads(json.dumps(honest.world.proof))
+    if edit is not None:
+        edit(document)
+    return json.dumps(document).encode()
+
+
+def handed_over(honest: Audited, edit: Edit | None = None) -> Audited:
+    return honest.handing_over([(Kind.PROOF, published(honest, edit))])
+
+
+def result(audited: Audited, check_id: str) -> CheckResult:
+    return audited.check(check_id)[0]
+
+
+def test_it_is_fetched_where_it_is_published(honest: Audited) -> None:
+    world = honest.world
+    url = f"https://{world.app_id}-443.gw.lab.invalid/.well-known/attestation"
+    sources = Sources(responder=world.respond, cloud=False, proof=url)
+    bundle = collect_evidence(honest.question, sources, lambda: world.now)
+    audited = honest.again(bundle)
+    assert [item.source for item in bundle.of(Kind.PROOF)] == [url]
+    assert audited.report.verdict is Verdict.AFFIRMING
+    assert "app key" in result(audited, ROOT).summary
+    assert not [item for item in audited.report.subjects[0].claims if item.name == "repository"]
+
+
+def test_it_is_imported_whole_with_its_quote(honest: Audited) -> None:
+    raw = published(honest)
+    bundle = import_files([("proof.json", raw)], collected_at=1)
+    assert [bundle.blob(item) for item in bundle.of(Kind.PROOF)] == [raw]
+    quote = json.loads(raw)["attestation"]["td_quote"]
+    assert [bundle.blob(item) for item in bundle.of(Kind.QUOTE)] == [base64.b64decode(quote)]
+
+
+def set_in(part: str, **changes: object) -> Edit:
+    return lambda document: document[part].update(changes)
+
+
+def root_of(label: str) -> str:
+    return "0x" + keys.k256_address(keys.k256(label)).hex()
+
+
+def other_chain(document: dict[str, Any]) -> None:
+    key = build().kms.app_key(b"\x07" * 20)
+    document["kms_signature"].update(
+        app_public_key=key.app_public_key.hex(), kms_signature=key.kms_signature.hex()
+    )
+
+
+FORGED: dict[str, tuple[Edit, str]] = {
+    "config id": (set_in("attestation", mr_config_id="01" * 48), CONSISTENCY),
+    "registers": (set_in("attestation", rtmr=["01" * 48] * 4), CONSISTENCY),
+    "app": (set_in("deployment", custom_app_id="07" * 20), CONSISTENCY),
+    "root": (set_in("kms_signature", kms_root_address=root_of("another")), CONSISTENCY),
+    "repository": (set_in("source", repository="somebody/else"), CONSISTENCY),
+    "commit": (set_in("source", commit="0123456"), CONSISTENCY),
+    "chain of another app": (other_chain, ROOT),
+}
+
+
+@pytest.mark.parametrize("name", FORGED)
+def test_parts_that_do_not_belong_together(honest: Audited, name: str) -> None:
+    edit, check_id = FORGED[name]
+    audited = handed_over(honest, edit)
+    assert result(audited, check_id).status is Status.FAIL
+    assert audited.report.verdict is Verdict.CONTRAINDICATED
+
+
+def without(part: str, *names: str) -> Edit:
+    return lambda document: [document[part].pop(name) for name in names]
+
+
+INCOMPLETE: dict[str, Edit] = {
+    "registers without a quote": without("attestation", "td_quote"),
+    "an address without a signature": without("kms_signature", "kms_signature"),
+    "an address alone": without("kms_signature", "kms_signature", "app_public_key"),
+    "a signature of no key": without("kms_signature", "app_public_key"),
+}
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_a_part_that_says_nothing_without_another(honest: Audited, name: str) -> None:
+    audited = handed_over(honest, INCOMPLETE[name])
+    assert result(audited, CONSISTENCY).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_a_quote_of_another_td(honest: Audited) -> None:
+    other = build(replace(honest.world.knobs, seed="other")).guest
+    quote = base64.b64encode(other.cert_attestation.quote).decode()
+    audited = handed_over(honest, set_in("attestation", td_quote=quote))
+    assert result(audited, CONSISTENCY).status is Status.FAIL
+
+
+@pytest.mark.parametrize("spelled", ["hex", "0x", "base64"])
+def test_bytes_in_any_spelling(honest: Audited, spelled: str) -> None:
+    def spell(value: bytes) -> str:
+        if spelled == "base64":
+            return base64.b64encode(value).decode()
+        return ("0x" if spelled == "0x" else "") + value.hex()
+
+    def edit(document: dict[str, Any]) -> None:
+        attestation, signed = document["attestation"], document["kms_signature"]
+        attestation["td_quote"] = spell(base64.b64decode(attestation["td_quote"]))
+        attestation["mr_td"] = spell(bytes.fromhex(attestation["mr_td"]))
+        signed["kms_signature"] = spell(bytes.fromhex(signed["kms_signature"][2:]))
+
+    assert parse_proof(published(honest, edit), "p") == parse_proof(published(honest), "p")
+
+
+MALFORMED: dict[str, Edit] = {
+    "quote": set_in("attestation", td_quote="not a quote !"),
+    "quote, a number": set_in("attestation", td_quote=5),
+    "three registers": set_in("attestation", rtmr=["00" * 48] * 3),
+    "registers, a text": set_in("attestation", rtmr="00"),
+    "a short register": set_in("attestation", mr_td="00" * 47),
+    "a short signature": set_in("kms_signature", kms_signature="00" * 64),
+    "an address in a list": set_in("kms_signature", kms_root_address=["0x"]),
+    "a long app id": set_in("deployment", custom_app_id="00" * 21),
+    "attestation, a list": lambda document: document.update(attestation=[]),
+    "source, a text": lambda document: document.update(source="repository"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_one_is_an_error_that_names_it(honest: Audited, name: str) -> None:
+    with pytest.raises(EvidenceError, match="proof"):
+        parse_proof(published(honest, MALFORMED[name]), "proof")
+    audited = handed_over(honest, MALFORMED[name])
+    assert result(audited, ROOT).status is Status.ERROR
+    assert audited.report.verdict is Verdict.NONE
+
+
+def test_one_of_several_instances_is_not_held_against_the_others() -> None:
+    several = audit(Knobs(others=(Knobs(),)))
+    raw = json.dumps(several.world.proof).encode()
+    audited = several.handing_over([(Kind.PROOF, raw)])
+    assert audited.report.verdict is several.report.verdict
+
+
+def written(audited: Audited) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(render_proof(audited.report))
+    return found
+
+
+def test_one_is_written_from_what_was_proven(honest: Audited) -> None:
+    own, found = json.loads(published(honest)), written(handed_over(honest))
+    quotes = [base64.b64decode(item["attestation"].pop("td_quote")) for item in (own, found)]
+    assert found["attestation"] == own["attestation"]
+    assert quotes[0].startswith(quotes[1])  # padding is no part of a quote
+    assert found["deployment"] == {"custom_app_id": honest.world.app_id}
+    assert found["source"]["repository"].endswith(own["source"]["repository"])
+    assert parse_proof(json.dumps(found).encode(), "p").kms_root_address
+    again = honest.handing_over([(Kind.PROOF, render_proof(handed_over(honest).report).encode())])
+    assert again.report.verdict is Verdict.AFFIRMING
+
+
+def test_what_was_not_proven_is_absent(honest: Audited) -> None:
+    assert "kms_signature" not in written(honest)
+    stated = handed_over(honest, set_in("source", branch="a branch", docker_compose="a file"))
+    assert "a branch" not in json.dumps(written(stated))
+    assert "cvm_id" not in json.dumps(written(stated))
+    other = written(honest.again(app_id=None))
+    assert "deployment" not in other
+    nothing = written(honest.again(reference=embedded()))
+    assert nothing.keys() == {"version", "timestamp"}
+    contradicted = written(handed_over(honest, FORGED["chain of another app"][0]))
+    assert "kms_signature" not in contradicted

@@ -1,0 +1,186 @@
+"""The attestation proof that an app publishes, held part by part against what was measured."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+from verifier.checks.case import Case
+from verifier.checks.engine import USABLE
+from verifier.checks.provenance.check import asked_images, examine
+from verifier.checks.provenance.source_link import Provenance, Tie
+from verifier.errors import Blocked, EvidenceError, MissingEvidence
+from verifier.evidence.chain.ethereum import key_address, recover_key
+from verifier.evidence.guest.kms_answers import app_key_digest, derived_key_digest
+from verifier.evidence.guest.proof import Proof
+from verifier.evidence.images import sigstore
+from verifier.evidence.subject import Located
+from verifier.evidence.td.quote import TdQuote, parse_quote
+from verifier.model.report import ProvenParts
+from verifier.model.result import CheckResult, EvidenceRef
+
+Statement = tuple[str, str, str, EvidenceRef]
+WHO: Final = "proof"
+_OF_ONE_TD: Final = ("rtmr0", "rtmr3")
+"""What differs between instances of one app: machine, instance id and boot."""
+
+
+def statements(case: Case) -> Iterator[Statement]:
+    """What proofs state that the judged quote and its log speak of."""
+    for item in case.evidence.proofs:
+        proof, artifact = item.value, item.artifact
+        if proof.app_id:
+            yield "app_id", proof.app_id.hex(), WHO, artifact.at("/deployment/custom_app_id")
+        for name, value in (*proof.registers, *_of_quote(item)):
+            if not _of_another(case, name):
+                yield name, value.hex(), WHO, artifact.at("/attestation")
+
+
+def contradictions(case: Case) -> Iterator[tuple[Statement, str]]:
+    """What contradicts another part of the same proof, or the source that a signature shows the
+    images to be of: each statement, and what it should be."""
+    for item in case.evidence.proofs:
+        proof, artifact = item.value, item.artifact
+        quoted = dict(_of_quote(item))
+        for name, value in proof.registers:
+            if name in quoted and value != quoted[name]:
+                place = artifact.at("/attestation")
+                yield (f"proof: {name}", value.hex(), WHO, place), quoted[name].hex()
+        address = signer_of(case, proof)
+        if address and proof.kms_root_address and proof.kms_root_address.lower() != address.lower():
+            place = artifact.at("/kms_signature/kms_root_address")
+            yield ("kms_root_address", proof.kms_root_address, WHO, place), address
+        yield from _source(case, item)
+
+
+def withheld(case: Case) -> Iterator[str]:
+    """What proofs leave out of a part that says nothing without it."""
+    for item in case.evidence.proofs:
+        proof = item.value
+        if proof.kms_root_address and not proof.kms_signature:
+            yield "the proof names a KMS root address, and has no kms_signature"
+        if proof.kms_signature and not proof.app_public_key:
+            yield "the proof has a kms_signature, and no app_public_key that it is about"
+        if proof.registers and not proof.quote:
+            yield "the proof states registers, and has no td_quote"
+
+
+def signer_of(case: Case, proof: Proof) -> str:
+    """The address whose key signed the app key of a proof, "" where it shows no signature.
+
+    Raises EvidenceError for one that recovers to nothing."""
+    if not (proof.kms_signature and proof.app_public_key):
+        return ""
+    digest = app_key_digest(proof.app_id or case.identity.app_id, proof.app_public_key)
+    return key_address(recover_key(digest, proof.kms_signature, "kms_signature of the proof"))
+
+
+def proven_parts(case: Case, results: Mapping[str, CheckResult]) -> ProvenParts:
+    """What of a proof the evidence of this audit proves, whether the app publishes one or not."""
+
+    def holds(*names: str) -> bool:
+        return all(results[name].status in USABLE for name in names)
+
+    if not holds("hardware.quote", "hardware.td"):
+        return ProvenParts()
+    named = holds("runtime.events", "application.identity")
+    key, signature, root = _signed(case) if holds("key_management.root") else (b"", b"", "")
+    repository, commit = _built_from(results["provenance.images"])
+    return ProvenParts(
+        quote=case.quote.raw,
+        registers=tuple(_registers(case.quote)),
+        app_id=case.identity.app_id.hex() if named else "",
+        app_public_key=key,
+        kms_signature=signature,
+        kms_root_address=root,
+        repository=repository,
+        commit=commit,
+    )
+
+
+def _signed(case: Case) -> tuple[bytes, bytes, str]:
+    """An app's root key, the KMS's signature over it, and whose that is; empty without one. Every
+    signature in the evidence is of the KMS's root key by now."""
+    app_id, found = case.identity.app_id, set[tuple[bytes, bytes]]()
+    for item in case.evidence.proofs:
+        if item.value.app_public_key and item.value.kms_signature:
+            found.add((item.value.app_public_key, item.value.kms_signature))
+    for chain in case.evidence.key_chains:
+        digest = derived_key_digest(chain.value.purpose, chain.value.derived_public_key)
+        key = recover_key(digest, chain.value.app_signature, "app key signature")
+        found.add((key, chain.value.kms_signature))
+    if not found:
+        return b"", b"", ""
+    key, signature = min(found)
+    signer = recover_key(app_key_digest(app_id, key), signature, "KMS signature")
+    return key, signature, key_address(signer)
+
+
+def _built_from(result: CheckResult) -> tuple[str, str]:
+    """Repository and commit that signatures show every image to be built from; "" where they show
+    several, or of one image none."""
+    rows = result.actual if isinstance(result.actual, list) else []
+    found = set()
+    for row in rows if result.status in USABLE else ():
+        match row:
+            case {"tie": Tie.ATTESTED.value, "source": str(source), "commit": str(commit)}:
+                found.add((source, commit))
+            case _:
+                return "", ""
+    return found.pop() if len(found) == 1 else ("", "")
+
+
+def _of_quote(item: Located[Proof]) -> Iterator[tuple[str, bytes]]:
+    """The registers in the quote of a proof. Raises EvidenceError."""
+    if item.value.quote:
+        quote = parse_quote(item.value.quote, "td_quote of the proof")
+        yield from _registers(quote)
+
+
+def _registers(quote: TdQuote) -> Iterator[tuple[str, bytes]]:
+    yield "mrtd", quote.mr_td
+    yield from ((f"rtmr{index}", value) for index, value in enumerate(quote.rtmrs))
+    yield "mr_config_id", quote.mr_config_id
+
+
+def _of_another(case: Case, name: str) -> bool:
+    """Whether a register may be another instance's: a proof is about one, and names none."""
+    return name in _OF_ONE_TD and len(case.evidence.bundle.subjects) > 1
+
+
+def _source(case: Case, item: Located[Proof]) -> Iterator[tuple[Statement, str]]:
+    """Repository and commit, against those that signatures show the images to be built from; where
+    one image has none, it may be the one that is meant."""
+    proof, artifact = item.value, item.artifact
+    found = attested(case)
+    if not proof.repository or not found or any(row.tie is not Tie.ATTESTED for row in found):
+        return
+    own = [row for row in found if _same_repository(row.source, proof.repository)]
+    if not own:
+        sources = ", ".join(sorted({row.source for row in found}))
+        place = artifact.at("/source/repository")
+        yield ("repository", proof.repository, WHO, place), sources
+    elif proof.commit and not any(_same_commit(row.commit, proof.commit) for row in own):
+        commits = ", ".join(sorted({row.commit for row in own}))
+        yield ("commit", proof.commit, WHO, artifact.at("/source/commit")), commits
+
+
+def attested(case: Case) -> tuple[Provenance, ...]:
+    """What is known of the source of the app's images; () where that was not collected."""
+    with suppress(MissingEvidence, Blocked, EvidenceError):
+        return case.once(attested, lambda: examine(asked_images(case)))
+    return ()
+
+
+def _same_repository(source: str, stated: str) -> bool:
+    return _name(source) == _name(stated)
+
+
+def _name(text: str) -> str:
+    """owner/name of a GitHub repository, as it is or in a URL; other text as it is."""
+    return sigstore.github_repository(text).lower() or text.lower().strip("/")
+
+
+def _same_commit(known: str, stated: str) -> bool:
+    """Whether a commit is the one that is stated, of which 7 digits are enough."""
+    shorter, longer = sorted((known.lower(), stated.lower()), key=len)
+    return len(shorter) >= 7 and longer.startswith(shorter)  # noqa: PLR2004 - as git abbreviates

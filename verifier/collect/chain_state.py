@@ -1,0 +1,89 @@
+"""What is asked of a chain's endpoints: the state of contracts at a block that all of them have."""
+
+from collections.abc import Iterable, Iterator
+
+from msgspec import Struct
+
+from verifier.collect import requests
+from verifier.collect.requests import Request
+from verifier.errors import EvidenceError
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.plan import ChainPlan
+
+
+def state_requests(
+    plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]
+) -> Iterator[Request]:
+    """Contract state at the lower of the finalized heads, once the endpoints have told theirs."""
+    known = heads_of(plan, exchanges, endpoints)
+    if not known:
+        return
+    number = min(head.number for head in known.values())
+    implementations = sorted({item for head in known.values() for item in head.implementations})
+    for url, head in known.items():
+        calls = plan.state_calls(number, head.app, tuple(implementations))
+        yield from requests.rpc_requests(url, calls)
+        label = requests.public_label(url)
+        yield from requests.rpc_requests(url, _later_code(plan, exchanges, label, head.app, number))
+
+
+class Head(Struct, frozen=True):
+    """What one endpoint tells of a chain's finalized block: its number, the app's contract, and the
+    implementations behind it and the KMS's."""
+
+    number: int
+    app: str
+    implementations: tuple[str, ...]
+
+
+def heads_of(plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]) -> dict[str, Head]:
+    """The endpoints that told the head of this chain: others would only cost time."""
+    heads = {url: _head(plan, exchanges, requests.public_label(url)) for url in endpoints}
+    return {url: head for url, head in heads.items() if head is not None}
+
+
+def _head(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> Head | None:
+    """Finalized block, app contract and implementations as one endpoint tells them, or None."""
+    try:
+        chain_id = exchanges.call(endpoint, "eth_chainId", []).value
+        if contracts.decode_quantity(chain_id, endpoint) != plan.chain_id:
+            return None
+        method, params = contracts.get_block("finalized")
+        header = exchanges.call(endpoint, method, params).value
+        if not isinstance(header, dict):
+            return None
+        number = contracts.decode_quantity(header.get("number"), endpoint)
+        app = plan.app or _controller(plan, exchanges, endpoint)
+    except EvidenceError:
+        return None
+    found = []
+    for address in (plan.kms, app):
+        call = contracts.get_implementation(address, "finalized")
+        found.extend(_address(exchanges, endpoint, call))
+    return Head(number, app, tuple(found))
+
+
+def _controller(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> str:
+    method, params = plan.controller_call("finalized")
+    raw = contracts.decode_bytes(exchanges.call(endpoint, method, params).value, endpoint)
+    return contracts.decode_address("0x" + raw[32:].hex(), endpoint)
+
+
+def _address(exchanges: Exchanges, endpoint: str, call: contracts.Call) -> list[str]:
+    try:
+        answer = exchanges.call(endpoint, *call)
+        return [contracts.decode_address(answer.value, endpoint)]
+    except EvidenceError:
+        return []
+
+
+def _later_code(
+    plan: ChainPlan, exchanges: Exchanges, endpoint: str, app: str, number: int
+) -> list[contracts.Call]:
+    """Code of the implementations that the slots name at the block."""
+    block = hex(number)
+    named: list[str] = []
+    for address in (plan.kms, app):
+        named.extend(_address(exchanges, endpoint, contracts.get_implementation(address, block)))
+    return [contracts.get_code(address, block) for address in dict.fromkeys(named)]
