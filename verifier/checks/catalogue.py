@@ -31,8 +31,7 @@ CHECKS: Final[tuple[CheckSpec, ...]] = (
     *endpoint.CHECKS,
 )
 
-PLANNED: Final[dict[str, str]] = {
-}
+PLANNED: Final[dict[str, str]] = {}
 """Checks that a policy may ask for though there is none yet, and what is not covered without them:
 one that is asked for counts as missing."""
 

@@ -10,9 +10,10 @@ key-provider event, so that the CA's certificate, which anybody can show, is not
 import hashlib
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
 
 from verifier.chain.calls import KMS_DEVICE_IDS
 from verifier.checks import boot, runtime
@@ -52,8 +53,7 @@ _BOOT: Final = ("boot.registers", "boot.machine")
 _HASHES: Final = ("sha256", "sha384", "sha512")
 
 
-@dataclass(frozen=True)
-class KmsGuest:
+class KmsGuest(Struct, frozen=True):
     """One TD that is said to run an app's KMS. `name` says where it answered; `case` is the case
     about it."""
 
