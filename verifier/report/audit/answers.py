@@ -73,12 +73,14 @@ class Statement(Struct, frozen=True):
 class _Question(Struct, frozen=True):
     """`answers` are names of claims, the best first, each with what puts its value into words.
 
-    Without any, the question is open, unless `check` holds or does not apply.
+    Without any, the question is open, unless `check` holds or does not apply; one that not every
+    audit asks (`always`) is open only where the check was made.
     """
 
     label: str
     check: str
     answers: tuple[tuple[str, Callable[[JsonValue], str]], ...]
+    always: bool = True
 
     def answer(self, claims: Iterable[Claim]) -> tuple[Claim, str] | None:
         """The claim that answers it, and its value in words."""
@@ -178,10 +180,13 @@ def _nothing(subject: SubjectReport) -> str:
 
 def _unanswered(subject: SubjectReport) -> list[str]:
     settled = {check.id for check in subject.checks if mark(check) in _SETTLED}
+    made = {check.id for check in subject.checks}
     return [
         question.label
         for question in QUESTIONS
-        if question.check not in settled and question.answer(subject.claims) is None
+        if (question.always or question.check in made)
+        and question.check not in settled
+        and question.answer(subject.claims) is None
     ]
 
 
@@ -241,5 +246,5 @@ QUESTIONS: Final = (
     _Question("Contract", "authorization.contract", (("app_contract", value_text),)),
     _Question("Owner", "authorization.contract", (("app_owner", value_text),)),
     _Question("Block", "authorization.allowed", (("block", _block),)),
-    _Question("Endpoint", "endpoint.tls", (("endpoint_key", _endpoint),)),
+    _Question("Endpoint", "endpoint.tls", (("endpoint_key", _endpoint),), always=False),
 )
