@@ -54,7 +54,7 @@ def result(audited: Audited, check_id: str) -> CheckResult:
 
 @pytest.mark.parametrize("bootstrap", ["kept", "none"])
 def test_known_code_ties_it(bootstrap: str) -> None:
-    knobs = replace(OWN, kms_bootstrap=bootstrap)  # type: ignore[arg-type]
+    knobs = replace(OWN, kms_bootstrap=bootstrap)
     audited = asked(knobs, root_of(honest()), code_of(honest()))
     assert result(audited, PROVIDER).status is Status.PASS
     assert "root key" in result(audited, PROVIDER).summary
