@@ -18,6 +18,7 @@ from verifier.collect.requests import (
     DNS_URL,
     Request,
     cloud_request,
+    dns_requests,
     guest_url,
     kms_requests,
     pcs_requests,
@@ -27,6 +28,7 @@ from verifier.collect.workers import Workers
 from verifier.errors import Cause, CollectError, EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
+from verifier.evidence.dns_message import parse_answer
 from verifier.evidence.guest.kms_answers import parse_meta
 from verifier.evidence.images.sigstore import GITHUB_API
 from verifier.evidence.sources import Purpose, Sounding
@@ -38,6 +40,8 @@ _REGISTRIES: Final = ("https://registry-1.docker.io/v2/", "https://ghcr.io/v2/")
 _PLATFORM: Final = ("90C06F000000", "platform")
 """An FMSPC that Intel's service knows."""
 
+_NAME: Final = "example.com"
+_RECORD: Final = "CAA"
 _OK: Final = 200
 _UNAUTHORIZED: Final = 401
 _NOT_FOUND: Final = 404
@@ -159,8 +163,10 @@ def _images(_: ReferenceValues) -> Iterator[Canary]:
 
 
 def _hints(_: ReferenceValues) -> Iterator[Canary]:
-    names = Request(kind=Kind.DNS_TXT, url=f"{DNS_URL}example.com")
+    names = Request(kind=Kind.DNS_TXT, url=f"{DNS_URL}{_NAME}")
     yield Canary(purpose=Purpose.HINTS, request=names, judge=_is_json)
+    for request in dns_requests(_NAME, _RECORD):
+        yield Canary(purpose=Purpose.ENDPOINT, request=request, judge=_is_dns)
     account = cloud_request(CLOUD_URL, _NOBODYS_APP)
     yield Canary(purpose=Purpose.HINTS, request=account, judge=_has(_OK, _NOT_FOUND))
 
@@ -184,6 +190,13 @@ def _is_list(response: Response) -> str:
     said = _has(_OK)(response)
     if not said:
         parse_crl(response.body, "its answer")
+    return said
+
+
+def _is_dns(response: Response) -> str:
+    said = _has(_OK)(response)
+    if not said:
+        parse_answer(response.body, _NAME, _RECORD, "its answer")
     return said
 
 

@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     KMS = "key management services"
     CHAIN = "contracts and their history"
     IMAGES = "images, and who built them"
+    ENDPOINT = "who may certify an endpoint's name"
     HINTS = "custom domains, and the cloud's account"
     RELEASES = "releases of the OS"
 
