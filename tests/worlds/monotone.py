@@ -40,6 +40,9 @@ NOBODYS_WORD: Final = {
     "proof-of-another-td": {Kind.PROOF},
     "proof-of-another-app": {Kind.PROOF},
     "proof-of-another-commit": {Kind.PROOF},
+    "snp-debug": {Kind.PLATFORM_ATTESTATION},
+    "snp-foreign-root": {Kind.PLATFORM_ATTESTATION},
+    "snp-other-configuration": {Kind.PLATFORM_ATTESTATION},
 }
 """Evidence that lies beside other evidence of its kind, by world. Without it, or where its
 signature does not hold, the rest is whole and honest: that a newer list exists is then said by
