@@ -1,5 +1,6 @@
 """Waivers: what they accept, for whom and until when; and what they can never accept."""
 
+import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -8,6 +9,7 @@ from tests.policy.policies import Load, judged, result, waiver
 from tests.worlds.audited import Audited, audit
 from verifier.errors import PolicyError
 from verifier.lab.knobs import DAY, Knobs
+from verifier.lab.pki import device_ppid
 from verifier.model.result import Requirement, Status, Verdict
 from verifier.policy.policy import FLOOR, load_policy
 from verifier.report.audit.terminal import render_terminal
@@ -133,3 +135,17 @@ def test_waivers_are_part_of_the_digest(honest: Audited, written: Load) -> None:
     digests = {written(text).digest for text in ("", *texts)}
     assert len(digests) == 3
     assert load_policy("baseline").digest not in digests
+
+
+def test_a_platform_is_known_by_its_ppid_as_by_its_device_id(honest: Audited) -> None:
+    knobs = honest.world.knobs
+    ppid = device_ppid(f"{knobs.seed} {knobs.platform}")
+    for given, verdict in (
+        ((ppid.hex(), "22" * 16), Verdict.AFFIRMING),
+        ((f"0x{hashlib.sha256(ppid).hexdigest()}",), Verdict.AFFIRMING),
+        (("22" * 16,), Verdict.CONTRAINDICATED),
+    ):
+        policy = load_policy("baseline").expecting({"device": given})
+        assert judged(honest, policy).verdict is verdict
+    with pytest.raises(PolicyError, match="device"):
+        load_policy("baseline").expecting({"device": ("22" * 20,)})

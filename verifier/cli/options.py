@@ -265,7 +265,7 @@ class Expected(Struct, frozen=True, kw_only=True):
     ] = None
     device: Annotated[
         list[str] | None,
-        typer.Option("--expect-device", help="Expected device id (repeatable)."),
+        typer.Option("--expect-device", help="Expected device id, or PPID (repeatable)."),
     ] = None
     image: Annotated[
         list[str] | None,

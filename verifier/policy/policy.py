@@ -87,6 +87,9 @@ DECIDED_BY: Final = {
 """Which check decides a demand of the relying party; it is required then."""
 
 EXPECTABLE: Final = {"app_id": 20, "compose_hash": 32, "os_image_hash": 32, "device": 32}
+PPID_BYTES: Final = 16
+"""Of a platform's provisioning id, which an expected device may be, too: its id is the sha256."""
+
 SECTIONS: Final = {
     "checks": None,
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
@@ -395,6 +398,9 @@ def _expected_value(name: str, value: str) -> str:
         return holder
     size = EXPECTABLE[name]
     digits = value.lower().removeprefix("sha256:").removeprefix("0x")
-    if len(digits) != 2 * size or not set(digits) <= set("0123456789abcdef"):
+    is_hex = set(digits) <= set("0123456789abcdef")
+    if name == "device" and is_hex and len(digits) == 2 * PPID_BYTES:
+        return hashlib.sha256(bytes.fromhex(digits)).hexdigest()
+    if len(digits) != 2 * size or not is_hex:
         raise PolicyError(f"expected {name} {value!r} is not {size} bytes of hex")
     return digits

@@ -12,7 +12,7 @@ from verifier.checks.demands import IMAGE_RULE, Demands
 from verifier.manifest.rules.catalogue import BY_ID
 from verifier.model.result import Requirement, Severity
 from verifier.policy.document import MAX_NUMBER
-from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR
+from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR, PPID_BYTES
 from verifier.reference.values import Origin
 
 SCHEMA: Final = "dstack-audit/policy/v1"
@@ -125,6 +125,11 @@ def _expect() -> _Schema:
         )
         for name, size in EXPECTABLE.items()
     }
+    ppid, device = 2 * PPID_BYTES, 2 * EXPECTABLE["device"]
+    values["device"] = _one_or_more(
+        f"^([sS][hH][aA]256:)?(0[xX])?([0-9a-fA-F]{{{ppid}}}|[0-9a-fA-F]{{{device}}})$",
+        f"{decided['device']}: device ids (32 bytes of hex), or PPIDs (16).",
+    )
     values["image"] = _one_or_more(
         "^[!-~]{1,255}=sha256:[0-9a-f]{64}$",
         "NAME=sha256:DIGEST, NAME a service, or a repository as the manifest writes it, decided by "
