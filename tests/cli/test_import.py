@@ -59,7 +59,9 @@ def test_the_report_of_an_inference_service_is_imported_as_it_is_served(
     imported = call("import", report, collateral, "-o", "kept")
     assert "gpu-evidence" in imported.out
     nonce = imported.err.partition("--challenge ")[2][:64]
-    judged = call(*next_command(imported.err), "--challenge", nonce, "--format", "json")
+    asked = [*next_command(imported.err), "--challenge", nonce]
+    assert "  GPUs        1 GH100, driver 570.172.08" in call(*asked).out
+    judged = call(*asked, "--format", "json")
     (found,) = (item for item in json.loads(judged.out)["checks"] if item["id"] == "hardware.gpu")
     assert found["status"] == "warn"
     assert found["actual"]["attached"] is True

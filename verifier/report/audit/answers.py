@@ -6,6 +6,7 @@ under what that claim is worth; every other claim stands only in the list of cla
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import Final
@@ -38,7 +39,7 @@ _STANDING: Final = {
 }
 
 SUPPORT: Final = {
-    Basis.HARDWARE: "signed by the CPU",
+    Basis.HARDWARE: "signed by the CPU, or by GPUs over its nonce",
     Basis.MEASURED: "measured into registers that the CPU signed",
     Basis.CHAIN: "contract state at a finalized block",
     Basis.KMS: "signed by the identified KMS",
@@ -53,6 +54,7 @@ _WHY: Final = {
     Standing.MATCHED: "equal to reference values of this auditor",
     Standing.SAID: "no signature, register or contract supports it",
 }
+_GPUS: Final = "GPUs"
 _MACHINE: Final = "boot.machine"
 _TABLES: Final = f"the tables that the host gave to the firmware are harmless ({_MACHINE})"
 _HOLDING: Final = (Status.PASS, Status.WARN)
@@ -151,6 +153,8 @@ def statements(subject: SubjectReport) -> tuple[Statement, ...]:
             if worth is Standing.NOT_KNOWN:
                 broken |= dict.fromkeys(_broken(claim, subject.checks))
     why = dict(_WHY)
+    if _GPUS in dict(facts.get(Standing.PROVEN, ())):
+        why[Standing.PROVEN] = why[Standing.PROVEN].replace("the CPU", "the CPU, its GPUs")
     if any(check.id == _MACHINE and check.status is not Status.PASS for check in subject.checks):
         why[Standing.PROVEN] += f", if {_TABLES}"
     unproven = f"unproven without {', '.join(broken)}" if broken else "unproven"
@@ -192,6 +196,18 @@ def _unanswered(subject: SubjectReport) -> list[str]:
 
 def _tcb(value: JsonValue) -> str:
     return f"TDX, TCB status {value_text(value)}"
+
+
+def _gpus(value: JsonValue) -> str:
+    match value:
+        case [{"architecture": _, "driver": _}, *_]:
+            kinds = Counter(
+                f"{value_text(item.get('architecture'))}, driver {value_text(item.get('driver'))}"
+                for item in value
+                if isinstance(item, dict)
+            )
+            return "; ".join(f"{count} {words}" for words, count in sorted(kinds.items()))
+    return value_text(value)
 
 
 def _image(value: JsonValue) -> str:
@@ -236,6 +252,7 @@ def _block(value: JsonValue) -> str:
 
 QUESTIONS: Final = (
     _Question("Hardware", "hardware.tcb", (("tcb_status", _tcb),)),
+    _Question(_GPUS, "hardware.gpu", (("gpus", _gpus),), always=False),
     _Question("OS image", "boot.image", (("os_image", _image), ("operating_system", value_text))),
     _Question("App id", "application.identity", (("app_id", value_text),)),
     _Question("Manifest", "application.manifest", (("compose_hash", value_text),)),
