@@ -31,6 +31,8 @@ _SCALARS: Final = (
 )
 
 
+INCLUDED: Final = ("included.yaml", "services: {included: {image: i}}\n")
+"""Name and text of a file that others include."""
 _PLAIN: Final = re.compile(r"[A-Za-z/.][\w./-]*\w", re.ASCII)
 
 
@@ -64,6 +66,10 @@ class _Writer:
         found["networks"] = {"inner": self.one([None, {"internal": True}])}
         found["secrets"] = {"key": self.one([{"environment": "KEY"}, {"file": "./key"}])}
         found["configs"] = {"conf": {"content": self.one(["text ${V:-d}", "#!/bin/sh\nrun"])}}
+        if not self.rarely(20):
+            found["models"] = {"llm": self.model()}
+        if self.rarely(12):
+            found["include"] = self.include()
         if self.rarely(12):
             found["name"] = self.one(["app", "App Name", "${N:-x}"])
         if self.rarely(50):
@@ -84,6 +90,7 @@ class _Writer:
         fields = (
             *("command", "entrypoint", "environment", "env_file", "ports", "volumes", "flags"),
             *("lists", "texts", "hooks", "devices", "grants", "networks", "limits", "anything"),
+            *("models", "provider", "gpus", "develop", "requests"),
         )
         for field in self.some(fields, 8):
             found |= getattr(self, field)()
@@ -110,6 +117,9 @@ class _Writer:
             )
         if self.rarely(4):
             found["dockerfile_inline"] = "FROM a\nCOPY . /a\n"
+        if self.rarely(4):
+            good = [["linux/amd64"], ["linux/arm64", "linux/amd64"], ["linux/arm64"], []]
+            found["platforms"] = self.one(good) if not self.rarely(20) else ["x", "x"]
         return found
 
     def command(self) -> dict[str, Any]:
@@ -267,6 +277,94 @@ class _Writer:
         )
         values = [None, 1, "x", [], {}, ["a"], {"a": "b"}, [{"a": 1}], True, 2.5]
         return {self.one(names): self.one(values)} if self.rarely(10) else {}
+
+    def model(self) -> object:
+        """A model at the top level."""
+        good = [{"model": "ai/m"}, {"model": "ai/m:1", "context_size": 1024}]
+        more = [{"model": "ai/m", "runtime_flags": ["--a", "1"]}, {"name": "n", "model": "${M:-a}"}]
+        odd = [None, {}, "ai/m", {"model": 1}, {"model": "a", "context_size": "1k"}, {"frob": 1}]
+        return self.one(odd if self.rarely(30) else good + more)
+
+    def include(self) -> object:
+        """Another file, in several syntaxes."""
+        other = INCLUDED[0]
+        long = [{"path": other}, {"path": [other]}, {"path": other, "project_directory": "."}]
+        good = [[other], [f"./{other}"], *([item] for item in long)]
+        good += [[{"path": other, "env_file": self.one(["./a.env", ["a.env", "b.env"]])}]]
+        odd = [other, [], None, [{}], [{"path": 1}], [1], [["x"]], [{"path": other, "frob": 1}]]
+        return self.one(odd if self.rarely(12) else good)
+
+    def models(self) -> dict[str, Any]:
+        """The models that it uses."""
+        good = [["llm"], {"llm": None}, {"llm": {"endpoint_var": "U", "model_var": "M"}}]
+        odd = [["absent"], {"llm": {"frob": 1}}, {"llm": "x"}, ["llm", "llm"], "llm", []]
+        return {"models": self.one(odd if self.rarely(20) else good)} if self.rarely(2) else {}
+
+    def provider(self) -> dict[str, Any]:
+        """What provides it in place of a container."""
+        good = [{"type": "awesome"}, {"type": "model", "options": {"model": "ai/m"}}]
+        more = [{"type": "a", "options": {"b": ["1", "2"], "c": 1, "d": True}}, {"type": "${T:-x}"}]
+        odd = [{}, None, "x", {"type": 1}, {"type": "a", "frob": 1}, {"type": "a", "options": []}]
+        if not self.rarely(4):
+            return {}
+        return {"provider": self.one(odd if self.rarely(15) else good + more)}
+
+    def requests(self) -> dict[str, Any]:
+        """Devices that are reserved."""
+        devices = self.request() if not self.rarely(40) else self.one([{}, "all", None])
+        return {"deploy": {"resources": {"reservations": {"devices": devices}}}}
+
+    def gpus(self) -> dict[str, Any]:
+        """GPUs in two syntaxes."""
+        odd = [None, "some", {}, True, 1, ["all"]]
+        return {"gpus": self.one(odd) if self.rarely(30) else self.one(["all", self.request()])}
+
+    def request(self) -> list[Any]:
+        """Requests of devices."""
+        forms: list[Any] = []
+        for _ in range(self.draw.randint(0, 2)):
+            made: dict[str, Any] = {}
+            if not self.rarely(30):
+                good = [["gpu"], ["gpu", "utility"], []]
+                made["capabilities"] = self.one(good) if not self.rarely(30) else "gpu"
+            if self.rarely(2):
+                counts = [1, "all", -1, "2", "${N:-1}", 0]
+                made["count"] = self.one(counts if not self.rarely(12) else ["some", 1.5])
+            if self.rarely(6):
+                listed = [["0"], ["0", "1"], []]
+                made["device_ids"] = self.one([[0], "0"] if self.rarely(20) else listed)
+            if self.rarely(3):
+                made["driver"] = self.one(["nvidia", "cdi", "${D}"])
+            if self.rarely(6):
+                made["options"] = self.one([{"a": "b"}, ["a=b"], {"n": 1}])
+            if self.rarely(40):
+                made["frob"] = 1
+            forms.append(made)
+        return forms
+
+    def develop(self) -> dict[str, Any]:
+        """What is watched while developing."""
+        rule: dict[str, Any] = {
+            "path": self.one([*_PATHS[:6], "${W:-./src}", "/abs"]),
+            "action": self.one(["sync", "rebuild", "sync+restart", "restart", "sync+exec"]),
+        }
+        if not self.rarely(8):
+            rule["target"] = self.one(["/app", "rel"] if not self.rarely(20) else [""])
+        for name, values in (
+            ("ignore", [["a/"], "a", []]),
+            ("include", [["*.py"], "x"]),
+            ("exec", [{"command": "x"}, {"command": ["a"]}] if not self.rarely(10) else [{}]),
+            ("initial_sync", [True] if not self.rarely(10) else ["true"]),
+        ):
+            if self.rarely(4):
+                rule[name] = self.one(values)
+        if self.rarely(30):
+            rule.pop(self.one(list(rule)))
+        if self.rarely(20):
+            rule["action"] = "frob"
+        good = [{"watch": [rule]}, {"watch": [rule, {"path": "./b", "action": "rebuild"}]}]
+        odd = [None, {}, [], {"watch": rule}, {"watch": []}, {"frob": 1}, {"watch": None}]
+        return {"develop": self.one(odd if self.rarely(30) else good)}
 
     def text(self, document: dict[str, Any]) -> str:
         """A document as YAML, with plain scalars, anchors and merge keys among its spellings."""

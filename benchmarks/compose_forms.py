@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any, Final
 
-from verifier.evidence.compose.compose_yaml import Mapping, Scalar, Sequence
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.paths import guest_path
 from verifier.manifest.model import Env, Manifest, Service, Text
 from verifier.manifest.service import environment_of
@@ -59,6 +59,9 @@ def _ours(service: Service) -> dict[str, Any]:
         "secrets": sorted(_granted(service, "secrets", "/run/secrets/")),
         "configs": sorted(_granted(service, "configs", "")),
         "networks": sorted(text.unset for text in service.networks),
+        "models": sorted(_keys(service.field("models"))),
+        "provider": service.says("provider", "type"),
+        "gpus": service.has_gpu,
         "profiles": sorted({text.unset for text in service.texts("profiles")}),
         "build": _build(service) if service.builds else {},
     }
@@ -158,10 +161,27 @@ def _theirs(service: dict[str, Any]) -> dict[str, Any]:
         "secrets": sorted([s["source"], s.get("target", "")] for s in service.get("secrets", ())),
         "configs": sorted([s["source"], s.get("target", "")] for s in service.get("configs", ())),
         "networks": sorted(_joined(service)),
+        "models": sorted(service.get("models") or {}),
+        "provider": (service.get("provider") or {}).get("type", ""),
+        "gpus": bool(service.get("gpus") or _reserved(service)),
         "profiles": sorted(service.get("profiles", ())),
         "build": _their_build(service["build"]) if service.get("build") else {},
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _reserved(service: dict[str, Any]) -> object:
+    """The devices that are reserved for a service."""
+    found = service.get("deploy") or {}
+    for name in ("resources", "reservations", "devices"):
+        found = found.get(name) or {}
+    return found
+
+
+def _keys(node: Node | None) -> list[str]:
+    if isinstance(node, Sequence):
+        return [unset(item.text) for item in node.items if isinstance(item, Scalar)]
+    return list(node.entries) if isinstance(node, Mapping) else []
 
 
 def _source(volume: dict[str, Any]) -> str:

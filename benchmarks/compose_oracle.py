@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.compose_files import generated_files
+from benchmarks.compose_files import INCLUDED, generated_files
 from benchmarks.compose_forms import ours_of, theirs_of
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.compose_yaml import RefusedError
@@ -33,6 +33,8 @@ GENERATED: Final = 2_000
 SEED: Final = 20_261_129
 
 _HOME: Final = "`~` is taken for /root; without HOME, Compose takes it for a name"
+_INCLUDED: Final = "included"
+_NOT_INCLUDED: Final = "an included file is not in the manifest: MAN-007 names it"
 _BESIDE: Final = ("a.env", "b.env", "c.env", "defaults.env", "key")
 """Files that compose files refer to: Compose wants to find them."""
 _EXPLAINED: Final = (
@@ -138,10 +140,19 @@ def compare(oracle: Oracle, name: str, text: str) -> Outcome:
     if ours or invalid:
         first = f"{'.'.join(ours[0].path)}: {ours[0].message}" if ours else invalid[0]
         return Outcome(name, refused=False, differences=(f"refused here alone: {first}",))
-    found = tuple(_differences(ours_of(manifest), theirs_of(said)))
+    ours, reasons = ours_of(manifest), []
+    found = tuple(_differences(ours, theirs_of(said)))
     at_home, _ = oracle.read(text, HOME="/root") if found and "~" in text else (None, "")
-    is_home = at_home is not None and ours_of(manifest) == theirs_of(at_home)
-    return Outcome(name, refused=False, differences=found, explained=_HOME if is_home else "")
+    if at_home is not None and "/dstack/~" in json.dumps(said):
+        said = at_home
+        reasons.append(_HOME)
+    theirs = theirs_of(said)
+    if manifest.includes and _INCLUDED in theirs and _INCLUDED not in ours:
+        del theirs[_INCLUDED]
+        reasons.append(_NOT_INCLUDED)
+    is_alike = not any(_differences(ours, theirs))
+    explained = "; ".join(reasons) if found and is_alike else ""
+    return Outcome(name, refused=False, differences=found, explained=explained)
 
 
 def _differences(one: object, other: object, path: str = "") -> Iterator[str]:
@@ -171,6 +182,7 @@ def outcomes(files: Iterable[tuple[str, str]]) -> Iterator[Outcome]:
         inside.mkdir()
         for name in _BESIDE:
             (inside / name).touch()
+        (inside / INCLUDED[0]).write_text(INCLUDED[1], encoding="utf-8")
         oracle = Oracle(program, inside)
         for name, text in files:
             yield compare(oracle, name, text)

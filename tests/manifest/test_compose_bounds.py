@@ -77,6 +77,22 @@ def test_time_grows_with_the_size() -> None:
         ("services: {a: {image: x, env_file: ../../etc/environment}}\n", "MAN-007", "refers"),
         ("services: {a: {extends: a}}\n", "MAN-011", "itself"),
         ("services: {a: {extends: b, image: x}}\n", "MAN-011", "no service"),
+        ("services: {a: {image: x, gpus: [{count: some}]}}\n", "MAN-011", "neither"),
+        (
+            "services: {a: {image: x, gpus: [{count: 1, device_ids: ['0']}]}}\n",
+            "MAN-011",
+            "device_ids",
+        ),
+        (
+            "services: {a: {image: x, platform: b, build: {context: ., platforms: [c]}}}\n",
+            "MAN-011",
+            "platforms",
+        ),
+        (
+            "services: {a: {image: x, develop: {watch: [{path: ./a, action: sync}]}}}\n",
+            "MAN-011",
+            "target",
+        ),
         ("frobnicate: 1\nservices: {a: {image: x}}\n", "MAN-010", "refuses"),
         ("services: {a: {image: x, hostname: {a: b}}}\n", "MAN-011", "mapping"),
         ("services: {a: {image: x, volumes: [undeclared:/a]}}\n", "MAN-011", "undeclared"),

@@ -61,6 +61,15 @@ def test_generated_files() -> None:
         "services:\n  a: {image: i, depends_on: [b]}\n  b: {image: i, depends_on: [a]}\n",
         "services: {a: {image: i, healthcheck: {test: [a]}}}\n",
         "services: {a: {image: i, stop_grace_period: '5'}}\n",
+        "services: {a: {image: i, gpus: [{capabilities: [gpu], count: 1, device_ids: ['0']}]}}\n",
+        "services: {a: {image: i, gpus: [{capabilities: [gpu], count: some}]}}\n",
+        "services: {a: {image: i, gpus: [{capabilities: [gpu], count: ${N:-2}}]}}\n",
+        "services: {a: {image: i, platform: linux/arm64, build: {context: ., platforms: [x]}}}\n",
+        "services: {a: {image: i, develop: {watch: [{path: ./a, action: sync}]}}}\n",
+        "services: {a: {image: i, develop: {watch: [{path: '', action: rebuild}]}}}\n",
+        "services: {a: {image: i, develop: {watch: [{path: ./a, action: restart}]}}}\n",
+        "services: {a: {provider: {type: x, options: {b: [1]}}}}\n",
+        "services: {a: {image: i, models: [m]}}\nmodels: {m: {model: ai/m}}\n",
     ],
 )
 def test_a_file(text: str, tmp_path: Path) -> None:

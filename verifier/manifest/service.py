@@ -235,9 +235,13 @@ class Service:
     @property
     def has_gpu(self) -> bool:
         """Whether it asks for a GPU: by its runtime, `gpus` or reserved devices."""
+        if self.says("runtime") == "nvidia":
+            return True
         reserved = self.field("deploy", "resources", "reservations", "devices")
-        asked = self.field("gpus"), reserved
-        return self.says("runtime") == "nvidia" or not all(map(is_null, asked))
+        return any(
+            bool(node.items) if isinstance(node, Sequence) else not is_null(node)
+            for node in (self.field("gpus"), reserved)
+        )
 
     @cached_property
     def networks(self) -> tuple[Text, ...]:

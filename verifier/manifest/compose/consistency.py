@@ -1,7 +1,7 @@
 """What Docker Compose refuses although each attribute has a form that it knows.
 
 Source: compose-go loader/validate.go, validation/validation.go, loader/extends.go,
-transform/ports.go and format/volume.go (v2.9.1).
+transform/ports.go, format/volume.go and types/device.go (v2.9.1).
 """
 
 import re
@@ -26,6 +26,8 @@ _DEPENDING: Final = frozenset(
     {"depends_on", "links", "network_mode", "ipc", "pid", "uts", "cgroup", "volumes_from"}
 )
 _TESTS: Final = frozenset({"CMD", "CMD-SHELL", "NONE"})
+_WITHOUT_TARGET: Final = frozenset({"rebuild", "restart"})
+_COUNT: Final = re.compile(r"all|[-+]?[0-9]+|", re.ASCII)
 _SERVICE_PREFIX: Final = "service:"
 
 
@@ -53,11 +55,41 @@ def _alone(service: Service) -> Iterator[Problem]:
         yield refused("it has both `dockerfile` and `dockerfile_inline`", (*path, "build"), tree)
     if service.says("network_mode") and service.networks:
         yield refused("it has both `network_mode` and `networks`", (*path, "networks"), tree)
+    yield from _developing(service)
+    yield from _device_requests(service)
     test = service.field("healthcheck", "test")
     if isinstance(test, Sequence) and test.items:
         first = test.items[0]
         if isinstance(first, Scalar) and unset(first.value) not in _TESTS:
             yield refused("a health check begins with CMD, CMD-SHELL or NONE", path, test)
+
+
+def _developing(service: Service) -> Iterator[Problem]:
+    """What is built for a platform, and what is watched."""
+    tree, path = service.tree, service.path
+    platforms = [text.unset for text in service.texts("build", "platforms")]
+    if platforms and service.says("platform") not in {"", *platforms}:
+        message = "its `platform` is none of `build.platforms`"
+        yield refused(message, (*path, "build", "platforms"), tree)
+    for place, item in enumerate(_items(service.field("develop", "watch"))):
+        at = (*path, "develop", "watch", str(place))
+        if isinstance(item, Mapping) and not entry(item, "path"):
+            yield refused("its `path` is empty", (*at, "path"), item)
+        if entry(item, "action") not in _WITHOUT_TARGET and not entry(item, "target"):
+            yield refused("it has no `target`", at, item)
+
+
+def _device_requests(service: Service) -> Iterator[Problem]:
+    for names in (("gpus",), ("deploy", "resources", "reservations", "devices")):
+        for place, item in enumerate(_items(service.field(*names))):
+            at = (*service.path, *names, str(place))
+            if not isinstance(item, Mapping):
+                continue  # of a form that is refused already
+            count = child(item, "count")
+            if count is not None and "device_ids" in item.entries:
+                yield refused("it has both `count` and `device_ids`", at, item)
+            if isinstance(count, Scalar) and not _COUNT.fullmatch(unset(count.value)):
+                yield refused("its `count` is neither `all` nor a number", (*at, "count"), count)
 
 
 def _numbers(service: Service) -> Iterator[Problem]:
