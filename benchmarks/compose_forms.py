@@ -163,7 +163,9 @@ def _theirs(service: dict[str, Any]) -> dict[str, Any]:
         "networks": sorted(_joined(service)),
         "models": sorted(service.get("models") or {}),
         "provider": (service.get("provider") or {}).get("type", ""),
-        "gpus": bool(service.get("gpus") or _reserved(service)),
+        "gpus": bool(
+            service.get("runtime") == "nvidia" or service.get("gpus") or _reserved(service)
+        ),
         "profiles": sorted(service.get("profiles", ())),
         "build": _their_build(service["build"]) if service.get("build") else {},
     }
