@@ -304,7 +304,14 @@ class _Writer:
         """What provides it in place of a container."""
         good = [{"type": "awesome"}, {"type": "model", "options": {"model": "ai/m"}}]
         more = [{"type": "a", "options": {"b": ["1", "2"], "c": 1, "d": True}}, {"type": "${T:-x}"}]
-        odd = [{}, None, "x", {"type": 1}, {"type": "a", "frob": 1}, {"type": "a", "options": []}]
+        odd: list[Any] = [
+            {},
+            None,
+            "x",
+            {"type": 1},
+            {"type": "a", "frob": 1},
+            {"type": "a", "options": []},
+        ]
         if not self.rarely(4):
             return {}
         return {"provider": self.one(odd if self.rarely(15) else good + more)}
@@ -316,7 +323,7 @@ class _Writer:
 
     def gpus(self) -> dict[str, Any]:
         """GPUs in two syntaxes."""
-        odd = [None, "some", {}, True, 1, ["all"]]
+        odd: list[Any] = [None, "some", {}, True, 1, ["all"]]
         return {"gpus": self.one(odd) if self.rarely(30) else self.one(["all", self.request()])}
 
     def request(self) -> list[Any]:
@@ -363,7 +370,15 @@ class _Writer:
         if self.rarely(20):
             rule["action"] = "frob"
         good = [{"watch": [rule]}, {"watch": [rule, {"path": "./b", "action": "rebuild"}]}]
-        odd = [None, {}, [], {"watch": rule}, {"watch": []}, {"frob": 1}, {"watch": None}]
+        odd: list[Any] = [
+            None,
+            {},
+            [],
+            {"watch": rule},
+            {"watch": []},
+            {"frob": 1},
+            {"watch": None},
+        ]
         return {"develop": self.one(odd if self.rarely(30) else good)}
 
     def text(self, document: dict[str, Any]) -> str:

@@ -125,10 +125,15 @@ def compare(oracle: Oracle, name: str, text: str) -> Outcome:
             differences=(f"read by Compose alone: {error}",),
             explained=explained,
         )
-    ours = [p for p in manifest.problems if p.kind in {Kind.REFUSED, Kind.UNKNOWN}]
+    refusals = [
+        problem
+        for problem in manifest.problems
+        if problem.kind is Kind.REFUSED
+        or (problem.kind is Kind.UNKNOWN and problem.path[0] != "include")  # Compose ignores those
+    ]
     invalid = [t.template.invalid for t in manifest.texts if t.template and t.template.invalid]
     if said is None:
-        if ours or invalid or not manifest.services:
+        if refusals or invalid or not manifest.services:
             return Outcome(name, refused=True)
         reason = next((reason for mark, reason in _EXPLAINED if mark in why), "")
         return Outcome(
@@ -137,8 +142,9 @@ def compare(oracle: Oracle, name: str, text: str) -> Outcome:
             differences=(f"refused by Compose alone: {why[-200:]}",),
             explained=reason,
         )
-    if ours or invalid:
-        first = f"{'.'.join(ours[0].path)}: {ours[0].message}" if ours else invalid[0]
+    if refusals or invalid:
+        worst = refusals[0] if refusals else None
+        first = f"{'.'.join(worst.path)}: {worst.message}" if worst else invalid[0]
         return Outcome(name, refused=False, differences=(f"refused here alone: {first}",))
     ours, reasons = ours_of(manifest), []
     found = tuple(_differences(ours, theirs_of(said)))

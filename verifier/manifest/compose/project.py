@@ -13,7 +13,7 @@ from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequen
 from verifier.manifest.compose.merge import Merger, without_directives
 from verifier.manifest.compose.paths import COMPOSE_FILE, guest_path
 from verifier.manifest.compose.problem import Kind, Problem, refused
-from verifier.manifest.compose.unique import without_repeated_items
+from verifier.manifest.compose.unique import with_clean_targets, without_repeated_items
 from verifier.manifest.text import unset
 
 _MAX_COPIED: Final = 60_000
@@ -48,7 +48,7 @@ def read_project(documents: tuple[Mapping, ...], *, directives: bool = True) -> 
     for document in documents[1:]:
         stages.append(_clean(tree, directives=directives))
         top = _Extender(document, merger).extended()
-        merged = merger.over(tree, top, (), ())
+        merged = merger.over(with_clean_targets(tree), top, (), ())
         tree = merged if isinstance(merged, Mapping) else tree
     return Project(_clean(tree, directives=directives), tuple(stages), tuple(merger.problems))
 

@@ -6,7 +6,9 @@ Source: compose-go override/uncity.go (v2.9.1).
 from collections.abc import Callable
 from typing import Final
 
-from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar
+from msgspec.structs import replace
+
+from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequence
 from verifier.manifest.compose.merge import without_repeats
 from verifier.manifest.compose.volumes import parse_volume
 from verifier.manifest.text import entry, unset
@@ -27,6 +29,31 @@ def without_repeated_items(tree: Mapping) -> Mapping:
     whole = Mapping(entries, services.keys, services.merged, services.line, services.column)
     entries = tree.entries | {"services": whole}
     return Mapping(entries, tree.keys, tree.merged, tree.line, tree.column)
+
+
+def with_clean_targets(tree: Mapping) -> Mapping:
+    """A file over which another document is put: its volumes of the short syntax count by their
+    clean targets then, and those of the other one as they are written."""
+    services = tree.entries.get("services")
+    if not isinstance(services, Mapping):
+        return tree
+    entries = dict(services.entries)
+    for name, node in entries.items():
+        volumes = node.entries.get("volumes") if isinstance(node, Mapping) else None
+        if isinstance(node, Mapping) and isinstance(volumes, Sequence):
+            items = tuple(map(_with_clean_target, volumes.items))
+            changed: Node = Sequence(items, volumes.line, volumes.column, volumes.directive)
+            entries[name] = replace(node, entries=node.entries | {"volumes": changed})
+    return replace(tree, entries=tree.entries | {"services": replace(services, entries=entries)})
+
+
+def _with_clean_target(item: Node) -> Node:
+    parsed = parse_volume(item.text) if isinstance(item, Scalar) and "$" not in item.text else None
+    if parsed is None or not isinstance(item, Scalar) or parsed.written_target == parsed.target:
+        return item
+    head = f"{parsed.source}:" if parsed.source else ""
+    rest = item.text.removeprefix(head + parsed.written_target)
+    return replace(item, text=f"{head}{parsed.target}{rest}")
 
 
 def _changed(node: Node, keys: _Keys) -> Node:

@@ -112,7 +112,8 @@ class Validator:
         self, key: str, path: tuple[str, ...], at: tuple[int, int] | None, value: Node
     ) -> None:
         line, column = at or (value.line, value.column)
-        message = f"Docker Compose knows no `{key}` here, and refuses the file"
+        does = "ignores it" if path[:1] == ("include",) else "refuses the file"
+        message = f"Docker Compose knows no `{key}` here, and {does}"
         self.problems.append(Problem(Kind.UNKNOWN, message, (*path, key), line, column))
 
     def _newer(

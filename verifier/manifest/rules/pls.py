@@ -8,8 +8,9 @@ from typing import Final
 from verifier.manifest.image import DIGEST, image_of
 from verifier.manifest.model import RESTARTS, Manifest
 from verifier.manifest.rule import Hit, Need, Rule, listed, rule
+from verifier.manifest.rules.leaks import at_hand, leaks, may_show
 from verifier.manifest.rules.shell import PIPE_TO_SHELL, excerpt, unpinned_installs
-from verifier.manifest.shell.follow import CONSOLE, Followed, Line
+from verifier.manifest.shell.follow import Line
 from verifier.model.result import Location, Severity
 from verifier.reference.prelaunch_scripts import (
     BANNER,
@@ -26,32 +27,9 @@ _SSH: Final = re.compile(
 )
 _SHELL_SERVER: Final = re.compile(r"dropbear|\bsshd\b|\bttyd\b|webshell|openssh-installer")
 _DOCKER_RUN: Final = re.compile(r"docker\s+run\b(?:[^\n;&|]|\\\n)*", re.MULTILINE)
-_KEYS: Final = re.compile(
-    r"\.appkeys\.json|\.decrypted-env|k256_key|disk_crypt_key|env_crypt_key|secrets\.json"
-    r"|/var/lib/docker/volumes|host-shared/\S{0,80}[*?\[]|# in \S{0,80}host-shared"
-    r"|\.app\w{0,8}[*?\[]"
-    r"|\b(?:tar|zip|rsync|scp|find|cp\s+-\w*[aRr])\b[^\n|]{0,300}host-shared(?![/\w])"
-    r"|\b(?:tar|zip|rsync|scp|cp\s+-\w*[aRr])\b[^\n|]{0,300}\s/(?:var/volatile/)?dstack/?(?=[\s>]|\Z)"
-)
-_SINK: Final = re.compile(
-    r">\s*/dev/(?:console|tty\w*|kmsg|hvc\w*|ttyS\w*|vport\w*|virtio-ports/|vsock|tcp/|udp/)"
-    r"|>\s*\S{0,80}host-shared|\b(?:nc|ncat|socat|netcat|telnet|ssh|scp|sftp|rsync|ftp)\s"
-    r"|\b(?:cp|mv|install|ln|tee|dd)\b[^\n|]{0,300}\s(?:of=)?\S{0,80}host-shared"
-    r"|\b(?:curl|wget)\b[^\n]{0,300}(?:-d|-T|-F|--data|--upload|--form|--json|--post|--body|\$\()"
-    r"|\blogger\b|systemd-cat|\bopenssl\s+s_client\b|notify-host"
-)
-_PRINTS: Final = re.compile(
-    r"(?:[\w./-]*/)?(?:cat|tac|head|tail|nl|less|more|grep|egrep|sed|awk|jq|yq|xxd|od|hexdump"
-    r"|base64|base32|strings|cut|tr|sort|uniq|rev|fold|echo|printf|python3?|perl|ruby|node|dd|tee"
-    r"|pr|paste|column|docker|podman|nerdctl)\Z"
-)
-_LOOKS: Final = re.compile(r"(?:test|chmod|chown|ls|stat|rm|shred|mkdir|touch|echo)\b|\[")
-_HOST_SEES: Final = re.compile(
-    r"/dev/(?:console|tty\w*|kmsg|hvc|ttyS|vport|virtio-ports|vsock|std(?:out|err))|host-shared"
-    r"|/proc/\w+/fd/[12]"
-)
 _TRACE: Final = re.compile(
-    r"^[ \t]*set\s+-\w*x|(?<![\w.-])(?:ba|da|z|k)?sh\s+-\w*x\w*\b|^[ \t]*(?:env|printenv)[ \t]*$",
+    r"^[ \t]*set\s+-\w*x|(?<![\w.-])(?:ba|da|z|k)?sh\s+-\w*x\w*\b"
+    r"|^[ \t]*(?:env|printenv|set|export|(?:declare|typeset|export)[ \t]+-[pxA-Z]+)[ \t]*$",
     re.MULTILINE,
 )
 _EXPORT_KEY: Final = re.compile(
@@ -291,38 +269,26 @@ def leaked_secrets(manifest: Manifest) -> Iterator[Hit]:
     the console (where its output goes by itself), the host's directory or the network: behind
     variables, functions, groups, here-documents or files too. Or it traces its commands and
     variables; or it is a script that is known by its hash to do so. High where it only does both,
-    and everything that it runs is seen."""
+    and everything that it runs is seen; and where a program is given them whose output, which goes
+    to the console, nobody knows."""
     known = _known_to(manifest, "PLS-006")
     yield from known.values()
     for pointer, script in custom_scripts(manifest):
         if pointer in known:
             continue
         followed = manifest.followed(pointer)
-        leak = next(filter(_leaks, followed.lines), None)
+        leak = next(filter(leaks, followed.lines), None)
         if leak is not None:
             yield _hit(manifest, pointer, f"{_run(leak)} where the host or the network sees it")
-        elif (line := _at_hand(followed)) is not None:
+        elif (line := next(filter(may_show, followed.lines), None)) is not None:
+            said = "with keys or secrets, and its output goes to the console"
+            yield _hit(manifest, pointer, f"{_run(line)} {said}", Severity.HIGH)
+        elif (line := at_hand(followed)) is not None:
             severity = None if followed.lost else Severity.HIGH
             yield _hit(manifest, pointer, f"{_run(line)} with keys or secrets at hand", severity)
         where = _found(manifest, pointer, script, _TRACE)
         if where:
             yield _hit(manifest, pointer, f"{where} writes variables out")
-
-
-def _at_hand(followed: Followed) -> Line | None:
-    """The first line that writes where others read, in a script that also reads secrets."""
-    read = any(_KEYS.search(x.text) and not _LOOKS.match(x.text) for x in followed.lines)
-    sinks = (x for x in followed.lines if _SINK.search(x.text) or _HOST_SEES.search(x.output))
-    return next(sinks, None) if read else None
-
-
-def _leaks(line: Line) -> bool:
-    """Whether a line reads secrets and writes where the host or the network can read."""
-    if not _KEYS.search(line.text):
-        return False
-    printed = line.output == CONSOLE and _PRINTS.match(line.last)
-    seen = line.output != CONSOLE and _HOST_SEES.search(line.output)
-    return bool(printed or seen or _SINK.search(line.text))
 
 
 @rule(

@@ -190,7 +190,6 @@ class Body:
         if not commands:
             return
         if self._piped is not None:
-            into = " | ".join(" ".join(command.words) for command in commands)
-            self._follower.pipe(self._piped, into)
+            self._follower.pipe(self._piped, commands, captured=self._captured)
             self._piped = None
         self._follower.pipeline(commands, self._depth, captured=self._captured)

@@ -10,6 +10,7 @@ of a condition are followed, and a loop once. What cannot be followed is listed.
 import base64
 import binascii
 import re
+from itertools import pairwise
 from typing import Final
 
 from msgspec import Struct
@@ -44,8 +45,25 @@ _DECLARING: Final = frozenset({"export", "declare", "local", "readonly", "typese
 _SHELLS: Final = re.compile(r"(?:.*/)?(?:ba|da|z|k|a)?sh|busybox")
 _SOURCING: Final = frozenset({"source", "."})
 _WRAPPERS: Final = frozenset(
-    {"command", "builtin", "exec", "sudo", "nohup", "env", "nice", "setsid", "time", "busybox"}
+    {
+        *("command", "builtin", "exec", "sudo", "doas", "nohup", "env", "nice", "ionice", "setsid"),
+        *("time", "timeout", "stdbuf", "unshare", "nsenter", "chroot", "setpriv", "taskset"),
+        *("busybox", "toybox", "systemd-run", "systemd-cat", "systemd-inhibit", "flock", "watch"),
+        *("strace", "unbuffer", "chrt", "prlimit"),
+    }
 )
+"""Programs that run the one which stands behind them."""
+_IN_WRAPPER: Final = re.compile(
+    r"-.*|[A-Za-z_]\w*=.*|[0-9]+(?:\.[0-9]+)?[smhd]?|/|--", re.DOTALL | re.ASCII
+)
+"""What may stand between the two: options, variables, times, the root of `chroot`."""
+_SEARCHES: Final = frozenset({"grep", "egrep", "fgrep", "cmp", "diff", "jq"})
+_QUIET: Final = re.compile(r"-[a-zA-Z]*[qs][a-zA-Z]*|--(?:quiet|silent)", re.ASCII)
+_SHOWING: Final = frozenset({"run", "exec", "logs", "config", "convert", "attach"})
+QUIET: Final = "(quiet)"
+"""In place of the name of a program that is told to write nothing."""
+_TEXT_OPTION: Final = re.compile(r"-[a-zA-Z]*c", re.ASCII)
+_RUNS_TEXT: Final = frozenset({"su", "runuser", "script"})
 _COPIES: Final = frozenset({"cp", "mv", "install", "ln"})
 _PLAIN_PATH: Final = re.compile(r"/?[\w./+-]+", re.ASCII)
 
@@ -206,7 +224,7 @@ class Follower:
         if len(commands) > 1 and commands[0].words[:1] and self._is_function(commands[0], depth):
             before = len(self.lines)
             self._call(commands[0], depth)
-            self.pipe(before, " | ".join(" ".join(command.words) for command in commands[1:]))
+            self.pipe(before, commands[1:], captured=captured)
         output = "" if captured else self._output(commands[-1])
         text = " | ".join(map(self._said, commands))
         last = _acting(commands[-1].words)
@@ -234,6 +252,13 @@ class Follower:
         self._settle(command)
         return False
 
+    def _unassigned(self, command: Command) -> list[str]:
+        """The words of a command without the variables that are set for it alone."""
+        words = command.words
+        while len(words) > 1 and _ASSIGNMENT.fullmatch(words[0]):
+            words = words[1:]
+        return words
+
     def _is_function(self, command: Command, depth: int) -> bool:
         """Whether a command calls a function that is followed."""
         known = command.words[0] in self._state.functions
@@ -243,7 +268,7 @@ class Follower:
 
     def _settle(self, command: Command) -> None:
         """Keep what a builtin changes: aliases, the folder, descriptors, what is read or set."""
-        words, state = command.words, self._state
+        words, state = self._unassigned(command), self._state
         name = words[0]
         if name == "alias":
             state.aliases |= {k: v for k, _, v in (word.partition("=") for word in words[1:])}
@@ -301,12 +326,16 @@ class Follower:
             text = "\n".join(line.text for line in self.lines[first:])
             self._state.sources.setdefault(out, text[:_MAX_VALUE])
 
-    def pipe(self, first: int, into: str) -> None:
-        """The same for a group whose output another command reads."""
+    def pipe(self, first: int, commands: list[Command], *, captured: bool = False) -> None:
+        """The same for a group whose output other commands read, and write to where they do."""
+        into = " | ".join(" ".join(command.words) for command in commands)
+        output = "" if captured or not commands else self._output(commands[-1])
+        last = _acting(commands[-1].words) if commands else ""
         for place in range(first, len(self.lines)):
             line = self.lines[place]
             if line.output == CONSOLE:
-                self.lines[place] = replace(line, text=f"{line.text} | {into}", output="")
+                text = f"{line.text} | {into}"
+                self.lines[place] = replace(line, text=text, output=output, last=last)
 
     def _said(self, command: Command) -> str:
         words = list(command.words)
@@ -361,9 +390,7 @@ class Follower:
         if depth >= MAX_DEPTH:
             return
         last = commands[-1]
-        words = [word for word in last.words if word not in _WRAPPERS or word == "exec"]
-        if words[:1] == ["exec"]:
-            words = words[1:]
+        words = unwrapped(self._unassigned(last))
         if not words:
             return
         name, rest = words[0], words[1:]
@@ -384,15 +411,16 @@ class Follower:
         if name == "eval":
             text = " ".join(rest)
             return None if "$" in text or "`" in text else text
-        if _SHELLS.fullmatch(name) or name in _SOURCING:
+        if _SHELLS.fullmatch(name) or name in _SOURCING or name in _RUNS_TEXT:
             return self._given_to_shell(rest, commands)
         return self._state.files.get(name)
 
     def _given_to_shell(self, rest: list[str], commands: list[Command]) -> str | None:
         """The script that a shell is given: a text, what a pipe or a substitution prints, a
         here-document, or a file that was written."""
-        if "-c" in rest[:-1]:
-            return rest[rest.index("-c") + 1]
+        for option, text in pairwise(rest):
+            if _TEXT_OPTION.fullmatch(option):
+                return text
         made = next((word[2:-1] for word in rest if word.startswith("<(")), "")
         if made:
             return _constant(made)
@@ -402,13 +430,37 @@ class Follower:
         return commands[-1].document or next(written, None)
 
 
+def unwrapped(words: list[str]) -> list[str]:
+    """The words of the program that others such as `env` or `timeout` run."""
+    while words and words[0].rpartition("/")[2] in _WRAPPERS:
+        place = 1
+        while place < len(words) and _IN_WRAPPER.fullmatch(words[place]):
+            place += 1
+        if place == len(words):
+            return words
+        words = words[place:]
+    return words
+
+
 def _acting(words: list[str]) -> str:
     """The command that a line runs in the end: that of `xargs` or `find -exec`, or its own."""
-    if words[:1] == ["xargs"]:
-        return next((word for word in words[1:] if not word.startswith("-")), "")
-    if "-exec" in words[:-1]:
-        return words[words.index("-exec") + 1]
-    return words[0] if words else ""
+    while words and _ASSIGNMENT.fullmatch(words[0]):
+        words = words[1:]
+    words = unwrapped(words)
+    if not words:
+        return ""
+    if words[0] == "xargs":
+        return next((word for word in words[1:] if not word.startswith("-")), "echo")
+    for option in ("-exec", "-execdir", "-ok"):
+        if option in words[:-1]:
+            return words[words.index(option) + 1]
+    if words[0] in _SEARCHES and any(map(_QUIET.fullmatch, words[1:])):
+        return QUIET
+    if words[0] == "docker" and (
+        ("compose" in words[1:2] and _SHOWING.isdisjoint(words)) or {"-d", "--detach"} & {*words}
+    ):
+        return QUIET
+    return words[0]
 
 
 def _constant(command: str) -> str | None:
