@@ -291,7 +291,16 @@ class _Writer:
         long = [{"path": other}, {"path": [other]}, {"path": other, "project_directory": "."}]
         good = [[other], [f"./{other}"], *([item] for item in long)]
         good += [[{"path": other, "env_file": self.one(["./a.env", ["a.env", "b.env"]])}]]
-        odd = [other, [], None, [{}], [{"path": 1}], [1], [["x"]], [{"path": other, "frob": 1}]]
+        odd: list[Any] = [
+            other,
+            [],
+            None,
+            [{}],
+            [{"path": 1}],
+            [1],
+            [["x"]],
+            [{"path": other, "frob": 1}],
+        ]
         return self.one(odd if self.rarely(12) else good)
 
     def models(self) -> dict[str, Any]:
