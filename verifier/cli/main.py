@@ -23,6 +23,7 @@ from typer.exceptions import TyperException
 
 from verifier.cli.streams import end_as_a_pipe, flush, leave_stdout, warn
 from verifier.cli.variables import (
+    ENDPOINT_POLICY,
     STAGE_POLICY,
     long_name,
     read_environment,
@@ -208,7 +209,7 @@ class DefaultCommandGroup(TyperGroup):
         for command in self.commands.values():
             read_environment(command.params)
         if args and args[0] in self.commands:
-            refuse_mistyped_variables(os.environ, (_PROJECT, STAGE_POLICY))
+            refuse_mistyped_variables(os.environ, (_PROJECT, STAGE_POLICY, ENDPOINT_POLICY))
             if project is not None:
                 args = [args[0], *self._of_project(ctx, project, args[0], args[1:])]
         return super().parse_args(ctx, args)

@@ -9,16 +9,18 @@ _VARIABLE: Final = "VERIFY_"
 _NEVER_SET: Final = frozenset({"--unsafe-root"})
 """Options that have no variable: a trust anchor is named where the command is."""
 _NAMES: Final = (
-    "allow at baseline bind bundle challenge compare deploy disable enable expect expect-app-id "
-    "expect-compose-hash expect-device expect-image expect-kms expect-os-image-hash explorer-url "
-    "fetch format gateway identity image instance issuer key kms machine manifests min-severity "
-    "mirror name no-cache offline on output pccs-url policy pre-launch-script quiet report rpc-url "
-    "save second-opinion set timeout trust-bundle verbose write-baseline write-manifest"
+    "allow app-id at baseline bind bundle challenge challenge-url compare deploy disable enable "
+    "endpoint expect expect-app-id expect-compose-hash expect-device expect-image expect-kms "
+    "expect-os-image-hash explorer-url fetch format gateway identity image instance issuer json key "
+    "kms machine manifests min-severity mirror name no-cache offline on output pccs-url policy "
+    "pre-launch-script quiet report rpc-url save second-opinion set timeout trust-bundle verbose "
+    "wait write-baseline write-manifest"
 )
 """The options that have a variable, of all commands, which are not imported to be asked."""
 _ALIKE: Final = 0.8
 STAGE_POLICY: Final = "VERIFY_STAGE_POLICY"
-"""What `verify stage` audits by is no matter of what an app is accepted by."""
+ENDPOINT_POLICY: Final = "VERIFY_ENDPOINT_POLICY"
+"""What these commands ask is no matter of what an app is accepted by."""
 
 
 def variable(option: str) -> str:

@@ -197,9 +197,7 @@ class _Collection:
         for plan in plans:
             found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
         found.update(dict.fromkeys(self._for_cloud(plans)))
-        found.update(
-            (Request(kind=Kind.DASHBOARD, url=url), None) for url in self._scope.dashboards
-        )
+        found.update(dict.fromkeys(map(requests.dashboard_request, self._scope.dashboards)))
         fresh = [request for request in found if request not in self._asked]
         self._asked.update(fresh)
         jobs = dict.fromkeys(job for plan in plans for job in self._scans(plan, exchanges))

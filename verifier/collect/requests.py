@@ -95,6 +95,11 @@ def dns_requests(name: str, kind: str) -> tuple[Request, ...]:
     )
 
 
+def dashboard_request(url: str) -> Request:
+    """What a vendor's dashboard says of the app."""
+    return Request(kind=Kind.DASHBOARD, url=url)
+
+
 def pcs_requests(pcs_url: str, platform: tuple[str, str]) -> tuple[Request, ...]:
     """The four documents of Intel's PCS (or a PCCS) for a platform's FMSPC and CA.
 

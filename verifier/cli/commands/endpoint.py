@@ -9,10 +9,21 @@ from verifier.cli.gather import gather
 from verifier.cli.options import BundlePath, Output, Reach, Save, command
 from verifier.cli.output import check_places, exit_code, json_for, save_bundle, write
 from verifier.cli.streams import terminal_width, uses_color
+from verifier.cli.variables import ENDPOINT_POLICY
 from verifier.errors import PolicyError
 
 if TYPE_CHECKING:
     from verifier.cli.target import Target
+
+
+Demanded = Annotated[
+    str,
+    typer.Option(
+        "--policy",
+        help="What has to hold: a built-in policy or a TOML file.",
+        envvar=ENDPOINT_POLICY,
+    ),
+]
 
 
 class AnswerFormat(StrEnum):
@@ -31,9 +42,7 @@ def ask_endpoint(
     app_id: Annotated[
         str, typer.Option("--app-id", help="The app that should answer, where ADDRESS names none.")
     ] = "",
-    policy: Annotated[
-        str, typer.Option(help="What has to hold: a built-in policy or a TOML file.")
-    ] = "endpoint",
+    policy: Demanded = "endpoint",
     form: Annotated[
         AnswerFormat, typer.Option("--format", help="How to write it; JSON is the whole report.")
     ] = AnswerFormat.TERMINAL,
