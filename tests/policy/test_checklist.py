@@ -104,7 +104,7 @@ def manifest(text: str = "", **fields: Any) -> Written:
         (compose(f"services:\n  a:\n    image: a@{DIGEST}\n"), "No", NOT_KNOWN),
         (manifest(kms_enabled=False), "KMS", NOT_MET),
         (manifest(), "KMS", NOT_KNOWN),
-        (manifest("environment: [A=b]"), "GATEWAY_DOMAIN", MET),
+        (manifest("environment: [A=b]"), "GATEWAY_DOMAIN", NOT_KNOWN),
         (manifest("environment: [GATEWAY_DOMAIN=_.g.example]"), "GATEWAY_DOMAIN", NOT_KNOWN),
     ],
 )

@@ -103,7 +103,7 @@ def test_the_words_of_a_mark_in_evidence_are_no_mark(reports: dict[str, Report])
     checks = tuple(replace(item, summary=said) for item in subject.checks)
     lied = render_markdown(replace(report, subjects=(replace(subject, checks=checks),)))
     assert said not in lied
-    assert lied.count("unsafe root") == len(checks)
+    assert lied.count("unsafe root") == lied.count("served as") >= len(checks)
 
 
 def test_first_screen_names_verdict_weakest_link_and_remedy(reports: dict[str, Report]) -> None:

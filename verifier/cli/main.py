@@ -21,7 +21,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from verifier.cli.streams import end_as_a_pipe, flush, leave_stdout, warn
+from verifier.cli.streams import end_as_a_pipe, end_progress, flush, leave_stdout, warn
 from verifier.cli.variables import (
     ENDPOINT_POLICY,
     STAGE_POLICY,
@@ -239,6 +239,11 @@ class DefaultCommandGroup(TyperGroup):
             warn(f"{project.path} sets {', '.join(flag for flag, _ in taken.values())}")
         return args
 
+    def format_usage(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - typer's
+        """Both ways to call it: an app is audited without a command."""
+        formatter.write_usage(ctx.command_path, "APP_ID [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "COMMAND [ARGS]...", prefix="       ")
+
     def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401, ARG002 - typer's
         """The commands under their headings, each with its first sentence."""
         grouped = {name for names in _GROUPS.values() for name in names}
@@ -406,6 +411,7 @@ def main() -> None:
         try:
             code = app(arguments, prog_name=program, standalone_mode=not arguments)
         finally:
+            end_progress()
             flush()
         sys.exit(code)
     except (ReaderGone, BrokenPipeError):

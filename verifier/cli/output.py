@@ -56,8 +56,9 @@ def say_how_to_repeat(report: Report, saved: Path) -> None:
     """The command that repeats an audit on the evidence that it kept, when somebody watches."""
     from verifier.report.audit.sentences import repeat_words  # noqa: PLC0415
 
-    progress(f"{saved} holds the evidence as received, secrets in it too; audit it again with:")
-    progress(" ".join(repeat_words(report, str(saved))))
+    if is_terminal(sys.stderr):
+        warn(f"{saved} holds the evidence as received, secrets in it too; audit it again with:")
+        warn(" ".join(repeat_words(report, str(saved))))
 
 
 def write(raw: bytes, output: Path | None, what: str) -> None:

@@ -10,6 +10,8 @@ from contextlib import suppress
 from typing import Final, TextIO
 
 MAX_WIDTH: Final = 100
+_ERASE: Final = "\r\x1b[K"
+"""Back to the start of the line, and nothing on it."""
 
 
 def terminal_width(most: int = MAX_WIDTH) -> int:
@@ -42,6 +44,7 @@ def end_as_a_pipe() -> None:
 
 def write_stdout(raw: bytes) -> None:
     """Write to stdout. Raises OSError where it is closed."""
+    end_progress()
     if sys.stdout is None:
         raise OSError(errno.EBADF, "it is closed")
     sys.stdout.buffer.write(raw)
@@ -83,9 +86,26 @@ def print_row(lead: str, text: str) -> None:
 
 
 def progress(message: str) -> None:
-    """One line of progress on stderr, when somebody watches."""
-    if is_terminal(sys.stderr):
+    """What is being done, in one line on stderr that the next one replaces, when somebody
+    watches."""
+    if not is_terminal(sys.stderr):
+        return
+    if _is_dumb():
         print(f"verify: {message}", file=sys.stderr)
+        return
+    width = shutil.get_terminal_size().columns
+    print(f"{_ERASE}{f'verify: {message}'[: width - 1]}", end="", file=sys.stderr, flush=True)
+
+
+def end_progress() -> None:
+    """Erase the line of progress: what stands there next is to stay."""
+    if is_terminal(sys.stderr) and not _is_dumb():
+        print(_ERASE, end="", file=sys.stderr, flush=True)
+
+
+def _is_dumb() -> bool:
+    """Whether a terminal can erase nothing."""
+    return os.environ.get("TERM", "") in {"", "dumb"}
 
 
 def warn(message: str, hint: str = "") -> None:
@@ -94,6 +114,7 @@ def warn(message: str, hint: str = "") -> None:
     from verifier.report.escape import visible  # noqa: PLC0415
 
     if sys.stderr is not None:
+        end_progress()
         print(f"verify: {visible(masked(message))}", file=sys.stderr)
         if hint:
             print(f"        {visible(hint)}", file=sys.stderr)

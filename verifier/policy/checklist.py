@@ -250,7 +250,7 @@ def gateway_matches(given: Given) -> Answer:
     if unread is not None:
         return unread
     if not entries:
-        return _met("no service is told a gateway's domain")
+        return _not_known("no service names a gateway's domain, so that there is none to compare")
     actual = set(_gateways(given))
     if not actual:
         return _not_known("which gateway serves the app was not observed: name the running app")

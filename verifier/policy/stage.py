@@ -121,6 +121,20 @@ def assess_stage(report: Report, policy: Policy) -> tuple[Assessed, ...]:
     return tuple(_assess(item, report, policy) for item in REQUIREMENTS)
 
 
+def minor_findings(requirement: StageRequirement, report: Report) -> tuple[Finding, ...]:
+    """The findings about what a requirement rests on that are too slight to break it."""
+    return tuple(
+        item
+        for item in report.findings
+        if _rests_on(requirement, item.rule) and item.severity not in _BREAKS
+    )
+
+
+def was_measured(report: Report) -> bool:
+    """Whether any attester gave a quote that could be looked at."""
+    return any(_measured(subject) for subject in report.subjects)
+
+
 def conclusion(assessed: tuple[Assessed, ...]) -> str:
     """The stage in one sentence."""
     places = {
@@ -142,7 +156,7 @@ def conclusion(assessed: tuple[Assessed, ...]) -> str:
 def stage_of(report: Report, assessed: tuple[Assessed, ...]) -> int | None:
     """0 or 1; None while it is undecided, and for want of any evidence that was measured."""
     standings = {item.standing for item in assessed}
-    if not any(_measured(subject) for subject in report.subjects) or not assessed:
+    if not was_measured(report) or not assessed:
         return None
     if Standing.NOT_MET in standings:
         return 0

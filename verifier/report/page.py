@@ -46,9 +46,10 @@ class Page:
         self._lines.append(Text(visible(text)))
 
     def command(self, words: Iterable[str], indent: int = 2) -> None:
-        """A shell command that can be copied: a backslash ends each line that goes on."""
+        """A shell command that can be copied: a backslash ends each line that goes on, and no
+        option stands apart from its value."""
         line = " " * (indent - 1)
-        for word in map(visible, words):
+        for word in _with_values(map(visible, words), self.width - indent - len("   \\")):
             if line.strip() and cell_len(f"{line} {word} \\") > self.width:
                 self._lines.append(Text(f"{line} \\"))
                 line = " " * (indent + 1)
@@ -111,6 +112,21 @@ class Page:
         with console.capture() as capture:
             console.print(Text("\n").join(self._lines), soft_wrap=True)
         return capture.get()
+
+
+def _with_values(words: Iterable[str], cells: int) -> Iterator[str]:
+    """Each option as one word with the value behind it, where both fit into so many cells."""
+    held = ""
+    for word in words:
+        both = f"{held} {word}".lstrip()
+        if held and (word.startswith("--") or cell_len(both) > cells):
+            yield held
+            both = word
+        held = both if word.startswith("--") else ""
+        if not held:
+            yield both
+    if held:
+        yield held
 
 
 def middle(text: str, cells: int) -> str:

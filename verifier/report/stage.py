@@ -6,13 +6,22 @@ with everything beyond ASCII escaped, so that nothing in it acts on a terminal e
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report
-from verifier.policy.stage import Assessed, conclusion, stage_of
-from verifier.report.audit.sentences import about
+from verifier.model.result import Finding
+from verifier.policy.stage import (
+    Assessed,
+    conclusion,
+    minor_findings,
+    stage_of,
+    was_measured,
+)
+from verifier.report.audit.families import mark
+from verifier.report.audit.sentences import about, anchor_note, weakest_link, what_to_do
 from verifier.report.escape import visible, without_surrogates
 
 SCHEMA: Final = "dstack-audit/stage/v1"
@@ -62,13 +71,31 @@ def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
         yield report.root_note
     if not report.bundle_trusted:
         yield "Nobody vouches for this bundle: what only its collector saw counts for nothing."
+    if (link := weakest_link(report)) is not None and stage_of(report, assessed) != 1:
+        yield f"Weakest link  {link.id} {mark(link).value}: {link.summary}{anchor_note(link)}"
+        yield f"Next  {what_to_do(link)}"
+    if not was_measured(report):
+        yield from ("", "Nothing was measured, so that no requirement could be looked at:")
+        yield from (f"   {n}. {item.requirement.title}" for n, item in enumerate(assessed, 1))
+        return
     for number, item in enumerate(assessed, 1):
         yield ""
         yield f"{number}. {item.requirement.title}: {item.standing.value}"
         for reason in _grouped(item.reasons):
             yield f"   - {reason}"
+        if minor := minor_findings(item.requirement, report):
+            yield f"   Findings about it, too slight to break it: {_named(minor)}"
         rests = ", ".join((*item.requirement.checks, *item.requirement.rules))
         yield f"   Rests on {rests}"
+
+
+def _named(findings: Iterable[Finding]) -> str:
+    """Findings by their rule, with their severity and how many there are."""
+    counts = Counter((item.rule, item.severity) for item in findings)
+    return ", ".join(
+        f"{rule} {severity}{f' ({count})' if count > 1 else ''}"
+        for (rule, severity), count in counts.items()
+    )
 
 
 def _grouped(reasons: Iterable[str]) -> Iterator[str]:

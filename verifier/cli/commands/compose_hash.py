@@ -282,6 +282,9 @@ def _predicted(text: str, script: str | None, deployment: Deployment) -> "Predic
         others=dict(_field(item) for item in deployment.set_field or ()),
     )
     found = predict(profile, text, choices)
+    if deployment.name and found.document.get("name") != deployment.name:
+        written = json.dumps(found.document.get("name", ""), ensure_ascii=False)
+        warn(f"{deployment.deploy} writes {written} as the app's name, whatever --name says")
     if deployment.write_manifest is not None:
         if found.raw is None:
             why = ", ".join(found.missing)

@@ -4,8 +4,9 @@ Names and values: draft-ietf-rats-ear, with the trustworthiness vector of draft-
 submodule is one attester. What rests on another trust anchor than Intel's makes no claim at all,
 and its status is none: whoever reads an EAR knows no mark that would say so.
 
-Beyond the draft, claims named `urn:dstack-audit:…` are the app that was asked for, and the sha256
-of the JSON report, of the evidence and, where every attester is proven to run it, of the manifest.
+Beyond the draft, claims named `urn:dstack-audit:…` are the app that was asked for, the anchor where
+it is not Intel's, and the sha256 of the JSON report, of the evidence and, where every attester is
+proven to run it, of the manifest.
 """
 
 import hashlib
@@ -23,6 +24,7 @@ PROFILE: Final = "tag:ietf.org,2026:rats/ear#03"
 _OWN: Final = "urn:dstack-audit:"
 REPORT, EVIDENCE, MANIFEST = (f"{_OWN}{name}-sha256" for name in ("report", "evidence", "manifest"))
 APP_ID: Final = f"{_OWN}app-id"
+ANCHOR: Final = f"{_OWN}anchor"
 VALID_DAYS: Final = 7
 """How long a result is relied on, where its author names no other number."""
 DAY: Final = 86_400
@@ -75,6 +77,7 @@ def render_ear(report: Report, days: int = VALID_DAYS) -> bytes:
         "ear_status": _status(report, report.verdict),
         "submods": _submodules(report),
         APP_ID: report.requested_app_id or "",
+        **({ANCHOR: report.anchor.value} if report.anchor is not None else {}),
         REPORT: hashlib.sha256(render_json(report)).hexdigest(),
         EVIDENCE: report.bundle_digest,
         **({MANIFEST: manifest} if manifest else {}),

@@ -395,7 +395,7 @@ def _words() -> Iterator[str]:
 def _footer(report: Report) -> Iterator[str]:
     yield "## To repeat this audit offline"
     yield ""
-    yield f"{sentences.REPEAT_NOTE.capitalize()} (--expect-…, --kms, --challenge, --bind):"
+    yield f"{sentences.REPEAT_NOTE} (--expect-…, --kms, --challenge, --bind):"
     yield ""
     yield from ("```sh", visible(sentences.repeat_command(report)), "```", "")
     rows = [(label, _value(text)) for label, text in sentences.provenance(report)]

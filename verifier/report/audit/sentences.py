@@ -35,7 +35,8 @@ HEADLINES: Final = {
 }
 
 
-REPEAT_NOTE: Final = "with your other options, if any"
+BUNDLE_NOTE: Final = "BUNDLE is what --save kept"
+REPEAT_NOTE: Final = f"{BUNDLE_NOTE}; add your other options, if any"
 _GRAVE: Final = ("critical", "high", "medium")
 _DAY: Final = 86_400
 _VALID_DAYS: Final = 7

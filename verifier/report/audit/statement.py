@@ -10,7 +10,7 @@ has one word for all of it, so that nothing but real hardware, accepted by the p
 `verifiedLevels` names the policy where it is a built-in one.
 
 Beyond both, which let a predicate have more fields, `timeExpires` (RFC 3339) is when the result is
-no longer to be relied on.
+no longer to be relied on, and `anchor` of a VSA the trust anchor where it is not Intel's.
 """
 
 import hashlib
@@ -73,6 +73,7 @@ def render_vsa(report: Report, days: int = VALID_DAYS) -> bytes:
         "inputAttestations": [{"uri": "urn:evidence", "digest": {"sha256": report.bundle_digest}}],
         "verificationResult": "PASSED" if passed else "FAILED",
         "verifiedLevels": list(_levels(report)) if passed else [],
+        **({"anchor": report.anchor.value} if report.anchor is not None else {}),
     }
     return _statement(report, VSA_TYPE, predicate)
 

@@ -195,7 +195,7 @@ def _bullets(page: Page, title: str, items: Iterable[str]) -> None:
 
 
 def _footer(page: Page, report: Report) -> None:
-    page.heading("To repeat this audit offline", sentences.REPEAT_NOTE)
+    page.heading("To repeat this audit offline", sentences.BUNDLE_NOTE)
     page.command(sentences.repeat_words(report))
     page.blank()
     for label, text in sentences.provenance(report):

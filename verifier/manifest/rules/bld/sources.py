@@ -56,7 +56,7 @@ _CHECKING: Final = re.compile(r"--verify|verify|dgst|-c|--check")
     "Base image is not pinned by digest",
     why="Whoever owns the tag decides what the next build begins with: nobody can build this image "
     "again, and a changed base brings its code into the TEE.",
-    fix="Write the digest: FROM node:22-slim@sha256:…; the same for `COPY --from=IMAGE`, "
+    fix="Write the digest: FROM IMAGE:TAG@sha256:DIGEST; the same for `COPY --from=IMAGE`, "
     "`RUN --mount=from=IMAGE` and `# syntax=`.",
     source=_SEED,
 )
