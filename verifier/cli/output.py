@@ -12,7 +12,6 @@ from msgspec.structs import replace
 from verifier.cli.options import Format, Written
 from verifier.cli.streams import (
     is_terminal,
-    progress,
     terminal_width,
     uses_color,
     warn,
