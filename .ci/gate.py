@@ -12,8 +12,9 @@
     AUDIT_OPTIONS          further options of `verify app`, one word a line
     AUDIT_RESULTS          a new directory for the results; where empty, one below RUNNER_TEMP
 
-Writes report.json, report.md, report.xml (JUnit), report.FORM and the evidence; the outputs
-`verdict`, `accepted`, `report`, `digest` and `directory` to GITHUB_OUTPUT, the report to
+Writes report.json, report.md, report.xml (JUnit), report.FORM, the evidence and the findings about
+the manifest (lint.sarif); the outputs `verdict`, `accepted`, `report`, `digest`, `sarif` and
+`directory` to GITHUB_OUTPUT, the report to
 GITHUB_STEP_SUMMARY, and annotations to stdout, each where its file or GITHUB_ACTIONS is there.
 
 Ends with the exit code of `verify`. AUDIT_FAIL_ON may turn those of a verdict into 0, and never
@@ -110,11 +111,24 @@ def audit(folder: Path) -> tuple[int, str]:
         words += ["--report", f"{form}={report_path(folder)}"]
     if given("EXPECT_MANIFEST"):
         words += ["--expect-compose-hash", compose_hash(given("EXPECT_MANIFEST"))]
+        lint(given("EXPECT_MANIFEST"), folder)
     words += [word.strip() for word in given("OPTIONS").splitlines() if word.strip()]
     done = run("app", *words, "--", app_id or bundle)
     # A report that was not written is on stdout, and belongs into no log.
     code = done.returncode if done.returncode >= 0 else CRASH
     return code, done.stderr.strip()
+
+
+def lint(file: str, folder: Path) -> None:
+    """The findings about a manifest in SARIF, for code scanning; they decide nothing here."""
+    done = run("lint", "--format", "sarif", "-o", str(sarif_path(folder)), "--", file)
+    if not sarif_path(folder).exists():
+        print(f"no findings in SARIF: {done.stderr.strip()}", file=sys.stderr)
+
+
+def sarif_path(folder: Path) -> Path:
+    """Where the findings are, if there are any."""
+    return folder / "lint.sarif"
 
 
 def compose_hash(file: str) -> str:
@@ -216,6 +230,7 @@ def write_outputs(report: dict[str, Any], folder: Path | None) -> None:
         "accepted": "true" if report.get("accepted") is True else "false",
         "report": str(path) if path and path.exists() else "",
         "digest": f"sha256:{report['bundle_digest']}" if report else "",
+        "sarif": str(sarif_path(folder)) if folder and sarif_path(folder).exists() else "",
         "directory": str(folder or ""),
     }
     lines = "".join(f"{name}={visible(value)}\n" for name, value in outputs.items())

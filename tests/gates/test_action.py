@@ -23,7 +23,8 @@ SIMULATED: Final = (
     f"--unsafe-root\n{ROOT}/fixtures/demo-reference.json\n"
     f"--trust-bundle\n{DIGEST}\n--at\n2026-06-15T12:00:00Z\n"
 )
-PINNED: Final = re.compile("actions/[a-z-]+@[0-9a-f]{40}")
+PINNED: Final = re.compile("(?:actions/[a-z-]+|github/codeql-action/upload-sarif)@[0-9a-f]{40}")
+AUDIT: Final = next(step for step in ACTION["runs"]["steps"] if step.get("id") == "audit")
 DEMO: Final = {"app-id": APP_ID, "bundle": BUNDLE, "options": SIMULATED}
 
 
@@ -46,6 +47,13 @@ def test_an_accepted_app(folder: Path) -> None:
     assert played.outputs["accepted"] == "true"
     assert played.outputs["digest"] == DIGEST
     assert Path(played.outputs["report"]).read_text().startswith("<!doctype html>")
+    sarif = json.loads(Path(played.outputs["sarif"]).read_bytes())
+    uris = {
+        place["physicalLocation"]["artifactLocation"]["uri"]
+        for result in sarif["runs"][0]["results"]
+        for place in result["locations"]
+    }
+    assert uris == {"app-compose.json"}  # as the repository has it, so that lines are shown
     report = json.loads((Path(played.outputs["directory"]) / "report.json").read_bytes())
     assert report["accepted"] is True
     assert played.summary.startswith("# Attestation report")
@@ -144,6 +152,15 @@ def test_the_action_asks_for_nothing_and_names_no_text_of_others_in_its_scripts(
         if "run" in step:
             assert not any("token" in value or "secrets" in value for value in step["env"].values())
     read = set(re.findall(r'given\("([A-Z_]+)"\)', (ROOT / ".ci" / "gate.py").read_text()))
-    passed = {name.removeprefix("AUDIT_") for name in ACTION["runs"]["steps"][-1]["env"]}
+    passed = {name.removeprefix("AUDIT_") for name in AUDIT["env"]}
     assert read == passed
-    assert {name.upper().replace("-", "_") for name in ACTION["inputs"]} == passed - {"RESULTS"}
+    inputs = {name.upper().replace("-", "_") for name in ACTION["inputs"]}
+    assert inputs == passed - {"RESULTS"} | {"UPLOAD_SARIF"}
+
+
+def test_findings_are_uploaded_only_where_that_was_asked_for() -> None:
+    (upload,) = (step for step in ACTION["runs"]["steps"] if "upload-sarif" in step.get("uses", ""))
+    assert ACTION["inputs"]["upload-sarif"]["default"] == "false"
+    assert "inputs.upload-sarif == 'true'" in upload["if"]
+    assert "steps.audit.outputs.sarif != ''" in upload["if"]
+    assert upload["with"]["sarif_file"] == ACTION["outputs"]["sarif"]["value"]
