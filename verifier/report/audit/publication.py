@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report, SubjectReport
-from verifier.model.result import CheckResult, Requirement
+from verifier.model.result import CheckResult, Requirement, Verdict
 from verifier.report.audit import sentences
 from verifier.report.audit.badge import proven_manifest
 from verifier.report.audit.families import Mark, mark
@@ -122,13 +122,15 @@ def tweet(report: Report) -> str:
     manifest = proven_manifest(report)
     asked = report.requested_app_id or ""
     app = f"dstack app {asked[:_DIGITS] or 'that nobody named'}"
-    said = {True: f"{app} runs manifest {manifest[:_DIGITS]}", False: f"{app}: no manifest proven"}
+    said = f"{app} runs manifest {manifest[:_DIGITS]}" if manifest else f"{app}: no manifest proven"
+    if report.verdict not in (Verdict.AFFIRMING, Verdict.WARNING):
+        said = f"{app}: {sentences.HEADLINES[report.verdict]}"
     day = format_time(report.evaluated_at).partition("T")[0]
     accepted = "accepted" if report.accepted else "NOT accepted"
     policy = report.policy_name if len(report.policy_name) <= _DIGITS * 3 else "of its own"
     line = (
         f"{report.verdict.value.upper()}{anchor}, {accepted} by policy {policy} on {day}: "
-        f"{said[bool(manifest)]}. It says which code runs, not what that code does. "
+        f"{said}. It says which code runs, not what that code does. "
         f"Check it: verify {asked or 'APP_ID'}"
     )
     return visible(line)[:TWEET]

@@ -10,7 +10,7 @@ has one word for all of it, so that nothing but real hardware, accepted by the p
 `verifiedLevels` names the policy where it is a built-in one.
 
 Beyond both, which let a predicate have more fields, `timeExpires` (RFC 3339) is when the result is
-no longer to be relied on, and `anchor` of a VSA the trust anchor where it is not Intel's.
+no longer to be relied on, and `anchor` the trust anchor where it is not Intel's.
 """
 
 import hashlib
@@ -53,6 +53,7 @@ def render_statement(report: Report, days: int = VALID_DAYS) -> bytes:
         "timeCreated": format_time(report.evaluated_at),
         "timeExpires": format_time(report.evaluated_at + days * DAY),
         "properties": list(_properties(report)),
+        **_anchor(report),
     }
     return _statement(report, PREDICATE_TYPE, predicate)
 
@@ -73,7 +74,7 @@ def render_vsa(report: Report, days: int = VALID_DAYS) -> bytes:
         "inputAttestations": [{"uri": "urn:evidence", "digest": {"sha256": report.bundle_digest}}],
         "verificationResult": "PASSED" if passed else "FAILED",
         "verifiedLevels": list(_levels(report)) if passed else [],
-        **({"anchor": report.anchor.value} if report.anchor is not None else {}),
+        **_anchor(report),
     }
     return _statement(report, VSA_TYPE, predicate)
 
@@ -94,6 +95,11 @@ def _statement(report: Report, kind: str, predicate: dict[str, JsonValue]) -> by
         "predicate": predicate,
     }
     return rfc8785.dumps(encodable(document))
+
+
+def _anchor(report: Report) -> dict[str, JsonValue]:
+    """The trust anchor, where it is not Intel's."""
+    return {} if report.anchor is None else {"anchor": report.anchor.value}
 
 
 def _levels(report: Report) -> tuple[str, ...]:
