@@ -385,10 +385,13 @@ def test_world_in_memory_meets_the_same_limits() -> None:
         assert client.clock() == 7
 
 
+ANSWERED_BY_GUESTS = {Kind.GET_QUOTE, Kind.INGRESS_QUOTE, Kind.INGRESS_FILE}
+
+
 def test_every_kind_has_limits_and_only_judged_certificates_may_be_unverified() -> None:
     assert set(LIMITS) == set(Kind)
     unverified = {kind for kind, limits in LIMITS.items() if not limits.verify_tls}
-    assert unverified == {Kind.KMS_TLS, Kind.KMS_META, Kind.KMS_ENV_KEY, Kind.GET_QUOTE}
+    assert unverified == {Kind.KMS_TLS, Kind.KMS_META, Kind.KMS_ENV_KEY, *ANSWERED_BY_GUESTS}
 
 
 def test_printable_cuts_and_escapes() -> None:

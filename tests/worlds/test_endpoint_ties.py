@@ -1,6 +1,7 @@
 """What ties the key that users meet to the judged quote, and what only looks like it."""
 
 import json
+from collections.abc import Callable
 from typing import Final
 
 import pytest
@@ -16,8 +17,8 @@ from verifier.lab.attacks.attack import PASSED_THROUGH
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
-from verifier.lab.world import ATTESTATION_PATH, DOMAIN, World, build
-from verifier.model.result import SkipKind, Status, Verdict
+from verifier.lab.world import ATTESTATION_PATH, DOMAIN, WEB_DOMAIN, World, build
+from verifier.model.result import Basis, SkipKind, Status, Verdict
 
 TLS: Final = "endpoint.tls"
 IDENTITY: Final = "application.identity"
@@ -148,3 +149,47 @@ def test_a_malformed_certificate_is_an_error(met: Audited) -> None:
         return raw[:100] if item.kind is Kind.TLS_PEER else raw
 
     assert met.editing(cut).check(TLS)[0].status is Status.ERROR
+
+
+def served(name: str, edit: Callable[[bytes], bytes]) -> Knobs:
+    """A world in which a file of the evidences of dstack-ingress is edited."""
+
+    def change(method: str, url: str, body: bytes, response: Response) -> Response:
+        del method, body
+        edits = url.endswith(f"/evidences/{name}")
+        return replace(response, body=edit(response.body)) if edits else response
+
+    return Knobs(edit_response=change)
+
+
+def test_a_key_that_the_evidences_of_dstack_ingress_name() -> None:
+    named = audit(Knobs(), endpoint=WEB_DOMAIN)
+    (result,) = named.check(TLS)
+    assert (result.status, named.report.verdict) == (Status.WARN, Verdict.WARNING)
+    assert named.check("endpoint.domain")[0].status is Status.PASS
+    assert named.claims()["endpoint_key"].basis is Basis.ASSERTED
+
+
+@pytest.mark.parametrize(
+    ("name", "edit"),
+    [
+        ("sha256sum.txt", lambda raw: raw.replace(b"\n", b"\n\n", 1)),
+        (f"cert-{WEB_DOMAIN}.pem", lambda _: web_certificate(WEB_DOMAIN, Knobs().now, ATTACKER)),
+        ("quote.json", lambda raw: raw.replace(b'"quote"', b'"other"')),
+    ],
+    ids=["list", "certificate", "quote"],
+)
+def test_evidences_that_name_no_such_key(name: str, edit: Callable[[bytes], bytes]) -> None:
+    knobs = served(name, edit)
+    forged = audit(knobs, endpoint=WEB_DOMAIN)
+    (result,) = forged.check(TLS)
+    assert result.status is Status.ERROR or result.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert forged.report.verdict is Verdict.NONE
+
+
+def test_another_key_than_the_evidences_name() -> None:
+    def web(_: World, host: str) -> bytes:
+        return web_certificate(host, Knobs().now, ATTACKER)
+
+    (result,) = audit(Knobs(peer=web), endpoint=WEB_DOMAIN).check(TLS)
+    assert result.skip_kind is SkipKind.MISSING_EVIDENCE

@@ -22,7 +22,7 @@ from verifier.evidence.chain.contracts import BootInfo
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.plan import ChainPlan
-from verifier.evidence.subject import CHANNEL_ENDPOINT, Located, QuoteSource, SubjectEvidence
+from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
 from verifier.evidence.td.collateral import read_collateral
 from verifier.evidence.td.event_log import Event
 from verifier.evidence.td.identity import MeasuredIdentity, measured_identity
@@ -163,19 +163,9 @@ class Case:
             answers = bool(challenge) and challenge in report_data
             fitting.setdefault((report_data in named, answers), source)
         best = max(fitting, default=(False, False))
-        return fitting[best] if any(best) else self._of_endpoint or sources[0]
-
-    @property
-    def _of_endpoint(self) -> QuoteSource | None:
-        """The quote in the certificate that was met at the endpoint in question."""
         endpoint = self.question.endpoint
-        source = endpoint.source if endpoint is not None else ""
-        met = {item.artifact.ref for item in self.evidence.peers if item.artifact.source == source}
-        quotes = self.evidence.quotes
-        return next(
-            (item for item in quotes if item.channel == CHANNEL_ENDPOINT and item.evidence in met),
-            None,
-        )
+        met = self.evidence.quote_met_at(endpoint.source) if endpoint is not None else None
+        return fitting[best] if any(best) else met or sources[0]
 
     @property
     def bound(self) -> Binding | None:

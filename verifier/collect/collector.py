@@ -20,6 +20,7 @@ from msgspec import Struct, field
 from verifier.collect import requests
 from verifier.collect.budget import SpentError
 from verifier.collect.chain_state import heads_of, state_requests
+from verifier.collect.endpoint import endpoint_requests
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
 from verifier.collect.instances import (
@@ -37,7 +38,6 @@ from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.chain.log_scan import LogFilter
-from verifier.evidence.domain import questions
 from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint, endpoint_of
 from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
@@ -54,6 +54,8 @@ comes later is recorded when it comes."""
 _NOT_FOUND: Final = 404
 MAX_ROUND_SECONDS: Final = 30.0
 _GUEST_KINDS: Final = (Kind.PAGE, Kind.INFO, Kind.APP_KEY_QUOTE)
+_OPTIONAL: Final = (Kind.APP_KEY_QUOTE, Kind.INGRESS_QUOTE, Kind.INGRESS_FILE)
+"""Kinds that not every guest has: that one lacks them is nothing to tell."""
 
 
 class Planner(Struct, frozen=True):
@@ -142,6 +144,7 @@ class _Collection:
         self._scanned: set[Job] = set()
         self._guests: dict[str, None] = dict.fromkeys(scope.guests)
         self._named: dict[str, str] = {}
+        self._plain = False  # whether the endpoint showed a certificate without a quote
 
     def look_up(self) -> None:
         """Find the guest that a custom domain is mapped to, and what is published there; without a
@@ -319,27 +322,16 @@ class _Collection:
         return self._client.request("GET", url, limits=limits, headers=accepted)
 
     def _for_endpoint(self) -> Iterator[Request]:
-        """A handshake with the endpoint. Under a name of the app's own nobody can tell which
-        gateway leads there: once guests have answered, an instance is known by its id."""
-        endpoint = self._scope.endpoint
-        route = endpoint.route if endpoint is not None else None
+        """What the endpoint calls for. Under a name of the app's own nobody can tell which gateway
+        leads there: once guests have answered, an instance is known by its id."""
         known = bool(self._asked) or not self._guests
-        if endpoint is not None and (route or known):
-            yield Request(kind=Kind.TLS_PEER, url=endpoint.source)
+        if self._scope.endpoint is not None:
+            asked = [*self._scope.gateways, *(requests.gateway_of(url)[1] for url in self._guests)]
+            yield from endpoint_requests(
+                self._scope.endpoint, asked, known=known, plain=self._plain
+            )
         if self._scope.challenged is not None and known:
             yield self._scope.challenged
-        for name, kind in questions(endpoint) if endpoint is not None else ():
-            yield from requests.dns_requests(name, kind)
-        if route is not None and route.ending is Ending.GATEWAY:
-            yield from requests.gateway_requests(self._gateway(route.base, endpoint))
-
-    def _gateway(self, base: str, endpoint: Endpoint | None) -> str:
-        """The URL of the gateway that serves a base domain: as it was named, else the endpoint's
-        own port."""
-        asked = [*self._scope.gateways, *(requests.gateway_of(url)[1] for url in self._guests)]
-        named = next((url for url in asked if urlsplit(url).hostname == base), None)
-        port = endpoint.port if endpoint is not None else HTTPS_PORT
-        return named or f"https://{base}{'' if port == HTTPS_PORT else f':{port}'}"
 
     def _for_cloud(self, plans: tuple[SubjectPlan, ...]) -> Iterator[Request]:
         """The vendor's account, where the guest itself gave no quote."""
@@ -398,6 +390,7 @@ class _Collection:
         "" where nobody can tell."""
         route = endpoint.route
         instance = instance_in_certificate(body)
+        self._plain = not instance
         routed = route.identifier if route and route.ending is Ending.GUEST else ""
         name = instance or (routed if routed in self._named else "")
         if name in self._named or not name:
@@ -416,7 +409,7 @@ class _Collection:
 
     def _is_noise(self, request: Request, error: CollectError) -> bool:
         """One failure per silent gateway is enough; a method that a version lacks is none."""
-        if request.kind is Kind.APP_KEY_QUOTE and isinstance(error, NotFoundError):
+        if request.kind in _OPTIONAL and isinstance(error, NotFoundError):
             return True
         several = len(self._scope.guests or self._scope.gateways) > 1
         return several and request.kind in (Kind.PAGE, Kind.APP_KEY_QUOTE)

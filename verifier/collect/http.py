@@ -101,6 +101,8 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.DNS_TXT: _GUEST(max_bytes=64 * _KIB),
     Kind.DNS_MESSAGE: _GUEST(max_bytes=64 * _KIB),
     Kind.TLS_PEER: _GUEST(max_bytes=256 * _KIB),
+    Kind.INGRESS_QUOTE: _GUEST(max_bytes=_MIB, verify_tls=False),
+    Kind.INGRESS_FILE: _GUEST(max_bytes=256 * _KIB, verify_tls=False),
     Kind.GATEWAY_INFO: _GUEST(max_bytes=4 * _MIB),
     Kind.GATEWAY_ACME: _GUEST(max_bytes=8 * _MIB),
     Kind.OCI_MANIFEST: _IMAGE(max_bytes=4 * _MIB),

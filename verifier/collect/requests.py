@@ -9,11 +9,13 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
+from verifier.evidence import ingress
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
 from verifier.evidence.chain.contracts import Call
 from verifier.evidence.dns_message import encode_query
 from verifier.evidence.domain import dns_source
+from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.td.collateral import CHAIN_HEADERS
 
 CHALLENGE: Final = "{challenge}"
@@ -70,6 +72,16 @@ def guest_requests(base: str) -> tuple[Request, ...]:
 def challenge_request(url: str, challenge: bytes) -> Request:
     """A quote over a challenge, from where the app gives one."""
     return Request(kind=Kind.GET_QUOTE, url=url.replace(CHALLENGE, challenge.hex()))
+
+
+def ingress_requests(endpoint: Endpoint) -> tuple[Request, ...]:
+    """What dstack-ingress publishes about the certificate of an address."""
+    base = f"https://{endpoint}{ingress.FOLDER}"
+    names = (ingress.LISTING, ingress.ACCOUNT, ingress.certificate_name(endpoint.host))
+    return (
+        Request(kind=Kind.INGRESS_QUOTE, url=f"{base}{ingress.QUOTE}"),
+        *(Request(kind=Kind.INGRESS_FILE, url=f"{base}{name}") for name in names),
+    )
 
 
 def gateway_requests(gateway: str) -> tuple[Request, ...]:

@@ -70,6 +70,8 @@ class Kind(StrEnum):
     DNS_TXT = "dns-txt"
     DNS_MESSAGE = "dns-message"
     TLS_PEER = "tls-peer"
+    INGRESS_QUOTE = "ingress-quote"
+    INGRESS_FILE = "ingress-file"
     GATEWAY_INFO = "gateway-info"
     GATEWAY_ACME = "gateway-acme-info"
     OCI_MANIFEST = "oci-manifest"

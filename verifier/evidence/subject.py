@@ -153,6 +153,14 @@ class SubjectEvidence(Struct):
         found = [item for item in self.bundle.of(kind) if item.subject in names]
         return sorted(found, key=lambda item: (item.subject == "", item.sha256 or ""))
 
+    def quote_met_at(self, source: str) -> QuoteSource | None:
+        """The quote in the certificate that a recorded handshake showed, None where there is no
+        such quote that was made for the certificate's key."""
+        met = {item.artifact.ref for item in self.peers if item.artifact.source == source}
+        return next(
+            (x for x in self.quotes if x.channel == CHANNEL_ENDPOINT and x.evidence in met), None
+        )
+
     def parsed(self, kind: Kind, parse: Callable[[bytes, str], T]) -> list[Located[T]]:
         """Parsed artifacts of a kind; those that do not parse join `malformed`."""
         found: list[Located[T]] = []

@@ -28,7 +28,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
-from verifier.lab import contracts, dns, history, keys
+from verifier.lab import contracts, dns, history, ingress, keys
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
@@ -44,7 +44,7 @@ from verifier.lab.published import published_proof
 from verifier.lab.quote import MR_SEAM
 from verifier.lab.reference_rows import SOURCE, anchor_rows, firmware_row, image_row
 from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
-from verifier.lab.response import NOT_FOUND, Response, answer_json
+from verifier.lab.response import NOT_FOUND, Response, answer, answer_json
 from verifier.lab.rpc import Node
 from verifier.lab.sigstore import Sigstore
 from verifier.model.chain import ContractCode
@@ -59,6 +59,9 @@ RPC_URLS: Final = {"a": "https://rpc-a.lab.invalid/", "b": "https://rpc-b.lab.in
 RESOLVERS: Final = ("dns.google", "cloudflare-dns.com")
 DOMAIN: Final = "app.customer.invalid"
 """A name of the app's own, which its owner leads to the gateway."""
+
+WEB_DOMAIN: Final = "web.customer.invalid"
+"""Another one, for which dstack-ingress in the app got a certificate of a public CA."""
 
 ATTESTATION_PATH: Final = "/attestation"
 """Where the app answers `nonce` with a quote over it."""
@@ -211,6 +214,8 @@ class World:
         """What an honest server shows: a guest its own certificate, where the gateway passes
         connections through or the name is its own; else the gateway the one for all names below
         its base."""
+        if host == WEB_DOMAIN:
+            return ingress.ingress_certificate(host, self.guest)
         guest = self.guest if host == DOMAIN else self._passed_through(host)
         if guest is not None:
             return guest.app_cert.encode()
@@ -237,16 +242,19 @@ class World:
         }
         if host in named:
             return named[host]()
-        if path in (ATTESTATION_PATH, PROOF_PATH):
-            return self._attested(host, path, arguments.get("nonce", ""))
+        if host == WEB_DOMAIN or path in (ATTESTATION_PATH, PROOF_PATH):
+            return self._served(host, path, arguments.get("nonce", ""))
         guest = self._guests_by_label.get(host.removesuffix(f"-8090.{GATEWAY_BASE}"))
         if guest is None:
             return NOT_FOUND
         return guest.respond(path, arguments)
 
-    def _attested(self, host: str, path: str, nonce: str) -> Response:
-        """What the app itself answers, where connections reach it: a quote over a challenge, and
-        the attestation proof."""
+    def _served(self, host: str, path: str, nonce: str) -> Response:
+        """What the app itself answers, where connections reach it: the evidences of dstack-ingress,
+        the attestation proof, or a quote over a challenge."""
+        if host == WEB_DOMAIN:
+            files = ingress.evidences(host, self.guest)
+            return answer(200, "text/plain", files[path]) if path in files else NOT_FOUND
         if path == PROOF_PATH:
             own = host in (DOMAIN, f"{self.app_id}-443.{GATEWAY_BASE}")
             return answer_json(200, self.proof) if own else NOT_FOUND
@@ -274,13 +282,16 @@ class World:
         gateway = f"_.{GATEWAY_BASE}"
         only = f"letsencrypt.org;validationmethods=dns-01;accounturi={ACCOUNT_URI}"
         caa = [(GATEWAY_BASE, "CAA", dns.caa_data(tag, only)) for tag in ("issue", "issuewild")]
+        own = f"letsencrypt.org; accounturi={ingress.ACCOUNT_URI}"
+        parent = DOMAIN.partition(".")[2]
         zone: dict[tuple[str, str], list[dns.Record]] = {
             (GATEWAY_BASE, "CAA"): caa,
-            (DOMAIN, "CNAME"): [(DOMAIN, "CNAME", dns.name_data(gateway))],
-            (f"_dstack-app-address.{DOMAIN}", "TXT"): [
-                (f"_dstack-app-address.{DOMAIN}", "TXT", dns.text_data(f"{self.app_id}:443"))
-            ],
+            (parent, "CAA"): [(parent, "CAA", dns.caa_data("issue", own))],
         }
+        for domain in (DOMAIN, WEB_DOMAIN):
+            told = f"_dstack-app-address.{domain}"
+            zone[domain, "CNAME"] = [(domain, "CNAME", dns.name_data(gateway))]
+            zone[told, "TXT"] = [(told, "TXT", dns.text_data(f"{self.app_id}:443"))]
         alias = zone.get((name, "CNAME"), []) if kind != "CNAME" else []
         return [*alias, *zone.get((name, kind), [])]
 

@@ -7,8 +7,9 @@ from msgspec import Struct
 from verifier.chain.view import DisagreementError
 from verifier.checks.case import Case
 from verifier.checks.endpoint.gateway import judge_account
+from verifier.checks.endpoint.ingress import judge_naming
 from verifier.checks.endpoint.tls import committed, unasked, worst_met
-from verifier.checks.engine import Outcome, check, failed, missing, passed, warned
+from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import MissingEvidence
 from verifier.evidence.dns_message import DnsAnswer, ancestors, issuers, relevant_set
 from verifier.evidence.domain import (
@@ -79,11 +80,11 @@ def domain(case: Case) -> Outcome:
     this instance's; a name of the app's own has a TXT record of that id, by which a gateway routes.
     One that names another app fails. And nobody else can be taken for the app: whoever connects
     checks a certificate with the judged quote, so that no CA's word counts; or CAA (RFC 8659), for
-    the name and for a wildcard above it, lets a CA issue only for the account that an attested
-    gateway holds, byte for byte. A name that other accounts may get a certificate for is a warning.
-    Two resolvers have to tell the same: one alone is no evidence, and two that differ are an error
-    that names both. Where they agree they are believed: DNSSEC is not validated, and the logs of
-    Certificate Transparency are not read."""
+    the name and for a wildcard above it, lets a CA issue only for the account that a genuine quote
+    names, the gateway's or that of dstack-ingress in the app, byte for byte. A name that other
+    accounts may get a certificate for is a warning. Two resolvers have to tell the same: one alone
+    is no evidence, and two that differ are an error that names both. Where they agree they are
+    believed: DNSSEC is not validated, and the logs of Certificate Transparency are not read."""
     return worst_met(case, _judged)
 
 
@@ -106,7 +107,7 @@ def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcom
     if carries and committed(case, key):
         said = f"{leads.words}; its certificate is the judged guest's: no CA's word counts"
         return passed(said, evidence=evidence)
-    return _certified(case, endpoint, leads, names)
+    return _certified(case, endpoint, key, leads, names)
 
 
 def _routed(endpoint: Endpoint, own: set[str]) -> _Route | Outcome:
@@ -151,19 +152,11 @@ def _told(endpoint: Endpoint, names: _Names, own: set[str]) -> _Route | Outcome:
     )
 
 
-def _certified(case: Case, endpoint: Endpoint, leads: _Route, names: _Names) -> Outcome:
+def _certified(case: Case, endpoint: Endpoint, key: bytes, leads: _Route, names: _Names) -> Outcome:
     """The outcome where users rely on the word of a CA. Raises MissingEvidence."""
     asked = [names.agreed((name, "CAA")) for name in ancestors(endpoint.host)]
     evidence = tuple(names.evidence)
-    route = endpoint.route
-    if route is None or route.ending is not Ending.GATEWAY:
-        words = "nothing attests which account at a CA may get certificates for this name"
-        return missing(words, reason=words, evidence=evidence)
-    account, gateway = judge_account(case)
-    bad = gateway.failed or gateway.unproven
-    if bad is not None:
-        words = f"the account of the gateway is not attested: {bad.id}: {bad.summary}"
-        return missing(words, reason=words, evidence=evidence)
+    account, holder = _attested_account(case, endpoint, key)
     doubts = [*leads.doubts, *_others(endpoint.host, asked, account)]
     if doubts:
         return warned(
@@ -171,13 +164,34 @@ def _certified(case: Case, endpoint: Endpoint, leads: _Route, names: _Names) -> 
             expected={"accounturi": account},
             evidence=evidence,
             remediation="the owner of the domain restricts it by CAA: issue and issuewild, "
-            "with the accounturi of the attested gateway",
+            "with the accounturi of the attested account",
         )
     return passed(
-        f"{leads.words}, and CAA lets only the gateway's attested account certify it",
+        f"{leads.words}, and CAA lets only the attested account of {holder} certify it",
         actual={"accounturi": account},
         evidence=evidence,
     )
+
+
+def _attested_account(case: Case, endpoint: Endpoint, key: bytes) -> tuple[str, str]:
+    """The account that may get certificates, and whose it is, as a genuine quote says. Raises
+    MissingEvidence, EvidenceError."""
+    route = endpoint.route
+    if route is not None and route.ending is Ending.GATEWAY:
+        account, judged = judge_account(case)
+        holder, bad = "the gateway", judged.failed or judged.unproven
+    else:
+        naming = judge_naming(case, key)
+        account = naming.account if naming is not None else ""
+        holder, bad = "the app", (naming.failed or naming.unproven) if naming else None
+    if bad is not None:
+        raise MissingEvidence(f"the account of {holder} is not attested: {bad.id}: {bad.summary}")
+    if not account:
+        raise MissingEvidence(
+            "nothing attests which account at a CA may get certificates for this name",
+            hint="dstack-ingress publishes it with a quote under /evidences/",
+        )
+    return account, holder
 
 
 def _others(host: str, asked: list[DnsAnswer], account: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Final
 from verifier.checks.application.app_certificate import UNTIED_HINT, certificates, tie
 from verifier.checks.case import Case
 from verifier.checks.endpoint.gateway import judge_gateway
+from verifier.checks.endpoint.ingress import Naming, judge_naming
 from verifier.checks.engine import (
     Outcome,
     check,
@@ -23,7 +24,7 @@ from verifier.evidence.endpoint import Ending, Endpoint
 from verifier.evidence.subject import Located, certificate_source, is_of_leaf
 from verifier.evidence.td.ra_tls import EXT_APP_ID, RaTlsChain, leaf_report_data, spki
 from verifier.evidence.unanswered import hint_for
-from verifier.model.result import JsonValue, Status
+from verifier.model.result import EvidenceRef, JsonValue, Status
 
 KEY: Final = "key"
 """The field of `actual` with the sha256 of the key that was met (DER SubjectPublicKeyInfo, hex)."""
@@ -58,7 +59,8 @@ def tls(case: Case) -> Outcome:
     convention that the relying party names for this manifest. Then the connection ends in this TD,
     as far as its code gives neither its keys nor its quotes away, nor leaves a key on its disk to a
     later version of itself. A certificate that carries a quote for another key fails. One that only
-    the app's CA issued is a warning, since every guest of the app can get it. So is a key that the
+    the app's CA issued is a warning, since every guest of the app can get it. So is a key that only
+    the evidences of dstack-ingress name, in a genuine quote of this manifest; and one that the
     gateway holds, which reads what users send: it has to prove itself by a quote over this key, as
     an app that the KMS's contract names, of a manifest that its own contract allows. Where nothing
     ties the key to a quote, evidence is missing. Nothing is looked at where no address was named; a
@@ -164,11 +166,40 @@ def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcom
         )
     elif endpoint.route is not None and endpoint.route.ending is Ending.GATEWAY:
         return _at_gateway(case, endpoint, peer)
+    elif naming := judge_naming(case, key):
+        return _named(endpoint, naming, actual, evidence)
     else:
         words = f"nothing ties the key that {endpoint} holds to this guest"
         hint = "ask the app's developers for a certificate with a quote (RA-TLS), or for what ties "
         hint += "this one to their guest"
     return missing(words, reason=words, actual=actual, evidence=evidence, remediation=hint)
+
+
+def _named(
+    endpoint: Endpoint,
+    naming: Naming,
+    actual: dict[str, JsonValue],
+    evidence: tuple[EvidenceRef, ...],
+) -> Outcome:
+    """The outcome where the evidences of dstack-ingress name the key: never a pass, since anybody
+    who can ask the app for a quote can name a key, and the quote is not the judged one."""
+    bad, evidence = naming.failed or naming.unproven, (*evidence, *naming.evidence)
+    words = f"the evidences of dstack-ingress at {endpoint} name its key"
+    if bad is not None:
+        how = "fails" if naming.failed else "has no result"
+        reason = f"{words}, and their own {bad.id} {how}: {bad.summary}"
+        say = failed if naming.failed else missing
+        return say(reason, reason=reason, actual=actual, evidence=evidence)
+    return warned(
+        f"{words}, in a quote of a guest that runs this very manifest",
+        expected="a key that the judged quote commits to",
+        actual=actual,
+        evidence=evidence,
+        reason="that quote is not the judged one; and only the app's code says who may have it "
+        "made, and that the named key is held by it",
+        remediation="read in the manifest which containers can ask for quotes; an RA-TLS "
+        "certificate would tie the key itself",
+    )
 
 
 def committed(case: Case, key: bytes) -> str:

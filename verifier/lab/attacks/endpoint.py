@@ -22,7 +22,7 @@ from verifier.lab.endpoint import web_certificate
 from verifier.lab.gateway import ACCOUNT_URI
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
-from verifier.lab.world import DOMAIN, RESOLVERS, World, build
+from verifier.lab.world import DOMAIN, RESOLVERS, WEB_DOMAIN, World, build
 from verifier.model.result import Verdict
 
 _TLS: Final = "endpoint.tls"
@@ -58,6 +58,10 @@ def _names() -> Iterator[Attack]:
     title = "owns a name that leads to no app"
     why = "whoever asked for the app by another name met it; where this one leads, nothing says"
     yield missing("domain-without-app", _DOMAIN, title, Knobs(edit_dns=_no_txt), why, **asked)
+    title = "names its own key by the evidences of dstack-ingress, with a quote that nobody signed"
+    knobs = Knobs(edit_response=forge.body_of("/evidences/quote.json", _unsigned))
+    yield refused("ingress-forged-quote", _TLS, title, knobs, endpoint=WEB_DOMAIN,
+                  twin_verdict=Verdict.WARNING)  # fmt: skip
     asked = {"endpoint": BY_GATEWAY, "twin_verdict": Verdict.WARNING}
     why = "nobody is known to have got such a certificate; nothing keeps a CA from giving one"
     title = "leaves the gateway's names open to any CA"
@@ -69,6 +73,13 @@ def _names() -> Iterator[Attack]:
 def _other_txt(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
     told = dns.text_data(f"{forge.OTHER_APP.hex()}:443")
     return [(owner, kind, told) for owner, _, _ in records] if kind == "TXT" else records
+
+
+def _unsigned(raw: bytes) -> bytes:
+    answer = json.loads(raw)
+    quote = bytearray.fromhex(answer["quote"])
+    quote[forge.SIGNATURE] ^= 1
+    return json.dumps({**answer, "quote": quote.hex()}).encode()
 
 
 def _one_lies(resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:

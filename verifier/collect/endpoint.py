@@ -1,0 +1,37 @@
+"""What is asked about an address that users connect to, and of whom."""
+
+from collections.abc import Iterable, Iterator
+from urllib.parse import urlsplit
+
+from verifier.collect import requests
+from verifier.collect.requests import Request
+from verifier.evidence.bundle import Kind
+from verifier.evidence.domain import questions
+from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint
+
+
+def endpoint_requests(
+    endpoint: Endpoint, gateways: Iterable[str], *, known: bool, plain: bool
+) -> Iterator[Request]:
+    """A handshake, its name in the DNS, and what whoever ends the connection shows of itself.
+
+    `gateways` are those that were named, `known` says whether guests had time to answer, `plain`
+    whether the certificate there carries no quote.
+    """
+    route = endpoint.route
+    if route or known:
+        yield Request(kind=Kind.TLS_PEER, url=endpoint.source)
+    for name, kind in questions(endpoint):
+        yield from requests.dns_requests(name, kind)
+    if route is not None and route.ending is Ending.GATEWAY:
+        yield from requests.gateway_requests(_gateway(endpoint, route.base, gateways))
+    elif plain:
+        yield from requests.ingress_requests(endpoint)
+
+
+def _gateway(endpoint: Endpoint, base: str, gateways: Iterable[str]) -> str:
+    """The URL of the gateway that serves a base domain: as it was named, else the endpoint's own
+    port."""
+    named = next((url for url in gateways if urlsplit(url).hostname == base), None)
+    port = "" if endpoint.port == HTTPS_PORT else f":{endpoint.port}"
+    return named or f"https://{base}{port}"
