@@ -45,11 +45,11 @@ T = TypeVar("T")
 class Question(Struct, frozen=True, kw_only=True):
     """What the relying party asks, the same for every attester of an audit.
 
-        `at` is Unix seconds. `trusted` says whether the collector's own observations count. `challenge`
+    `at` is Unix seconds. `trusted` says whether the collector's own observations count. `challenge`
     is report data, or its first or last part, that it chose. `binds` are what it says that report
-    data commits to, by the app's own convention. `kms` is a KMS that it names, `kms_code` the sha256
-    (hex) of manifests that it knows to run a KMS, `instance` the only instance id (hex) that it
-    means, `endpoint` what its users connect to. `manifests` are those that it knows besides, by
+    data commits to, by the app's own convention. `kms` is a KMS that it names, `kms_code` the
+    sha256 (hex) of manifests that it knows to run a KMS, `instance` the only instance id (hex) that
+    it means, `endpoint` what its users connect to. `manifests` are those that it knows besides, by
     hash, and `sightings` what it saw attested at other times. `second_opinion` asks for another
     reader of the chain. No check reads what is `compared`.
     """
