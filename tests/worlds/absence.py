@@ -21,12 +21,13 @@ from verifier.evidence.codec import JsonObject
 from verifier.lab import forged_kms, host, keys
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks import ATTACKS, gpu, snp
-from verifier.lab.attacks.attack import HONEST
+from verifier.lab.attacks.attack import BY_GATEWAY, HONEST, PASSED_THROUGH
+from verifier.lab.attacks.endpoint import web_certificate_of, without_caa
 from verifier.lab.events import MACHINE
 from verifier.lab.knobs import DEFAULT_NOW, Knobs
 from verifier.lab.registry import WEB
 from verifier.lab.snp import Snp
-from verifier.lab.world import build
+from verifier.lab.world import DOMAIN, build
 from verifier.model.result import CheckResult, SkipKind
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "absence.md"
@@ -37,18 +38,24 @@ Edit = Callable[[Bundle], Bundle]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lacking:
     """A world in which something is lacking, in words, and how it comes about: `knobs`, an edit of
-    its evidence or of the reference values, a bundle for which nobody vouches."""
+    its evidence or of the reference values, a bundle for which nobody vouches. `endpoint` is the
+    address that is asked about."""
 
     words: str
     knobs: Knobs = HONEST
     edit: Edit | None = None
     reference: Callable[[JsonObject], JsonObject] | None = None
     trusted: bool = True
+    endpoint: str = ""
 
     def audited(self) -> Audited:
         """The audit of this world's evidence."""
         changed = self.reference is not None
-        found = audit(self.knobs, reference=self.reference) if changed else _base(self.knobs)
+        found = (
+            audit(self.knobs, reference=self.reference)
+            if changed
+            else _base(self.knobs, self.endpoint)
+        )
         bundle = self.edit(found.bundle) if self.edit is not None else found.bundle
         return found.again(bundle, trusted=self.trusted)
 
@@ -56,10 +63,11 @@ class Lacking:
 _MADE: Final[dict[str, Audited]] = {}
 
 
-def _base(knobs: Knobs) -> Audited:
-    if repr(knobs) not in _MADE:
-        _MADE[repr(knobs)] = audit(knobs)
-    return _MADE[repr(knobs)]
+def _base(knobs: Knobs, endpoint: str) -> Audited:
+    key = f"{knobs!r} {endpoint}"
+    if key not in _MADE:
+        _MADE[key] = audit(knobs, endpoint=endpoint)
+    return _MADE[key]
 
 
 def gone(*kinds: Kind) -> Edit:
@@ -238,6 +246,25 @@ WORLDS: Final[dict[str, Lacking]] = {
         knobs=Knobs(edit_chain=owned_by("says that it is a timelock"))),
     "nobody-vouches": Lacking(
         words="everything is there, collected by somebody for whom nobody vouches", trusted=False),
+    "no-handshake": Lacking(
+        words="nobody was met at the endpoint", edit=gone(Kind.TLS_PEER), endpoint=PASSED_THROUGH),
+    "cut-handshake": Lacking(
+        words="what the endpoint's server sent is cut off",
+        edit=garbled(Kind.TLS_PEER), endpoint=PASSED_THROUGH),
+    "plain-endpoint": Lacking(
+        words="the endpoint shows a certificate of a public CA, and nothing names its key",
+        knobs=Knobs(peer=web_certificate_of), endpoint=PASSED_THROUGH),
+    "unvouched-endpoint": Lacking(
+        words="somebody says that he met the guest at the endpoint, and nobody vouches for him",
+        endpoint=DOMAIN, trusted=False),
+    "no-dns": Lacking(
+        words="no resolver answered", edit=gone(Kind.DNS_MESSAGE), endpoint=DOMAIN),
+    "cut-dns": Lacking(
+        words="every answer of a resolver is cut off",
+        edit=garbled(Kind.DNS_MESSAGE), endpoint=DOMAIN),
+    "open-names": Lacking(
+        words="no record keeps any CA from certifying the gateway's names",
+        knobs=Knobs(edit_dns=without_caa), endpoint=BY_GATEWAY),
     "no-images": Lacking(words="no registry answered", edit=gone(*_IMAGES)),
     "cut-images": Lacking(words="every answer of a registry is cut off", edit=garbled(*_IMAGES)),
     "unattested-image": Lacking(
@@ -278,6 +305,8 @@ CELLS: Final[dict[str, tuple[str, str, str, str]]] = {
     "authorization.governance": ("no-history", "cut-history", "unknown-owner", "owners-word"),
     "manifest.rules": ("no-manifest", "cut-manifest", "unknown-owner", "nobody-vouches"),
     "provenance.images": ("no-images", "cut-images", "unattested-image", "label-only"),
+    "endpoint.tls": ("no-handshake", "cut-handshake", "plain-endpoint", "unvouched-endpoint"),
+    "endpoint.domain": ("no-dns", "cut-dns", "open-names", "unvouched-endpoint"),
 }
 """Each check's world by column, or the rule by which none makes sense."""
 

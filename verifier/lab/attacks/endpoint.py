@@ -40,7 +40,9 @@ def endpoint() -> Iterator[Attack]:
                   **asked)  # fmt: skip
     title = "ends the connection itself, with a certificate of a public CA"
     why = "a certificate without a quote is a usual one; nothing ties its key to any guest"
-    yield missing("endpoint-web-certificate", _TLS, title, Knobs(peer=_web), why, **asked)
+    yield missing(
+        "endpoint-web-certificate", _TLS, title, Knobs(peer=web_certificate_of), why, **asked
+    )
     title = "answers with a certificate that the app's CA issued to some guest of the app"
     why = "the CA is the app's; which of its guests holds the key, nothing says"
     yield warned("endpoint-of-the-apps-ca", _TLS, title, Knobs(peer=_without_quote), why, **asked)
@@ -65,7 +67,7 @@ def _names() -> Iterator[Attack]:
     asked = {"endpoint": BY_GATEWAY, "twin_verdict": Verdict.WARNING}
     why = "nobody is known to have got such a certificate; nothing keeps a CA from giving one"
     title = "leaves the gateway's names open to any CA"
-    yield warned("domain-without-caa", _DOMAIN, title, Knobs(edit_dns=_no_caa), why, **asked)
+    yield warned("domain-without-caa", _DOMAIN, title, Knobs(edit_dns=without_caa), why, **asked)
     title = "lets an account of its own get certificates for one name, by a record closer to it"
     yield warned("domain-other-account", _DOMAIN, title, Knobs(edit_dns=_closer), why, **asked)
 
@@ -91,7 +93,8 @@ def _no_txt(_resolver: str, _name: str, kind: str, records: list[Record]) -> lis
     return [] if kind == "TXT" else records
 
 
-def _no_caa(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+def without_caa(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+    """Give no CAA record of any name."""
     return [] if kind == "CAA" else records
 
 
@@ -108,7 +111,7 @@ def _at_gateways() -> Iterator[Attack]:
     yield warned("endpoint-at-the-gateway", _TLS, title, HONEST, why, endpoint=BY_GATEWAY,
                  twin_endpoint=PASSED_THROUGH)  # fmt: skip
     title = "ends the connection itself, with the gateway's quote beside its own key"
-    knobs = Knobs(peer=_web, edit_response=forge.body_of("/acme-info", _own_key))
+    knobs = Knobs(peer=web_certificate_of, edit_response=forge.body_of("/acme-info", _own_key))
     yield refused("gateway-lent-quote", _TLS, title, knobs, **asked)
     title = "runs a gateway of its own, of a manifest that the gateway's contract does not allow"
     knobs = Knobs(edit_gateway=lambda own: replace(own, app_name="attacker's gateway"))
@@ -125,7 +128,7 @@ def _at_gateways() -> Iterator[Attack]:
     yield missing("gateway-hides-its-keys", _TLS, title, knobs, why, **asked)
     title = "answers with a key that the gateway did not quote"
     why = "a gateway leaves out keys that it could not quote; in which TD this one is, nothing says"
-    yield missing("gateway-unquoted-key", _TLS, title, Knobs(peer=_web), why, **asked)
+    yield missing("gateway-unquoted-key", _TLS, title, Knobs(peer=web_certificate_of), why, **asked)
 
 
 def _hidden(_method: str, url: str, _body: bytes, response: Response) -> Response:
@@ -150,7 +153,8 @@ def _other_app(world: World, _: str) -> bytes:
     return other.guest.app_cert.encode()
 
 
-def _web(_: World, host: str) -> bytes:
+def web_certificate_of(_: World, host: str) -> bytes:
+    """Show a certificate of a public CA for a key of the attacker."""
     return web_certificate(host, HONEST.now, _ATTACKER)
 
 
