@@ -53,7 +53,7 @@ _BOOT: Final = ("boot.registers", "boot.machine")
 _HASHES: Final = ("sha256", "sha384", "sha512")
 
 
-class KmsGuest(Struct, frozen=True):
+class KmsGuest(Struct, frozen=True, dict=True):
     """One TD that is said to run an app's KMS. `name` says where it answered; `case` is the case
     about it."""
 
