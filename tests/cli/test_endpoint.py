@@ -14,11 +14,16 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.cli.command import Run
 from tests.cli.test_live import on_localhost
 from tests.collect.loopback import Script, Server, answer, send
+from verifier.cli.question import challenge_url
+from verifier.cli.target import parse_serving_address, parse_target
+from verifier.errors import PolicyError
+from verifier.evidence.bundle import load
 from verifier.lab import cert, keys
 from verifier.lab.endpoint import GATEWAY_KEY, gateway_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build
 
+APP = "0123456789abcdef0123456789abcdef01234567"
 CLOSE = send(b"")
 
 
@@ -71,8 +76,7 @@ def test_a_connection_that_the_guest_ends(run: Run, world: World, tmp_path: Path
     untrusted = run("endpoint", address, "--bundle", saved, *root)
     assert untrusted.out.startswith("NOT KNOWN")
     assert untrusted.code == 3
-    kept = run("endpoint", address, "--bundle", saved, *root, "--format", "json")
-    digest = json.loads(kept.out)["bundle_digest"]
+    digest = load(saved).digest
     offline = run("endpoint", address, "--bundle", saved, "--trust-bundle", digest, *root)
     assert offline.out.startswith("YES: ")
     assert offline.code == 0
@@ -117,27 +121,43 @@ def test_a_challenge_in_the_session_of_the_endpoint(run: Run, world: World, tmp_
 
 
 @pytest.mark.parametrize(
-    ("address", "words"),
+    "address", ["http://app.example.org", "app.example.org:0", "app.example.org:99999", "a b"]
+)
+def test_what_is_no_address(address: str) -> None:
+    with pytest.raises(PolicyError, match="is not HOST:PORT"):
+        parse_serving_address(address)
+
+
+@pytest.mark.parametrize(
+    ("url", "challenge", "words"),
     [
-        ("http://app.example.org", "is not HOST:PORT"),
-        ("app.example.org:0", "is not HOST:PORT"),
-        ("app.example.org:99999", "is not HOST:PORT"),
-        ("app.example.org:443 --app-id 12", "is not an app id"),
-        ("app.example.org:443 --endpoint other:443", "are the same"),
-        ("app.example.org:443 --challenge-url https://a.org/{challenge}", "needs --challenge"),
-        (f"app.example.org:443 --challenge {'00' * 32} --challenge-url https://a.org/", "has no"),
+        ("https://a.org/{challenge}", "", "needs --challenge"),
+        ("https://a.org/", "00" * 32, "has no"),
+        ("ftp://a.org/{challenge}", "00" * 32, "is not a URL"),
     ],
 )
-def test_what_is_no_address(run: Run, address: str, words: str) -> None:
-    ran = run("endpoint", *address.split())
+def test_where_no_challenge_can_be_asked(url: str, challenge: str, words: str) -> None:
+    with pytest.raises(PolicyError, match=words):
+        challenge_url(url, challenge)
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        (f"https://{APP}-3000.gw.example.org/x", f"{APP}-3000.gw.example.org:443"),
+        (f"{APP}-443s.gw.example.org", f"{APP}-443s.gw.example.org:443"),
+        (f"https://{APP}-8090.gw.example.org/", None),
+        ("app.example.org", "app.example.org:443"),
+        ("https://app.example.org:8443/x", "app.example.org:8443"),
+        (APP, None),
+    ],
+)
+def test_a_target_that_is_an_address_is_asked_about(text: str, endpoint: str | None) -> None:
+    found = parse_target(text).endpoint
+    assert (str(found) if found is not None else None) == endpoint
+
+
+def test_the_address_is_said_once(run: Run) -> None:
+    ran = run("endpoint", "app.example.org:443", "--endpoint", "other.example.org:443")
     assert (ran.code, ran.out) == (2, "")
-    assert words in ran.err
-
-
-def test_nobody_answers(run: Run, world: World, tmp_path: Path) -> None:
-    with on_localhost(world) as port:
-        given = sources(world, port, tmp_path / "reference.json")
-        ran = run("endpoint", f"{world.app_id}-443s.localhost:1", *given)
-    assert ran.code == 3
-    assert "nobody was met" in ran.out
-    assert "Traceback" not in ran.err
+    assert "are the same" in ran.err

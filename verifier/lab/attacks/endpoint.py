@@ -119,16 +119,10 @@ def _at_gateways() -> Iterator[Attack]:
     title = "runs the gateway on a development image"
     knobs = Knobs(edit_gateway=lambda own: replace(own, os_image="development"))
     yield refused("gateway-development-image", _TLS, title, knobs, **asked)
-    title = "runs the gateway in a TD whose memory can be read"
-    knobs = Knobs(edit_gateway=lambda own: replace(own, edit_td=forge.td(td_attributes=1)))
-    yield refused("gateway-debug", _TLS, title, knobs, **asked)
     title = "has the gateway show no key"
     why = "a gateway of an older release shows none either; in which TD the key is, nothing says"
     knobs = Knobs(edit_response=_hidden)
     yield missing("gateway-hides-its-keys", _TLS, title, knobs, why, **asked)
-    title = "answers with a key that the gateway did not quote"
-    why = "a gateway leaves out keys that it could not quote; in which TD this one is, nothing says"
-    yield missing("gateway-unquoted-key", _TLS, title, Knobs(peer=web_certificate_of), why, **asked)
 
 
 def _hidden(_method: str, url: str, _body: bytes, response: Response) -> Response:
