@@ -13,12 +13,13 @@ from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.endpoint import PEER_KEY, parse_endpoint
 from verifier.lab import cert
-from verifier.lab.attacks.attack import PASSED_THROUGH
+from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import ATTESTATION_PATH, DOMAIN, WEB_DOMAIN, World, build
 from verifier.model.result import Basis, SkipKind, Status, Verdict
+from verifier.report.audit.connection import render_connection
 
 TLS: Final = "endpoint.tls"
 IDENTITY: Final = "application.identity"
@@ -193,3 +194,22 @@ def test_another_key_than_the_evidences_name() -> None:
 
     (result,) = audit(Knobs(peer=web), endpoint=WEB_DOMAIN).check(TLS)
     assert result.skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def answer_to(audited: Audited, endpoint: str) -> str:
+    return render_connection(audited.under("endpoint").report, endpoint, 100, color=False)
+
+
+def test_the_answer_in_words(met: Audited, honest: Audited) -> None:
+    assert answer_to(met, PASSED_THROUGH).startswith("YES: the connection to APP-443s")
+    by_gateway = audit(Knobs(), endpoint=BY_GATEWAY)
+    assert answer_to(by_gateway, BY_GATEWAY).startswith("AT THE GATEWAY: ")
+    named = audit(Knobs(), endpoint=WEB_DOMAIN)
+    assert answer_to(named, WEB_DOMAIN).startswith("NOT PROVEN: ")
+    unmet = audit(Knobs(), endpoint="nobody.customer.invalid")
+    text = answer_to(unmet, "nobody.customer.invalid:443")
+    assert text.startswith("NOT KNOWN: ")
+    assert "Connection    none was made: nothing answers there" in text
+    nameless = met.again(app_id=None)
+    assert "none was named: --app-id APP_ID" in answer_to(nameless, PASSED_THROUGH)
+    assert answer_to(honest, "app.example.org:443").startswith("NOT KNOWN: ")

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from verifier.evidence.bundle import Kind
+from verifier.evidence.unanswered import why_unanswered
 from verifier.model.report import Report
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 from verifier.report.audit import sentences
@@ -37,10 +39,13 @@ def render_connection(report: Report, endpoint: str, width: int, *, color: bool)
     if report.root_note:
         page.entry(styled("UNSAFE ROOT", "bold red"), LABEL, report.root_note)
     page.blank()
-    page.value("App", sentences.about(report))
+    unnamed = report.requested_app_id is None
+    page.value("App", "none was named: --app-id APP_ID" if unnamed else sentences.about(report))
     page.value("Guest", sentences.subject_name(subject))
     page.value("Time", sentences.as_of(report))
-    if met is not None and met is not sentences.weakest_link(report):
+    if unmet := _unmet(report):
+        page.entry(bold("Connection"), LABEL, f"none was made: {unmet}", lines=4)
+    elif met is not None and met is not sentences.weakest_link(report):
         note = sentences.anchor_note(met)
         page.entry(bold("Connection"), LABEL, f"{mark(met).value}: {met.summary}", note, lines=4)
     page.blank()
@@ -65,6 +70,13 @@ def _met(report: Report) -> CheckResult | None:
         if result.id == _CHECK and result.skip_kind is not SkipKind.NOT_APPLICABLE
     ]
     return found[0] if found else None
+
+
+def _unmet(report: Report) -> str:
+    """Why nobody was met at the address, "" where somebody was."""
+    asked = [item for item in report.sources if item.kind == Kind.TLS_PEER]
+    silent = [(item.source, item.error) for item in asked if item.error]
+    return why_unanswered(silent) if silent and len(silent) == len(asked) else ""
 
 
 def _holder(met: CheckResult | None) -> str:
