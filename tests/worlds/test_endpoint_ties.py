@@ -1,5 +1,6 @@
 """What ties the key that users meet to the judged quote, and what only looks like it."""
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Final
@@ -9,6 +10,10 @@ from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit, edited
 from tests.worlds.outcomes import assert_stands
+from verifier.audit import audit_bundle
+from verifier.checks.case import Question
+from verifier.cli.question import simulated_reference
+from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.endpoint import PEER_KEY, parse_endpoint
@@ -17,8 +22,11 @@ from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
+from verifier.lab.serve import serve
 from verifier.lab.world import ATTESTATION_PATH, DOMAIN, WEB_DOMAIN, World, build
+from verifier.model.identifiers import AppId
 from verifier.model.result import Basis, SkipKind, Status, Verdict
+from verifier.policy.policy import load_policy
 from verifier.report.audit.connection import render_connection
 
 TLS: Final = "endpoint.tls"
@@ -213,3 +221,48 @@ def test_the_answer_in_words(met: Audited, honest: Audited) -> None:
     nameless = met.again(app_id=None)
     assert "none was named: --app-id APP_ID" in answer_to(nameless, PASSED_THROUGH)
     assert answer_to(honest, "app.example.org:443").startswith("NOT KNOWN: ")
+
+
+def test_every_instance_that_is_met_is_audited() -> None:
+    world = build(Knobs(others=(Knobs(),)))
+    certificates = itertools.cycle([guest.app_cert.encode() for guest in world.guests])
+    question = Question(
+        app_id=AppId(world.app_id),
+        reference=simulated_reference(world.reference()),
+        at=world.now,
+        trusted=True,
+        endpoint=parse_endpoint(world.serving_host),
+    )
+    sources = Sources(
+        responder=world.respond, handshakes=lambda *_: next(certificates), cloud=False
+    )
+    bundle = collect_evidence(question, sources, lambda: world.now)
+    report = audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
+    assert report.verdict is Verdict.AFFIRMING
+    assert [subject.name.rpartition("/")[2] for subject in report.subjects] == sorted(
+        world.instance_ids
+    )
+    found = [item for subject in report.subjects for item in subject.checks if item.id == TLS]
+    assert [item.status for item in found] == [Status.PASS] * 2
+
+
+def test_strict_affirms_an_honest_world_over_http() -> None:
+    world = build()
+    question = Question(
+        app_id=AppId(world.app_id),
+        reference=simulated_reference(world.reference()),
+        at=world.now,
+        trusted=True,
+        challenge=CHALLENGE,
+        endpoint=parse_endpoint(DOMAIN),
+    )
+    with serve(world.respond) as running:
+        sources = Sources(
+            routes=running.routes,
+            handshakes=world.handshake,
+            challenge_url=f"https://{DOMAIN}{ATTESTATION_PATH}?nonce={{challenge}}",
+            cloud=False,
+        )
+        bundle = collect_evidence(question, sources, lambda: world.now)
+    report = audit_bundle(bundle, world.app_id, question, load_policy("strict"))
+    assert report.verdict is Verdict.AFFIRMING

@@ -302,7 +302,7 @@ class _Collection:
         if request.kind in _GUEST_KINDS:
             return (self._guest_subject(request, body),)
         if request.kind is Kind.TLS_PEER:
-            return (self._peer_subject(endpoint_of(request.url), body),)
+            return (self._peer_subject(endpoint_of(request.label), body),)
         if request.kind is Kind.CLOUD_ATTESTATIONS:
             host = urlsplit(request.url).netloc
             listed = listed_instances(body)
@@ -312,7 +312,7 @@ class _Collection:
     def _exchange(self, request: Request, url: str) -> Response:
         limits = LIMITS[request.kind]
         if request.kind is Kind.TLS_PEER:
-            endpoint = endpoint_of(url)
+            endpoint = endpoint_of(request.label)
             return self._client.handshake(endpoint.host, endpoint.port, limits=limits)
         if request.body:
             return self._client.request(

@@ -1,6 +1,7 @@
 """What is asked about an address that users connect to, and of whom."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.collect import requests
@@ -9,18 +10,23 @@ from verifier.evidence.bundle import Kind
 from verifier.evidence.domain import questions
 from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint
 
+HANDSHAKES: Final = 3
+"""A gateway may lead each connection to another instance: every one that is met is audited."""
+
 
 def endpoint_requests(
     endpoint: Endpoint, gateways: Iterable[str], *, known: bool, plain: bool
 ) -> Iterator[Request]:
-    """A handshake, its name in the DNS, and what whoever ends the connection shows of itself.
+    """Handshakes, its name in the DNS, and what whoever ends the connection shows of itself.
 
     `gateways` are those that were named, `known` says whether guests had time to answer, `plain`
     whether the certificate there carries no quote.
     """
     route = endpoint.route
     if route or known:
-        yield Request(kind=Kind.TLS_PEER, url=endpoint.source)
+        for number in range(HANDSHAKES):
+            url = f"{endpoint.source}#{number}"
+            yield Request(kind=Kind.TLS_PEER, url=url, label=endpoint.source)
     for name, kind in questions(endpoint):
         yield from requests.dns_requests(name, kind)
     if route is not None and route.ending is Ending.GATEWAY:

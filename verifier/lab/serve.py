@@ -20,7 +20,15 @@ from msgspec import Struct
 
 from verifier.lab.registry import GITHUB_URL, REGISTRY_URL
 from verifier.lab.response import Response
-from verifier.lab.world import CLOUD_URL, GATEWAY_BASE, KMS_URL, PCS_URL, RPC_URLS
+from verifier.lab.world import (
+    CLOUD_URL,
+    DOMAIN,
+    GATEWAY_BASE,
+    KMS_URL,
+    PCS_URL,
+    RESOLVERS,
+    RPC_URLS,
+)
 
 _BUFFER_BYTES: Final = 1 << 16
 _MAX_REQUEST_BYTES: Final = 1 << 20
@@ -44,7 +52,12 @@ def serve(respond: Respond, *, delay: float = 0.0) -> Iterator[Served]:
         delay_seconds = delay
 
     services = (PCS_URL, CLOUD_URL, REGISTRY_URL, GITHUB_URL, *RPC_URLS.values())
-    hosts = [*(urlsplit(url).hostname or "" for url in services), f".{GATEWAY_BASE}"]
+    hosts = [
+        *(urlsplit(url).hostname or "" for url in services),
+        f".{GATEWAY_BASE}",
+        DOMAIN,
+        *RESOLVERS,
+    ]
     with (
         _serving(_Server(("127.0.0.1", 0), Handler)) as plain,
         _serving(_TlsServer(("127.0.0.1", 0), Handler)) as with_tls,
