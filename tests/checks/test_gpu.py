@@ -1,19 +1,26 @@
 """What GPUs and NVIDIA's word about them prove, and what not, beside the catalogue of attacks."""
 
+import base64
 import json
 from collections.abc import Callable
 
 import pytest
+from cryptography.x509 import Certificate
 from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
+from verifier.checks.hardware.anchors import chain_failure, signature_holds
 from verifier.evidence.bundle import Kind
+from verifier.evidence.certificates import spki_digest
 from verifier.lab.attacks.gpu import CHECK, WITH_GPUS, honest, judged, nonce_of, vouched_for
 from verifier.lab.events import MACHINE
 from verifier.lab.forgeries import HandedOver
 from verifier.lab.gpu import Gpus
+from verifier.lab.keys import p256
 from verifier.lab.knobs import Knobs
+from verifier.lab.pki import der
 from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
+from verifier.reference.values import TrustAnchor
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +66,6 @@ def test_manifests_or_a_verdict_say_what_the_gpus_run(world: Audited) -> None:
 @pytest.mark.parametrize(
     "given",
     [
-        lambda world: judged(world, world.gpus, age=7200),
         lambda world: judged(world, replace(world.gpus, label="other gpu")),
         lambda world: (
             (Kind.GPU_EVIDENCE, world.gpus.payload(nonce_of(world))),
@@ -70,7 +76,7 @@ def test_manifests_or_a_verdict_say_what_the_gpus_run(world: Audited) -> None:
             (Kind.GPU_RIM, b"<x>"),
         ),
     ],
-    ids=["old-verdict", "verdict-on-others", "manifest-of-another-driver", "no-manifest"],
+    ids=["verdict-on-others", "manifest-of-another-driver", "no-manifest"],
 )
 def test_what_is_said_of_other_things_is_no_comparison(
     world: Audited, given: Callable[..., HandedOver]
@@ -119,3 +125,69 @@ def test_an_unverified_quote_ties_nothing_and_a_false_report_fails_all_the_same(
     assert result(audited, honest(audited.world)).skip_kind is SkipKind.BLOCKED
     forged = with_payload(audited, gpus=replace(audited.world.gpus, root="attacker"))
     assert result(audited, forged).status is Status.FAIL
+
+
+def test_zeros_that_pad_report_data_are_no_nonce() -> None:
+    asked = audit(replace(WITH_GPUS, app_key_report_data=b"\7" * 32 + bytes(32)))
+    evidence = ((Kind.GPU_EVIDENCE, asked.world.gpus.payload(bytes(32))), *honest(asked.world)[1:])
+    judging = asked.handing_over(evidence).again(challenge=b"\7" * 32)
+    assert judging.check("hardware.freshness")[0].status is Status.PASS
+    assert judging.check(CHECK)[0].status is Status.WARN
+
+
+def test_a_chain_leads_leaf_first_and_without_turns_to_the_root() -> None:
+    gpus = Gpus(count=1, now=0)
+    leaf, device, provisioner, identity, root = gpus.chain(0)
+    trusted = (
+        TrustAnchor(
+            use="",
+            spki=spki_digest(root),
+            certificate=base64.b64encode(der(root)).decode(),
+            source="",
+            date="",
+        ),
+    )
+    at = 1_781_524_800
+
+    def failure(*chain: Certificate, moment: int = at) -> str:
+        return chain_failure(chain, trusted, moment)
+
+    assert failure(leaf, device, provisioner, identity, root) == ""
+    assert failure(leaf, device, provisioner, identity) == ""
+    for chain, words in (
+        ((), "CA"),
+        ((device, provisioner, identity, root), "CA"),
+        ((root,), "CA"),
+        ((leaf,), "does not lead"),
+        ((leaf, leaf, device, provisioner, identity, root), "no CA's"),
+        ((leaf, device, device, provisioner, identity, root), "not signed by the next"),
+        ((leaf, device, provisioner, device, provisioner, identity, root), "not signed"),
+        ((leaf, device, identity, provisioner, root), "not signed by the next"),
+        ((leaf, device, provisioner, identity, root, root), "after the root"),
+        ((leaf, device, provisioner), "does not lead"),
+    ):
+        assert words in failure(*chain), chain
+    for moment in (0, 1 << 33):
+        assert "not in force" in failure(leaf, device, provisioner, identity, root, moment=moment)
+    assert chain_failure(gpus.chain(0), (), at) != ""
+    wrong = signature_holds(leaf.public_key(), bytes(96), b"")
+    assert not wrong
+    assert not signature_holds(p256("x").public_key(), bytes(96), b"")
+
+
+@pytest.mark.parametrize(
+    ("age", "service", "issuer", "status"),
+    [
+        (60, "service", "https://nras.attestation.nvidia.com", Status.PASS),
+        (60, "service", "https://nras.example", Status.WARN),
+        (7200, "service", "https://nras.attestation.nvidia.com", Status.WARN),
+        (-7200, "service", "https://nras.attestation.nvidia.com", Status.WARN),
+        (60, "attacker", "https://nras.attestation.nvidia.com", Status.WARN),
+    ],
+    ids=["honest", "issuer", "old", "to-come", "forged"],
+)
+def test_a_verdict_counts_by_its_signer_its_issuer_and_its_time(
+    world: Audited, age: int, service: str, issuer: str, status: Status
+) -> None:
+    gpus = replace(world.world.gpus, service=service, issuer=issuer)
+    assert result(world, judged(world.world, gpus, age=age)).status is status

@@ -61,6 +61,7 @@ class Gpus(Struct, frozen=True, kw_only=True):
     root: str = "root"
     rim_root: str = "rim-root"
     service: str = "service"
+    issuer: str = "https://nras.attestation.nvidia.com"
     driver: str = DRIVER
     debug: bool = False
     leaf_firmware: str = "firmware"
@@ -163,7 +164,7 @@ class Gpus(Struct, frozen=True, kw_only=True):
     def verdict(self, nonce: bytes, *, success: bool = True, age: int = 60) -> bytes:
         """What NVIDIA's service would answer, `age` seconds ago."""
         times: JsonObject = {
-            "iss": "https://nras.attestation.nvidia.com",
+            "iss": self.issuer,
             "iat": self.now - age,
             "exp": self.now - age + 3600,
         }

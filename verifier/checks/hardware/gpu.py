@@ -227,10 +227,10 @@ def _attached(case: Case, found: _Findings) -> bool:
 
 def _commits(report_data: bytes, nonce: bytes, case: Case | None = None) -> bool:
     """Whether report data carries a nonce as one of its halves, or by a convention that the relying
-    party named for the judged quote."""
+    party named for the judged quote. Zeros are no nonce: they pad what is shorter."""
     bound = case.bound if case is not None else None
     halves = (report_data[:_HALF], report_data[_HALF:])
-    return bool(nonce) and (nonce in halves or bool(bound and bound.answers(nonce)))
+    return any(nonce) and (nonce in halves or bool(bound and bound.answers(nonce)))
 
 
 def _other_quote(case: Case, nonce: bytes) -> str:

@@ -16,6 +16,7 @@ from verifier.reference.values import TrustAnchor
 DEVICE: Final = "nvidia-device"
 RIM: Final = "nvidia-rim"
 NRAS: Final = "nvidia-nras"
+_ISSUER: Final = "https://nras.attestation.nvidia.com"
 _DICE: Final = x509.ObjectIdentifier("2.23.133.5.4.1")
 _FWID: Final = bytes.fromhex("303d06096086480165030402020430")
 """SEQUENCE {OID sha384, OCTET STRING of 48 bytes}: the head of the FWID that ends the extension
@@ -57,6 +58,8 @@ def architecture_of(gpu: GpuEvidence) -> str:
 def token_failure(token: Token, keys: Iterable[NrasKeys], anchors: Iterable[TrustAnchor]) -> str:
     """Why a token is not one that NVIDIA's service signed, "" when it is. Its key has to be in
     force when it was issued."""
+    if token.claims.get("iss") != _ISSUER:
+        return "it names another issuer"
     chains = [item.chains[token.key_id] for item in keys if token.key_id in item.chains]
     if not chains:
         return f"no key {token.key_id!a} was given"
