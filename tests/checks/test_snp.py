@@ -1,13 +1,21 @@
 """What an SEV-SNP attestation proves, alone and beside the certificates of its chip."""
 
+from collections.abc import Callable
+
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from verifier.evidence.bundle import Kind
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.import_files import import_files
+from verifier.evidence.td.ra_tls import OID_PREFIX
+from verifier.lab.cert import msgpack_v1, scale_v0
+from verifier.lab.keys import p256
 from verifier.lab.knobs import Knobs
+from verifier.lab.pki import moment, pem_chain, tlv
 from verifier.lab.snp import APP_ID, LAUNCHED, TCB, Snp
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
@@ -123,3 +131,32 @@ def test_certificates_may_come_beside_the_report(world: Audited) -> None:
     assert world.handing_over(given).check("hardware.snp")[0].status is Status.PASS
     other = replace(bare, root="attacker")
     assert result(world, other).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize("encode", [scale_v0, msgpack_v1], ids=["SCALE", "msgpack"])
+def test_a_td_on_google_cloud_is_judged_and_its_tpm_is_a_gap(
+    world: Audited, encode: Callable[..., bytes]
+) -> None:
+    attestation = world.world.guest.attestation(bytes(64))
+    for tpm in (True, False):
+        audited = alone(world, encode(attestation, tpm=tpm))
+        assert audited.check("runtime.replay")[0].status is not Status.ERROR
+        assert audited.check("hardware.snp")[0].skip_kind is SkipKind.NOT_APPLICABLE
+        assert bool([gap for gap in audited.report.gaps if "Google Cloud" in gap]) is tpm
+
+
+def test_an_attestation_in_a_certificate_is_named_too(world: Audited) -> None:
+    leaf = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([]))
+    extension = x509.UnrecognizedExtension(
+        x509.ObjectIdentifier(f"{OID_PREFIX}8"), tlv(0x04, Snp().attestation())
+    )
+    certificate = (
+        leaf.public_key(p256("snp leaf").public_key())
+        .serial_number(1)
+        .not_valid_before(moment(0))
+        .not_valid_after(moment(1 << 31))
+        .add_extension(extension, critical=False)
+        .sign(p256("snp leaf"), hashes.SHA256(), ecdsa_deterministic=True)
+    )
+    (found,) = alone(world, pem_chain([certificate])).check("hardware.snp")
+    assert found.status is Status.PASS

@@ -211,3 +211,25 @@ def test_a_manifest_is_read_from_the_text_and_from_the_service() -> None:
 def test_a_manifest_of_another_form_is_refused(old: str, new: str) -> None:
     with pytest.raises(EvidenceError, match="manifest"):
         parse_rim(GPUS.rims()[0].decode().replace(old, new).encode(), "manifest")
+
+
+READ: dict[str, tuple[Any, bytes]] = {
+    "manifest": (parse_rim, GPUS.rims()[1]),
+    "verdict": (parse_answer, GPUS.verdict(NONCE)),
+    "keys": (parse_keys, GPUS.key_set()),
+    "payload": (parse_payload, GPUS.payload(NONCE)),
+}
+
+
+@pytest.mark.parametrize("what", READ)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_no_document_crashes_its_reader(what: str, data: st.DataObject) -> None:
+    parse, raw = READ[what]
+    at = data.draw(st.integers(0, len(raw) - 1))
+    value = data.draw(st.binary(min_size=1, max_size=3) | st.sampled_from([b"<", b'"', b"[", b"&"]))
+    for changed in (raw[:at] + value + raw[at + len(value) :], raw[:at]):
+        try:
+            parse(changed, what)
+        except EvidenceError as error:
+            assert what in error.message  # noqa: PT017 - either outcome is right

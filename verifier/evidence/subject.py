@@ -363,6 +363,7 @@ def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
             parsed_events=item.value.events,
             log_evidence=item.artifact.ref,
             vm_config=item.value.config,
+            platform=item.value.platform,
         )
         for item in subject.parsed(Kind.ATTESTATION, parse_attestation)
     ]
