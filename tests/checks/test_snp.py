@@ -106,7 +106,7 @@ def test_what_nobody_can_recompute_is_a_doubt(
 
 
 def test_a_turin_chip_names_its_tcb_in_another_order() -> None:
-    from verifier.checks.hardware.snp import _certified_tcb  # noqa: PLC0415
+    from verifier.checks.hardware.snp_report import _certified_tcb  # noqa: PLC0415
 
     oid = "1.3.6.1.4.1.3704.1."
     parts = {"3.9": 1, "3.1": 2, "3.2": 3, "3.3": 4, "3.8": 5}

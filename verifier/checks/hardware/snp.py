@@ -1,48 +1,14 @@
 """AMD root → chip → SEV-SNP report: whether a guest on another platform is genuine."""
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from typing import Final
 
-from cryptography import x509
-from msgspec import Struct
-
 from verifier.checks.case import Case
-from verifier.checks.engine import Outcome, check, failed, not_applicable, passed, warned
-from verifier.checks.hardware.anchors import chain_failure, signature_holds
-from verifier.errors import EvidenceError, MissingEvidence
-from verifier.evidence import codec
+from verifier.checks.engine import Outcome, check, not_applicable
 from verifier.evidence.bundle import Kind
-from verifier.evidence.certificates import parse_der_chain, parse_pem_chain
-from verifier.evidence.platforms.envelope import Platform, PlatformAttestation
-from verifier.evidence.platforms.snp import SnpReport, host_data_of, parse_snp_report
-from verifier.evidence.platforms.snp_launch import launch_measurement, parse_launch
-from verifier.evidence.subject import Located
-from verifier.model.result import JsonValue, Status
+from verifier.evidence.platforms.envelope import Platform
+from verifier.model.result import Status
 
-ANCHOR: Final = "amd-snp"
-_CHIP: Final = "SEV-VCEK"
-_OIDS: Final = "1.3.6.1.4.1.3704.1."
-_HWID: Final = f"{_OIDS}4"
-_PRODUCT: Final = f"{_OIDS}2"
-_FMC: Final = f"{_OIDS}3.9"
-_PARTS: Final = {
-    "": {f"{_OIDS}3.1": 0, f"{_OIDS}3.2": 1, f"{_OIDS}3.3": 6, f"{_OIDS}3.8": 7},
-    "Turin": {_FMC: 0, f"{_OIDS}3.1": 1, f"{_OIDS}3.2": 2, f"{_OIDS}3.3": 3, f"{_OIDS}3.8": 7},
-}
-"""Where a TCB version (8 bytes) has boot loader, TEE, SNP firmware and microcode, and on Turin the
-FMC before them (AMD 56860, TCB_VERSION; AMD 57230, VCEK extensions)."""
-
-_OTHER_LAUNCH: Final = "its launch measurement is not that of what is said to have been launched"
 _ORDER: Final = (Status.FAIL, Status.WARN, Status.PASS)
-_BOUND: Final = ("app_id", "compose_hash", "instance_id", "gpu_policy_hash")
-
-
-class _Judged(Struct, frozen=True):
-    """What is wrong with a report, and what in doubt."""
-
-    problems: tuple[str, ...]
-    doubts: tuple[str, ...]
 
 
 @check("hardware.snp", "The SEV-SNP report is that of a genuine guest with this configuration")
@@ -65,171 +31,10 @@ def snp(case: Case) -> Outcome:
     found = [item for item in case.evidence.platforms if item.value.platform is Platform.SEV_SNP]
     if not found:
         return not_applicable("no attestation is of AMD SEV-SNP")
-    outcomes = [_judge(case, item) for item in found]
+    from verifier.checks.hardware.snp_report import judge  # noqa: PLC0415 - only for such a guest
+
+    outcomes = [judge(case, item) for item in found]
     return min(outcomes, key=lambda outcome: _ORDER.index(outcome.status))
-
-
-def _judge(case: Case, item: Located[PlatformAttestation]) -> Outcome:
-    attestation, evidence = item.value, (item.artifact.ref,)
-    report = parse_snp_report(attestation.document, "SEV-SNP report")
-    judged = _judged(case, attestation, report)
-    actual = _actual(attestation, report)
-    if judged.problems:
-        return failed(
-            "; ".join(judged.problems),
-            expected="a report of a chip under AMD's root, of a guest that nobody can debug",
-            actual=actual,
-            evidence=evidence,
-            remediation="do not trust this guest with data",
-        )
-    summary = f"SEV-SNP report of chip {report.chip_id.hex()[:16]}…"
-    if judged.doubts:
-        doubts = "; ".join(judged.doubts)
-        return warned(f"{summary}; {doubts}", actual=actual, evidence=evidence)
-    return passed(
-        summary,
-        actual=actual,
-        reason="it launched what its VMM says; whether that is a released image is not asked",
-        evidence=evidence,
-    )
-
-
-def _judged(case: Case, attestation: PlatformAttestation, report: SnpReport) -> _Judged:
-    wrong = _stated(attestation, report)
-    chain = _chain(case, attestation)
-    if not chain:
-        if wrong:
-            return _Judged(tuple(wrong), ())
-        raise MissingEvidence(
-            "the certificate of the chip (VCEK) that signed the SEV-SNP report was not given",
-            hint="fetch it and its chain from https://kdsintf.amd.com/vcek/v1/, by the product, "
-            "the chip id and the reported TCB, and import them",
-        )
-    failure = chain_failure(chain, case.reference.anchors_of(ANCHOR), case.question.at)
-    if failure:
-        wrong.append(f"its certificate chain is not AMD's: {failure}")
-    if not signature_holds(chain[0].public_key(), report.signature, report.signed):
-        wrong.append("its signature is not by the key of its chip's certificate")
-    extensions = _extensions(chain[0])
-    if extensions.get(_HWID) != report.chip_id:
-        wrong.append("its chip's certificate is about another chip")
-    if _certified_tcb(extensions) != report.reported_tcb:
-        wrong.append("its chip's certificate is about another TCB")
-    versions = {
-        report.current_tcb,
-        report.reported_tcb,
-        report.committed_tcb,
-        report.launch_tcb,
-    }
-    doubts = [] if len(versions) == 1 else ["its platform has firmware of several versions"]
-    launched = _launched(attestation, report)
-    (wrong if launched == _OTHER_LAUNCH else doubts).extend(filter(None, [launched]))
-    return _Judged(tuple(wrong), tuple(doubts))
-
-
-def _launched(attestation: PlatformAttestation, report: SnpReport) -> str:
-    """Why the launch measurement is not known to be that of what was launched, "" when it is."""
-    try:
-        launch = parse_launch(attestation.config, "SEV-SNP configuration")
-        if launch is None:
-            return "nobody says what was launched"
-        return "" if launch_measurement(launch) == report.measurement else _OTHER_LAUNCH
-    except EvidenceError as error:
-        return f"what was launched is not known: {error.message}"
-
-
-def _stated(attestation: PlatformAttestation, report: SnpReport) -> list[str]:
-    """What a report says of its guest that no genuine one may say."""
-    return [
-        text
-        for text, bad in (
-            ("debug is on: the host can read the guest's memory", report.debug),
-            ("a migration agent may move the guest", report.migratable),
-            (f"it is about VMPL {report.vmpl}, not about the guest", report.vmpl),
-            ("the chip does not say which it is", report.masked),
-            ("a key of a cloud's (VLEK) signed, not the chip's own", report.signing_key),
-            (
-                "its report data is another than the attestation's",
-                report.report_data != attestation.report_data,
-            ),
-            (
-                "its host data is not the digest of the configuration beside it",
-                host_data_of(attestation.mr_config) != report.host_data,
-            ),
-        )
-        if bad
-    ]
-
-
-def _chain(case: Case, attestation: PlatformAttestation) -> tuple[x509.Certificate, ...]:
-    """The chip's certificate and those above it, of the attestation and beside it; () without."""
-    given = list(_given(attestation.certificates))
-    for item in case.evidence.platform_certs:
-        given.extend(item.value)
-    chips = [item for item in given if _common_name(item) == _CHIP]
-    if not chips:
-        return ()
-    chain = [chips[0]]
-    for _ in given:
-        above = (item for item in given if item.subject == chain[-1].issuer)
-        issuer = next((item for item in above if item not in chain), None)
-        if issuer is None:
-            break
-        chain.append(issuer)
-    return tuple(chain)
-
-
-def _given(certificates: Iterable[bytes]) -> Iterable[x509.Certificate]:
-    for raw in certificates:
-        what = "certificate in the SEV-SNP attestation"
-        pem = raw.startswith(b"-----BEGIN")
-        yield from parse_pem_chain(raw, what) if pem else parse_der_chain((raw,), what)
-
-
-def _common_name(certificate: x509.Certificate) -> str:
-    named = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    return str(named[0].value) if len(named) == 1 else ""
-
-
-def _extensions(certificate: x509.Certificate) -> Mapping[str, bytes]:
-    return {
-        item.oid.dotted_string: item.value.value
-        for item in certificate.extensions
-        if isinstance(item.value, x509.UnrecognizedExtension)
-    }
-
-
-def _certified_tcb(extensions: Mapping[str, bytes]) -> bytes:
-    """The TCB version that a chip's certificate is about, b"" where it names none."""
-    product = extensions.get(_PRODUCT, b"")[2:].decode("ascii", "replace").partition("-")[0]
-    tcb = bytearray(8)
-    for oid, place in _PARTS.get(product, _PARTS[""]).items():
-        raw = extensions.get(oid, b"")
-        if raw[:1] != b"\x02" or len(raw) < 3 or raw[1] != len(raw) - 2:  # noqa: PLR2004
-            return b""
-        value = int.from_bytes(raw[2:], "big", signed=True)
-        if not 0 <= value <= 0xFF:  # noqa: PLR2004 - one byte each
-            return b""
-        tcb[place] = value
-    return bytes(tcb)
-
-
-def _actual(attestation: PlatformAttestation, report: SnpReport) -> JsonValue:
-    bound: dict[str, JsonValue] = {}
-    if host_data_of(attestation.mr_config) == report.host_data:
-        document = codec.parse_json_object(attestation.mr_config, "SEV-SNP configuration")
-        bound = {name: document[name] for name in _BOUND if isinstance(document.get(name), str)}
-    with suppress(EvidenceError):
-        launch = parse_launch(attestation.config, "SEV-SNP configuration")
-        if launch is not None and launch.image_hash:
-            bound["stated_image_hash"] = launch.image_hash.hex()
-    return {
-        "measurement": report.measurement.hex(),
-        "host_data": report.host_data.hex(),
-        "chip_id": report.chip_id.hex(),
-        "reported_tcb": report.reported_tcb.hex(),
-        **bound,
-    }
 
 
 CHECKS: Final = (snp,)

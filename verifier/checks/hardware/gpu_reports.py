@@ -1,0 +1,240 @@
+"""What the reports of GPUs prove, with NVIDIA's manifests and the verdicts of its service."""
+
+from contextlib import suppress
+from typing import Final
+
+from msgspec import Struct
+
+from verifier.checks.boot.machine import measured_shape
+from verifier.checks.case import Case
+from verifier.checks.engine import Outcome, failed, passed, warned
+from verifier.checks.hardware import nvidia
+from verifier.checks.hardware.gpu import ATTACHED, COMPLETE
+from verifier.errors import EvidenceError
+from verifier.evidence.bundle import Kind
+from verifier.evidence.certificates import spki_digest
+from verifier.evidence.gpu.nras import NrasAnswer
+from verifier.evidence.gpu.payload import GpuEvidence
+from verifier.evidence.gpu.rim import Rim
+from verifier.evidence.td.quote import parse_quote
+from verifier.model.identifiers import format_time
+from verifier.model.result import EvidenceRef, JsonValue
+
+_HALF: Final = 32
+_SKEW: Final = 300
+"""Seconds that the clock of NVIDIA's service may be ahead."""
+
+_SWITCHED: Final = 8
+_SWITCHES: Final = 4
+"""An HGX board has eight GPUs and four NVSwitches, which take ports of the same kind."""
+
+
+class _Findings(Struct):
+    """What is wrong, and what is in doubt. `reports` are those of each GPU, `verdicts` those of
+    NVIDIA's service that are genuine, in force, and of success."""
+
+    problems: list[str] = []
+    doubts: list[str] = []
+    evidence: list[EvidenceRef] = []
+    reports: dict[str, list[GpuEvidence]] = {}
+    verdicts: list[NrasAnswer] = []
+
+    @property
+    def seen(self) -> list[GpuEvidence]:
+        """Each GPU once."""
+        return [given[0] for given in self.reports.values()]
+
+
+def judge(case: Case) -> Outcome:
+    """What the evidence about GPUs proves; there is some. Raises MissingEvidence and Blocked."""
+    found = _Findings()
+    _reports(case, found)
+    _verdicts(case, found)
+    if not found.problems:
+        _compare(case, found)
+    if found.problems:
+        return failed(
+            "; ".join(found.problems[:4]),
+            expected="reports, and verdicts on them, by which every GPU is genuine",
+            actual=_actual(found, attached=False, complete=False),
+            evidence=tuple(found.evidence),
+            remediation="do not trust these GPUs with data",
+        )
+    case.verified  # noqa: B018 - raises unless the quote is genuine
+    attached = _attached(case, found)
+    actual = _actual(found, attached=attached, complete=_count(case, found))
+    if found.doubts:
+        return warned(
+            f"{_words(found)}; {'; '.join(found.doubts[:4])}",
+            actual=actual,
+            evidence=(case.source.evidence, *found.evidence),
+            remediation=""
+            if attached
+            else "ask the guest over a nonce of your own, import the "
+            "answer, and audit it with --challenge NONCE",
+        )
+    return passed(
+        f"{_words(found)}, over the nonce of the quote",
+        actual=actual,
+        reason="that they are attached to this TD rests on its measured code, which asked them",
+        evidence=(case.source.evidence, *found.evidence),
+    )
+
+
+def _reports(case: Case, found: _Findings) -> None:
+    anchors = case.reference.anchors_of(nvidia.DEVICE)
+    for item in case.evidence.gpus:
+        found.evidence.append(item.artifact.ref)
+        nonces = {entry.report.nonce for entry in item.value.gpus}
+        if len(nonces | ({item.value.nonce} - {b""})) > 1:
+            found.problems.append("the reports answer another nonce than the one that is named")
+        if len({_key(entry) for entry in item.value.gpus}) < len(item.value.gpus):
+            found.problems.append("one GPU stands there twice")
+        for place, entry in enumerate(item.value.gpus):
+            failure = nvidia.report_failure(entry, anchors, case.question.at)
+            if failure:
+                found.problems.append(f"GPU {place}: {failure}")
+            found.reports.setdefault(_key(entry), []).append(entry)
+
+
+def _key(entry: GpuEvidence) -> str:
+    """Which GPU it is, whatever it answers: its attestation key's digest."""
+    return spki_digest(entry.chain[0])
+
+
+def _verdicts(case: Case, found: _Findings) -> None:
+    keys = [item.value for item in case.evidence.gpu_verdict_keys]
+    anchors = case.reference.anchors_of(nvidia.NRAS)
+    for item in case.evidence.gpu_verdicts:
+        found.evidence.append(item.artifact.ref)
+        overall = item.value.overall
+        unsigned = nvidia.token_failure(overall, keys, anchors)
+        if unsigned:
+            found.doubts.append(f"a verdict that NVIDIA's service did not sign: {unsigned}")
+            continue
+        negative = nvidia.negative_verdict(item.value)
+        if negative:
+            found.problems.append(f"the verdict of NVIDIA's service: {negative}")
+        elif not overall.issued - _SKEW <= case.question.at <= overall.expires:
+            found.doubts.append(
+                f"the verdict of NVIDIA's service was in force until {format_time(overall.expires)}"
+            )
+        elif nvidia.incomplete_verdict(item.value):
+            found.doubts.append("tokens are not those that the verdict of NVIDIA's service names")
+        else:
+            found.verdicts.append(item.value)
+    found.doubts.extend(
+        f"set aside: {error.message}"
+        for item, error in case.evidence.malformed
+        if item.kind in (Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS, Kind.GPU_RIM)
+    )
+    if found.verdicts and not found.reports:
+        found.doubts.append("NVIDIA's service alone speaks of these GPUs: no report was given")
+
+
+def _compare(case: Case, found: _Findings) -> None:
+    """Driver and VBIOS of each GPU: a manifest of that version, or a verdict, says what they are
+    measured as."""
+    anchors = case.reference.anchors_of(nvidia.RIM)
+    rims: list[Rim] = []
+    for item in case.evidence.gpu_rims:
+        found.evidence.append(item.artifact.ref)
+        failure = nvidia.rim_failure(item.value, anchors, case.question.at)
+        if failure:
+            found.doubts.append(
+                f"a manifest of {item.value.version[:24]!a} is set aside: {failure}"
+            )
+        else:
+            rims.append(item.value)
+    unknown = 0
+    for entry in found.seen:
+        report = entry.report
+        compared = []
+        for what, version in (("driver", report.driver), ("VBIOS", report.vbios)):
+            named = [rim for rim in rims if version and rim.version == version.lower()]
+            found.problems.extend(
+                f"measurement {nvidia.differing(report, rim)[0]} is not that of {what} {version}"
+                for rim in named
+                if nvidia.differing(report, rim)
+            )
+            compared.append(bool(named))
+        vouched = any(nvidia.vouches(verdict, entry) for verdict in found.verdicts)
+        unknown += not (all(compared) or vouched)
+    if unknown:
+        found.doubts.append(f"driver and firmware not compared ({unknown} of {len(found.seen)})")
+
+
+def _attached(case: Case, found: _Findings) -> bool:
+    """Whether the judged quote commits to a nonce that every GPU answered."""
+    verdicts = [] if found.reports else [item.overall.nonce for item in found.verdicts]
+    answered = [{entry.report.nonce for entry in given} for given in found.reports.values()]
+    answered += [{nonce} for nonce in verdicts]
+    nonces = set[bytes]().union(*answered)
+    others = {nonce for nonce in nonces if not _commits(case.quote.report_data, nonce, case)}
+    silent = sum(not given - others for given in answered)
+    if not silent:
+        if others:
+            found.doubts.append("some reports answer another nonce than the quote's")
+        return bool(answered)
+    elsewhere = next(filter(None, (_other_quote(case, nonce) for nonce in sorted(others))), "")
+    found.doubts.append(
+        f"the judged quote does not commit to the nonce of {silent}: nothing ties them to this TD"
+        + (f"; the {elsewhere} does" if elsewhere else "")
+    )
+    return False
+
+
+def _commits(report_data: bytes, nonce: bytes, case: Case | None = None) -> bool:
+    """Whether report data carries a nonce as one of its halves, or by a convention that the relying
+    party named for the judged quote. Zeros are no nonce: they pad what is shorter."""
+    bound = case.bound if case is not None else None
+    halves = (report_data[:_HALF], report_data[_HALF:])
+    return any(nonce) and (nonce in halves or bool(bound and bound.answers(nonce)))
+
+
+def _other_quote(case: Case, nonce: bytes) -> str:
+    """Which other quote in the evidence carries a nonce, in words."""
+    for source in case.evidence.quotes:
+        with suppress(EvidenceError):
+            if _commits(parse_quote(source.quote, source.channel).report_data, nonce):
+                return f"quote from the {source.channel} (--challenge {nonce.hex()} judges it)"
+    return ""
+
+
+def _count(case: Case, found: _Findings) -> bool:
+    """Whether every port of the measured machine is accounted for."""
+    shape, given = measured_shape(case), len(found.reports)
+    if shape is None:
+        found.doubts.append("how many GPUs the machine has is not known")
+        return False
+    if not shape.ports:
+        found.doubts.append("the measured machine has no port for a GPU")
+        return False
+    if shape.ports != given and (shape.ports, given) != (_SWITCHED + _SWITCHES, _SWITCHED):
+        found.doubts.append(f"the measured machine has {shape.ports} ports for GPUs")
+        return False
+    return True
+
+
+def _actual(found: _Findings, *, attached: bool, complete: bool) -> JsonValue:
+    gpus: list[JsonValue] = [
+        {
+            "architecture": nvidia.architecture_of(entry),
+            "serial": nvidia.serial_of(entry),
+            "driver": entry.report.driver,
+            "vbios": entry.report.vbios,
+        }
+        for entry in found.seen
+    ]
+    return {ATTACHED: attached, COMPLETE: complete, "gpus": gpus}
+
+
+def _words(found: _Findings) -> str:
+    """How many GPUs of which kind, and with which driver."""
+    kinds = sorted({nvidia.architecture_of(entry) or "GPU" for entry in found.seen})
+    drivers = sorted({entry.report.driver for entry in found.seen} - {""})
+    count = len(found.seen)
+    if not count:
+        return "no GPU report"
+    driver = f", driver {', '.join(drivers[:3])}" if drivers else ""
+    return f"{count} genuine {'/'.join(kinds[:3])}{driver}"
