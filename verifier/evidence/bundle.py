@@ -97,20 +97,9 @@ class Trust(StrEnum):
 
 _WITNESSED: Final = frozenset(
     {
-        Kind.PAGE,
-        Kind.INFO,
-        Kind.TCB_INFO,
-        Kind.PROOF,
-        Kind.KMS_META,
-        Kind.CLOUD_ATTESTATIONS,
-        Kind.DASHBOARD,
-        Kind.DNS_TXT,
-        Kind.DNS_MESSAGE,
-        Kind.TLS_PEER,
-        Kind.GATEWAY_INFO,
-        Kind.JSON_RPC,
-        Kind.LOG_SCAN,
-        Kind.EXPLORER_LOGS,
+        *(Kind.PAGE, Kind.INFO, Kind.TCB_INFO, Kind.PROOF, Kind.KMS_META, Kind.CLOUD_ATTESTATIONS),
+        *(Kind.DASHBOARD, Kind.DNS_TXT, Kind.DNS_MESSAGE, Kind.TLS_PEER, Kind.GATEWAY_INFO),
+        *(Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS),
     }
 )
 
