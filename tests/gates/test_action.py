@@ -63,6 +63,16 @@ def test_an_accepted_app(folder: Path) -> None:
     assert "SIMULATED" in said
 
 
+def test_an_app_of_the_project_file_by_its_name(folder: Path) -> None:
+    (folder / "dstack-audit.toml").write_text(f'policy = "genuine"\n[apps.shop]\nid = "{APP_ID}"\n')
+    played = play(DEMO | {"app-id": "shop"}, folder)
+    assert played.code == 0, played.log
+    report = json.loads(Path(played.outputs["report"]).read_bytes())
+    assert (report["requested_app_id"], report["policy"]["name"]) == (APP_ID, "genuine")
+    named = play(DEMO | {"app-id": "shop", "policy": "baseline"}, folder)
+    assert json.loads(Path(named.outputs["report"]).read_bytes())["policy"]["name"] == "baseline"
+
+
 def test_without_environment_files_nothing_is_lost(folder: Path) -> None:
     played = play(DEMO | {"policy": "strict"}, folder, without=FILES)
     assert played.code == 5

@@ -152,6 +152,25 @@ def test_every_form_has_it_and_reads_it_back(demo: Report, dashboard: Callable[.
     assert SENTENCE[:40] in render_terminal(report, color=False, width=200, verbose=1)
 
 
+def test_secrets_in_theirs_are_masked(demo: Report, dashboard: Callable[..., bytes]) -> None:
+    token = "ghp_" + "a1B2" * 9
+    raw = dashboard(
+        app_main__registry_smart_contract=f"https://user:{token}@rpc.example/",
+        gateway_main__guarded_domain=token,
+        app_os__os=f"token={token}",
+    )
+    raw = raw.replace(b'"gateway_main"', b'"gateway-main"').replace(b'"app_os"', b'"app-os"')
+    found = compare_with_dashboard(demo, raw, f"https://{token}@host.example/report.json")
+    report = replace(demo, comparisons=(found,))
+    for text in (
+        render_json(report).decode(),
+        render_markdown(report),
+        render_html(report),
+        render_terminal(report, color=False, width=200, verbose=1),
+    ):
+        assert token not in text
+
+
 def test_an_imported_one_is_kept_apart(dashboard: Callable[..., bytes]) -> None:
     bundle = import_files([("tc.json", dashboard())], collected_at=NOW)
     assert [item.kind for item in bundle.artifacts] == [Kind.DASHBOARD]
