@@ -57,6 +57,7 @@ def test_what_is_no_such_report_is_one_line(
         (APP_ID,),
         ("--bundle", "evidence"),
         ("--offline",),
+        ("--policy", "baseline"),
         ("--expect-compose-hash", "ab" * 32),
         ("--format", "statement"),
     ],
@@ -65,6 +66,17 @@ def test_a_report_is_not_judged_anew(call: Run, words: tuple[str, ...]) -> None:
     ran = call("report", DEMO, *words)
     assert (ran.code, ran.out) == (2, "")
     assert "verify APP_ID --bundle BUNDLE" in ran.err
+
+
+def test_what_a_project_says_of_audits_is_no_judgement_of_a_report(
+    call: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expect = f'policy = "strict"\n[expect]\ncompose_hash = ["{"ab" * 32}"]\n'
+    (tmp_path / "dstack-audit.toml").write_text(expect)
+    monkeypatch.setenv("VERIFY_OFFLINE", "1")
+    ran = call("report", DEMO, "-q")
+    assert ran.code == 0, ran.err
+    assert "by policy baseline" in ran.out
 
 
 def test_a_bundle_is_audited_again(call: Run) -> None:

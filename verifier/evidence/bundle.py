@@ -7,12 +7,11 @@ A bundle is a directory, or a plain tar of the same names:
                         cause, peer}]}
     blobs/<sha256>      the raw bytes of each artifact, once
 
-The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sorted, so that the
-same evidence gives the same digest in whatever order it arrived.
+The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sorted, so that the same
+evidence gives the same digest in whatever order it arrived.
 
-Trust is fixed per kind. *Self-authenticating* evidence (quotes, collateral, certificates, key
-signatures) proves itself. *Witnessed* evidence (pages, API text, JSON-RPC answers) proves
-something only to whoever fetched it, or trusts who did.
+Trust is fixed per kind. *Self-authenticating* evidence (quotes, certificates, signatures) proves
+itself; *witnessed* evidence (pages, API text, RPC answers) only to who fetched it or trusts who did.
 """
 
 import hashlib

@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     from verifier.model.report import Report
     from verifier.report.audit.statement import Signed
 
+_JUDGING: Final = (
+    *("target", "bundle", "compare", "policy", "offline", "trust_bundle"),
+    *Expected.__struct_fields__,
+)
+"""The options that say how evidence is judged, by the names of their parameters."""
 EXIT_NONE: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
 _SIGNED: Final = b"application/vnd.dev.sigstore.bundle"
@@ -68,6 +73,7 @@ class Author(Struct, frozen=True, kw_only=True):
 @command
 def render_again(
     *,
+    context: typer.Context,
     file: Annotated[
         Path,
         typer.Argument(
@@ -118,8 +124,7 @@ def render_again(
         offline = replace(reach, offline=True)
         report = _audited(target, offline, place, policy, expected, compare)
     else:
-        asks = bool(target or bundle or compare or any(expected.values.values()))
-        report = _read(file, reach, written, judges=asks)
+        report = _read(file, reach, written, judges=_given(context))
     write_report(report, written)
     raise typer.Exit(exit_code(report))
 
@@ -143,6 +148,13 @@ def _audited(
     return audit.report(judged)
 
 
+def _given(context: typer.Context) -> bool:
+    """Whether the command line asks for a judgement; what the environment or the project file says
+    is meant for audits."""
+    sources = map(context.get_parameter_source, _JUDGING)
+    return any(source is not None and source.name == "COMMANDLINE" for source in sources)
+
+
 def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Report":
     """The report that a file holds. Raises PolicyError for what would have to be judged anew."""
     from verifier.model.identifiers import format_time  # noqa: PLC0415
@@ -153,7 +165,7 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
         raise PolicyError(
             f"{file} is a signed result", hint="name its author: --key key.pub, or --identity"
         )
-    if judges or reach.offline or reach.trust_bundle:
+    if judges:
         raise PolicyError(
             f"{file} is a report, which is rendered as it was judged",
             hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
