@@ -16,6 +16,7 @@ from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
 from verifier.checks.hardware import gpu
 from verifier.checks.key_management.key_holder import confirmed_ca_key
+from verifier.checks.key_management.kms_guest import tried_guests
 from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
@@ -54,6 +55,7 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
         _gpus,
         _named,
         _kms,
+        _kms_guest,
         _chain,
         _endpoint,
         _stated,
@@ -208,6 +210,25 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
         )
 
 
+def _kms_guest(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    """What the KMS runs, by the quotes in certificates that its CA key signed."""
+    result = results.get("key_management.attestation")
+    if result is None or result.status not in USABLE:
+        return
+    guests = [guest for guest in tried_guests(case) if guest.holds]
+    value: JsonValue = [
+        {
+            "compose_hash": guest.compose_hash.hex(),
+            "os_image": guest.case.os_image.release if guest.case.os_image else "",
+        }
+        for guest in guests
+    ]
+    evidence = tuple(ref for guest in guests for ref in guest.evidence)
+    conditions = (*_GUEST, "key_management.provider", "key_management.attestation")
+    if guests:
+        yield _claim("kms_guest", value, Basis.MEASURED, evidence, *conditions)
+
+
 def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     found = case.kms_contract()
     if found is None or not _holds(results, "authorization.contract"):
@@ -277,5 +298,5 @@ def _claim(
 
 _SOURCES: Final = (
     *(_hardware, _platform, _measured, _image, _machine),
-    *(_named, _kms, _chain, _endpoint, _stated),
+    *(_named, _kms, _kms_guest, _chain, _endpoint, _stated),
 )

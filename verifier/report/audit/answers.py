@@ -226,6 +226,15 @@ def _kms(value: JsonValue) -> str:
     return value_text(value)
 
 
+def _kms_guest(value: JsonValue) -> str:
+    match value:
+        case [{"compose_hash": str(manifest), "os_image": release}, *others]:
+            more = f", and {len(others)} more" if others else ""
+            image = f"dstack {value_text(release)}" if release else "an OS image"
+            return f"manifest {value_text(manifest[:_SHOWN_DIGITS])}… on {image}{more}"
+    return value_text(value)
+
+
 def _provider(value: JsonValue) -> str:
     match value:
         case {"name": name, "id": _}:
@@ -260,6 +269,7 @@ QUESTIONS: Final = (
         "Key holder", "key_management.provider", (("kms", _kms), ("key_provider", _provider))
     ),
     _Question("KMS root", "key_management.root", (("kms_root", value_text),)),
+    _Question("KMS guest", "key_management.attestation", (("kms_guest", _kms_guest),)),
     _Question("Contract", "authorization.contract", (("app_contract", value_text),)),
     _Question("Owner", "authorization.contract", (("app_owner", value_text),)),
     _Question("Block", "authorization.allowed", (("block", _block),)),
