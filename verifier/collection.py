@@ -57,7 +57,8 @@ class Sources(Struct, frozen=True, kw_only=True):
     app answers a challenge with a quote; `{challenge}` in it stands for the challenge. `dashboards`
     are addresses of what vendors say of the app, which decides nothing. `log_cache` is the file
     that keeps the logs of finalized blocks between audits, None for none; `past` says whose logs
-    are asked for. `timeout` is how many seconds all of it may take together. `routes`,
+    are asked for. `kms_url` is where the app's KMS answers, where its record or the name of its
+    cluster does not say it. `timeout` is how many seconds all of it may take together. `routes`,
     `responder` and `handshakes` reach a simulated world.
     """
 
@@ -69,6 +70,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     rpc_urls: tuple[str, ...] = ()
     explorer_urls: tuple[str, ...] = ()
     pcs_url: str = ""
+    kms_url: str = ""
     challenge_url: str = ""
     cloud: bool = True
     dashboards: tuple[str, ...] = ()
@@ -132,7 +134,7 @@ def collect_evidence(
             if wanted:
                 asked = aside.submit(collect_images, client, wanted, builder, progress)
                 images.update(dict.fromkeys(wanted, asked))
-            return plan_collection(bundle, present, past=sources.past)
+            return _asked_at(sources.kms_url, plan_collection(bundle, present, past=sources.past))
 
         def doubts(bundle: Bundle) -> tuple[LogFilter, ...]:
             return doubted(bundle, replace(question, at=max(question.at, clock())))
@@ -253,12 +255,19 @@ def examine_sources(
 def _named_hosts(question: Question, sources: Sources) -> tuple[str, ...]:
     """Hosts that the user named, and those below them: a gateway serves its guests below it."""
     asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url, sources.challenge_url)
-    asked = (*asked, *sources.dashboards)
+    asked = (*asked, *sources.dashboards, sources.kms_url)
     urls = (*sources.guests, *sources.gateways, *asked)
     hosts = {urlsplit(url).hostname or "" for url in urls if url}
     if question.endpoint is not None:
         hosts.add(question.endpoint.host.strip("[]"))
     return tuple(sorted(hosts | {f".{host}" for host in hosts if not host[-1:].isdigit()}))
+
+
+def _asked_at(kms_url: str, plans: tuple[SubjectPlan, ...]) -> tuple[SubjectPlan, ...]:
+    """The plans, whose KMS is asked at the address that the user names, "" for none."""
+    if not kms_url:
+        return plans
+    return tuple(replace(item, kms_urls=(kms_url,)) if item.kms_urls else item for item in plans)
 
 
 def plan_collection(
@@ -273,7 +282,8 @@ def plan_collection(
         with suppress(MissingEvidence, EvidenceError):
             gateway = gateway_to_collect(case)
             if gateway is not None:
-                plans.append(replace(_plan_subject(gateway, "", Past.NONE), kms_urls=()))
+                own = _plan_subject(gateway, "", Past.NONE)
+                plans.append(replace(own, kms_urls=(), key_holders=()))
     return tuple(plans)
 
 

@@ -164,6 +164,19 @@ def test_a_named_one_is_asked_in_the_cluster_of_the_app() -> None:
     assert any(url.startswith("https://kms.gw.lab.invalid/") for url in asked)
 
 
+def test_one_that_answers_elsewhere(honest: Audited) -> None:
+    def respond(method: str, url: str, headers: Any, body: bytes) -> Response:
+        there = url.replace("https://keys.example:9201/", "https://kms.gw.lab.invalid/")
+        if url.startswith("https://kms.gw."):
+            return replace(honest.world.respond("GET", "https://nowhere.invalid/"), status=404)
+        return honest.world.respond(method, there, headers, body)
+
+    for url, status in (("https://keys.example:9201", Status.PASS), ("", Status.SKIP)):
+        sources = Sources(responder=respond, cloud=False, kms_url=url)
+        bundle = collect_evidence(honest.question, sources, lambda: honest.world.now)
+        assert found(honest.again(bundle)).status is status
+
+
 GUESTS: Final = {
     "prod6PhalaV054": ("pass", "cloud-api.phala.network", "d0d4381c20e4"),
     "prod10-pha": ("pass", "cloud-api.phala.network", "8929aceee2b1"),

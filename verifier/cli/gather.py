@@ -130,6 +130,7 @@ def _sources(
         rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_url or ()),
         explorer_urls=tuple(asked.explorer(item) for item in reach.explorer_url or ()),
         challenge_url=asked.challenge_url(reach.challenge_url, reach.challenge),
+        kms_url=asked.plain_url(reach.kms_url, "--kms-url") if reach.kms_url else "",
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
         log_cache=None if reach.no_cache else default_log_cache(),
         past=past,

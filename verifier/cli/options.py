@@ -146,6 +146,14 @@ NamedKms = Annotated[
         "one its CA key (DER, hex) or root address.",
     ),
 ]
+KmsUrl = Annotated[
+    str,
+    typer.Option(
+        "--kms-url",
+        metavar="URL",
+        help="Where the app's KMS answers, if not at kms.<gateway>.",
+    ),
+]
 KmsCode = Annotated[
     list[str] | None,
     typer.Option(
@@ -231,6 +239,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     rpc_url: Endpoints = None
     explorer_url: Explorers = None
     kms: NamedKms = ""
+    kms_url: KmsUrl = ""
     kms_code: KmsCode = None
     pccs_url: Pccs = ""
     challenge: Challenge = ""

@@ -12,9 +12,9 @@ _NAMES: Final = (
     "allow app-id at baseline bind bundle challenge challenge-url compare deploy disable enable "
     "endpoint expect expect-app-id expect-compose-hash expect-device expect-image expect-kms "
     "expect-os-image-hash explorer-url fetch format gateway identity image instance issuer json "
-    "key kms kms-code machine manifests min-severity mirror name no-cache of-kms offline on "
-    "output pccs-url policy pre-launch-script purpose quiet report rpc-url save second-opinion "
-    "set timeout trust-bundle verbose wait write-baseline write-manifest"
+    "key kms kms-code kms-url machine manifests min-severity mirror name no-cache of-kms "
+    "offline on output pccs-url policy pre-launch-script purpose quiet report rpc-url save "
+    "second-opinion set timeout trust-bundle verbose wait write-baseline write-manifest"
 )
 """The options that have a variable, of all commands, which are not imported to be asked."""
 _ALIKE: Final = 0.8
