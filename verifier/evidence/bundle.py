@@ -111,11 +111,10 @@ def trust_of(kind: Kind) -> Trust:
 class Artifact(Struct, frozen=True, kw_only=True, gc=False):
     """One response, or the record that there was none.
 
-    `subject` names the attester that it is about (empty: shared by all). `source` is the logical
-    URL, or the name of the imported file. `collected_at` is Unix seconds. `sha256` (lower-case
-    hex) is None when nothing was received; then `error` says why in words, and `cause` as far as
-    what to do next depends on it. `headers` keeps only response headers that are evidence
-    themselves. `request` is the body that was sent, if any.
+    `subject` names the attester that it is about ("": all), `source` the logical URL or the given
+    file. `collected_at` is Unix seconds. `sha256` (lower-case hex) is None when nothing came; then
+    `error` says why in words, `cause` as far as what to do next depends on it. `headers` and `peer`
+    (sha256 of the TLS server's certificate) are kept where evidence, `request` is what was sent.
     """
 
     kind: Kind
@@ -345,8 +344,7 @@ def _files(bundle: Bundle) -> dict[str, bytes]:
 
 
 def _check_subjects(bundle: Bundle, path: Path) -> None:
-    count = len(bundle.subjects) + len(bundle.key_holders)
-    if count > MAX_SUBJECTS:
+    if (count := len(bundle.subjects) + len(bundle.key_holders)) > MAX_SUBJECTS:
         raise EvidenceError(f"{path}: {count} attesters, more than {MAX_SUBJECTS}")
 
 
