@@ -213,3 +213,15 @@ def test_a_real_guest_of_a_kms_part_by_part(name: str) -> None:
     actual: Any = result.actual
     assert actual["guests"][0]["compose_hash"].startswith(compose)
     assert report.verdict is Verdict.CONTRAINDICATED  # a development image, whatever its KMS
+
+
+@pytest.mark.parametrize(
+    ("knobs", "kind"),
+    [
+        (Knobs(key_provider="none"), SkipKind.NOT_APPLICABLE),
+        (Knobs(version="0.3.5", key_provider="none"), SkipKind.MISSING_EVIDENCE),
+    ],
+    ids=["no KMS", "no measured key provider"],
+)
+def test_what_a_guest_measures_of_no_kms(knobs: Knobs, kind: SkipKind) -> None:
+    assert found(audit(knobs)).skip_kind is kind

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
+from verifier.cli.target import parse_target
 from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
@@ -195,3 +196,19 @@ def test_what_was_not_proven_is_absent(honest: Audited) -> None:
     assert nothing.keys() == {"version", "timestamp"}
     contradicted = written(handed_over(honest, FORGED["chain of another app"][0]))
     assert "kms_signature" not in contradicted
+
+
+@pytest.mark.parametrize(
+    ("text", "proof", "domain"),
+    [
+        ("https://app.example/.well-known/attestation", True, "app.example"),
+        ("https://app.example/.well-known/attestation/", True, "app.example"),
+        ("https://app.example/", False, "app.example"),
+        (f"https://{'07' * 20}-443.gw.example/.well-known/attestation", True, ""),
+    ],
+)
+def test_a_target_may_be_its_address(text: str, proof: bool, domain: str) -> None:  # noqa: FBT001
+    target = parse_target(text)
+    assert bool(target.proof) is proof
+    assert target.domain == domain
+    assert target.proof in ("", text.rstrip("/"))

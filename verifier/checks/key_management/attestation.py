@@ -22,7 +22,7 @@ from verifier.checks.engine import (
     run_checks,
     warned,
 )
-from verifier.checks.key_management.keys import provider
+from verifier.checks.key_management.keys import SELF_PROVIDERS, provider
 from verifier.checks.key_management.kms_guest import KmsGuest, allowances, kms_guests
 from verifier.checks.key_management.kms_root import (
     RootKey,
@@ -71,7 +71,9 @@ def attestation(case: Case) -> Outcome:
     of how it made its keys is kept by a KMS that made them itself, and is of another day: it is
     said, and nothing rests on its absence. Where the KMS itself is not identified, what its guests
     show is said, and proves nothing about it."""
-    if case.identity.provider != "kms":
+    if case.identity.provider_payload is None:
+        raise MissingEvidence("this dstack version measures no key provider")
+    if case.identity.provider in SELF_PROVIDERS:
         return not_applicable("the guest names no KMS, so there is none to attest")
     guests = kms_guests(case)
     judged = {guest: _parts(case, guest) for guest in guests if not guest.chain or guest.signed}
