@@ -217,3 +217,33 @@ def test_ignoring_counts_in_a_dockerfile_too() -> None:
 
 def test_a_dockerfile_is_no_compose_file() -> None:
     assert audit_compose_file(HONEST.encode()).compose_problem
+
+
+INLINE = """\
+services:
+  web:
+    build:
+      context: .
+      dockerfile_inline: |
+        FROM ubuntu:22.04
+        ARG TOKEN=abc123def456
+        RUN curl -fsSL https://x.test/i.sh | sh
+        ADD https://x.test/a.tgz /a
+  odd:
+    build:
+      context: .
+      dockerfile_inline: "FRM x"
+"""
+
+
+def test_an_inline_dockerfile_is_judged_where_it_stands() -> None:
+    findings = audit_compose_file(INLINE.encode()).findings
+    found = {(f.rule, f.service, f.location.line) for f in findings}
+    assert {("BLD-008", "web", 7), ("BLD-005", "web", 9), ("MAN-010", "odd", 13)} <= found
+    assert ("IMG-011", "web", 6) in found
+    assert ("BLD-001", "web", 6) not in found  # which says the same
+    assert all(
+        f.location.pointer.endswith("/build/dockerfile_inline")
+        for f in findings
+        if f.rule.startswith("BLD")
+    )

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.compose_yaml import lines_of
@@ -20,6 +21,7 @@ from verifier.manifest.model import COMPOSE_POINTER, Manifest
 from verifier.manifest.read import read_compose_file, read_manifest
 from verifier.manifest.rule import Hit, Need, RuleText
 from verifier.manifest.rules.catalogue import BUILD_RULES, RULES
+from verifier.manifest.rules.img import unpinned_dockerfile
 from verifier.manifest.secret_text import masked
 from verifier.model.result import RANKS, Finding, Severity
 
@@ -128,6 +130,7 @@ def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
         else:
             missing = next(need for need in rule.needs if need not in available)
             not_evaluable.append(NotEvaluable(rule.id, f"needs {missing.value}"))
+    findings.extend(_inline(manifest, replaceable))
     problem = manifest.error.message if manifest.error is not None else ""
     return ManifestAudit(
         sha256=hashlib.sha256(raw).hexdigest(),
@@ -136,6 +139,27 @@ def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
         compose_text=manifest.compose_text,
         compose_problem=masked(problem),
     )
+
+
+def _inline(manifest: Manifest, replaceable: Collection[str]) -> Iterable[Finding]:
+    """What the rules of builds find in inline Dockerfiles, but for what IMG-011 says as gravely of
+    the same line."""
+    said = {
+        (hit.service, hit.place.line): hit.severity or unpinned_dockerfile.severity
+        for hit in (unpinned_dockerfile.hits(manifest) if manifest.inline_builds else ())
+    }
+    for service, build in manifest.inline_builds:
+        text = service.dockerfile
+        if text is None or not isinstance(build, Build):
+            continue  # MAN-010 says why
+        for rule in BUILD_RULES:
+            hits = []
+            for hit in rule.detect(build):
+                place = text.place_of_line(hit.place.line)
+                known = said.get((service.name, place.line)) if text.indent else None
+                if known is None or (hit.severity or rule.severity).rank < known.rank:
+                    hits.append(replace(hit, place=place, service=service.name))
+            yield from _found(rule, hits, replaceable)
 
 
 def _sorted(findings: Iterable[Finding]) -> tuple[Finding, ...]:

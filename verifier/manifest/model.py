@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Final
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.app_compose import AppCompose, line_of_field
 from verifier.evidence.compose.compose_yaml import Mapping
+from verifier.evidence.compose.dockerfile import parse_dockerfile
 from verifier.evidence.compose.interpolation import Variable
+from verifier.manifest.build import Build
 from verifier.manifest.compose.consistency import inconsistencies
 from verifier.manifest.compose.problem import Kind, Problem
 from verifier.manifest.compose.project import Project
@@ -305,6 +307,20 @@ class Manifest:
         """The paths that `include` names."""
         node = self.tree.entries.get("include") if self.tree else None
         return () if node is None else tuple(every_text(node, ("include",)))
+
+    @cached_property
+    def inline_builds(self) -> tuple[tuple[Service, Build | EvidenceError], ...]:
+        """The services with an inline Dockerfile, and what it does while nobody sets a variable;
+        an error for one that no builder reads."""
+        found: list[tuple[Service, Build | EvidenceError]] = []
+        for service in self.services:
+            if service.dockerfile is not None:
+                raw = service.dockerfile.unset.encode("utf-8", "surrogatepass")
+                try:
+                    found.append((service, Build(parse_dockerfile(raw))))
+                except EvidenceError as error:
+                    found.append((service, error))
+        return tuple(found)
 
     @cached_property
     def config_contents(self) -> dict[str, Text]:

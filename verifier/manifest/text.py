@@ -45,6 +45,12 @@ class Text(Struct, frozen=True, gc=False):
         column = offset - self.text.rfind("\n", 0, offset) - 1 + self.indent
         return Location(pointer=pointer_of(self.path), line=line, column=column)
 
+    def place_of_line(self, number: int) -> Location:
+        """Where its line of this number begins, from 1: exact within a literal block."""
+        if not self.indent:
+            return self.place
+        return Location(pointer=pointer_of(self.path), line=self.line + number, column=self.indent)
+
     @property
     def service(self) -> str:
         """The service that it belongs to, "" outside of services."""

@@ -42,7 +42,7 @@ from verifier.checks.demands import (
     Waiver,
 )
 from verifier.errors import EvidenceError, PolicyError, did_you_mean
-from verifier.manifest.rules.catalogue import BY_ID
+from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.identifiers import parse_key_holder
 from verifier.model.result import JsonValue, Requirement, Severity, Verdict
 from verifier.policy.document import (
@@ -295,7 +295,7 @@ def _severities(table: Mapping[str, object], where: str) -> Mapping[str, Severit
 
 def _known_rules(rules: Iterable[str], where: str) -> None:
     """A misspelt id would change nothing."""
-    known = {*BY_ID, IMAGE_RULE}
+    known = {*TEXTS, IMAGE_RULE}
     unknown = sorted(set(rules) - known)
     if unknown:
         raise PolicyError(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from verifier.checks.catalogue import CHECKS, PLANNED
 from verifier.checks.demands import IMAGE_RULE, Demands
-from verifier.manifest.rules.catalogue import BY_ID
+from verifier.manifest.rules.catalogue import TEXTS as RULE_TEXTS
 from verifier.model.result import Requirement, Severity
 from verifier.policy.document import MAX_NUMBER
 from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR, PPID_BYTES
@@ -269,7 +269,7 @@ def _check_ids() -> list[str]:
 
 
 def _rule_ids() -> list[str]:
-    return sorted({*BY_ID, IMAGE_RULE})
+    return sorted({*RULE_TEXTS, IMAGE_RULE})
 
 
 def _table(properties: _Schema, description: str = "") -> _Schema:

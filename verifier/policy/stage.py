@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.checks.demands import ENDPOINT_TLS, MANIFEST_RULES
-from verifier.manifest.rules.catalogue import BY_ID
+from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import CheckResult, Finding, Severity, SkipKind, Status
 from verifier.policy.policy import Policy
@@ -239,7 +239,7 @@ def _broken_rules(
 
 def _names(requirement: StageRequirement, finding: Finding, policy: Policy) -> bool:
     """Whether a finding breaks the requirement; a critical one also means a backdoor."""
-    rule = BY_ID.get(finding.rule)
+    rule = TEXTS.get(finding.rule)
     rated = policy.demands.rules.get(finding.rule)
     severity = rule.severity if rule and rated else Severity(finding.severity)
     if requirement is REQUIREMENTS[-1] and rule and severity is Severity.CRITICAL:

@@ -19,7 +19,7 @@ from verifier.manifest.context import Context
 from verifier.manifest.image import Image, Kind, image_of, other_images
 from verifier.manifest.model import Manifest, Service
 from verifier.manifest.read import read_manifest
-from verifier.manifest.rules.catalogue import BY_ID
+from verifier.manifest.rules.catalogue import TEXTS
 from verifier.manifest.rules.pls import custom_scripts
 from verifier.manifest.rules.shell import excerpt
 from verifier.model.result import SEVERITIES, EvidenceRef, Finding, JsonValue, Location, Severity
@@ -72,7 +72,7 @@ def _judge(case: Case) -> Judged:
     undecided = []
     for row in audit.not_evaluable:
         waiver = waiver_for(demands.waivers, MANIFEST_RULES, app_id, now, row.rule)
-        severity = demands.rules.get(row.rule, BY_ID[row.rule].severity)
+        severity = demands.rules.get(row.rule, TEXTS[row.rule].severity)
         if severity in _COUNTED and not (waiver and waiver.holds(now)):
             undecided.append(row)
     return Judged(audit, tuple(findings), tuple(counted), tuple(undecided))

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from verifier.errors import EvidenceError
 from verifier.evidence.compose.app_compose import (
     COMPOSE_RUNNERS,
     FLAGS,
@@ -282,12 +283,21 @@ def contradictory_provider(manifest: Manifest) -> Iterator[Hit]:
 def unjudged_attribute(manifest: Manifest) -> Iterator[Hit]:
     """An attribute of the compose file, at any level, that no known release of Docker Compose has;
     a volume whose driver is a plugin; a mount of a type for Swarm or Windows; what is too large or
-    too deep to be followed; a file that is hidden, absent or not what runs."""
+    too deep to be followed; an inline Dockerfile that no builder reads; a file that is hidden,
+    absent or not what runs."""
     if manifest.error is not None and not isinstance(manifest.error, _REFUSED):
         yield Hit(message=manifest.error.message, place=Location(pointer=COMPOSE_POINTER))
     for problem in manifest.problems:
         if problem.kind in {Kind.UNKNOWN, Kind.UNFOLLOWED}:
             yield _at(problem)
+    for service, build in manifest.inline_builds:
+        if isinstance(build, EvidenceError) and service.dockerfile is not None:
+            message = f"no builder reads its inline Dockerfile: {build.message}"
+            yield on_text(service.dockerfile, message)
+    yield from _unjudged_mounts(manifest)
+
+
+def _unjudged_mounts(manifest: Manifest) -> Iterator[Hit]:
     for service in manifest.services:
         for mount in service.mounts:
             driver = manifest.shared.volume_driver(mount.source)

@@ -176,10 +176,12 @@ def _name(title: str) -> str:
 
 
 def rules_of(lints: tuple[Lint, ...]) -> tuple[RuleText, ...]:
-    """The rules that were asked: of manifests, of Dockerfiles, or of both."""
+    """The rules that were asked: of manifests, of Dockerfiles (inline ones too), or of both."""
     builds = [lint.audit.dockerfile for lint in lints]
     manifests: tuple[RuleText, ...] = () if builds and all(builds) else RULES
-    return (*manifests, *(BUILD_RULES if any(builds) else ()))
+    asked = {rule.id for rule in BUILD_RULES}
+    found = any(finding.rule in asked for lint in lints for finding in lint.audit.findings)
+    return (*manifests, *(BUILD_RULES if any(builds) or found else ()))
 
 
 def _results(
