@@ -10,8 +10,13 @@ from typing import Final
 
 from msgspec import Struct
 
+from verifier.manifest.shell.follow import Line, follow
+
 _TOOLS: Final = r"docker-compose|docker|podman|nerdctl|crictl|buildah|skopeo|ctr"
 _COMMAND: Final = re.compile(rf"(?<![\w.-])(?P<tool>{_TOOLS})(?![\w./-])(?=(?P<rest>[^\n;&|)`]*))")
+_TOOL: Final = re.compile(rf"(?:.*/)?({_TOOLS})")
+_JOINED_TOOL: Final = re.compile(rf"(?:\S*/)?(?:{_TOOLS})[$\\`]")
+"""A tool that is one word with what follows it, by a variable such as IFS."""
 _HARMLESS: Final = re.compile(
     "ps|login|logout|logs|rm|rmi|stop|kill|inspect|info|version|network|volume|system|exec|wait"
     "|stats|top|port|events|prune|ls|list"
@@ -45,38 +50,74 @@ class ScriptImage(Struct, frozen=True):
 
 
 def images_of_script(script: str) -> Iterator[ScriptImage]:
-    """The images that a script gets or starts, in order."""
+    """The images that a script gets or starts: by the commands that it runs, in order, then by its
+    text alone, in which commands stand that nothing here runs.
+
+    A command that cannot be followed may start any image. What only the text leaves open is not
+    listed where all of the script was followed.
+    """
+    followed = follow(script)
+    found = [image for line in followed.lines for image in _of_line(line)]
+    found += [ScriptImage(line.text, _ANY) for line in followed.lost]
+    known = {image.reference for image in found}
+    yield from found
+    for image in _written(script):
+        is_open = image.reference == _ANY or "$" in image.reference
+        if image.reference not in known and not (is_open and not followed.lost):
+            known.add(image.reference)
+            yield image
+
+
+def _of_line(line: Line) -> Iterator[ScriptImage]:
+    for words in line.words:
+        for place, word in enumerate(words):
+            tool = _TOOL.fullmatch(word)
+            if tool is not None:
+                reference = _image(tool[1], list(words[place + 1 :]))
+            else:
+                reference = _ANY if _JOINED_TOOL.match(word) else None
+            if reference is not None:
+                yield ScriptImage(" ".join(words[place:]), reference)
+            elif "$(" in word or "<(" in word or "`" in word:
+                yield from _written(word)
+
+
+def _written(script: str) -> Iterator[ScriptImage]:
+    """What stands in a text, whatever is run of it."""
     joined = script.replace("\\\n", " ")
     for line in joined.splitlines():
         if line.lstrip().startswith("#"):
             continue
         for match in _COMMAND.finditer(line):
-            found = _image(match["tool"], match["rest"], line[: match.start()])
+            rest, before = match["rest"], line[: match.start()]
+            if rest[:1].isspace():
+                found = _image(match["tool"], [word.strip("\"'") for word in rest.split()])
+            else:
+                is_open = before.endswith(("=", "'", '"')) or rest[:1] in ("$", "\\")
+                found = _ANY if is_open else None
             if found is not None:
-                yield ScriptImage(f"{match['tool']}{match['rest']}".strip(), found)
+                yield ScriptImage(f"{match['tool']}{rest}".strip(), found)
 
 
-def _image(tool: str, rest: str, before: str) -> str | None:
-    """The reference, "" for any, None where the command starts none."""
-    named = before.endswith(("=", "'", '"'))
-    if not rest[:1].isspace():
-        return _ANY if named or rest[:1] in ("$", "\\") else None
-    words = _positional(rest.split())
+def _image(tool: str, given: list[str]) -> str | None:
+    """The reference among the words after a tool, "" for any, None where it starts none."""
+    words = _positional(given)
     verb = next(words, None)
     if tool == "docker-compose" or verb == "compose":
         verb = verb if tool == "docker-compose" else next(words, None)
-        return None if verb in _OF_COMPOSE and not _names_file(rest) else ""
+        harmless = verb is None or verb in _OF_COMPOSE
+        return None if harmless and not _names_file(given) else _ANY
     if verb in _GROUPS:
         verb = next(words, None)
     if verb is None or _HARMLESS.fullmatch(verb):
         return None
-    named_images = [item.strip("\"'") for item in words] if verb in _NAMING else []
+    named_images = list(words) if verb in _NAMING else []
     several = verb == "pull" and len(named_images) > 1
     return _ANY if several or not named_images else named_images[0]
 
 
-def _names_file(rest: str) -> bool:
-    return any(word.startswith(("-f", "--file", "--project-directory")) for word in rest.split())
+def _names_file(words: list[str]) -> bool:
+    return any(word.startswith(("-f", "--file", "--project-directory")) for word in words)
 
 
 def _positional(words: list[str]) -> Iterator[str]:

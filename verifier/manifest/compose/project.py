@@ -48,7 +48,8 @@ def read_project(documents: tuple[Mapping, ...], *, directives: bool = True) -> 
     for document in documents[1:]:
         stages.append(_clean(tree, directives=directives))
         top = _Extender(document, merger).extended()
-        merged = merger.over(with_clean_targets(tree), top, (), ())
+        below = with_clean_targets(without_repeated_items(tree))
+        merged = merger.over(below, top, (), ())
         tree = merged if isinstance(merged, Mapping) else tree
     return Project(_clean(tree, directives=directives), tuple(stages), tuple(merger.problems))
 

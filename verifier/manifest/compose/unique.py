@@ -48,12 +48,12 @@ def with_clean_targets(tree: Mapping) -> Mapping:
 
 
 def _with_clean_target(item: Node) -> Node:
-    parsed = parse_volume(item.text) if isinstance(item, Scalar) and "$" not in item.text else None
+    parsed = parse_volume(_said(item)) if isinstance(item, Scalar) else None
     if parsed is None or not isinstance(item, Scalar) or parsed.written_target == parsed.target:
         return item
-    head = f"{parsed.source}:" if parsed.source else ""
-    rest = item.text.removeprefix(head + parsed.written_target)
-    return replace(item, text=f"{head}{parsed.target}{rest}")
+    head, found, rest = f":{item.text}".rpartition(f":{parsed.written_target}")
+    is_written = found and rest[:1] in {"", ":"}
+    return replace(item, text=f"{head}:{parsed.target}{rest}"[1:]) if is_written else item
 
 
 def _changed(node: Node, keys: _Keys) -> Node:

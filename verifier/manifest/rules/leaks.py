@@ -7,7 +7,8 @@ are given; any other one may, and the ones that are known to print say so for ce
 import re
 from typing import Final
 
-from verifier.manifest.shell.follow import CONSOLE, QUIET, Followed, Line
+from verifier.manifest.shell.follow import CONSOLE, Followed, Line
+from verifier.manifest.shell.program import QUIET
 
 _KEYS: Final = re.compile(
     r"\.appkeys\.json|\.decrypted-env|k256_key|disk_crypt_key|env_crypt_key|secrets\.json"

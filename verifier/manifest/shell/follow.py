@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from verifier.manifest.shell.body import Body
 from verifier.manifest.shell.command import Command
 from verifier.manifest.shell.lexer import Part, Token, tokens_of
+from verifier.manifest.shell.program import ASSIGNMENT, acting, unassigned, unwrapped
 
 MAX_CHARACTERS: Final = 256 << 10
 MAX_LINES: Final = 4_000
@@ -30,7 +31,6 @@ CONSOLE: Final = "(console)"
 """Where the output of a script goes by itself: to the journal and the serial console, which the
 host reads (dstack os/common/rootfs/app-compose.service, `StandardOutput`)."""
 
-_ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[[^\]]*\])?(\+?)=(.*)", re.DOTALL)
 _PARAMETER: Final = re.compile(
     r"(!?)([A-Za-z_][A-Za-z0-9_]*|[0-9@*]+)(?:\[[^\]]*\])?(?:(:?[-=+?])(.*)|[%#/:^,@].*)?",
     re.DOTALL,
@@ -44,24 +44,6 @@ _PRINTED: Final = re.compile(
 _DECLARING: Final = frozenset({"export", "declare", "local", "readonly", "typeset"})
 _SHELLS: Final = re.compile(r"(?:.*/)?(?:ba|da|z|k|a)?sh|busybox")
 _SOURCING: Final = frozenset({"source", "."})
-_WRAPPERS: Final = frozenset(
-    {
-        *("command", "builtin", "exec", "sudo", "doas", "nohup", "env", "nice", "ionice", "setsid"),
-        *("time", "timeout", "stdbuf", "unshare", "nsenter", "chroot", "setpriv", "taskset"),
-        *("busybox", "toybox", "systemd-run", "systemd-cat", "systemd-inhibit", "flock", "watch"),
-        *("strace", "unbuffer", "chrt", "prlimit"),
-    }
-)
-"""Programs that run the one which stands behind them."""
-_IN_WRAPPER: Final = re.compile(
-    r"-.*|[A-Za-z_]\w*=.*|[0-9]+(?:\.[0-9]+)?[smhd]?|/|--", re.DOTALL | re.ASCII
-)
-"""What may stand between the two: options, variables, times, the root of `chroot`."""
-_SEARCHES: Final = frozenset({"grep", "egrep", "fgrep", "cmp", "diff", "jq"})
-_QUIET: Final = re.compile(r"-[a-zA-Z]*[qs][a-zA-Z]*|--(?:quiet|silent)", re.ASCII)
-_SHOWING: Final = frozenset({"run", "exec", "logs", "config", "convert", "attach"})
-QUIET: Final = "(quiet)"
-"""In place of the name of a program that is told to write nothing."""
 _TEXT_OPTION: Final = re.compile(r"-[a-zA-Z]*c", re.ASCII)
 _RUNS_TEXT: Final = frozenset({"su", "runuser", "script"})
 _COPIES: Final = frozenset({"cp", "mv", "install", "ln"})
@@ -75,12 +57,14 @@ class Line(Struct, frozen=True):
     text    its commands with their words and redirections
     output  where its output goes: a path, CONSOLE, or "" where something reads it
     last    the name of its last command
+    words   those of each of its commands
     """
 
     number: int
     text: str
     output: str
     last: str = ""
+    words: tuple[tuple[str, ...], ...] = ()
 
 
 class Followed(Struct, frozen=True):
@@ -227,8 +211,9 @@ class Follower:
             self.pipe(before, commands[1:], captured=captured)
         output = "" if captured else self._output(commands[-1])
         text = " | ".join(map(self._said, commands))
-        last = _acting(commands[-1].words)
-        self.lines.append(Line(commands[0].number, text, output, last))
+        last = acting(commands[-1].words)
+        words = tuple(tuple(command.words) for command in commands)
+        self.lines.append(Line(commands[0].number, text, output, last, words))
         for command in commands:
             self._remember(command)
         self._run_inside(commands, depth, captured=captured)
@@ -242,8 +227,8 @@ class Follower:
         words = command.words
         if not words:
             return False
-        if words[0] in _DECLARING or all(map(_ASSIGNMENT.fullmatch, words)):
-            for match in filter(None, map(_ASSIGNMENT.fullmatch, words)):
+        if words[0] in _DECLARING or all(map(ASSIGNMENT.fullmatch, words)):
+            for match in filter(None, map(ASSIGNMENT.fullmatch, words)):
                 self.assign(match[1], match[3], more=bool(match[2]))
             return not any("$(" in word for word in words)
         if self._is_function(command, depth):
@@ -251,13 +236,6 @@ class Follower:
             return True
         self._settle(command)
         return False
-
-    def _unassigned(self, command: Command) -> list[str]:
-        """The words of a command without the variables that are set for it alone."""
-        words = command.words
-        while len(words) > 1 and _ASSIGNMENT.fullmatch(words[0]):
-            words = words[1:]
-        return words
 
     def _is_function(self, command: Command, depth: int) -> bool:
         """Whether a command calls a function that is followed."""
@@ -268,7 +246,7 @@ class Follower:
 
     def _settle(self, command: Command) -> None:
         """Keep what a builtin changes: aliases, the folder, descriptors, what is read or set."""
-        words, state = self._unassigned(command), self._state
+        words, state = unassigned(command.words), self._state
         name = words[0]
         if name == "alias":
             state.aliases |= {k: v for k, _, v in (word.partition("=") for word in words[1:])}
@@ -330,7 +308,7 @@ class Follower:
         """The same for a group whose output other commands read, and write to where they do."""
         into = " | ".join(" ".join(command.words) for command in commands)
         output = "" if captured or not commands else self._output(commands[-1])
-        last = _acting(commands[-1].words) if commands else ""
+        last = acting(commands[-1].words) if commands else ""
         for place in range(first, len(self.lines)):
             line = self.lines[place]
             if line.output == CONSOLE:
@@ -390,7 +368,7 @@ class Follower:
         if depth >= MAX_DEPTH:
             return
         last = commands[-1]
-        words = unwrapped(self._unassigned(last))
+        words = unwrapped(unassigned(last.words))
         if not words:
             return
         name, rest = words[0], words[1:]
@@ -428,39 +406,6 @@ class Follower:
             return _decoded(commands[:-1])
         written = (self._state.files[word] for word in rest if word in self._state.files)
         return commands[-1].document or next(written, None)
-
-
-def unwrapped(words: list[str]) -> list[str]:
-    """The words of the program that others such as `env` or `timeout` run."""
-    while words and words[0].rpartition("/")[2] in _WRAPPERS:
-        place = 1
-        while place < len(words) and _IN_WRAPPER.fullmatch(words[place]):
-            place += 1
-        if place == len(words):
-            return words
-        words = words[place:]
-    return words
-
-
-def _acting(words: list[str]) -> str:
-    """The command that a line runs in the end: that of `xargs` or `find -exec`, or its own."""
-    while words and _ASSIGNMENT.fullmatch(words[0]):
-        words = words[1:]
-    words = unwrapped(words)
-    if not words:
-        return ""
-    if words[0] == "xargs":
-        return next((word for word in words[1:] if not word.startswith("-")), "echo")
-    for option in ("-exec", "-execdir", "-ok"):
-        if option in words[:-1]:
-            return words[words.index(option) + 1]
-    if words[0] in _SEARCHES and any(map(_QUIET.fullmatch, words[1:])):
-        return QUIET
-    if words[0] == "docker" and (
-        ("compose" in words[1:2] and _SHOWING.isdisjoint(words)) or {"-d", "--detach"} & {*words}
-    ):
-        return QUIET
-    return words[0]
 
 
 def _constant(command: str) -> str | None:
