@@ -9,7 +9,7 @@ from msgspec import Struct
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.compose.app_compose import AppCompose
 from verifier.model.result import JsonValue
-from verifier.reference.deploy_profiles import EVERYTHING, Flag, Form, Given, Profile, profiles
+from verifier.reference.deploy_profiles import Flag, Form, Given, Profile, profiles
 
 
 class Choices(Struct, frozen=True, kw_only=True):
@@ -52,8 +52,7 @@ def predict(profile: Profile, compose: str, choices: Choices) -> Prediction:
         "script": choices.script,
     }
     document: dict[str, JsonValue] = {}
-    others = profile.unknown.get(EVERYTHING)
-    missing = {"other fields": others} if others else {}
+    missing = {name: why for name, why in profile.unknown.items() if name not in profile.fields}
     for name, value in profile.fields.items():
         if name in choices.others:
             document[name] = choices.others[name]
@@ -107,7 +106,7 @@ def made_by(app: AppCompose) -> tuple[Profile, ...]:
 
 def _writes(profile: Profile, app: AppCompose) -> bool:
     document = app.document
-    if EVERYTHING in profile.unknown or not profile.fields.keys() <= document.keys():
+    if not profile.unknown.keys() <= profile.fields.keys() <= document.keys():
         return False
     for name, value in profile.fields.items():
         found = document[name]

@@ -18,7 +18,6 @@ from verifier.errors import PolicyError
 from verifier.model.result import JsonValue
 
 SCHEMA: Final = "dstack-audit/deploy-profiles/v1"
-EVERYTHING: Final = "*"
 _VERSION: Final = re.compile(r"v?\d+(?:\.\d+){0,2}", re.ASCII)
 _ALIASES: Final = {"vmm-cli": "vmm", "self-hosted": "vmm", "phala": "phala-cli", "api": "phala-api"}
 
@@ -51,8 +50,8 @@ class Profile(Struct, frozen=True, kw_only=True):
     """One tool in a range of its versions.
 
     `fields` are written always, in order, `optional` ones behind them where they are given.
-    `unknown` names fields whose value nobody outside of the platform knows, and why; `*` stands
-    for any field. `notes` are for whoever gives the values.
+    `unknown` names fields whose value nobody outside of the platform knows, and why. `notes` are
+    for whoever gives the values.
     """
 
     tool: str

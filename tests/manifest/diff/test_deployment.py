@@ -249,7 +249,7 @@ def test_the_command_names_the_one_field_that_nobody_can_know() -> None:
     assert (found["compose_hash"], list(found["missing"])) == (None, ["pre_launch_script"])
     assert "SSH key" in found["notes"][0]
     old = run("compose.yaml", "--deploy", "phala-cli@1.0.35", "--name", "app")
-    assert (old.exit_code, "not known: other fields" in old.stdout) == (3, True)
+    assert (old.exit_code, "not known: salt" in old.stdout) == (3, True)
     quiet = run("compose.yaml", "--deploy", "phala-cli@1.1.14", "-q")
     assert (quiet.exit_code, quiet.stdout) == (3, "")
     assert isinstance(run("compose.yaml", "-q").exception, PolicyError)
