@@ -41,6 +41,11 @@ SPELLINGS: Final[dict[str, tuple[Row, ...]]] = {
         (f"build: {{{_BASE}, args: [MODEL_TAG]}}", "", "ENV-002"),
         (f"build: {{{_BASE}, args: {{MODEL_TAG: null}}}}", "", "ENV-002"),
     ),
+    "services.*.build.cache_from": (
+        (f"build: {{{_BASE}, cache_from: [org/app]}}", "", "IMG-005"),
+        (f"build: {{{_BASE}, cache_from: ['type=registry,ref=org/app:1.2.3']}}", "", "IMG-004"),
+        (f"build: {{{_BASE}, cache_from: ['type=s3,bucket=x']}}", "", "IMG-012"),
+    ),
     "services.*.build.context": (
         ("build: .", "", "SVC-005 IMG-010"),
         ('build: {context: /dstack, dockerfile_inline: "FROM a\\nCOPY . /"}', "", "SVC-005"),

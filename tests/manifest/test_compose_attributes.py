@@ -45,5 +45,6 @@ def test_a_spelling_reaches_its_rules(path: str, row: Row) -> None:
 
 def test_which_compose_an_os_ships() -> None:
     assert shipped_with("dstack-0.5.4") == (2, 26, 0)
-    assert shipped_with("0.5.9") is None
+    assert shipped_with("0.5.9") == (2, 26, 0)
+    assert shipped_with("0.6.0") is None
     assert shipped_with("") is None

@@ -141,6 +141,7 @@ class Role(StrEnum):
     VOLUME = "volume of type image"
     HOOK = "hook"
     CONTEXT = "build context"
+    CACHE = "build cache"
     MODEL = "model"
 
 
@@ -174,13 +175,33 @@ def _named(manifest: Manifest) -> Iterator[NamedImage]:
             if hook.image is not None:
                 image = classify_image(manifest, hook.image)
                 yield NamedImage(name, Role.HOOK, hook.image, image)
-        for text in service.build_contexts:
-            if text.unset.startswith(_IMAGE_CONTEXT):
-                value = text.unset.removeprefix(_IMAGE_CONTEXT)
-                image = classify_image(manifest, text, value)
-                yield NamedImage(name, Role.CONTEXT, text, image)
+        yield from _of_build(manifest, service)
     for _, text in manifest.shared.models():
         yield NamedImage("", Role.MODEL, text, classify_image(manifest, text))
+
+
+def _of_build(manifest: Manifest, service: Service) -> Iterator[NamedImage]:
+    for text in service.build_contexts:
+        if text.unset.startswith(_IMAGE_CONTEXT):
+            value = text.unset.removeprefix(_IMAGE_CONTEXT)
+            image = classify_image(manifest, text, value)
+            yield NamedImage(service.name, Role.CONTEXT, text, image)
+    for text in service.texts("build", "cache_from"):
+        reference = cached_image(text.unset)
+        if reference:
+            image = classify_image(manifest, text, reference)
+            yield NamedImage(service.name, Role.CACHE, text, image)
+
+
+def cached_image(text: str) -> str:
+    """The image whose layers a build takes for its own, "" for a cache of another kind.
+
+    A builder believes what such an image says its steps gave. Source: docs.docker.com/build/cache.
+    """
+    if "=" not in text:
+        return text
+    given = dict(part.partition("=")[::2] for part in text.split(","))
+    return given.get("ref", "") if given.get("type") == "registry" else ""
 
 
 def other_images(manifest: Manifest) -> tuple[NamedImage, ...]:

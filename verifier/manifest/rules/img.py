@@ -10,6 +10,7 @@ from verifier.manifest.image import (
     Image,
     Kind,
     Role,
+    cached_image,
     classify_image,
     image_of,
     named_images,
@@ -317,8 +318,8 @@ def unpinned_dockerfile(manifest: Manifest) -> Iterator[Hit]:
     source="docs.docker.com include and build",
 )
 def remote_text(manifest: Manifest) -> Iterator[Hit]:
-    """`include`, `extends.file` or a build context that is a URL, a git or an OCI reference.
-    Pinned by digest or full commit it is medium."""
+    """`include`, `extends.file` or a build context that is a URL, a git or an OCI reference; a
+    build cache that is no image. Pinned by digest or full commit it is medium."""
     places = [service.text("extends", "file") for service in manifest.services]
     places += [text for service in manifest.services for text in service.build_contexts]
     for text in (*filter(None, places), *manifest.includes):
@@ -326,6 +327,10 @@ def remote_text(manifest: Manifest) -> Iterator[Hit]:
         if not text.unset.startswith("docker-image://") and (_REMOTE.search(text.unset) or chosen):
             severity = Severity.MEDIUM if _PINNED_REMOTE.search(text.text) else None
             yield on_text(text, f"`{text.text}` is fetched at boot", severity)
+    for service in manifest.services:
+        for text in service.texts("build", "cache_from"):
+            if not cached_image(text.unset):
+                yield on_text(text, f"the build takes layers from `{text.text}`")
 
 
 @rule(

@@ -95,9 +95,10 @@ def runtime_socket(manifest: Manifest) -> Iterator[Hit]:
             if _is_socket(mount, _RUNTIME_SOCKETS):
                 how = f" ({mount.how})" if mount.how else ""
                 yield on_text(mount.text, f"`{mount.source}`{how} gives it the runtime", severity)
-        host = service.environment.get("DOCKER_HOST")
-        if host and (host.literal or "").startswith("tcp://"):
-            yield on_text(host.text, f"it reaches the runtime at {host.literal}", severity)
+        for environment in (service.environment, *(hook.environment for hook in service.hooks)):
+            host = environment.get("DOCKER_HOST")
+            if host and (host.literal or "").startswith("tcp://"):
+                yield on_text(host.text, f"it reaches the runtime at {host.literal}", severity)
 
 
 @rule(
