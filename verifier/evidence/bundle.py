@@ -11,8 +11,8 @@ The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sort
 evidence gives the same digest in whatever order it arrived.
 
 Trust is fixed per kind. *Self-authenticating* evidence (quotes, certificates, signatures) proves
-itself; *witnessed* evidence (pages, API text, RPC answers) only to who fetched it or trusts who did.
-"""
+itself; *witnessed* evidence (pages, API text, RPC answers) does only to who fetched it, or trusts
+who did.
 
 import hashlib
 import re
