@@ -13,6 +13,7 @@ evidence gives the same digest in whatever order it arrived.
 Trust is fixed per kind. *Self-authenticating* evidence (quotes, certificates, signatures) proves
 itself; *witnessed* evidence (pages, API text, RPC answers) does only to who fetched it, or trusts
 who did.
+"""
 
 import hashlib
 import re
