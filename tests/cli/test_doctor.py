@@ -47,6 +47,7 @@ def test_the_exit_code_is_what_an_audit_can_rest_on(
         mark = "none" if purpose in silent else "ok  "
         count = 0 if purpose in silent else 2
         assert f"{mark}  {purpose.value}: {count} of 2 answer\n" in said.out
+    assert said.out.count("      next: ") == len(silent)
     assert "from here.\n" in said.out.splitlines(keepends=True)[-1]
 
 

@@ -13,6 +13,18 @@ if TYPE_CHECKING:
 
 _ENOUGH: Final = 5
 _TOO_FEW: Final = 3
+_ADVICE: Final = {
+    "COLLATERAL": "name a PCCS with --pccs-url, or import the collateral from elsewhere",
+    "GUESTS": "the apps behind a silent gateway give no fresh evidence; import what they gave you",
+    "KMS": "the keys of the apps of a silent KMS are not confirmed by it",
+    "CHAIN": "name other endpoints with --rpc-url, of two operators for each chain",
+    "IMAGES": "provenance.images lacks evidence; import manifests with `verify import`",
+    "ENDPOINT": "endpoint.domain lacks evidence",
+    "HINTS": "name the app by its id, not by a domain or as the cloud lists it",
+    "RELEASES": "measure an image from files that you have: verify image DIR",
+}
+"""What to do where sources of a purpose (its name) do not answer."""
+
 _LONGEST: Final = 110
 """Letters of an answer that are shown."""
 
@@ -87,6 +99,8 @@ def _print(found: "tuple[Sounding, ...]", judged: "Outlook") -> None:
         for item in silent:
             about = f" ({item.group})" if item.group else ""
             print(f"        {visible(item.place)}{about}: {visible(item.said)[:_LONGEST]}")
+        if silent:
+            print(f"      next: {_ADVICE[purpose.name]}")
     for group in short_of_operators(found):
         print(f"      {group}: fewer than two operators answer, so what it says is a warning")
     print(f"{judged.value[0].upper()}{judged.value[1:]} from here.")
