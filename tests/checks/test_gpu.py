@@ -14,7 +14,7 @@ from verifier.evidence.bundle import Kind
 from verifier.evidence.certificates import spki_digest
 from verifier.lab.attacks.gpu import CHECK, WITH_GPUS, honest, judged, nonce_of, vouched_for
 from verifier.lab.events import MACHINE
-from verifier.lab.forgeries import HandedOver
+from verifier.lab.forgeries import HandedOver, before_ready
 from verifier.lab.gpu import Gpus
 from verifier.lab.keys import p256
 from verifier.lab.knobs import Knobs
@@ -191,3 +191,20 @@ def test_a_verdict_counts_by_its_signer_its_issuer_and_its_time(
 ) -> None:
     gpus = replace(world.world.gpus, service=service, issuer=issuer)
     assert result(world, judged(world.world, gpus, age=age)).status is status
+
+
+@pytest.mark.parametrize(
+    ("payload", "status"),
+    [
+        ({"provider": "nvidia", "cc_mode": "on", "devtools": False}, Status.WARN),
+        ({"provider": "nvidia", "cc_mode": "on", "devtools": True}, Status.SKIP),
+    ],
+    ids=["confidential", "tools"],
+)
+def test_what_the_guest_measured_when_it_booted_is_a_doubt_less(
+    payload: object, status: Status
+) -> None:
+    raw = json.dumps(payload).encode()
+    edit = before_ready("gpu-attestation", raw)
+    found = result(audit(replace(WITH_GPUS, version="0.6.0", edit_events=edit)))
+    assert found.status is status
