@@ -59,6 +59,7 @@ def test_the_report_of_an_inference_service_is_imported_as_it_is_served(
     imported = call("import", report, collateral, "-o", "kept")
     assert "gpu-evidence" in imported.out
     nonce = imported.err.partition("--challenge ")[2][:64]
+    assert f"--bind address-nonce=96a98ca1f41a57c1911f08acab8fdce3c26c9e79:{nonce}" in imported.err
     asked = [*next_command(imported.err), "--challenge", nonce]
     assert "  GPUs        1 GH100, driver 570.172.08" in call(*asked).out
     judged = call(*asked, "--format", "json")

@@ -1,6 +1,7 @@
 """What report data commits to, by conventions that the relying party names."""
 
 import hashlib
+import json
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,14 @@ from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.errors import PolicyError
 from verifier.evidence.import_files import import_files
-from verifier.evidence.td.report_data import CHALLENGE_LEAF, CONVENTIONS, parse_binding
+from verifier.evidence.td.report_data import (
+    CHALLENGE_LEAF,
+    CONVENTIONS,
+    parse_binding,
+    stated_bindings,
+)
 from verifier.lab.knobs import Knobs
+from verifier.lab.world import build
 from verifier.model.identifiers import parse_time
 from verifier.model.result import SkipKind, Status
 from verifier.policy.policy import load_policy
@@ -139,3 +146,32 @@ def test_what_is_no_binding_is_said_with_the_known_ones(text: str) -> None:
         parse_binding(text)
     assert "near-mpc=TLS_KEY:ACCOUNT_KEY" in caught.value.hint
     assert len(caught.value.message) < 200
+
+
+def test_what_a_service_states_of_its_quotes_is_found_where_they_commit_to_it() -> None:
+    address, nonce, fingerprint = b"\1" * 20, b"\2" * 32, b"\3" * 32
+    guest = build().guest
+    first = CONVENTIONS["address-nonce"].compose(address, nonce)
+    second = CONVENTIONS["address-fingerprint-nonce"].compose(address, fingerprint, nonce)
+
+    def attestation(report_data: bytes, **members: object) -> dict[str, object]:
+        quote = guest.quote(report_data).hex()
+        return {"signing_address": f"0x{address.hex()}", "intel_quote": quote, **members}
+
+    document = {
+        "gateway_attestation": attestation(
+            second, request_nonce=nonce.hex(), tls_cert_fingerprint=fingerprint.hex()
+        ),
+        "model_attestations": [
+            attestation(first, nonce=nonce.hex()),
+            attestation(first, nonce="22" * 31),
+            attestation(bytes(64), nonce=nonce.hex()),
+            {"signing_address": 7, "intel_quote": "zz"},
+            None,
+        ],
+        "all_attestations": 3,
+    }
+    found = stated_bindings(json.dumps(document).encode())
+    assert [parse_binding(item).report_data for item in found] == [second, first]
+    for raw in (b"{", b"[]", b'"signing_address"', b"signing_address"):
+        assert stated_bindings(raw) == ()

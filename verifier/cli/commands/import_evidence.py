@@ -56,11 +56,13 @@ def import_evidence(
       verify import info.json collateral.json --of-kms kms_info.json -o evidence
     """
     from verifier.evidence.import_files import import_files  # noqa: PLC0415
+    from verifier.evidence.td.report_data import stated_bindings  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 
     check_places(None, output, "-o")
+    given = [(printable_name(path), read_file(path)) for path in files]
     bundle = import_files(
-        [(printable_name(path), read_file(path)) for path in files],
+        given,
         collected_at=now(),
         of_kms=[(printable_name(path), read_file(path)) for path in of_kms or ()],
     )
@@ -70,6 +72,12 @@ def import_evidence(
     for artifact in bundle.artifacts:
         print(f"{artifact.kind.value:16} {artifact.size:8} bytes  {visible(artifact.source)}")
     print(f"sha256:{bundle.digest}")
+    bindings = dict.fromkeys(each for _, raw in given for each in stated_bindings(raw))
+    for binding in list(bindings)[:_MOST]:
+        warn(
+            "a quote commits to a signing address and a nonce: where you know both, add",
+            f"--bind {binding}",
+        )
     _say_what_next(bundle, output)
 
 

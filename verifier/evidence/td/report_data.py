@@ -12,7 +12,9 @@ from typing import Final
 
 from msgspec import Struct
 
-from verifier.errors import PolicyError
+from verifier.errors import EvidenceError, PolicyError
+from verifier.evidence import codec
+from verifier.evidence.td.quote import parse_quote
 
 CHALLENGE_LEAF: Final = "challenge-leaf"
 """Challenge (32 bytes) || sha256(DER SubjectPublicKeyInfo of the app certificate's key). It ties
@@ -173,3 +175,41 @@ _KNOWN: Final = (
 )
 CONVENTIONS: Final = {item.kind: item for item in _KNOWN}
 """The conventions other than `challenge-leaf`, by kind."""
+
+
+def stated_bindings(raw: bytes) -> tuple[str, ...]:
+    """The bindings (as `parse_binding` reads them) that the attestations in a service's report
+    follow from what they state of themselves: a signing address, a TLS fingerprint and a nonce.
+    Nothing is verified; whoever asked knows which of these values are its own."""
+    if b"signing_address" not in raw:
+        return ()
+    try:
+        document = codec.parse_json_object(raw, "report", codec.MAX_LISTED)
+    except EvidenceError:
+        return ()
+    stated = [document, document.get("gateway_attestation")]
+    for name in ("model_attestations", "all_attestations"):
+        listed = document.get(name)
+        stated.extend(listed if isinstance(listed, list) else [])
+    found = (_stated(item) for item in stated if isinstance(item, dict))
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def _stated(attestation: codec.JsonObject) -> str:
+    members = ("signing_address", "tls_cert_fingerprint", "request_nonce", "nonce")
+    values = {name: _bytes(str(attestation.get(name) or "")) for name in members}
+    spelled = attestation.get("intel_quote") or attestation.get("quote")
+    try:
+        quote = codec.parse_hex(spelled, "quote", allow_0x=True)
+        report_data = parse_quote(quote, "quote").report_data
+    except EvidenceError:
+        return ""
+    address, fingerprint = values["signing_address"], values["tls_cert_fingerprint"]
+    for nonce in (values["request_nonce"], values["nonce"]):
+        for kind, given in (
+            ("address-fingerprint-nonce", (address, fingerprint, nonce)),
+            ("address-nonce", (address, nonce)),
+        ):
+            if all(given) and CONVENTIONS[kind].compose(*given) == report_data:
+                return f"{kind}={':'.join(value.hex() for value in given)}"
+    return ""
