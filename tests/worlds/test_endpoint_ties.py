@@ -8,15 +8,15 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from tests.worlds.audited import Audited, audit, edited
+from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import assert_stands
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.cli.question import simulated_reference
 from verifier.collection import Sources, collect_evidence
-from verifier.evidence.bundle import Artifact, Kind
+from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.codec import JsonObject
-from verifier.evidence.endpoint import PEER_KEY, parse_endpoint
+from verifier.evidence.endpoint import parse_endpoint
 from verifier.lab import cert
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.endpoint import web_certificate
@@ -67,13 +67,13 @@ def test_nobody_vouches_for_whose_session_it_was(honest_answer: Audited) -> None
 
 
 def test_without_the_note_of_the_session_nothing_ties_the_two(honest_answer: Audited) -> None:
-    def forget(item: Artifact, raw: bytes) -> tuple[Artifact, bytes]:
-        headers = tuple(row for row in item.headers if row[0] != PEER_KEY)
-        return replace(item, headers=headers), raw
-
-    forgotten = honest_answer.again(edited(honest_answer.bundle, forget))
-    assert forgotten.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
-    assert forgotten.check(IDENTITY)[0].status is Status.WARN
+    forgotten = Bundle(
+        tuple(replace(item, peer="") for item in honest_answer.bundle.artifacts),
+        honest_answer.bundle.blobs,
+    )
+    found = honest_answer.again(forgotten)
+    assert found.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
+    assert found.check(IDENTITY)[0].status is Status.WARN
 
 
 def forged_quote(world: World, _: str) -> bytes:

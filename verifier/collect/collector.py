@@ -28,7 +28,7 @@ from verifier.collect.instances import (
     claimed_instance,
     instance_in_certificate,
     listed_instances,
-    session_key,
+    session_certificate,
 )
 from verifier.collect.key_holders import manifest_requests, record_certificate
 from verifier.collect.refusals import lags
@@ -284,10 +284,10 @@ class _Collection:
             media_type=answer.header("content-type"),
             headers={
                 name: answer.header(name) for name in request.keep_headers if answer.header(name)
-            }
-            | session_key(request.kind, answer.peer_certificate),
+            },
             request=request.body,
-            peer=record_certificate(self.builder, request, answer, moment),
+            peer=record_certificate(self.builder, request, answer, moment)
+            or session_certificate(request.kind, answer.peer_certificate),
         )
 
     def _subjects(self, request: Request, body: bytes, asked: str) -> tuple[str, ...]:

@@ -5,13 +5,11 @@ from typing import Final
 
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
-from verifier.evidence.endpoint import PEER_KEY
 from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.page import parse_page
 from verifier.evidence.guest.tcb_info import parse_info, parse_quote_answer
 from verifier.evidence.subject import certificate_source, parse_peer
 from verifier.evidence.td.event_log import first_payload, parse_event_log
-from verifier.evidence.td.ra_tls import spki
 from verifier.model.result import EvidenceRef
 
 MAX_INSTANCES: Final = 64
@@ -57,14 +55,9 @@ def _hex_id(text: str) -> str:
     return lowered if len(lowered) == 40 and set(lowered) <= set("0123456789abcdef") else ""  # noqa: PLR2004
 
 
-def session_key(kind: Kind, certificate: bytes | None) -> dict[str, str]:
-    """The note of whose TLS session an answer came by, for the kinds that it matters for."""
-    from cryptography.x509 import load_der_x509_certificate  # noqa: PLC0415 - only where one is
-
+def session_certificate(kind: Kind, certificate: bytes | None) -> str:
+    """The sha256 (hex) of the certificate in whose TLS session an answer came, "" for kinds that it
+    does not matter for."""
     if kind is not Kind.GET_QUOTE or certificate is None:
-        return {}
-    try:
-        key = spki(load_der_x509_certificate(certificate))
-    except (ValueError, EvidenceError):
-        return {}
-    return {PEER_KEY: hashlib.sha256(key).hexdigest()}
+        return ""
+    return hashlib.sha256(certificate).hexdigest()

@@ -23,10 +23,6 @@ from verifier.errors import EvidenceError
 
 SCHEME: Final = "tls://"
 HTTPS_PORT: Final = 443
-PEER_KEY: Final = ":tls-key"
-"""The header under which a collector notes whose TLS session an answer came by: sha256 (hex) of the
-DER SubjectPublicKeyInfo of the server's leaf. No server can send a header of this name."""
-
 METADATA_PORT: Final = 8090
 """The guest agent's: its pages are about the app, and not what the app serves."""
 

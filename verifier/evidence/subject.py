@@ -15,7 +15,6 @@ from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.certificates import parse_pem_chain
 from verifier.evidence.codec import parse_json
-from verifier.evidence.endpoint import PEER_KEY
 from verifier.evidence.gpu.nras import NrasAnswer, NrasKeys, parse_answer, parse_keys
 from verifier.evidence.gpu.payload import GpuPayload, parse_payload
 from verifier.evidence.gpu.rim import Rim, parse_rim
@@ -239,7 +238,7 @@ def _from_answers(subject: SubjectEvidence) -> list[QuoteSource]:
             log=item.value.event_log,
             log_evidence=item.artifact.at("/event_log"),
             vm_config=item.value.vm_config,
-            peer=item.artifact.header(PEER_KEY),
+            peer=item.artifact.peer,
         )
         for kind, channel in (
             (Kind.APP_KEY_QUOTE, CHANNEL_APP_KEY),

@@ -21,7 +21,14 @@ from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.subject import QuoteSource, is_of_leaf
 from verifier.evidence.td.event_log import RUNTIME_IMR, replay, runtime_digest
 from verifier.evidence.td.quote import parse_quote
-from verifier.evidence.td.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain, leaf_report_data, spki
+from verifier.evidence.td.ra_tls import (
+    EXT_APP_ID,
+    EXT_USAGE,
+    RaTlsChain,
+    fingerprint,
+    leaf_report_data,
+    spki,
+)
 from verifier.evidence.td.report_data import CHALLENGE_LEAF
 from verifier.model.identifiers import format_time
 
@@ -63,9 +70,10 @@ def tie(case: Case, source: QuoteSource) -> str:
         return "a certificate carries this very quote"
     challenge, report_data = case.question.challenge, case.quote.report_data
     leaf = hashlib.sha256(spki(source.chain.certificates[0])).digest()
-    in_session = case.question.trusted and case.source.peer == leaf.hex()
+    shown = fingerprint(source.chain.certificates[0])
+    in_session = case.question.trusted and case.source.peer == shown
     if in_session and _of_same_boot(case, source):
-        return "the judged quote came in a TLS session whose server holds the key of a certificate"
+        return "the judged quote came in a TLS session whose server showed a certificate"
     if _named(case) and len(challenge) == _HALF and report_data == challenge + leaf:
         return (
             "the report data commits to the challenge and to the key of a certificate (convention "

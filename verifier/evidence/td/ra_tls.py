@@ -81,6 +81,13 @@ def _read_lazy_fields(certificate: "Certificate") -> tuple[object, ...]:
     )
 
 
+def fingerprint(certificate: "Certificate") -> str:
+    """The sha256 (hex) of a certificate's DER."""
+    from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
+
+    return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
+
+
 def to_pem(der: bytes) -> bytes:
     """A DER certificate as PEM (RFC 7468)."""
     text = base64.b64encode(der).decode("ascii")
