@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.worlds.audited import Audited, audit
+from tests.worlds.audited import GATEWAY, Audited, audit
 from verifier.cli.target import parse_target
 from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError
@@ -18,7 +18,8 @@ from verifier.evidence.guest.proof import parse_proof
 from verifier.evidence.import_files import import_files
 from verifier.lab import keys
 from verifier.lab.knobs import Knobs
-from verifier.lab.world import build
+from verifier.lab.response import Response, answer_json
+from verifier.lab.world import DOMAIN, build
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 from verifier.reference.values import embedded
 from verifier.report.audit.proof import render_proof
@@ -212,3 +213,20 @@ def test_a_target_may_be_its_address(text: str, proof: bool, domain: str) -> Non
     assert bool(target.proof) is proof
     assert target.domain == domain
     assert target.proof in ("", text.rstrip("/"))
+
+
+@pytest.mark.parametrize("mapped", [True, False], ids=["a TXT record", "none"])
+def test_a_custom_domain_is_asked_for_it(honest: Audited, mapped: bool) -> None:  # noqa: FBT001
+    world = honest.world
+
+    def respond(method: str, url: str, headers: Any, body: bytes) -> Response:
+        if "resolve?type=TXT" not in url:
+            return world.respond(method, url, headers, body)
+        name = f"_dstack-app-address.{DOMAIN}."
+        record = {"name": name, "type": 16, "TTL": 60, "data": f"{world.app_id}:443"}
+        return answer_json(200, {"Status": 0, "Answer": [record]} if mapped else {"Status": 3})
+
+    sources = Sources(domain=DOMAIN, gateways=(GATEWAY,), responder=respond, cloud=False)
+    bundle = collect_evidence(honest.question, sources, lambda: world.now)
+    assert len(bundle.of(Kind.PROOF)) == 1
+    assert honest.again(bundle).report.verdict is Verdict.AFFIRMING

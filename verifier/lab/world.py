@@ -271,6 +271,8 @@ class World:
         return self._guests_by_label.get(label.partition("-")[0]) if passed else None
 
     def _resolve(self, resolver: str, query: str) -> Response:
+        if not query:
+            return NOT_FOUND
         question, name, kind = dns.asked(query)
         records = self.records(name, kind)
         if self.knobs.edit_dns is not None:
