@@ -164,6 +164,21 @@ def test_a_named_one_is_asked_in_the_cluster_of_the_app() -> None:
     assert any(url.startswith("https://kms.gw.lab.invalid/") for url in asked)
 
 
+def denied(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    """Answer as a KMS that its contract no longer allows."""
+    if not url.startswith("https://kms.gw."):
+        return response
+    error = b'{"error":"KMS self authorization failed: boot denied"}'
+    return replace(response, status=400, body=error)
+
+
+def test_one_that_refuses_to_answer_shows_who_it_is() -> None:
+    edit = forged_kms.manifest("http://node:8545", "http://auth-api:8545")
+    for allowed, status in ((True, Status.WARN), (False, Status.FAIL)):
+        knobs = Knobs(edit_response=denied, edit_kms=edit, kms_build_on_chain=allowed)
+        assert found(audit(knobs)).status is status
+
+
 def test_one_that_answers_elsewhere(honest: Audited) -> None:
     def respond(method: str, url: str, headers: Any, body: bytes) -> Response:
         there = url.replace("https://keys.example:9201/", "https://kms.gw.lab.invalid/")

@@ -260,6 +260,8 @@ class _Collection:
                 for name in self._subjects(request, answer.body, subject):
                     self._add(request, answer, name, moment)
                 return
+            # A KMS that refuses itself, since its contract no longer allows it, shows who it is.
+            record_certificate(self.builder, request, answer, moment)
             answer = failure
         if self._is_noise(request, answer):
             return
