@@ -85,7 +85,12 @@ REQUIREMENTS: Final = (
     ),
     StageRequirement(
         title="No access of the developer to secrets",
-        checks=("boot.image", "key_management.provider", "key_management.root"),
+        checks=(
+            "boot.image",
+            "key_management.provider",
+            "key_management.root",
+            "key_management.attestation",
+        ),
         rules=(
             *(f"ENV-{number:03}" for number in (2, 3, 4, 5, 6, 7, 8, 13)),
             *("SEC-001", "SEC-002", "SEC-003", "PLS-004", "PLS-006", "PLS-007", "PLT-001"),
