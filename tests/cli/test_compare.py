@@ -49,7 +49,7 @@ def test_it_decides_nothing(call: Run, tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("tc.json", "is not WHO=FILE or WHO=URL"),
-        ("phala=tc.json", "WHO is trust-center"),
+        ("phala=tc.json", "WHO is trust-center, dstack-verifier, phala-cloud"),
         ("trust-center=missing.json", "there is no such file"),
         ("trust-center=https://trust.example/r.json", "audited without the network"),
     ],

@@ -19,7 +19,12 @@ from verifier.evidence.import_files import import_files
 from verifier.lab.dashboard import dashboard_report
 from verifier.model.identifiers import parse_time
 from verifier.model.report import Beside, Comparison, Report
-from verifier.report.audit.beside import SENTENCE, compare_with_dashboard, tally, unreadable
+from verifier.report.audit.beside import (
+    compare_with_dashboard,
+    sentence,
+    tally,
+    unreadable,
+)
 from verifier.report.audit.earlier import read_report
 from verifier.report.audit.html import render_html
 from verifier.report.audit.json import render_json
@@ -144,12 +149,53 @@ def test_every_form_has_it_and_reads_it_back(demo: Report, dashboard: Callable[.
     assert read_report(document).comparisons == compared
     for text in (render_markdown(report), render_html(report)):
         assert "contradicted" in text
-        assert SENTENCE.split(":")[0] in text
+        assert sentence(compared[0]).split(":")[0] in text
     assert "<script>" not in render_html(report)
     screen = render_terminal(report, color=False, width=100)
     assert "Beside" in screen
     assert "1 contradicted" in screen.replace("\n", " ")
-    assert SENTENCE[:40] in render_terminal(report, color=False, width=200, verbose=1)
+    assert sentence(compared[0])[:40] in render_terminal(report, color=False, width=200, verbose=1)
+
+
+def test_a_verifier_s_answer_is_compared_too(demo: Report) -> None:
+    claims = {item.name: item.value for item in demo.subjects[0].claims}
+    named = ("app_id", "instance_id", "device_id", "compose_hash", "os_image_hash")
+    info = {name: claims[name] for name in named}
+    details = {"app_info": info, "tcb_status": "UpToDate", "os_image_is_dev": None}
+    answer = {"is_valid": True, "details": details, "reason": None}
+    found = compare_with_dashboard(demo, json.dumps(answer).encode(), "answer.json")
+    assert (found.name, found.shows) == ("dstack-verifier", "verified")
+    standings = beside(found)
+    assert {standings[name] for name in ("App id", "Instance", "Hardware", "Manifest")} == {
+        Beside.PROVEN
+    }
+    assert all("recomputed" not in question for question, _ in found.unseen)
+    info["compose_hash"] = "ee" * 32
+    found = compare_with_dashboard(demo, json.dumps(answer).encode(), "answer.json")
+    assert beside(found)["Manifest"] is Beside.DIFFERS  # it does not say of when it is
+    refused = answer | {"is_valid": False, "reason": "quote verification failed"}
+    found = compare_with_dashboard(demo, json.dumps(refused).encode(), "answer.json")
+    assert found.shows == "not verified: quote verification failed"
+
+
+def test_the_cloud_s_account_comes_to_no_verdict(demo: Report) -> None:
+    claims = {item.name: item.value for item in demo.subjects[0].claims}
+    account = {
+        "app_id": APP_ID,
+        "contract_address": claims["app_contract"],
+        "kms_info": {"contract_address": "0x" + "11" * 20, "gateway_app_id": "ab" * 20},
+        "instances": [{"instance_id": claims["instance_id"], "image_version": "dstack-0.5.3"}],
+    }
+    found = compare_with_dashboard(demo, json.dumps(account).encode(), "account.json")
+    assert (found.name, found.shows) == ("phala-cloud", "no verdict")
+    standings = beside(found)
+    assert standings["App contract"] is standings["Instance"] is Beside.PROVEN
+    assert standings["KMS contract"] is Beside.DIFFERS
+    assert standings["Gateway"] is Beside.SAID
+    report = replace(demo, comparisons=(found,))
+    document = json.loads(render_json(report))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert "comes to no verdict" in render_markdown(report)
 
 
 def test_secrets_in_theirs_are_masked(demo: Report, dashboard: Callable[..., bytes]) -> None:

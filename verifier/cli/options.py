@@ -76,7 +76,8 @@ Compare = Annotated[
     typer.Option(
         "--compare",
         metavar="WHO=FILE|URL",
-        help="Set what a dashboard says beside the report: trust-center=REPORT.json (repeatable).",
+        help="Set what others say beside the report: trust-center=REPORT.json, dstack-verifier=, "
+        "phala-cloud= (repeatable).",
     ),
 ]
 BundlePath = Annotated[

@@ -56,6 +56,7 @@ _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
     (Kind.COLLATERAL, frozenset({"tcb_info", "tcb_info_signature", "qe_identity"})),
     (Kind.CLOUD_ATTESTATIONS, frozenset({"app_id", "instances"})),
     (Kind.DASHBOARD, dashboard.SHAPE),
+    (Kind.DASHBOARD, dashboard.ANSWER),
     (Kind.APP_COMPOSE, frozenset({"manifest_version", "docker_compose_file"})),
     (Kind.APP_COMPOSE, frozenset({"manifest_version", "runner"})),
     (Kind.TCB_INFO, frozenset({"mrtd", "rtmr3"})),

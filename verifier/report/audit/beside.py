@@ -13,7 +13,13 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
-from verifier.evidence.guest.dashboard import Dashboard, parse_dashboard
+from verifier.evidence.guest.dashboard import (
+    CLOUD,
+    TRUST_CENTER,
+    VERIFIER,
+    Dashboard,
+    parse_dashboard,
+)
 from verifier.manifest.secret_text import masked
 from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Compared, Comparison, Report, SubjectReport
@@ -22,16 +28,21 @@ from verifier.report.audit import sentences
 from verifier.report.audit.answers import Standing, standing, value_text
 from verifier.report.audit.families import mark
 
-NAME: Final = "trust-center"
-SENTENCE: Final = (
-    "What a green shield there does not say: who can change this app and how fast, what ran "
-    "before, what its manifest lets the operator do, and whether events were altered behind their "
-    "digests. It is the word of the vendor whose service it is about; nothing here rests on it."
-)
+_SENTENCES: Final = {
+    TRUST_CENTER: "What a green shield there does not say: who can change this app and how fast, "
+    "what ran before, what its manifest lets the operator do, and whether events were altered "
+    "behind their digests. It is the word of the vendor whose service it is about; nothing here "
+    "rests on it.",
+    VERIFIER: "What a valid answer there does not say: whether this is the app that you mean, what "
+    "its manifest lets the operator do, who can change it and how fast, and what ran before. It is "
+    "about one quote, and the word of whoever ran that verifier; nothing here rests on it.",
+    CLOUD: "It is the word of who runs the app's machines, and comes to no verdict; nothing here "
+    "rests on it.",
+}
 _DAY: Final = 86_400
 _HEX: Final = re.compile(r"(?:0x)?([0-9a-f]{8,})", re.ASCII)
 _VERSION: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){2,3}", re.ASCII)
-_ADDRESS: Final = re.compile(r"/address/(0x[0-9a-fA-F]{40})$", re.ASCII)
+_ADDRESS: Final = re.compile(r"(?:^|/address/)(0x[0-9a-fA-F]{40})$", re.ASCII)
 _BESIDE: Final = {Standing.PROVEN: Beside.PROVEN, Standing.MATCHED: Beside.RECOGNISED}
 _UNSEEN: Final = (
     ("What was allowed before, and when", "authorization.history"),
@@ -42,7 +53,9 @@ _UNSEEN: Final = (
     ("What the manifest lets its operator do", "manifest.rules"),
     ("Whether each image is tied to a commit by its signer", "provenance.images"),
 )
-"""Questions that the dashboard does not ask, and the checks that do."""
+"""Questions that others do not ask, and the checks that do."""
+_SEEN: Final = {VERIFIER: frozenset({"runtime.replay"})}
+"""But for these, which dstack's verifier asks too: it recomputes the digests behind RTMR3."""
 
 
 class _Topic(Struct, frozen=True):
@@ -60,7 +73,7 @@ class _Topic(Struct, frozen=True):
 def compare_with_dashboard(report: Report, raw: bytes, source: str) -> Comparison:
     """A report and the dashboard's own about the same app. Raises EvidenceError for a document that
     is no report of a dashboard."""
-    theirs = parse_dashboard(raw, "the dashboard's report")
+    theirs = parse_dashboard(raw, "the document to compare")
     subject = _same_guest(report, theirs)
     ours = _app_id(report, subject)
     rows = _rows(report, subject, theirs) if ours == theirs.app_id else ()
@@ -74,13 +87,13 @@ def compare_with_dashboard(report: Report, raw: bytes, source: str) -> Compariso
     else:
         note = _age_note(report, theirs)
     return Comparison(
-        name=NAME,
+        name=theirs.name,
         source=masked(source),
         sha256=hashlib.sha256(raw).hexdigest(),
         made_at=theirs.made_at,
         shows=_shows(theirs),
         rows=rows,
-        unseen=_unseen(subject) if rows else (),
+        unseen=_unseen(subject, theirs.name) if rows else (),
         note=note,
     )
 
@@ -88,7 +101,7 @@ def compare_with_dashboard(report: Report, raw: bytes, source: str) -> Compariso
 def unreadable(raw: bytes, source: str, error: EvidenceError) -> Comparison:
     """A document that cannot be compared, and why: an audit is not lost over it."""
     return Comparison(
-        name=NAME,
+        name=TRUST_CENTER,
         source=masked(source),
         sha256=hashlib.sha256(raw).hexdigest(),
         made_at=None,
@@ -97,6 +110,11 @@ def unreadable(raw: bytes, source: str, error: EvidenceError) -> Comparison:
         unseen=(),
         note=masked(error.message),
     )
+
+
+def sentence(comparison: Comparison) -> str:
+    """What theirs does not say, whatever it says."""
+    return _SENTENCES.get(comparison.name, "")
 
 
 def tally(comparison: Comparison) -> str:
@@ -187,8 +205,10 @@ def _gateway(subject: SubjectReport, theirs: Dashboard) -> list[Compared]:
     return rows
 
 
-def _unseen(subject: SubjectReport) -> tuple[tuple[str, str], ...]:
-    found = ((question, _check(subject, check_id)) for question, check_id in _UNSEEN)
+def _unseen(subject: SubjectReport, name: str) -> tuple[tuple[str, str], ...]:
+    seen = _SEEN.get(name, frozenset())
+    asked = (item for item in _UNSEEN if item[1] not in seen)
+    found = ((question, _check(subject, check_id)) for question, check_id in asked)
     return tuple((question, _found(check)) for question, check in found if check is not None)
 
 
@@ -201,6 +221,8 @@ def _check(subject: SubjectReport, check_id: str) -> CheckResult | None:
 
 
 def _shows(theirs: Dashboard) -> str:
+    if theirs.success is None:
+        return "no verdict"
     if theirs.success and not theirs.failures:
         return "verified"
     listed = "; ".join(masked(item) for item in theirs.failures[:3])

@@ -326,7 +326,7 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
     if comparison.note:
         yield from ("", f"**{markdown(sentences.capital(comparison.note))}.**")
     if comparison.rows:
-        yield from ("", markdown(beside.SENTENCE), "")
+        yield from ("", markdown(beside.sentence(comparison)), "")
         rows = [
             (
                 markdown(row.topic),

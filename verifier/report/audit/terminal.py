@@ -135,7 +135,9 @@ def _claims(page: Page, report: Report, subject: SubjectReport) -> None:
 
 
 def _comparison(page: Page, comparison: Comparison) -> None:
-    page.heading(f"Beside {comparison.name}", beside.SENTENCE if comparison.rows else "")
+    page.heading(
+        f"Beside {comparison.name}", beside.sentence(comparison) if comparison.rows else ""
+    )
     page.entry(Text("  "), 2, f"it shows {comparison.shows}; here: {beside.tally(comparison)}")
     for row in comparison.rows:
         said = f"{row.beside.value}: {row.theirs}{f'; here {row.ours}' if row.ours else ''}"
