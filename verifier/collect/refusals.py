@@ -61,6 +61,10 @@ _CAP: Final = _pattern(
     rf"max(?:imum)? block range:? {_NUMBER}",
     rf"range \d+ exceeds limit of {_NUMBER}",
     rf"bigger than range limit {_NUMBER}",
+    rf"requested blocks is {_NUMBER}",
+    rf"only (?:query|request|ask for) {_NUMBER} blocks",
+    rf"range (?:over|above|of more than) {_NUMBER} blocks",
+    rf"fromBlock and toBlock\b[^.]{{0,40}} {_NUMBER}",
 )
 _HEX_RANGE: Final = _pattern(
     r"(?:should work|try with this block range):? \[(0x[0-9a-f]{1,16}), ?(0x[0-9a-f]{1,16})\]"
@@ -93,6 +97,8 @@ _BY_TEXT: Final = (
             rf"range\b[^.]{{0,40}}(?:{_TOO}|exceed)",
             rf"(?:too many|{_TOO}) blocks",
             r"block range limit exceeded",
+            rf"block (?:span|distance|interval)\b[^.]{{0,40}}(?:{_TOO}|exceed)",
+            r"fromBlock\W{1,5}toBlock\b[^.]{0,40}exceed",
             r"(?:reduce|narrow|shorten|smaller)\b[^.]{0,20}\brange",
         ),
         RefusalKind.WIDTH,
@@ -103,6 +109,7 @@ _BY_TEXT: Final = (
             r"archive requests? require",
             r"pruned",
             r"missing trie node",
+            r"historical state\b[^.]{0,80} not available",
             r"not supported on (?:the )?free",
             r"history (?:is )?(?:not available|unavailable|expired)",
         ),
@@ -117,6 +124,8 @@ _BY_TEXT: Final = (
             r"per (?:second|minute|day)",
             r"throttled",
             r"(?:request|capacity|quota|credits?)\b[^.]{0,20}(?:exceeded|exhausted|reached)",
+            r"(?:exceeded|exhausted|reached)\b[^.]{0,40}\b(?:requests?|capacity|quota|credits?)\b",
+            r"slow down",
         ),
         RefusalKind.RATE,
         RefusalKind.RATE,
