@@ -77,7 +77,7 @@ def _build_arguments(service: Service) -> Iterator[Use]:
                 yield text_of(item, (*path, key)), Variable(key, _PASS)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # a script may be megabytes
 def exports_of(script: str) -> Values[str, str | None]:
     """What a script exports: the value where it is a literal, else None."""
     found: dict[str, str | None] = {}
@@ -92,7 +92,7 @@ def exports_of(script: str) -> Values[str, str | None]:
     return found
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # a script may be megabytes
 def words_of(script: str) -> frozenset[str]:
     """Every word of a script that could be a variable's name."""
     return frozenset(_WORD.findall(script))

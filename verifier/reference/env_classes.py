@@ -30,12 +30,16 @@ CONFIG: Final = "CONFIG"
 _MAX_NAME: Final = 200
 
 
-@lru_cache(maxsize=4096)
 def classify(name: str) -> str:
     """The class of a variable's name; of a very long one, by its beginning and end."""
-    upper = (
-        name if len(name) <= _MAX_NAME else name[: _MAX_NAME // 2] + name[-_MAX_NAME // 2 :]
-    ).upper()
+    if len(name) > _MAX_NAME:
+        name = name[: _MAX_NAME // 2] + name[-_MAX_NAME // 2 :]
+    return _classify(name)
+
+
+@lru_cache(maxsize=4096)
+def _classify(name: str) -> str:
+    upper = name.upper()
     return next(label for label, pattern in _classes() if pattern.search(upper))
 
 

@@ -58,7 +58,7 @@ class KnownScript(Struct, frozen=True):
         )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=8)  # a script may be megabytes
 def recognise_script(script: str) -> KnownScript | None:
     """The known script that is exactly this text, or None."""
     return _scripts().get(hashlib.sha256(script.encode("utf-8", "replace")).hexdigest())

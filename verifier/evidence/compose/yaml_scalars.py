@@ -43,16 +43,20 @@ def is_text(text: str) -> bool:
     return text[:1] in _TEXT_BEGINS
 
 
-@lru_cache(maxsize=4096)
 def resolve(text: str) -> tuple[str, str]:
     """What a plain scalar is and what Compose writes for it.
 
     The first is `str`, `null`, `bool`, `int`, `float` or `time`; the second is "" for null.
     """
+    return ("str", text) if len(text) > _LONGEST_NUMBER else _resolve(text)
+
+
+@lru_cache(maxsize=4096)
+def _resolve(text: str) -> tuple[str, str]:
     word = _WORDS.get(text)
     if word is not None:
         return word
-    if text[0] not in _NUMERIC or len(text) > _LONGEST_NUMBER:
+    if text[0] not in _NUMERIC:
         return "str", text
     if _is_time(text):
         return "time", text
