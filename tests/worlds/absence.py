@@ -316,6 +316,8 @@ PASSES: Final = {
         "absent",
     ): "newer guests show no entries of the boot, and `boot.image` holds "
     "the registers against the reference values; a log without any event fails `runtime.replay`",
+    ("boot.machine", "unreadable"): "the machine that is stated gives the register that the CPU "
+    "signed: the log would add nothing",
     ("application.binding", "self-stated"): "whose key the quote commits to is what it asks; who "
     "issued that key's certificate is asked by `key_management.certificate`, which fails",
     ("application.consistency", "self-stated"): "all that it compares is somebody's word: what "

@@ -223,7 +223,7 @@ def test_a_custom_domain_is_asked_for_it(honest: Audited, mapped: bool) -> None:
         if "resolve?type=TXT" not in url:
             return world.respond(method, url, headers, body)
         name = f"_dstack-app-address.{DOMAIN}."
-        record = {"name": name, "type": 16, "TTL": 60, "data": f"{world.app_id}:443"}
+        record: Any = {"name": name, "type": 16, "TTL": 60, "data": f"{world.app_id}:443"}
         return answer_json(200, {"Status": 0, "Answer": [record]} if mapped else {"Status": 3})
 
     sources = Sources(domain=DOMAIN, gateways=(GATEWAY,), responder=respond, cloud=False)
