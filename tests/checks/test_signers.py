@@ -121,8 +121,10 @@ def test_an_answer_of_get_key_that_is_none(changes: JsonObject) -> None:
 
 
 def test_a_private_key_is_never_imported() -> None:
-    with pytest.raises(EvidenceError, match="private key"):
-        recognise("getkey.json", json.dumps(get_key("signing")).encode())
+    temporary: JsonObject = {"temp_ca_cert": "", "temp_ca_key": "", "ca_cert": ""}
+    for document in (get_key("signing"), temporary):
+        with pytest.raises(EvidenceError, match="private key"):
+            recognise("answer.json", json.dumps(document).encode())
 
 
 def test_a_purpose_of_another_algorithm_finds_nothing() -> None:

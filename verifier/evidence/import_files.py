@@ -76,6 +76,9 @@ _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
 """The first row whose keys an object has all of names its kind."""
 
 _KEY_ANSWER: Final = frozenset({"key", "signature_chain"})
+_TEMPORARY_CA: Final = frozenset({"temp_ca_cert", "temp_ca_key"})
+_WITH_KEYS: Final = (_KEY_ANSWER, _TEMPORARY_CA)
+"""Answers that hold a private key: a guest's GetKey, a KMS's GetTempCaCert."""
 _SIGSTORE_BUNDLE: Final = frozenset({"mediaType", "verificationMaterial"})
 
 _GPU_MEMBERS: Final = ("nvidia_payload", "gpu_evidence")
@@ -330,7 +333,7 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     blob = document.get("attestation")
     if isinstance(blob, str):  # the answer of the guest agent's Attest
         return recognise(f"{name} at /attestation", blob.encode("utf-8"))
-    if is_proof(document) or document.keys() >= _KEY_ANSWER or is_key_set(document):
+    if is_proof(document) or is_key_set(document) or _holds_a_key(document):
         return _of_keys(name, raw, document)
     for kind, keys in _SHAPES:
         if keys <= document.keys():
@@ -349,11 +352,20 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     raise _unknown(name, f"a JSON object with the keys {keys_seen or '(none)'}")
 
 
+def _holds_a_key(document: codec.JsonObject) -> bool:
+    return any(document.keys() >= keys for keys in _WITH_KEYS)
+
+
 def _of_keys(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     """A key set; or an attestation proof, and the quote in it. A private key is not kept."""
     if is_key_set(document):
         parse_keys(raw, name)
         return [(Kind.GPU_VERDICT_KEYS, raw)]
+    if document.keys() >= _TEMPORARY_CA:
+        raise EvidenceError(
+            f"{name}: a KMS's temporary CA proves nothing: it gives the private key to anybody",
+            hint="what counts is the certificate that the KMS shows at its own address",
+        )
     if document.keys() >= _KEY_ANSWER:
         raise EvidenceError(
             f"{name}: a guest's answer to GetKey, which holds a private key: it is not kept",
