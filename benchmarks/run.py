@@ -29,6 +29,7 @@ from verifier.evidence import bundle as bundles
 from verifier.evidence.certificates import spki_digest
 from verifier.evidence.gpu.payload import parse_payload
 from verifier.evidence.import_files import import_files
+from verifier.evidence.readings import Readings
 from verifier.lab.gpu import Gpus, trust_anchors
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build
@@ -156,7 +157,7 @@ def quote_of(material: Material) -> tuple[bytes, str, bytes]:
 
 def unread(bundle: bundles.Bundle) -> bundles.Bundle:
     """A bundle that remembers no reading of its blobs, as when it was just loaded."""
-    return replace(bundle, readings=bundles.Readings())
+    return replace(bundle, readings=Readings())
 
 
 def offline_rows(

@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from tests.worlds.audited import Audited, audit
 from tests.worlds.outcomes import RefusedError
 from verifier.errors import EvidenceError
-from verifier.evidence.bundle import Bundle, BundleBuilder, Kind, Readings
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.codec import parse_json
+from verifier.evidence.readings import Readings
 from verifier.evidence.subject import read_subject
 from verifier.lab.knobs import Knobs
 

@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -28,6 +28,7 @@ from msgspec import Struct, field
 from verifier.errors import Cause, EvidenceError
 from verifier.evidence import bundle_files, codec
 from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
+from verifier.evidence.readings import Readings
 from verifier.model.identifiers import KEY_HOLDER
 from verifier.model.result import EvidenceRef, JsonValue
 
@@ -147,37 +148,6 @@ class Artifact(Struct, frozen=True, kw_only=True, gc=False):
 
 
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
-
-
-class Readings:
-    """What was read of blobs, each blob once: many artifacts, attesters and checks may name it."""
-
-    def __init__(self) -> None:
-        self._found: dict[tuple[str, object], Any] = {}
-
-    # What was read follows from the bytes, so that two bundles of the same bytes are equal.
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Readings)
-
-    def __hash__(self) -> int:
-        return hash(Readings)
-
-    def read(self, digest: str, raw: bytes, parse: Callable[[bytes, str], T], what: str) -> T:
-        """What `parse` makes of a blob, or the EvidenceError that it raises. `parse` is a function
-        of a module; it is the same object for the same reading."""
-        key = (digest, parse)
-        if key not in self._found:
-            try:
-                self._found[key] = parse(raw, what), "", None
-            except EvidenceError as error:
-                self._found[key] = None, what, error
-        value, named, problem = self._found[key]
-        if problem is not None:
-            # The blob may have come from several places: what is wrong is said of this one.
-            message = problem.message.replace(named, what, 1)
-            raise type(problem)(message, hint=problem.hint) from problem
-        found: T = value
-        return found
 
 
 class Bundle(Struct, frozen=True):
