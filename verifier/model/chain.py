@@ -40,11 +40,16 @@ class OwnerKind(StrEnum):
 class ContractCode(Struct, frozen=True, kw_only=True):
     """Fingerprint of one contract build.
 
-    `role` is `app` or `kms` (an implementation), `proxy` (of either), `safe` (a Safe's singleton),
-    `safe-proxy` or `timelock` (OpenZeppelin's TimelockController). `generation` is dstack's, or
-    name and release of an owner's code.
-    `fingerprint` is keccak256 (0x hex) of the runtime code without its CBOR metadata trailer and
-    with the 32 bytes at each of `immutable_offsets` zeroed. `length` is the raw code length.
+    role               `app` or `kms` (an implementation), `proxy` (of either), `safe` (a Safe's
+                       singleton), `safe-proxy`, or `timelock` (OpenZeppelin's TimelockController)
+    generation         dstack's generation, such as `G5`; name and release for an owner's code
+    build              release and compiler settings, as text
+    length             bytes of the runtime code as deployed, with its metadata
+    immutable_offsets  where in the code 32 bytes are zeroed before hashing; () for no immutables
+    fingerprint        keccak256 (0x and hex) of the runtime code without its CBOR metadata trailer
+                       and with the immutables zeroed
+    source             where the code comes from
+    date               when the source was read, ISO 8601
     """
 
     role: str

@@ -9,11 +9,17 @@ from verifier.model.timeline import Timeline
 
 
 class ProvenParts(Struct, frozen=True, kw_only=True):
-    """What an audit proved of what an attestation proof states; b"", "" and () for the rest.
+    """What an audit proved of what an attestation proof states.
 
-    `registers` are MRTD, RTMR0-3 and MRCONFIGID by their names in tcb_info. `app_public_key` is the
-    app's root key (compressed), `kms_signature` the KMS's over it, `kms_root_address` whose key
-    that is.
+    quote             the TD quote; b"" where it is not proven
+    registers         (name in tcb_info, 48 bytes) of MRTD, RTMR0-3 and MRCONFIGID; () where not
+                      proven
+    app_id            hex; "" where it is not proven
+    app_public_key    the app's root key, compressed, 33 bytes; b"" where it is not proven
+    kms_signature     the KMS's signature over that key, 65 bytes; b"" where it is not proven
+    kms_root_address  the Ethereum address of the key that signed; "" where it is not proven
+    repository        URL of the source; "" where it is not proven
+    commit            the commit of the source; "" where it is not proven
     """
 
     quote: bytes = b""
@@ -66,13 +72,19 @@ class Compared(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """What somebody else says of the app, statement by statement. It is their word, and decides
-    nothing.
+    """What somebody else says of the app, statement by statement.
 
-    `name` is who they are, `source` and `sha256` (hex) the document, `made_at` (Unix seconds) when
-    it was made, None where it does not say. `shows` is what they come to, in words. `unseen` are
-    questions that they do not ask, and this audit's answers. `note` says what is wrong with the
-    comparison as a whole, such as that theirs is about another app: then nothing is compared.
+    It is their word, and decides nothing.
+
+    name     who they are
+    source   where their document is from
+    sha256   hash of their document, lower-case hex
+    made_at  when it was made, Unix seconds; None where it does not say
+    shows    what they come to, in words
+    rows     each of their statements beside what this audit found; () where nothing is compared
+    unseen   (question, this audit's answer) of what they do not ask; () where nothing is compared
+    note     what is wrong with the comparison as a whole, such as that theirs is about another app;
+             "" for nothing
     """
 
     name: str
@@ -88,16 +100,40 @@ class Comparison(Struct, frozen=True, kw_only=True):
 class Report(Struct, frozen=True, kw_only=True):
     """The attestation result of one audit.
 
-    `subjects` holds every attester that was audited, worst verdict first; the report's verdict is
-    that of the first. `timeline` is what the chain says of the app's past, None where that was not
-    collected or belongs to no proven app. `anchor` is the trust anchor where it is not Intel's, and
-    `root_note` says so in words. `second_opinion` is None where none was asked for.
-    `collected_until` is when the last evidence came, as the bundle says, None where nothing did.
-    `max_age_days` is for how many days the policy relies on such evidence, None where that is not
-    known. `shown_at` is when an earlier report is shown again (Unix seconds), None for a new one.
-    `comparisons` are what others say of the app, beside this; they decide nothing.
-    `told_history` are the history's lines in a report that was read back, which has no `timeline`.
-    Times are Unix seconds. Digests are lower-case hex sha256.
+    The verdict of the report is that of its first attester. Digests are sha256 in lower-case hex.
+
+    tool              the auditor's name and version
+    target            what was audited, as the user named it
+    requested_app_id  the app id that the relying party asked for (hex); None if it named none
+    verdict           the worst verdict of all attesters
+    accepted          whether the policy accepts this verdict
+    evaluated_at      the time as of which the evidence was judged, Unix seconds
+    time_note         this time, and when the evidence was collected, as a sentence; "" without
+                      evidence
+    bundle_digest     digest of the evidence
+    bundle_trusted    whether the collector's own observations count
+    policy_name       the policy's name
+    policy_digest     digest of the policy
+    reference_digest  digest of the reference values
+    anchor            the trust anchor where it is not Intel's; None for Intel's
+    root_note         what that other trust anchor means, in words; "" for Intel's
+    subjects          every attester that was audited, worst verdict first
+    sources           what collection asked for, one row per artifact
+    timeline          what the chain says of the past of the first attester's app; None where it was
+                      not collected or belongs to no proven app
+    findings          what is wrong with the manifest of the first attester, worst first; () also
+                      where the manifest could not be judged, which its check says
+    gaps              what this version cannot check, one sentence each
+    second_opinion    how another reader of the chain's answers compares; None where none was asked
+                      for
+    collected_until   when the last evidence came by the bundle's own word, Unix seconds; None
+                      without evidence
+    max_age_days      for how many days the policy relies on such evidence; None where it is not
+                      known
+    shown_at          when an earlier report is shown again, Unix seconds; None for a new one
+    told_history      the history's lines of a report that was read back, which has no `timeline`;
+                      () for any other
+    comparisons       what others say of the app, beside this, which decides nothing; () for nothing
     """
 
     tool: str

@@ -138,9 +138,22 @@ class Claim(Struct, frozen=True, kw_only=True):
 
 
 class CheckResult(Struct, frozen=True, kw_only=True):
-    """The result of one registered check. `title` is true exactly when the status is `pass`.
+    """The result of one registered check.
 
-    `anchor` is the trust anchor that the result rests on, where that is not Intel's.
+    id           the check's id, such as `hardware.quote`
+    title        one statement, which is true exactly when the status is `pass`
+    status       the outcome
+    summary      what was found, one line
+    requirement  what the policy asks of the check
+    expected     what would pass, as JSON; None where that is not one value
+    actual       the value that was found, as JSON; None where there is none
+    evidence     where in the bundle the result comes from; () for nothing that can be pointed at
+    reason       why the check was not evaluated, or more than the summary says; "" for nothing to
+                 add
+    skip_kind    why the check was skipped; None for any other status
+    remediation  what to do about it; "" for nothing to advise
+    requires     ids of the checks that must pass or warn before this one counts
+    anchor       the trust anchor that the result rests on where it is not Intel's; None for Intel's
     """
 
     id: str
@@ -172,7 +185,18 @@ class Location(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """One finding about the manifest. `names` are the variables that it is about."""
+    """One finding about the manifest.
+
+    rule         the rule's id, such as `ENV-001`
+    severity     a value of `Severity`
+    title        the rule's title
+    service      the service that it is about, or the stage of a Dockerfile; "" for neither
+    location     where it stands
+    message      what is wrong here, with secrets masked
+    fix          what to change
+    conditional  whether it holds only under a condition that is not known; the message names it
+    names        the variables that it is about; () for none
+    """
 
     rule: str
     severity: str

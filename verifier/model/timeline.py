@@ -19,11 +19,21 @@ T = TypeVar("T")
 class TimelineEvent(Struct, frozen=True, kw_only=True, gc=False):
     """One log, decoded.
 
-    `name` is the event's name, `unknown` for a topic that no known contract emits, `undecodable`
-    for a known topic with another layout; then `args` holds the raw topics and data. `sender` is
-    the account that signed the transaction, "" where no node gave it. `calldata` is the
-    transaction's input, `to` its recipient ("" for a creation). `provisional` marks what is not
-    finalized yet.
+    place        its block and its index in the block
+    time         the block's time; None where no node gave it
+    block_hash   hash of the block
+    transaction  hash of the transaction
+    role         which contract emitted it
+    address      the address of that contract
+    name         the event's name; `unknown` for a topic that no known contract emits, `undecodable`
+                 for a known topic with another layout
+    args         the arguments by name; the raw topics and data of an `unknown` or `undecodable`
+                 event
+    sender       the account that signed the transaction; "" where no node gave the transaction
+    to           the transaction's recipient; "" for a creation, and where no node gave the
+                 transaction
+    calldata     the transaction's input; b"" also where no node gave it
+    provisional  whether its block was not finalized yet
     """
 
     place: Place
@@ -64,10 +74,19 @@ UNKNOWN: Final[Known[bool]] = Known(None, Method.UNKNOWN)
 class AppState(Struct, frozen=True, kw_only=True):
     """What an app's contract allows at one place in the chain.
 
-    `implementation` is the address of its code and `code` the reference values' build that it is,
-    None for code that is not known. `continuous` is False from the first event on after which
-    events no longer tell the state: an upgrade to unknown code, or to code that keeps its state in
-    other slots, or what cannot be read.
+    compose_hashes          the manifest hashes that may start
+    devices                 the ids of the machines that may run it, 32 bytes each
+    any_device              whether every machine may
+    require_tcb_up_to_date  whether the machine's TCB must be up to date
+    upgrades_disabled       whether the contract's code can no longer be replaced
+    implementation          the address of the contract's code; "" where no event names it
+    code                    the build of the reference values that this code is; None for code that
+                            is not known
+    owner                   who owns the contract; "" for nobody, and where no event says it
+    pending_owner           who was offered the contract and has not accepted it; "" for nobody
+    continuous              False from the first event after which events no longer tell the state:
+                            an upgrade to unknown code or to code that keeps its state in other
+                            slots, or an event that cannot be read
     """
 
     compose_hashes: frozenset[str]
@@ -83,8 +102,23 @@ class AppState(Struct, frozen=True, kw_only=True):
 
 
 class KmsState(Struct, frozen=True, kw_only=True):
-    """What a KMS's contract allows at one place in the chain. `root_key` is its compressed
-    secp256k1 public key; `gateway_app_id` the text that guests search for their gateway's id."""
+    """What a KMS's contract allows at one place in the chain.
+
+    os_images           the hashes of the OS images that apps may run on, 32 bytes each
+    aggregated_mrs      the builds of the KMS itself that are allowed, by mrAggregated, 32 bytes
+                        each
+    devices             the ids of the machines that the KMS itself may run on, 32 bytes each
+    root_key            its root key, compressed secp256k1; "" where no event says it
+    gateway_app_id      the text in which guests search for the id of their gateway; "" for none
+    app_implementation  the code that new apps are created with, an address; "" where no event says
+                        it
+    implementation      the address of the contract's code; "" where no event names it
+    code                the build of the reference values that this code is; None for code that is
+                        not known
+    owner               who owns the contract; "" for nobody, and where no event says it
+    pending_owner       who was offered the contract and has not accepted it; "" for nobody
+    continuous          whether events still tell the state, as in `AppState`
+    """
 
     os_images: frozenset[str]
     aggregated_mrs: frozenset[str]
@@ -100,15 +134,31 @@ class KmsState(Struct, frozen=True, kw_only=True):
 
 
 class Governance(Struct, frozen=True, kw_only=True):
-    """Who could change a contract during one period; `until` None is the present.
+    """Who could change a contract during one period.
 
-    `threshold` of `signers` decide for a Safe; `modules` go round the threshold, `guard` may
-    forbid. `delay` is a timelock's delay in seconds, `proposers` and `admins` hold its roles; an
-    empty tuple means that none is known. `keys` is the least number of keys that suffices, None
-    where that is unknown. `notice` is the least time in seconds that a change is public before it
-    takes effect, 0 for none, None where it is unknown. `own_word` says that some
-    of this is what a contract of unknown code says of itself; `remarks` say what goes round it.
-    `disputed` says which endpoints contradict each other about the owner, and what they were asked.
+    role        which contract
+    owner       the owner's address; "" where it was renounced or is not known
+    kind        what kind of account the owner is
+    since       where the period begins
+    since_time  when it begins; None where no node gave the time
+    until       where it ends; None for the present
+    until_time  when it ends; None for the present, and where no node gave the time
+    threshold   how many signers of a Safe decide; None for any other owner and where it is not
+                known
+    signers     the signers of a Safe; () for any other owner and where they are not known
+    modules     the modules of a Safe, which act without the threshold; () for none known
+    guard       the contract that may forbid what a Safe does; "" for none
+    delay       a timelock's delay in seconds; None for any other owner and where it is not known
+    proposers   who may propose to a timelock; () for none known
+    executors   who may carry out what the delay is over for; () for none known
+    admins      who may change these roles; () for none known
+    keys        the least number of keys that suffices; None where it is not known
+    notice      the least time in seconds that a change is public before it takes effect; 0 for
+                none, None where it is not known
+    own_word    whether some of this is what a contract of unknown code says of itself
+    disputed    which endpoints contradict each other about the owner, and what they were asked; ""
+                for none
+    remarks     what else a reader has to know, such as what goes round the threshold or the delay
     """
 
     role: Role
@@ -161,9 +211,12 @@ class ExposureKind(StrEnum):
 class Exposure(Struct, frozen=True, kw_only=True):
     """One window of time, or one fact at the end of the timeline.
 
-    `subject` is the manifest hash, key or address that it is about, `manifest` says whether a
-    manifest with that hash is known (None where it is about no manifest). Times are Unix seconds;
-    `until` None is the present. `words` say it to somebody who has never read a contract.
+    kind      what kind of window or fact
+    subject   the manifest hash, key or address that it is about
+    since     when it begins, Unix seconds; None where that is not known
+    until     when it ends, Unix seconds; None for the present, and where that is not known
+    words     the same for somebody who has never read a contract
+    manifest  whether a manifest with that hash is known; None where it is about no manifest
     """
 
     kind: ExposureKind
@@ -227,14 +280,25 @@ class Origin(Struct, frozen=True, kw_only=True):
 class Coverage(Struct, frozen=True, kw_only=True):
     """How the logs of one contract are known.
 
-    `first` to `last` was asked for, `origin` says why it begins there. `sources` gave every block
-    of it; `partial` (endpoint, what is missing) did not. `problems` are contradictions between the
-    state and the logs that independent sources gave in this collection. `disputed` is what sources
-    disagree about, and contradictions that one source alone, or an earlier answer of it, may have
-    brought about: nobody can tell who is wrong. `unproven` is what could not be compared.
-    `operators` counts who stands behind the sources, `logs` and `cached` the logs and the answers
-    of earlier audits, `compared` the values in storage that the events explain, `proven` those of
-    them that a storage proof gives too, against the block's state root.
+    role       which contract
+    address    its address
+    first      the first block that was asked for
+    last       the last block that was asked for
+    origin     why the logs begin there
+    sources    the endpoints and explorers that gave every block, or the endpoints that did so
+               together
+    partial    (endpoint or explorer, what it lacks) of those that did not give every block
+    problems   contradictions between the state and the logs that independent sources gave in this
+               collection
+    disputed   what sources disagree about, and contradictions that one source alone, or an earlier
+               answer of it, may have brought about: nobody can tell who is wrong
+    unproven   what could not be compared
+    operators  how many operators stand behind the sources; 1 where sources gave every block only
+               together
+    cached     how many answers come from earlier audits
+    logs       how many logs there are
+    compared   how many values in storage the events were compared with
+    proven     how many of these a storage proof against the block's state root gives too
     """
 
     role: Role
@@ -260,10 +324,29 @@ class Coverage(Struct, frozen=True, kw_only=True):
 
 
 class Timeline(Struct, frozen=True, kw_only=True):
-    """Who could run what, when, and who could change it. `events` stand in chain order.
+    """Who could run what, when, and who could change it.
 
-    With `on` (Unix seconds), everything but `as_of` and `coverage` is as it was at that time, and
-    what has no end yet had none then.
+    With `on`, everything except `as_of` and `coverage` is as it was at that time, and what has no
+    end yet had none then.
+
+    chain_id       the chain's EIP-155 id
+    app_id         the app id, 20 bytes
+    app            the address of the app's contract
+    kms            the address of the KMS's contract
+    as_of          the finalized block to which it is complete
+    coverage       how the logs of each contract are known: the app's, the KMS's, then the others'
+    events         every event, in chain order
+    app_state      what the app's contract allows at the end
+    kms_state      what the KMS's contract allows at the end
+    governance     who could change either contract, by contract and then by time
+    changes        the notice that each change had
+    exposures      what the history leaves open, by kind and then by time
+    manifests      manifest hash → the name of a known manifest with it
+    on             the time asked about, Unix seconds; None for the present
+    single_source  whether only one operator gave the state, or the logs of the app or the KMS
+    root_note      what it means that the attested app rests on another trust anchor than Intel's,
+                   in words; "" for Intel's
+    notes          what a reader has to know besides
     """
 
     chain_id: int
@@ -279,11 +362,9 @@ class Timeline(Struct, frozen=True, kw_only=True):
     changes: tuple[Change, ...]
     exposures: tuple[Exposure, ...] = ()
     manifests: Mapping[str, str] = {}
-    """Manifest hash → the name of a known manifest with it."""
     on: int | None = None
     single_source: bool = False
     root_note: str = ""
-    """Whether what it says of the attested app rests on another trust anchor than Intel's."""
     notes: tuple[str, ...] = ()
 
     @property

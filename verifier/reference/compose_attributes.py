@@ -26,18 +26,21 @@ class Attribute(Struct, dict=True):
 
     path      its way from the root, dotted
     types     `string`, `integer`, `number`, `boolean`, `null`, `array`, `object`
-    since     the first Compose release that knows it, () for one before those in the table
-    enum      the values that a string may have, () for any
-    pattern   what a string has to contain, None for anything
-    keys      what the keys of a mapping have to match, None for anything
-    minimum   the least number, None for any; `maximum` the greatest
+    since     the first Compose release that knows it; () for one before those in the table
+    enum      the values that a string may have; () for any
+    pattern   what a string has to contain; None for anything
+    keys      what the keys of a mapping have to match; None for anything
+    minimum   the least number; None for any
+    maximum   the greatest number; None for any
     unique    whether a list may hold nothing twice
-    required  the keys that a mapping must have
+    required  the keys that a mapping must have; () for none
     open      whether a mapping may have keys that are in no table
-    cast      what a string there is turned into, "" for nothing
-    rules     the rules that judge it
-    harmless  why none has to, "" where `rules` do
-    named     the places below it by key; `any_key` is that of any other key, `item` that of a list
+    cast      what a string there is turned into; "" for nothing
+    rules     the rules that judge it; () for none
+    harmless  why none has to; "" where `rules` do
+    named     the places below it by key
+    any_key   the place of any other key; None where there is none
+    item      the place of a list's item; None where it takes no list
     """
 
     path: str

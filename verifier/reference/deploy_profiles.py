@@ -49,9 +49,15 @@ FieldValue = JsonValue | Given | Flag
 class Profile(Struct, frozen=True, kw_only=True):
     """One tool in a range of its versions.
 
-    `fields` are written always, in order, `optional` ones behind them where they are given.
-    `unknown` names fields whose value nobody outside of the platform knows, and why. `notes` are
-    for whoever gives the values.
+    tool      the tool's name, such as `vmm`
+    since     the first of its versions
+    until     the last of its versions
+    title     what people call this way of deploying
+    form      how it writes JSON
+    fields    what it always writes, in this order: a constant, or where the value comes from
+    optional  the fields that it writes behind them where they are given; () for none
+    unknown   field whose value nobody outside of the platform knows → why
+    notes     what the person who gives the values has to know; () for nothing
     """
 
     tool: str

@@ -34,20 +34,23 @@ class AppSlots(Struct, frozen=True, kw_only=True):
 
 
 class KmsSlots(Struct, frozen=True, kw_only=True):
-    """In which storage slots a KMS's contract keeps its state."""
+    """In which storage slots a KMS's contract keeps its state.
+
+    info                `kmsInfo`: four byte strings, the root key first
+    gateway_app_id      `gatewayAppId`, a string
+    aggregated_mrs      `kmsAllowedAggregatedMrs`, mapping(bytes32 => bool)
+    devices             `kmsAllowedDeviceIds`, mapping(bytes32 => bool)
+    os_images           `allowedOsImages`, mapping(bytes32 => bool)
+    app_implementation  the code of apps that it creates (an address); None for a KMS that creates
+                        none
+    """
 
     info: int
-    """`kmsInfo`: four byte strings, the root key first."""
     gateway_app_id: int
-    """`gatewayAppId`, a string."""
     aggregated_mrs: int
-    """`kmsAllowedAggregatedMrs`, mapping(bytes32 => bool)."""
     devices: int
-    """`kmsAllowedDeviceIds`, mapping(bytes32 => bool)."""
     os_images: int
-    """`allowedOsImages`, mapping(bytes32 => bool)."""
     app_implementation: int | None = None
-    """The code of apps that it creates (an address); None for a KMS that creates none."""
 
 
 class Generation(Struct, frozen=True, kw_only=True):

@@ -20,8 +20,15 @@ LAUNCH_TOKEN: Final = "vmm-ui-launch-token"  # noqa: S105 - the name of a script
 
 
 class KnownScript(Struct, frozen=True):
-    """A recognised script. `name` is a version for Phala's own (`phala`), else what it is; then
-    `rule` is the rule that it breaks, and `does` says how ("" for none)."""
+    """A recognised script.
+
+    name     the version for Phala's own script, such as `v0.0.14`; else what the script is
+    phala    whether it is Phala's own
+    variant  in which form it is written (with or without `#!`, final new line, backslash escapes)
+    sha256   hash of the whole script, lower-case hex
+    rule     the manifest rule that it breaks; "" for none
+    does     how it breaks that rule; "" for none
+    """
 
     name: str
     phala: bool

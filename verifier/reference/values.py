@@ -29,10 +29,18 @@ SCHEMA: Final = "dstack-audit/reference/v1"
 class KmsRecord(Struct, frozen=True, kw_only=True):
     """One dstack KMS. It drives provider, root, certificate, contract, chain and generation.
 
-    `ca_spki` is the DER SubjectPublicKeyInfo of its CA key, `k256` its compressed secp256k1 root
-    key, both lower-case hex ("" = not known). `contract` is the EIP-55 address of its DstackKms
-    on `chain_id`, None for a KMS without a public contract. `generation` is the contract
-    generation. `deployed_block` is a block known to be no later than the contract's creation.
+    name            what people call it
+    ca_spki         DER SubjectPublicKeyInfo of its CA key, lower-case hex; "" where it is not known
+    k256            its root key, compressed secp256k1, 33 bytes of lower-case hex; "" where it is
+                    not known
+    root_address    the Ethereum address of that root key, EIP-55; "" where it is not known
+    chain_id        the EIP-155 id of the contract's chain; None for a KMS without a public contract
+    contract        the address of its DstackKms, EIP-55; None for a KMS without a public contract
+    generation      the contract's generation; "" where there is none
+    deployed_block  a block known to be no later than the contract's creation; 0 where there is none
+    urls            where it answers; () where that is not known
+    source          where the row comes from
+    date            when the source was read, ISO 8601
     """
 
     name: str
@@ -91,10 +99,19 @@ class Origin(StrEnum):
 
 
 class OsImage(Struct, frozen=True, kw_only=True):
-    """Registers of one OS image (hex, 48 bytes each; "" = not known). What they do not tell is the
-    machine: RTMR0 is none of them.
+    """Registers of one OS image, in lower-case hex; "" where a value is not known.
 
-    `kind` is production, development or unknown. `source` says whose word it is.
+    RTMR0 is none of them: it tells the machine, not the image.
+
+    os_image_hash  sha256 of the image's list of checksums, 32 bytes
+    release        the dstack release, such as `0.5.8`
+    kind           `production`, `development` or `unknown`
+    origin         where the registers are from
+    mrtd           the firmware, 48 bytes
+    rtmr1          the kernel, 48 bytes
+    rtmr2          the kernel's command line and the initrd, 48 bytes
+    source         whose word it is
+    date           when the source was read, ISO 8601
     """
 
     os_image_hash: str
@@ -111,9 +128,12 @@ class OsImage(Struct, frozen=True, kw_only=True):
 class Firmware(Struct, frozen=True, kw_only=True):
     """What shows in RTMR0 of one build of the guest firmware.
 
-    `mrtd` are its values of MRTD (hex), one for each order in which QEMU adds pages. `witness` is
-    dstack's encoding (hex) of the memory that it accepts at the start, and `volume` the sha384
-    (hex) of its configuration volume.
+    name     what people call it
+    mrtd     its values of MRTD, 48 bytes of hex each: one for each order in which QEMU adds pages
+    witness  the memory that it accepts at the start, in dstack's encoding, hex
+    volume   sha384 of its configuration volume, 48 bytes of hex
+    source   where the row comes from
+    date     when the source was read, ISO 8601
     """
 
     name: str
@@ -182,12 +202,26 @@ class Denied(Struct, frozen=True, kw_only=True):
 
 
 class ReferenceValues(Struct, frozen=True, kw_only=True):
-    """All reference values. `root` is the DER trust anchor of TD quotes.
+    """All reference values.
 
-    `anchor` is None for the embedded values; otherwise it names another trust anchor than Intel's,
-    and `unsafe` says so, for every report, in words. `digest` is the sha256 of the documents they
-    came from. `sigstore` is the trusted root (JSON) of a simulated world's Sigstore instance;
-    without one, it is the public-good instance's.
+    root             the trust anchor of TD quotes, a DER certificate
+    anchor           which other trust anchor than Intel's it is; None for Intel's
+    unsafe           what that other trust anchor means, in words, for every report; "" for Intel's
+    digest           sha256 of the documents that the values came from, lower-case hex
+    kms              the KMSs that are known
+    os_images        the OS images that are known
+    contracts        the builds of contracts that are known
+    tcb_evaluations  the least TCB evaluation numbers, by the time from which they hold
+    gateways         where app ids are asked for
+    rpc              the chain endpoints that are asked
+    pcs_url          Intel's Provisioning Certification Service, or one in its place
+    denied           values that anybody can produce
+    firmwares        the builds of guest firmware that are known; () for none
+    key_providers    the enclaves that seal keys that are known; () for none
+    tdx_modules      the builds of Intel's TDX module that are known; () for none
+    anchors          the trust anchors of other evidence than TD quotes; () for none
+    sigstore         the trusted root (JSON) of a simulated world's Sigstore; None for the
+                     public-good one
     """
 
     root: bytes
