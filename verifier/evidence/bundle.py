@@ -113,10 +113,21 @@ def trust_of(kind: Kind) -> Trust:
 class Artifact(Struct, frozen=True, kw_only=True, gc=False):
     """One response, or the record that there was none.
 
-    `subject` names the attester that it is about ("": all), `source` the logical URL or the given
-    file. `collected_at` is Unix seconds. `sha256` (lower-case hex) is None when nothing came; then
-    `error` says why in words, `cause` as far as what to do next depends on it. `headers` and `peer`
-    (sha256 of the TLS server's certificate) are kept where evidence, `request` is what was sent.
+    kind          what it is
+    source        the logical URL, or the name of the imported file
+    collected_at  when it was received, Unix seconds
+    subject       the attester that it is about; "" for all of them
+    sha256        hash of the bytes, lower-case hex; None when nothing was received
+    size          the number of bytes; 0 when nothing was received
+    status        the HTTP status; None where there is none, as with a file
+    media_type    the media type that the server states; "" for none
+    headers       (name, value) of the response headers that are evidence themselves; () for none
+    request       the body that was sent; "" for none
+    error         why nothing was received, in words; "" when something was
+    cause         the same, as far as what to do next depends on it; `OTHER` also when something was
+                  received
+    peer          sha256 (hex) of the certificate of the TLS session in which a KMS answered; "" for
+                  any other
     """
 
     kind: Kind

@@ -53,9 +53,17 @@ class Caa(Struct, frozen=True):
 
 
 class DnsAnswer(Struct, frozen=True):
-    """What a resolver says of one name and type. `exists` is False where it says that there is no
-    such name. `aliases` is the chain of names from the one that was asked, that one first. Every
-    set of records is sorted: their order means nothing."""
+    """What a resolver says of one name and type.
+
+    Every set of records is sorted: their order means nothing.
+
+    name     the name that was asked, in lower case
+    kind     the type that was asked, such as `TXT`
+    exists   False where the resolver says that there is no such name
+    aliases  the chain of names from the one that was asked, that one first
+    texts    the strings of each TXT record; () for none, and for another type
+    caa      the CAA records; () for none, and for another type
+    """
 
     name: str
     kind: str

@@ -16,9 +16,18 @@ from verifier.reference.values import KmsRecord
 class ChainPlan(Struct, frozen=True, kw_only=True):
     """What has to be read from a chain to audit one attester.
 
-    `kms` is the address of the KMS's contract (EIP-55), `generation` what its record says that it
-    is. `boot_infos` holds one entry per id that the KMS may know the device by. `of_kms` is
-    calldata that asks the KMS's contract about the KMS's own TDs.
+    chain_id        the chain's EIP-155 id
+    kms             the address of the KMS's contract, EIP-55
+    generation      what the KMS's record says that the contract is
+    deployed_block  a block known to be no later than the contract's creation
+    app_id          20 bytes
+    compose_hash    the measured manifest hash, 32 bytes; None where it is not known
+    os_image_hash   the hash of the OS image, 32 bytes; None where it is not known
+    boot_infos      what the KMS asks the contracts about, once per id that it may know the device
+                    by; () where the quote is not verified or the OS image is not known
+    mr_kms          the measured build of the KMS, 32 bytes; None where it is not measured
+    of_kms          calldata (0x hex) that asks the KMS's contract about the KMS's own TDs; () for
+                    none
     """
 
     chain_id: int
@@ -169,10 +178,14 @@ class KeyHolderPlan(Struct, frozen=True, kw_only=True):
 class SubjectPlan(Struct, frozen=True, kw_only=True):
     """What to collect for one attester, as its evidence so far tells.
 
-    `platform` is FMSPC (upper-case hex) and CA of its quote, None without a quote. `kms_urls` are
-    the addresses of its KMS, most likely first. `app_id` is as measured, or b"". `history` grows
-    with the logs that were collected, if it is wanted `with_history`. `key_holders` are the TDs
-    that run its KMS.
+    subject       the attester's name
+    platform      FMSPC (upper-case hex) and CA of its quote; None without a quote
+    kms_urls      the addresses of its KMS, most likely first; () where it has none that is known
+    app_id        as measured, 20 bytes; b"" where it is not known
+    chain         what to read from a chain; None where no public contract decides
+    history       which logs, and reads because of them, are still to be collected; empty for none
+    with_history  whether logs are wanted at all
+    key_holders   the TDs that run its KMS; () for none known
     """
 
     subject: str

@@ -25,9 +25,12 @@ class Purpose(StrEnum):
 class Sounding(Struct, frozen=True, kw_only=True):
     """One source, and whether it answers from here as it should.
 
-    `place` is its host, `group` what an operator of it is for (a chain, "" for none), `operator`
-    who runs it. `said` is what came instead of a good answer, "" for a good one; `cause` says why
-    nothing came.
+    purpose   what it is asked for
+    place     its host
+    operator  who runs it, or its host where that is not known
+    group     what the operator is one of several for, such as a chain; "" for nothing
+    said      what came instead of a good answer; "" for a good one
+    cause     why nothing came; `OTHER` also where something did
     """
 
     purpose: Purpose

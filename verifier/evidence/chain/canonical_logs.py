@@ -35,6 +35,20 @@ class TimedLog(Struct, frozen=True, gc=False):
 
 
 class _Spelled(Struct, rename="camel", gc=False):
+    """A log as JSON has it, with the names and the spelling of `eth_getLogs`.
+
+    address           the contract, 20 bytes
+    topics            32 bytes each
+    data              bytes of any number
+    block_number      a quantity
+    log_index         a quantity
+    transaction_hash  32 bytes
+    block_hash        32 bytes
+    block_timestamp   Unix seconds, a quantity; None where the node does not add it
+    removed           true for a log of a block that is no longer in the chain; None where the node
+                      is silent
+    """
+
     address: str
     topics: list[str]
     data: str

@@ -63,9 +63,17 @@ Call = tuple[str, list[JsonValue]]
 
 
 class BootInfo(Struct, frozen=True, kw_only=True):
-    """`AppBootInfo` of IAppAuth.sol: 20-byte ids, 32-byte measurements, TCB status and advisories.
+    """`AppBootInfo` of IAppAuth.sol: what a KMS asks the contracts about. Raw bytes.
 
-    An empty `instance_id` is sent as the zero address, as the KMS does.
+    app_id         20 bytes
+    compose_hash   sha256 of the manifest, 32 bytes
+    instance_id    20 bytes; b"" is sent as the zero address, as the KMS does
+    device_id      32 bytes
+    mr_aggregated  sha256 of all registers, RTMR3 as it was at boot, 32 bytes
+    mr_system      sha256 of the registers up to RTMR2 and of the key provider, 32 bytes
+    os_image_hash  32 bytes
+    tcb_status     the platform's, as DCAP verification gives it
+    advisory_ids   those of the platform's TCB; () for none
     """
 
     app_id: bytes
@@ -89,7 +97,15 @@ class KmsInfo(Struct, frozen=True, kw_only=True):
 
 
 class Log(Struct, frozen=True, kw_only=True, gc=False):
-    """One event log entry of a node's answer; topics and data as raw bytes."""
+    """One event log entry of a node's answer.
+
+    address      the contract that emitted it, 0x and lower-case hex
+    topics       32 bytes each, at most 4; () for none
+    data         bytes of any number
+    block        the block's number
+    log_index    its index among the logs of the block
+    transaction  the transaction's hash, lower-case hex without 0x
+    """
 
     address: str
     topics: tuple[bytes, ...]

@@ -39,12 +39,18 @@ _NOBODY: Final = bytes(_WORD)
 
 
 class InitialTerms(Struct, frozen=True, kw_only=True):
-    """What an app's contract was created with.
+    """What an app's contract was created with. Hex is lower-case without 0x.
 
-    `owner` is EIP-55. `device_id` and `compose_hash` are hex without 0x, zeros for none.
-    `require_tcb_up_to_date` is None in generations without it; `app_id` (hex without 0x) is ""
-    where it is no argument. `signature` is the function's; `nested` says that its call stood inside
-    another one's data or behind a contract's code.
+    owner                   the first owner, EIP-55
+    disable_upgrades        whether the contract's code can never be replaced
+    require_tcb_up_to_date  whether the TCB must be up to date; None in generations without it
+    allow_any_device        whether every machine may run the app
+    device_id               the first allowed machine, 32 bytes of hex; zeros for none
+    compose_hash            the first allowed manifest, 32 bytes of hex; zeros for none
+    app_id                  the app id, 20 bytes of hex; "" where it is no argument
+    signature               the signature of the function that was called
+    nested                  whether the call stood inside another one's data or behind a contract's
+                            code
     """
 
     owner: str

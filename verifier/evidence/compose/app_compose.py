@@ -53,11 +53,19 @@ class DuplicateFieldError(EvidenceError):
 
 
 class AppCompose(Struct, frozen=True, kw_only=True):
-    """A parsed manifest. `document` is its JSON; the rest is what the guest makes of it.
+    """A parsed manifest: its JSON, and what the guest makes of it.
 
-    `flags` has every name of `FLAGS`. `version` is `manifest_version` as text ("" = absent).
-    `compose` is docker_compose_file, None when absent; `allowed_envs` is None when the field is.
-    `scripts` are the non-empty scripts by their JSON pointer, in the order in which they run.
+    document         its JSON
+    raw              its bytes
+    version          `manifest_version` as text; "" when absent
+    name             the app's name; "" when absent
+    runner           what starts the app, such as `docker-compose`; "" when absent
+    compose          `docker_compose_file`; None when absent
+    flags            every name of `FLAGS` → its value, or what the guest assumes when it is absent
+    key_provider     as the field names it; "" when absent: see `provider`
+    key_provider_id  which key provider the app wants, as text; "" when absent
+    allowed_envs     the items of the field; None when absent
+    scripts          the non-empty scripts by their JSON pointer, in the order in which they run
     """
 
     document: codec.JsonObject

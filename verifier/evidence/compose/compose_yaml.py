@@ -37,10 +37,13 @@ _DIRECTIVES: Final = {"!reset": "reset", "!override": "override"}
 class Scalar(Struct, frozen=True, gc=False):
     """A leaf.
 
-    `text` is its content; a `plain` one (no quotes, no block) may be more than text.
-    `line` and `column` count from 1.
-    `indent` is the column, from 1, at which the lines of a literal block (`|`) begin, 0 for others.
-    `directive` is `reset`, `override` or "".
+    text       its content
+    plain      whether it stands without quotes and in no block, so that it may be more than text
+    line       where it stands, from 1
+    column     where it stands, from 1
+    indent     the column, from 1, at which the lines of a literal block (`|`) begin; 0 for any
+               other
+    directive  `reset`, `override` or ""
     """
 
     text: str
@@ -71,8 +74,15 @@ class Sequence(Struct, frozen=True, gc=False):
 
 
 class Mapping(Struct, frozen=True, gc=False):
-    """A mapping in source order with its merge keys applied. `keys` holds where each key stands;
-    `merged` names the keys that came through `<<`; `directive` as in `Scalar`."""
+    """A mapping with its merge keys applied.
+
+    entries    the values by key, in source order, then those that came through `<<`
+    keys       line and column of each key, from 1
+    merged     the keys that came through `<<`
+    line       where it begins, from 1
+    column     where it begins, from 1
+    directive  `reset`, `override` or ""
+    """
 
     entries: dict[str, "Node"]
     keys: dict[str, tuple[int, int]]

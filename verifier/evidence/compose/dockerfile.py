@@ -72,11 +72,14 @@ class HereDocument(Struct, frozen=True):
 
 
 class Instruction(Struct, frozen=True):
-    """One instruction: `name` in capitals, `flags` in order, `text` what follows them, with
-    continued lines joined, and its here-documents.
+    """One instruction.
 
-    `starts` gives the line and the offset in `text` of each piece of it that stands on a line of
-    its own. `trigger` says that it stands behind ONBUILD.
+    name       in capitals
+    flags      (name, value) in order; the value is "" for a flag without one
+    text       what follows the flags, with continued lines joined
+    starts     (offset in `text`, line from 1) of each piece of it that stands on a line of its own
+    documents  its here-documents; () for none
+    trigger    whether it stands behind ONBUILD
     """
 
     name: str
@@ -115,8 +118,16 @@ class Instruction(Struct, frozen=True):
 
 
 class Stage(Struct, frozen=True):
-    """A build stage: `base` is the image or stage that it begins with, with what is known of its
-    variables put in; `open_base` says that a variable without a value is left in it."""
+    """A build stage.
+
+    name          as FROM gives it; "" for none
+    base          the image or stage that it begins with, with what is known of its variables put in
+    open_base     whether a variable without a value is left in `base`
+    origin        its FROM
+    instructions  those behind FROM
+    parent        the place, from 0, of the stage that it begins with; None where it begins with an
+                  image
+    """
 
     name: str
     base: str

@@ -35,8 +35,16 @@ _PARTS: Final = 3
 
 
 class Token(Struct, frozen=True, kw_only=True):
-    """One JWT, read and not verified. `signed` is what `signature` (r || s, 96 bytes) is over;
-    `issued` and `expires` are Unix seconds."""
+    """One JWT, read and not verified.
+
+    text       the token
+    key_id     the key that it says signed it
+    claims     its claims
+    issued     when it was issued, Unix seconds
+    expires    when it ends, Unix seconds
+    signed     what the signature is over
+    signature  r || s, 96 bytes
+    """
 
     text: str
     key_id: str

@@ -50,10 +50,17 @@ _SIGNED_INFO: Final = (
 
 
 class Rim(Struct, frozen=True, kw_only=True):
-    """A manifest, read and not verified. `version` is in lower case. `measurements` are the digests
-    that may stand at an active index, by the index of a report (from 1). `document` is what has to
-    have the sha384 `digest`, `signed` what `signature` (r || s, 96 bytes) is over; `chain` is that
-    of the signer, leaf first."""
+    """A manifest, read and not verified.
+
+    version       of driver or VBIOS, in lower case; "" where it does not say
+    measurements  index of a report, from 1 → the digests (48 bytes) that may stand there; active
+                  ones alone
+    document      what has to have the `digest`
+    digest        sha384, 48 bytes
+    signed        what the signature is over
+    signature     r || s, 96 bytes
+    chain         the signer's certificates, leaf first
+    """
 
     version: str
     measurements: Mapping[int, frozenset[bytes]]

@@ -44,7 +44,15 @@ _PURPOSE: Final = re.compile(r"[\x20-\x39\x3b-\x7e]{0,128}", re.ASCII)
 
 
 class KmsMeta(Struct, frozen=True, kw_only=True):
-    """A GetMeta answer. Only `ca_cert` and `k256_pubkey` exist in every version."""
+    """A GetMeta answer. Only `ca_cert` and `k256_pubkey` exist in every version.
+
+    ca_cert         the certificate of its CA, PEM; "" when absent
+    k256_pubkey     its root key, compressed secp256k1, 33 bytes
+    contract        the address of its contract; "" when absent
+    chain_id        the EIP-155 id of that contract's chain; None when absent
+    gateway_app_id  the app id of its gateway, as text; "" when absent
+    is_dev          whether it says that it is a development KMS; None when absent
+    """
 
     ca_cert: str
     k256_pubkey: bytes
@@ -67,10 +75,21 @@ class EnvKey(Struct, frozen=True, kw_only=True):
 class SignatureChain(Struct, frozen=True, kw_only=True):
     """A key chain: derived key ← app root key ← KMS root key.
 
-    `app_id` is b"" where the document names no app. `app_public_key` and `kms_public_key` are what
-    it claims, b"" when it does not; the keys that count are those that the signatures recover to.
-    An oracle's document says what it signed, too: `message` is the 32 bytes that `signature` is
-    about (EIP-191), both b"" without one, and `signer` the address of the derived key, "" likewise.
+    The keys that count are those that the signatures recover to, not those that the document
+    claims. An oracle's document says what it signed, too.
+
+    app_id              20 bytes; b"" where the document names no app
+    purpose             what the derived key is for, ASCII without a colon; "" when absent
+    derived_public_key  the derived key, as the app root key signs it
+    app_signature       by the app root key over the derived key, 65 bytes
+    kms_signature       by the KMS root key over the app root key, 65 bytes
+    app_public_key      the app root key that the document claims, compressed, 33 bytes; b"" for
+                        none
+    kms_public_key      the KMS root key that it claims, compressed, 33 bytes; b"" for none
+    kms_root_address    the Ethereum address of the KMS root key that it claims; "" for none
+    message             the 32 bytes that an oracle signed (EIP-191); b"" for none
+    signature           by the derived key over `message`, 65 bytes; b"" for none
+    signer              the Ethereum address of the derived key that it claims; "" for none
     """
 
     app_id: bytes
@@ -87,9 +106,15 @@ class SignatureChain(Struct, frozen=True, kw_only=True):
 
 
 class Bootstrap(Struct, frozen=True, kw_only=True):
-    """What a KMS keeps of the day when it made its keys: its CA key (DER SubjectPublicKeyInfo) and
-    root key (compressed), and the quote and log of the TD that made them. `log` is JSON or text of
-    it, None without one; `events` takes its place where the log is not JSON."""
+    """What a KMS keeps of the day when it made its keys.
+
+    ca_pubkey    its CA key, DER SubjectPublicKeyInfo
+    k256_pubkey  its root key, compressed secp256k1, 33 bytes
+    quote        the quote of the TD that made them
+    log          the event log of that TD, as JSON or the text of it; None without one
+    events       the event log where it is not JSON, in place of `log`; None where it is
+    vm_config    the machine that this TD stated, JSON text; "" when absent
+    """
 
     ca_pubkey: bytes
     k256_pubkey: bytes

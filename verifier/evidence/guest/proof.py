@@ -33,8 +33,17 @@ _MARKS: Final = (
 
 
 class Proof(Struct, frozen=True, kw_only=True):
-    """A proof as it is written; b"" and "" for what is absent. `registers` are MRTD and RTMR0-3 by
-    their name in tcb_info, with `mr_config_id`."""
+    """A proof as it is written.
+
+    quote             the TD quote; b"" when absent
+    registers         (name in tcb_info, 48 bytes) of MRTD, RTMR0-3 and MRCONFIGID; () when absent
+    app_id            20 bytes; b"" when absent
+    app_public_key    the app's root key, compressed secp256k1, 33 bytes; b"" when absent
+    kms_signature     the KMS's signature over that key, 65 bytes; b"" when absent
+    kms_root_address  the Ethereum address of the KMS's root key; "" when absent
+    repository        URL of the source; "" when absent
+    commit            the commit of the source; "" when absent
+    """
 
     quote: bytes
     registers: tuple[tuple[str, bytes], ...]

@@ -54,9 +54,18 @@ _DOCUMENTS: Final = {
 
 
 class PlatformAttestation(Struct, frozen=True, kw_only=True):
-    """One blob, read and not verified. `document` is what the hardware signed; `certificates` and
-    `mr_config` (canonical JSON) are SEV-SNP's alone. `report_data` is what the envelope says,
-    `config` the vm_config that came with it, or what holds it."""
+    """One blob, read and not verified.
+
+    platform      the platform that it says it is of
+    version       of the envelope, 0 or 1
+    document      what the hardware signed
+    report_data   64 bytes that the envelope says the guest chose
+    certificates  those beside a SEV-SNP report; () for none, and for other platforms
+    mr_config     the configuration beside a SEV-SNP report, canonical JSON; "" for none, and for
+                  other platforms
+    config        the vm_config that came with it, or the sys-config that holds it, JSON; "" for
+                  none
+    """
 
     platform: Platform
     version: int

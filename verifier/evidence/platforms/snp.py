@@ -32,8 +32,23 @@ _ECDSA_P384_SHA384: Final = 1
 
 
 class SnpReport(Struct, frozen=True, kw_only=True):
-    """A report, read and not verified. The TCB versions are 8 bytes each, as they stand there.
-    `signature` is r || s, big endian, 96 bytes; it is over `signed`."""
+    """A report, read and not verified.
+
+    version        of the report
+    policy         bits, u64: what the owner lets the host do
+    vmpl           the privilege level that asked for it, u32; 0 is the highest
+    key            bits, u32: which key signed, and whether the chip is masked
+    current_tcb    versions of the platform as it runs, 8 bytes
+    reported_tcb   versions that the signing key vouches for, 8 bytes
+    committed_tcb  versions below which the platform cannot go back, 8 bytes
+    launch_tcb     versions when the guest began, 8 bytes
+    report_data    64 bytes that the guest chose
+    measurement    what the guest began with, 48 bytes
+    host_data      32 bytes that the host chose when the guest began
+    chip_id        64 bytes; zeros where the chip is masked
+    signed         what the signature is over
+    signature      r || s, big endian, 96 bytes
+    """
 
     version: int
     policy: int

@@ -50,8 +50,21 @@ _KERNEL: Final = bytes.fromhex("3794e74dd2ab7f42b835d5b172d2045b")
 
 
 class Launch(Struct, frozen=True, kw_only=True):
-    """What a VMM says that it launched. `image_hash` (32 bytes) is that of the image's measurement
-    document, b"" where none came. `sections` are (address, bytes, type) of the firmware's."""
+    """What a VMM says that it launched.
+
+    image_hash   hash of the checksum file that names the image's measurement, 32 bytes; b"" where
+                 none came
+    ovmf_hash    the chain of SHA-384 after the firmware's own pages, 48 bytes
+    kernel_hash  sha256, 32 bytes
+    initrd_hash  sha256, 32 bytes
+    cmdline      the kernel's command line
+    hashes_gpa   the address of the table of kernel hashes
+    reset_eip    where all CPUs but the first begin
+    sections     (address, bytes, type) of those that the firmware lists
+    cpus         how many virtual CPUs
+    cpu_type     QEMU's model of them, such as `EPYC-v4`
+    features     bits, u64: SEV features of the guest
+    """
 
     image_hash: bytes
     ovmf_hash: bytes

@@ -46,8 +46,15 @@ _TDX_VARIANTS: Final = (0, 1)
 
 
 class AttestationBlob(Struct, frozen=True, kw_only=True):
-    """A TDX attestation blob. `config` is vm_config JSON, or a sys-config that contains it.
-    `platform` is `tdx`, or `gcp-tdx`: of the latter, the quote of the virtual TPM is read over."""
+    """A TDX attestation blob.
+
+    version      of the envelope, 0 or 1
+    quote        its bytes
+    events       the event log and the runtime events
+    report_data  64 bytes that the envelope says the guest chose
+    config       vm_config JSON, or a sys-config that contains it; "" for none
+    platform     `tdx`, or `gcp-tdx`, whose quote of a virtual TPM is not read
+    """
 
     version: int
     quote: bytes

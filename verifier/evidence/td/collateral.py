@@ -67,9 +67,16 @@ _PCS: Final = {
 class SignedDocument(Struct, frozen=True, kw_only=True):
     """TCB info or QE identity, and who is said to have signed it; nothing is verified.
 
-    `text` is the signed JSON text, `signature` r and s (64 bytes), `chain` the signer's
-    certificates, leaf first. `id` is `TDX` or `TD_QE` in what a TD needs. `fmspc` is upper-case
-    hex, "" in a QE identity. `issued` and `next_update` are Unix seconds.
+    part               which of the two it is
+    text               the signed JSON text
+    signature          r and s, big endian, 64 bytes
+    chain              the signer's certificates, leaf first
+    id                 what it is for: `TDX` or `TD_QE` in what a TD needs; "" when absent
+    fmspc              the platform family that it is about, upper-case hex; "" in a QE identity
+    evaluation_number  its tcbEvaluationDataNumber
+    issued             when it was issued, Unix seconds
+    next_update        when it is no longer in force, Unix seconds
+    evidence           where in the bundle it stands
     """
 
     part: Part
@@ -85,7 +92,15 @@ class SignedDocument(Struct, frozen=True, kw_only=True):
 
 
 class RevocationList(Struct, frozen=True, kw_only=True):
-    """An X.509 revocation list; nothing is verified. Times are Unix seconds."""
+    """An X.509 revocation list; nothing is verified.
+
+    der          its bytes
+    crl          the same, parsed
+    issuer       the name that it gives its issuer
+    issued       when it was issued, Unix seconds
+    next_update  when it is no longer in force, Unix seconds
+    evidence     where in the bundle it stands
+    """
 
     der: bytes
     crl: "x509.CertificateRevocationList"

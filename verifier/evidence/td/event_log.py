@@ -36,7 +36,16 @@ _GZIP_MAGIC: Final = b"ELGZv1"
 
 
 class Event(Struct, frozen=True, gc=False):
-    """One entry. `digest` is None where the channel strips digests."""
+    """One entry.
+
+    imr         the register that it extends, 0 to 3 for RTMR0 to RTMR3
+    event_type  u32
+    digest      what extends the register, 48 bytes; None where the channel strips digests
+    name        the event's name; "" when absent
+    payload     bytes of any number; b"" when absent
+    version     the version of the digest of a runtime event, 1 or 2
+    preimage    what the entry says that its digest is taken over; None when absent
+    """
 
     imr: int
     event_type: int

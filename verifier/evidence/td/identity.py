@@ -12,8 +12,20 @@ _OF_EACH_KMS = ("mr-kms", "os-image-hash")
 class MeasuredIdentity(Struct, frozen=True, kw_only=True):
     """What the guest measured about itself into RTMR3 before `system-ready`; raw bytes.
 
-    A field is None when its event does not exist in that version. `provider` and `provider_id`
-    are the key provider's name and id (for a KMS: the DER SubjectPublicKeyInfo of its CA key).
+    A field is None where its event does not exist in that version.
+
+    app_id              20 bytes
+    compose_hash        sha256 of the manifest, 32 bytes
+    instance_id         20 bytes; b"" for an app without instance ids
+    os_image_hash       32 bytes
+    mr_kms              the build of the KMS that gave the keys, 32 bytes
+    provider            the key provider's name; "" without that event
+    provider_id         the key provider's id (for a KMS: the DER SubjectPublicKeyInfo of its CA
+                        key); b"" without that event
+    provider_payload    the whole key-provider event, JSON
+    gpu_policy_hash     32 bytes
+    init_script_hashes  the payload of each such event, in order; () for none
+    measures_rootfs     whether there is a rootfs-hash event
     """
 
     app_id: bytes

@@ -33,8 +33,25 @@ _BODY_SIZES: Final = {2: _BODY_10_SIZE, 3: 648, 4: 885}
 class TdQuote(Struct, frozen=True, kw_only=True):
     """The fields of a TD quote that this auditor reads, as raw bytes; nothing is verified.
 
-    `signed_region` (header and body) identifies a quote: everything after it is malleable.
-    `td_attributes` is the little-endian u64. `mr_service_td` is None in a TD 1.0 body.
+    version               of the quote, 4 or 5
+    attestation_key_type  the algorithm of the attestation key, u16
+    tee_type              0x81 for TDX
+    user_data             of the header, 20 bytes, set by the quoting enclave
+    tee_tcb_svn           security versions of the TDX module, 16 bytes
+    mr_seam               the TDX module, 48 bytes
+    mr_signer_seam        who signed the TDX module, 48 bytes; zeros for Intel
+    seam_attributes       of the TDX module, 8 bytes
+    td_attributes         of the TD, a little-endian u64
+    xfam                  the extended CPU features of the TD, 8 bytes
+    mr_td                 what the TD began with, 48 bytes
+    mr_config_id          48 bytes that its owner chose, which dstack fills; zeros when not set
+    mr_owner              48 bytes that its owner chose; zeros when not set
+    mr_owner_config       48 bytes that its owner chose; zeros when not set
+    rtmrs                 RTMR0 to RTMR3, 48 bytes each
+    report_data           64 bytes that the guest chose
+    mr_service_td         of a service TD that is bound to it, 48 bytes; None in a TD 1.0 body
+    signed_region         header and body, which identify a quote: everything after it is malleable
+    raw                   the whole quote without padding
     """
 
     version: int
