@@ -31,10 +31,14 @@ Range = tuple[int, int]
 class AgreedLogs(Struct, frozen=True, kw_only=True):
     """The logs of one filter over one range.
 
-    `sources` are the endpoints whose logs count: those that answered for every block,
-    or, where none did, all that together did (`pieced`); and, where some endpoint answered for
-    every block, the explorers that did too. `partial` names what an endpoint or explorer lacks,
-    `problems` the contradictions. `cached` counts the answers that came from earlier audits.
+    logs      every log that some endpoint gives, in chain order
+    sources   those whose logs count: the endpoints that answered for every block, with the
+              explorers that did too; or all endpoints where they did so only together; () where
+              some block has no answer
+    partial   (endpoint or explorer, what it lacks), for each that did not give every block
+    problems  where endpoints or explorers contradict each other, or a scan cannot be read
+    pieced    whether the endpoints answered for every block only together
+    cached    how many answers come from earlier audits
     """
 
     logs: tuple[TimedLog, ...]

@@ -19,11 +19,19 @@ A part of a message would not do: other messages quote what the evidence says.""
 class DcapResult(Struct, frozen=True, kw_only=True):
     """What DCAP verification established.
 
-    `failure` is empty when the quote verified; the other fields mean something only then, but
-    `revoked`: whether the quote is refused because its platform's TCB is revoked. `tcb_status` is
-    the merged status, `component_statuses` those of the parts that it leaves out;
-    `merged_advisories` are those of the former, `advisory_ids` those of all parts. `fmspc` and
-    `ppid` come from the verified PCK certificate. Times are Unix seconds.
+    The fields after `revoked` mean something only where the quote verified.
+
+    failure             why the quote did not verify; "" when it did
+    revoked             whether it did not because its platform's TCB is revoked
+    tcb_status          the merged status of the platform
+    component_statuses  (part, status) of the parts that the merged status leaves out
+    advisory_ids        Intel's advisories about all parts; () for none
+    merged_advisories   those that belong to the merged status; () for none
+    evaluation_number   tcbEvaluationDataNumber of the TCB info
+    fmspc               the platform's family, 6 bytes, from the verified PCK certificate
+    ppid                the platform's provisioning id, 16 bytes, from the same
+    issued              when the latest part of the collateral was issued, Unix seconds
+    expires             when the first part of the collateral expires, Unix seconds
     """
 
     failure: str

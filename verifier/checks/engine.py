@@ -23,7 +23,18 @@ USABLE = (Status.PASS, Status.WARN)
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
-    """What a check found; the engine adds who it is."""
+    """What a check found; the engine adds which check it was.
+
+    status       the outcome
+    summary      what was found, one line
+    expected     what would pass, as JSON; None where that is not one value
+    actual       the value that was found, as JSON; None where there is none
+    evidence     where in the bundle it comes from; () for nothing that can be pointed at
+    reason       why the check was not evaluated, or more than the summary says; "" for nothing to
+                 add
+    skip_kind    why the check was skipped; None for any other status
+    remediation  what to do about it; "" for nothing to advise
+    """
 
     status: Status
     summary: str
@@ -36,9 +47,17 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class CheckSpec(Struct, frozen=True):
-    """A registered check. `title` is true exactly when it passes. `unasked` gives the outcome where
-    the relying party's question has nothing for it to look at, else None: evidence, and what the
-    check requires of it, count for nothing then."""
+    """A registered check.
+
+    id           the check's id, such as `hardware.quote`
+    title        one statement, which is true exactly when the check passes
+    requires     ids of the checks that must pass or warn before this one counts; () for none
+    explanation  what it does and why, for the public: the docstring of its function
+    run          what makes the outcome of a case
+    unasked      gives the outcome where the relying party's question has nothing for the check to
+                 look at, else None; evidence, and what the check requires of it, count for nothing
+                 then. None for a check that always looks
+    """
 
     id: str
     title: str

@@ -57,10 +57,18 @@ class Governed(Struct, frozen=True):
 
 
 class _Rules(Struct, frozen=True, kw_only=True):
-    """What an owner contract's events, and its reads, make of it at one time; None is unknown.
+    """What an owner contract's events, and its reads, make of it at one time.
 
-    `admin_roles` decide who holds the proposer role; `replaced` says that its code is another one
-    than it was created with.
+    threshold    how many signers of a Safe decide; None where it is not known
+    signers      the signers of a Safe; () where they are not known
+    modules      what acts for a Safe without the threshold; () for nothing, None where it is not
+                 known
+    guard        the contract that may forbid what a Safe does; "" for none
+    delay        a timelock's delay in seconds; None where it is not known
+    roles        role (32 bytes of hex) → who holds it
+    admin_roles  the roles whose holders decide who may propose
+    complete     whether every change of the rules is known
+    replaced     whether its code is another one than it was created with
     """
 
     threshold: int | None = None

@@ -58,7 +58,15 @@ class Header(Struct, frozen=True):
 
 
 class Stream(Struct, frozen=True, kw_only=True):
-    """One contract's logs, from block `first` on."""
+    """One contract's logs.
+
+    role     which contract
+    address  its address, EIP-55
+    filter   what was asked for
+    first    the first block that was asked for
+    agreed   what the endpoints agree on
+    events   the logs of `agreed`, decoded, in chain order
+    """
 
     role: Role
     address: str

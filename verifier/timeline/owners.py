@@ -32,10 +32,20 @@ _KIND_OF: Final = {"safe": OwnerKind.SAFE, "timelock": OwnerKind.TIMELOCK}
 class OwnerReads(Struct, frozen=True, kw_only=True):
     """What an account says of itself at the agreed block; None is what was not answered.
 
-    `code` is empty for a plain key, `known` is the build of a Safe or timelock that it is.
-    Addresses are EIP-55; `guard` and `handler`, a Safe's fallback handler, are "" for none.
-    `lone_logs` says that its logs are what one operator alone gives. `disputed` says what endpoints
-    contradict each other about; nothing else is known then.
+    Addresses are EIP-55.
+
+    code       its code; b"" for a plain key
+    known      the build of a Safe or timelock that this code is; None for any other code
+    threshold  how many signers of a Safe decide
+    signers    the signers of a Safe
+    version    the release of Safe that it says it is
+    modules    what acts for a Safe without the threshold; () for nothing
+    guard      the contract that may forbid what a Safe does; "" for none
+    handler    what a Safe calls with what it does not understand, its fallback handler; "" for none
+    min_delay  a timelock's delay in seconds
+    lone_logs  whether no two operators give all of its logs
+    disputed   what endpoints contradict each other about, and then nothing else is known; "" for
+               nothing
     """
 
     code: bytes | None

@@ -33,15 +33,23 @@ Window = tuple[int, int]
 
 
 class Endorsements(Struct, frozen=True, kw_only=True):
-    """The endorsements that a quote is judged by.
+    """The endorsements that a quote is judged by. Times are Unix seconds.
 
-    `failure` says what is forged or revoked, "" when nothing is; the other fields mean something
-    only then. `document` is a QuoteCollateralV3 without a PCK certificate chain: a chain in it
-    would take the place of the quote's own. All times are Unix seconds: `window` is when every part
-    and every certificate is in force, `oldest` the first issue date among TCB info, QE identity and
-    PCK revocation list (the age of a set is that of its oldest part). The root's own list is
-    renewed once a year, and so counts apart: `root_crl_issued`, and `newest_root_crl` of all in the
-    evidence, those from after the time of judgement too. `set_aside` says what did not count.
+    The fields after `failure`, except `evidence`, mean something only where it is "". The root's
+    own revocation list is renewed once a year, so its age counts apart from that of the other
+    parts.
+
+    failure          what is forged or revoked; "" when nothing is
+    document         a QuoteCollateralV3 (JSON) without a PCK certificate chain, which would take
+                     the place of the quote's own
+    window           first and last second at which every part and every certificate is in force
+    oldest           the first issue date among TCB info, QE identity and PCK revocation list: the
+                     age of a set is that of its oldest part
+    root_crl_issued  when the root's revocation list was issued
+    newest_root_crl  the latest issue date of all the root's revocation lists in the evidence, also
+                     of those from after the time of judgement
+    set_aside        what did not count, and why; () for nothing
+    evidence         where in the bundle the parts stand
     """
 
     failure: str = ""

@@ -53,15 +53,20 @@ _COMMIT: Final = re.compile(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
 
 
 class Images(Struct, frozen=True, kw_only=True):
-    """The question: the manifest's images, the evidence, the time (Unix seconds), and demands.
+    """The question: some images, the evidence about them, and what is demanded.
 
-    `signers`, when there are any, are the only ones accepted; without them it is the workflows of
-    the repository that an image itself names. `sources` are the only GitHub repositories
-    (`owner/name`) that may have been built; without them it is a signer's own. `expected` holds
-    (name, digest) pairs of the relying party: the name of a service, or of a repository as the
-    manifest writes it, and the digest of the image, its linux/amd64 manifest or its configuration.
-    `trusted` says whether a recorded refusal counts. `trusted_root` is another Sigstore instance's
-    than the public-good one.
+    images        the manifest's images
+    bundle        the evidence
+    at            the time as of which it is judged, Unix seconds
+    signers       the only signers that are accepted; () for the workflows of the repository that an
+                  image itself names
+    sources       the only GitHub repositories (`owner/name`) that may have been built; () for the
+                  signer's own
+    expected      (name, digest) pairs of the relying party: the name of a service, or of a
+                  repository as the manifest writes it; the digest of the image, of its linux/amd64
+                  manifest or of its configuration; () for none
+    trusted       whether a recorded refusal of a registry counts
+    trusted_root  the trusted root (JSON) of another Sigstore instance; None for the public-good one
     """
 
     images: tuple[NamedImage, ...]

@@ -34,9 +34,16 @@ _INSTANCE: Final = "https://tuf-repo-cdn.sigstore.dev"
 class Signer(Struct, frozen=True, kw_only=True):
     """Who signed, as Fulcio certified it.
 
-    `identity` is the certificate's subject alternative name: for a workflow its URL with ref.
-    `repository` (URL), `commit`, `ref` and `runner` are empty for other signers than workflows.
-    `certified_at` (Unix seconds) is when the certificate began; it lives ten minutes.
+    The fields from `repository` to `runner` are "" for a signer that is no workflow.
+
+    identity      the certificate's subject alternative name: for a workflow its URL with ref; ""
+                  where there is not exactly one
+    issuer        the OIDC issuer that vouched for this identity; "" when absent
+    repository    URL of the source repository
+    commit        the commit of the source, 40 hex digits
+    ref           the ref of the source, such as `refs/tags/v1`
+    runner        where the workflow ran, such as `github-hosted`
+    certified_at  when the certificate began, Unix seconds; it lives ten minutes
     """
 
     identity: str

@@ -48,9 +48,18 @@ _UNSEEN: Final = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
 class Provenance(Struct, frozen=True, kw_only=True):
     """What is known about one image.
 
-    `digests` are those of the reference, the platform's manifest and its configuration, as far as
-    they are known. `source` and `commit` come from where `tie` says. `note` says why it is no
-    better; `disagreements` are statements about the source that exclude each other.
+    service        the service that runs it, or what else of the manifest names it
+    reference      the image as the manifest names it; "" where it is built, or another file names
+                   it
+    tie            how well it is tied to its source
+    note           why it is tied no better; "" where it is attested
+    digests        those of the reference, of the platform's manifest and of its configuration, as
+                   far as they are known
+    source         the repository it was built from, from where `tie` says; "" where nothing says it
+    commit         the commit it was built from, from where `tie` says; "" where nothing says it
+    signer         who attested the build; "" where nobody did
+    disagreements  statements about the source that exclude each other; () for none
+    evidence       where in the bundle this comes from
     """
 
     service: str
