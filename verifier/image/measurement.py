@@ -49,7 +49,17 @@ class KernelMeasurement(Struct, frozen=True, kw_only=True):
 
 
 class ImageMeasurement(Struct, frozen=True, kw_only=True):
-    """The registers of an image. `kind` is production or development, by its own metadata."""
+    """The registers of an image.
+
+    os_image_hash  sha256 of its list of checksums, lower-case hex
+    release        the release that its own metadata names, with `dev-` before it for a development
+                   image
+    kind           `production` or `development`, by its own metadata
+    firmware       MRTD, and what shows in RTMR0
+    rtmr1          the kernel, 48 bytes for each way in which the firmware may get it
+    rtmr2          command line and initrd, 48 bytes
+    files          (name, sha256 in lower-case hex) of the files that the list covers, by name
+    """
 
     os_image_hash: str
     release: str

@@ -44,7 +44,15 @@ _EXTENDED, _ADDED_LATER = 1, 2
 
 
 class Section(Struct, frozen=True):
-    """A section of the firmware: where it stands in the file, and where in memory (bytes)."""
+    """A section of the firmware (TDVF metadata). Sizes and places are bytes.
+
+    offset      where it stands in the file
+    size        how much of the file it takes; 0 for none of it
+    address     where it stands in memory
+    memory      how much of memory it takes
+    kind        its type, u32
+    attributes  bits, u32: 1 its content is measured, 2 its pages are not added before the start
+    """
 
     offset: int
     size: int

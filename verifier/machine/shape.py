@@ -40,13 +40,20 @@ FAMILIES: Final = ((8, 0), (9, 2), (10, 0), (11, 0), (11, 1))
 
 
 class MachineShape(Struct, frozen=True, kw_only=True):
-    """A machine of dstack's VMM; sizes in bytes.
+    """A machine of dstack's VMM.
 
-    `pic` is QEMU's emulated interrupt controller. `ports` are PCIe root ports on the root bus (GPUs
-    and NVSwitches), `endpoints` the devices before them. `nodes` has, for each NUMA node, the bus
-    of its expander, 0 for none. `hole` is the 64-bit PCI window that was asked for, 0 for none.
-    `two_passes` says in which order QEMU adds the firmware's pages, which shows in MRTD alone: all
-    of a section before it measures them, or one by one; None where its version decides.
+    cpus        how many virtual CPUs
+    memory      bytes
+    qemu        the version of QEMU: major, minor, patch
+    pic         whether it has QEMU's emulated interrupt controller
+    hotplug     whether PCI devices can be hotplugged
+    hole        bytes of the 64-bit PCI window that was asked for; 0 where none was
+    ports       PCIe root ports on the root bus (GPUs and NVSwitches)
+    endpoints   the devices before them on the root bus
+    nodes       for each NUMA node, the bus of its expander, 0 for none; () without NUMA
+    two_passes  in which order QEMU adds the firmware's pages, which shows in MRTD alone: True adds
+                all of a section before it measures them, False one by one; None where QEMU's
+                version decides
     """
 
     cpus: int

@@ -40,13 +40,20 @@ class NotEvaluable(Struct, frozen=True):
 
 
 class ManifestAudit(Struct, frozen=True, kw_only=True, dict=True):
-    """The findings about a manifest, worst first, and what could not be judged.
+    """The findings about a manifest, and what could not be judged.
 
-    `sha256` is that of the raw bytes: the compose hash, if they are the manifest's. `compose_text`
-    is what line and column of findings in the compose file count in; where it is hidden or absent,
-    it is "" and such a finding counts in the manifest. `compose_problem` says why the
-    compose file could not be judged ("" = it was). Of a Dockerfile, `compose_text` is its own text,
-    `compose_problem` says why no builder reads it, and findings count in it.
+    Of a Dockerfile, line and column of every finding count in it.
+
+    sha256           hash of the raw bytes, lower-case hex: the compose hash, if they are the
+                     manifest's
+    findings         worst first
+    not_evaluable    the rules that could not be judged, and what they lack
+    compose_text     the text in which line and column of findings in the compose file count: the
+                     compose file, or the Dockerfile; "" where it is hidden or absent, and such
+                     findings count in the manifest
+    compose_problem  why the compose file could not be judged, or why no builder reads the
+                     Dockerfile; "" where nothing is wrong
+    dockerfile       whether it is a Dockerfile
     """
 
     sha256: str

@@ -43,10 +43,14 @@ class Run(Struct, frozen=True):
 
 
 class Step(Struct, frozen=True):
-    """One instruction of a stage, which is the `place`-th; `position` counts all steps.
+    """One instruction of a stage.
 
-    `known` are the variables with a constant value there; `runs` the pipelines of a RUN, those
-    inside of others included.
+    stage        the stage
+    place        which stage it is, from 0
+    position     which of all steps it is, from 0
+    instruction  the instruction
+    known        variable → its constant value there; None for a variable whose value is not known
+    runs         the pipelines of a RUN, with those inside of others; () for any other instruction
     """
 
     stage: Stage

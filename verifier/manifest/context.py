@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 class Governor(Struct, frozen=True, kw_only=True):
     """Who can change what one contract allows, at present.
 
-    `contract` is the app's or the KMS's, `who` says what kind of account owns it. `keys` is the
-    least number of keys that suffices, `notice` the least time in seconds that a change is public
-    before it takes effect; None where that is not known. `own_word` says that only code that nobody
-    knows states them. `frozen` says that nobody can change anything.
+    contract  the app's or the KMS's
+    who       what kind of account owns it, and its address
+    keys      the least number of keys that suffices; None where it is not known
+    notice    the least time in seconds that a change is public before it takes effect; 0 for none,
+              None where it is not known
+    own_word  whether only code that nobody knows states these two
+    frozen    whether nobody can change anything
     """
 
     contract: "Role"
@@ -30,10 +33,13 @@ class Governor(Struct, frozen=True, kw_only=True):
 class ChainFacts(Struct, frozen=True, kw_only=True):
     """Contract state at one finalized block; None is what could not be read.
 
-    `hash_allowed` is about the measured compose hash, `other_hashes` (hex) are all others that are
-    still allowed. `any_device` and `tcb_required` are the app's settings; `can_require_tcb` is
-    False for a contract generation without the latter. `governors` own app and KMS. `absent` says
-    that the measured key provider is known to ask no contract.
+    hash_allowed     whether the app's contract allows the measured compose hash
+    other_hashes     all others that it still allows, 32 bytes of hex each
+    any_device       whether it allows every machine
+    tcb_required     whether it requires an up-to-date TCB
+    can_require_tcb  whether its generation has that setting
+    governors        who owns the contracts of app and KMS
+    absent           whether the measured key provider is known to ask no contract
     """
 
     hash_allowed: bool | None = None
@@ -46,15 +52,22 @@ class ChainFacts(Struct, frozen=True, kw_only=True):
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """Evidence that some rules need; what is empty or None is not known, and those rules say so.
+    """Evidence that some rules need. They say so where it is not known.
 
-    `compose_hash` is the measured one (64 hex digits). `os_kind` is `production`, `development` or
-    `unknown`, by the registers; `os_version` is the release. `key_provider` and `key_provider_id`
-    come from the measured event, and `kms` is the record of the KMS that it names, where it is
-    known or named by the relying party. `containers` are the names that the metadata page lists,
-    with their states. `chain` is contract state. `kms_dates_keys` says whether the KMS dates the
-    env-encrypt keys that it signs, as KMS releases do from 0.5.6 on. `kms_claims` is what others
-    say about the KMS: who → `hosted`, `base`, `eth` or CHAIN:ADDRESS.
+    compose_hash     the measured one, 64 hex digits; "" where it is not known
+    os_kind          `production`, `development` or `unknown`, by the registers; "" where it is not
+                     known
+    os_version       the OS release, such as `0.5.8`; "" where it is not known
+    key_provider     the name in the measured event; "" where it is not known
+    key_provider_id  the id in the measured event, hex; "" where it is not known
+    kms              the record of the KMS that this event names, where it is known or the relying
+                     party named it; None for none
+    kms_dates_keys   whether the KMS dates the env-encrypt keys that it signs, as releases from
+                     0.5.6 on do; None where it is not known
+    kms_claims       what others say about the KMS: who → `hosted`, `base`, `eth` or CHAIN:ADDRESS;
+                     None where no KMS is identified
+    containers       the containers that the metadata page lists → their states; None without a page
+    chain            contract state
     """
 
     compose_hash: str = ""

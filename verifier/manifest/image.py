@@ -95,7 +95,18 @@ REPLACEABLE: Final = frozenset({Kind.OPERATOR, Kind.TAG, Kind.ROLLING, Kind.UNTA
 
 
 class Image(Struct, frozen=True, kw_only=True):
-    """A classified reference. `names` are the operator's or unset variables in it."""
+    """A classified reference.
+
+    kind        what fixes the code behind it: see the module's text
+    reference   the reference, with its variables put in as far as they have constant values; "" for
+                none
+    registry    its registry, `docker.io` where it names none; "" where variables leave it open
+    repository  its repository, without `library/`; "" where variables leave it open
+    tag         its tag; "" for none
+    digest      its digest with the algorithm, `sha256:…`; "" for none
+    names       the operator's or unset variables in it; () for none
+    constant    whether it has variables, all with constant values
+    """
 
     kind: Kind
     reference: str

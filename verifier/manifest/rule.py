@@ -43,9 +43,15 @@ class Need(StrEnum):
 
 
 class Hit(Struct, frozen=True, kw_only=True):
-    """One detection. `severity` None means the rule's own. `conditional` says that it holds only
-    if something that is not known here is so, which the message names. `names` are the variables
-    that it is about."""
+    """One detection.
+
+    message      what is wrong here
+    place        where it stands
+    service      the service that it is about, or the stage of a Dockerfile; "" for neither
+    severity     how much it matters; None for what the rule says
+    conditional  whether it holds only under a condition that is not known; `message` names it
+    names        the variables that it is about; () for none
+    """
 
     message: str
     place: Location
@@ -62,8 +68,18 @@ Detect = Callable[["Manifest"], Iterable[Hit]]
 
 
 class RuleText(Struct, frozen=True, kw_only=True):
-    """What is written about a rule. `escalates`: one level worse in a service whose image can be
-    replaced."""
+    """What is written about a rule.
+
+    id         the rule's id, such as `ENV-001`
+    severity   how much a finding matters, where the rule does not say it of each
+    title      what is wrong, in one line
+    what       what it finds
+    why        why this matters
+    fix        what to change
+    source     where the rule comes from
+    needs      the evidence without which it cannot be judged; () for none but the manifest
+    escalates  whether it is one level worse in a service whose image can be replaced
+    """
 
     id: str
     severity: Severity

@@ -73,11 +73,12 @@ class PublishedPort(Struct, frozen=True, gc=False):
 class Hook(Struct, frozen=True):
     """A command that Compose runs when it starts or stops a container.
 
-    path         its way from the root of the file; `place` where it stands
-    command      what is run, as one line of words, None where it is absent
-    privileged   the text of its flag, None where it is absent
+    path         its way from the root of the file
+    place        where it stands
+    command      what is run, as one line of words; None where it is absent
+    privileged   the text of its flag; None where it is absent
     environment  its variables by name
-    image        the image of a container of its own, None to run in the service's
+    image        the image of a container of its own; None to run in the service's
     """
 
     path: tuple[str, ...]

@@ -30,11 +30,15 @@ _MAX_WORD: Final = 4_096
 
 
 class Command(Struct, frozen=True):
-    """One simple command: its words without quotes, and where it begins in the text.
+    """One simple command.
 
-    `writes` are the files that its output goes to, `reads` those that it reads. `inner` are the
-    scripts in its substitutions (`$(…)`, backticks, `<(…)`), `script` is what it hands to a shell
-    (`sh -c TEXT`, `eval TEXT`).
+    words     its words without quotes; () where only variables are set
+    offset    where it begins in the text, in characters
+    assigned  (name, value) of the variables that it sets; () for none
+    writes    the files that its output goes to; () for none
+    reads     the files that it reads by redirection; () for none
+    inner     the scripts in its substitutions (`$(…)`, backticks, `<(…)`); () for none
+    script    what it hands to a shell (`sh -c TEXT`, `eval TEXT`); () for nothing
     """
 
     words: tuple[str, ...]
@@ -70,6 +74,16 @@ class Pipeline(Struct, frozen=True):
 
 
 class _Draft(Struct):
+    """A command that is being read.
+
+    words   its words so far
+    offset  where it begins in the text, in characters; -1 before its first word
+    writes  as in `Command`
+    reads   as in `Command`
+    inner   as in `Command`
+    target  the list that takes the next word, as the file of a redirection; None for `words`
+    """
+
     words: list[str] = []
     offset: int = -1
     writes: list[str] = []

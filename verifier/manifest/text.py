@@ -20,9 +20,10 @@ class Text(Struct, frozen=True, gc=False):
 
     text      what it says
     path      its way from the root of the merged file
-    line      where it stands in the source, from 1; `column` likewise
-    template  the variables in it, None without a dollar sign
-    indent    the column of a literal block's lines, 0 for any other text
+    line      where it stands in the source, from 1
+    column    where it stands in the source, from 1
+    template  the variables in it; None without a dollar sign
+    indent    the column of a literal block's lines, from 1; 0 for any other text
     """
 
     text: str

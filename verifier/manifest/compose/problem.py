@@ -26,9 +26,12 @@ class Kind(StrEnum):
 class Problem(Struct, frozen=True):
     """One of them, at its place.
 
+    kind     why it has no certain meaning
+    message  what is wrong
     path     the way from the root of the file
-    line     where it stands, from 1; `column` likewise
-    names    the variables in what it is about: it holds while nobody sets them
+    line     where it stands, from 1
+    column   where it stands, from 1
+    names    the variables in what it is about: it holds while nobody sets them; () for none
     """
 
     kind: Kind

@@ -15,7 +15,16 @@ PLATFORM: Final = "DIF-004"
 
 
 class DiffRule(Struct, frozen=True, kw_only=True):
-    """A rule that compares two manifests. The fields are those of `manifest.rule.Rule`."""
+    """A rule that compares two manifests.
+
+    id        the rule's id
+    severity  what documentation says of it; each change has its own
+    title     what is wrong, in one line
+    what      what it finds
+    why       why this matters
+    fix       what to do
+    source    where the rule comes from
+    """
 
     id: str
     severity: Severity
@@ -76,13 +85,22 @@ RULES: Final = (
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One difference. `before` and `after` are short texts, None where the value is absent.
+    """One difference.
 
-    `pointer` is an RFC 6901 pointer into the newer manifest (into the older one for what is gone)
-    that goes on into docker_compose_file; line and column count within it, from 1 (0 = unknown).
-    `findings` are the ids of audit findings that come with it, `tells` is the one whose message the
-    meaning gives. `fact` names what differs outside
-    of the manifests; the pointer is "" then.
+    rule         the id of the rule that rates it
+    severity     how much it matters
+    pointer      RFC 6901 pointer into the newer manifest (into the older one for what is gone) that
+                 goes on into docker_compose_file; "" for the whole, and for a `fact`
+    meaning      what the difference means
+    before       the older value as a short text; None where it is absent
+    after        the newer value as a short text; None where it is absent
+    service      the service that it is about; "" for none
+    line         where it stands in docker_compose_file, from 1; 0 where it is not known
+    column       where it stands in that line, from 1; 0 where it is not known
+    findings     ids of the audit findings that come with it; () for none
+    tells        the one of them whose message `meaning` gives; None for none
+    conditional  whether it holds only under a condition that is not known; `meaning` names it
+    fact         the claim that differs outside of the manifests; "" for a difference between them
     """
 
     rule: str
@@ -101,11 +119,15 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Comparison(Struct, frozen=True, kw_only=True):
-    """The changes from one document to the next, worst first.
+    """The changes from one document to the next.
 
-    `not_evaluable` says what could not be compared. `same_release`: docker_compose_file is equal
-    to the byte, and nothing else differs by more than a low severity. `platform_only`: the
-    difference lies within the fields that platforms write.
+    old            the older document
+    new            the newer document
+    changes        worst first
+    not_evaluable  what could not be compared; () for nothing
+    same_release   whether docker_compose_file is equal to the byte, and nothing else differs by
+                   more than a low severity
+    platform_only  whether the difference lies within the fields that platforms write
     """
 
     old: Document

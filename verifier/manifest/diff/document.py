@@ -33,10 +33,16 @@ class Fact(Struct, frozen=True):
 
 
 class Document(Struct, frozen=True, kw_only=True):
-    """A manifest, parsed and audited. `name` says where it came from.
+    """A manifest, parsed and audited.
 
-    `problem` says why its compose file is not comparable ("" = it is). `facts` are by claim name.
-    With `compose_only`, `raw` is a compose file, and `app` knows nothing else.
+    name          where it came from
+    raw           its bytes; those of the compose file with `compose_only`
+    app           the manifest as the guest reads it; with `compose_only` it knows nothing else
+    manifest      the same as the rules read it
+    audit         the findings about it
+    problem       why its compose file is not comparable; "" where it is
+    facts         what is known about the guest besides, by claim name
+    compose_only  whether it is a compose file alone
     """
 
     name: str
