@@ -50,16 +50,26 @@ class Past(Enum):
 class Sources(Struct, frozen=True, kw_only=True):
     """Where to look for evidence; empty means the reference values' own.
 
-    `guests` are base URLs of guest agents, `domain` a custom domain, `proof` the URL of an
-    attestation proof, which a custom domain is asked for anyway; without either, the app id is
-    asked for at every gateway. `instance` narrows to one instance id. `explorer_urls` are block
-    explorers that are asked for the same logs as the RPC endpoints. `challenge_url` is where the
-    app answers a challenge with a quote; `{challenge}` in it stands for the challenge. `dashboards`
-    are addresses of what vendors say of the app, which decides nothing. `log_cache` is the file
-    that keeps the logs of finalized blocks between audits, None for none; `past` says whose logs
-    are asked for. `kms_url` is where the app's KMS answers, where its record or the name of its
-    cluster does not say it. `timeout` is how many seconds all of it may take together. `routes`,
-    `responder` and `handshakes` reach a simulated world.
+    guests         base URLs of guest agents; () asks for the app id at every gateway, or for
+                   `domain`
+    domain         a custom domain; "" for none
+    proof          URL of an attestation proof; "" for that of `domain`, if there is one
+    gateways       URLs of gateways
+    instance       the only instance id that is asked for, hex; "" for any
+    rpc_urls       chain endpoints, asked for every chain
+    explorer_urls  block explorers that are asked for the same logs; () for none
+    pcs_url        where collateral is asked for
+    challenge_url  where the app answers a challenge with a quote, with `{challenge}` in its place;
+                   "" for nowhere
+    cloud          whether Phala Cloud's API is asked where no guest gives a quote
+    dashboards     addresses of what vendors say of the app, which decides nothing; () for none
+    log_cache      the file that keeps the logs of finalized blocks between audits; None for none
+    past           whose logs are asked for
+    timeout        the seconds that all of it may take together
+    routes         logical host → (address, port) that serves it, in a simulated world; None for
+                   none
+    responder      what answers every request, in a simulated world; None for the network
+    handshakes     what answers every TLS handshake, in a simulated world; None for the network
     """
 
     guests: tuple[str, ...] = ()

@@ -30,9 +30,16 @@ _SERVICES: Final = re.compile(rb"^(?:services|[\"']services[\"'])\s*:", re.MULTI
 
 
 class Given(Struct, frozen=True, kw_only=True):
-    """One text to lint. `whole` tells a manifest from a compose file, `dockerfile` a Dockerfile
-    from both; `own` is the user's own file, in which comments count; `note` says what the text is
-    worth."""
+    """One text to lint.
+
+    name        what the user calls it
+    raw         its bytes
+    whole       whether it is a manifest, not a compose file or Dockerfile alone
+    dockerfile  whether it is a Dockerfile
+    own         whether it is the user's own file, in which comments count
+    context     what is known besides the text
+    note        what the text is worth; "" for the user's own file
+    """
 
     name: str
     raw: bytes

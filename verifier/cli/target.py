@@ -24,9 +24,16 @@ _DOMAIN: Final = re.compile(
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """A parsed TARGET. `guest` is the base URL of a guest agent, `proof` the URL of a published
-    attestation proof, `bundle` a path, `endpoint` the address that users connect to where TARGET is
-    one."""
+    """A parsed TARGET.
+
+    text      as the user wrote it, in its own spelling
+    app_id    the app id that it names; None for none
+    guest     base URL of the guest agent that it names; "" for none
+    domain    the custom domain that it names; "" for none
+    proof     URL of the published attestation proof that it names; "" for none
+    bundle    the path of the bundle that it names; None for none
+    endpoint  the address that users connect to, where TARGET is one; None where it is not
+    """
 
     text: str
     app_id: AppId | None = None

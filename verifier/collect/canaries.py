@@ -53,8 +53,15 @@ read."""
 
 
 class Canary(Struct, frozen=True, kw_only=True):
-    """One question. `closes` says that a connection that is closed after the TLS handshake is an
-    answer, too."""
+    """One question.
+
+    purpose   what its source is asked for
+    request   what is asked
+    judge     what is wrong with the answer
+    operator  who runs the source; "" where only its host is known
+    group     what the operator is one of several for, such as a chain; "" for nothing
+    closes    whether a connection that is closed after the TLS handshake is an answer, too
+    """
 
     purpose: Purpose
     request: Request

@@ -87,7 +87,20 @@ class Scanned(Struct):
 
 
 class Histories(Struct):
-    """Runs scans and records them."""
+    """Runs scans and records them.
+
+    client       what every request goes through
+    builder      the bundle that takes what comes
+    scanning     how logs are read
+    progress     told what is being read, for people
+    _profiles    endpoint → what was learned about it
+    _known       (endpoint, chain id) → the oldest log that it gave
+    _answers     (endpoint, request body) → its raw answer
+    _silent      explorer → why it is not asked again
+    _first_logs  filter → the block of the first log that an explorer shows
+    _scanned     what each endpoint gave of each plan so far
+    _explored    (explorer, filter) → what it answered
+    """
 
     client: HttpClient
     builder: BundleBuilder

@@ -51,12 +51,15 @@ _FOREIGN_ERRORS: Final = (
 class Limits(Struct, frozen=True, kw_only=True):
     """What one exchange may cost, and whether TLS must prove the server's name.
 
-    `max_bytes` caps the body, `deadline_seconds` everything from the first look-up to the last
-    byte. `verify_tls` is False only where the server's certificate is evidence that checks
-    judge: a KMS serves a self-signed RA-TLS chain, a guest one of its KMS. Without
-    `follow_redirects` a redirect is itself the answer: a registry's says where else a blob is,
-    which its caller judges. Without `retry_statuses` so are 429 and 5xx: nodes refuse a range of
-    blocks with any of them. `share` is the part of the collection's budget that it is paid from.
+    share             the part of the collection's budget that it is paid from
+    max_bytes         the longest body, in bytes
+    deadline_seconds  the time from the first look-up to the last byte
+    verify_tls        False only where the server's certificate is evidence that checks judge: a KMS
+                      serves a self-signed RA-TLS chain
+    follow_redirects  False where a redirect is itself the answer: a registry's says where else a
+                      blob is, which its caller judges
+    retry_statuses    False where 429 and 5xx are themselves the answer: nodes refuse a range of
+                      blocks with any of them
     """
 
     share: Share

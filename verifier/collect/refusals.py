@@ -187,12 +187,15 @@ _BY_STATUS: Final = (
 
 
 class Refusal(Struct, frozen=True, kw_only=True):
-    """One refusal: what it asks for, and its own words on one printable line.
+    """One refusal. What the node says in it may be nonsense.
 
-    `cap` is the number of blocks that the node says it shows at once, `suggested` the inclusive
-    range that it says would work, `pause` the seconds after which it says to come back. All three
-    are the node's to say, and may be nonsense. `final` says that asking for
-    less cannot help: it gave no answer at all, knows no such method, or wants another key.
+    kind       what it asks for
+    reason     its own words, on one printable line
+    cap        the number of blocks that the node says it shows at once; None where it does not say
+    suggested  first and last block of the range that it says would work; None where it does not say
+    pause      the seconds after which it says to come back; None where it does not say
+    final      whether asking for less cannot help: it gave no answer at all, knows no such method,
+               or wants another key
     """
 
     kind: RefusalKind

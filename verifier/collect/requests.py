@@ -32,10 +32,16 @@ CLOUD_URL: Final = "https://cloud-api.phala.com/api/v1"
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One thing to ask. A `body` makes it a POST of JSON; it is recorded with the answer.
+    """One thing to ask.
 
-    `subject` names the attester that the answer is about, "" for all. `label` is recorded in
-    place of the URL: an RPC URL may hold a key. `fallback` is asked when the answer is 404.
+    kind          what the answer is
+    url           where to ask
+    subject       the attester that the answer is about; "" for all of them
+    body          JSON to POST, which is recorded with the answer; "" for a GET
+    keep_headers  the response headers to record; () for none
+    label         what is recorded in place of the URL, since an RPC URL may hold a key; "" for the
+                  URL
+    fallback      the URL to ask when the answer is 404; "" for none
     """
 
     kind: Kind

@@ -68,11 +68,15 @@ class Canary(Struct, frozen=True):
 class EndpointProfile(Struct):
     """What was learned about an endpoint; shared by its scans, which run one after the other.
 
-    `cap` is the number of blocks that it shows at once, None until it refused more. `shown` is the
-    widest range that it answered, `ceiling` the concurrency that it was last at ease with.
-    `depth` is the lowest block of a log that it gave, `proven` are the known logs among them.
-    `narrows` says that it answered a part of what it had refused in unknown words: those are about
-    the range. `lost` says why it is not asked again: it never answered anything.
+    cap          the number of blocks that it shows at once; None until it refused more
+    concurrency  how many requests are made side by side at present
+    ceiling      how many requests may be made side by side: fewer than it refused as too many
+    shown        the widest range that it answered, in blocks; 0 for none
+    depth        the lowest block of a log that it gave; None for none
+    proven       the known logs that it gave
+    narrows      whether it answered a part of what it had refused in unknown words: such words are
+                 about the range
+    lost         why it is not asked again: it never answered anything; "" where it is
     """
 
     cap: int | None = None

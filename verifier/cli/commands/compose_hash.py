@@ -38,7 +38,19 @@ class HashFormat(StrEnum):
 
 
 class Deployment(Struct, frozen=True, kw_only=True):
-    """What a compose file is deployed with; a manifest holds it already."""
+    """What a compose file is deployed with; a manifest holds it already.
+
+    None and "" are options that were not given.
+
+    deploy             the tool and its version: TOOL@VERSION
+    name               the app's name
+    enable             flags of the tool that are turned on
+    disable            flags of the tool that are turned off
+    allow              variables that the operator may set
+    pre_launch_script  the file with the pre-launch script
+    set_field          further fields, FIELD=VALUE each
+    write_manifest     the file for the predicted manifest
+    """
 
     deploy: Annotated[
         str,
@@ -83,8 +95,21 @@ class Deployment(Struct, frozen=True, kw_only=True):
 
 
 class _Answer(Struct, frozen=True, kw_only=True):
-    """What is said of a file. `compose_hash` is "" where it is not known, and `missing` says why
-    by field; `made_by` is the tool that writes such bytes; `candidates` are hashes by path."""
+    """What is said of a file.
+
+    file          its path
+    kind          `app-compose` (a manifest) or `compose`
+    raw           its bytes
+    compose_hash  the hash, 64 hex digits; "" where it is not known
+    made_by       the tool that writes such bytes; "" where no tool is named
+    compose       the compose file; None where a manifest holds none
+    script        the pre-launch script; None without one
+    missing       field whose value only the platform knows → why; {} for none
+    oddities      what is unusual about the bytes; () for nothing
+    notes         what the tool's profile says to whoever gives the values; () for nothing
+    paths         what each known way of deploying makes of it; () where one was named
+    document      the predicted manifest as far as it is known; {} where no tool was named
+    """
 
     file: Path
     kind: str

@@ -59,8 +59,15 @@ _SEEN: Final = {VERIFIER: frozenset({"runtime.replay"})}
 
 
 class _Topic(Struct, frozen=True):
-    """A statement: the fields that make it, the claim that it is held against, and how both are
-    brought into one spelling. `lasts` says that it cannot change while the app stays the same."""
+    """A statement of theirs, and the claim that it is held against.
+
+    name    what it is about, for people
+    fields  the fields that make it
+    claim   the name of the claim that it is held against
+    theirs  brings their statement into one spelling
+    ours    brings the claim into the same spelling
+    lasts   whether it cannot change while the app stays the same
+    """
 
     name: str
     fields: tuple[str, ...]

@@ -31,7 +31,15 @@ class Box(Struct, frozen=True):
 
 
 class ChainDrawing(Struct, frozen=True):
-    """Boxes, arrows (from the box that another rests on, x1 y1 x2 y2), and the size of it all."""
+    """The families of checks as boxes, with arrows between them. Numbers are units of the SVG.
+
+    boxes       one for each family that has checks
+    arrows      x1 y1 x2 y2, each from the box that another rests on to that other
+    width       of the whole drawing
+    height      of the whole drawing
+    box_width   of each box
+    box_height  of each box
+    """
 
     boxes: tuple[Box, ...]
     arrows: tuple[tuple[int, int, int, int], ...]
@@ -42,7 +50,15 @@ class ChainDrawing(Struct, frozen=True):
 
 
 class DrawnBar(Struct, frozen=True):
-    """A bar of time: its label, tone and dates in words, and where it stands."""
+    """A bar of time.
+
+    label  what it is about
+    tone   the value of its `Tone`
+    dates  when it begins and ends, in words
+    x      its left edge, in units of the SVG
+    y      its row, in units of the SVG
+    width  in units of the SVG
+    """
 
     label: str
     tone: str
@@ -53,7 +69,17 @@ class DrawnBar(Struct, frozen=True):
 
 
 class HistoryDrawing(Struct, frozen=True):
-    """Titles (text, y), bars, ticks (text, x), how many bars did not fit, and the size."""
+    """The bars of a timeline over one axis of time. Numbers are units of the SVG.
+
+    titles  (text, y) of each section
+    bars    the bars of all sections
+    ticks   (date, x) of the axis
+    hidden  how many bars did not fit
+    height  of the whole drawing
+    width   of the whole drawing
+    labels  of the column that holds the labels, left of the bars
+    row     the height of one row
+    """
 
     titles: tuple[tuple[str, int], ...]
     bars: tuple[DrawnBar, ...]

@@ -135,9 +135,15 @@ class Agreement(StrEnum):
 
 
 class Signed(Struct, frozen=True):
-    """A result that was signed: its bytes, what it is (a predicate type, or the profile of an
-    EAR), when it was made and when it ends (Unix seconds), its verifier, and sha256 by what they
-    are of, such as `evidence`."""
+    """A result that was signed.
+
+    raw       its bytes
+    kind      a predicate type, or the profile of an EAR
+    created   when it was made, Unix seconds
+    expires   when it ends, Unix seconds
+    verifier  who made it: id and versions
+    digests   what they are of, such as `evidence` → sha256 in hex
+    """
 
     raw: bytes
     kind: str

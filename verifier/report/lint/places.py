@@ -26,8 +26,17 @@ class Unread(Struct, frozen=True):
 
 
 class Lint(Struct, frozen=True, kw_only=True):
-    """One linted text. `name` is how the user calls it; `whole` tells a manifest from a compose
-    file; `findings` count, `ignored` do not; `notes` are about ignoring."""
+    """One linted text.
+
+    name          what the user calls it
+    raw           its bytes
+    whole         whether it is a manifest, not a compose file or Dockerfile alone
+    audit         every finding about it, and what could not be judged
+    findings      those that count
+    ignored       those that a comment or a baseline sets aside, and why
+    notes         what a reader has to know about ignoring; () for nothing
+    min_severity  the least severity that was asked for
+    """
 
     name: str
     raw: bytes
