@@ -44,7 +44,18 @@ class Attestation(Struct, frozen=True, kw_only=True):
 
 
 class CertOptions(Struct, frozen=True, kw_only=True):
-    """How the chain is made. `ca` labels the KMS whose CA tops it; empty for a local root."""
+    """How the chain is made.
+
+    version     the dstack release of the guest
+    subject     the name of the leaf, which also labels its key
+    app_id      20 bytes
+    issued      when it begins, Unix seconds
+    ca          the label of the KMS whose CA tops it; "" for a root of its own
+    form        how the leaf holds the attestation
+    forged      whether another key than the CA's signed below it
+    usage       the usage that the leaf states
+    leaf_is_ca  whether the leaf says that it is a CA
+    """
 
     version: str
     subject: str
@@ -73,9 +84,15 @@ def kms_ca(kms: str, issued: int) -> x509.Certificate:
 
 
 class RpcOptions(Struct, frozen=True, kw_only=True):
-    """How a KMS makes the certificate of its own address. `signer` labels the KMS whose CA signs it
-    ("" for its own), `report_data` replaces what the quote in it binds; `attested` says whether
-    there is a quote."""
+    """How a KMS makes the certificate of its own address.
+
+    signer       the label of the KMS whose CA signs it; "" for its own
+    usage        the usage that the certificate states
+    app_id       the app id that it states, 20 bytes; b"" for none
+    is_ca        whether it says that it is a CA
+    report_data  what the quote in it binds, 64 bytes; None for the certificate's key
+    attested     whether there is a quote in it
+    """
 
     signer: str = ""
     usage: str = "kms:rpc"

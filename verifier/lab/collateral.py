@@ -25,10 +25,17 @@ _CRL: Final = "application/pkix-crl"
 class CollateralOptions(Struct, frozen=True, kw_only=True):
     """What the collateral says.
 
-    `tcb_status`, `module_status` and `qe_status` are the status of the level that the platform
-    meets. `fmspc` is the family that the TCB info is about. `tcb_signer` and `qe_signer` are who
-    signs TCB info and QE identity: `tcb-signing`, or `pck` for a leaf that may not. Times are Unix
-    seconds.
+    issued         when TCB info and QE identity were issued, Unix seconds
+    expires        when they expire, Unix seconds
+    evaluation     their tcbEvaluationDataNumber
+    fmspc          the family that the TCB info is about, 6 bytes
+    tcb_status     the status of the platform's TCB level
+    module_status  the status of the TDX module's level
+    qe_status      the status of the quoting enclave's level
+    advisories     those of the platform's level; () for none
+    tcb_signer     who signs the TCB info: `tcb-signing`, or `pck` for a leaf that may not
+    qe_signer      who signs the QE identity, likewise
+    pce_id         the PCE that the TCB info is about, 2 bytes of hex
     """
 
     issued: int

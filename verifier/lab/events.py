@@ -42,7 +42,15 @@ Stripping = Literal["full", "app-key", "certificate"]
 
 
 class Event(Struct, frozen=True):
-    """One measured entry; `digest` (48 bytes) is what extends the register."""
+    """One measured entry.
+
+    imr         the register that it extends, 0 to 3
+    event_type  u32
+    digest      what extends the register, 48 bytes
+    name        the event's name
+    payload     bytes of any number
+    version     the version of its digest, 1 or 2
+    """
 
     imr: int
     event_type: int
@@ -172,7 +180,16 @@ def release(version: str) -> tuple[int, ...]:
 
 
 class Identity(Struct, frozen=True, kw_only=True):
-    """What a guest measures about itself. `mr_kms` is empty when no KMS gave it keys."""
+    """What a guest measures about itself.
+
+    app_id              20 bytes
+    compose_hash        32 bytes
+    instance_id         20 bytes; b"" for an app without instance ids
+    key_provider        the payload of the key-provider event, JSON
+    mr_kms              the build of the KMS, 32 bytes; b"" where no KMS gave it keys
+    os_image_hash       32 bytes
+    init_script_hashes  32 bytes each; () for no scripts
+    """
 
     app_id: bytes
     compose_hash: bytes

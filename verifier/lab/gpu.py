@@ -51,9 +51,18 @@ _LIFE: Final = 60 * 365 * DAY
 
 
 class Gpus(Struct, frozen=True, kw_only=True):
-    """The GPUs of one machine. `root` labels the key of the device root, `rim_root` and `service`
-    those of the others; `leaf_firmware` is what the certificates name as firmware, in the place of
-    what runs. In `debug`, other code runs than NVIDIA's manifests allow."""
+    """The GPUs of one machine.
+
+    count          how many
+    now            when the world is observed, Unix seconds
+    label          the label of their keys
+    root           the label of the device root's key
+    rim_root       the label of the key of the root of the manifests
+    service        the label of the key of the attestation service
+    driver         the version of the driver
+    debug          whether other code runs than NVIDIA's manifests allow
+    leaf_firmware  what the certificates name as firmware, in the place of what runs
+    """
 
     count: int
     now: int

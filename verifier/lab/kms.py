@@ -67,8 +67,13 @@ class ContractPlace(Struct, frozen=True, kw_only=True):
 class AppKey(Struct, frozen=True, kw_only=True):
     """An app key and its signature chain, v0.
 
-    `app_signature` is the app's root key over keccak256(purpose ":" hex(public_key));
-    `kms_signature` is the KMS's k256 key over the app's root key. Both 65 bytes.
+    app_id          20 bytes
+    purpose         what the key is for
+    public_key      the key: secp256k1, compressed, 33 bytes, or Ed25519, 32 bytes
+    app_public_key  the app's root key, compressed, 33 bytes
+    app_signature   by the app's root key over keccak256(purpose ":" hex(public_key)), 65 bytes
+    kms_signature   by the KMS's k256 key over the app's root key, 65 bytes
+    kms_public_key  the KMS's k256 key, compressed, 33 bytes
     """
 
     app_id: bytes

@@ -29,7 +29,20 @@ _SYSTEM_ROWS: Final = (
 
 
 class PageContent(Struct, frozen=True, kw_only=True):
-    """What the page shows. `tcb_info` is empty when the manifest hides it."""
+    """What the page shows.
+
+    version            the dstack release of the guest, which decides the form of the page
+    app_name           the app's name
+    app_id             hex
+    instance_id        hex; "" for an app without instance ids
+    device_id          hex
+    key_provider_info  JSON text
+    tcb_info           JSON text; "" when the manifest hides it
+    app_cert           the chain as PEM
+    containers         their names
+    public_logs        whether it links the containers' logs
+    public_sysinfo     whether it shows the machine
+    """
 
     version: str
     app_name: str

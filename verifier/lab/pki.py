@@ -47,10 +47,18 @@ _YEARS: Final = {"root": (9, 31), "platform-ca": (9, 15)}
 class PkiOptions(Struct, frozen=True, kw_only=True):
     """What one PKI looks like.
 
-    `root` labels the trust anchor's key. `rogue` names certificates and CRLs that are signed by
-    somebody else's key (root-ca-crl, pck-crl, platform-ca, pck, tcb-signing); `revoked` names
-    certificates that are on their issuer's CRL (platform-ca, pck, tcb-signing); `expired` names
-    certificates whose time is over. `crl_issued` and `crl_expires` are Unix seconds.
+    now          when the world is observed, Unix seconds
+    platform     the label of the platform
+    root         the label of the trust anchor's key
+    rogue        certificates and CRLs that somebody else's key signs (root-ca-crl, pck-crl,
+                 platform-ca, pck, tcb-signing)
+    revoked      certificates that are on their issuer's CRL (platform-ca, pck, tcb-signing)
+    expired      certificates whose time is over
+    fmspc        the platform's family, 6 bytes
+    pce_svn      the version of its PCE
+    cpu_svn      the versions of its TCB components, 16 bytes
+    crl_issued   when the CRLs were issued, Unix seconds
+    crl_expires  when the CRLs expire, Unix seconds
     """
 
     now: int
@@ -67,7 +75,17 @@ class PkiOptions(Struct, frozen=True, kw_only=True):
 
 
 class Pki(Struct, frozen=True, kw_only=True):
-    """The certificates and CRLs of one platform."""
+    """The certificates and CRLs of one platform.
+
+    root         the trust anchor
+    platform_ca  issued by the root
+    pck          the leaf that vouches for the platform, issued by the platform CA
+    tcb_signing  the leaf that signs TCB info and QE identity, issued by the root
+    root_ca_crl  the root's CRL, DER
+    pck_crl      the platform CA's CRL, DER
+    pck_key      the private key of `pck`
+    tcb_key      the private key of `tcb_signing`
+    """
 
     root: x509.Certificate
     platform_ca: x509.Certificate

@@ -36,7 +36,23 @@ QuoteFormat = Literal["v4", "v5-td10", "v5-td15"]
 
 
 class TdReport(Struct, frozen=True, kw_only=True):
-    """The measured part of a quote (sizes in bytes as the field's default, or as named)."""
+    """The measured part of a quote.
+
+    tee_tcb_svn      16 bytes
+    mr_seam          48 bytes
+    mr_signer_seam   48 bytes
+    seam_attributes  8 bytes
+    td_attributes    u64
+    xfam             8 bytes
+    mr_td            48 bytes
+    mr_config_id     48 bytes
+    mr_owner         48 bytes
+    mr_owner_config  48 bytes
+    rtmrs            RTMR0 to RTMR3, 48 bytes each
+    report_data      64 bytes
+    tee_tcb_svn2     16 bytes, of TD 1.5 alone
+    mr_service_td    48 bytes, of TD 1.5 alone
+    """
 
     tee_tcb_svn: bytes = bytes.fromhex("05010300000000000000000000000000")
     mr_seam: bytes = MR_SEAM

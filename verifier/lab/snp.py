@@ -53,11 +53,22 @@ _PREFIX: Final = b"dstack-mr-config-v3:\0"
 
 
 class Snp(Struct, frozen=True, kw_only=True):
-    """One guest. `policy` and `key` are the fields of that name in its report, `root` labels the
-    root's key; `chip_id` and `tcb` are what the report says; `stated_app` is what the configuration
-    beside the report says, in the place of what the host data was made of. Without `endorsed`, no
-    certificate comes with it. `launched` is what its VMM launched, `stated` what it says in its
-    place."""
+    """One guest.
+
+    policy       the field of the report, u64
+    vmpl         the field of the report, u32
+    key          the field of the report, u32
+    root         the label of the root's key
+    chip_id      what the report says, 64 bytes
+    tcb          the reported TCB, 8 bytes
+    launch_tcb   the TCB at launch, 8 bytes
+    stated_app   the app id in the configuration beside the report, 20 bytes; the host data is that
+                 of the honest one
+    endorsed     whether certificates come with it
+    report_data  64 bytes
+    launched     what its VMM launched, as vm_config states it
+    stated       what the VMM says that it launched; None for what it did
+    """
 
     policy: int = 0x30000
     vmpl: int = 0
