@@ -1,4 +1,4 @@
-"""The cache of log scans: warm scans, the seam, kills, two at once, and files that are no cache."""
+"""The cache of log scans: warm scans, the tip, kills, two at once, and files that are no cache."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ import pytest
 
 from tests.timeline.providers import FILTER, OTHER_TOPIC, Chain, Shim, base_org
 from tests.timeline.world import HEAD, World, assert_complete, gaps, logs_of, whole
-from verifier.collect.log_cache import APPLICATION_ID, LogCache, Seam, default_path
+from verifier.collect.log_cache import APPLICATION_ID, LogCache, ScanTip, default_path
 from verifier.collect.meter import ScanBudget
 from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, scan_logs
 from verifier.errors import NetworkError
@@ -35,7 +35,7 @@ def answers(count: int, *, width: int = 2_000, body: bytes = EMPTY) -> list[Rang
 
 def filled(path: Path, count: int = 3) -> None:
     with LogCache(path) as cache:
-        cache.set_seam(FILTER, ENDPOINT, Seam(10**9, "aa"))
+        cache.set_tip(FILTER, ENDPOINT, ScanTip(10**9, "aa"))
         cache.store(FILTER, ENDPOINT, answers(count))
         assert cache.problem == ""
 
@@ -190,8 +190,8 @@ def test_a_kill_in_the_middle_loses_nothing(world: World, tmp_path: Path) -> Non
 
 def test_what_is_stored_is_read_back(cache: LogCache) -> None:
     assert cache.read(FILTER, ENDPOINT, (0, 10**9)) == ()
-    assert cache.seam(FILTER, ENDPOINT) is None
-    cache.set_seam(FILTER, ENDPOINT, Seam(5_999, "aa"))
+    assert cache.tip(FILTER, ENDPOINT) is None
+    cache.set_tip(FILTER, ENDPOINT, ScanTip(5_999, "aa"))
     cache.store(FILTER, ENDPOINT, answers(3))
     found = cache.read(FILTER, ENDPOINT, (0, 10**9))
     assert [(item.first, item.last, item.at, item.body, item.cached) for item in found] == [
@@ -205,21 +205,21 @@ def test_what_is_stored_is_read_back(cache: LogCache) -> None:
 
 def test_nothing_beyond_the_seam_is_stored(cache: LogCache) -> None:
     cache.store(FILTER, ENDPOINT, answers(1))
-    cache.set_seam(FILTER, ENDPOINT, Seam(3_999, "aa"))
+    cache.set_tip(FILTER, ENDPOINT, ScanTip(3_999, "aa"))
     cache.store(FILTER, ENDPOINT, answers(3))
     assert [item.last for item in cache.read(FILTER, ENDPOINT, (0, 10**9))] == [1_999, 3_999]
 
 
 def test_the_seam_only_rises(cache: LogCache) -> None:
     for block in (5, 9, 7):
-        cache.set_seam(FILTER, ENDPOINT, Seam(block, f"{block:02x}"))
-    assert cache.seam(FILTER, ENDPOINT) == Seam(9, "09")
+        cache.set_tip(FILTER, ENDPOINT, ScanTip(block, f"{block:02x}"))
+    assert cache.tip(FILTER, ENDPOINT) == ScanTip(9, "09")
     cache.discard(FILTER, ENDPOINT)
-    assert cache.seam(FILTER, ENDPOINT) is None
+    assert cache.tip(FILTER, ENDPOINT) is None
 
 
 def test_overlapping_answers_are_given_once(cache: LogCache) -> None:
-    cache.set_seam(FILTER, ENDPOINT, Seam(10**9, "aa"))
+    cache.set_tip(FILTER, ENDPOINT, ScanTip(10**9, "aa"))
     cache.store(FILTER, ENDPOINT, answers(4))
     cache.store(FILTER, ENDPOINT, answers(3, width=3_000))
     spans = [(item.first, item.last) for item in cache.read(FILTER, ENDPOINT, (0, 10**9))]
@@ -239,7 +239,7 @@ def test_an_edited_body_is_left_out_and_heals(tmp_path: Path) -> None:
 
 
 def test_10_000_answers_are_read_in_a_tenth_of_a_second(cache: LogCache) -> None:
-    cache.set_seam(FILTER, ENDPOINT, Seam(10**9, "aa"))
+    cache.set_tip(FILTER, ENDPOINT, ScanTip(10**9, "aa"))
     cache.store(FILTER, ENDPOINT, answers(10_000))
     times = []
     for _ in range(5):

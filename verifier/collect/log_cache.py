@@ -1,10 +1,11 @@
 """Answers to `eth_getLogs` from earlier audits, in one SQLite file.
 
-    streams   one filter at one endpoint, and its seam: the hash of the last block that was scanned
+    streams   one filter at one endpoint, and its tip (seam_block, seam_hash): the last block that
+              was scanned, and its hash
     answers   the ranges that were answered, each with the sha256 of its answer
     bodies    the answers as they were received, each once: nearly all of them are the same
 
-Only ranges up to a finalized block are stored. What the chain is now is compared at the seam, whose
+Only ranges up to a finalized block are stored. What the chain is now is compared at the tip, whose
 hash commits to every block before it. An endpoint is named without what may be a key.
 
 The cache is a convenience. One that is damaged, locked, of another program or of a later version
@@ -46,7 +47,7 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 T = TypeVar("T")
 
 
-class Seam(Struct, frozen=True):
+class ScanTip(Struct, frozen=True):
     """The last block up to which a stream was scanned, and its hash (hex without 0x)."""
 
     block: int
@@ -90,15 +91,15 @@ class LogCache:
                 self._connection = None
             self._lock.release()
 
-    def seam(self, wanted: LogFilter, endpoint: str) -> Seam | None:
+    def tip(self, wanted: LogFilter, endpoint: str) -> ScanTip | None:
         """Up to where a filter was scanned at an endpoint; None if never."""
 
-        def select(connection: sqlite3.Connection) -> Seam | None:
+        def select(connection: sqlite3.Connection) -> ScanTip | None:
             row = connection.execute(
                 "SELECT seam_block, seam_hash FROM streams WHERE filter = ? AND endpoint = ?",
                 (wanted.text, endpoint),
             ).fetchone()
-            return None if row is None else Seam(*row)
+            return None if row is None else ScanTip(*row)
 
         return self._try(select, None)
 
@@ -113,7 +114,7 @@ class LogCache:
             row = connection.execute(
                 "SELECT seam_block, seam_hash FROM streams WHERE id = ?", (stream,)
             ).fetchone()
-            if row is not None and not _is_seam(*row):
+            if row is not None and not _is_tip(*row):
                 return "the block up to which they reach is damaged"
             rows = connection.execute(
                 "SELECT first, last, at, sha256 FROM answers WHERE stream = ?", (stream,)
@@ -126,7 +127,7 @@ class LogCache:
             self.discard(wanted, endpoint)
         return problem
 
-    def set_seam(self, wanted: LogFilter, endpoint: str, seam: Seam) -> None:
+    def set_tip(self, wanted: LogFilter, endpoint: str, tip: ScanTip) -> None:
         """Note the block up to which answers will be stored; a higher one that is noted stays."""
 
         def upsert(connection: sqlite3.Connection) -> None:
@@ -135,7 +136,7 @@ class LogCache:
                 VALUES (?, ?, ?, ?) ON CONFLICT (filter, endpoint) DO UPDATE
                 SET seam_block = excluded.seam_block, seam_hash = excluded.seam_hash
                 WHERE excluded.seam_block > seam_block""",
-                (wanted.text, endpoint, seam.block, seam.hash),
+                (wanted.text, endpoint, tip.block, tip.hash),
             )
 
         self._try(upsert, None)
@@ -196,7 +197,7 @@ class LogCache:
         return self._try(select, ())
 
     def store(self, wanted: LogFilter, endpoint: str, answers: Iterable[RangeAnswer]) -> None:
-        """Keep answers of a stream whose seam is set: all of its blocks are finalized."""
+        """Keep answers of a stream whose tip is set: all of its blocks are finalized."""
         rows = [
             (hashlib.sha256(item.body).digest(), item.body, item.first, item.last, item.at)
             for item in answers
@@ -274,13 +275,13 @@ class CachedStream:
             damage = cache.check(self._wanted, self._endpoint)
             if damage:
                 self._forget(cache, damage)
-            seam = cache.seam(self._wanted, self._endpoint)
-            if seam is not None and not self._continues(seam, block_hash):
-                self._forget(cache, f"block {seam.block} has another hash than before, or none")
+            tip = cache.tip(self._wanted, self._endpoint)
+            if tip is not None and not self._continues(tip, block_hash):
+                self._forget(cache, f"block {tip.block} has another hash than before, or none")
             kept = self._read(cache)
-            if seam is None or seam.block < last or self.warning:
-                now = Seam(last, _plain(block_hash(last)))
-                cache.set_seam(self._wanted, self._endpoint, now)
+            if tip is None or tip.block < last or self.warning:
+                now = ScanTip(last, _plain(block_hash(last)))
+                cache.set_tip(self._wanted, self._endpoint, now)
         except CollectError:
             self._cache = None
             self.warning = (
@@ -289,16 +290,16 @@ class CachedStream:
             return ()
         return kept
 
-    def _continues(self, seam: Seam, block_hash: Callable[[int], str]) -> bool:
-        """Whether the chain still has the block at a seam. A block above those that are asked for
+    def _continues(self, tip: ScanTip, block_hash: Callable[[int], str]) -> bool:
+        """Whether the chain still has the block at a tip. A block above those that are asked for
         now may be one that never was; one below them is asked for again next time.
 
         Raises CollectError when the endpoint does not tell.
         """
         try:
-            return _plain(block_hash(seam.block)) == seam.hash
+            return _plain(block_hash(tip.block)) == tip.hash
         except CollectError:
-            if seam.block <= self._span[1]:
+            if tip.block <= self._span[1]:
                 raise
             return False
 
@@ -458,7 +459,7 @@ def clear(path: Path) -> bool:
     return there
 
 
-def _is_seam(block: object, digest: object) -> bool:
+def _is_tip(block: object, digest: object) -> bool:
     known = isinstance(digest, str) and _HASH.fullmatch(digest) is not None
     return known and isinstance(block, int) and 0 <= block <= MAX_BLOCK
 
