@@ -5,7 +5,7 @@ import pytest
 import verifier
 from verifier.api import Audit, Past, Sources, collect, collect_evidence, verify
 from verifier.cli.question import simulated_question
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.bundle import BundleBuilder
 from verifier.lab.world import build
 from verifier.model.result import Verdict
@@ -41,9 +41,9 @@ def test_the_short_forms_ask_by_the_real_reference_values() -> None:
 
 
 def test_no_app_id_is_an_error() -> None:
-    with pytest.raises(PolicyError, match="not an app id"):
+    with pytest.raises(UsageError, match="not an app id"):
         verify(BundleBuilder().build(), "2c0a", at=0, policy=load_policy("baseline"))
-    with pytest.raises(PolicyError, match="not an app id"):
+    with pytest.raises(UsageError, match="not an app id"):
         collect("2c0a", clock=lambda: 0)
 
 

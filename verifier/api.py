@@ -30,7 +30,7 @@ from verifier.collection import (
     fetch_image,
     log_cache_contents,
 )
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.bundle import Bundle
 from verifier.model.identifiers import AppId, parse_app_id
 from verifier.model.report import Report
@@ -72,7 +72,7 @@ class Audit(Struct, frozen=True, kw_only=True):
     bundle: Bundle
 
     def report(self, policy: Policy) -> Report:
-        """Every check on every attester, appraised. Raises PolicyError for an unknown check id."""
+        """Every check on every attester, appraised. Raises UsageError for an unknown check id."""
         return audit_bundle(self.bundle, self.target, self.question, policy)
 
     def results(self) -> tuple[tuple[CheckResult, ...], ...]:
@@ -92,7 +92,7 @@ def collect(app_id: str, *, clock: Callable[[], int], sources: Sources | None = 
     """Collect the evidence about an app (40 hex digits) from where it is served.
 
     `clock` gives Unix seconds. A source that fails is recorded in the bundle; nothing is raised
-    for it. Raises PolicyError when `app_id` is not an app id.
+    for it. Raises UsageError when `app_id` is not an app id.
     """
     return collect_evidence(_question(app_id, clock(), trusted=True), sources or Sources(), clock)
 
@@ -103,7 +103,7 @@ def verify(
     """Audit a bundle as the evidence about an app, as of a time (Unix seconds).
 
     `trusted` vouches for what the bundle's collector witnessed: true for a bundle that this
-    program collected itself. Raises PolicyError when `app_id` is not an app id.
+    program collected itself. Raises UsageError when `app_id` is not an app id.
     """
     question = _question(app_id, at, trusted=trusted)
     return Audit(target=app_id, question=question, bundle=bundle).report(policy)
@@ -112,5 +112,5 @@ def verify(
 def _question(app_id: str, at: int, *, trusted: bool) -> Question:
     parsed = parse_app_id(app_id)
     if parsed is None:
-        raise PolicyError(f"{app_id!a} is not an app id (40 hex digits)")
+        raise UsageError(f"{app_id!a} is not an app id (40 hex digits)")
     return Question(app_id=AppId(parsed), reference=embedded(), at=at, trusted=trusted)

@@ -8,7 +8,8 @@
       EvidenceError        evidence was obtained and is malformed
       MissingEvidence      evidence was not obtained, or nobody vouches for it
       Blocked              evidence was obtained and did not prove genuine
-      PolicyError          the appraisal policy, or an option that feeds it, is malformed
+      UsageError           an option, an argument or a file that the user named is not as it must be
+        PolicyError        the appraisal policy, or an option that feeds it, is malformed
 
 A negative finding about well-formed evidence is a check result, never an exception.
 """
@@ -81,7 +82,11 @@ class Blocked(VerifierError):
     """What is needed did not prove genuine; `message` is the id of the check that says so."""
 
 
-class PolicyError(VerifierError):
+class UsageError(VerifierError):
+    """An option, an argument or a file that the user named is not as it must be."""
+
+
+class PolicyError(UsageError):
     """The appraisal policy, or an option that feeds it, is malformed or below the floor."""
 
 

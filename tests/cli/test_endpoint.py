@@ -16,7 +16,7 @@ from tests.cli.test_live import on_localhost
 from tests.collect.loopback import Script, Server, answer, send
 from verifier.cli.question import challenge_url
 from verifier.cli.target import parse_serving_address, parse_target
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.bundle import load
 from verifier.lab import cert, keys
 from verifier.lab.endpoint import GATEWAY_KEY, gateway_certificate
@@ -124,7 +124,7 @@ def test_a_challenge_in_the_session_of_the_endpoint(run: Run, world: World, tmp_
     "address", ["http://app.example.org", "app.example.org:0", "app.example.org:99999", "a b"]
 )
 def test_what_is_no_address(address: str) -> None:
-    with pytest.raises(PolicyError, match="is not HOST:PORT"):
+    with pytest.raises(UsageError, match="is not HOST:PORT"):
         parse_serving_address(address)
 
 
@@ -137,7 +137,7 @@ def test_what_is_no_address(address: str) -> None:
     ],
 )
 def test_where_no_challenge_can_be_asked(url: str, challenge: str, words: str) -> None:
-    with pytest.raises(PolicyError, match=words):
+    with pytest.raises(UsageError, match=words):
         challenge_url(url, challenge)
 
 

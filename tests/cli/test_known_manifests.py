@@ -8,7 +8,7 @@ import pytest
 from verifier.cli.known_manifests import read_known
 from verifier.cli.question import simulated_question
 from verifier.collection import Past, Sources, collect_evidence
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.bundle import save
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
@@ -41,5 +41,5 @@ def test_a_broken_bundle_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "x.tar").write_bytes(b"no tar")
     world = build(Knobs())
     reference = simulated_question(world.app_id, world.reference(), world.now).reference
-    with pytest.raises(PolicyError, match="--manifests"):
+    with pytest.raises(UsageError, match="--manifests"):
         read_known(tmp_path, reference)

@@ -20,7 +20,7 @@ from tests.manifest.dockerfiles import HONEST, stage
 from tests.manifest.vectors import app
 from verifier.cli import lint_given
 from verifier.cli.commands.lint import lint_manifest
-from verifier.errors import EvidenceError, PolicyError, VerifierError
+from verifier.errors import EvidenceError, UsageError, VerifierError
 from verifier.manifest.ignore import parse_baseline
 from verifier.report.rule_docs import rule_pages
 
@@ -43,7 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
         done = CliRunner().invoke(APP, [str(argument) for argument in arguments])
         error = done.exception
         if isinstance(error, VerifierError):
-            return Ran(2 if isinstance(error, PolicyError) else 3, done.stdout, error.message)
+            return Ran(2 if isinstance(error, UsageError) else 3, done.stdout, error.message)
         assert error is None or isinstance(error, SystemExit), error
         return Ran(done.exit_code, done.stdout, done.stderr)
 

@@ -15,7 +15,7 @@ from tests.gates.test_action import APP_ID, BUNDLE, DIGEST
 from verifier.cli.main import app, register
 from verifier.cli.project import Project, parse_project
 from verifier.cli.variables import _NAMES, _NEVER_SET, long_name
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 
 ROOT: Final = Path(__file__).parents[2]
 OTHER: Final = "89abcdef0123456789abcdef0123456789abcdef"
@@ -166,5 +166,5 @@ def test_the_example_of_the_documents_is_one() -> None:
     raw=st.binary(max_size=60) | st.text(alphabet="[]=\"'.\nab1{}#", max_size=60).map(str.encode)
 )
 def test_any_bytes_are_a_project_or_one_error(raw: bytes) -> None:
-    with suppress(PolicyError):
+    with suppress(UsageError):
         assert isinstance(parse_project(raw, Path("dstack-audit.toml")), Project)

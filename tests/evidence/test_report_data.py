@@ -11,7 +11,7 @@ from tests.evidence.test_recorded_evidence import NEAR, near_files
 from tests.worlds.audited import audit
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.import_files import import_files
 from verifier.evidence.td.report_data import (
     CHALLENGE_LEAF,
@@ -142,7 +142,7 @@ def test_the_nodes_of_near_mpc(name: str, *, swapped: bool) -> None:
     ],
 )  # fmt: skip
 def test_what_is_no_binding_is_said_with_the_known_ones(text: str) -> None:
-    with pytest.raises(PolicyError) as caught:
+    with pytest.raises(UsageError) as caught:
         parse_binding(text)
     assert "near-mpc=TLS_KEY:ACCOUNT_KEY" in caught.value.hint
     assert len(caught.value.message) < 200

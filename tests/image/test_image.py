@@ -12,7 +12,7 @@ import pytest
 
 from tests.image.images import METADATA, checksums, files_of, firmware, kernel, write_image
 from verifier.cli.question import with_images
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.image.files import parse_checksums, read_image
 from verifier.image.measurement import measure_image, read_measurement, to_json
 from verifier.machine.shape import MachineShape, parse_vm_config
@@ -304,7 +304,7 @@ def test_a_measurement_that_is_none_is_the_users_mistake(
 ) -> None:
     path = tmp_path / "IMAGE.json"
     path.write_text(json.dumps({**measured(tmp_path), **edit}))
-    with pytest.raises(PolicyError, match="--image"):
+    with pytest.raises(UsageError, match="--image"):
         with_images(embedded(), [path])
 
 
@@ -320,7 +320,7 @@ def test_files_that_call_themselves_a_known_release(tmp_path: Path, edit: dict[s
     path = tmp_path / "IMAGE.json"
     document = {**measured(tmp_path), "release": "of my own", **edit}
     path.write_text(json.dumps(document))
-    with pytest.raises(PolicyError, match="calls itself"):
+    with pytest.raises(UsageError, match="calls itself"):
         with_images(embedded(), [path])
     path.write_text(json.dumps({**document, "release": "of my own", "os_image_hash": "ab" * 32}))
     assert len(with_images(embedded(), [path]).os_images) == len(embedded().os_images) + 4

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.ignore import fingerprints, parse_baseline, sift
 
@@ -95,7 +95,7 @@ def test_entries_are_narrowed() -> None:
     ],
 )
 def test_malformed_baselines(text: str) -> None:
-    with pytest.raises(PolicyError):
+    with pytest.raises(UsageError):
         parse_baseline(text.encode())
 
 
@@ -137,7 +137,7 @@ def test_a_finding_of_the_manifest_is_on_no_line_of_the_compose_file(
     ],
 )
 def test_a_mistake_in_a_baseline_names_what_was_meant(entry: str, hint: str) -> None:
-    with pytest.raises(PolicyError) as raised:
+    with pytest.raises(UsageError) as raised:
         parse_baseline(entry.encode())
     assert hint in raised.value.hint
 

@@ -15,7 +15,7 @@ from tests.manifest.vectors import DIGEST, app
 from tests.worlds.audited import Audited, audit
 from verifier.checks.case import Case
 from verifier.cli.commands.checklist import check_deployment
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.subject import read_subject
 from verifier.lab.knobs import Knobs
@@ -177,4 +177,4 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jsonschema.validate(document, SCHEMA)
     assert document["conclusion"] == "not met"
     for arguments in (("0" * 40, "1" * 40), (".", "--expect-compose-hash", "12")):
-        assert isinstance(run(*arguments).exception, PolicyError)
+        assert isinstance(run(*arguments).exception, UsageError)

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from tests.policy.policies import Load
 from tests.policy.test_policy_document import EVERYTHING
 from verifier.cli.commands.policy import show_policy
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.model.identifiers import parse_time
 from verifier.policy.explain import explain_policy
 from verifier.policy.policy import load_policy
@@ -59,4 +59,4 @@ def test_the_command() -> None:
 
 @pytest.mark.parametrize("words", [["explain", "a", "b"], ["absent.toml"], ["explain", "nothing"]])
 def test_the_command_names_one_policy(words: list[str]) -> None:
-    assert isinstance(CliRunner().invoke(APP, words).exception, PolicyError)
+    assert isinstance(CliRunner().invoke(APP, words).exception, UsageError)

@@ -16,7 +16,7 @@ from verifier.checks.case import Case
 from verifier.checks.provenance.named_images import named_images
 from verifier.collect import registry
 from verifier.collection import image_references
-from verifier.errors import EvidenceError, MissingEvidence, PolicyError
+from verifier.errors import EvidenceError, MissingEvidence, PolicyError, UsageError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle
@@ -95,7 +95,7 @@ def test_every_report_of_a_simulated_signature_says_so(honest: Audited) -> None:
 
 def test_only_the_reference_of_a_simulated_world_holds_a_trusted_root(honest: Audited) -> None:
     raw = honest.world.reference()
-    with pytest.raises(PolicyError, match="only a simulated world"):
+    with pytest.raises(UsageError, match="only a simulated world"):
         parse_reference(raw, unsafe="")
     document = json.loads(raw)
     del document["sigstore"]

@@ -14,7 +14,7 @@ import verifier
 from tests.codes import known_code
 from tests.timeline.events import APP_CODE, FLAGS, NEW_CODE, born
 from verifier.chain.storage import Layout
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.ethereum import keccak256
 from verifier.lab.world import build
@@ -152,7 +152,7 @@ def test_reference_values_name_known_generations_alone(table: str) -> None:
     document = json.loads(build().reference())
     parse_reference(json.dumps(document).encode(), unsafe="lab")
     document[table][0]["generation"] = "G99"
-    with pytest.raises(PolicyError, match="G99"):
+    with pytest.raises(UsageError, match="G99"):
         parse_reference(json.dumps(document).encode(), unsafe="lab")
 
 

@@ -13,7 +13,7 @@ from verifier.audit import audit_bundle
 from verifier.cli.main import app, register
 from verifier.cli.question import simulated_reference, vouched
 from verifier.collection import Sources, collect_evidence
-from verifier.errors import PolicyError
+from verifier.errors import PolicyError, UsageError
 from verifier.evidence import bundle as bundles
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.chain import contracts
@@ -69,7 +69,7 @@ def test_forged_permission_counts_only_for_whoever_vouches_for_it(honest: Audite
     assert vouched(honest.bundle, f"sha256:{honest.bundle.digest}")
     assert not vouched(bundle, "")
     for digest in (forged.bundle.digest, honest.bundle.digest, "sha256:" + "0" * 64, "yes"):
-        with pytest.raises(PolicyError):
+        with pytest.raises(UsageError):
             vouched(bundle, digest)
 
 

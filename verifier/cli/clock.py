@@ -3,7 +3,7 @@
 import time
 from typing import Final
 
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.model.identifiers import parse_time
 
 _WEEK: Final = 604_800
@@ -23,7 +23,7 @@ def span(text: str) -> float:
     except ValueError:
         seconds = 0.0
     if not 1 <= seconds <= _WEEK:
-        raise PolicyError(
+        raise UsageError(
             f"--timeout {text!a} is not a number of seconds from 1 to {_WEEK}", hint="such as 180"
         )
     return seconds
@@ -33,7 +33,7 @@ def moment(text: str, what: str = "--at") -> int:
     """Unix seconds of an RFC 3339 time."""
     seconds = parse_time(text)
     if seconds is None or not 0 <= seconds <= _LATEST_TIME:
-        raise PolicyError(
+        raise UsageError(
             f"{what} {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
         )
     return seconds

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from verifier.errors import EvidenceError, PolicyError, did_you_mean
+from verifier.errors import EvidenceError, UsageError, did_you_mean
 
 _MOST_NAMES: Final = 1000
 MAX_FILE_BYTES: Final = 32 << 20
@@ -40,13 +40,13 @@ def printable_name(path: Path) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of an evidence file. Raises PolicyError where there is none of that name, and
+    """The bytes of an evidence file. Raises UsageError where there is none of that name, and
     EvidenceError for one that cannot be read."""
     try:
         with path.open("rb") as stream:
             raw = stream.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError as error:
-        raise PolicyError(f"{path}: there is no such file", hint=near_file(path)) from error
+        raise UsageError(f"{path}: there is no such file", hint=near_file(path)) from error
     except OSError as error:
         raise EvidenceError(
             f"{path}: cannot read it: {error.strerror or error}", hint="name a readable file"
@@ -66,9 +66,9 @@ def near_file(path: Path) -> str:
 
 
 def read_stdin() -> bytes:
-    """The bytes of standard input. Raises PolicyError, EvidenceError."""
+    """The bytes of standard input. Raises UsageError, EvidenceError."""
     if sys.stdin is None:
-        raise PolicyError("-: standard input is closed", hint="name a file")
+        raise UsageError("-: standard input is closed", hint="name a file")
     raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
     if len(raw) > MAX_FILE_BYTES:
         raise EvidenceError(f"-: larger than {MAX_FILE_BYTES} bytes: no evidence is")

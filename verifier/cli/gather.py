@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec.structs import replace
 
 from verifier.cli.files import near_file
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 
 if TYPE_CHECKING:
     from verifier.api import Audit, Past, Question, Sources
@@ -37,7 +37,7 @@ def gather(
     `app_id` is the one asked for where TARGET names none. `past` says whose logs are asked for,
     and `timeout` how many seconds all sources may take where the user does not. Without `--at`,
     what was collected is judged as of the end of the collection. Evidence is kept at `save` where
-    the collection is interrupted. `compare` names dashboards and their reports. Raises PolicyError
+    the collection is interrupted. `compare` names dashboards and their reports. Raises UsageError
     for what names nothing, EvidenceError for a bundle that cannot be read, KeyboardInterrupt.
     """
     from verifier.api import Audit, Question  # noqa: PLC0415 - help needs none of it
@@ -76,25 +76,23 @@ def gather(
 
 
 def _parsed(text: "str | Target", reach: "Reach", bundle: Path | None) -> "Target":
-    """What TARGET names, with the bundle that was named beside it. Raises PolicyError."""
+    """What TARGET names, with the bundle that was named beside it. Raises UsageError."""
     from verifier.cli.main import COMMANDS  # noqa: PLC0415
     from verifier.cli.target import parse_target  # noqa: PLC0415
 
     target = parse_target(text, frozenset(COMMANDS)) if isinstance(text, str) else text
     if target.bundle is not None and bundle is not None:
-        raise PolicyError("two bundles were named", hint="give the app id and one bundle")
+        raise UsageError("two bundles were named", hint="give the app id and one bundle")
     target = replace(target, bundle=bundle or target.bundle)
     if target.bundle is not None and not target.bundle.exists():
-        raise PolicyError(
-            f"{target.bundle}: there is no such bundle", hint=near_file(target.bundle)
-        )
+        raise UsageError(f"{target.bundle}: there is no such bundle", hint=near_file(target.bundle))
     if target.bundle is None:
         for option, wanted in (
             ("--offline", reach.offline),
             ("--trust-bundle", reach.trust_bundle),
         ):
             if wanted:
-                raise PolicyError(f"{option} needs a bundle", hint="name one: verify ./bundle")
+                raise UsageError(f"{option} needs a bundle", hint="name one: verify ./bundle")
     return target
 
 
@@ -116,7 +114,7 @@ def _collected(question: "Question", sources: "Sources", save: Path | None) -> "
 def _sources(
     target: "Target", question: "Question", reach: "Reach", past: "Past", timeout: float
 ) -> "Sources":
-    """Where to look, as the options say. Raises PolicyError."""
+    """Where to look, as the options say. Raises UsageError."""
     from verifier.api import Sources, default_log_cache  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from verifier.errors import EvidenceError, PolicyError, VerifierError
+from verifier.errors import EvidenceError, UsageError, VerifierError
 
 if TYPE_CHECKING:
     from verifier.model.timeline import Sighting
@@ -31,7 +31,7 @@ def read_known(folder: Path | None, reference: "ReferenceValues") -> KnownManife
     earlier audit (a tar, or a directory).
 
     A bundle adds the manifests in it, and a sighting of each that a quote in it proves, at the time
-    that the bundle itself names. Raises PolicyError.
+    that the bundle itself names. Raises UsageError.
     """
     if folder is None:
         return KnownManifests()
@@ -67,22 +67,22 @@ def _entries(folder: Path) -> list[Path]:
     try:
         found = sorted(folder.iterdir())
     except OSError as error:
-        raise PolicyError(
+        raise UsageError(
             f"--manifests {folder}: {error.strerror or error}",
             hint="name a directory of manifests, or of bundles of earlier audits",
         ) from error
     if len(found) > MAX_FILES:
-        raise PolicyError(f"--manifests {folder}: more than {MAX_FILES} files")
+        raise UsageError(f"--manifests {folder}: more than {MAX_FILES} files")
     return [path for path in found if not path.name.startswith(".")]
 
 
 def _read(path: Path) -> bytes:
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise PolicyError(f"--manifests: {path} is larger than {_MAX_BYTES} bytes")
+            raise UsageError(f"--manifests: {path} is larger than {_MAX_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise PolicyError(f"--manifests: {path}: {error.strerror or error}") from error
+        raise UsageError(f"--manifests: {path}: {error.strerror or error}") from error
 
 
 def _from_bundle(
@@ -95,7 +95,7 @@ def _from_bundle(
     try:
         bundle = bundles.load(path)
     except EvidenceError as error:
-        raise PolicyError(f"--manifests: {error.message}", hint=error.hint) from error
+        raise UsageError(f"--manifests: {error.message}", hint=error.hint) from error
     texts: list[bytes] = []
     for name in bundle.subjects:
         with suppress(VerifierError):

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 from verifier.cli.files import names_target, read_file, read_stdin, walked_files
 from verifier.cli.gather import gather
 from verifier.cli.options import Reach
-from verifier.errors import CollectError, EvidenceError, PolicyError
+from verifier.errors import CollectError, EvidenceError, UsageError
 from verifier.manifest.context import Context
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Given(Struct, frozen=True, kw_only=True):
 def read_given(targets: Iterable[str], reach: Reach) -> tuple[list[Given], "list[Unread]"]:
     """The texts that the arguments name, and why some could not be read.
 
-    Of a single argument, that is raised: EvidenceError, CollectError, PolicyError.
+    Of a single argument, that is raised: EvidenceError, CollectError, UsageError.
     """
     from verifier.report.lint.places import Unread  # noqa: PLC0415 - help needs none
 
@@ -65,7 +65,7 @@ def read_given(targets: Iterable[str], reach: Reach) -> tuple[list[Given], "list
         for part in parts:
             try:
                 found += _given(part, reach)
-            except (EvidenceError, CollectError, PolicyError) as error:
+            except (EvidenceError, CollectError, UsageError) as error:
                 if len(names) == len(parts) == 1:
                     raise
                 unread.append(Unread(part, error.message, error.hint))

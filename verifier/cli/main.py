@@ -30,7 +30,7 @@ from verifier.cli.variables import (
     refuse_mistyped_variables,
     variable,
 )
-from verifier.errors import PolicyError, VerifierError, nearest
+from verifier.errors import UsageError, VerifierError, nearest
 
 if TYPE_CHECKING:
     from verifier.cli.project import Project, Settings
@@ -201,7 +201,7 @@ class DefaultCommandGroup(TyperGroup):
         ):
             from verifier.cli.target import command_hint  # noqa: PLC0415 - see above
 
-            raise PolicyError(
+            raise UsageError(
                 f"there is no command {args[place]!a}", hint=command_hint(args[place], _NAMES)
             )
         elif args and not (place is None and _OWN & set(args)):
@@ -222,7 +222,7 @@ class DefaultCommandGroup(TyperGroup):
         args: list[str],
     ) -> list[str]:
         """The arguments of a command with the project's apps by their ids; its settings become the
-        command's defaults, and are named on stderr. Raises PolicyError."""
+        command's defaults, and are named on stderr. Raises UsageError."""
         command = self.commands[name]
         places = tuple(_positionals(command.get_params(ctx), args)) if name in _OF_PROJECT else ()
         for place in places:
@@ -291,7 +291,7 @@ def _positionals(parameters: list[Any], args: list[str]) -> Iterator[int]:
 
 
 def _project(named: str) -> "Project | None":
-    """The project file that counts, None without one. Raises PolicyError."""
+    """The project file that counts, None without one. Raises UsageError."""
     if not named and not Path(_PROJECT_FILE).exists():
         return None
     from verifier.cli.project import find_project  # noqa: PLC0415 - few commands have one
@@ -314,9 +314,9 @@ def _defaults(
 
 
 def _refuse_ambiguous(name: str, project: "Project") -> None:
-    """Raise PolicyError for the name of an app that is a file's, too."""
+    """Raise UsageError for the name of an app that is a file's, too."""
     if name in COMMANDS or Path(name).exists():
-        raise PolicyError(
+        raise UsageError(
             f"{name} is an app of {project.path}, and a file or a command",
             hint=f"write ./{name} for the file, the app id for the app",
         )
@@ -426,7 +426,7 @@ def main() -> None:
     except typer.Abort:
         warn("aborted")
         sys.exit(1)
-    except PolicyError as error:
+    except UsageError as error:
         warn(error.message, error.hint)
         sys.exit(EXIT_USAGE)
     except VerifierError as error:

@@ -17,7 +17,7 @@ from msgspec import NODEFAULT, Struct
 from msgspec.structs import FieldInfo, fields
 
 from verifier.cli.clock import moment, now, span
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.model.identifiers import format_time
 
 
@@ -324,9 +324,9 @@ class Written(Struct, frozen=True, kw_only=True):
     ] = False
 
     def __post_init__(self) -> None:
-        """Raise PolicyError for options that contradict each other, before anything is asked."""
+        """Raise UsageError for options that contradict each other, before anything is asked."""
         if self.quiet and self.verbose:
-            raise PolicyError("-q and -v contradict each other", hint="give one of them")
+            raise UsageError("-q and -v contradict each other", hint="give one of them")
         _ = self.others
 
     @property
@@ -336,7 +336,7 @@ class Written(Struct, frozen=True, kw_only=True):
         for item in self.also or ():
             form, _, file = item.partition("=")
             if form not in tuple(Format) or not file:
-                raise PolicyError(
+                raise UsageError(
                     f"--report {item!a} is not FORMAT=FILE",
                     hint=f"FORMAT is one of {', '.join(Format)}",
                 )

@@ -17,7 +17,7 @@ from verifier.cli.streams import (
     warn,
     write_stdout,
 )
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.model.report import Report
 from verifier.model.result import Verdict
 
@@ -41,7 +41,7 @@ def exit_code(report: Report) -> int:
 
 
 def write_report(report: Report, written: Written) -> None:
-    """Render a report to a file or to stdout. Raises PolicyError for an unwritable file."""
+    """Render a report to a file or to stdout. Raises UsageError for an unwritable file."""
     for form, file in written.others:
         write(_render(report, replace(written, form=form, output=file)), file, "the report")
     write(_render(report, written), written.output, "the report")
@@ -61,7 +61,7 @@ def say_how_to_repeat(report: Report, saved: Path) -> None:
 
 
 def write(raw: bytes, output: Path | None, what: str) -> None:
-    """Write to a file, or to stdout. Raises PolicyError where that cannot be written."""
+    """Write to a file, or to stdout. Raises UsageError where that cannot be written."""
     try:
         if output is not None:
             _write_file(raw, output)
@@ -73,7 +73,7 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
         if output is not None:
             # What was asked for is worth more than the place where it should stand.
             write_stdout(raw)
-        raise PolicyError(
+        raise UsageError(
             f"{output or 'stdout'}: cannot write {what}: {error.strerror}",
             hint="it is on stdout; name a writable file with -o"
             if output is not None
@@ -82,7 +82,7 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
 
 
 def check_places(output: Path | None, save: Path | None = None, kept_by: str = "--save") -> None:
-    """Raise PolicyError where a report or a bundle could not be written: before anything is asked
+    """Raise UsageError where a report or a bundle could not be written: before anything is asked
     that would then be lost. `kept_by` is the option that names the bundle."""
     try:
         if output is not None:
@@ -95,25 +95,25 @@ def check_places(output: Path | None, save: Path | None = None, kept_by: str = "
     except (OSError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) else None
         name = f"-o {output}" if save is None else f"{kept_by} {save}"
-        raise PolicyError(f"{name}: {told or error}", hint="name another place") from error
+        raise UsageError(f"{name}: {told or error}", hint="name another place") from error
     if written == kept or kept in written.parents:
-        raise PolicyError(
+        raise UsageError(
             f"-o {output}: the bundle is kept there", hint="name another file for the report"
         )
 
 
 def _check_output(path: Path) -> None:
     if path.is_dir():
-        raise PolicyError(f"-o {path}: it is a directory", hint="name a file")
+        raise UsageError(f"-o {path}: it is a directory", hint="name a file")
     if not _is_there(path):
         _check_folder(path.parent, f"-o {path}")
     elif not os.access(path, os.W_OK):
-        raise PolicyError(f"-o {path}: it cannot be written", hint="name a writable file")
+        raise UsageError(f"-o {path}: it cannot be written", hint="name a writable file")
 
 
 def _check_save(path: Path, option: str) -> None:
     if _is_there(path):
-        raise PolicyError(f"{option} {path}: it exists already", hint="name a new directory or tar")
+        raise UsageError(f"{option} {path}: it exists already", hint="name a new directory or tar")
     folder = path.parent
     while not _is_there(folder) and folder != folder.parent:
         folder = folder.parent
@@ -131,9 +131,9 @@ def _is_there(path: Path) -> bool:
 
 def _check_folder(folder: Path, what: str) -> None:
     if not folder.is_dir():
-        raise PolicyError(f"{what}: {folder} is no directory", hint="make it, or name another")
+        raise UsageError(f"{what}: {folder} is no directory", hint="make it, or name another")
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise PolicyError(f"{what}: {folder} cannot be written", hint="name another place")
+        raise UsageError(f"{what}: {folder} cannot be written", hint="name another place")
 
 
 def _write_file(raw: bytes, path: Path) -> None:
@@ -148,7 +148,7 @@ def _write_file(raw: bytes, path: Path) -> None:
         raise
 
 
-def save_bundle(bundle: "Bundle", path: Path | None) -> PolicyError | None:
+def save_bundle(bundle: "Bundle", path: Path | None) -> UsageError | None:
     """Keep a bundle; a failure is given back, so that the report is not lost for it."""
     if path is None:
         return None
@@ -157,7 +157,7 @@ def save_bundle(bundle: "Bundle", path: Path | None) -> PolicyError | None:
     try:
         save(bundle, path)
     except EvidenceError as error:
-        return PolicyError(error.message, hint="name a place that can be written")
+        return UsageError(error.message, hint="name a place that can be written")
     return None
 
 

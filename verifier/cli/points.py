@@ -26,7 +26,7 @@ class Points:
         """The manifests that were allowed at a point, oldest permission first; None for a text
         that names no point.
 
-        Raises EvidenceError where none of them is known, PolicyError for what is no target.
+        Raises EvidenceError where none of them is known, UsageError for what is no target.
         """
         point = _POINT.fullmatch(text)
         if point is None:

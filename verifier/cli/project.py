@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.model.identifiers import parse_app_id
 from verifier.policy.document import BUILT_IN, refuse_unknown
 
@@ -73,7 +73,7 @@ class Project(Struct, frozen=True):
 
 def find_project(named: str) -> Project | None:
     """The project file that the environment names ("-" for none), else the one of the working
-    directory, if there is one. Raises PolicyError."""
+    directory, if there is one. Raises UsageError."""
     if named == "-":
         return None
     path = Path(named or FILE)
@@ -83,20 +83,20 @@ def find_project(named: str) -> Project | None:
     except FileNotFoundError as error:
         if not named:
             return None
-        raise PolicyError(f"VERIFY_PROJECT={named}: there is no such file") from error
+        raise UsageError(f"VERIFY_PROJECT={named}: there is no such file") from error
     except (OSError, ValueError) as error:
-        raise PolicyError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        raise UsageError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
     if len(raw) > _MAX_BYTES:
-        raise PolicyError(f"{path}: larger than {_MAX_BYTES} bytes")
+        raise UsageError(f"{path}: larger than {_MAX_BYTES} bytes")
     return parse_project(raw, path)
 
 
 def parse_project(raw: bytes, path: Path) -> Project:
-    """A project file. Raises PolicyError for an unknown key, or a value of another kind."""
+    """A project file. Raises UsageError for an unknown key, or a value of another kind."""
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PolicyError(f"{path}: not TOML: {error}") from error
+        raise UsageError(f"{path}: not TOML: {error}") from error
     refuse_unknown(document, (*_PLAIN, *_TABLES, "apps"), f"{path}")
     apps = {
         name: _app(name, value, path) for name, value in _table(document, "apps", f"{path}").items()
@@ -107,15 +107,15 @@ def parse_project(raw: bytes, path: Path) -> Project:
 def _app(name: str, value: object, path: Path) -> App:
     where = f"{path}: [apps.{name}]"
     if not _NAME.fullmatch(name):
-        raise PolicyError(
+        raise UsageError(
             f"{path}: [apps] {name!a} is no name of an app", hint="such as api, or api-staging"
         )
     if not isinstance(value, dict):
-        raise PolicyError(f"{where} is not a table", hint='write id = "40 hex digits" below it')
+        raise UsageError(f"{where} is not a table", hint='write id = "40 hex digits" below it')
     refuse_unknown(value, (*_OF_ONE_APP, *_PLAIN, *_TABLES), where)
     app_id = parse_app_id(_text(value.get("id"), f"{where}: id"))
     if app_id is None:
-        raise PolicyError(f"{where}: id is no app id (40 hex digits)")
+        raise UsageError(f"{where}: id is no app id (40 hex digits)")
     return App(app_id, _settings(value, path, where))
 
 
@@ -146,18 +146,18 @@ def _several(value: object, what: str) -> tuple[str, ...]:
     """A text or a list of texts. An empty list is refused: nothing would be expected by it."""
     texts = tuple(_text(item, what) for item in (value if isinstance(value, list) else [value]))
     if not texts:
-        raise PolicyError(f"{what} is empty", hint="leave the key out, or fill it")
+        raise UsageError(f"{what} is empty", hint="leave the key out, or fill it")
     return texts
 
 
 def _text(value: object, what: str) -> str:
     if not isinstance(value, str) or not value:
-        raise PolicyError(f"{what} is not a text", hint='write it in quotes, or ["several"]')
+        raise UsageError(f"{what} is not a text", hint='write it in quotes, or ["several"]')
     return value
 
 
 def _table(table: dict[str, Any], key: str, where: str) -> dict[str, Any]:
     found = table.get(key, {})
     if not isinstance(found, dict):
-        raise PolicyError(f"{where}: {key} is not a table", hint=f"write it below [{key}]")
+        raise UsageError(f"{where}: {key} is not a table", hint=f"write it below [{key}]")
     return found

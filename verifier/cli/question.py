@@ -1,4 +1,4 @@
-"""Options that state the relying party's question, from text to values. All raise PolicyError."""
+"""Options that state the relying party's question, from text to values. All raise UsageError."""
 
 import hashlib
 import re
@@ -8,7 +8,7 @@ from typing import Final
 
 from verifier.checks.case import Question
 from verifier.cli.target import named_endpoint, split_url
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.endpoint import Endpoint
@@ -31,9 +31,9 @@ def reference_values(unsafe_root: Path | None) -> ReferenceValues:
         with unsafe_root.open("rb") as stream:
             raw = stream.read(_MAX_ROOT_BYTES + 1)
     except OSError as error:
-        raise PolicyError(f"{unsafe_root}: {error.strerror or error}") from error
+        raise UsageError(f"{unsafe_root}: {error.strerror or error}") from error
     if len(raw) > _MAX_ROOT_BYTES:
-        raise PolicyError(f"{unsafe_root}: larger than {_MAX_ROOT_BYTES} bytes")
+        raise UsageError(f"{unsafe_root}: larger than {_MAX_ROOT_BYTES} bytes")
     if raw.lstrip()[:1] == b"{":
         return simulated_reference(raw)
     root = _certificate(raw, unsafe_root)
@@ -54,7 +54,7 @@ def with_images(reference: ReferenceValues, paths: Iterable[Path]) -> ReferenceV
             raw = read_file(path)
             images, firmware = read_measurement(raw, str(path))
         except EvidenceError as error:
-            raise PolicyError(f"--image: {error.message}", hint=error.hint) from error
+            raise UsageError(f"--image: {error.message}", hint=error.hint) from error
         _refuse_another_name(images[0], reference, str(path))
         digest = hashlib.sha256(raw).hexdigest()
         reference = reference.with_images(images, (firmware,), digest)
@@ -68,7 +68,7 @@ def _refuse_another_name(image: OsImage, reference: ReferenceValues, what: str) 
         if (row.release == image.release and row.os_image_hash and not same_hash) or (
             same_hash and row.kind not in ("unknown", image.kind)
         ):
-            raise PolicyError(
+            raise UsageError(
                 f"--image {what}: it calls itself dstack {image.release} ({image.kind}), hash "
                 f"{image.os_image_hash[:16]}…; known is {row.release} ({row.kind}), hash "
                 f"{row.os_image_hash[:16]}…",
@@ -98,12 +98,12 @@ def vouched(bundle: Bundle, digest: str) -> bool:
         return False
     match = _DIGEST.fullmatch(digest)
     if match is None:
-        raise PolicyError(
+        raise UsageError(
             f"--trust-bundle {digest!a} is not a digest",
             hint="write sha256: and 64 hex digits, as whoever collected the bundle gave them",
         )
     if match[1].lower() != bundle.digest:
-        raise PolicyError(
+        raise UsageError(
             "--trust-bundle names another bundle than this one",
             hint="ask whoever collected it for its digest: one that is read off the bundle itself "
             "vouches for nothing",
@@ -117,7 +117,7 @@ def challenge_bytes(text: str) -> bytes:
         return b""
     match = _CHALLENGE.fullmatch(text)
     if match is None:
-        raise PolicyError("--challenge is not 16 to 64 bytes of hex")
+        raise UsageError("--challenge is not 16 to 64 bytes of hex")
     return bytes.fromhex(match[1])
 
 
@@ -126,11 +126,11 @@ def challenge_url(text: str, challenge: str) -> str:
     if not text:
         return ""
     if not challenge:
-        raise PolicyError(
+        raise UsageError(
             "--challenge-url needs --challenge", hint="choose 32 random bytes: openssl rand -hex 32"
         )
     if "{challenge}" not in text:
-        raise PolicyError(
+        raise UsageError(
             f"--challenge-url {text!a} has no {{challenge}}",
             hint="write {challenge} where the app takes it, such as ?nonce={challenge}",
         )
@@ -144,7 +144,7 @@ def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
         return None
     holder = parse_key_holder(text)
     if holder is None:
-        raise PolicyError(
+        raise UsageError(
             f"--kms {text!a} is not CHAIN:ADDRESS, a root address or a CA key",
             hint="such as 8453:0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C",
         )
@@ -172,21 +172,21 @@ def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
 def dashboards(
     texts: Iterable[str], *, offline: bool
 ) -> tuple[tuple[tuple[str, bytes], ...], tuple[str, ...]]:
-    """What `--compare` names: files, by name and bytes, and URLs. Raises PolicyError."""
+    """What `--compare` names: files, by name and bytes, and URLs. Raises UsageError."""
     from verifier.cli.files import read_file  # noqa: PLC0415 - few audits compare
 
     files, urls = [], []
     for text in texts:
         name, _, where = text.partition("=")
         if name not in DASHBOARDS or not where:
-            raise PolicyError(
+            raise UsageError(
                 f"--compare {text!a} is not WHO=FILE or WHO=URL",
                 hint=f"WHO is {', '.join(DASHBOARDS)}",
             )
         if "://" not in where:
             files.append((Path(where).name, read_file(Path(where))))
         elif offline:
-            raise PolicyError(
+            raise UsageError(
                 "--compare: a bundle is audited without the network", hint="name a file"
             )
         else:
@@ -200,7 +200,7 @@ def kms_code(values: list[str]) -> tuple[str, ...]:
     for value in values:
         match = _DIGEST.fullmatch(value)
         if match is None:
-            raise PolicyError(
+            raise UsageError(
                 f"--kms-code {value!a} is not a sha256",
                 hint="write the 64 hex digits that `verify compose-hash` gives for its manifest",
             )
@@ -218,7 +218,7 @@ def one_app_id(values: list[str] | None) -> AppId | None:
 def instance_id(text: str) -> str:
     """An instance id, 40 lower-case hex digits, or "" when none was given."""
     if text and parse_app_id(text) is None:
-        raise PolicyError(f"--instance {text!a} is not an instance id (40 hex digits)")
+        raise UsageError(f"--instance {text!a} is not an instance id (40 hex digits)")
     return parse_app_id(text) or ""
 
 
@@ -246,7 +246,7 @@ def plain_url(text: str, what: str) -> str:
     """A URL that is written into bundles and reports, so that it may hold no key."""
     parts = split_url(text, what)
     if parts.query or parts.fragment:
-        raise PolicyError(f"{what}: the URL holds a query", hint="give it without `?…`")
+        raise UsageError(f"{what}: the URL holds a query", hint="give it without `?…`")
     return text.rstrip("/")
 
 
@@ -274,9 +274,9 @@ def _certificate(raw: bytes, path: Path) -> bytes:
         )
         certificate = load(raw)
     except ValueError as error:
-        raise PolicyError(
+        raise UsageError(
             f"{path}: not a certificate (PEM or DER), nor a reference document"
         ) from error
     if certificate.issuer != certificate.subject:
-        raise PolicyError(f"{path}: not a root certificate: it does not issue itself")
+        raise UsageError(f"{path}: not a root certificate: it does not issue itself")
     return certificate.public_bytes(Encoding.DER)

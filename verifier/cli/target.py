@@ -9,7 +9,7 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.errors import PolicyError, nearest
+from verifier.errors import UsageError, nearest
 from verifier.evidence.endpoint import HTTPS_PORT, METADATA_PORT, Endpoint, parse_endpoint
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
 from verifier.model.identifiers import AppId, parse_app_id
@@ -49,9 +49,9 @@ class Target(Struct, frozen=True, kw_only=True):
 
 
 def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
-    """What a TARGET names. Raises PolicyError (a usage error) when it names nothing known."""
+    """What a TARGET names. Raises UsageError (a usage error) when it names nothing known."""
     if not text.strip():
-        raise PolicyError("TARGET is empty", hint="give an app id: 40 hex digits")
+        raise UsageError("TARGET is empty", hint="give an app id: 40 hex digits")
     app_id = parse_app_id(text)
     if app_id is not None:
         return Target(text=app_id, app_id=app_id)
@@ -60,7 +60,7 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     if _GATEWAY_LABEL.fullmatch(text.partition(".")[0]) and _DOMAIN.fullmatch(text.lower()):
         return _parse_url(f"https://{text}")
     if _SCHEME.match(text):
-        raise PolicyError(
+        raise UsageError(
             f"{text!a} is not an address that is asked", hint="such as https://host.example"
         )
     path = Path(text)
@@ -69,7 +69,7 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     if _DOMAIN.fullmatch(text.lower()):
         return Target(text=text.lower(), domain=text.lower(), endpoint=parse_endpoint(text.lower()))
     digits = _HEX.fullmatch(text)
-    raise PolicyError(
+    raise UsageError(
         f"{text!a} is no app id (40 hex digits), URL, domain or bundle, and no command",
         hint=f"it has {len(digits[1])} hex digits, and an app id has 40"
         if digits and not _written_right(text)
@@ -81,7 +81,7 @@ def names_something(text: str) -> bool:
     """Whether an argument is an app id, URL, domain, or what exists as a file."""
     try:
         parse_target(text)
-    except PolicyError:
+    except UsageError:
         return False
     return True
 
@@ -103,7 +103,7 @@ def _written_right(text: str) -> str:
 
 
 def parse_serving_address(text: str) -> Target:
-    """The address that users connect to, HOST:PORT or an https URL, as TARGET. Raises PolicyError.
+    """The address that users connect to, HOST:PORT or an https URL, as TARGET. Raises UsageError.
 
     What its name does not tell has to be said beside it: of an address, nobody knows the app.
     """
@@ -111,16 +111,16 @@ def parse_serving_address(text: str) -> Target:
     try:
         port = "" if endpoint.port == HTTPS_PORT else f":{endpoint.port}"
         target = _parse_url(f"https://{endpoint.host}{port}")
-    except PolicyError:
+    except UsageError:
         target = Target(text=str(endpoint))
     return replace(target, text=str(endpoint), endpoint=endpoint)
 
 
 def named_endpoint(text: str, what: str) -> Endpoint:
-    """An address that users connect to by TLS. Raises PolicyError."""
+    """An address that users connect to by TLS. Raises UsageError."""
     found = parse_endpoint(text)
     if found is None:
-        raise PolicyError(
+        raise UsageError(
             f"{what} {text!a} is not HOST:PORT, nor an https URL",
             hint="such as app.example.org:443",
         )
@@ -133,7 +133,7 @@ def _parse_url(text: str) -> Target:
     if host == _TRUST_CENTER:
         app_id = parse_app_id(parts.path.rstrip("/").rpartition("/")[2])
         if app_id is None:
-            raise PolicyError(
+            raise UsageError(
                 f"{text!a} names no app", hint=f"https://{_TRUST_CENTER}/app/<app id> does"
             )
         return Target(text=app_id, app_id=app_id)
@@ -156,7 +156,7 @@ def _parse_url(text: str) -> Target:
             endpoint=parse_endpoint(f"https://{parts.netloc}"),
             proof=_proof_url(parts),
         )
-    raise PolicyError(
+    raise UsageError(
         f"{text!a} is not the address of a metadata page",
         hint="a metadata page is at https://<app id>-8090.<gateway domain>/",
     )
@@ -169,16 +169,16 @@ def _proof_url(parts: SplitResult) -> str:
 
 
 def split_url(text: str, what: str) -> SplitResult:
-    """The parts of an http(s) URL. Raises PolicyError when it is none, or holds a user name."""
+    """The parts of an http(s) URL. Raises UsageError when it is none, or holds a user name."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise PolicyError(f"{what} {text!a} is not a URL", hint="such as https://host.example")
+        raise UsageError(f"{what} {text!a} is not a URL", hint="such as https://host.example")
     if parts.username is not None or parts.password is not None:
-        raise PolicyError(f"{what}: the URL holds a user name", hint="give it without `user@`")
+        raise UsageError(f"{what}: the URL holds a user name", hint="give it without `user@`")
     return parts
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 
 _VARIABLE: Final = "VERIFY_"
 _NEVER_SET: Final = frozenset({"--unsafe-root"})
@@ -35,7 +35,7 @@ def long_name(parameter: Any) -> str:  # noqa: ANN401 - typer's
 
 
 def refuse_mistyped_variables(names: Iterable[str], others: Iterable[str]) -> None:
-    """Raise PolicyError for a variable that is almost an option's or one of the others: whoever set
+    """Raise UsageError for a variable that is almost an option's or one of the others: whoever set
     it would take it for read."""
     known = {*map(variable, _NAMES.split()), *others}
     unknown = (name for name in sorted(names) if name.startswith(_VARIABLE) and name not in known)
@@ -45,7 +45,7 @@ def refuse_mistyped_variables(names: Iterable[str], others: Iterable[str]) -> No
         plain = [item.removeprefix(_VARIABLE) for item in known]
         near = difflib.get_close_matches(name.removeprefix(_VARIABLE), plain, 1, _ALIKE)
         if near:
-            raise PolicyError(
+            raise UsageError(
                 f"{name} is no option's variable", hint=f"did you mean {_VARIABLE}{near[0]}?"
             )
 

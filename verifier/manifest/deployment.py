@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.compose.app_compose import AppCompose
 from verifier.model.result import JsonValue
 from verifier.reference.deploy_profiles import Flag, Form, Given, Profile, profiles
@@ -42,7 +42,7 @@ class Prediction(Struct, frozen=True):
 
 
 def predict(profile: Profile, compose: str, choices: Choices) -> Prediction:
-    """What a tool makes of a compose file. Raises PolicyError for choices that it does not have,
+    """What a tool makes of a compose file. Raises UsageError for choices that it does not have,
     EvidenceError for text that UTF-8 cannot carry."""
     _refuse_unknown(profile, choices)
     given: dict[str, JsonValue] = {
@@ -76,13 +76,13 @@ def _refuse_unknown(profile: Profile, choices: Choices) -> None:
     where = f"{profile.tool}@{profile.versions}"
     if unknown := sorted(choices.flags.keys() - profile.flags.keys()):
         hint = f"one of {', '.join(profile.flags)}" if profile.flags else "it has none"
-        raise PolicyError(f"{where} has no flag {unknown[0]!a}", hint=hint)
+        raise UsageError(f"{where} has no flag {unknown[0]!a}", hint=hint)
     takes_script = {"pre_launch_script"} & {*profile.fields, *profile.optional}
     if choices.script is not None and not takes_script:
-        raise PolicyError(f"{where} takes no pre-launch script", hint="leave it out")
+        raise UsageError(f"{where} takes no pre-launch script", hint="leave it out")
     known = {*profile.fields, *profile.optional}
     if others := sorted(choices.others.keys() - known):
-        raise PolicyError(
+        raise UsageError(
             f"{where} writes no field {others[0]!a}", hint=f"one of {', '.join(sorted(known))}"
         )
 

@@ -22,7 +22,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from verifier.errors import PolicyError, did_you_mean
+from verifier.errors import UsageError, did_you_mean
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.result import Finding
@@ -69,38 +69,38 @@ class Sifted(Struct, frozen=True, kw_only=True):
 
 
 def parse_baseline(raw: bytes) -> tuple[BaselineEntry, ...]:
-    """The entries of a baseline file. Raises PolicyError when it is malformed."""
+    """The entries of a baseline file. Raises UsageError when it is malformed."""
     try:
         document = tomllib.loads(raw.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise PolicyError(f"baseline: not TOML: {error}") from error
+        raise UsageError(f"baseline: not TOML: {error}") from error
     rows = document.pop("ignore", [])
     if document or not isinstance(rows, list):
-        raise PolicyError("baseline: only [[ignore]] entries belong into it")
+        raise UsageError("baseline: only [[ignore]] entries belong into it")
     return tuple(_entry(row, f"baseline: entry {place}") for place, row in enumerate(rows, 1))
 
 
 def _entry(row: object, what: str) -> BaselineEntry:
     if not isinstance(row, dict):
-        raise PolicyError(f"{what}: it is not a table")
+        raise UsageError(f"{what}: it is not a table")
     if unknown := sorted(row.keys() - _KEYS):
         listed = f"its keys are {', '.join(sorted(_KEYS))}"
-        raise PolicyError(
+        raise UsageError(
             f"{what}: unknown key {unknown[0]!a}", hint=did_you_mean(unknown[0], _KEYS, listed)
         )
     texts = {key: row.get(key, "") for key in _KEYS - {"expires"}}
     if not all(isinstance(text, str) for text in texts.values()):
-        raise PolicyError(f"{what}: everything but `expires` is text")
+        raise UsageError(f"{what}: everything but `expires` is text")
     expires = row.get("expires")
     if texts["rule"] not in TEXTS:
-        raise PolicyError(
+        raise UsageError(
             f"{what}: there is no rule {texts['rule']!a}",
             hint=did_you_mean(texts["rule"], TEXTS, "`verify explain` lists every rule"),
         )
     if not texts["reason"].strip():
-        raise PolicyError(f"{what}: it needs a reason")
+        raise UsageError(f"{what}: it needs a reason")
     if type(expires) is not date:
-        raise PolicyError(f"{what}: it needs a date, as in `expires = 2027-01-31`")
+        raise UsageError(f"{what}: it needs a date, as in `expires = 2027-01-31`")
     return BaselineEntry(expires=expires, **texts)
 
 

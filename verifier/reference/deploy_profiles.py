@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.model.result import JsonValue
 
 SCHEMA: Final = "dstack-audit/deploy-profiles/v1"
@@ -82,19 +82,19 @@ class Profile(Struct, frozen=True, kw_only=True):
 
 
 def find_profile(text: str) -> Profile:
-    """The profile of `TOOL@VERSION`; without a version, the newest. Raises PolicyError."""
+    """The profile of `TOOL@VERSION`; without a version, the newest. Raises UsageError."""
     name, at, version = text.partition("@")
     tool = _ALIASES.get(name, name)
     known = [profile for profile in profiles() if profile.tool == tool]
     if not known or (at and not _VERSION.fullmatch(version)):
-        raise PolicyError(f"--deploy {text!a}: no such deploy path", hint=_hint())
+        raise UsageError(f"--deploy {text!a}: no such deploy path", hint=_hint())
     if not at:
         return known[-1]
     wanted = _key(version)
     for profile in known:
         if _key(profile.since) <= wanted <= _key(profile.until):
             return profile
-    raise PolicyError(
+    raise UsageError(
         f"--deploy {text!a}: what this version writes is not known",
         hint=f"known: {', '.join(f'{tool}@{item.versions}' for item in known)}",
     )

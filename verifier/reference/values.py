@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.model.chain import ContractCode, Role
 from verifier.model.result import Anchor
 from verifier.reference.generations import GENERATIONS, Generation
@@ -308,12 +308,12 @@ def embedded() -> ReferenceValues:
 def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
     """Reference values from a document: a simulated world's, where `unsafe` says what it is.
 
-    Raises PolicyError when it is malformed.
+    Raises UsageError when it is malformed.
     """
     try:
         document = json.loads(raw)
         if document["schema"] != SCHEMA:
-            raise PolicyError(f"reference values: schema is not {SCHEMA!r}")
+            raise UsageError(f"reference values: schema is not {SCHEMA!r}")
         tables = {
             name: tuple(_row(row_type, row) for row in document[name])
             for name, row_type in _TABLES.items()
@@ -324,7 +324,7 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             replace(row, origin=Origin(row.origin)) for row in tables["os_images"]
         )
         if "sigstore" in document and not unsafe:
-            raise PolicyError("reference values: only a simulated world has a Sigstore of its own")
+            raise UsageError("reference values: only a simulated world has a Sigstore of its own")
         return ReferenceValues(
             root=base64.b64decode(document["root"]["certificate"], validate=True),
             anchor=Anchor.SIMULATED if unsafe else None,
@@ -335,11 +335,11 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             **tables,
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PolicyError(f"reference values: malformed document: {error!r}") from error
+        raise UsageError(f"reference values: malformed document: {error!r}") from error
 
 
 def _require_known_generations(*rows: KmsRecord | ContractCode) -> None:
-    """Raises PolicyError for a row of a generation whose storage and functions nobody knows. A
+    """Raises UsageError for a row of a generation whose storage and functions nobody knows. A
     proxy is code of several, owners are code of others; a KMS may be of none that is named."""
     for row in rows:
         if isinstance(row, ContractCode):
@@ -347,7 +347,7 @@ def _require_known_generations(*rows: KmsRecord | ContractCode) -> None:
         else:
             known = row.generation in ("", *GENERATIONS)
         if not known:
-            raise PolicyError(f"reference values: unknown contract generation {row.generation!r}")
+            raise UsageError(f"reference values: unknown contract generation {row.generation!r}")
 
 
 def _host(url: str) -> str:

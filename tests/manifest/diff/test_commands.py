@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from tests.manifest.diff.manifests import COMPOSE, D2, manifest
 from verifier.cli.commands.compose_hash import print_compose_hash
 from verifier.cli.commands.diff import compare_manifests
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.bundle import BundleBuilder, Kind, save
 from verifier.evidence.import_files import import_files
 
@@ -44,11 +44,11 @@ def test_exit_codes(tmp_path: Path) -> None:
     hidden_too = written(tmp_path, "h2.json", docker_compose_file="[MASKED]", name="other")
     assert run("diff", hidden, hidden_too).exit_code == 3
     assert run("diff", hidden, hidden).exit_code == 3
-    assert isinstance(run("diff", old).exception, PolicyError)
+    assert isinstance(run("diff", old).exception, UsageError)
     broken = tmp_path / "broken.json"
     broken.write_text('{"runner": "docker-compose"')
     assert isinstance(run("diff", old, broken).exception, EvidenceError)
-    assert isinstance(run("diff", old, tmp_path / "absent.json").exception, PolicyError)
+    assert isinstance(run("diff", old, tmp_path / "absent.json").exception, UsageError)
 
 
 def test_the_platform_is_named(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_compose_hash(tmp_path: Path) -> None:
     assert "ATTENTION" not in ran.stdout
     wrong = run("compose-hash", path, "--expect", "0x" + "00" * 32)
     assert wrong.exit_code == 4
-    assert isinstance(run("compose-hash", path, "--expect", "12").exception, PolicyError)
+    assert isinstance(run("compose-hash", path, "--expect", "12").exception, UsageError)
 
 
 def test_what_altered_the_bytes_is_said(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_compose_file_has_no_compose_hash_of_its_own(tmp_path: Path) -> None:
     assert "hash not known beforehand" in ran.stdout
     assert "sha256 " not in ran.stdout
     assert "ATTENTION" not in ran.stdout
-    assert isinstance(run("compose-hash", path, "--enable", "tee").exception, PolicyError)
+    assert isinstance(run("compose-hash", path, "--enable", "tee").exception, UsageError)
     named = run("compose-hash", path, "--name", "app", "--enable", "kms")
     assert "kms_enabled: true" in named.stdout
     digest = re.search(r"vmm-cli.py compose and deploy: sha256 ([0-9a-f]{64})", named.stdout)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from tests.manifest.diff.manifests import document
 from verifier.cli.commands.compose_hash import print_compose_hash
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.evidence.compose.app_compose import parse_app_compose
 from verifier.manifest.deployment import Choices, Prediction, made_by, path_label, predict
 from verifier.manifest.diff import compare, divergence_table, read_document
@@ -132,7 +132,7 @@ def test_versions_differ_where_the_tools_do() -> None:
     "text", ["", "x", "vmm@", "vmm@9", "vmm@0.4.2", "phala-cli@2", "vmm@0.5.x", "vmm@0.5.7.1", "@1"]
 )
 def test_unknown_paths_are_usage_errors(text: str) -> None:
-    with pytest.raises(PolicyError) as caught:
+    with pytest.raises(UsageError) as caught:
         find_profile(text)
     assert caught.value.hint
 
@@ -145,7 +145,7 @@ def test_choices_that_a_tool_does_not_have_are_usage_errors() -> None:
         ("vmm@0.5.4", Choices(others={"key_provider": "tpm"})),
         ("phala-api", Choices(others={"frobnicate": 1})),
     ):
-        with pytest.raises(PolicyError):
+        with pytest.raises(UsageError):
             predict(find_profile(name), COMPOSE, choices)
 
 
@@ -252,7 +252,7 @@ def test_the_command_names_the_one_field_that_nobody_can_know() -> None:
     assert (old.exit_code, "not known: salt" in old.stdout) == (3, True)
     quiet = run("compose.yaml", "--deploy", "phala-cli@1.1.14", "-q")
     assert (quiet.exit_code, quiet.stdout) == (3, "")
-    assert isinstance(run("compose.yaml", "-q").exception, PolicyError)
+    assert isinstance(run("compose.yaml", "-q").exception, UsageError)
     named = run("compose.yaml", "--deploy", "vmm@0.5.7", "--name", "", "-q")
     assert (named.exit_code, len(named.stdout)) == (0, 65)
 
@@ -267,7 +267,7 @@ def test_misuse_of_the_command_is_said() -> None:
         ("cli.json", "--deploy", "vmm"),
         ("compose.yaml", "--deploy", "phala-cli", "--write-manifest", "m.json"),
     ):
-        assert isinstance(run(*arguments).exception, PolicyError), arguments
+        assert isinstance(run(*arguments).exception, UsageError), arguments
     done = run(*PHALA, "--set", "storage_fs=ext4", "--disable", "public-logs", "--format", "json")
     assert done.exit_code == 0
     assert json.loads(done.stdout)["compose_hash"] != CLI.compose_hash

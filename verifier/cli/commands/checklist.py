@@ -11,7 +11,7 @@ from verifier.cli.lint_given import STDIN, Given, is_source_directory, read_give
 from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import write
 from verifier.cli.streams import terminal_width, warn
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +72,7 @@ def check_deployment(
     expected = tuple(_digest(item) for item in expect_compose_hash or ())
     running = [item for item in targets if _is_running(item)]
     if len(running) > 1:
-        raise PolicyError(
+        raise UsageError(
             f"{running[1]}: a second running app", hint="go through the checklist of each app alone"
         )
     texts, unread = read_given([item for item in targets if item not in running], reach)
@@ -100,7 +100,7 @@ def _digest(text: str) -> str:
         digits = text.removeprefix("sha256:")
         return parse_hex(digits, "--expect-compose-hash", length=32, allow_0x=True).hex()
     except EvidenceError as error:
-        raise PolicyError(error.message) from error
+        raise UsageError(error.message) from error
 
 
 def _is_running(target: str) -> bool:

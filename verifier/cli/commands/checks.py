@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from verifier.cli.streams import print_row
-from verifier.errors import PolicyError, did_you_mean
+from verifier.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from verifier.checks.engine import CheckSpec
@@ -30,7 +30,7 @@ def explain_checks(
     judged = load_policy(policy)
     specs = [spec for spec in CHECKS if spec.id.startswith(only)]
     if not specs:
-        raise PolicyError(f"no check is named {only!a}", hint=_hint(only))
+        raise UsageError(f"no check is named {only!a}", hint=_hint(only))
     for spec in () if only else specs:
         print_row(f"{spec.id:26} {judged.requirement(spec.id).value:9}  ", spec.title)
     for spec in specs if only else ():

@@ -14,7 +14,7 @@ from verifier.cli.files import read_file
 from verifier.cli.options import command
 from verifier.cli.output import write
 from verifier.cli.streams import print_row, warn
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 
 if TYPE_CHECKING:
     from verifier.evidence.compose.app_compose import AppCompose
@@ -170,12 +170,12 @@ def print_compose_hash(
     raw = read_file(file)
     if raw.lstrip()[:1] in (b"{", b""):
         if deployment != Deployment():
-            raise PolicyError(
+            raise UsageError(
                 f"{file}: it is no compose file", hint="a manifest has its name and flags already"
             )
         answer = _of_manifest(file, raw)
     elif quiet and not deployment.deploy:
-        raise PolicyError(
+        raise UsageError(
             f"{file}: a compose file alone has no compose hash",
             hint="name the manifest around it, or how it is deployed: --deploy TOOL@VERSION",
         )
@@ -271,13 +271,13 @@ def _of_compose_file(file: Path, raw: bytes, deployment: Deployment) -> _Answer:
             document=dict(found.document),
         )
     if deployment.disable or deployment.set_field or deployment.write_manifest:
-        raise PolicyError(
+        raise UsageError(
             "--disable, --set and --write-manifest say how a manifest is made",
             hint="name the tool with --deploy TOOL@VERSION",
         )
     flags, allowed = deployment.enable or [], deployment.allow or []
     if unknown := sorted(set(flags) - set(VMM_FLAGS)):
-        raise PolicyError(f"--enable {unknown[0]!a}", hint=f"one of {', '.join(VMM_FLAGS)}")
+        raise UsageError(f"--enable {unknown[0]!a}", hint=f"one of {', '.join(VMM_FLAGS)}")
     paths = compose_paths(raw, deployment.name or "", flags=flags, allowed=allowed, script=script)
     return _Answer(
         file=file,
@@ -313,7 +313,7 @@ def _predicted(text: str, script: str | None, deployment: Deployment) -> "Predic
     if deployment.write_manifest is not None:
         if found.raw is None:
             why = ", ".join(found.missing)
-            raise PolicyError(f"--write-manifest: the manifest is not known without {why}")
+            raise UsageError(f"--write-manifest: the manifest is not known without {why}")
         write(found.raw, deployment.write_manifest, "the manifest")
     return found
 
@@ -321,7 +321,7 @@ def _predicted(text: str, script: str | None, deployment: Deployment) -> "Predic
 def _field(text: str) -> "tuple[str, JsonValue]":
     name, sign, value = text.partition("=")
     if not sign or not name:
-        raise PolicyError(f"--set {text!a}: no field", hint="write FIELD=VALUE")
+        raise UsageError(f"--set {text!a}: no field", hint="write FIELD=VALUE")
     try:
         found: JsonValue = json.loads(value)
     except (ValueError, RecursionError):
@@ -415,7 +415,7 @@ def _print_paths(paths: "tuple[DeployPath, ...]") -> None:
 def _expected(text: str) -> str:
     match = _DIGEST.fullmatch(text)
     if text and match is None:
-        raise PolicyError(
+        raise UsageError(
             f"--expect: {text!a} is no compose hash", hint="write sha256: and 64 hex digits"
         )
     return match[1].lower() if match else ""

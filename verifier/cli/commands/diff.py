@@ -14,7 +14,7 @@ from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import check_places, json_for, write
 from verifier.cli.points import Points
 from verifier.cli.streams import terminal_width, uses_color
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.model.result import Severity
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def compare_manifests(
         for document in points.documents(text) or _read(text, name, reach)
     ]
     if len(documents) < 2:  # noqa: PLR2004
-        raise PolicyError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")
+        raise UsageError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")
     comparisons = [compare(old, new) for old, new in pairwise(documents)]
     raw = _render(comparisons, min_severity, form, to_file=output is not None, verbose=verbose)
     write(raw, output, "the comparison")

@@ -10,7 +10,7 @@ from verifier.cli.options import BundlePath, Output, Reach, Save, command
 from verifier.cli.output import check_places, exit_code, json_for, save_bundle, write
 from verifier.cli.streams import terminal_width, uses_color
 from verifier.cli.variables import ENDPOINT_POLICY
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 
 if TYPE_CHECKING:
     from verifier.cli.target import Target
@@ -74,7 +74,7 @@ def ask_endpoint(
 
     check_places(output, save)
     if reach.endpoint:
-        raise PolicyError("--endpoint and ADDRESS are the same", hint="give ADDRESS alone")
+        raise UsageError("--endpoint and ADDRESS are the same", hint="give ADDRESS alone")
     target = _served(address, app_id)
     judged = known(load_policy(policy))
     audit = gather(target, reach, past=Past.APP, bundle=bundle, save=save)
@@ -93,11 +93,11 @@ def ask_endpoint(
 
 
 def _served(address: str, app_id: str) -> "Target":
-    """The address, of the app that is meant. Raises PolicyError."""
+    """The address, of the app that is meant. Raises UsageError."""
     from verifier.cli.target import parse_serving_address  # noqa: PLC0415
     from verifier.model.identifiers import parse_app_id  # noqa: PLC0415
 
     target, asked = parse_serving_address(address), parse_app_id(app_id)
     if app_id and asked is None:
-        raise PolicyError(f"--app-id {app_id!a} is not an app id (40 hex digits)")
+        raise UsageError(f"--app-id {app_id!a} is not an app id (40 hex digits)")
     return target if asked is None else target.of_app(asked)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from verifier.cli.streams import terminal_width
-from verifier.errors import PolicyError, did_you_mean
+from verifier.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from verifier.report.explanations import Explanation
@@ -45,7 +45,7 @@ def explain(
         return
     found = explanations(asked)
     if not found:
-        raise PolicyError(
+        raise UsageError(
             f"nothing here is called {asked!a}",
             hint=did_you_mean(asked, names(), "`verify explain` lists every check, rule and word"),
         )

@@ -9,7 +9,7 @@ import typer
 
 from verifier.cli.output import write
 from verifier.cli.streams import print_row, progress
-from verifier.errors import EvidenceError, PolicyError, did_you_mean
+from verifier.errors import EvidenceError, UsageError, did_you_mean
 from verifier.evidence.codec import JsonObject
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def measure(
 
     shape = None if machine is None else parse_vm_config(read_file(machine), str(machine))
     if (image is None) == (not fetch):
-        raise PolicyError("name an image, or one to download with --fetch")
+        raise UsageError("name an image, or one to download with --fetch")
     files = read_image(image) if image is not None else _fetched(fetch, mirror)
     document = to_json(measure_image(files, shape), shape)
     _print(document, shape)
@@ -109,7 +109,7 @@ def _hash_of(wanted: str) -> str:
         return text
     known = {row.release: row.os_image_hash for row in embedded().os_images if row.os_image_hash}
     if wanted not in known:
-        raise PolicyError(
+        raise UsageError(
             f"--fetch {wanted!a} is neither a hash (64 hex digits) nor a release that is known",
             hint=did_you_mean(wanted, known, f"known are {', '.join(sorted(filter(None, known)))}"),
         )

@@ -10,7 +10,7 @@ from verifier.cli.clock import now
 from verifier.cli.options import At, Files, UnsafeRoot
 from verifier.cli.output import EXIT_CODES
 from verifier.cli.streams import print_row
-from verifier.errors import PolicyError
+from verifier.errors import UsageError
 from verifier.model.result import VERDICT_ORDER, Requirement
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def verify_signer(
 
     about = parse_app_id(app_id) if app_id else ""
     if about is None:
-        raise PolicyError(f"--app-id {app_id!a} is no app id", hint="write its 40 hex digits")
+        raise UsageError(f"--app-id {app_id!a} is no app id", hint="write its 40 hex digits")
     chains = kms_answers.parse_chains(read_file(file), file.name)
     found = [
         reading
@@ -140,7 +140,7 @@ def _refuse_ambiguity(bundle: "Bundle") -> None:
     logs |= {repr(item.value.event_log) for item in subject.tcb_infos if item.value.event_log}
     if len(subject.quotes) > 1 or len(logs) > 1:
         given = (_count(len(subject.quotes), "quote"), _count(len(logs), "event log"))
-        raise PolicyError(
+        raise UsageError(
             f"{' and '.join(given)} were given",
             hint="give one quote and its log",
         )

@@ -14,7 +14,7 @@ from verifier.cli.lint_given import Given, read_given
 from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import check_places, write
 from verifier.cli.streams import terminal_width, uses_color, warn
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 
 if TYPE_CHECKING:
     from verifier.manifest.audit import ManifestAudit
@@ -126,11 +126,11 @@ def lint_manifest(
 
 
 def _refuse_overwriting(baselines: Baselines) -> None:
-    """Raise PolicyError where somebody's reasons would be lost."""
+    """Raise UsageError where somebody's reasons would be lost."""
     new, old = baselines.write_baseline, baselines.baseline
     if new is None or not new.exists() or (old is not None and old.resolve() == new.resolve()):
         return
-    raise PolicyError(
+    raise UsageError(
         f"--write-baseline {new}: it exists already",
         hint=f"give it as --baseline {new} too, so that its entries are kept, or name a new file",
     )
@@ -167,12 +167,12 @@ def _baseline(path: Path | None) -> "tuple[BaselineEntry, ...]":
     try:
         raw = read_file(path)
     except EvidenceError as error:
-        raise PolicyError(error.message, hint=error.hint) from error
+        raise UsageError(error.message, hint=error.hint) from error
     return parse_baseline(raw)
 
 
 def _digest(text: str) -> str:
-    """A compose hash as 64 hex digits, "" for none. Raises PolicyError."""
+    """A compose hash as 64 hex digits, "" for none. Raises UsageError."""
     from verifier.evidence.codec import parse_hex  # noqa: PLC0415
 
     if not text:
@@ -181,7 +181,7 @@ def _digest(text: str) -> str:
         digits = text.removeprefix("sha256:")
         return parse_hex(digits, "--expect-compose-hash", length=32, allow_0x=True).hex()
     except EvidenceError as error:
-        raise PolicyError(error.message) from error
+        raise UsageError(error.message) from error
 
 
 def _lints(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from verifier.cli.streams import print_row, warn
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 
 if TYPE_CHECKING:
     from verifier.evidence.images.oci_archive import ArchivedImage
@@ -46,7 +46,7 @@ def identify_image(
     expected = [text.rpartition("=")[2] for text in expect_image or ()]
     for text in expected:
         if not is_digest(text):
-            raise PolicyError(
+            raise UsageError(
                 f"--expect-image: {text!a} is no digest", hint="write sha256: and 64 hex digits"
             )
     malformed: list[EvidenceError] = []

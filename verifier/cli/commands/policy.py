@@ -6,7 +6,7 @@ import typer
 
 from verifier.cli.options import At
 from verifier.cli.streams import print_row
-from verifier.errors import PolicyError, nearest
+from verifier.errors import UsageError, nearest
 
 _EXPLAIN = "explain"
 _SCHEMA = "schema"
@@ -49,7 +49,7 @@ def show_policy(
     names = named[explains:]
     if len(names) > 1:
         meant = nearest(names[0], (_EXPLAIN,))
-        raise PolicyError(
+        raise UsageError(
             f"one policy at a time, not {len(names)}: {', '.join(map(ascii, names))}",
             hint=f"did you mean `verify policy {_EXPLAIN} {names[1]}`?" if meant else "",
         )

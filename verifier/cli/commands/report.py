@@ -20,7 +20,7 @@ from verifier.cli.options import (
 )
 from verifier.cli.output import SIGNABLE, check_places, exit_code, write, write_report
 from verifier.cli.streams import warn
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 
 if TYPE_CHECKING:
     from verifier.model.report import Report
@@ -60,9 +60,9 @@ class Author(Struct, frozen=True, kw_only=True):
     ] = "https://token.actions.githubusercontent.com"
 
     def __post_init__(self) -> None:
-        """Raise PolicyError for two authors: one of them would not be asked for."""
+        """Raise UsageError for two authors: one of them would not be asked for."""
         if self.key is not None and self.identity:
-            raise PolicyError("--key and --identity are two authors", hint="give one of them")
+            raise UsageError("--key and --identity are two authors", hint="give one of them")
 
     @property
     def named(self) -> bool:
@@ -118,7 +118,7 @@ def render_again(
         _check_signed(file, target, author, policy, bundle, reach, expected, written, compare)
     if names_target(str(file)):
         if bundle is not None:
-            raise PolicyError("two bundles were named", hint="give one of them")
+            raise UsageError("two bundles were named", hint="give one of them")
         target = target or str(file)
         place = file if target != str(file) else None
         offline = replace(reach, offline=True)
@@ -156,22 +156,22 @@ def _given(context: typer.Context) -> bool:
 
 
 def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Report":
-    """The report that a file holds. Raises PolicyError for what would have to be judged anew."""
+    """The report that a file holds. Raises UsageError for what would have to be judged anew."""
     from verifier.model.identifiers import format_time  # noqa: PLC0415
     from verifier.report.audit.earlier import read_report  # noqa: PLC0415
 
     raw = read_file(file)
     if _SIGNED in raw[:_SNIFFED] + raw[-_SNIFFED:] or raw[:2] == _TOKEN:
-        raise PolicyError(
+        raise UsageError(
             f"{file} is a signed result", hint="name its author: --key key.pub, or --identity"
         )
     if judges:
-        raise PolicyError(
+        raise UsageError(
             f"{file} is a report, which is rendered as it was judged",
             hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
         )
     if {*SIGNABLE} & {written.form, *(form for form, _ in written.others)}:
-        raise PolicyError(
+        raise UsageError(
             "a statement is made of evidence, not of a report that anybody may have written",
             hint="verify APP_ID --bundle BUNDLE --format statement",
         )
@@ -202,9 +202,7 @@ def _check_signed(
     from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
 
     if target is None:
-        raise PolicyError(
-            f"{signed}: of which app?", hint="name it, and its evidence with --bundle"
-        )
+        raise UsageError(f"{signed}: of which app?", hint="name it, and its evidence with --bundle")
     found = _opened(signed, author)
     then = replace(reach, at=found.created, offline=True)
     report = _audited(target, then, bundle, policy, expected, compare)

@@ -8,7 +8,7 @@ import typer
 from verifier.cli.files import read_file
 from verifier.cli.options import Output, command
 from verifier.cli.output import check_places, write
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 
 
 @command
@@ -41,5 +41,5 @@ def sign(
         is_ear = b'"eat_profile"' in raw and read_statement(raw).kind == PROFILE
         raw = (sign_claims if is_ear else sign_statement)(raw, pem)
     except EvidenceError as error:
-        raise PolicyError(f"{statement}: {error.message}", hint=error.hint) from error
+        raise UsageError(f"{statement}: {error.message}", hint=error.hint) from error
     write(raw, output, "the signed statement")

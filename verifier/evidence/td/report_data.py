@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.evidence import codec
 from verifier.evidence.td.quote import parse_quote
 
@@ -74,7 +74,7 @@ class Binding(Struct, frozen=True):
 
 
 def parse_binding(text: str) -> Binding:
-    """KIND=VALUE[:VALUE…]. Raises PolicyError with every usage where it is of no known form."""
+    """KIND=VALUE[:VALUE…]. Raises UsageError with every usage where it is of no known form."""
     kind, _, rest = text.partition("=")
     if kind == CHALLENGE_LEAF:
         named: tuple[Value, ...] = (Value("COMPOSE_HASH", (32,)),)
@@ -95,10 +95,10 @@ def parse_binding(text: str) -> Binding:
     return Binding(kind, tuple(values))
 
 
-def _unknown(text: str, why: str) -> PolicyError:
+def _unknown(text: str, why: str) -> UsageError:
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
     usages = [f"{CHALLENGE_LEAF}=COMPOSE_HASH", *(item.usage for item in CONVENTIONS.values())]
-    return PolicyError(f"--bind {shown!a} {why}", hint=f"known: {', '.join(usages)}")
+    return UsageError(f"--bind {shown!a} {why}", hint=f"known: {', '.join(usages)}")
 
 
 def _bytes(text: str) -> bytes:

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from verifier.errors import EvidenceError, PolicyError
+from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.codec import parse_json_object
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
@@ -47,7 +47,7 @@ class SignatureError(EvidenceError):
 def sign_statement(statement: bytes, key_pem: bytes) -> bytes:
     """A statement's bytes in a Sigstore bundle, signed by a private key (PEM, P-256, unencrypted).
 
-    JSON with a newline at the end. Raises PolicyError for another key, EvidenceError for what is no
+    JSON with a newline at the end. Raises UsageError for another key, EvidenceError for what is no
     in-toto statement.
     """
     from sigstore import dsse, errors  # noqa: PLC0415 - only to sign
@@ -74,7 +74,7 @@ def sign_statement(statement: bytes, key_pem: bytes) -> bytes:
 def sign_claims(claims: bytes, key_pem: bytes) -> bytes:
     """The claims of an EAR (JSON) as a signed token, ASCII with a newline at the end.
 
-    Raises PolicyError for another key than a private one (PEM, P-256, unencrypted).
+    Raises UsageError for another key than a private one (PEM, P-256, unencrypted).
     """
     key = _private_key(key_pem)
     header = rfc8785.dumps({"alg": _ALGORITHM, "kid": _hint(key.public_key()), "typ": _TYPE})
@@ -88,7 +88,7 @@ def signed_claims(token: bytes, key_pem: bytes) -> bytes:
     """The claims that a token holds, once its signature verifies by a public key (PEM, P-256). No
     other algorithm than ES256 is known, whatever the token names.
 
-    Raises PolicyError for another kind of key, EvidenceError for what is no such token, and
+    Raises UsageError for another kind of key, EvidenceError for what is no such token, and
     SignatureError for a signature that is not this key's.
     """
     key = _public_key(key_pem)
@@ -124,7 +124,7 @@ def signed_statement(raw: bytes, key_pem: bytes) -> bytes:
     """The statement that a Sigstore bundle holds, once its signature verifies by a public key (PEM,
     P-256).
 
-    Raises PolicyError for another kind of key, EvidenceError for what is no such bundle, and
+    Raises UsageError for another kind of key, EvidenceError for what is no such bundle, and
     SignatureError for a signature that is not this key's.
     """
     from sigstore import dsse, errors  # noqa: PLC0415 - only to verify
@@ -167,11 +167,11 @@ def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError as error:
-        raise PolicyError("the key is encrypted", hint="give it without a passphrase") from error
+        raise UsageError("the key is encrypted", hint="give it without a passphrase") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise PolicyError("it is no private key in PEM", hint=_HOW) from error
+        raise UsageError("it is no private key in PEM", hint=_HOW) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise PolicyError("it is no P-256 key", hint=_HOW)
+        raise UsageError("it is no P-256 key", hint=_HOW)
     return key
 
 
@@ -180,9 +180,9 @@ def _public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise PolicyError("it is no public key in PEM", hint=hint) from error
+        raise UsageError("it is no public key in PEM", hint=hint) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
-        raise PolicyError("it is no P-256 key", hint=hint)
+        raise UsageError("it is no P-256 key", hint=hint)
     return key
 
 
