@@ -4,11 +4,9 @@ import time
 from typing import Final
 
 from verifier.errors import UsageError
-from verifier.model.identifiers import parse_time
+from verifier.model.identifiers import LATEST_TIME, parse_time
 
 _WEEK: Final = 604_800
-_LATEST_TIME: Final = 253_402_300_799
-"""The last second that RFC 3339 can write, in the year 9999."""
 
 
 def now() -> int:
@@ -32,7 +30,7 @@ def span(text: str) -> float:
 def moment(text: str, what: str = "--at") -> int:
     """Unix seconds of an RFC 3339 time."""
     seconds = parse_time(text)
-    if seconds is None or not 0 <= seconds <= _LATEST_TIME:
+    if seconds is None or not 0 <= seconds <= LATEST_TIME:
         raise UsageError(
             f"{what} {text!a} is not a time", hint="write it as 2026-03-23 or 2026-03-23T21:17:00Z"
         )

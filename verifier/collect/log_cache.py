@@ -24,8 +24,8 @@ from typing import Final, Self, TypeVar
 from msgspec import Struct
 
 from verifier.errors import CollectError, EvidenceError
-from verifier.evidence.bundle import MAX_TIME
 from verifier.evidence.chain.log_scan import MAX_BLOCK, LogFilter, LogScan, RangeAnswer
+from verifier.model.identifiers import LATEST_TIME
 
 APPLICATION_ID: Final = int.from_bytes(b"dsta", "big")
 SCHEMA_VERSION: Final = 1
@@ -468,7 +468,7 @@ def _is_answer(first: object, last: object, at: object, digest: object) -> bool:
     numbers = isinstance(first, int) and isinstance(last, int) and isinstance(at, int)
     if not numbers or not isinstance(digest, bytes):
         return False
-    return 0 <= first <= last <= MAX_BLOCK and 0 <= at <= MAX_TIME  # type: ignore[operator]
+    return 0 <= first <= last <= MAX_BLOCK and 0 <= at <= LATEST_TIME  # type: ignore[operator]
 
 
 def _plain(digest: str) -> str:

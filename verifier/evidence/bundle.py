@@ -29,7 +29,7 @@ from verifier.errors import Cause, EvidenceError
 from verifier.evidence import bundle_files, codec
 from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
 from verifier.evidence.readings import Readings
-from verifier.model.identifiers import KEY_HOLDER
+from verifier.model.identifiers import KEY_HOLDER, LATEST_TIME
 from verifier.model.result import EvidenceRef, JsonValue
 
 T = TypeVar("T")
@@ -37,8 +37,6 @@ T = TypeVar("T")
 SCHEMA: Final = "dstack-audit/bundle/v1"
 MAX_SUBJECTS: Final = 256
 MAX_STATUS: Final = 999
-MAX_TIME: Final = 253_402_300_799
-"""9999-12-31T23:59:59Z, the last time that RFC 3339 can write."""
 
 _SUBJECT: Final = re.compile(r"[A-Za-z0-9._:/\[\]-]{0,255}", re.ASCII)
 
@@ -431,7 +429,7 @@ def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
         kind=kind,
         subject=codec.text_field(item, "subject", what),
         source=codec.text_field(item, "source", what),
-        collected_at=_number(item, "collected_at", MAX_TIME, what),
+        collected_at=_number(item, "collected_at", LATEST_TIME, what),
         sha256=None if sha256 is None else codec.as_str(sha256, f"{what}.sha256"),
         size=_number(item, "size", MAX_BLOB_BYTES, what),
         status=None if item.get("status") is None else _number(item, "status", MAX_STATUS, what),

@@ -7,6 +7,9 @@ from typing import Final, NewType
 AppId = NewType("AppId", str)
 """A dstack app id: 20 bytes as 40 lower-case hex digits, no 0x."""
 
+LATEST_TIME: Final = 253_402_300_799
+"""9999-12-31T23:59:59Z, the last time that RFC 3339 can write, in Unix seconds."""
+
 _APP_ID = re.compile(r"(?:0x)?([0-9a-fA-F]{40})", re.ASCII)
 KEY_HOLDER: Final = "kms/"
 """What the name of a KMS's TD begins with, among attesters: evidence under it is about who gives

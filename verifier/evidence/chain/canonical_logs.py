@@ -13,7 +13,8 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from verifier.evidence.chain.contracts import LATEST_TIME, MAX_TOPICS, Log
+from verifier.evidence.chain.contracts import MAX_TOPICS, Log
+from verifier.model.identifiers import LATEST_TIME
 from verifier.model.result import JsonValue
 
 _QUANTITY: Final = r"0x(?:0|[1-9a-f][0-9a-f]{0,15})"

@@ -16,6 +16,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.chain.ethereum import checksum_address, keccak256
 from verifier.model.chain import ContractCode
+from verifier.model.identifiers import LATEST_TIME
 from verifier.model.result import JsonValue
 
 SELECTORS: Final = {
@@ -54,7 +55,6 @@ COMPOSE_HASH_REMOVED: Final = "0x755b79bd4b0eeab344d032284a99003b2ddc018b646752a
 UPGRADED: Final = "0xbc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5c2d3b"
 
 _QUANTITY: Final = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,15})", re.ASCII)
-LATEST_TIME: Final = 253_402_300_799
 _WORD: Final = 32
 _ADDRESS: Final = 20
 MAX_TOPICS: Final = 4

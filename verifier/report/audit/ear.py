@@ -15,6 +15,7 @@ from typing import Final
 import rfc8785
 
 from verifier.evidence.codec import JsonObject, parse_json
+from verifier.model.identifiers import LATEST_TIME
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import JsonValue, Requirement, SkipKind, Status, Verdict
 from verifier.report.audit.badge import proven_manifest
@@ -58,7 +59,6 @@ _VECTOR: Final[dict[str, tuple[tuple[str, ...], dict[Status, int]]]] = {
 }
 """By name of a claim: the checks that it is made of, and its value where they hold.
 `file-system`, `storage-opaque` and `sourced-data` are never claimed: no check is about them."""
-_LATEST: Final = 253_402_300_799
 EVIDENCE_NAME: Final = "evidence"
 
 
@@ -138,7 +138,7 @@ def read_ear(raw: bytes) -> tuple[int, int, str, dict[str, str]] | None:
             "exp": int(end),
             "ear_verifier_id": {"developer": str(developer), "build": str(build)},
             **rest,
-        } if profile == PROFILE and 0 <= begin <= end <= _LATEST:
+        } if profile == PROFILE and 0 <= begin <= end <= LATEST_TIME:
             named = {REPORT: "report", EVIDENCE: EVIDENCE_NAME, MANIFEST: "manifest"}
             digests = {named[key]: str(value) for key, value in rest.items() if key in named}
             return begin, end, f"{developer}:{build}", digests

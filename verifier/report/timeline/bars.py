@@ -12,9 +12,10 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.model.chain import Role
+from verifier.model.identifiers import LATEST_TIME
 from verifier.model.timeline import ExposureKind, Timeline
 from verifier.report.timeline.overview import windows
-from verifier.report.timeline.sentences import LATEST, ROLES, allowed_by, is_digest
+from verifier.report.timeline.sentences import ROLES, allowed_by, is_digest
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _DIGITS: Final = 12
@@ -108,4 +109,4 @@ def _windows(timeline: Timeline) -> Iterator[Bar]:
 
 
 def _drawable(seconds: int | None) -> bool:
-    return seconds is not None and 0 <= seconds < LATEST
+    return seconds is not None and 0 <= seconds < LATEST_TIME

@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.model.identifiers import format_time
+from verifier.model.identifiers import LATEST_TIME, format_time
 from verifier.model.timeline import Timeline, TimelineEvent
 from verifier.report.escape import csv_cell
-from verifier.report.timeline.sentences import LATEST, ROLES, Narrator, is_digest
+from verifier.report.timeline.sentences import ROLES, Narrator, is_digest
 
 COLUMNS: Final = (
     "block",
@@ -38,7 +38,7 @@ def render_csv(timeline: Timeline) -> str:
 
 
 def _cells(event: TimelineEvent, narrator: Narrator) -> Iterator[str]:
-    known = event.time is not None and 0 <= event.time <= LATEST
+    known = event.time is not None and 0 <= event.time <= LATEST_TIME
     change = narrator.change(event)
     yield str(event.place.block)
     yield csv_cell(format_time(event.time)) if known and event.time is not None else ""

@@ -10,7 +10,7 @@ from typing import Final
 import rfc8785
 
 from verifier.model.chain import Place
-from verifier.model.identifiers import format_time
+from verifier.model.identifiers import LATEST_TIME, format_time
 from verifier.model.result import JsonValue
 from verifier.model.timeline import (
     AppState,
@@ -25,7 +25,7 @@ from verifier.model.timeline import (
 )
 from verifier.report.audit.json import encodable
 from verifier.report.timeline.overview import concerns
-from verifier.report.timeline.sentences import LATEST, Narrator
+from verifier.report.timeline.sentences import Narrator
 
 SCHEMA: Final = "dstack-audit/timeline/v1"
 
@@ -198,7 +198,7 @@ def _place(place: Place | None) -> JsonValue:
 
 def _time(seconds: int | None) -> JsonValue:
     """RFC 3339; None for a time that is not known or that no calendar has."""
-    return format_time(seconds) if seconds is not None and 0 <= seconds <= LATEST else None
+    return format_time(seconds) if seconds is not None and 0 <= seconds <= LATEST_TIME else None
 
 
 def _sorted(items: frozenset[str]) -> list[JsonValue]:

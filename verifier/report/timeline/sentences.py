@@ -13,7 +13,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
-from verifier.model.identifiers import format_time
+from verifier.model.identifiers import LATEST_TIME, format_time
 from verifier.model.result import JsonValue
 from verifier.model.timeline import (
     Change,
@@ -137,7 +137,6 @@ _GATEWAYS: Final = 5  # that are named
 _PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
 _TRANSACTION: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
-LATEST: Final = 253_402_300_799  # 9999-12-31T23:59:59Z: what format_time can write
 
 
 class Group(Struct, frozen=True):
@@ -363,7 +362,7 @@ def when(seconds: int | None) -> str:
     """A time in UTC, or that it is not known."""
     if seconds is None:
         return "at an unknown time"
-    return format_time(seconds) if 0 <= seconds <= LATEST else f"{seconds} s after 1970"
+    return format_time(seconds) if 0 <= seconds <= LATEST_TIME else f"{seconds} s after 1970"
 
 
 def period_words(since: int | None, until: int | None, on: int | None) -> str:
