@@ -25,13 +25,11 @@ from verifier.evidence.chain import contracts, json_rpc
 from verifier.evidence.chain.contracts import Call
 from verifier.evidence.chain.json_rpc import Exchanges, Reverted
 from verifier.evidence.plan import ChainPlan
+from verifier.model.chain import OPERATORS
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.values import ReferenceValues
 
 T = TypeVar("T")
-
-OPERATORS: Final = 2
-"""How many independent operators have to agree."""
 
 MAX_COLLECTION_SECONDS: Final = 600
 """How long a collection may take that began at the time of judgement."""

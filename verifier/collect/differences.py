@@ -7,7 +7,6 @@ as they are, for whoever judges them.
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import combinations
-from typing import Final
 
 from msgspec import Struct
 
@@ -16,10 +15,9 @@ from verifier.evidence.chain.canonical_logs import TimedLog
 from verifier.evidence.chain.contracts import Log
 from verifier.evidence.chain.explorer_logs import ExplorerLogs
 from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer, decode_range
+from verifier.model.chain import OPERATORS
 
 Span = tuple[int, int]
-OPERATORS: Final = 2
-"""How many live operators it takes to contradict an earlier answer."""
 
 
 class Account(Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.errors import Cause
+from verifier.model.chain import OPERATORS
 
 
 class Purpose(StrEnum):
@@ -58,8 +59,6 @@ class Outlook(StrEnum):
 _UNREACHED: Final = frozenset({Cause.NO_ADDRESS, Cause.UNREACHABLE, Cause.TOO_SLOW})
 _ALL_OF_THEM: Final = frozenset({Purpose.COLLATERAL})
 _ONE_OF_THEM: Final = frozenset({Purpose.GUESTS, Purpose.CHAIN})
-OPERATORS: Final = 2
-"""Operators of a chain who have to agree, for what it says to count without a warning."""
 
 
 def outlook(soundings: Iterable[Sounding]) -> Outlook:

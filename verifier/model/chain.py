@@ -7,6 +7,8 @@ from msgspec import Struct
 
 ZERO_ADDRESS: Final = "0x" + "00" * 20
 """Nobody: the owner of what was renounced, the sender of what was created."""
+OPERATORS: Final = 2
+"""How many operators of a chain have to say the same, for it to count without a warning."""
 
 
 class Place(Struct, frozen=True, order=True):

@@ -6,11 +6,11 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from verifier.chain import calls
-from verifier.chain.view import OPERATORS, DisagreementError
+from verifier.chain.view import DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.creation_calldata import InitialTerms, initial_terms
-from verifier.model.chain import ContractCode, Place, Role
+from verifier.model.chain import OPERATORS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import AsOf, Coverage, Governance, Timeline, TimelineEvent
 from verifier.reference.generations import newest_like

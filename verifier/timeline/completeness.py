@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from verifier.chain import calls
 from verifier.chain.storage import Layout, Proven, proven_words
-from verifier.chain.view import OPERATORS, DisagreementError
+from verifier.chain.view import DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.contracts import Call
-from verifier.model.chain import ContractCode, Place, Role
+from verifier.model.chain import OPERATORS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import AppState, Beginning, Coverage, KmsState, Known, Origin
 from verifier.reference.generations import NEWEST, slots_of

@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from verifier.chain.view import OPERATORS, Agreed, ChainView, DisagreementError
+from verifier.chain.view import Agreed, ChainView, DisagreementError
 from verifier.checks.authorization.history import app_logs, without_contract
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.contracts import BootInfo, Log
-from verifier.model.chain import ZERO_ADDRESS, ContractCode
+from verifier.model.chain import OPERATORS, ZERO_ADDRESS, ContractCode
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.generations import generation_named

@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from verifier.chain.view import OPERATORS
 from verifier.checks.application.app_certificate import vouched
 from verifier.checks.authorization.contract import contract
 from verifier.checks.authorization.history import history_of
@@ -12,6 +11,7 @@ from verifier.checks.key_management import keys as key_management
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.canonical_logs import TimedLog
+from verifier.model.chain import OPERATORS
 from verifier.model.identifiers import format_time
 
 _DAY: Final = 86400
