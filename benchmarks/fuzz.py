@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from verifier.errors import EvidenceError
-from verifier.evidence.chain.contracts import decode_logs, get_block, get_logs
+from verifier.evidence.chain.contracts import decode_logs, get_block
 from verifier.evidence.chain.json_rpc import encode_request
+from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.codec import parse_json
 from verifier.evidence.compose.app_compose import parse_app_compose
 from verifier.evidence.compose.compose_yaml import parse_compose
@@ -133,7 +134,8 @@ def chain_logs(world: World) -> bytes:
     head = encode_request(*get_block("finalized"))
     answer = json.loads(served(world, "https://rpc-a.lab.invalid/", head))
     last = int(answer["result"]["number"], 16)
-    asked = encode_request(*get_logs(f"0x{world.app_id}", 0, last))
+    wanted = LogFilter(chain_id=world.knobs.chain_id, address=f"0x{world.app_id}")
+    asked = encode_request(*wanted.call(0, last))
     return served(world, "https://rpc-a.lab.invalid/", asked)
 
 

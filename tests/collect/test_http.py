@@ -66,9 +66,9 @@ def test_get_returns_what_was_received(client: HttpClient, serve: Serve) -> None
     assert b"accept-encoding: identity\r\n" in server.requests[0].lower()
 
 
-def test_post_json_sends_the_bytes(client: HttpClient, serve: Serve) -> None:
+def test_a_query_is_posted_as_json(client: HttpClient, serve: Serve) -> None:
     server = serve(answer("200 OK", b"{}"))
-    assert client.post_json(server.url, b'{"id":1}', limits=SMALL).body == b"{}"
+    assert client.request("POST", server.url, limits=SMALL, body=b'{"id":1}').body == b"{}"
     assert server.requests[0].startswith(b"POST /x HTTP/1.1\r\n")
     assert b"content-type: application/json\r\n" in server.requests[0].lower()
     assert server.requests[0].endswith(b'\r\n\r\n{"id":1}')
@@ -249,7 +249,7 @@ def test_redirect_loop(client: HttpClient, serve: Serve) -> None:
 def test_post_is_not_redirected(client: HttpClient, serve: Serve) -> None:
     server = serve(answer("307 Temporary Redirect", b"", "Location: /y"))
     with pytest.raises(LimitError):
-        client.post_json(server.url, b"{}", limits=SMALL)
+        client.request("POST", server.url, limits=SMALL, body=b"{}")
     assert len(server.requests) == 1
 
 
@@ -376,7 +376,7 @@ def test_world_in_memory_meets_the_same_limits() -> None:
         return answers.get(url.removeprefix("https://app.test"), missing)
 
     with HttpClient(clock=lambda: 7, responder=world) as client:
-        response = client.post_json("https://app.test/ok", b"{}", limits=SMALL)
+        response = client.request("POST", "https://app.test/ok", limits=SMALL, body=b"{}")
         assert (response.body, response.header("x-a")) == (b"ok", "b")
         assert asked == [("POST", "https://app.test/ok", "app.test", b"{}")]
         for path in ("/big", "/gzip", "/away"):

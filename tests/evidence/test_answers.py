@@ -12,7 +12,6 @@ from eth_keys.datatypes import PrivateKey
 from tests.evidence.variants import each
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
-from verifier.evidence.chain import contracts
 from verifier.evidence.chain.ethereum import checksum_address, keccak256, key_address, recover_key
 from verifier.evidence.chain.json_rpc import Exchanges, encode_request, parse_answer
 from verifier.evidence.guest import kms_answers
@@ -337,10 +336,6 @@ def test_two_answers_to_one_request_conflict() -> None:
 def test_requests_are_canonical() -> None:
     assert encode_request("eth_call", [{"to": "0x1", "data": "0x"}, "0x1"]) == (
         '{"id":1,"jsonrpc":"2.0","method":"eth_call","params":[{"data":"0x","to":"0x1"},"0x1"]}'
-    )
-    assert contracts.get_logs("0xAB", 1, 255) == (
-        "eth_getLogs",
-        [{"address": "0xab", "fromBlock": "0x1", "toBlock": "0xff"}],
     )
 
 

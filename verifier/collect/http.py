@@ -263,13 +263,6 @@ class HttpClient:
         """The 2xx answer to a GET. Raises NetworkError, NotFoundError, LimitError."""
         return self.request("GET", url, limits=limits, headers=headers).require_ok()
 
-    def post_json(self, url: str, body: bytes, *, limits: Limits) -> Response:
-        """The 2xx answer to a POST of JSON bytes. Raises NetworkError, NotFoundError, LimitError.
-
-        What is posted must be a query: it may be sent three times.
-        """
-        return self.request("POST", url, limits=limits, body=body).require_ok()
-
     def request(
         self,
         method: str,
@@ -281,7 +274,8 @@ class HttpClient:
     ) -> Response:
         """The final answer of any status, after redirects (of GET) and retries.
 
-        A `body` is sent as JSON. Raises NetworkError, LimitError.
+        A `body` is sent as JSON; it must be a query, since it may be sent three times. Raises
+        NetworkError, LimitError.
         """
         sent = {**({"Content-Type": "application/json"} if body else {}), **(headers or {})}
         began = self._system.monotonic()

@@ -354,13 +354,6 @@ class DstackApp(_Contract, frozen=True):
         """No longer allow a machine."""
         self._set(block, "removeDevice", "DeviceRemoved", (2, device_id, False))
 
-    def set_allow_any_device(self, block: int, *, allow: bool) -> None:
-        """Allow every machine, or only those listed."""
-        disabled = self.chain.slot(self.address, 1, block)[31]
-        with self._acting(block, "setAllowAnyDevice(bool)", allow) as tx:
-            self.chain.store(block, self.address, 1, bytes([allow, disabled]))
-            self._emit(tx, "AllowAnyDeviceSet(bool)", encode(allow))
-
     def disable_upgrades(self, block: int) -> None:
         """Give up upgrades of the implementation for ever."""
         any_device = self.chain.slot(self.address, 1, block)[30]

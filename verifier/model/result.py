@@ -103,10 +103,6 @@ class Severity(StrEnum):
         """One level worse."""
         return SEVERITIES[max(self.rank - 1, 0)]
 
-    def down(self) -> "Severity":
-        """One level better."""
-        return SEVERITIES[min(self.rank + 1, len(SEVERITIES) - 1)]
-
 
 SEVERITIES: Final = tuple(Severity)
 RANKS: Final[dict[str, int]] = {severity: rank for rank, severity in enumerate(SEVERITIES)}

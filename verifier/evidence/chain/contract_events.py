@@ -341,7 +341,5 @@ _TOPICS: Final[Mapping[str, str]] = {
 _POLICY_NAMES: Final[Mapping[JsonValue, str]] = {
     keccak256(policy.encode("ascii")).hex(): policy for policy in _POLICIES
 }
-FACTORY_TOPICS: Final = _topics(_REGISTRY[1:])
-"""First topics (0x hex, sorted) of what a KMS emits for an app of its factory."""
 KMS_GOVERNANCE_TOPICS: Final = _topics((*_KMS, *_BOTH, *_INHERITED))
 """First topics (0x hex, sorted) of all that a KMS emits but registrations of apps."""

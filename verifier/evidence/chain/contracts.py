@@ -140,13 +140,6 @@ def get_block(block: str) -> Call:
     return "eth_getBlockByNumber", [block, False]
 
 
-def get_logs(address: str, first: int, last: int) -> Call:
-    """An `eth_getLogs` for every log of one contract in an inclusive range."""
-    return "eth_getLogs", [
-        {"address": address.lower(), "fromBlock": hex(first), "toBlock": hex(last)}
-    ]
-
-
 def is_app_allowed(kms: str, boot: BootInfo, block: str) -> Call:
     """`DstackKms.isAppAllowed(AppBootInfo)` at a block."""
     from eth_abi.abi import encode  # noqa: PLC0415 - costs 0.2 s that only chain checks need

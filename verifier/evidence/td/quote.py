@@ -17,7 +17,6 @@ from msgspec import Struct
 from verifier.errors import EvidenceError
 
 TEE_TYPE_TDX: Final = 0x81
-ATTESTATION_KEY_ECDSA_P256: Final = 2
 MAX_QUOTE_BYTES: Final = 64 << 10
 MAX_PADDING_BYTES: Final = 4 << 10
 """TDX attestation drivers hand out a fixed buffer, so that a quote ends in zeros: 70 on dstack."""
@@ -34,7 +33,6 @@ class TdQuote(Struct, frozen=True, kw_only=True):
     """The fields of a TD quote that this auditor reads, as raw bytes; nothing is verified.
 
     version               of the quote, 4 or 5
-    attestation_key_type  the algorithm of the attestation key, u16
     tee_type              0x81 for TDX
     user_data             of the header, 20 bytes, set by the quoting enclave
     tee_tcb_svn           security versions of the TDX module, 16 bytes
@@ -55,7 +53,6 @@ class TdQuote(Struct, frozen=True, kw_only=True):
     """
 
     version: int
-    attestation_key_type: int
     tee_type: int
     user_data: bytes
     tee_tcb_svn: bytes
@@ -98,7 +95,7 @@ def parse_quote(raw: bytes, what: str) -> TdQuote:
             f"{what}: {len(raw)} bytes are too few for a TD quote",
             hint="hand over the whole quote; it has about 5,000 bytes",
         )
-    version, key_type, tee_type = struct.unpack_from("<HHI", raw)
+    version, _, tee_type = struct.unpack_from("<HHI", raw)
     if version not in (4, 5) or tee_type != TEE_TYPE_TDX:
         raise EvidenceError(f"{what}: not a TD quote (version {version}, TEE type {tee_type:#x})")
     body_start, body_size = _body_span(raw, version, what)
@@ -107,7 +104,6 @@ def parse_quote(raw: bytes, what: str) -> TdQuote:
     body = raw[body_start:body_end]
     return TdQuote(
         version=version,
-        attestation_key_type=key_type,
         tee_type=tee_type,
         user_data=raw[28:48],
         tee_tcb_svn=body[0:16],
