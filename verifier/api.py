@@ -62,7 +62,7 @@ __all__ = [
 
 
 class Audit(Struct, frozen=True, kw_only=True):
-    """Evidence and what is asked of it: all that the pure half takes, but the policy.
+    """Evidence and what is asked of it: all that the pure half takes, except the policy.
 
     `target` is what reports call the app: what the user wrote.
     """

@@ -327,7 +327,7 @@ def _undecided(policy: Policy) -> tuple[str, ...]:
 
 
 def _other_platforms(evidence: Iterable[SubjectEvidence]) -> tuple[str, ...]:
-    """What is not covered of guests on other platforms than TDX alone."""
+    """What is not covered of guests on other platforms than plain TDX."""
     found: dict[str, None] = {}
     for subject in evidence:
         if any(source.platform == GCP_TDX for source in subject.quotes):

@@ -113,7 +113,7 @@ def collect_evidence(
     fails is recorded with its reason; nothing that was collected is lost, also where
     CollectionInterrupted is raised.
     """
-    # Collection only has to know what to ask for next; whoever judges reads the answers again.
+    # Collection only has to know what to ask for next; the audit reads the answers again.
     question = replace(question, second_opinion=False)
     from verifier.collect.budget import Budget  # noqa: PLC0415 - offline needs no network
     from verifier.collect.collector import Planner, collect  # noqa: PLC0415

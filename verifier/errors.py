@@ -51,7 +51,7 @@ class Cause(StrEnum):
 
 
 class CollectError(VerifierError):
-    """Evidence could not be obtained; `cause` says why, for whoever has to know what to do."""
+    """Evidence could not be obtained; `cause` says why, as far as what to do next depends on it."""
 
     def __init__(self, message: str, *, hint: str = "", cause: Cause = Cause.OTHER) -> None:
         super().__init__(message, hint=hint)

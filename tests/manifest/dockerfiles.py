@@ -38,7 +38,7 @@ CMD ["/node", "/app/server.js"]
 
 
 def stage(*lines: str, base: str = BASE) -> str:
-    """A Dockerfile of one stage that is honest but for these lines."""
+    """A Dockerfile of one stage that is honest except for these lines."""
     return "\n".join((f"FROM {base}", "ARG SOURCE_DATE_EPOCH=0", *lines, ""))
 
 

@@ -1,4 +1,4 @@
-"""JUnit: what stops a gate is red there, and no text of the evidence can be anything but text."""
+"""JUnit: what stops a gate is red there, and text of the evidence stays text."""
 
 from collections.abc import Callable
 from datetime import date

@@ -142,7 +142,7 @@ class State:
         self.root = self._trie.root
 
     def proof(self, address: bytes, slots: list[int]) -> dict[str, Any]:
-        """The answer to `eth_getProof`, with nothing but what is proven."""
+        """The answer to `eth_getProof`, with only what is proven."""
         storage = self._storages.get(address, Trie({}))
         return {
             "accountProof": _hex(self._trie.proof(path_of(address))),

@@ -53,7 +53,7 @@ def test_a_device_by_the_id_that_every_later_kms_asks_by() -> None:
 
 @pytest.mark.parametrize("kms_version", ["0.5.5", "0.5.8"])
 def test_a_device_by_the_id_of_older_releases_alone(kms_version: str) -> None:
-    """A later KMS asks for the sha256 of the PPID and gets a no; that it is an older one is said
-    by nothing but the absence of dates in what it signs, which whoever hands it over can remove."""
+    """A later KMS asks for the sha256 of the PPID and gets a no; only the absence of dates in what
+    it signs says that it is an older one, and anyone who hands that over can remove them."""
     knobs = Knobs(device_binding="user-data", kms_version=kms_version, version=kms_version)
     assert_noticed(audit(knobs), ALLOWED)

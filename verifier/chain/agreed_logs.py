@@ -2,7 +2,7 @@
 
 A log counts where every scan that covers its block gives it, in the same block, with the same
 content. A log that one node gives and another, which answered for the same block, does not, is a
-contradiction that names the log: one of them drops or invents. Nothing is voted on.
+contradiction that names the log: one of them drops logs or invents them. There is no vote.
 
 Explorers are held against the nodes in the same way, but never stand alone: logs are those that
 nodes give, and an explorer is a source only of what some node gave in full. What an explorer
@@ -70,7 +70,7 @@ class Scans:
         """The highest block with which a scan of one of these endpoints begins; None without one,
         and where another gives a log before it: the contract was there already.
 
-        A scan that cannot be read begins nowhere: `agree` says what is wrong with it.
+        A scan that cannot be read does not count here: `agree` says what is wrong with it.
         """
         allowed = set(endpoints)
         found: list[int] = []

@@ -6,10 +6,10 @@ answer is never an empty value. A revert is an answer, too: the contract refuses
 differ are no finding about the app, but an error that names both endpoints: one endpoint can
 neither clear nor accuse. What one operator alone gives is marked: `single_source`.
 
-An endpoint that was asked for state at that block, and of which the evidence does not show that it
-serves the chain and has the block, is in doubt: nothing rests on what it says, but what it says
-otherwise than the others still counts against both. Else spoiling one answer of an endpoint would
-make it as if nobody had asked it.
+An endpoint is in doubt if it was asked for state at that block, and the evidence does not show that
+it serves the chain and has the block. It then supports nothing, and a contradiction between it and
+the others still counts against both. Otherwise one spoilt answer would be enough to remove an
+endpoint that disagrees.
 """
 
 from collections.abc import Callable, Iterable
@@ -84,8 +84,8 @@ class ChainView:
     another chain; `number` is the agreed block.
 
     Raises MissingEvidence when the evidence holds no exchange, when they were made after the time
-    of judgement, when no endpoint of the chain answered, and last when nobody vouches for them:
-    nobody is told to vouch for what would help nothing.
+    of judgement, when no endpoint of the chain answered, and, checked last, when nobody vouches for
+    them: the user should not be asked to vouch for exchanges that would not help.
     """
 
     def __init__(
@@ -244,7 +244,8 @@ class ChainView:
             self.single_source = self.single_source if marks else single_source
 
     def said(self, call: Call, decode: Callable[[JsonValue, str], T]) -> T | None:
-        """What an account that may be any contract says; None for what it does not say properly.
+        """What an account answers that may be any contract; None for an answer that is malformed or
+        missing.
 
         Raises DisagreementError.
         """

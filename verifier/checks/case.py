@@ -416,7 +416,7 @@ def opinion_on(bundle: Bundle, question: Question, exchanges: Exchanges) -> Seco
 
 
 def _settled(compute: Callable[[], T]) -> Callable[[], T]:
-    """What gives the result of `compute`, or raises its error, as often as it is asked."""
+    """A function that gives the result of `compute`, or raises its error, at every call."""
     try:
         found = compute()
     except VerifierError as error:

@@ -76,8 +76,8 @@ def read_stdin() -> bytes:
 
 
 def walked_files(folder: Path) -> Iterator[Path]:
-    """Every file below a directory, in order, but those in hidden directories, in virtual
-    environments and among installed packages; no link to a directory is followed."""
+    """Every file below a directory, in order. Hidden directories, virtual environments and
+    installed packages are left out; no link to a directory is followed."""
     for place, folders, files in os.walk(folder):
         folders[:] = sorted(
             name for name in folders if not name.startswith(".") and name not in _NO_SOURCES

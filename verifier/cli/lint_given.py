@@ -53,7 +53,7 @@ class Given(Struct, frozen=True, kw_only=True):
 def read_given(targets: Iterable[str], reach: Reach) -> tuple[list[Given], "list[Unread]"]:
     """The texts that the arguments name, and why some could not be read.
 
-    Of a single argument, that is raised: EvidenceError, CollectError, UsageError.
+    For a single argument the reason is raised instead: EvidenceError, CollectError or UsageError.
     """
     from verifier.report.lint.places import Unread  # noqa: PLC0415 - help needs none
 
@@ -115,7 +115,7 @@ def _is_wanted(path: Path) -> bool:
 
     lower = path.name.lower()
     if not path.is_file():
-        return False  # whoever opens a pipe waits
+        return False  # opening a pipe would wait for a writer
     if is_dockerfile_name(lower):
         return True
     if not lower.endswith((".yaml", ".yml", ".json")):

@@ -302,9 +302,9 @@ def _project(named: str) -> "Project | None":
 def _defaults(
     parameters: list[Any], settings: "Settings", given: set[str]
 ) -> Iterator[tuple[str, tuple[str, Any]]]:
-    """By parameter, the option that a project sets and what it sets it to: what is given otherwise
-    is not set, nor what has another variable. A single expected value is no matter of a project's:
-    it is that of the one file that a command is about."""
+    """Parameter → the option that a project sets, and its value. Left out are options that were
+    given elsewhere, and options whose variable is not named after them. So is one that expects a
+    single value: it belongs to the one file that a command is about."""
     for item in parameters:
         flag = long_name(item)
         values = settings.get(flag, ()) if item.envvar == variable(flag) else ()

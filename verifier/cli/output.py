@@ -71,7 +71,7 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
         raise
     except OSError as error:
         if output is not None:
-            # What was asked for is worth more than the place where it should stand.
+            # The report matters more than the file that it should go to.
             write_stdout(raw)
         raise UsageError(
             f"{output or 'stdout'}: cannot write {what}: {error.strerror}",
@@ -121,7 +121,8 @@ def _check_save(path: Path, option: str) -> None:
 
 
 def _is_there(path: Path) -> bool:
-    """Whether something stands there, a link to nothing too. Raises OSError where no name can."""
+    """Whether the path exists, also as a broken link. Raises OSError for a name that cannot
+    exist."""
     try:
         path.lstat()
     except (FileNotFoundError, NotADirectoryError):
@@ -162,8 +163,8 @@ def save_bundle(bundle: "Bundle", path: Path | None) -> UsageError | None:
 
 
 def keep_interrupted(bundle: "Bundle", path: Path | None) -> None:
-    """Say what became of what was collected before the user ended it, and keep it where he asked
-    for that."""
+    """Say what became of the evidence that was collected before the user ended the collection, and
+    keep it where they asked for that."""
     received = sum(item.sha256 is not None for item in bundle.artifacts)
     if path is None or not received:
         warn(

@@ -14,7 +14,7 @@
     expect = { device = ["…"] }
 
 A setting is what an option is where neither the command line nor the environment names it, of the
-commands that have the option. It stands for no trust: another root, a bundle that is vouched for
+commands that have the option. A project file grants no trust: another root, vouching for a bundle,
 and the time of judgement belong on the command line alone.
 """
 

@@ -62,7 +62,8 @@ def with_images(reference: ReferenceValues, paths: Iterable[Path]) -> ReferenceV
 
 
 def _refuse_another_name(image: OsImage, reference: ReferenceValues, what: str) -> None:
-    """Files say themselves of which release they are: known values know better."""
+    """The files of an image state their own release; the reference values are believed before
+    them."""
     for row in reference.os_images:
         same_hash = row.os_image_hash == image.os_image_hash
         if (row.release == image.release and row.os_image_hash and not same_hash) or (
@@ -139,7 +140,8 @@ def challenge_url(text: str, challenge: str) -> str:
 
 
 def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
-    """The record of the KMS that the user names, or a bare one for a KMS that only he knows."""
+    """The record of the KMS that the user names, or one with nothing else in it, for a KMS that
+    only the user knows."""
     if not text:
         return None
     holder = parse_key_holder(text)

@@ -33,7 +33,8 @@ def leave_stdout() -> None:
 
 
 def end_as_a_pipe() -> None:
-    """End as programs do whose reader has gone: by SIGPIPE, where there is one."""
+    """End as a program does when nobody reads its output any more: by SIGPIPE, where there is
+    one."""
     leave_stdout()
     pipe = getattr(signal, "SIGPIPE", None)
     if pipe is not None:
@@ -109,7 +110,7 @@ def _is_dumb() -> bool:
 
 
 def warn(message: str, hint: str = "") -> None:
-    """One line on stderr, whoever reads it, and a second one with what to do next."""
+    """One line on stderr, and a second one with what to do next."""
     from verifier.manifest.secret_text import masked  # noqa: PLC0415
     from verifier.report.escape import visible  # noqa: PLC0415
 

@@ -35,8 +35,8 @@ def long_name(parameter: Any) -> str:  # noqa: ANN401 - typer's
 
 
 def refuse_mistyped_variables(names: Iterable[str], others: Iterable[str]) -> None:
-    """Raise UsageError for a variable that is almost an option's or one of the others: whoever set
-    it would take it for read."""
+    """Raise UsageError for a variable whose name is nearly that of an option or of another
+    variable: a misspelt one would silently have no effect."""
     known = {*map(variable, _NAMES.split()), *others}
     unknown = (name for name in sorted(names) if name.startswith(_VARIABLE) and name not in known)
     for name in unknown:

@@ -2,7 +2,7 @@
 
 What an earlier audit was answered is never a reason to accuse anybody: before it is judged, it is
 asked for again wherever another account of the same blocks differs. Live answers that differ stay
-as they are, for whoever judges them.
+as they are: the checks judge them.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping

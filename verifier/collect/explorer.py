@@ -61,7 +61,7 @@ def ask_explorer(
         received += written_bytes(answer.body)
         middle = (first + last) // 2
         if count is None:
-            # What was refused stays in the evidence, for whoever judges it.
+            # The refusal stays in the evidence: the checks judge it.
             return (*found, (topic, answer)), ""
         if count >= MAX_LOGS and not topic and plan.filter.topics:
             pending.extend((item, first, last) for item in plan.filter.topics)

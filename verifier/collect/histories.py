@@ -155,7 +155,8 @@ class Histories(Struct):
 
     def renew(self, filters: Collection[LogFilter]) -> None:
         """Ask again for all that earlier audits were answered about these filters: the evidence as
-        a whole contradicts it. What is not answered again stays, and accuses nobody."""
+        a whole contradicts it. Earlier answers that are not given again stay; they are no evidence
+        against anybody."""
         again = [job for job in self._scanned if job[1].filter in filters]
         workers = Workers(len(again) or 1)
         try:
@@ -293,7 +294,7 @@ class Histories(Struct):
             if not failure:
                 answers, failure = ask_explorer(explorer, plan, seconds=seconds)
             if failure and not answers:
-                # It has been tried three times; it is not waited for again.
+                # It has been tried three times already.
                 self._silent[url] = failure
             if answers:
                 self._explored[url, plan.filter] = answers
@@ -335,7 +336,8 @@ class Histories(Struct):
 
     def _remember(self, endpoint: str, plan: ScanPlan, answers: tuple[RangeAnswer, ...]) -> None:
         """The oldest log that an endpoint gave: it has to give it again before it is believed that
-        there are no others. What another endpoint gave would let one that lies discredit it."""
+        there are no others. A log that another endpoint gave is not used for that: it may be a lie,
+        which would discredit an honest endpoint."""
         try:
             logs = LogScan(filter=plan.filter, answers=answers).logs("log scan")
         except EvidenceError:
@@ -349,7 +351,7 @@ class Histories(Struct):
         self, endpoint: str, plan: ScanPlan, profile: EndpointProfile, ends: float
     ) -> int:
         """Where a scan has to begin: where the contract was created, if the endpoint's ranges are
-        so short that it is worth to look for that, as far as that is found by the moment `ends`."""
+        so short that it is worth looking for it, as far as it is found by the moment `ends`."""
         wide = profile.cap is None or plan.last - plan.first < _WORTH * profile.cap
         if wide or not plan.from_creation:
             return plan.first

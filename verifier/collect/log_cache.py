@@ -84,7 +84,7 @@ class LogCache:
 
     def close(self) -> None:
         """Close the file."""
-        # Whoever is interrupted does not wait for a thread that waits for another process.
+        # After an interruption, do not wait for a thread that waits for another process.
         if self._lock.acquire(timeout=_CLOSING_SECONDS):
             if self._connection is not None:
                 self._connection.close()

@@ -1,12 +1,12 @@
 """The way to a server: names, addresses, TLS and one deadline for everything.
 
-Whoever controls a host name controls what it resolves to, and can answer differently each time.
+The owner of a host name controls what it resolves to, and can answer differently each time.
 So the auditor resolves a name itself, refuses addresses that are not public unless the user named
 them, and connects to the very address that it checked.
 
 Which addresses are public follows the IANA special-purpose address registries (RFC 6890):
 
-    IPv4   everything but the registry's blocks, multicast and 240.0.0.0/4
+    IPv4   everything except the registry's blocks, multicast and 240.0.0.0/4
     IPv6   2000::/3 without 2001::/23 (Teredo, ORCHID), 2002::/16 (6to4) and documentation;
            an IPv4-mapped or NAT64 (RFC 6052, 64:ff9b::/96) address is what it carries
 
@@ -54,7 +54,7 @@ _SPECIAL: Final = _networks(
     *("198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
     *("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20"),
 )
-# Where servers of one's own stand. A user who names a host means these, never the link-local
+# Private networks. A user who names a host may mean an address here, but never the link-local
 # address of a cloud's metadata service: that one has to be named as an address.
 _OWN: Final = _networks(
     *("10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"),
@@ -187,9 +187,9 @@ class Transport(httpx.BaseTransport):
         )
 
     def handshake(self, host: str, port: int, deadline: float) -> tuple[bytes, str]:
-        """The certificates (PEM, the leaf first) that a TLS server sends to whoever asks for
-        `host`, and the protocol version. Nothing about them is verified but that the server holds
-        the leaf's key. Raises LimitError, NetworkError, and httpcore's exceptions."""
+        """The certificates (PEM, the leaf first) that a TLS server sends when it is asked for
+        `host`, and the protocol version. The server has to hold the leaf's key; nothing else about
+        them is verified. Raises LimitError, NetworkError, and httpcore's exceptions."""
         stream: httpcore.NetworkStream = self._direct.connect_tcp(host, port, timeout=deadline)
         try:
             stream = stream.start_tls(self._unchecked, host, timeout=deadline)

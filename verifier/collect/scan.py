@@ -141,7 +141,7 @@ def scan_logs(  # noqa: PLR0913 - what the caller keeps between scans
     """Every answer that one endpoint gives for a query. Never raises for what the endpoint does.
 
     `progress` is told how many blocks are answered, of how many. `received` is given every answer
-    as it comes, in no order, for whoever may not wait for the end.
+    as it comes, in no order, for a caller that may be interrupted.
     """
     label = public_label(node.endpoint)
     meter = Meter(node.system, budget or ScanBudget())
@@ -323,7 +323,7 @@ class _Fetch:
                 logs = decode_range(self._query.filter, answer, "eth_getLogs")
             except EvidenceError as error:
                 if _is_result(answer):
-                    # A false account stays in the evidence, for whoever judges it.
+                    # A false answer stays in the evidence: the checks judge it.
                     self._answers.append(answer)
                 self._fail(span, f"what it answered is not to be used: {error.message}")
                 return False
@@ -403,7 +403,7 @@ class _Fetch:
     def _lower_cap(self, span: Span, refusal: Refusal) -> None:
         width, profile = _width(span), self._profile
         if profile.cap is not None and profile.cap < width:
-            return  # Another request of the same width has taught it already.
+            return  # Another request of the same width has already lowered it.
         stated = refusal.cap
         if stated == width:
             # Some count the blocks, others the distance between the first and the last.
@@ -466,7 +466,8 @@ def _looks_cut(logs: Sequence[TimedLog]) -> bool:
 
 
 def without_secrets(text: str, endpoint: str) -> str:
-    """What a server says, without what it repeats of its URL's path and query: a key may."""
+    """What a server says, without the parts of its URL's path and query that it repeats: they may
+    be a key."""
     parts = urlsplit(endpoint)
     secrets = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query))]
     for secret in sorted(secrets, key=len, reverse=True):

@@ -28,7 +28,7 @@ class Workers:
         self._idle = 0
 
     def submit(self, function: Callable[..., T], *arguments: Any) -> Future[T]:  # noqa: ANN401
-        """Have a function run with these arguments; its result or exception is the future's."""
+        """Run a function with these arguments; the future holds its result or exception."""
         future: Future[T] = Future()
 
         def run() -> None:

@@ -10,9 +10,9 @@ A bundle is a directory, or a plain tar of the same names:
 The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sorted, so that the same
 evidence gives the same digest in whatever order it arrived.
 
-Trust is fixed per kind. *Self-authenticating* evidence (quotes, certificates, signatures) proves
-itself; *witnessed* evidence (pages, API text, RPC answers) does only to who fetched it, or trusts
-who did.
+Trust is fixed per kind. *Self-authenticating* evidence (quotes, collateral, certificates, key
+signatures) proves itself. *Witnessed* evidence (pages, API text, JSON-RPC answers) proves something
+only to the one who fetched it, and to those who trust that one.
 """
 
 import hashlib
@@ -169,7 +169,7 @@ class Bundle(Struct, frozen=True):
     @property
     def manifest(self) -> bytes:
         """The canonical manifest, as RFC 8785 has it: names are ASCII, and numbers small integers,
-        so that what is left of that is order and spelling."""
+        so only order and spelling are left to do."""
         return _CANONICAL.encode(
             {"schema": SCHEMA, "artifacts": [_to_json(item) for item in self.artifacts]}
         )

@@ -167,7 +167,7 @@ def _plain(name: str) -> str:
 
 
 def ancestors(name: str) -> tuple[str, ...]:
-    """The names whose CAA may count for a name: itself, and those above it but the root."""
+    """The names whose CAA may count for a name: itself, and those above it except the root."""
     labels = _plain(name).split(".")
     return tuple(".".join(labels[place:]) for place in range(len(labels)))
 

@@ -71,7 +71,8 @@ def command_line_digest(command_line: str) -> bytes:
 
 def authenticode(image: bytes, algorithm: str = "sha384") -> bytes:
     """The Authenticode digest of a PE image, in the algorithm that firmware measures with: over all
-    but its checksum, the entry of the certificate table, and that table. Raises EvidenceError."""
+    of it except its checksum, the entry of the certificate table, and that table. Raises
+    EvidenceError."""
     if not 64 <= len(image) <= MAX_KERNEL or len(image) % _ALIGNMENT:  # noqa: PLR2004 - DOS header
         raise EvidenceError(f"kernel: {len(image)} bytes are no PE image of whole 8-byte words")
     start = int.from_bytes(image[0x3C:0x40], "little")

@@ -161,7 +161,7 @@ def _on_machine(firmware: Firmware, machine: MachineShape) -> JsonObject:
 def read_measurement(raw: bytes, what: str) -> tuple[tuple[values.OsImage, ...], values.Firmware]:
     """The reference rows that a document of `to_json` gives: one for each pair of MRTD and RTMR1.
 
-    Their origin is `rebuilt`: whoever names the document vouches for it. Raises EvidenceError.
+    Their origin is `rebuilt`: the user who names the document vouches for it. Raises EvidenceError.
     """
     document = codec.parse_json_object(raw, what)
     if document.get("schema") != SCHEMA:

@@ -268,8 +268,8 @@ def _events_06(identity: Identity) -> Sequence[tuple[str, bytes]]:
 def strip(log: Iterable[JsonObject], how: Stripping, version: str) -> list[JsonObject]:
     """The log as a channel shows it.
 
-    `app-key` (answers with a quote, 0.5.6 and later): boot payloads emptied, but for the ACPI
-    events of 0.6.0. `certificate` (the attestation extension): imr 3 only.
+    `app-key` (answers with a quote, 0.5.6 and later): boot payloads emptied, except those of the
+    ACPI events of 0.6.0. `certificate` (the attestation extension): imr 3 only.
     """
     if how == "full":
         return list(log)

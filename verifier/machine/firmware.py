@@ -1,7 +1,7 @@
 """What OVMF measures into RTMR0 before it starts a kernel, in the order in which it does.
 
 Thirteen events: the memory map that the host hands over, the empty volume of variables, the five
-variables of Secure Boot, a separator, the three blobs of ACPI, and the boot options. All but the
+variables of Secure Boot, a separator, the three blobs of ACPI, and the boot options. All except the
 memory map and the ACPI blobs are constants of the firmware (edk2, before edk2-stable202505).
 """
 

@@ -1,4 +1,4 @@
-"""Silencing findings, for an author who lints his own file: never in an audit.
+"""Silencing findings, for authors who lint their own files: never in an audit.
 
     # verify: ignore RULE reason       on the line of the finding, or on the one above
 

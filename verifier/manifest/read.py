@@ -25,7 +25,7 @@ def read_manifest(raw: bytes, context: Context | None = None) -> Manifest:
     """The manifest in these bytes.
 
     Raises EvidenceError for what is no app-compose manifest. A key that is there twice leaves a
-    manifest of which nothing is known but `error`.
+    manifest of which only `error` is known.
     """
     known = context or Context()
     try:

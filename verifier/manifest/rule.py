@@ -77,7 +77,7 @@ class RuleText(Struct, frozen=True, kw_only=True):
     why        why this matters
     fix        what to change
     source     where the rule comes from
-    needs      the evidence without which it cannot be judged; () for none but the manifest
+    needs      the evidence without which it cannot be judged; () where its JSON is enough
     escalates  whether it is one level worse in a service whose image can be replaced
     """
 

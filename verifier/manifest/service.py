@@ -44,7 +44,7 @@ class Env(Struct, frozen=True, gc=False):
     key      its name
     value    what is assigned, as written, None for a pass-through of the variable `key`
     text     the entry, with where it stands
-    literal  the value that it has whoever deploys it, None where somebody decides
+    literal  the value that it has in every deployment, None where somebody decides
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""The JSON schema of a policy document, for editors and for whoever generates policies.
+"""The JSON schema of a policy document, for editors and for programs that write policies.
 
 What a schema cannot say (waiver ids are unique, a rule belongs to `manifest.rules`, an image is
 `registry/repository` in full) is refused when the policy is loaded.

@@ -86,7 +86,7 @@ class Origin(StrEnum):
     """Where the registers of an image are from, the best first."""
 
     REBUILT = "rebuilt"
-    """Computed by whoever runs the audit, from files whose list hashes to the image's hash."""
+    """Computed by the relying party, from files whose list hashes to the image's hash."""
 
     MEASURED = "measured"
     """Computed by another party from such files."""

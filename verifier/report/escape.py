@@ -1,6 +1,6 @@
 r"""Hostile text made harmless, in one place per format.
 
-Every string that was collected is written by whoever wants to be believed. A terminal obeys
+Every string that was collected may have been written by an attacker. A terminal obeys
 control characters, a reader believes reordered or invisible ones, and Markdown is a language. So
 each format has one function that takes any text and gives text that cannot act:
 
@@ -91,7 +91,7 @@ def csv_cell(text: str) -> str:
 
 
 def without_surrogates(text: str) -> str:
-    r"""`text` with lone surrogates, which UTF-8 and thus JSON cannot carry, as `\u{HEX}`."""
+    r"""`text` with lone surrogates, which UTF-8 and JSON cannot carry, as `\u{HEX}`."""
     return _SURROGATE.sub(lambda match: _escape(match[0]), text)
 
 

@@ -3,7 +3,7 @@
 A timelock announces a call (`CallScheduled`) and makes it later (`CallExecuted`, in the transaction
 of the change, with the same id, target and data: OpenZeppelin TimelockController). It counts when
 the timelock owned the contract and the call is the one that makes the change: anybody can have a
-timelock of his own call anything at the right moment. TimelockAppAuth (amiller/dstack-tutorial)
+timelock of their own call anything at the right moment. TimelockAppAuth (amiller/dstack-tutorial)
 proposes a manifest and activates it. Ownable2Step offers ownership and hands it over when it is
 accepted. Whatever else changes was announced by nothing.
 

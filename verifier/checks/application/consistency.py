@@ -289,7 +289,7 @@ def _aggregated(quote: TdQuote, rtmr3: bytes) -> list[JsonValue]:
 
 def _other_quotes(case: Case) -> Iterator[Statement]:
     """What the other quotes that came for the same attester sign otherwise: registers, and any
-    other field but the report data, such as TD attributes."""
+    other field except the report data, such as TD attributes."""
     for source in case.evidence.quotes:
         if source is case.source:
             continue

@@ -209,7 +209,8 @@ def binding(case: Case) -> Outcome:
     evidence = (case.source.evidence,)
     challenge = case.question.challenge
     if any(item.report_data for item in case.question.binds) and case.bound is None:
-        # A challenge is no excuse: whoever answers it may name another key beside it.
+        # A challenge proves nothing about a key: the one who answers it may name another key beside
+        # it.
         kinds = ", ".join(sorted({item.kind for item in case.question.binds}))
         raise MissingEvidence(
             f"no quote in the evidence commits to the values that were named ({kinds})",

@@ -207,7 +207,7 @@ def _owners(demands: GovernanceDemands, timeline: "Timeline") -> list[str]:
 
 
 def _unknown_manifests(case: Case, timeline: "Timeline") -> list[str]:
-    """Allowed manifest hashes, but the measured one and those whose manifest is known."""
+    """Allowed manifest hashes, without the measured one and those whose manifest is known."""
     measured = case.identity.compose_hash
     known = {*timeline.manifests, measured.hex() if measured is not None else ""}
     return sorted(timeline.app_state.compose_hashes - known)

@@ -106,7 +106,7 @@ def _unseen(case: Case, endpoint: Endpoint) -> Outcome:
     ]
     others = sorted({item.subject for item in recorded if item.sha256 and item.subject})
     if others and not case.question.instance:
-        # Whoever answered is audited beside, under that name; the worst of both decides.
+        # The guest that answered is audited too, under its own name; the worse of both decides.
         return not_applicable(f"another guest answered at {endpoint}: {', '.join(others)}")
     if others:
         raise MissingEvidence(

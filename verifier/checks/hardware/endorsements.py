@@ -2,8 +2,9 @@
 
 Every part (TCB info, QE identity, revocation lists) is judged by itself, so that neither the names
 of files nor what they are packed with decides anything. A part that does not verify is set aside
-while another one of its kind does. Of those that verify the newest in force counts, never the
-kindest; but a certificate is revoked by any list of its issuer that was issued by then.
+while another one of its kind does. Of those that verify, the newest in force counts, even where an
+older one would accept more. Revocation is the exception: any list of the issuer that was issued by
+then revokes a certificate.
 
 dcap_qvl accepts TCB info and QE identity signed by any end-entity certificate under the root, so
 the signing certificate is checked here: Intel signs both with the certificate named "Intel SGX TCB

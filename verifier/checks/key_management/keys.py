@@ -245,8 +245,8 @@ def certificate(case: Case) -> Outcome:
 
 
 def _without_kms(case: Case, name: str, enclave: str, evidence: tuple[EvidenceRef, ...]) -> Outcome:
-    """Whoever wrote the enclave that seals the keys of a local-sgx guest could have kept them, and
-    whoever runs the host holds what its TPM seals."""
+    """The author of the enclave that seals the keys of a local-sgx guest could have kept them, and
+    the host's operator holds what its TPM seals."""
     if name == "tpm":
         return warned(
             "the keys are sealed by a TPM of the host: whoever runs the host holds it",

@@ -2,8 +2,8 @@
 
 `checks/tie.py` lists how well an image can be tied to its source. The best is what SLSA provenance
 signed through Sigstore can show: GitHub's issuer vouches for the workflow, its repository and its
-commit, and a public log for the time. That the workflow builds what the commit holds is for whoever
-reads the workflow; rebuilding the image shows more.
+commit, and a public log for the time. Whether the workflow builds what the commit holds, only
+reading the workflow tells; rebuilding the image shows more.
 """
 
 import re

@@ -11,8 +11,8 @@ from verifier.manifest.read import manifest_of
 
 
 class NamedImage(Struct, frozen=True):
-    """An image as the manifest names it, after interpolation; a variable that nobody but the
-    operator decides stays one. "" when a service builds its own, or another file names it."""
+    """An image as the manifest names it, after interpolation; a variable that only the operator
+    decides stays one. "" when a service builds its own, or another file names it."""
 
     service: str
     reference: str

@@ -88,7 +88,7 @@ class Provenance(Struct, frozen=True, kw_only=True):
         return f"{self.service} ({self.reference or 'no image'}): {self.note}"
 
     def to_json(self) -> dict[str, JsonValue]:
-        """All of it but the evidence."""
+        """All of it except the evidence."""
         return {
             "service": self.service,
             "image": self.reference,

@@ -129,7 +129,7 @@ class _Answer(Struct, frozen=True, kw_only=True):
         """Every hash that is known, with what has it."""
         found = {item.compose_hash: item.name for item in self.paths if item.compose_hash}
         if self.kind != "compose":
-            found = {}  # what another path would make of it is not its own hash
+            found = {}  # the hash that another path would give is not this file's
         return found | ({self.compose_hash: self.made_by} if self.compose_hash else {})
 
 

@@ -23,7 +23,7 @@ def run_demo(
     ] = None,
     policy: Annotated[str, typer.Option(help="A built-in policy or a file.")] = "baseline",
 ) -> None:
-    """Audit a simulated app over HTTP, without any network but loopback.
+    """Audit a simulated app over HTTP, with no network except loopback.
 
     The hardware, the KMS, the contracts and the app are made up, and the report says so on every
     line that depends on them: nothing about real hardware follows from it.

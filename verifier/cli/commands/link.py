@@ -132,7 +132,8 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
 
 
 def _refuse_ambiguity(bundle: "Bundle") -> None:
-    """One link alone is judged on one quote and one log: what else was given would be ignored."""
+    """One link is judged on one quote and one log: anything else that was given would be
+    ignored."""
     from verifier.evidence.subject import read_subject  # noqa: PLC0415
 
     subject = read_subject(bundle, "")

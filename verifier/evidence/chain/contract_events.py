@@ -342,4 +342,4 @@ _POLICY_NAMES: Final[Mapping[JsonValue, str]] = {
     keccak256(policy.encode("ascii")).hex(): policy for policy in _POLICIES
 }
 KMS_GOVERNANCE_TOPICS: Final = _topics((*_KMS, *_BOTH, *_INHERITED))
-"""First topics (0x hex, sorted) of all that a KMS emits but registrations of apps."""
+"""First topics (0x hex, sorted) of all that a KMS emits except registrations of apps."""

@@ -205,8 +205,8 @@ def find_entry(root: bytes, key: bytes, nodes: Sequence[bytes], what: str) -> by
 
 
 def decode_rlp(raw: bytes, what: str) -> Item:
-    """The one item that these bytes are. Raises EvidenceError for any but its canonical spelling,
-    bytes after it, and lists nested deeper than 8."""
+    """The one item that these bytes are. Raises EvidenceError for another spelling than the
+    canonical one, for bytes after it, and for lists nested deeper than 8."""
     items = _decode_items(raw, what, _MAX_DEPTH)
     if len(items) != 1:
         raise EvidenceError(f"{what}: {len(items)} RLP items instead of one")

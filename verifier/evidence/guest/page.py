@@ -6,8 +6,8 @@ of 0.3.1 to dev-0.4 have a second textarea under "App Certificate".
 
 The page is text that the operator's host relays. A reader that guesses at broken markup can be
 shown another document than the next reader; so textareas are cut out of the raw text as the
-template writes them, the tree of what is left must have each in its place, and anything but the
-template's own escapes inside one is refused.
+template writes them, and the tree of what is left must have each in its place. A textarea may hold
+only text with the template's own escapes; anything else in it is refused.
 """
 
 import itertools

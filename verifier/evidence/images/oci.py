@@ -159,7 +159,7 @@ class ImageManifest(Struct, frozen=True, kw_only=True):
 class ImageConfig(Struct, frozen=True, kw_only=True):
     """What matters of an image configuration. `diff_ids` are digests of the unpacked layers.
 
-    Labels are fixed by the digest, but are the word of whoever built the image.
+    Labels are fixed by the digest; what they say is only the builder's word.
     """
 
     digest: str

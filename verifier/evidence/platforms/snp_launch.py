@@ -59,7 +59,7 @@ class Launch(Struct, frozen=True, kw_only=True):
     initrd_hash  sha256, 32 bytes
     cmdline      the kernel's command line
     hashes_gpa   the address of the table of kernel hashes
-    reset_eip    where all CPUs but the first begin
+    reset_eip    where all CPUs except the first begin
     sections     (address, bytes, type) of those that the firmware lists
     cpus         how many virtual CPUs
     cpu_type     QEMU's model of them, such as `EPYC-v4`

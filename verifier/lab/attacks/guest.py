@@ -17,7 +17,7 @@ def boot() -> Iterator[Attack]:
     title = "shows a boot log that lacks an entry"
     yield refused("boot-log-dropped", check, title, Knobs(edit_log=forge.boot_entry_dropped))
     for name, title, strip in (
-        ("boot-log-stripped-in-part", "strips the boot log but for RTMR1", forge.stripped_to(1, 3)),
+        ("boot-log-stripped-in-part", "strips the boot log except RTMR1", forge.stripped_to(1, 3)),
         ("boot-log-kernel-hidden", "strips the events of the kernel", forge.stripped_to(0, 2, 3)),
         ("boot-digest-hidden", "shows one boot event without its digest", forge.digest_hidden),
     ):

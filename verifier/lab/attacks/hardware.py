@@ -129,7 +129,7 @@ def platform() -> Iterator[Attack]:
          {"seam_attributes": bytes(7) + b"\x80"}, HONEST),
         ("service-td", "binds a service TD, which can migrate the app",
          {"mr_service_td": b"\1" * 48}, td15),
-        ("service-td-last-byte", "binds a service TD whose measurement is zero but for one byte",
+        ("service-td-last-byte", "binds a service TD whose measurement is zero except for one byte",
          {"mr_service_td": bytes(47) + b"\1"}, td15),
     ):  # fmt: skip
         knobs = replace(twin, edit_td=forge.td(**changes))

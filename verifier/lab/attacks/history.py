@@ -114,7 +114,7 @@ def _state() -> Iterator[Attack]:
     twin = Knobs(edit_chain=forge.upgraded_to_known)
     knobs = Knobs(edit_chain=forge.swapped_and_back)
     yield warned("unknown-code-in-the-past", _HISTORY, title, knobs, why, twin=twin)
-    why = "only the KMS's factory is known to set nothing but what it was asked for"
+    why = "only the KMS's factory is known to set only what it was asked for"
     for name, title, made in (
         ("outside-factory", "deploys the app itself, with a permission in no event", _own),
         ("other-factory", "has a factory of its own deploy the app, under honest words", _other),

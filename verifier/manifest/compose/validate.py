@@ -126,7 +126,7 @@ class Validator:
 
 
 def _means_more(node: Scalar) -> bool:
-    """Whether a scalar is anything but a text."""
+    """Whether a scalar is something else than text."""
     return node.plain and not is_text(node.text) and resolve(node.text)[0] != "str"
 
 

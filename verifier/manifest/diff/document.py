@@ -130,7 +130,8 @@ def services_alone(document: Document) -> Document:
 
 
 def _problem(manifest: Manifest) -> str:
-    """Why the compose file cannot be compared; one that no runner reads is dead text, not one."""
+    """Why the compose file cannot be compared; for one that no runner reads, nothing is wrong,
+    since it has no effect."""
     dead = manifest.app is not None and manifest.app.runner not in COMPOSE_RUNNERS
     return "" if dead or manifest.error is None else manifest.error.message
 

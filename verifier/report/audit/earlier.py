@@ -1,8 +1,8 @@
 """An earlier report, read back from its JSON so that it can be rendered again.
 
-Nothing in it is verified again: whoever wrote the file wrote the verdict. What is refused is what
-no audit writes: another schema, a verdict better than its own checks give, an acceptance of what no
-policy accepts. The drawn history is not in the JSON; its lines are.
+Nothing in it is verified again: the author of the file is the author of the verdict. What is
+refused is what no audit writes: another schema, a verdict better than its own checks give, an
+acceptance of what no policy accepts. The drawn history is not in the JSON; its lines are.
 """
 
 import re

@@ -101,7 +101,7 @@ def mark_of(status: Status, skip_kind: SkipKind | None = None) -> Mark:
 
 
 def needs_attention(check: CheckResult) -> bool:
-    """Whether the check is anything but a pass or not applicable."""
+    """Whether the check is neither a pass nor not applicable."""
     return mark(check) not in (Mark.PASS, Mark.NOT_APPLICABLE)
 
 

@@ -6,7 +6,7 @@ The subjects are what the result is about, by sha256: the JSON report, the evide
 manifest where every attester is proven to run it. `properties` are the verdict and the checks that
 passed; what rests on another trust anchor than Intel's has another prefix, so that nobody takes it
 for a property of real hardware. What is not accepted by the policy has no property at all. A VSA
-has one word for all of it, so that nothing but real hardware, accepted by the policy, is PASSED;
+has one word for all of it, so only real hardware that the policy accepts is PASSED;
 `verifiedLevels` names the policy where it is a built-in one.
 
 Beyond both, which let a predicate have more fields, `timeExpires` (RFC 3339) is when the result is

@@ -1,6 +1,6 @@
 """The events of a timeline in plain words, for somebody who has never read a contract.
 
-All text is raw and in full: whoever renders it escapes it, once. Values from the chain are plain
+All text is raw and in full: the renderer escapes it, once. Values from the chain are plain
 words or quoted (`facts.value_text`), so that none passes for the sentence around it.
 """
 
