@@ -10,7 +10,8 @@ A gateway routes by the server name of the TLS handshake (Dstack-TEE/dstack gate
 `id` is an app id or an instance id (40 hex digits); the base has no such label below it.
 
 A handshake is recorded as the certificates that the server sent, PEM, its leaf first, under the
-source `tls://HOST:PORT`. That it holds the leaf's key, the handshake proved to whoever made it.
+source `tls://HOST:PORT`. The handshake proved, to the one who made it, that the server holds the
+leaf's key.
 """
 
 import re

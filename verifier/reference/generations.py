@@ -1,9 +1,9 @@
 """The generations of dstack's contracts: what code of each one is like, one record per generation.
 
-Whoever has to know in which slot a contract keeps a value, which settings its code has, or what an
-app id means to it, asks the record of its generation here and nowhere else: a new generation is one
-record more, and its builds are rows of `values.json`. Events are not among it: they are known by
-their topics, whichever code emits them (`verifier.evidence.chain.contract_events`).
+In which slot a contract keeps a value, which settings its code has, and what an app id means to it,
+stands in the record of its generation here and nowhere else: a new generation is one more record,
+and its builds are rows of `values.json`. Events are not among it: they are known by their topics,
+whichever code emits them (`verifier.evidence.chain.contract_events`).
 
 Source: Dstack-TEE/dstack, KmsAuth.sol and AppAuth.sol, since 04b6bed6 DstackKms.sol and
 DstackApp.sol, in kms/contracts/contracts, since 1e6cefec kms/auth-eth/contracts, since 72d9f066

@@ -339,8 +339,8 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
 
 
 def _require_known_generations(*rows: KmsRecord | ContractCode) -> None:
-    """Raises UsageError for a row of a generation whose storage and functions nobody knows. A
-    proxy is code of several, owners are code of others; a KMS may be of none that is named."""
+    """Raises UsageError for a row of a generation whose storage and functions nobody knows. Proxies
+    and the code of owners belong to no generation, and the record of a KMS may name none."""
     for row in rows:
         if isinstance(row, ContractCode):
             known = row.role not in (Role.APP, Role.KMS) or row.generation in GENERATIONS

@@ -56,9 +56,10 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
     """The settings that an app's contract was created with.
 
     `events` are the timeline's, in chain order. `terms` are those of the creating transaction.
-    Storage words are None where they were not read or the code, hence the layout, is not known: the
-    word of the flags (its last byte is `_upgradesDisabled`, the one before it `allowAnyDevice`) and
-    that of `requireTcbUpToDate`; "at creation" is the end of the block of the creation.
+    Storage words are None where they were not read or the code, and with it the layout, is not
+    known: the word of the flags (its last byte is `_upgradesDisabled`, the one before it
+    `allowAnyDevice`) and that of `requireTcbUpToDate`; "at creation" is the end of the block of the
+    creation.
     """
     own = [event for event in events if event.role is Role.APP]
     if not own:

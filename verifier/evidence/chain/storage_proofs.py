@@ -231,7 +231,7 @@ def _prefix(size: int, kind: int) -> bytes:
 
 
 def _big_endian(number: int) -> bytes:
-    """Without leading zeros, so that zero is nothing."""
+    """Without leading zeros: zero becomes the empty string."""
     return number.to_bytes((number.bit_length() + 7) // 8, "big")
 
 

@@ -140,8 +140,8 @@ class _Builder:
 
 
 def canonical(element: Element, without: Collection[Element] = ()) -> bytes:
-    """Canonical XML 1.1 of an element with all namespaces in its scope, and of what is in it but
-    for the elements in `without`."""
+    """Canonical XML 1.1 of an element with all namespaces in its scope, and of what is in it,
+    without the elements in `without`."""
     return "".join(_render(element, {}, without)).encode("utf-8")
 
 

@@ -2,7 +2,7 @@
 
 A gateway routes `<fqdn>` by the first TXT record of `_dstack-app-address.<fqdn>` (before dstack
 0.5.4 also `_tapp-address.<fqdn>`), whose text is `<app id or instance id>:<port>`
-(Dstack-TEE/dstack gateway/src/proxy/tls_passthrough.rs). Whoever owns the domain can point it at
+(Dstack-TEE/dstack gateway/src/proxy/tls_passthrough.rs). The owner of the domain can point it at
 any app: the record maps traffic and proves nothing about the app.
 """
 

@@ -5,8 +5,8 @@
     digest → index → manifest → configuration     OCI Image Format Specification 1.1; Docker Image
                                                   Manifest Version 2, Schema 2
 
-A digest is the sha256 of the document's bytes, and each document names the next one by digest: who
-holds a digest needs to trust no registry. A tag is only a name that its owner can move. A document
+A digest is the sha256 of the document's bytes, and each document names the next one by digest: with
+a digest, no registry has to be trusted. A tag is only a name that its owner can move. A document
 that reads both as an index and as a manifest (CVE-2021-41190) is refused, since its digest would
 name two images.
 """

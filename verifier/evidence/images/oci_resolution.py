@@ -37,10 +37,11 @@ Fetch = Callable[[str, int | None], bytes]
 class Resolution:
     """The way from a digest to its image.
 
-    `manifest` and `config` give the bytes of a digest, and raise whatever keeps them from it;
-    every document is checked against its digest and asked for once. `path` holds the digests of
-    indexes and manifest that lead to the image, in order, as far as they are known: whoever signed
-    one of them signed this image. `config_digest` is that of its configuration, "" until known.
+    `manifest` and `config` give the bytes of a digest, and raise whatever keeps them from it; every
+    document is checked against its digest and asked for once. `path` holds the digests of indexes
+    and manifest that lead to the image, in order, as far as they are known: a signature over one of
+    them is a signature over this image. `config_digest` is that of its configuration, "" until
+    known.
     """
 
     def __init__(self, manifest: Fetch, config: Fetch) -> None:

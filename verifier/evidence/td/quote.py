@@ -83,8 +83,8 @@ class TdQuote(Struct, frozen=True, kw_only=True):
 def parse_quote(raw: bytes, what: str) -> TdQuote:
     """Parse a TD quote; `raw` may end in zero padding, which is dropped from the result's `raw`.
 
-    Raises EvidenceError when the bytes are not a TD quote, are truncated, or carry anything but
-    zeros after the authentication data.
+    Raises EvidenceError when the bytes are not a TD quote, are truncated, or carry something other
+    than zeros after the authentication data.
     """
     if len(raw) > MAX_QUOTE_BYTES + MAX_PADDING_BYTES:
         raise EvidenceError(

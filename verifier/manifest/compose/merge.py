@@ -121,7 +121,7 @@ def without_directives(node: Node) -> Node:
 
 
 def without_repeats(node: Node, key_of: Callable[[Node], str]) -> Node:
-    """A list in which of all items with one key the last stands, at the place of the first."""
+    """The list with one item for each key: the last one, at the place of the first."""
     if not isinstance(node, Sequence) or len(node.items) < 2:  # noqa: PLR2004 - nothing to repeat
         return node
     kept: dict[str, Node] = {}

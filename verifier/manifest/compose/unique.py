@@ -19,7 +19,7 @@ _ANY: Final = "*"
 
 
 def without_repeated_items(tree: Mapping) -> Mapping:
-    """The file with the lists of its services in the form in which Compose counts them."""
+    """The file with the lists of its services in the form in which Compose compares their items."""
     services = tree.entries.get("services")
     if not isinstance(services, Mapping):
         return tree

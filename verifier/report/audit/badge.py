@@ -68,7 +68,7 @@ def badge_of(report: Report) -> Badge:
 def render_shields(report: Report) -> str:
     """The document of a shields.io endpoint badge, ASCII JSON.
 
-    `isError` keeps whoever embeds the badge from choosing another colour for it.
+    With `isError`, a page that embeds the badge cannot choose another colour for it.
     """
     badge = badge_of(report)
     document = {

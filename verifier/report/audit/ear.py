@@ -2,7 +2,7 @@
 
 Names and values: draft-ietf-rats-ear, with the trustworthiness vector of draft-ietf-rats-ar4si. A
 submodule is one attester. What rests on another trust anchor than Intel's makes no claim at all,
-and its status is none: whoever reads an EAR knows no mark that would say so.
+and its status is none: an EAR has no mark for it that its readers would understand.
 
 Beyond the draft, claims named `urn:dstack-audit:…` are the app that was asked for, the anchor where
 it is not Intel's, and the sha256 of the JSON report, of the evidence and, where every attester is

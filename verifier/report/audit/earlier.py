@@ -122,7 +122,7 @@ def _refuse_others(document: _Object) -> None:
 
 def _refuse_better(report: Report) -> None:
     """Raise EvidenceError where a verdict is better than its checks, or accepted though no policy
-    may accept it: such a report was written by nobody's audit."""
+    may accept it: no audit writes such a report."""
     for subject in report.subjects:
         given = verdict_of(subject.checks)
         if VERDICT_ORDER.index(subject.verdict) < VERDICT_ORDER.index(given):

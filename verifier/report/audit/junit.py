@@ -1,7 +1,7 @@
 """JUnit XML, as the test views of GitLab, Jenkins and others read it: of an audit and of lints.
 
 A view of this kind shows what is skipped in grey, beside what passed. Whatever keeps an audit from
-its verdict, a missing answer too, is thus a `failure` or an `error`, never `skipped`. Text of the
+its verdict, a missing answer too, is a `failure` or an `error`, never `skipped`. Text of the
 evidence has its control characters made visible, which XML 1.0 could not carry either.
 """
 

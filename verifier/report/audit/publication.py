@@ -1,7 +1,7 @@
 """What goes with a release: the chain of trust as a table, a checklist, and a summary to quote.
 
 Each line is a check that was made, in other words; none says more than its check found. What
-attestation cannot show stands among them, since whoever reads only this reads it here.
+attestation cannot show stands among them, for readers who see nothing else.
 """
 
 from collections.abc import Iterator
