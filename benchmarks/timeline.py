@@ -30,7 +30,7 @@ from tests.timeline.providers import FILTER, LOOPBACK, Chain
 from verifier.chain.agreed_logs import Scans
 from verifier.collect.http import HttpClient
 from verifier.collect.log_cache import LogCache
-from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, ScanResult, scan_logs
+from verifier.collect.scan import EndpointProfile, KnownLog, LogQuery, Node, ScanResult, scan_logs
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.chain import json_rpc
@@ -164,7 +164,7 @@ def complete(found: ScanResult, chain: Chain, last: int) -> ScanResult:
 
 def scan_rows() -> Iterator[Row]:
     chain = Chain(first=30_000_000, head=30_000_000 + BLOCKS - 1, count=LOGS)
-    known = Canary(FILTER, chain.heights[0])
+    known = KnownLog(FILTER, chain.heights[0])
 
     def scan(
         profile: EndpointProfile, last: int = chain.head, cache: LogCache | None = None

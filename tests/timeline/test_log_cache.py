@@ -17,7 +17,7 @@ from tests.timeline.providers import FILTER, OTHER_TOPIC, Chain, Shim, base_org
 from tests.timeline.world import HEAD, World, assert_complete, gaps, logs_of, whole
 from verifier.collect.log_cache import APPLICATION_ID, LogCache, ScanTip, default_path
 from verifier.collect.meter import ScanBudget
-from verifier.collect.scan import Canary, EndpointProfile, LogQuery, Node, scan_logs
+from verifier.collect.scan import EndpointProfile, KnownLog, LogQuery, Node, scan_logs
 from verifier.errors import NetworkError
 from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer
 
@@ -58,7 +58,7 @@ def test_a_spent_budget_keeps_what_was_answered(world: World, cache: LogCache) -
 
 
 def test_a_warm_scan_asks_for_what_is_new(world: World, cache: LogCache) -> None:
-    known = Canary(FILTER, world.chain.heights[0])
+    known = KnownLog(FILTER, world.chain.heights[0])
     with Shim(world.chain, base_org) as shim:
         cold = scan_logs(world.node(shim.url), whole(18_000, known=known), cache=cache)
         assert world.hashes == [18_000]

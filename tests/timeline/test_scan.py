@@ -29,7 +29,7 @@ from tests.timeline.providers import (
 from tests.timeline.world import HEAD, NOW, World, assert_complete, blocks_of, logs_of, whole
 from verifier.collect.http import HttpClient
 from verifier.collect.meter import ScanBudget
-from verifier.collect.scan import Canary, scan_logs
+from verifier.collect.scan import KnownLog, scan_logs
 from verifier.errors import EvidenceError
 from verifier.evidence.chain.log_scan import LogFilter, LogScan
 
@@ -205,7 +205,7 @@ LAGGING = [
 
 @pytest.mark.parametrize("refusal", LAGGING)
 def test_a_backend_that_lags_once_is_asked_again(world: World, refusal: Reply) -> None:
-    known = Canary(FILTER, world.chain.heights[0])
+    known = KnownLog(FILTER, world.chain.heights[0])
     assert_complete(world.scan(lambda query: refusal if query.number == 1 else None), world.chain)
     assert world.pauses == [1]
     late = world.scan(
@@ -218,7 +218,7 @@ def test_a_backend_that_lags_once_is_asked_again(world: World, refusal: Reply) -
 
 
 def test_a_backend_that_once_has_no_known_log_is_asked_again(world: World) -> None:
-    known = Canary(FILTER, world.chain.heights[0])
+    known = KnownLog(FILTER, world.chain.heights[0])
     empty = Reply(status=200, body=b'{"jsonrpc":"2.0","id":1,"result":[]}')
     found = world.scan(lambda query: empty if query.number == 1 else None, query=whole(known=known))
     assert_complete(found, world.chain)
@@ -291,13 +291,13 @@ def prune(below: int) -> Lie:
 
 
 def test_a_pruned_node_is_found_out_by_a_known_log(world: World) -> None:
-    known = Canary(FILTER, world.chain.heights[0])
+    known = KnownLog(FILTER, world.chain.heights[0])
     found = world.scan(base_org, prune(10_000), whole(known=known))
     assert "does not show a log that is known to exist" in found.failure
     # Once more than needed: one backend of several may lag behind.
     assert found.requests == 2
     assert found.proven_from is None
-    other = Canary(LogFilter(chain_id=8453, address=FILTER.address), known.block)
+    other = KnownLog(LogFilter(chain_id=8453, address=FILTER.address), known.block)
     found = world.scan(base_org, prune(10_000), whole(known=other))
     assert "does not show a log" in found.failure
 
@@ -310,7 +310,7 @@ def test_without_a_known_log_the_depth_is_what_was_seen(world: World) -> None:
 
 
 def test_a_known_log_is_asked_for_once_an_endpoint(world: World) -> None:
-    known = Canary(FILTER, world.chain.heights[3])
+    known = KnownLog(FILTER, world.chain.heights[3])
     with Shim(world.chain, PROVIDERS["unlimited"]) as shim:
         node = world.node(shim.url)
         late = whole(first=world.chain.heights[5], known=known)
@@ -320,7 +320,7 @@ def test_a_known_log_is_asked_for_once_an_endpoint(world: World) -> None:
 
 
 def test_a_range_that_is_cut_around_the_known_log_is_found_out(world: World) -> None:
-    known = Canary(FILTER, world.chain.heights[-1])
+    known = KnownLog(FILTER, world.chain.heights[-1])
 
     def lie(body: bytes) -> bytes:
         logs = json.loads(body)["result"]

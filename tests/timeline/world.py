@@ -8,8 +8,8 @@ from tests.timeline.providers import FILTER, Chain, Lie, Policy, Shim
 from verifier.collect.http import HttpClient
 from verifier.collect.network import System
 from verifier.collect.scan import (
-    Canary,
     EndpointProfile,
+    KnownLog,
     LogQuery,
     Node,
     ScanResult,
@@ -60,7 +60,7 @@ class World:
         return found
 
 
-def whole(last: int = HEAD, *, first: int = 0, known: Canary | None = None) -> LogQuery:
+def whole(last: int = HEAD, *, first: int = 0, known: KnownLog | None = None) -> LogQuery:
     return LogQuery(filter=FILTER, first=first, last=last, known_log=known)
 
 

@@ -32,8 +32,8 @@ from verifier.collect.meter import ScanBudget
 from verifier.collect.refusals import lags
 from verifier.collect.requests import public_label, rpc_requests
 from verifier.collect.scan import (
-    Canary,
     EndpointProfile,
+    KnownLog,
     LogQuery,
     Node,
     ask_again,
@@ -107,7 +107,7 @@ class Histories(Struct):
     scanning: Scanning
     progress: Callable[[str], None]
     _profiles: dict[str, EndpointProfile] = {}
-    _known: dict[tuple[str, int], Canary] = {}
+    _known: dict[tuple[str, int], KnownLog] = {}
     _answers: dict[tuple[str, str], bytes] = {}
     _silent: dict[str, str] = {}
     _first_logs: dict[LogFilter, int] = {}
@@ -255,13 +255,13 @@ class Histories(Struct):
                 last=plan.last,
                 known_log=self._known.get((endpoint, plan.filter.chain_id)),
             )
-            told = _Told(f"logs of {plan.filter.address} at {public_label(endpoint)}", self)
+            steps = _Steps(f"logs of {plan.filter.address} at {public_label(endpoint)}", self)
             result = scan_logs(
                 self._node(endpoint),
                 query,
                 cache=self.scanning.cache,
                 budget=ScanBudget(seconds=max(seconds - time.monotonic() + began, 0.0)),
-                progress=told.say,
+                progress=steps.report,
                 received=scanned.answers,
             )
             scanned.failure = result.failure
@@ -344,8 +344,8 @@ class Histories(Struct):
             return
         known = self._known.get((endpoint, plan.filter.chain_id))
         if logs and (known is None or logs[0].log.block < known.block):
-            canary = Canary(plan.filter, logs[0].log.block)
-            self._known[endpoint, plan.filter.chain_id] = canary
+            known = KnownLog(plan.filter, logs[0].log.block)
+            self._known[endpoint, plan.filter.chain_id] = known
 
     def _first_block(
         self, endpoint: str, plan: ScanPlan, profile: EndpointProfile, ends: float
@@ -422,14 +422,14 @@ def _results(running: Iterable[Future[None]]) -> None:
         done.result()
 
 
-class _Told(Struct):
+class _Steps(Struct):
     """Progress in steps: a scan has thousands of answers."""
 
     what: str
     histories: Histories
     last: int = 0
 
-    def say(self, done: int, total: int) -> None:
+    def report(self, done: int, total: int) -> None:
         """Note how many blocks are answered."""
         share = done * _PERCENT // max(total, 1)
         if share >= self.last + _STEP:

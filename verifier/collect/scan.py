@@ -49,7 +49,8 @@ WIDE: Final = 500
 
 _CUSTOMARY_CAPS: Final = (100_000, 50_000, 10_000, 5_000, 3_000, 2_000, 1_000, 500, 100, 50, 10, 5)
 _CUSTOMARY_CUT: Final = 1_000
-_HOPELESS: Final = 10
+_MOST_SCANS: Final = 10
+"""Scans that a history may take: one that needs more is given up at once."""
 _NARROWER: Final = 10
 """Blocks of the second try after a refusal in unknown words: the least that a free plan shows."""
 _ELSEWHERE: Final = "use another endpoint, or try again later"
@@ -58,7 +59,7 @@ _SHORTEST_SECRET: Final = 8
 Span = tuple[int, int]
 
 
-class Canary(Struct, frozen=True):
+class KnownLog(Struct, frozen=True):
     """A log that is known to exist: one of `filter`, in `block`."""
 
     filter: LogFilter
@@ -76,7 +77,7 @@ class EndpointProfile(Struct):
     proven       the known logs that it gave
     narrows      whether it answered a part of what it had refused in unknown words: such words are
                  about the range
-    lost         why it is not asked again: it never answered anything; "" where it is
+    given_up     why it is not asked again: it never answered anything; "" where it is
     """
 
     cap: int | None = None
@@ -84,9 +85,9 @@ class EndpointProfile(Struct):
     ceiling: int = MAX_CONCURRENCY
     shown: int = 0
     depth: int | None = None
-    proven: set[Canary] = set()
+    proven: set[KnownLog] = set()
     narrows: bool = False
-    lost: str = ""
+    given_up: str = ""
 
 
 class Node(Struct, frozen=True, kw_only=True):
@@ -109,7 +110,7 @@ class LogQuery(Struct, frozen=True, kw_only=True):
     filter: LogFilter
     first: int
     last: int
-    known_log: Canary | None = None
+    known_log: KnownLog | None = None
 
 
 class ScanResult(Struct, frozen=True, kw_only=True):
@@ -195,13 +196,13 @@ def ask_again(
 
 def _prove(node: Node, query: LogQuery, meter: "Meter") -> str:
     """Ask for the known log; why the endpoint's empty answers mean nothing, or ""."""
-    canary = query.known_log
-    if node.profile.lost or canary is None or canary in node.profile.proven:
-        return node.profile.lost
-    probe = LogQuery(filter=canary.filter, first=canary.block, last=canary.block, known_log=canary)
-    failure = _Fetch(node, probe, meter, []).run([(canary.block, canary.block)])
+    known = query.known_log
+    if node.profile.given_up or known is None or known in node.profile.proven:
+        return node.profile.given_up
+    probe = LogQuery(filter=known.filter, first=known.block, last=known.block, known_log=known)
+    failure = _Fetch(node, probe, meter, []).run([(known.block, known.block)])
     if not failure:
-        node.profile.proven.add(canary)
+        node.profile.proven.add(known)
     return failure
 
 
@@ -230,7 +231,7 @@ class _Fetch:
         self._failure = ""
         self._pause = 0
         self._pauses = 0
-        self._at_ease = 0
+        self._in_a_row = 0
         self._empty: set[bytes] = set()
         self._last_chances: set[Span] = set()
         self._doubted: set[Span] = set()
@@ -269,7 +270,7 @@ class _Fetch:
         allowed = profile.concurrency if self._answered else 1
         while self._pending and self._running < allowed and not (self._failure or self._pause):
             first, last = self._pending[0]
-            self._failure = self._meter.spent or self._hopeless()
+            self._failure = self._meter.spent or self._out_of_reach()
             if self._failure:
                 self._failure += f", from block {first} on: {_ELSEWHERE}"
                 return
@@ -281,13 +282,13 @@ class _Fetch:
             self._running += 1
             workers.submit(self._ask, (first, end)).add_done_callback(self._arrived.put)
 
-    def _hopeless(self) -> str:
+    def _out_of_reach(self) -> str:
         """Why what is missing cannot be had in a few scans, or ""."""
         cap = self._profile.cap
         if cap is None or cap >= _CUSTOMARY_CUT:
             return ""
         needed = sum(-(-_width(span) // cap) for span in self._pending)
-        if needed <= _HOPELESS * self._meter.budget.requests:
+        if needed <= _MOST_SCANS * self._meter.budget.requests:
             return ""
         return f"{cap} blocks at a time, which makes {needed:,} requests"
 
@@ -353,10 +354,10 @@ class _Fetch:
         if logs and (profile.depth is None or logs[0].log.block < profile.depth):
             profile.depth = logs[0].log.block
         self._pauses = 0
-        self._at_ease += 1
-        if self._at_ease >= 4 * profile.concurrency and profile.concurrency < profile.ceiling:
+        self._in_a_row += 1
+        if self._in_a_row >= 4 * profile.concurrency and profile.concurrency < profile.ceiling:
             profile.concurrency += 1
-            self._at_ease = 0
+            self._in_a_row = 0
 
     def _hides(self, answer: RangeAnswer, logs: Sequence[TimedLog]) -> bool:
         known = self._query.known_log
@@ -388,7 +389,7 @@ class _Fetch:
         else:
             self._fail(span, refusal.reason)
         if kind is not RefusalKind.DEPTH and not self._profile.shown:
-            self._profile.lost = self._failure
+            self._profile.given_up = self._failure
 
     def _may_ask_for_less(self, span: Span, refusal: Refusal) -> bool:
         """Ask for the first blocks of a range that was refused in unknown words, once."""
@@ -443,7 +444,7 @@ class _Fetch:
             profile.concurrency = max(1, profile.concurrency // 2)
             self._pause = max(asked, schedule[self._pauses])
             self._pauses += 1
-            self._at_ease = 0
+            self._in_a_row = 0
 
     def _fail(self, span: Span, reason: str) -> None:
         if not self._failure:

@@ -323,14 +323,14 @@ class _Examination:
                 evidence=(*self._found.evidence, artifact.at(pointer)),
             )
             return
-        unheard = [
+        not_obtained = [
             item.error
             for item in self._attestations.failed
             if any(digest in item.source for digest in self._found.digests)
         ]
-        if reasons or unheard:
+        if reasons or not_obtained:
             why = "an attestation does not count" if reasons else "attestations were not obtained"
-            note = f"{self._found.note}; {why}: {(*reasons, *unheard)[0]}"
+            note = f"{self._found.note}; {why}: {(*reasons, *not_obtained)[0]}"
             self._found = replace(self._found, note=note)
 
     def _results(self) -> Iterator[tuple[Artifact, str, SigstoreResult]]:
