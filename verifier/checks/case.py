@@ -7,7 +7,7 @@ there raises `MissingEvidence`; one that needs a quote which did not verify rais
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -39,19 +39,31 @@ if TYPE_CHECKING:
     from verifier.model.timeline import Sighting
 
 EMPTY_ID = bytes(20)
+MAX_CLOCK_SKEW: Final = 120
+"""Seconds by which the clocks of others may be ahead of the time of judgement."""
+
 T = TypeVar("T")
 
 
 class Question(Struct, frozen=True, kw_only=True):
     """What the relying party asks, the same for every attester of an audit.
 
-    `at` is Unix seconds. `trusted` says whether the collector's own observations count. `challenge`
-    is report data, or its first or last part, that it chose. `binds` are what it says that report
-    data commits to, by the app's own convention. `kms` is a KMS that it names, `kms_code` the
-    sha256 (hex) of manifests that it knows to run a KMS, `instance` the only instance id (hex) that
-    it means, `endpoint` what its users connect to. `manifests` are those that it knows besides, by
-    hash, and `sightings` what it saw attested at other times. `second_opinion` asks for another
-    reader of the chain. No check reads what is `compared`.
+    app_id          the app that it asks about; None for none
+    reference       the reference values
+    at              the time of judgement, Unix seconds
+    trusted         whether the collector's own observations count
+    challenge       report data, or its first or last part, that it chose; b"" for none
+    binds           what it says that report data commits to, by a convention of the app's code; ()
+                    for nothing
+    kms             a KMS that it names itself; None for none
+    kms_code        sha256 (hex) of the manifests that it knows to run a KMS; () for none
+    instance        the only instance id (hex) that it means; "" for any
+    endpoint        the address that its users connect to; None where it asks about none
+    manifests       manifest hash (hex) → the text of a manifest that it knows
+    sightings       what it saw attested at other times; () for nothing
+    second_opinion  whether another reader has to read the chain's answers too
+    compared        (name, bytes) of documents of dashboards that it has, which no check reads; ()
+                    for none
     """
 
     app_id: AppId | None

@@ -4,7 +4,7 @@ from typing import Final
 
 from verifier.chain.view import Agreed, ChainView, DisagreementError
 from verifier.checks.authorization.history import app_logs, without_contract
-from verifier.checks.case import Case
+from verifier.checks.case import MAX_CLOCK_SKEW, Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
@@ -16,7 +16,6 @@ from verifier.reference.generations import generation_named
 from verifier.reference.values import KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
-MAX_CLOCK_SKEW: Final = 120
 _OLDER_ID: Final = (
     "by the id that releases before 0.5.6 give it: a KMS of a later one asks for sha256 of the "
     "platform id, and would refuse it"

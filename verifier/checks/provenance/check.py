@@ -14,7 +14,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.checks.case import Case
+from verifier.checks.case import MAX_CLOCK_SKEW, Case
 from verifier.checks.engine import (
     Outcome,
     check,
@@ -43,7 +43,6 @@ from verifier.evidence.images.oci_resolution import Resolution
 from verifier.evidence.images.sigstore import SigstoreBundle
 from verifier.model.result import JsonValue
 
-MAX_CLOCK_SKEW: Final = 120
 MAX_ATTESTATIONS: Final = 32
 _MAX_NAMED: Final = 8
 _NOT_FOUND: Final = 404
