@@ -29,9 +29,18 @@ _DAY: Final = 86400
 
 
 class Waiver(Struct, frozen=True, kw_only=True):
-    """One accepted failure. `scope` is an app id, `expires` the first day without it; `rule` is
-    empty when the whole check is waived. `digests` (hex) are those of the ACPI tables that are
-    accepted, of `boot.machine` alone."""
+    """One accepted failure.
+
+    id       its name
+    check    the check whose failure is accepted
+    rule     the manifest rule whose findings are accepted; "" for the whole check
+    scope    the app id that it is about, hex
+    reason   why it is accepted
+    owner    who answers for it
+    expires  the first day on which it does not hold
+    digests  the accepted ACPI tables, sha384 in hex, of `boot.machine` alone; () for any other
+             check
+    """
 
     id: str
     check: str
@@ -112,69 +121,65 @@ class GovernanceDemands(Struct, frozen=True, kw_only=True):
 
 
 class Demands(Struct, frozen=True, kw_only=True):
-    """The demands of one policy. The defaults are what a policy that says nothing demands: a TCB
-    that is up to date, fresh collateral, and a quote that answers a challenge."""
+    """The demands of one policy.
+
+    The defaults are what a policy that says nothing demands: a TCB that is up to date, fresh
+    collateral, and a quote that answers a challenge.
+
+    tcb_statuses               the acceptable TCB statuses, as Intel's TCB info names them; any
+                               other fails
+    reject_advisories          Intel's advisories that may not apply to the platform
+                               ("INTEL-SA-00615"); () for none
+    minimum_evaluation_number  the least tcbEvaluationDataNumber; that of the reference values holds
+                               besides
+    max_collateral_age         days since the oldest part of the collateral was issued
+    max_root_crl_age           days since the root's own revocation list was issued, which is
+                               renewed once a year
+    max_quote_age              days since the earliest time at which the quote can have been made; 0
+                               asks for a challenge in its report data
+    expect                     allowed values by name: `app_id`, `compose_hash`, `os_image_hash` and
+                               `device` in lower-case hex, `image` as NAME=sha256:DIGEST, `kms` as
+                               `verifier.model.identifiers.parse_key_holder` gives it; a name that
+                               is absent allows any value
+    kms_signed                 whether an app id that a KMS binds needs a certificate of that KMS
+                               about the judged quote: the guest's word about its KMS is not enough
+                               then
+    endpoint_named             whether an audit has to be about an address that users connect to
+    os_releases                the dstack releases that may run; () for any
+    os_origin                  where the registers of the OS image have to be from; None accepts
+                               what another party measured, and doubts what was only observed
+    rules                      rule id → the severity that it has instead of its own
+    registries                 registries that any image may come from; without these and
+                               `repositories`, all may
+    repositories               repositories that images may come from, `registry/repository`, or
+                               with `/*` all below
+    workflows                  identities, in Sigstore certificates, of the only workflows that may
+                               have built the images; () for those of each image's own repository
+    sources                    URLs of the only GitHub repositories whose source may have been
+                               built; () for that of the workflow, or without `workflows` the one
+                               that each image names
+    governance                 what is demanded of the owners of the contracts
+    waivers                    the failures that are accepted; () for none
+    """
 
     tcb_statuses: tuple[str, ...] = ("UpToDate",)
-    """The acceptable TCB statuses, as Intel's TCB info names them; any other fails."""
-
     reject_advisories: tuple[str, ...] = ()
-    """Intel's security advisories that may not apply to the platform ("INTEL-SA-00615")."""
-
     minimum_evaluation_number: int = 0
-    """The least tcbEvaluationDataNumber; that of the reference values holds besides."""
-
     max_collateral_age: int = 30
-    """Days since the oldest part of the collateral was issued."""
-
     max_root_crl_age: int = 400
-    """Days since the root's own revocation list was issued, which is renewed once a year."""
-
     max_quote_age: int = 0
-    """Days since the earliest time at which the quote can have been made; 0 asks for a challenge
-    in its report data."""
-
     expect: Mapping[str, tuple[str, ...]] = {}
-    """Allowed values, by name: `app_id`, `compose_hash`, `os_image_hash` and `device` in lower-case
-    hex, `image` as NAME=sha256:DIGEST, `kms` as `verifier.model.identifiers.parse_key_holder` gives
-    it. A name that is absent allows any value."""
-
     kms_signed: bool = False
-    """An app id that a KMS binds needs a certificate of that KMS about the judged quote; the
-    guest's word about its KMS is not enough."""
-
     endpoint_named: bool = False
-    """An audit has to be about an address that users connect to."""
-
     os_releases: tuple[str, ...] = ()
-    """The dstack releases that may run; () allows any."""
-
     os_origin: Origin | None = None
-    """Where the registers of the OS image have to be from; None accepts what another party
-    measured, and doubts what was only observed."""
-
     rules: Mapping[str, Severity] = {}
-    """Severities that manifest rules have instead of their own, by rule id."""
-
     registries: tuple[str, ...] = ()
-    """Registries that any image may come from; without these and `repositories`, all may."""
-
     repositories: tuple[str, ...] = ()
-    """Repositories that images may come from, `registry/repository`, or with `/*` all below."""
-
     workflows: tuple[str, ...] = ()
-    """Identities, in Sigstore certificates, of the only workflows that may have built the images;
-    () takes those of each image's own repository."""
-
     sources: tuple[str, ...] = ()
-    """URLs of the only GitHub repositories whose source may have been built; () takes that of the
-    workflow, or without `workflows` the one that each image names."""
-
     governance: GovernanceDemands = field(default_factory=GovernanceDemands)
-    """What is demanded of the owners of the contracts."""
-
     waivers: tuple[Waiver, ...] = ()
-    """Failures that are accepted."""
 
     @property
     def expected_images(self) -> tuple[tuple[str, str], ...]:

@@ -229,7 +229,31 @@ SecondOpinion = Annotated[
 
 
 class Reach(Struct, frozen=True, kw_only=True):
-    """Where evidence comes from, and what is asked of it."""
+    """Where evidence comes from, and what is asked of it, as options.
+
+    None, "" and False are options that were not given.
+
+    at              the time of judgement, Unix seconds
+    trust_bundle    the digest of the bundle that the user vouches for
+    offline         whether the network is never asked
+    gateway         domains or URLs of gateways
+    instance        the only instance id that is meant
+    endpoint        the address that users connect to
+    rpc_url         chain endpoints
+    explorer_url    block explorers
+    kms             the KMS that the user trusts
+    kms_code        manifests that the user knows to run a KMS
+    pccs_url        where collateral is asked for
+    challenge       report data, or a part of it, in hex
+    challenge_url   where the app answers a challenge with a quote
+    bind            what report data commits to, KIND=VALUE each
+    manifests       the folder of manifests and bundles that the user knows
+    os_image        measurements of OS images that the user made
+    unsafe_root     the file with another trust anchor than Intel's
+    no_cache        whether logs of earlier audits are neither used nor kept
+    timeout         the seconds that asking the network may take
+    second_opinion  whether another reader has to read the chain's answers too
+    """
 
     at: AtOrEnd = None
     trust_bundle: TrustBundle = ""
@@ -260,7 +284,15 @@ class Reach(Struct, frozen=True, kw_only=True):
 
 
 class Expected(Struct, frozen=True, kw_only=True):
-    """The relying party's own reference values."""
+    """The relying party's own reference values, as options. None is an option that was not given.
+
+    app_id         app ids, hex
+    compose_hash   manifest hashes, hex
+    os_image_hash  hashes of OS images, hex
+    device         device ids, hex
+    image          NAME=DIGEST of the images of services or repositories
+    expect_kms     KMSs: CHAIN:ADDRESS, CA key or root address
+    """
 
     app_id: Annotated[
         list[str] | None, typer.Option("--expect-app-id", help="Expected app id.")

@@ -69,14 +69,22 @@ class Planner(Struct, frozen=True):
 class Scope(Struct, frozen=True, kw_only=True):
     """Where to look.
 
-    `guests` are base URLs of guest agents, tried side by side. `proof` is the URL of an attestation
-    proof, by default that of the `domain`. A custom `domain` is looked up, and
-    the guest that its TXT record names is asked at each of `gateways`. `endpoint` is the address
-    that users connect to, if one was named. `rpc` are endpoints by chain id; those under None are
-    asked for every chain. Those of `likely_chain` are asked for their head before any guest has
-    told which chain its app is on. `cloud_url` is asked only when no guest gives a quote; empty
-    never. `challenged` is asked for a quote over the challenge, `dashboards` for what they say.
-    `scanning` says how logs are read.
+    app_id        the app id that was asked for, hex; None for none
+    guests        base URLs of guest agents, tried side by side; () for none
+    domain        a custom domain, which is looked up: the guest that its TXT record names is asked
+                  at each of `gateways`; "" for none
+    proof         URL of an attestation proof; "" for that of `domain`, if there is one
+    gateways      URLs of gateways
+    endpoint      the address that users connect to; None where none was named
+    challenged    asks the app for a quote over the challenge; None where nothing does
+    rpc           (chain id, URL) of chain endpoints; those under None are asked for every chain
+    likely_chain  the chain whose endpoints are asked for their head before any guest has told which
+                  chain its app is on; None for none
+    pcs_url       where collateral is asked for
+    cloud_url     base URL of the cloud's API, which is asked only when no guest gives a quote; ""
+                  for never
+    dashboards    addresses of what vendors say of the app; () for none
+    scanning      how logs are read
     """
 
     app_id: str | None

@@ -91,10 +91,21 @@ class Located(Struct, Generic[T], frozen=True):
 
 
 class QuoteSource(Struct, frozen=True, kw_only=True):
-    """A quote and what came with it. `log` is the event log (JSON or text of it), None when absent;
-    `parsed_events` takes its place for channels whose log is not JSON. `peer` is the key of whose
-    TLS session it came by, as its collector says (sha256, hex), "" where nobody noted it.
-    `platform` is that of the blob that it came in."""
+    """A quote and what came with it.
+
+    channel        by which way it came, one of `CHANNEL_…`
+    quote          its bytes
+    evidence       where in the bundle it stands
+    log            the event log, as JSON or the text of it; None when absent
+    log_evidence   where in the bundle the event log stands; None when absent
+    parsed_events  the event log of a channel whose log is not JSON, in place of `log`; None for
+                   others
+    chain          the RA-TLS certificates that it stood in; None when it stood elsewhere
+    vm_config      the machine that the guest states, JSON text; "" when absent
+    peer           the key of the TLS session that it came by, as its collector says (sha256, hex);
+                   "" where nobody noted it
+    platform       the platform of the blob that it came in; `tdx` without one
+    """
 
     channel: str
     quote: bytes
@@ -122,7 +133,26 @@ class QuoteSource(Struct, frozen=True, kw_only=True):
 class SubjectEvidence(Struct):
     """Everything in a bundle about one attester, with what all attesters share.
 
-    `manifests` are raw app-compose texts. `malformed` are the artifacts that did not parse.
+    Each list is empty where the bundle has nothing of the kind.
+
+    name              the attester's name
+    bundle            the bundle that it comes from
+    pages             the metadata pages
+    infos             the answers of `Info`
+    tcb_infos         the `tcb_info` documents, alone or inside of pages and answers
+    manifests         the app-compose texts, as they were received
+    quotes            the quotes, by channel
+    env_keys          the env-encrypt keys that the KMS signs
+    key_chains        the signature chains of keys that the KMS derived
+    proofs            the attestation proofs that the app published
+    peers             the certificates that the TLS server of the address in question sent
+    gpus              the reports of GPUs
+    gpu_verdicts      the verdicts of NVIDIA's service on them
+    gpu_verdict_keys  the keys that sign these verdicts
+    gpu_rims          NVIDIA's manifests of drivers and VBIOSes
+    platforms         the attestations of guests on other platforms than TDX
+    platform_certs    the certificates of such platforms, leaf first
+    malformed         the artifacts that do not parse, and why
     """
 
     name: str

@@ -39,58 +39,121 @@ Governance = Literal["timelock", "safe", "key"]
 
 
 class Knobs(Struct, frozen=True, kw_only=True):
-    """One simulated world. Fields without a word here say it by their name; times are Unix seconds.
+    """One simulated world. Times are Unix seconds.
 
     World
-        `now` is when the world is observed; every other date derives from it. `seed` gives the
-        app, its owner, its keys and its machine; root, KMS and OS images are always the same.
-        `app_id` (20 bytes) is the id that the world answers under; None lets the key provider
-        decide. `others` are further instances of the same app: of each, only what is about the
-        guest and what its contract allows is used.
+        seed                   gives the app, its owner, its keys and its machine; root, KMS and OS
+                               images are always the same
+        now                    when the world is observed; every other date derives from it
+        app_id                 the id that the world answers under, 20 bytes; None lets the key
+                               provider decide
+        others                 further instances of the same app: of each, only what is about the
+                               guest and what its contract allows is used
     Guest
-        `guest_app_id` is what the guest measures and certifies (None: the app id). `kms` is who
-        gave it keys: `onchain`, `hosted`, or any other label for a KMS that nobody knows; `enclave`
-        is the MRENCLAVE that does where the key provider is local-sgx.
-        `os_image` is `production`, `development`, or any other label for a self-built one.
-        `machine` is the machine that its vm_config states (fields of vm_config), and that it
-        measures; `stated_machine` is stated in its place.
-        `platform` labels the host. `mr_config_id` is the version of MRCONFIGID.
-    Edits, in the order of the stages
-        `edit_manifest` changes the manifest before it is hashed, `manifest` replaces its text.
-        `edit_events` changes what is measured. `edit_td` changes the TD report before it is
-        signed, `edit_quote` the signed bytes. `edit_log` changes the log (JSON entries) that
-        every channel shows, `edit_served_manifest` the manifest that is shown.
-        `edit_proof` changes the attestation proof that the app publishes.
-        `edit_response(method, url, body, response)` is the last word about any answer.
+        version                the dstack release of the guest
+        app_name               the app's name in the manifest
+        guest_app_id           what the guest measures and certifies, 20 bytes; None for the app id
+        no_instance_id         whether the manifest asks for no instance id
+        event_log_version      the version of the digests of runtime events, 1 or 2
+        key_provider           who seals or gives the guest's keys
+        enclave                the MRENCLAVE that gives keys where the key provider is local-sgx, 32
+                               bytes
+        kms                    the KMS that gave it keys: `onchain`, `hosted`, or any other label
+                               for a KMS that nobody knows
+        os_image               `production`, `development`, or any other label for a self-built one
+        machine                the machine that its vm_config states, in fields of vm_config, and
+                               that it measures
+        stated_machine         the machine that is stated in its place; None for none
+        platform               the label of the host
+        mr_config_id           the version of MRCONFIGID
+        public_tcbinfo         the manifest's flag
+        public_logs            the manifest's flag
+        public_sysinfo         the manifest's flag
+        quote_format           the version of the quote and of its body
+    Edits, in the order of the stages; None changes nothing
+        manifest               replaces the manifest's text
+        edit_manifest          changes the manifest before it is hashed
+        edit_events            changes what is measured
+        edit_td                changes the TD report before it is signed
+        edit_quote             changes the signed bytes
+        edit_log               changes the log (JSON entries) that every channel shows
+        edit_served_manifest   changes the manifest that is shown
+        edit_response          (method, url, body, response): changes any answer, last of all
+        edit_proof             changes the attestation proof that the app publishes
     Image
-        `image` is what the manifest names and its registry serves. `attest(sigstore, image)` gives
-        the Sigstore bundles that GitHub lists about it.
+        image                  what the manifest names and its registry serves
+        attest                 (sigstore, image): the Sigstore bundles that GitHub lists about it
     App certificate
-        `cert_ca` is the KMS whose CA issues it (None: the guest's own). `cert_forged` keeps that
-        CA on top of the chain although another key signed. `cert_report_data` and
-        `app_key_report_data` replace what the quote binds; `challenge` (32 bytes) is answered with
-        a quote over it and sha256 of the certificate's key, as by an app that lets nobody else
-        choose these bytes.
+        cert_attestation       how the leaf holds the attestation
+        cert_issued            when the certificate begins; None for a day before `now`
+        cert_ca                the label of the KMS whose CA issues it; None for the guest's own
+        cert_forged            whether another key signed below that CA
+        cert_app_id            the app id in it, 20 bytes; None for the guest's
+        cert_usage             the usage that the leaf states
+        cert_leaf_is_ca        whether the leaf says that it is a CA
+        cert_report_data       what its quote binds, 64 bytes; None for the leaf's key
+        app_key_report_data    what the quote about the app key binds, 64 bytes; None for that key
+        challenge              32 bytes that are answered with a quote over them and sha256 of the
+                               certificate's key, as by an app that lets nobody else choose these
+                               bytes; b"" for none
     Endpoint
-        `peer(world, host)` is what the TLS server of a host shows (PEM), in place of the honest
-        one: passed through, a guest's own certificate; of other names, the gateway's.
-        `edit_gateway` changes the knobs of the guest that the gateway is.
-        `edit_dns(resolver, name, type, records)` changes what a resolver says.
+        peer                   (world, host): what the TLS server of a host shows (PEM); None for
+                               the honest one: passed through, a guest's own certificate; of other
+                               names, the gateway's
+        edit_gateway           changes the knobs of the guest that the gateway is; None changes
+                               nothing
+        edit_dns               (resolver, name, type, records): changes what a resolver says; None
+                               changes nothing
+    Platform
+        root                   the label of the trust anchor's key
+        rogue                  certificates and CRLs that somebody else's key signs (see
+                               `PkiOptions`)
+        revoked                certificates that are on their issuer's CRL
+        expired                certificates whose time is over
+        tcb_status             the status of the platform's TCB level
+        module_status          the status of the TDX module's level
+        qe_status              the status of the quoting enclave's level
+        advisories             those of the platform's level; () for none
+        tcb_evaluation         tcbEvaluationDataNumber of the collateral
+        tcb_signer             who signs the TCB info; `pck` may not
+        qe_signer              who signs the QE identity; `pck` may not
+        collateral_age         seconds since the collateral was issued
+        collateral_window      seconds for which it is in force
+        collateral_fmspc       the family that the TCB info is about, 6 bytes; None for the
+                               platform's
+        collateral_pce_id      the PCE that the TCB info is about, 2 bytes of hex
     KMS
-        `kms_answers` is the KMS at the KMS's address (None: the guest's own), `kms_k256` labels
-        another root key. `kms_certificate` says how the certificate of that address is made,
-        `kms_bootstrap` whether the record of how it made its keys is kept, or is another KMS's.
-        `edit_kms` changes the guest that the KMS at that address runs in; the contract allows the
-        honest one, and with `kms_build_on_chain` this one too.
+        kms_version            the dstack release of the KMS
+        kms_answers            the label of the KMS at the KMS's address; None for the guest's own
+        kms_k256               the label of another root key; None for its own
+        kms_certificate        how the certificate of that address is made
+        kms_bootstrap          whether the record of how it made its keys is kept, or is another
+                               KMS's
+        edit_kms               changes the guest that the KMS at that address runs in; None changes
+                               nothing
+        kms_build_on_chain     whether the contract, which allows the honest build, allows this one
+                               too
     Chain
-        `app_on_chain` says whether a contract stands at the app id (None: only where the guest's
-        KMS or a chosen `app_id` implies one); `*_on_chain` say what the contracts allow.
-        `ca_pubkey` is what `kmsInfo().caPubkey` holds (None: the KMS's own). `finalized_lag` is
-        the age of the finalized block in seconds. `log_range` limits eth_getLogs (0: no limit).
-        `governance` is who owns the contracts: a timelock of 7 days behind a Safe, a Safe of two
-        keys out of three, or the key that deployed them. `edit_chain(chain, app, kms)` runs after
-        the honest history, by these owners. `rpc_faults` are per operator, `a` or `b`;
-        `edit_logs(operator, logs)` changes what its eth_getLogs gives.
+        chain_id               the chain's EIP-155 id
+        compose_hash_on_chain  whether the contract allows the manifest
+        device_on_chain        whether the contract allows the machine
+        device_binding         which id of the machine the contract allows
+        allow_any_device       whether it allows every machine
+        upgrades_disabled      whether its code can no longer be replaced
+        os_image_on_chain      whether the KMS's contract allows the OS image
+        app_on_chain           whether a contract stands at the app id; None only where the guest's
+                               KMS or a chosen `app_id` implies one
+        app_registered         whether the KMS's contract has registered the app
+        ca_pubkey              what `kmsInfo().caPubkey` holds; None for the KMS's own
+        finalized_lag          the age of the finalized block in seconds
+        governance             who owns the contracts: a timelock of 7 days behind a Safe, a Safe of
+                               two keys out of three, or the key that deployed them
+        log_range              the most blocks that eth_getLogs shows at once; 0 for no limit
+        edit_chain             (chain, app, kms): runs after the honest history, by these owners;
+                               None for nothing
+        rpc_faults             operator (`a` or `b`) → what is wrong with its answers
+        edit_logs              (operator, logs): changes what its eth_getLogs gives; None changes
+                               nothing
     """
 
     seed: str = "lab"

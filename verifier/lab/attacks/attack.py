@@ -32,16 +32,29 @@ BY_GATEWAY: Final = f"APP-443.{GATEWAY_BASE}"
 
 
 class Attack(Struct, frozen=True, kw_only=True):
-    """One forgery. `title` says what the attacker does; `refused_by` names checks.
+    """One forgery.
 
-    `knobs` make the forged world and `twin` the honest one, whose verdict is `twin_verdict`.
-    `handed_over` is evidence that the attacker adds to what was collected; `denied` is a row that
-    the relying party's deny list holds, `reference` its edit of the world's reference values;
-    `challenge` is the report data that it asked for, `expected_images` ("NAME=DIGEST") are those
-    that its policy expects, `governance` what it demands in [governance]. `edit_artifact` changes
-    what was collected, in the evidence. `endpoint` is the address that is asked about, APP for the
-    app id; of the twin, the same one, if `twin_endpoint` names no other. `second_opinion` has
-    another reader read the chain's answers too. `why` says why an outcome is not `refused`.
+    name                  its name in the list of attacks
+    title                 what the attacker does
+    refused_by            the checks that refuse it
+    knobs                 the forged world
+    outcome               what these checks say
+    why                   why the outcome is not `refused`; "" where it is
+    twin                  the honest world
+    twin_verdict          the verdict of the honest world
+    handed_over           evidence that the attacker adds to what was collected; None for none
+    twin_handed_over      the same in the honest world
+    denied                a row that the relying party's deny list holds; None for none
+    reference             the relying party's edit of the world's reference values; None for none
+    challenge             the report data that the relying party asked for; b"" for none
+    expected_images       NAME=DIGEST of the images that its policy expects; () for none
+    twin_expected_images  the same in the honest world
+    governance            what its policy demands in [governance], TOML; "" for nothing
+    edit_artifact         changes what was collected, in the evidence; None for nothing
+    twin_edit_artifact    the same in the honest world
+    endpoint              the address that is asked about, with APP for the app id; "" for none
+    twin_endpoint         the same in the honest world; "" for the same address
+    second_opinion        whether another reader has to read the chain's answers too
     """
 
     name: str
