@@ -72,7 +72,7 @@ class Audit(Struct, frozen=True, kw_only=True):
     bundle: Bundle
 
     def report(self, policy: Policy) -> Report:
-        """Every check on every attester, appraised. Raises UsageError for an unknown check id."""
+        """Every check on every attester, appraised. Raises PolicyError for an unknown check id."""
         return audit_bundle(self.bundle, self.target, self.question, policy)
 
     def results(self) -> tuple[tuple[CheckResult, ...], ...]:

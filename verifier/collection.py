@@ -59,6 +59,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     rpc_urls       chain endpoints, asked for every chain
     explorer_urls  block explorers that are asked for the same logs; () for none
     pcs_url        where collateral is asked for
+    kms_url        where the app's KMS answers; "" for where its record or its cluster's name says
     challenge_url  where the app answers a challenge with a quote, with `{challenge}` in its place;
                    "" for nowhere
     cloud          whether Phala Cloud's API is asked where no guest gives a quote

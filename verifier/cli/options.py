@@ -242,6 +242,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     rpc_url         chain endpoints
     explorer_url    block explorers
     kms             the KMS that the user trusts
+    kms_url         where the app's KMS answers
     kms_code        manifests that the user knows to run a KMS
     pccs_url        where collateral is asked for
     challenge       report data, or a part of it, in hex

@@ -59,6 +59,7 @@ class Gpus(Struct, frozen=True, kw_only=True):
     root           the label of the device root's key
     rim_root       the label of the key of the root of the manifests
     service        the label of the key of the attestation service
+    issuer         the name that its tokens give their issuer
     driver         the version of the driver
     debug          whether other code runs than NVIDIA's manifests allow
     leaf_firmware  what the certificates name as firmware, in the place of what runs
