@@ -39,10 +39,15 @@ _MOST: Final = 400
 
 
 class Dashboard(Struct, frozen=True, kw_only=True):
-    """What one document says. `name` is whose shape it has. `values` are texts by object and field
-    as the Trust Center names them, such as `app-main.compose_hash`. `made_at` is Unix seconds, None
-    where it does not say; `success` None where it comes to no verdict; `failures` are its own
-    sentences."""
+    """What one document says.
+
+    name      whose shape it has: TRUST_CENTER, VERIFIER or CLOUD
+    app_id    the app that it is about, hex
+    made_at   when it was made, Unix seconds; None where it does not say
+    success   its verdict; None where it comes to none
+    failures  its own sentences about what does not hold
+    values    texts by object and field as the Trust Center names them: `app-main.compose_hash`
+    """
 
     name: str
     app_id: str
