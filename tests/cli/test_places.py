@@ -67,7 +67,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_anything_is_asked(
 def test_a_report_that_cannot_be_written_is_shown(run: Run) -> None:
     ran = run("demo", "--format", "summary", "-o", "/dev/full")
     assert ran.code == 2
-    assert ran.out.startswith("affirming")
+    assert ran.out.startswith("AFFIRMING")
     assert "/dev/full: cannot write the report" in ran.err
 
 
@@ -153,6 +153,6 @@ def test_nothing_is_left_of_a_bundle_that_cannot_be_written_whole(tmp_path: Path
         check=False,
     )
     assert b"Traceback" not in done.stderr
-    assert done.stdout.startswith(b"affirming")
+    assert done.stdout.startswith(b"AFFIRMING")
     assert done.returncode in (2, 3)
     assert list((tmp_path / "kept").iterdir()) == []
