@@ -123,6 +123,7 @@ def tweet(report: Report) -> str:
     asked = report.requested_app_id or ""
     app = f"dstack app {asked[:_DIGITS] or 'that nobody named'}"
     said = f"{app} runs manifest {manifest[:_DIGITS]}" if manifest else f"{app}: no manifest proven"
+    said = f"{said}. It says which code runs, not what that code does"
     if report.verdict not in (Verdict.AFFIRMING, Verdict.WARNING):
         said = f"{app}: {sentences.HEADLINES[report.verdict]}"
     day = format_time(report.evaluated_at).partition("T")[0]
@@ -130,7 +131,7 @@ def tweet(report: Report) -> str:
     policy = report.policy_name if len(report.policy_name) <= _DIGITS * 3 else "of its own"
     line = (
         f"{report.verdict.value.upper()}{anchor}, {accepted} by policy {policy} on {day}: "
-        f"{said}. It says which code runs, not what that code does. "
+        f"{said}. "
         f"Check it: verify {asked or 'APP_ID'}"
     )
     return visible(line)[:TWEET]
