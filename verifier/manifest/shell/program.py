@@ -19,6 +19,7 @@ _IN_WRAPPER: Final = re.compile(
 """What may stand between the two: options, variables, times, the root of `chroot`."""
 _SEARCHES: Final = frozenset({"grep", "egrep", "fgrep", "cmp", "diff", "jq"})
 _QUIET: Final = re.compile(r"-[a-zA-Z]*[qs][a-zA-Z]*|--(?:quiet|silent)", re.ASCII)
+_TO_FILE: Final = re.compile(r"-[a-zA-Z]*o|--output|-O|--remote-name")
 _SHOWING: Final = frozenset({"run", "exec", "logs", "config", "convert", "attach"})
 QUIET: Final = "(quiet)"
 """In place of the name of a program that is told to write nothing."""
@@ -55,10 +56,16 @@ def acting(words: list[str]) -> str:
     for option in ("-exec", "-execdir", "-ok"):
         if option in words[:-1]:
             return words[words.index(option) + 1]
-    if words[0] in _SEARCHES and any(map(_QUIET.fullmatch, words[1:])):
-        return QUIET
-    if words[0] == "docker" and (
-        ("compose" in words[1:2] and _SHOWING.isdisjoint(words)) or {"-d", "--detach"} & {*words}
-    ):
-        return QUIET
-    return words[0]
+    return QUIET if _is_quiet(words) else words[0]
+
+
+def _is_quiet(words: list[str]) -> bool:
+    """Whether a program is told to write nothing, or to write into a file."""
+    name, rest = words[0], words[1:]
+    if name == "docker":
+        listed = {*rest}
+        composed = "compose" in rest[:1] and _SHOWING.isdisjoint(listed)
+        return composed or bool({"-d", "--detach"} & listed)
+    if name == "curl":
+        return any(map(_TO_FILE.match, rest))
+    return name in _SEARCHES and any(map(_QUIET.fullmatch, rest))
