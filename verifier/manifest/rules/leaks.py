@@ -54,7 +54,7 @@ _SHOWS_NOTHING: Final = re.compile(
     r"|shred|mkdir|rmdir|touch|truncate|cp|mv|install|ln|rsync|mount|umount|find|realpath|readlink|basename"
     r"|dirname|(?:sha\d+|md5|b2|ck)sum|shasum|cksum|wc|cmp|du|export|declare|local|readonly|typeset"
     r"|unset|read|mapfile|readarray|cd|pushd|popd|exit|return|trap|source|\.|sleep|sync|wait|set|eval"
-    rf"|docker-compose|systemctl|inotifywait)\Z|{re.escape(QUIET)}"
+    rf"|systemctl|inotifywait)\Z|{re.escape(QUIET)}"
 )
 """Programs that do not write what is in the files that they are given."""
 _HOST_SEES: Final = re.compile(

@@ -1,6 +1,7 @@
 """Which program the words of a command run in the end."""
 
 import re
+from itertools import pairwise
 from typing import Final
 
 ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[[^\]]*\])?(\+?)=(.*)", re.DOTALL)
@@ -17,9 +18,15 @@ _IN_WRAPPER: Final = re.compile(
     r"-.*|[A-Za-z_]\w*=.*|[0-9]+(?:\.[0-9]+)?[smhd]?|/|--", re.DOTALL | re.ASCII
 )
 """What may stand between the two: options, variables, times, the root of `chroot`."""
-_SEARCHES: Final = frozenset({"grep", "egrep", "fgrep", "cmp", "diff", "jq"})
-_QUIET: Final = re.compile(r"-[a-zA-Z]*[qs][a-zA-Z]*|--(?:quiet|silent)", re.ASCII)
-_TO_FILE: Final = re.compile(r"-[a-zA-Z]*o|--output|-O|--remote-name")
+_QUIET: Final = {
+    **dict.fromkeys(
+        ("grep", "egrep", "fgrep"), re.compile(r"-[a-zA-Z]*q[a-zA-Z]*|--quiet|--silent")
+    ),
+    "cmp": re.compile(r"-s|--quiet|--silent"),
+    "diff": re.compile(r"-q|--brief"),
+}
+"""The options by which a program writes nothing of what it reads."""
+_TO_FILE: Final = re.compile(r"-[a-zA-Z]*o|--output", re.ASCII)
 _SHOWING: Final = frozenset({"run", "exec", "logs", "config", "convert", "attach"})
 QUIET: Final = "(quiet)"
 """In place of the name of a program that is told to write nothing."""
@@ -60,12 +67,16 @@ def acting(words: list[str]) -> str:
 
 
 def _is_quiet(words: list[str]) -> bool:
-    """Whether a program is told to write nothing, or to write into a file."""
+    """Whether a program is told, by its first words, to write nothing, or into a file."""
     name, rest = words[0], words[1:]
+    if name == "docker-compose":
+        return _SHOWING.isdisjoint(rest)
     if name == "docker":
-        listed = {*rest}
-        composed = "compose" in rest[:1] and _SHOWING.isdisjoint(listed)
-        return composed or bool({"-d", "--detach"} & listed)
+        composed = rest[:1] == ["compose"] and _SHOWING.isdisjoint(rest)
+        return composed or rest[:2] in (["run", "-d"], ["run", "--detach"])
     if name == "curl":
-        return any(map(_TO_FILE.match, rest))
-    return name in _SEARCHES and any(map(_QUIET.fullmatch, rest))
+        return any(
+            _TO_FILE.fullmatch(option) and not value.startswith(("-", "/dev/"))
+            for option, value in pairwise(rest)
+        )
+    return bool(rest) and name in _QUIET and _QUIET[name].fullmatch(rest[0]) is not None
