@@ -12,12 +12,15 @@ from verifier.manifest.shell.program import QUIET
 
 _KEYS: Final = re.compile(
     r"\.appkeys\.json|\.decrypted-env|k256_key|disk_crypt_key|env_crypt_key|secrets\.json"
-    r"|/var/lib/docker/volumes|host-shared/\S{0,80}[*?\[]|# in \S{0,80}host-shared"
-    r"|\.app\w{0,8}[*?\[]"
+    r"|/var/lib/docker/volumes|host-shared/\S{0,80}[*?\[{$`]|# in \S{0,80}host-shared"
+    r"|\.app\w{0,8}[*?\[{]|/\.h\w{0,10}[*?\[]"
+    r"|(?:-v|--volume|source|src)[ =]/(?:var/volatile/)?dstack(?:/\.host-shared)?/?[:,]"
+    r"|\b(?:http\.server|httpd|file-server|webfsd)\b[^\n|]{0,300}(?:host-shared|\s/dstack)(?![/\w])"
     r"|\b(?:tar|zip|rsync|scp|find|(?:cp|e?grep)\s+-\w*[aRr]\w*)\b[^\n|]{0,300}host-shared(?![/\w])"
     r"|\b(?:tar|zip|rsync|scp|find|(?:cp|e?grep)\s+-\w*[aRr]\w*)\b[^\n|]{0,300}"
     r"\s/(?:var/volatile/)?dstack/?(?=[\s>]|\Z)"
-    r"|/proc/(?:self|thread-self|\d+|\$\$|\$PPID|\$BASHPID)/environ\b"
+    r"|/proc/(?:self|thread-self|\d+|\$\$|\$PPID|\$BASHPID)/environ\b",
+    re.IGNORECASE,
 )
 _ASKS: Final = re.compile(
     r"\b(?:curl|wget)\b[^\n|;)]{0,400}(?:dstack|tappd)\.sock\b[^\n|;)]{0,400}"
@@ -38,6 +41,7 @@ _SINK: Final = re.compile(
     r"|\btee\b[^\n|]{0,300}\s\S{0,80}host-shared|\bdd\b[^\n|]{0,300}\sof=\S{0,80}host-shared"
     r"|\b(?:curl|wget)\b[^\n]{0,300}(?:-d|-T|-F|--data|--upload|--form|--json|--post|--body|\$\()"
     r"|\blogger\b|systemd-cat|\bopenssl\s+s_client\b|notify-host|\bgit\s+push\b|\bwall\b"
+    r"|\b(?:http\.server|httpd|file-server|webfsd)\b"
     r"|(?:\A|[|;] ?)(?:nslookup|dig|drill|host|getent|ping6?|sendmail|mailx?|mutt|tftp|lftp|lpr?"
     r"|rclone|aws|gsutil|gcloud|az|https?|xh|websocat|mosquitto_pub|redis-cli|psql|mysql|vsock\S*)\s"
     r"|>\s*/sys/firmware/"

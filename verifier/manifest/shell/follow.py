@@ -413,7 +413,15 @@ def _constant(command: str) -> str | None:
     said = _PRINTED.fullmatch(command)
     if said is None:
         return None
-    text = said[1].replace("%s", "").strip()
+    text = said[1].strip()
+    form, _, rest = text.partition(" ")
+    if command.startswith("printf") and "%s" in form:
+        arguments = rest.split()
+        used = form.count("%s")
+        for argument in arguments[:used]:
+            form = form.replace("%s", argument, 1)
+        text = " ".join((form, *arguments[used:]))
+    text = text.replace("%s", "")
     if not said[2]:
         return text
     try:
