@@ -9,6 +9,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from tests.evm import world
 from tests.evm.anvil import Anvil, compiled
@@ -23,6 +24,7 @@ from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.codec import JsonObject
 from verifier.lab import history as lab_history
 from verifier.lab.events import OsImage
+from verifier.lab.kms import PLATFORM
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import RPC_URLS, World, build
@@ -77,6 +79,16 @@ class Audit(Struct, frozen=True):
         }
 
 
+def _knobs(now: int, deployment: Deployment, **others: Any) -> Knobs:
+    """A world whose KMS obeys the deployed contract, as its manifest says."""
+    simulated, deployed = f"0x{lab_history.KMS_ADDRESS.hex()}", deployment.kms.address.lower()
+
+    def edit(kms: Knobs) -> Knobs:
+        return replace(kms, manifest=(kms.manifest or "").replace(simulated, deployed))
+
+    return Knobs(now=now, edit_kms=edit, **others)
+
+
 class Scene(Struct):
     """An app on a node, and the simulated world whose guest runs it."""
 
@@ -93,7 +105,7 @@ class Scene(Struct):
     def world(self) -> World:
         """The world as of the latest block."""
         now = self.chain.time() + self.clock_off
-        return build(Knobs(now=now, app_id=bytes.fromhex(self.app.app_id[2:])))
+        return build(_knobs(now, self.deployment, app_id=bytes.fromhex(self.app.app_id[2:])))
 
     def audit(self, cache: Path | None = None, *, settle: int = SETTLED_BLOCKS) -> Audit:
         """Wait until everything is finalized, collect, and judge."""
@@ -189,14 +201,19 @@ def scene(
 
     `terms` are further terms of the app's creation.
     """
-    model = build(Knobs(now=chain.time()))
-    kms = model.kms
     deployment = world.deploy(chain, generation)
+    model = build(_knobs(chain.time(), deployment))
+    kms = model.kms
     info = (kms.k256_public, kms.ca_spki, b"quote", b"log")
     deployment.kms.send(deployment.owner, "setKmsInfo", info)
     image = OsImage(model.knobs.os_image).os_image_hash
     deployment.kms.send(deployment.owner, "addOsImageHash", image)
-    deployment.kms.send(deployment.owner, "addKmsAggregatedMr", kms.guest.mr_aggregated)
+    # The build that answers, and the one of its lineage that the app's guest met at its boot.
+    for build_of in (kms, build(Knobs(now=chain.time())).kms):
+        mr_aggregated = build_of.guest.mr_aggregated
+        deployment.kms.send(deployment.owner, "addKmsAggregatedMr", mr_aggregated)
+    device = lab_history.device_id(model.knobs, model.knobs.seed, PLATFORM)
+    deployment.kms.send(deployment.owner, "addKmsDevice", device)
     agreed = Terms(
         owner=owner or chain.accounts[1],
         **{
