@@ -113,6 +113,23 @@ def test_the_judged_quote_is_the_one_that_has_to_commit() -> None:
     assert judging_another.again(challenge=nonce).check(CHECK)[0].status is Status.PASS
 
 
+def test_one_version_has_a_manifest_for_each_board(world: Audited) -> None:
+    gpus = world.world.gpus
+    other = gpus.rim(gpus.driver, dict.fromkeys(range(8, 40), bytes(48)))
+    given = (*honest(world.world), (Kind.GPU_RIM, other))
+    assert result(world, given).status is Status.PASS
+    assert result(world, with_payload(world, (Kind.GPU_RIM, other))).status is Status.FAIL
+
+
+def test_every_report_of_a_gpu_is_compared(world: Audited) -> None:
+    honest_one, *rims = honest(world.world)
+    payload = replace(world.world.gpus, debug=True).payload(nonce_of(world.world))
+    for spaces in range(2):
+        other = (Kind.GPU_EVIDENCE, payload + b" " * spaces)
+        for given in ((honest_one, other, *rims), (other, honest_one, *rims)):
+            assert result(world, given).status is Status.FAIL
+
+
 def test_eight_gpus_leave_ports_to_four_switches() -> None:
     for switches, status in ((4, Status.PASS), (3, Status.WARN)):
         machine = {**MACHINE, "num_gpus": 8, "num_nvswitches": switches}

@@ -15,6 +15,7 @@ from verifier.evidence.bundle import Kind
 from verifier.evidence.certificates import spki_digest
 from verifier.evidence.gpu.nras import NrasAnswer
 from verifier.evidence.gpu.payload import GpuEvidence
+from verifier.evidence.gpu.report import GpuReport
 from verifier.evidence.gpu.rim import Rim
 from verifier.evidence.td.quote import parse_quote
 from verifier.model.identifiers import format_time
@@ -147,21 +148,28 @@ def _compare(case: Case, found: _Findings) -> None:
         else:
             rims.append(item.value)
     unknown = 0
-    for entry in found.seen:
-        report = entry.report
-        compared = []
-        for what, version in (("driver", report.driver), ("VBIOS", report.vbios)):
-            named = [rim for rim in rims if version and rim.version == version.lower()]
-            found.problems.extend(
-                f"measurement {nvidia.differing(report, rim)[0]} is not that of {what} {version}"
-                for rim in named
-                if nvidia.differing(report, rim)
-            )
-            compared.append(bool(named))
-        vouched = any(nvidia.vouches(verdict, entry) for verdict in found.verdicts)
-        unknown += not (all(compared) or vouched)
+    for given in found.reports.values():
+        known = [
+            all(_compared(found, entry.report, rims))
+            or any(nvidia.vouches(verdict, entry) for verdict in found.verdicts)
+            for entry in given
+        ]
+        unknown += not all(known)
     if unknown:
         found.doubts.append(f"driver and firmware not compared ({unknown} of {len(found.seen)})")
+
+
+def _compared(found: _Findings, report: GpuReport, rims: list[Rim]) -> tuple[bool, ...]:
+    """Whether there is a manifest of the driver's version, and of the VBIOS's; a report that is as
+    none of them says is a problem. One version has a manifest for each chip, or for each board."""
+    compared = []
+    for what, version in (("driver", report.driver), ("VBIOS", report.vbios)):
+        named = [rim for rim in rims if version and rim.version == version.lower()]
+        differing = [nvidia.differing(report, rim) for rim in named]
+        if named and all(differing):
+            found.problems.append(f"measurement {differing[0][0]} is not that of {what} {version}")
+        compared.append(bool(named))
+    return tuple(compared)
 
 
 def _attached(case: Case, found: _Findings) -> bool:
