@@ -103,6 +103,19 @@ def test_extends_is_relative_to_the_file(tmp_path: Path) -> None:
     assert policy.name == "app.toml"
 
 
+@pytest.mark.parametrize("name", ["strict", "baseline"])
+def test_no_other_policy_has_the_name_of_a_built_in_one(tmp_path: Path, name: str) -> None:
+    named = tmp_path / "policy.toml"
+    named.write_text(f'extends = "genuine"\nname = "{name}"\n')
+    called = tmp_path / name
+    called.write_text('extends = "genuine"\n')
+    for path in (named, called):
+        with pytest.raises(PolicyError, match=f"the name of the built-in {name}, and is another"):
+            load_policy(str(path))
+    called.write_text(f'extends = "{name}"\n')
+    assert load_policy(str(called)) == load_policy(name)
+
+
 @pytest.mark.parametrize("base", ["self.toml", "absent.toml", ".", "stage2"])
 def test_extends_of_nothing_is_refused(tmp_path: Path, base: str) -> None:
     path = tmp_path / "self.toml"

@@ -198,8 +198,17 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 def load_policy(name_or_path: str) -> Policy:
-    """A built-in policy by name, or one from a TOML file. Raises PolicyError."""
-    return _policy(read_document(name_or_path), name_or_path)
+    """A built-in policy by name, or one from a TOML file. Raises PolicyError, also for a file that
+    has the name of a built-in policy and is another one: reports would call both the same."""
+    policy = _policy(read_document(name_or_path), name_or_path)
+    if policy.name in BUILT_IN and policy.name != name_or_path:
+        known = _policy(read_document(policy.name), policy.name)
+        if known.digest != policy.digest:
+            raise PolicyError(
+                f"policy {name_or_path} has the name of the built-in {policy.name}, and is another",
+                hint='give it a name of its own, such as name = "release"',
+            )
+    return policy
 
 
 def _policy(document: dict[str, Any], where: str) -> Policy:
