@@ -7,17 +7,46 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from tests.report.conftest import REPORTS
+from tests.report.conftest import REPORTS as BY_HAND
 from verifier.errors import EvidenceError
 from verifier.model.report import Report
-from verifier.model.result import Anchor
+from verifier.model.result import Anchor, CheckResult, Status
+from verifier.policy.policy import FLOOR
+from verifier.report.audit import sentences
 from verifier.report.audit.badge import render_shields
 from verifier.report.audit.earlier import read_report
+from verifier.report.audit.html import render_html
 from verifier.report.audit.json import render_json
+from verifier.report.audit.markdown import render_markdown
+from verifier.report.audit.publication import render_summary
 from verifier.report.audit.sentences import verdict_line
 
 Change = Callable[[dict[str, Any]], object]
+
+
+def whole(report: Report) -> Report:
+    """The report with what every audit checks."""
+
+    def filled(checks: tuple[CheckResult, ...]) -> tuple[CheckResult, ...]:
+        known = {item.id for item in checks}
+        more = (name for name in FLOOR if checks and name not in known)
+        return (
+            *checks,
+            *(CheckResult(id=n, title=n, status=Status.PASS, summary="holds") for n in more),
+        )
+
+    subjects = tuple(replace(item, checks=filled(item.checks)) for item in report.subjects)
+    return replace(report, subjects=subjects)
+
+
+REPORTS = {name: whole(report) for name, report in BY_HAND.items()}
+
+
+@pytest.fixture(params=sorted(REPORTS))
+def any_report(request: pytest.FixtureRequest) -> Report:
+    return REPORTS[request.param]
 
 
 def changed(name: str, change: Change) -> bytes:
@@ -86,6 +115,28 @@ def test_refuses_what_is_no_such_report(case: str) -> None:
     with pytest.raises(EvidenceError) as refused:
         read_report(changed("warning", change))
     assert said in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["affirming", "warning"])
+@pytest.mark.parametrize("check_id", FLOOR)
+def test_refuses_a_good_verdict_without_what_every_policy_requires(
+    name: str, check_id: str
+) -> None:
+    def left_out(document: dict[str, Any]) -> None:
+        document["checks"] = [item for item in document["checks"] if item["id"] != check_id]
+
+    with pytest.raises(EvidenceError, match=f"{check_id} did not pass"):
+        read_report(changed(name, left_out))
+
+
+def test_what_is_shown_from_a_file_says_that_nothing_was_verified() -> None:
+    new = REPORTS["affirming"]
+    old = replace(new, shown_at=new.evaluated_at)
+    said = sentences.retold(old)
+    assert "nothing in it was verified again" in said
+    for render in (render_html, render_markdown, render_summary):
+        assert said[:40] in render(old)
+        assert said[:40] not in render(new)
 
 
 @pytest.mark.parametrize("lost", [{"anchor": None}, {"root_note": ""}])

@@ -1,8 +1,9 @@
 """An earlier report, read back from its JSON so that it can be rendered again.
 
 Nothing in it is verified again: the author of the file is the author of the verdict. What is
-refused is what no audit writes: another schema, a verdict better than its own checks give, an
-acceptance of what no policy accepts. The drawn history is not in the JSON; its lines are.
+refused is what no audit writes: another schema, a verdict better than its own checks give, a good
+one without the checks that every policy requires, an acceptance of what no policy accepts. The
+drawn history is not in the JSON; its lines are.
 """
 
 import re
@@ -46,7 +47,7 @@ from verifier.model.result import (
 )
 from verifier.policy.appraisal import verdict_of
 from verifier.policy.document import MAX_NUMBER
-from verifier.policy.policy import ACCEPTABLE
+from verifier.policy.policy import ACCEPTABLE, FLOOR
 from verifier.report.audit.json import SCHEMA
 
 _WHAT: Final = "the report"
@@ -131,6 +132,13 @@ def _refuse_better(report: Report) -> None:
                 f"{subject.verdict.value}",
                 hint="it was changed after the audit; ask for the evidence",
             )
+        lacking = _lacking(subject)
+        if subject.verdict in ACCEPTABLE and lacking:
+            raise EvidenceError(
+                f"the report contradicts itself: it says {subject.verdict.value}, and "
+                f"{lacking} did not pass, which every policy requires",
+                hint="it was changed after the audit; ask for the evidence",
+            )
     worst = max((VERDICT_ORDER.index(item.verdict) for item in report.subjects), default=None)
     least = VERDICT_ORDER.index(Verdict.NONE if worst is None else VERDICT_ORDER[worst])
     if VERDICT_ORDER.index(report.verdict) < least or (
@@ -140,6 +148,12 @@ def _refuse_better(report: Report) -> None:
             f"the report contradicts itself: {report.verdict.value} is not what it came to",
             hint="it was changed after the audit; ask for the evidence",
         )
+
+
+def _lacking(subject: SubjectReport) -> str:
+    """The first check of every policy's floor that has no usable result, "" where all have one."""
+    usable = {item.id for item in subject.checks if item.status in (Status.PASS, Status.WARN)}
+    return next((check_id for check_id in FLOOR if check_id not in usable), "")
 
 
 def _subjects(document: _Object) -> tuple[SubjectReport, ...]:

@@ -57,6 +57,8 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
     if len(report.subjects) > 1:
         page.value("Guest", sentences.subject_name(subject))
     page.value("Time", sentences.when(report) if page.full else sentences.as_of(report))
+    if told := sentences.retold(report):
+        page.value("Not verified", told)
     if old := sentences.outdated(report):
         page.value("Outdated", old)
     page.value("Checks", sentences.tally(subject.checks))

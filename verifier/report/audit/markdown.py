@@ -121,8 +121,8 @@ def _header(report: Report) -> Iterator[str]:
     yield f"**{report.verdict.value.upper()}: {sentences.HEADLINES[report.verdict]}.**"
     if report.root_note:
         yield from ("", "> [!CAUTION]", f"> **Unsafe root:** {markdown(report.root_note)}", "")
-    if old := sentences.outdated(report):
-        yield from ("", "> [!WARNING]", f"> {markdown(old)}", "")
+    for said in filter(None, (sentences.retold(report), sentences.outdated(report))):
+        yield from ("", "> [!WARNING]", f"> {markdown(said)}", "")
     meaning = sentences.plain_meaning(report)
     yield markdown(sentences.verdict_sentence(report))
     yield from (["", markdown(meaning)] if meaning else [])

@@ -404,6 +404,17 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
     )
 
 
+def retold(report: Report) -> str:
+    """That a report is shown from a file, which anybody may have written; "" for a new one."""
+    if report.shown_at is None:
+        return ""
+    return (
+        f"Shown again from a file that says it is of {report.tool}: nothing in it was verified "
+        "again, and the author of the file is the author of the verdict. To verify it, audit its "
+        "evidence."
+    )
+
+
 def outdated(report: Report) -> str:
     """That a report is shown longer after its day than its policy relies on such evidence; "" for
     one that is not. One that does not say how long is relied on for as long as a signed result."""
