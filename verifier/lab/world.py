@@ -282,9 +282,9 @@ class World:
     def records(self, name: str, kind: str) -> list[dns.Record]:
         """The records of a name, with those of its aliases as a resolver follows them."""
         gateway = f"_.{GATEWAY_BASE}"
-        only = f"letsencrypt.org;validationmethods=dns-01;accounturi={ACCOUNT_URI}"
+        only = f"lab.invalid;validationmethods=dns-01;accounturi={ACCOUNT_URI}"
         caa = [(GATEWAY_BASE, "CAA", dns.caa_data(tag, only)) for tag in ("issue", "issuewild")]
-        own = f"letsencrypt.org; accounturi={ingress.ACCOUNT_URI}"
+        own = f"lab.invalid; accounturi={ingress.ACCOUNT_URI}"
         parent = DOMAIN.partition(".")[2]
         zone: dict[tuple[str, str], list[dns.Record]] = {
             (GATEWAY_BASE, "CAA"): caa,

@@ -1,6 +1,7 @@
 """Where the name of an endpoint leads, and who else may get a certificate for it."""
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -81,10 +82,11 @@ def domain(case: Case) -> Outcome:
     One that names another app fails. And nobody else can be taken for the app: whoever connects
     checks a certificate with the judged quote, so that no CA's word counts; or CAA (RFC 8659), for
     the name and for a wildcard above it, lets a CA issue only for the account that a genuine quote
-    names, the gateway's or that of dstack-ingress in the app, byte for byte. A name that other
-    accounts may get a certificate for is a warning. Two resolvers have to tell the same: one alone
-    is no evidence, and two that differ are an error that names both. Where they agree they are
-    believed: DNSSEC is not validated, and the logs of Certificate Transparency are not read."""
+    names, the gateway's or that of dstack-ingress in the app, byte for byte, and which is at that
+    CA by the host of its URI. A name that other accounts may get a certificate for is a warning.
+    Two resolvers have to tell the same: one alone is no evidence, and two that differ are an error
+    that names both. Where they agree they are believed: DNSSEC is not validated, and the logs of
+    Certificate Transparency are not read."""
     return worst_met(case, _judged)
 
 
@@ -209,7 +211,23 @@ def _others(host: str, asked: list[DnsAnswer], account: str) -> list[str]:
             if uri != account:
                 whom = f"the account {uri}" if uri else "any account"
                 doubts.append(f"{item.issuer} may certify {shown} for {whom}")
+            elif not _is_at(uri, item.issuer):
+                doubts.append(
+                    f"{item.issuer} may certify {shown} for any account, unless it heeds one of "
+                    f"another CA: {uri}"
+                )
     return list(dict.fromkeys(doubts))
+
+
+def _is_at(uri: str, issuer: str) -> bool:
+    """Whether an account is at the CA that a CAA record names, by the host of its URI. What a
+    parameter means, each CA says for itself (RFC 8659, 4.2): one that has no such accounts issues
+    as if it were not there."""
+    try:
+        host = urlsplit(uri).hostname or ""
+    except ValueError:
+        return False
+    return host == issuer or host.endswith(f".{issuer}")
 
 
 CHECKS: Final = (domain,)

@@ -70,6 +70,8 @@ def _names() -> Iterator[Attack]:
     yield warned("domain-without-caa", _DOMAIN, title, Knobs(edit_dns=without_caa), why, **asked)
     title = "lets an account of its own get certificates for one name, by a record closer to it"
     yield warned("domain-other-account", _DOMAIN, title, Knobs(edit_dns=_closer), why, **asked)
+    title = "lets another CA, which knows no such account, certify beside the gateway's"
+    yield warned("domain-other-ca", _DOMAIN, title, Knobs(edit_dns=_other_ca), why, **asked)
 
 
 def _other_txt(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
@@ -99,8 +101,14 @@ def without_caa(_resolver: str, _name: str, kind: str, records: list[Record]) ->
 
 
 def _closer(_resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
-    own = dns.caa_data("issue", f"letsencrypt.org;accounturi={ACCOUNT_URI}2")
+    own = dns.caa_data("issue", f"lab.invalid;accounturi={ACCOUNT_URI}2")
     return [(name, "CAA", own)] if kind == "CAA" and "-443." in name else records
+
+
+def _other_ca(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+    value = f"other-ca.example;accounturi={ACCOUNT_URI}"
+    more = [(owner, "CAA", dns.caa_data("issue", value)) for owner, _, _ in records[:1]]
+    return [*records, *more] if kind == "CAA" else records
 
 
 def _at_gateways() -> Iterator[Attack]:
