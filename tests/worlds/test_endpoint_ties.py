@@ -19,6 +19,7 @@ from verifier.evidence.codec import JsonObject
 from verifier.evidence.endpoint import parse_endpoint
 from verifier.lab import cert
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
+from verifier.lab.attacks.endpoint import without_caa
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
@@ -266,3 +267,14 @@ def test_strict_affirms_an_honest_world_over_http() -> None:
         bundle = collect_evidence(question, sources, lambda: world.now)
     report = audit_bundle(bundle, world.app_id, question, load_policy("strict"))
     assert report.verdict is Verdict.AFFIRMING
+
+
+def test_a_resolver_that_answers_twice_and_not_the_same_says_nothing() -> None:
+    named = audit(Knobs(), endpoint=WEB_DOMAIN)
+    other = audit(Knobs(edit_dns=without_caa), endpoint=WEB_DOMAIN)
+    told = [item for item in other.bundle.artifacts if item.kind is Kind.DNS_MESSAGE]
+    for artifacts in ((*named.bundle.artifacts, *told), (*told, *named.bundle.artifacts)):
+        bundle = Bundle(artifacts, {**named.bundle.blobs, **other.bundle.blobs})
+        (result,) = named.again(bundle).check("endpoint.domain")
+        assert result.skip_kind is SkipKind.MISSING_EVIDENCE
+        assert "answers twice, and not the same" in result.summary

@@ -71,7 +71,8 @@ def app_addresses(answer: DnsAnswer) -> tuple[str, ...]:
 
 
 def read_answers(bundle: Bundle) -> Mapping[Question, Mapping[str, Told]]:
-    """Every recorded answer, by question and by the resolver's host."""
+    """Every recorded answer, by question and by the resolver's host. One that answered twice, and
+    not the same, says nothing."""
     found: dict[Question, dict[str, Told]] = {}
     for artifact in bundle.of(Kind.DNS_MESSAGE):
         parts = urlsplit(artifact.source)
@@ -83,5 +84,8 @@ def read_answers(bundle: Bundle) -> Mapping[Question, Mapping[str, Told]]:
             told = Told(artifact, answer)
         except EvidenceError as error:
             told = Told(artifact, None, error.message)
-        found.setdefault((name, kind), {})[host] = told
+        by_host = found.setdefault((name, kind), {})
+        if host in by_host and by_host[host].answer != told.answer:
+            told = Told(artifact, None, f"{host} answers twice, and not the same")
+        by_host[host] = told
     return found
