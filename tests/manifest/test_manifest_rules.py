@@ -13,6 +13,7 @@ from tests.manifest.vectors import (
     VECTORS,
     Case,
     app,
+    config,
     env,
     kms,
     manifest,
@@ -389,3 +390,25 @@ def test_merged_values_are_judged() -> None:
     assert of(audit, "SVC-002")
     assert not of(audit, "SVC-003")
     assert not of(audit, "ENV-012")
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('[core.auth_api]\ntype = "dev"', 1),
+        ("[core.auth_api]\n'type' = '''dev'''", 1),
+        ('core.auth_api.type = "dev"', 1),
+        ('core = { auth_api = { type = "\\u0064ev" } }', 1),
+        ("[core.auth_api]\n[core.image]\nx = [1]\nverify = false", 1),
+        ("[core.auth_api]\n[core.image]\n\"[x\" = 1\n'verify' = false", 1),
+        ("[core.auth_api]\n[core.auth_api.webhook]\nurl = 'http://a@3405803783/'", 1),
+        ("[core.auth_api]\n[core.auth_api.webhook]\nurl = 'http://[2001:db8::1]:80'", 1),
+        ("[core.auth_api]\n[core.auth_api.webhook]\nurl = 'http://localhost.example'", 1),
+        ("[core.auth_api]\n[core.auth_api.webhook]\nurl = 'http://127.0.0.1:80/'", 0),
+        ("[core.auth_api]\nx = '''\ntype = \"dev\"\n'''", 0),
+        (f"[core.auth_api]\n{'a.' * 3000}b = 1", 0),
+    ],
+)
+def test_settings_of_a_kms_in_any_spelling_of_toml(text: str, found: int) -> None:
+    result = audited(config(text))
+    assert [item.rule for item in result.findings].count("KMS-009") == found

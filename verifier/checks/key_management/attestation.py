@@ -221,13 +221,23 @@ def _obeyed(case: Case, guest: KmsGuest) -> Outcome:
     services = {service.name: service.environment for service in manifest.services}
     asked = {_host(url) for url in asked_for_permission(manifest)}
     answering = [services[host] for host in asked if host in services]
-    named = {_literal(item, _CONTRACT) for item in answering} - {""}
-    nodes = sorted({_host(_literal(item, _RPC_URL)) for item in answering} - {""})
+    named = {_literal(item, _CONTRACT) for item in answering}
+    nodes = {_host(_literal(item, _RPC_URL)) for item in answering}
     record = case.kms_record
     own = record.contract if record is not None else None
     if own and len(answering) == len(asked) and named == {own.lower()}:
-        chain = f"; the chain is that of {', '.join(nodes)}, by its own word" if nodes else ""
-        return passed(f"its manifest obeys the contract {own}{chain}")
+        obeys = f"its manifest obeys the contract {own}"
+        shown = ", ".join(sorted(nodes - {""}))
+        if nodes <= services.keys():
+            return passed(f"{obeys}; the chain is that of {shown}, by its own word")
+        whose = "outside of its guest" if shown else "that its manifest does not name"
+        return warned(
+            f"{obeys}, as it stands by the word of a node {whose}"
+            + (f": {shown}" if shown else ""),
+            expected="a node of the chain in the KMS's own manifest",
+            remediation="whoever runs that node decides who gets the keys, unseen",
+        )
+    named -= {""}
     if own and named - {own.lower()}:
         return failed(
             f"its manifest obeys {', '.join(sorted(named))}, not the KMS's contract",
@@ -236,6 +246,8 @@ def _obeyed(case: Case, guest: KmsGuest) -> Outcome:
         )
     whom = f"asks {', '.join(sorted(asked))}" if asked else "does not say whom it asks"
     obeys = f"obeys {', '.join(sorted(named))}: the KMS that the app's guest names has no contract"
+    if own:
+        obeys = f"{whom}, and not all of them obey the contract {own}"
     none = f"{whom} whether a guest may have its keys, and names no contract for that"
     return warned(
         f"its manifest {obeys if named else none}",

@@ -72,7 +72,16 @@ def code() -> Iterator[Attack]:
     title = "has the KMS give keys to whoever asks"
     edit = forged_kms.manifest('type = "webhook"', 'type = "dev"')
     yield refused("kms-authorizes-all", _CHECK, title, Knobs(edit_kms=edit))
+    title = "writes the same in another spelling of TOML"
+    edit = forged_kms.manifest('type = "webhook"', "'type' = 'dev'")
+    yield refused("kms-authorizes-all-respelled", _CHECK, title, Knobs(edit_kms=edit))
     why = "the KMS is genuine; whoever answers there decides, unseen, who gets the keys"
+    title = "has the KMS read its contract from a node of its own, whose address has no dot"
+    edit = forged_kms.manifest("http://node:8545", "http://3405803783:8545")
+    yield warned("kms-node-by-number", _CHECK, title, Knobs(edit_kms=edit), why)
+    title = "does not say in the KMS's manifest from which node it reads its contract"
+    edit = forged_kms.manifest("ETH_RPC_URL=http://node:8545", "NODE=none")
+    yield warned("kms-node-unnamed", _CHECK, title, Knobs(edit_kms=edit), why)
     title = "has the KMS ask a server of its own whom to serve"
     edit = forged_kms.manifest("http://auth-api:8000", "https://auth.example")
     yield warned("kms-asks-operator", _CHECK, title, Knobs(edit_kms=edit), why)

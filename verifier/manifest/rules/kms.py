@@ -1,8 +1,10 @@
 """KMS: who gives the app its keys, and who decides that it gets them."""
 
+import json
 import re
+import tomllib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 from verifier.manifest.image import image_of
 from verifier.manifest.model import Manifest, Text
@@ -18,7 +20,9 @@ _OPEN: Final = (
     (re.compile(r'^type\s*=\s*"dev"', re.MULTILINE), "authorizes everything (`dev`)"),
     (re.compile(r"^quote_enabled\s*=\s*false", re.MULTILINE), "onboards without a quote"),
     (
-        re.compile(r"^\[core\.image\][ \t]*\n(?:[^\[\n]*\n)*?verify\s*=\s*false", re.MULTILINE),
+        re.compile(
+            r"^\[core\.image\][ \t]*\n(?:[^\[\n][^\n]*\n|\n)*?verify\s*=\s*false", re.MULTILINE
+        ),
         "does not verify OS images",
     ),
 )
@@ -38,7 +42,13 @@ _NETWORKS: Final = {1: "eth", 8453: "base"}
 """What Phala's gateways call the chain of their KMS."""
 _HOSTED: Final = frozenset({"hosted"})
 _WEBHOOK: Final = re.compile(r'^url\s*=\s*"(https?://[^"]+)"', re.MULTILINE)
-_LOCAL_HOST: Final = re.compile(r"https?://(?:localhost|127\.|[^./]+(?::\d+)?(?:/|$))")
+_LOCAL_HOST: Final = re.compile(
+    r"https?://(?:127(?:\.\d{1,3}){3}|[A-Za-z][A-Za-z0-9_-]*)(?::\d+)?(?:/|$)", re.ASCII
+)
+"""A URL of another service, whose name has no dot; an address may have none either."""
+_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_MAX_DEPTH: Final = 16
+"""How deep tables are read: no setting of a KMS stands below the third."""
 
 
 @rule(
@@ -227,34 +237,58 @@ def weak_kms(manifest: Manifest) -> Iterator[Hit]:
         rpc = service.environment.get("ETH_RPC_URL")
         if rpc and rpc.literal and not _LOCAL_HOST.match(rpc.literal):
             yield on_text(rpc.text, f"{rpc.literal} alone says what is allowed", Severity.MEDIUM)
-    for config in configs:
-        yield from _weak_settings(config)
+    for config, text in configs:
+        yield from _weak_settings(config, text)
 
 
-def kms_configs(manifest: Manifest) -> list[Text]:
-    """The configuration files of a KMS that stand in its manifest."""
-    return [item for item in manifest.config_contents.values() if _KMS_CONFIG.search(item.text)]
+def kms_configs(manifest: Manifest) -> list[tuple[Text, str]]:
+    """The configuration files of a KMS in its manifest, and each as `plain` spells it."""
+    found = [(item, plain(item.text)) for item in manifest.config_contents.values()]
+    return [(item, text) for item, text in found if _KMS_CONFIG.search(text)]
+
+
+def plain(text: str) -> str:
+    """A TOML document with each table under its own header, and keys and values in their usual
+    spelling: there are many others, which mean the same. Text that is no TOML as it is, since no
+    KMS starts with it."""
+    try:
+        return "".join(_lines(tomllib.loads(text), ()))
+    except (ValueError, RecursionError):
+        return text
+
+
+def _lines(table: dict[str, Any], path: tuple[str, ...]) -> Iterator[str]:
+    tables: list[str] = []
+    yield f"[{'.'.join(path)}]\n" if path else ""
+    for name, value in table.items():
+        key = name if _BARE_KEY.fullmatch(name) else json.dumps(name)
+        if not isinstance(value, dict):
+            yield f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}\n"
+        elif len(path) < _MAX_DEPTH:
+            tables.extend(_lines(value, (*path, key)))
+    yield from tables
 
 
 def asked_for_permission(manifest: Manifest) -> tuple[str, ...]:
     """The URLs that a KMS asks whether a guest may have its keys, as its manifest says."""
-    urls = (match[1] for item in kms_configs(manifest) for match in _WEBHOOK.finditer(item.text))
+    urls = (match[1] for _, text in kms_configs(manifest) for match in _WEBHOOK.finditer(text))
     return tuple(dict.fromkeys(urls))
 
 
-def _weak_settings(config: Text) -> Iterator[Hit]:
+def _weak_settings(config: Text, text: str) -> Iterator[Hit]:
     settings = [(item, Severity.CRITICAL) for item in _OPEN] + [(item, None) for item in _SETTINGS]
     for (pattern, said), severity in settings:
-        match = pattern.search(config.text)
-        if match:
-            yield on_text(config, said, severity, offset=match.start())
-    for url in _WEBHOOK.finditer(config.text):
+        if pattern.search(text):
+            written = pattern.search(config.text)
+            yield on_text(config, said, severity, offset=written.start() if written else 0)
+    for url in _WEBHOOK.finditer(text):
         if not _LOCAL_HOST.match(url[1]):
-            yield on_text(config, f"{url[1]} decides what is allowed", offset=url.start())
-    empty = config.text.find(f'admin_token_hash = "{_EMPTY_SHA256}"')
-    if empty >= 0:
+            offset = max(0, config.text.find(url[0]))
+            yield on_text(config, f"{url[1]} decides what is allowed", offset=offset)
+    if f'admin_token_hash = "{_EMPTY_SHA256}"' in text:
         message = "an empty token opens ClearImageCache"
-        yield on_text(config, message, Severity.MEDIUM, offset=empty)
+        offset = max(0, config.text.find(f'admin_token_hash = "{_EMPTY_SHA256}"'))
+        yield on_text(config, message, Severity.MEDIUM, offset=offset)
 
 
 @rule(
