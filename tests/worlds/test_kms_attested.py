@@ -103,8 +103,9 @@ def test_the_worst_of_its_guests_decides(honest: Audited) -> None:
 
 def test_a_server_of_another_ca_beside_it_changes_nothing(honest: Audited) -> None:
     other = audit(Knobs(kms_certificate=cert.RpcOptions(signer="attacker")))
-    audited = honest.again(beside(honest, other))
-    assert audited.report.verdict is Verdict.AFFIRMING
+    assert honest.again(beside(honest, other)).report.verdict is Verdict.AFFIRMING
+    result = found(honest.again(beside(other, honest)))
+    assert {name for name, part in parts(result).items() if part["status"] == "warn"} == {"session"}
 
 
 def test_a_certificate_is_told_by_its_use(honest: Audited) -> None:

@@ -156,15 +156,16 @@ def _guests(case: Case) -> tuple[KmsGuest, ...]:
     bundle, ca_pubkey = case.evidence.bundle, case.identity.provider_id
     subjects = [read_subject(bundle, name) for name in bundle.key_holders]
     manifests = [item for subject in subjects for item in subject.manifests]
-    found: dict[bytes, KmsGuest] = {}
+    found: dict[tuple[bytes, str], KmsGuest] = {}
     for subject in subjects:
         subject.manifests = manifests
         for source in _chosen(subject.quotes):
             name = subject.name.removeprefix(KEY_HOLDER)
-            found.setdefault(
-                source.quote, KmsGuest(name, case.for_attester(subject, source), ca_pubkey)
-            )
-    return tuple(found[key] for key in sorted(found))
+            guest = KmsGuest(name, case.for_attester(subject, source), ca_pubkey)
+            # Anybody can put the quote of another into a certificate: one is told by both.
+            found.setdefault((source.quote, guest.peer), guest)
+    shown = {quote for quote, peer in found if peer}
+    return tuple(found[key] for key in sorted(found) if key[1] or key[0] not in shown)
 
 
 def _chosen(sources: list[QuoteSource]) -> list[QuoteSource]:
