@@ -26,6 +26,8 @@ from verifier.evidence.td.ra_tls import RaTlsChain, spki
 from verifier.model.result import EvidenceRef
 
 _RESOLVERS: Final = 2
+_GATEWAY: Final = "the gateway"
+_APP: Final = "the app"
 
 
 class _Names:
@@ -83,7 +85,8 @@ def domain(case: Case) -> Outcome:
     checks a certificate with the judged quote, so that no CA's word counts; or CAA (RFC 8659), for
     the name and for a wildcard above it, lets a CA issue only for the account that a genuine quote
     names, the gateway's or that of dstack-ingress in the app, byte for byte, and which is at that
-    CA by the host of its URI. A name that other accounts may get a certificate for is a warning.
+    CA by the host of its URI. A name that other accounts may get a certificate for is a warning,
+    and so is an account that only the evidences of dstack-ingress name, as the key that they name.
     Two resolvers have to tell the same: one alone is no evidence, and two that differ are an error
     that names both. Where they agree they are believed: DNSSEC is not validated, and the logs of
     Certificate Transparency are not read."""
@@ -168,6 +171,16 @@ def _certified(case: Case, endpoint: Endpoint, key: bytes, leads: _Route, names:
             remediation="the owner of the domain restricts it by CAA: issue and issuewild, "
             "with the accounturi of the attested account",
         )
+    if holder == _APP:
+        return warned(
+            f"{leads.words}, and CAA lets only the account certify it that dstack-ingress names",
+            expected="an account that code of the platform has quoted, and no app can name",
+            actual={"accounturi": account},
+            evidence=evidence,
+            reason="only the app's code says that the account is its own: whoever may ask the app "
+            "for quotes can have one made that names another",
+            remediation="read in the manifest which containers can ask for quotes",
+        )
     return passed(
         f"{leads.words}, and CAA lets only the attested account of {holder} certify it",
         actual={"accounturi": account},
@@ -181,11 +194,11 @@ def _attested_account(case: Case, endpoint: Endpoint, key: bytes) -> tuple[str, 
     route = endpoint.route
     if route is not None and route.ending is Ending.GATEWAY:
         account, judged = judge_account(case)
-        holder, bad = "the gateway", judged.failed or judged.unproven
+        holder, bad = _GATEWAY, judged.failed or judged.unproven
     else:
         naming = judge_naming(case, key)
         account = naming.account if naming is not None else ""
-        holder, bad = "the app", (naming.failed or naming.unproven) if naming else None
+        holder, bad = _APP, (naming.failed or naming.unproven) if naming else None
     if bad is not None:
         raise MissingEvidence(f"the account of {holder} is not attested: {bad.id}: {bad.summary}")
     if not account:

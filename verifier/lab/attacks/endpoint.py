@@ -1,7 +1,9 @@
 """Attacks on where the connections of users end."""
 
+import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 from msgspec.structs import replace
@@ -20,6 +22,7 @@ from verifier.lab.attacks.attack import (
 from verifier.lab.dns import Record
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.gateway import ACCOUNT_URI
+from verifier.lab.ingress import FOLDER
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
 from verifier.lab.world import DOMAIN, RESOLVERS, WEB_DOMAIN, World, build
@@ -64,6 +67,11 @@ def _names() -> Iterator[Attack]:
     knobs = Knobs(edit_response=forge.body_of("/evidences/quote.json", _unsigned))
     yield refused("ingress-forged-quote", _TLS, title, knobs, endpoint=WEB_DOMAIN,
                   twin_verdict=Verdict.WARNING)  # fmt: skip
+    title = "has the app quote evidences of its own, which name its key and its account at the CA"
+    why = "the quote is the app's; that the app holds what it names, only the app's code says"
+    knobs = Knobs(peer=web_certificate_of, edit_response=_named, edit_dns=_own_account)
+    yield warned("ingress-names-another-account", f"{_TLS} {_DOMAIN}", title, knobs, why,
+                 endpoint=WEB_DOMAIN, twin_endpoint=DOMAIN)  # fmt: skip
     asked = {"endpoint": BY_GATEWAY, "twin_verdict": Verdict.WARNING}
     why = "nobody is known to have got such a certificate; nothing keeps a CA from giving one"
     title = "leaves the gateway's names open to any CA"
@@ -84,6 +92,35 @@ def _unsigned(raw: bytes) -> bytes:
     quote = bytearray.fromhex(answer["quote"])
     quote[forge.SIGNATURE] ^= 1
     return json.dumps({**answer, "quote": quote.hex()}).encode()
+
+
+_ACCOUNT: Final = "https://acme.lab.invalid/acme/acct/666"
+
+
+@cache
+def _own_evidences() -> dict[str, bytes]:
+    """What the attacker had the app quote, by the path under which it is shown."""
+    certificate = f"cert-{WEB_DOMAIN}.pem"
+    files = {
+        "acme-account.json": json.dumps({"uri": _ACCOUNT}).encode(),
+        certificate: web_certificate(WEB_DOMAIN, HONEST.now, _ATTACKER),
+    }
+    lines = (f"{hashlib.sha256(raw).hexdigest()}  {name}\n" for name, raw in files.items())
+    files["sha256sum.txt"] = "".join(lines).encode()
+    named = hashlib.sha256(files["sha256sum.txt"]).digest() + bytes(32)
+    files["quote.json"] = json.dumps(build(HONEST).guest.get_quote(named)).encode()
+    return {f"{FOLDER}{name}": raw for name, raw in files.items()}
+
+
+def _named(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    path = url.partition(WEB_DOMAIN)[2].partition("?")[0]
+    raw = _own_evidences().get(path) if FOLDER in path else None
+    return response if raw is None else replace(response, body=raw)
+
+
+def _own_account(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+    told = dns.caa_data("issue", f"lab.invalid; accounturi={_ACCOUNT}")
+    return [(owner, kind, told) for owner, _, _ in records] if kind == "CAA" else records
 
 
 def _one_lies(resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
