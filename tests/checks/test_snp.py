@@ -16,7 +16,7 @@ from verifier.lab.cert import msgpack_v1, scale_v0
 from verifier.lab.keys import p256
 from verifier.lab.knobs import Knobs
 from verifier.lab.pki import moment, pem_chain, tlv
-from verifier.lab.snp import APP_ID, LAUNCHED, TCB, Snp
+from verifier.lab.snp import LAUNCHED, TCB, Snp
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
 
@@ -29,15 +29,20 @@ def alone(world: Audited, raw: bytes) -> Audited:
     return world.again(import_files([("attestation", raw)], collected_at=world.world.now))
 
 
+def own(world: Audited, **changes: object) -> Snp:
+    """A guest of the app that is asked for."""
+    return Snp(app=bytes.fromhex(world.world.app_id), **changes)  # type: ignore[arg-type]
+
+
 def result(world: Audited, guest: Snp) -> CheckResult:
     return alone(world, guest.attestation()).check("hardware.snp")[0]
 
 
 def test_an_honest_report_binds_its_configuration_and_no_verdict(world: Audited) -> None:
-    audited = alone(world, Snp().attestation())
+    audited = alone(world, own(world).attestation())
     (found,) = audited.check("hardware.snp")
     assert found.status is Status.PASS
-    assert found.actual["app_id"] == APP_ID.hex()  # type: ignore[index, call-overload]
+    assert found.actual["app_id"] == world.world.app_id  # type: ignore[index, call-overload]
     assert audited.report.verdict is Verdict.NONE
     (quote,) = audited.check("hardware.quote")
     assert quote.skip_kind is SkipKind.MISSING_EVIDENCE
@@ -118,7 +123,7 @@ def test_a_turin_chip_names_its_tcb_in_another_order() -> None:
 
 
 def test_certificates_may_come_beside_the_report(world: Audited) -> None:
-    bare, endorsed = Snp(endorsed=False), Snp()
+    bare, endorsed = own(world, endorsed=False), own(world)
     assert result(world, bare).skip_kind is SkipKind.MISSING_EVIDENCE
     raw = endorsed.attestation()
     pem = raw[raw.index(b"-----BEGIN") : raw.rindex(b"-----END CERTIFICATE-----\n") + 26]
@@ -148,7 +153,7 @@ def test_a_td_on_google_cloud_is_judged_and_its_tpm_is_a_gap(
 def test_an_attestation_in_a_certificate_is_named_too(world: Audited) -> None:
     leaf = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(x509.Name([]))
     extension = x509.UnrecognizedExtension(
-        x509.ObjectIdentifier(f"{OID_PREFIX}8"), tlv(0x04, Snp().attestation())
+        x509.ObjectIdentifier(f"{OID_PREFIX}8"), tlv(0x04, own(world).attestation())
     )
     certificate = (
         leaf.public_key(p256("snp leaf").public_key())
@@ -160,3 +165,10 @@ def test_an_attestation_in_a_certificate_is_named_too(world: Audited) -> None:
     )
     (found,) = alone(world, pem_chain([certificate])).check("hardware.snp")
     assert found.status is Status.PASS
+
+
+def test_one_that_fails_is_not_hidden_by_one_that_lacks_evidence(world: Audited) -> None:
+    bare, bad = own(world, endorsed=False), own(world, policy=0x30000 | 1 << 19)
+    for guests in ((bare, bad), (bad, bare)):
+        given = [(Kind.PLATFORM_ATTESTATION, guest.attestation()) for guest in guests]
+        assert world.handing_over(given).check("hardware.snp")[0].status is Status.FAIL

@@ -62,8 +62,8 @@ class Snp(Struct, frozen=True, kw_only=True):
     chip_id      what the report says, 64 bytes
     tcb          the reported TCB, 8 bytes
     launch_tcb   the TCB at launch, 8 bytes
-    stated_app   the app id in the configuration beside the report, 20 bytes; the host data is that
-                 of the honest one
+    app          the app id that the host data is of, 20 bytes
+    stated_app   the app id in the configuration beside the report, 20 bytes; None for the same
     endorsed     whether certificates come with it
     report_data  64 bytes
     launched     what its VMM launched, as vm_config states it
@@ -77,7 +77,8 @@ class Snp(Struct, frozen=True, kw_only=True):
     chip_id: bytes = CHIP_ID
     tcb: bytes = TCB
     launch_tcb: bytes = TCB
-    stated_app: bytes = APP_ID
+    app: bytes = APP_ID
+    stated_app: bytes | None = None
     endorsed: bool = True
     report_data: bytes = bytes(64)
     launched: JsonObject = field(default_factory=lambda: dict(LAUNCHED))
@@ -95,7 +96,7 @@ class Snp(Struct, frozen=True, kw_only=True):
             72: self.key.to_bytes(4, "little"),
             80: self.report_data,
             144: _measured(self.launched),
-            192: hashlib.sha256(_PREFIX + mr_config(APP_ID).encode()).digest(),
+            192: hashlib.sha256(_PREFIX + mr_config(self.app).encode()).digest(),
             384: self.tcb,
             416: self.chip_id,
             480: TCB,
@@ -120,7 +121,7 @@ class Snp(Struct, frozen=True, kw_only=True):
                 _blob(self.report()),
                 _compact(len(listed)),
                 *(_blob(item) for item in listed),
-                _blob(mr_config(self.stated_app).encode()),
+                _blob(mr_config(self.app if self.stated_app is None else self.stated_app).encode()),
                 _compact(0),
                 bytes(64),
                 _blob(config(self.launched if self.stated is None else self.stated).encode()),

@@ -99,6 +99,9 @@ def _judged(case: Case, attestation: PlatformAttestation, report: SnpReport) -> 
     doubts = [] if len(versions) == 1 else ["its platform has firmware of several versions"]
     launched = _launched(attestation, report)
     (wrong if launched == _OTHER_LAUNCH else doubts).extend(filter(None, [launched]))
+    asked, named = case.question.app_id, _bound(attestation, report).get("app_id")
+    if asked is not None and named != asked:
+        doubts.append("its configuration does not name the app that was asked for")
     return _Judged(tuple(wrong), tuple(doubts))
 
 
@@ -189,11 +192,16 @@ def _certified_tcb(extensions: Mapping[str, bytes]) -> bytes:
     return bytes(tcb)
 
 
+def _bound(attestation: PlatformAttestation, report: SnpReport) -> dict[str, JsonValue]:
+    """What the host data binds of the configuration document."""
+    if host_data_of(attestation.mr_config) != report.host_data:
+        return {}
+    document = codec.parse_json_object(attestation.mr_config, "SEV-SNP configuration")
+    return {name: document[name] for name in _BOUND if isinstance(document.get(name), str)}
+
+
 def _actual(attestation: PlatformAttestation, report: SnpReport) -> JsonValue:
-    bound: dict[str, JsonValue] = {}
-    if host_data_of(attestation.mr_config) == report.host_data:
-        document = codec.parse_json_object(attestation.mr_config, "SEV-SNP configuration")
-        bound = {name: document[name] for name in _BOUND if isinstance(document.get(name), str)}
+    bound = _bound(attestation, report)
     with suppress(EvidenceError):
         launch = parse_launch(attestation.config, "SEV-SNP configuration")
         if launch is not None and launch.image_hash:

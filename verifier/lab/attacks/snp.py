@@ -5,16 +5,16 @@ from typing import Final
 
 from verifier.evidence.bundle import Kind
 from verifier.lab import forgeries as forge
-from verifier.lab.attacks.attack import HONEST, Attack, refused
+from verifier.lab.attacks.attack import HONEST, Attack, refused, warned
 from verifier.lab.snp import Snp
 from verifier.lab.world import World
 
 CHECK: Final = "hardware.snp"
 
 
-def honest(_: World) -> forge.HandedOver:
-    """The attestation of an honest guest, beside that of a TD."""
-    return given(Snp())
+def honest(world: World) -> forge.HandedOver:
+    """The attestation of an honest guest of the app, beside that of a TD."""
+    return given(Snp(app=bytes.fromhex(world.app_id)))
 
 
 def given(guest: Snp) -> forge.HandedOver:
@@ -44,3 +44,12 @@ def attacks() -> Iterator[Attack]:
             handed_over=lambda _, guest=guest: given(guest),
             twin_handed_over=honest,
         )
+    yield warned(
+        "snp-of-another-app",
+        CHECK,
+        "shows the SEV-SNP attestation of another app",
+        HONEST,
+        "the attestation is genuine; it says nothing of the app that was asked for",
+        handed_over=lambda _: given(Snp(app=forge.OTHER_APP)),
+        twin_handed_over=honest,
+    )
