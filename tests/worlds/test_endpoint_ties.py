@@ -278,3 +278,14 @@ def test_a_resolver_that_answers_twice_and_not_the_same_says_nothing() -> None:
         (result,) = named.again(bundle).check("endpoint.domain")
         assert result.skip_kind is SkipKind.MISSING_EVIDENCE
         assert "answers twice, and not the same" in result.summary
+
+
+def test_of_two_quotes_over_the_key_of_a_gateway_the_worst_counts() -> None:
+    honest = audit(Knobs(), endpoint=BY_GATEWAY)
+    knobs = Knobs(edit_gateway=lambda own: replace(own, os_image="development"))
+    other = audit(knobs, endpoint=BY_GATEWAY).bundle
+    told = [item for item in other.artifacts if item.kind is Kind.GATEWAY_ACME]
+    for artifacts in ((*honest.bundle.artifacts, *told), (*told, *honest.bundle.artifacts)):
+        both = honest.again(Bundle(artifacts, {**honest.bundle.blobs, **other.blobs}))
+        assert both.check(TLS)[0].status is Status.FAIL
+        assert both.check("endpoint.domain")[0].skip_kind is SkipKind.MISSING_EVIDENCE

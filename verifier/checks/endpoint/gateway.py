@@ -5,6 +5,7 @@ over the very key that was met, its log, its OS image and its manifest, and by t
 app's KMS, which name the gateway's app and what it may run.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -73,26 +74,49 @@ class GatewayKey(Struct, frozen=True):
 
 def judge_gateway(case: Case, key: bytes) -> GatewayKey | None:
     """How the gateway that holds a key (DER SubjectPublicKeyInfo) proves itself; None where its
-    quote was made for another key. Raises MissingEvidence, EvidenceError."""
-    return _judged(case, quoted(case, key), key_report_data(key))
+    quote was made for another key. Of several quotes over one key the worst counts: whoever holds
+    it anywhere reads what users send. Raises MissingEvidence, EvidenceError."""
+    return _worst(case, quoted(case, key), key_report_data(key))
 
 
 def judge_account(case: Case) -> tuple[str, GatewayKey]:
     """The URI of the account with which the gateway asks for certificates, and how the gateway
     proves itself by a quote over it. Raises MissingEvidence, EvidenceError."""
-    bundle = case.evidence.bundle
+    bundle, found = case.evidence.bundle, dict[str, list[QuoteSource]]()
     for artifact in bundle.of(Kind.GATEWAY_ACME):
-        found = bundle.read(artifact, parse_acme_info, "acme-info of the gateway")
-        source = quote_source(found.account, artifact)
+        told = bundle.read(artifact, parse_acme_info, "acme-info of the gateway")
+        source = quote_source(told.account, artifact)
         if source is not None:
-            judged = _judged(case, source, account_report_data(found.account_uri))
-            if judged is None:
-                raise EvidenceError("the gateway's quote over its account is over something else")
-            return found.account_uri, judged
+            found.setdefault(told.account_uri, []).append(source)
+    if len(found) > 1:
+        raise EvidenceError(f"the gateway shows two accounts: {' and '.join(sorted(found))}")
+    for uri, sources in found.items():
+        judged = _worst(case, sources, account_report_data(uri))
+        if judged is None:
+            raise EvidenceError("the gateway's quote over its account is over something else")
+        return uri, judged
     raise MissingEvidence(
         "the gateway shows no quote over the account with which it asks for certificates",
         hint="a gateway shows none after its account was changed, nor before dstack 0.5.4",
     )
+
+
+def _worst(case: Case, sources: Iterable[QuoteSource], report_data: bytes) -> GatewayKey | None:
+    """How the worst of several quotes comes out, None where one is over something else."""
+    judged, lacking = list[GatewayKey](), list[MissingEvidence]()
+    for source in sorted(sources, key=lambda item: item.quote):
+        try:
+            found = _judged(case, source, report_data)
+        except MissingEvidence as error:
+            lacking.append(error)
+            continue
+        if found is None:
+            return None
+        judged.append(found)
+    failing = next((item for item in judged if item.failed), None)
+    if failing is None and lacking:
+        raise lacking[0]
+    return failing or next((item for item in judged if item.unproven), judged[0])
 
 
 def _judged(case: Case, source: QuoteSource, report_data: bytes) -> GatewayKey | None:
@@ -116,16 +140,18 @@ def _judged(case: Case, source: QuoteSource, report_data: bytes) -> GatewayKey |
     return GatewayKey(measured, source.evidence, run_checks(_CHECKS, gateway))
 
 
-def quoted(case: Case, key: bytes) -> QuoteSource:
-    """The gateway's quote over a key. Raises MissingEvidence, EvidenceError."""
+def quoted(case: Case, key: bytes) -> tuple[QuoteSource, ...]:
+    """The gateway's quotes over a key, at least one. Raises MissingEvidence, EvidenceError."""
     bundle = case.evidence.bundle
     answers = bundle.of(Kind.GATEWAY_ACME)
-    for artifact in answers:
-        found = bundle.read(artifact, parse_acme_info, "acme-info of the gateway")
-        for item in found.keys:
-            source = quote_source(item, artifact) if item.content == key else None
-            if source is not None:
-                return source
+    sources = tuple(
+        source
+        for artifact in answers
+        for item in bundle.read(artifact, parse_acme_info, "acme-info of the gateway").keys
+        if item.content == key and (source := quote_source(item, artifact)) is not None
+    )
+    if sources:
+        return sources
     said = "it quoted no key that was met" if answers else "it shows no quote over its TLS key"
     raise MissingEvidence(
         said,
@@ -162,7 +188,7 @@ def gateway_to_collect(case: Case) -> Case | None:
     for item in case.evidence.peers:
         if item.artifact.source == endpoint.source:
             try:
-                return gateway_case(case, quoted(case, spki(item.value.certificates[0])))
+                return gateway_case(case, quoted(case, spki(item.value.certificates[0]))[0])
             except MissingEvidence:
                 return None
     return None
