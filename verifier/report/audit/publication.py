@@ -141,8 +141,8 @@ def render_summary(report: Report) -> str:
     """A message to quote, plain words for users, the chain of trust for auditors; safe to print."""
     subject = sentences.worst_subject(report)
     lines = [tweet(report), "", "For users", f"  {sentences.verdict_sentence(report)}"]
-    told = (sentences.retold(report), sentences.outdated(report))
-    told += (sentences.plain_meaning(report), report.root_note)
+    marks = (sentences.retold(report), sentences.outdated(report))
+    told = (*marks, sentences.plain_meaning(report), report.root_note)
     lines += [f"  {text}" for text in told if text]
     lines += [f"  Who can change it: {text}" for text in [sentences.change_of_app(report)] if text]
     lines += ["  Not shown by any attestation: that the code is honest or free of flaws.", ""]
