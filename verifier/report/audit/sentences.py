@@ -409,9 +409,8 @@ def retold(report: Report) -> str:
     if report.shown_at is None:
         return ""
     return (
-        f"Shown again from a file that says it is of {report.tool}: nothing in it was verified "
-        "again, and the author of the file is the author of the verdict. To verify it, audit its "
-        "evidence."
+        "Shown from a file: nothing in it was verified again, and its author is the author of the "
+        "verdict. To verify it, audit the evidence."
     )
 
 
