@@ -20,6 +20,7 @@ from verifier.evidence.endpoint import parse_endpoint
 from verifier.lab import cert
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.attacks.endpoint import without_caa
+from verifier.lab.dns import Record, text_data
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
@@ -289,3 +290,13 @@ def test_of_two_quotes_over_the_key_of_a_gateway_the_worst_counts() -> None:
         both = honest.again(Bundle(artifacts, {**honest.bundle.blobs, **other.blobs}))
         assert both.check(TLS)[0].status is Status.FAIL
         assert both.check("endpoint.domain")[0].skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_a_record_beside_the_apps_that_names_no_app_is_a_doubt() -> None:
+    def more(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+        other = [(owner, kind, text_data("localhost:8090")) for owner, _, _ in records[:1]]
+        return [*records, *other] if kind == "TXT" else records
+
+    (result,) = audit(Knobs(edit_dns=more), endpoint=WEB_DOMAIN).check("endpoint.domain")
+    assert result.status is Status.WARN
+    assert "has a record, too, that names no app's id" in result.summary

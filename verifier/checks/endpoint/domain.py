@@ -137,13 +137,16 @@ def _told(endpoint: Endpoint, names: _Names, own: set[str]) -> _Route | Outcome:
             hint="name the endpoint as its users do",
         )
     for name in address_names(endpoint.host):
-        ids = tuple(filter(None, app_addresses(names.agreed((name, "TXT")))))
+        told = app_addresses(names.agreed((name, "TXT")))
+        ids = tuple(filter(None, told))
         if not ids:
             continue
         if set(ids) <= own:
             target = names.agreed((endpoint.host, "CNAME")).aliases[1:]
-            doubts = () if target else (f"{endpoint.host} is no alias of a gateway's name",)
-            return _Route(f"TXT of {name} names this app", doubts)
+            doubts = [] if target else [f"{endpoint.host} is no alias of a gateway's name"]
+            if len(ids) < len(told):
+                doubts.append(f"TXT of {name} has a record, too, that names no app's id")
+            return _Route(f"TXT of {name} names this app", tuple(doubts))
         return failed(
             f"TXT of {name} names another app",
             expected=[*sorted(own)],
