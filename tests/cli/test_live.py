@@ -79,13 +79,13 @@ def on_localhost(world: World, *, silent: tuple[str, ...] = ()) -> Iterator[int]
 
 
 NO_REGISTRY = ("--policy", "no-registry.toml")
-POLICY = '''
+POLICY = """
 extends = "baseline"
 name = "no-registry"
 [checks]
 "provenance.images" = "not-asked"
 "key_management.attestation" = "not-asked"
-'''
+"""
 """Registries are asked over https alone, and a KMS proves itself by TLS, also on this machine."""
 
 
