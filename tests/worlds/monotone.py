@@ -22,6 +22,7 @@ from tests.worlds.audited import Audited, audit
 from tests.worlds.damage import Damage, damaged, damages
 from verifier.evidence.bundle import Kind
 from verifier.lab.attacks import ATTACKS
+from verifier.model.identifiers import KEY_HOLDER
 from verifier.model.report import SubjectReport
 from verifier.model.result import BASIS_ORDER, Basis, Claim, Requirement, SkipKind, Status, Verdict
 
@@ -69,7 +70,10 @@ def breaches(before: Audited, after: Audited, damage: Damage) -> list[str]:
         found += _claims(old[subject.name], subject)
     verdicts = before.report.verdict, after.report.verdict
     improved = WORTH.get(verdicts[1], 0) > WORTH.get(verdicts[0], 0)
-    if improved and not (damage.path == () and _only_unanswered(before, after)):
+    # What is about a KMS serves one check alone: spoiling it does what keeping it back does.
+    of_the_kms = before.bundle.artifacts[damage.artifact].subject.startswith(KEY_HOLDER)
+    kept_back = damage.path == () or of_the_kms
+    if improved and not (kept_back and _only_unanswered(before, after)):
         found.append(f"the verdict was {verdicts[0]} and is {verdicts[1]}")
     return found
 
