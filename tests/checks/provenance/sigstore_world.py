@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from tests.provenance.images import COMMIT, SOURCE
+from tests.evidence.images.images import COMMIT, SOURCE
 from verifier.lab import sigstore
 
 NOW = 1_760_000_000

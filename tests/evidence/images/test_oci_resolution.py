@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from tests.provenance.images import (
+from tests.evidence.images.images import (
     NO_PLATFORM,
     OCI,
     descriptor,

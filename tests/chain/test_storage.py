@@ -4,8 +4,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from tests.evidence.chain.tries import State, header
 from tests.timeline.nodes import Ask, view_of
-from tests.timeline.tries import State, header
 from verifier.chain import calls
 from verifier.chain.storage import Layout, Proven, proof_calls, proven_words
 from verifier.errors import EvidenceError

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from tests.provenance.images import (
+from tests.evidence.images.images import (
     digest,
     docker_archive,
     encode,

@@ -8,10 +8,10 @@ import pytest
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
-from tests.provenance.images import digest, encode, make_image
-from tests.provenance.real_registry import BINARY, SERVICE, Registry, running_registry
-from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
-from tests.provenance.sigstore_world import provenance as slsa
+from tests.checks.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
+from tests.checks.provenance.sigstore_world import provenance as slsa
+from tests.collect.real_registry import BINARY, SERVICE, Registry, running_registry
+from tests.evidence.images.images import digest, encode, make_image
 from verifier.checks.provenance import check as provenance
 from verifier.checks.provenance.check import Images
 from verifier.checks.provenance.named_images import NamedImage

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.timeline.tries import (
+from tests.evidence.chain.tries import (
     CODE_HASH,
     HEADER,
     State,

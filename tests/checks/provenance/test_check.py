@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.provenance.images import COMMIT, LABELS, Image, digest, encode, make_image
-from tests.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
-from tests.provenance.sigstore_world import provenance as slsa
+from tests.checks.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
+from tests.checks.provenance.sigstore_world import provenance as slsa
+from tests.evidence.images.images import COMMIT, LABELS, Image, digest, encode, make_image
 from verifier.checks.provenance.check import MAX_ATTESTATIONS, Images, examine, judge, judge_images
 from verifier.checks.provenance.named_images import NamedImage
 from verifier.checks.provenance.sigstore import Identity

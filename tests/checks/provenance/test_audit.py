@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from tests.evidence.images.images import encode
 from tests.policy.policies import judged, result, waiver, with_compose
-from tests.provenance.images import encode
 from tests.worlds.audited import Audited, audit
 from verifier.audit import audit_bundle
 from verifier.checks.case import Case

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.provenance.images import COMMIT, descriptor, digest, encode, make_image
+from tests.evidence.images.images import COMMIT, descriptor, digest, encode, make_image
 from verifier.checks.provenance import check as provenance
 from verifier.checks.provenance.check import Images
 from verifier.checks.provenance.named_images import NamedImage

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from tests.provenance.images import OCI, Image, descriptor, digest, encode
+from tests.evidence.images.images import OCI, Image, descriptor, digest, encode
 
 BINARY = Path("/usr/bin/docker-registry")
 SERVICE = "registry of the tests"

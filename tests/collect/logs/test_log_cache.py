@@ -21,7 +21,7 @@ from verifier.collect.scan import EndpointProfile, KnownLog, LogQuery, Node, sca
 from verifier.errors import NetworkError
 from verifier.evidence.chain.log_scan import LogFilter, RangeAnswer
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EMPTY = b'{"jsonrpc":"2.0","id":1,"result":[]}'
 ENDPOINT = "https://node.example"
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.provenance.images import digest, encode, make_image
+from tests.evidence.images.images import digest, encode, make_image
 from verifier.errors import EvidenceError
 from verifier.evidence.images import oci
 from verifier.evidence.images.oci import ImageIndex, ImageManifest, parse_reference

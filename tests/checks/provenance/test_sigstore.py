@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.provenance.sigstore_world import ROOT, WORLD
-from tests.provenance.sigstore_world import provenance as slsa
+from tests.checks.provenance.sigstore_world import ROOT, WORLD
+from tests.checks.provenance.sigstore_world import provenance as slsa
 from verifier.checks.provenance.sigstore import Identity, public_good_root, verify_bundle
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
