@@ -73,7 +73,7 @@ COMMANDS: Final = {
     "demo": (
         "demo",
         "run_demo",
-        "Audit a simulated app over HTTP, without any network but loopback.",
+        "Audit a simulated app over HTTP, with no network except loopback.",
     ),
     "quote": ("link", "verify_quote", "Verify a TD quote alone: DCAP, TD attributes, TCB."),
     "events": ("link", "verify_events", "Replay an event log against its quote's registers."),
