@@ -5,11 +5,13 @@ current TCB of a TD 1.5 that was launched under a better one. Their own statuses
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
+from verifier.model.identifiers import parse_time
 
 _REVOKED: Final = "Verification failed: TCB status is invalid: Revoked"
 """The whole message with which dcap_qvl 0.7 refuses a revoked TCB; it gives no value that says so.
@@ -25,6 +27,8 @@ class DcapResult(Struct, frozen=True, kw_only=True):
     revoked             whether it did not because its platform's TCB is revoked
     tcb_status          the merged status of the platform
     component_statuses  (part, status) of the parts that the merged status leaves out
+    level_dates         (part, tcbDate in Unix seconds) of the TCB level that each part matches; the
+                        part "" is the platform
     advisory_ids        Intel's advisories about all parts; () for none
     merged_advisories   those that belong to the merged status; () for none
     evaluation_number   tcbEvaluationDataNumber of the TCB info
@@ -38,6 +42,7 @@ class DcapResult(Struct, frozen=True, kw_only=True):
     revoked: bool = False
     tcb_status: str = ""
     component_statuses: tuple[tuple[str, str], ...] = ()
+    level_dates: tuple[tuple[str, int], ...] = ()
     advisory_ids: tuple[str, ...] = ()
     merged_advisories: tuple[str, ...] = ()
     evaluation_number: int = 0
@@ -118,6 +123,7 @@ def _result(claims: dict[str, Any]) -> DcapResult:
         component_statuses=tuple(
             (name, level["tcbStatus"]) for name, level in components if level is not None
         ),
+        level_dates=tuple(_dated((("", claims["platform"]["tcb_level"]), *components))),
         advisory_ids=tuple(dict.fromkeys((*merged, *parts))),
         merged_advisories=merged,
         evaluation_number=claims["tcb"]["eval_data_number"],
@@ -126,6 +132,14 @@ def _result(claims: dict[str, Any]) -> DcapResult:
         issued=claims["latest_issue_date"],
         expires=claims["earliest_expiration_date"],
     )
+
+
+def _dated(levels: Iterable[tuple[str, dict[str, Any] | None]]) -> Iterator[tuple[str, int]]:
+    """What Intel dates each TCB level: platforms that it calls OutOfDate lack what came later."""
+    for part, level in levels:
+        date = parse_time(str(level.get("tcbDate", ""))) if level else None
+        if date is not None:
+            yield part, date
 
 
 def _reason(quote: bytes, document: str, root: bytes, at: int) -> str:

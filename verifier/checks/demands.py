@@ -132,6 +132,8 @@ class Demands(Struct, frozen=True, kw_only=True):
                                ("INTEL-SA-00615"); () for none
     minimum_evaluation_number  the least tcbEvaluationDataNumber; that of the reference values holds
                                besides
+    tcb_grace                  days from the date of its TCB level on, in which what is out of date
+                               is a warning; 0 for none
     max_collateral_age         days since the oldest part of the collateral was issued
     max_root_crl_age           days since the root's own revocation list was issued, which is
                                renewed once a year
@@ -165,6 +167,7 @@ class Demands(Struct, frozen=True, kw_only=True):
     tcb_statuses: tuple[str, ...] = ("UpToDate",)
     reject_advisories: tuple[str, ...] = ()
     minimum_evaluation_number: int = 0
+    tcb_grace: int = 0
     max_collateral_age: int = 30
     max_root_crl_age: int = 400
     max_quote_age: int = 0
@@ -193,6 +196,7 @@ class Demands(Struct, frozen=True, kw_only=True):
             tcb_statuses=self.tcb_statuses,
             reject_advisories=self.reject_advisories,
             minimum_evaluation_number=self.minimum_evaluation_number,
+            tcb_grace=self.tcb_grace,
             max_collateral_age=self.max_collateral_age,
             max_root_crl_age=self.max_root_crl_age,
             os_origin=self.os_origin,

@@ -48,6 +48,7 @@ def effective_policy(policy: Policy) -> str:
             "statuses": demands.tcb_statuses,
             "reject_advisories": demands.reject_advisories,
             "minimum_evaluation_number": demands.minimum_evaluation_number,
+            **({"grace_days": demands.tcb_grace} if demands.tcb_grace else {}),
         },
         "freshness": {
             "max_collateral_age": demands.max_collateral_age,
@@ -114,14 +115,20 @@ def _of_image(demands: Demands) -> Iterator[str]:
         yield "the files of the OS image were measured by whoever runs the audit (--image)"
 
 
+def _worded_tcb(demands: Demands) -> Iterator[str]:
+    yield f"the TCB status is {_any(demands.tcb_statuses)}"
+    if demands.tcb_grace:
+        yield f"out of date is a warning for {demands.tcb_grace} days from the level's date on"
+    if demands.reject_advisories:
+        yield f"no advisory is {_any(demands.reject_advisories)}"
+    if demands.minimum_evaluation_number:
+        yield f"the TCB evaluation is number {demands.minimum_evaluation_number} or later"
+
+
 def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
     """Every demand in words, and the check that decides it."""
-    yield f"the TCB status is {_any(demands.tcb_statuses)}", "hardware.tcb"
-    if demands.reject_advisories:
-        yield f"no advisory is {_any(demands.reject_advisories)}", "hardware.tcb"
-    if demands.minimum_evaluation_number:
-        number = demands.minimum_evaluation_number
-        yield f"the TCB evaluation is number {number} or later", "hardware.tcb"
+    for words in _worded_tcb(demands):
+        yield words, "hardware.tcb"
     yield f"collateral is at most {demands.max_collateral_age} days old", "hardware.freshness"
     yield (
         f"the root's revocation list is at most {demands.max_root_crl_age} days old",

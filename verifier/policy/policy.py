@@ -2,7 +2,7 @@
 
     name = "…"                      accept = ["affirming"]        extends = "baseline" (optional)
     [checks]      check id = "required" | "advisory" | "not-asked"
-    [tcb]         statuses, reject_advisories, minimum_evaluation_number
+    [tcb]         statuses, reject_advisories, minimum_evaluation_number, grace_days
     [freshness]   max_collateral_age, max_root_crl_age, max_quote_age (days)
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
                   image: list of "NAME=sha256:…", NAME a service or a repository
@@ -92,7 +92,7 @@ PPID_BYTES: Final = 16
 
 SECTIONS: Final = {
     "checks": None,
-    "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number"),
+    "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number", "grace_days"),
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
     "expect": (*EXPECTABLE, "image", "kms"),
     "identity": ("kms_signed",),
@@ -146,6 +146,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             "workflows": list(demands.workflows),
             "governance": dict(demands.governance.made),
             "waivers": [waiver.to_json() for waiver in demands.waivers],
+            **({"tcb_grace": demands.tcb_grace} if demands.tcb_grace else {}),
             **({"sources": list(demands.sources)} if demands.sources else {}),
             **({"os_origin": demands.os_origin.value} if demands.os_origin else {}),
             **({"endpoint_named": True} if demands.endpoint_named else {}),
@@ -251,6 +252,7 @@ def _demands(
             tcb.get("reject_advisories", []), f"policy {where}: reject_advisories"
         ),
         minimum_evaluation_number=number(tcb, "minimum_evaluation_number", 0, where),
+        tcb_grace=number(tcb, "grace_days", 0, where),
         max_collateral_age=number(
             freshness, "max_collateral_age", default.max_collateral_age, where
         ),

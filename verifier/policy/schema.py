@@ -91,6 +91,10 @@ def _hardware() -> _Schema:
             "The least tcbEvaluationDataNumber; that of the reference values holds besides.",
             _DEFAULT.minimum_evaluation_number,
         ),
+        "grace_days": _number(
+            "Days from the date of its TCB level on, in which what is out of date is a warning.",
+            _DEFAULT.tcb_grace,
+        ),
     }
     freshness = {
         "max_collateral_age": _number(

@@ -16,6 +16,8 @@ _KNOWN_XFAM: Final = frozenset({0x602E7, 0x618E7, 0x207})
 XCR0 and IA32_XSS): x87, SSE and AVX (0-2), with PKRU (9); and in two of them AVX-512 (5-7) and AMX
 (17, 18), in one of these with CET (11, 12) in the place of PKRU."""
 
+_OUT_OF_DATE: Final = frozenset({"OutOfDate", "OutOfDateConfigurationNeeded"})
+_DAY: Final = 86_400
 _KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | _PKS_BIT | _KL_BIT
 
 
@@ -113,13 +115,37 @@ def td(case: Case) -> Outcome:
     return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
 
 
+def _refused_statuses(case: Case) -> tuple[list[str], list[str]]:
+    """What the policy does not accept of the statuses of platform and parts, in words: what is out
+    of date and within its days of grace, and the rest."""
+    verified, demands = case.verified, case.demands
+    dates = dict(verified.level_dates)
+    # The merged status is the worst of several levels: none of them is dated earlier than this.
+    dates[""] = min(dates.values(), default=0)
+    graced: list[str] = []
+    refused: list[str] = []
+    for part, status in (("", verified.tcb_status), *verified.component_statuses):
+        if status in demands.tcb_statuses:
+            continue
+        words, date = f"{part}: {status}" if part else f"TCB status {status}", dates.get(part)
+        if status not in _OUT_OF_DATE or not date:
+            refused.append(words)
+            continue
+        words += f" (level of {format_time(date)[:10]})"
+        ends = date + demands.tcb_grace * _DAY
+        (graced if case.question.at < ends else refused).append(words)
+    return graced, refused
+
+
 @check("hardware.tcb", "The platform's TCB is acceptable")
 def tcb(case: Case) -> Outcome:
     """The platform's TCB status, its quoting enclave's, and the current one of a TD that was
     launched under another, are among those that the policy accepts, none of its security advisories
     is rejected, and the collateral is of a TCB evaluation at least as new as the one in force at
     the time of judgement: the same quote can be UpToDate under an old evaluation and OutOfDate
-    under the current one, so a kinder, older set is refused."""
+    under the current one, so a kinder, older set is refused. What is out of date is named with the
+    date of the TCB level that it matches; where the policy gives it days of grace from that date,
+    it is a warning until they are over."""
     demands = case.demands
     if case.dcap.failure:
         if case.dcap.revoked:
@@ -135,14 +161,7 @@ def tcb(case: Case) -> Outcome:
     }
     minimum, dated = _minimum_evaluation(case)
     rejected = sorted(set(verified.advisory_ids) & set(demands.reject_advisories))
-    problems = []
-    if verified.tcb_status not in demands.tcb_statuses:
-        problems.append(f"TCB status {verified.tcb_status}")
-    problems.extend(
-        f"{name}: {status}"
-        for name, status in components.items()
-        if status not in demands.tcb_statuses
-    )
+    stale, problems = _refused_statuses(case)
     if rejected:
         problems.append(f"rejected advisories {', '.join(rejected)}")
     if verified.evaluation_number < minimum:
@@ -161,6 +180,14 @@ def tcb(case: Case) -> Outcome:
             "has to be collected again",
         )
     summary = f"{verified.tcb_status}, TCB evaluation {verified.evaluation_number}"
+    if stale:
+        return warned(
+            f"{'; '.join(stale)}; the policy gives {demands.tcb_grace} days of grace",
+            expected=expected,
+            actual=actual,
+            evidence=case.collateral.evidence,
+            remediation="the operator has to update the platform's firmware before they are over",
+        )
     if not dated:
         return warned(
             f"{summary}; no reference says which evaluation was in force then",

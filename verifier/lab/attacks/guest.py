@@ -50,8 +50,6 @@ def _machine() -> Iterator[Attack]:
         "memory_size": 1 << 40,
         "qemu_version": "9.2.1",
         "pci_hole64_size": 1 << 50,
-        "num_gpus": 8,
-        "num_nvswitches": 4,
         "hotplug_off": True,
     }
     for name, title, edit in (
