@@ -16,7 +16,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from msgspec import structs
 from same_package import (  # type: ignore[import-not-found] # beside this script
     Results,
     entry,
@@ -161,21 +160,25 @@ def worlds() -> Iterator[tuple[str, Asked]]:
     yield "world without a guest, KMS named", Asked(knobs=silent, kms=True)
 
 
+def _defaults(value: Any) -> dict[str, Any]:  # noqa: ANN401 - a record or a plain value
+    """The fields of a record with their defaults; in older commits, records are dataclasses."""
+    if hasattr(value, "__struct_fields__"):
+        names, given = value.__struct_fields__, value.__struct_defaults__
+        return dict(zip(names, (None,) * (len(names) - len(given)) + given, strict=True))
+    if hasattr(value, "__dataclass_fields__"):
+        return {item.name: item.default for item in fields(value)}
+    return {}
+
+
 def _described(value: Any) -> str:  # noqa: ANN401 - knobs, hooks and plain values
     """A value by what differs from its defaults, functions by their names."""
     if callable(value) and hasattr(value, "__qualname__"):
         return str(value.__qualname__).replace(".<locals>", "")
-    # Structs now, dataclasses in older commits.
-    records: dict[str, Callable[[Any], Any]] = {
-        "__struct_fields__": structs.fields,
-        "__dataclass_fields__": fields,
-    }
-    listed = next((records[mark] for mark in records if hasattr(value, mark)), None)
-    if listed:
+    if defaults := _defaults(value):
         turned = {
-            item.name: getattr(value, item.name)
-            for item in listed(value)
-            if getattr(value, item.name) not in (item.default, {})
+            name: getattr(value, name)
+            for name, default in defaults.items()
+            if getattr(value, name) not in (default, {}, ())
         }
         return ", ".join(f"{name}={_described(item)}" for name, item in turned.items()) or "honest"
     if isinstance(value, tuple):
