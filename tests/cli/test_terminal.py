@@ -19,7 +19,7 @@ FIXTURES = Path(__file__).parents[2] / "fixtures"
 BUNDLE = FIXTURES / "demo-bundle.tar"
 APP_ID = "9a476f8ce4079c0f58e7433f9667ee327683e96a"
 AT = ("--at", "2026-06-15T12:00:00Z", "--unsafe-root", str(FIXTURES / "demo-reference.json"))
-FIRST_SCREEN = 32
+FIRST_SCREEN = 30
 COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -60,6 +60,8 @@ _TABLES: Final = f"the tables that the host gave to the firmware are harmless ({
 _HOLDING: Final = (Status.PASS, Status.WARN)
 _SETTLED: Final = (Mark.PASS, Mark.WARN, Mark.NOT_APPLICABLE)
 _SHOWN_DIGITS: Final = 16  # of a key's digest, which the list of claims has in full
+_SHORT_DIGITS: Final = 12
+"""Where a line of eighty cells holds more than the digits."""
 _KEY: Final = re.compile(r"[a-z0-9_]+", re.ASCII)
 _PLAIN_VALUE: Final = re.compile(r"[0-9A-Za-z._:/+-]+", re.ASCII)
 
@@ -231,7 +233,8 @@ def _kms_guest(value: JsonValue) -> str:
         case [{"compose_hash": str(manifest), "os_image": release}, *others]:
             more = f", and {len(others)} more" if others else ""
             image = f"dstack {value_text(release)}" if release else "an OS image"
-            return f"manifest {value_text(manifest[:_SHOWN_DIGITS])}… on {image}{more}"
+            digits = value_text(manifest[:_SHORT_DIGITS])
+            return f"manifest {digits}… on {image}{more}"
     return value_text(value)
 
 
