@@ -19,6 +19,7 @@ from verifier.evidence.guest.kms_answers import parse_bootstrap
 from verifier.evidence.import_files import HANDED_OVER, import_files
 from verifier.evidence.td.ra_tls import to_pem
 from verifier.lab import cert, forged_kms, keys
+from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import build
@@ -241,3 +242,10 @@ def test_a_real_guest_of_a_kms_part_by_part(name: str) -> None:
 )
 def test_what_a_guest_measures_of_no_kms(knobs: Knobs, kind: SkipKind) -> None:
     assert found(audit(knobs)).skip_kind is kind
+
+
+def test_a_signature_over_something_else_accuses_the_kms_of_no_second_root_key() -> None:
+    found = audit(Knobs(edit_response=forge.env_key_of_another_app))
+    assert [item.status for item in found.check("key_management.root")] == [Status.FAIL]
+    assert [item.status for item in found.check("key_management.attestation")] == [Status.PASS]
+    assert found.report.verdict is Verdict.CONTRAINDICATED
