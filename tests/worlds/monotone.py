@@ -38,6 +38,7 @@ NOBODYS_WORD: Final = {
     "gpu-counted-twice": {Kind.GPU_EVIDENCE},
     "gpu-debug-mode": {Kind.GPU_RIM},
     "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
+    "page-row-twice": {Kind.PAGE},
     "proof-of-another-td": {Kind.PROOF},
     "proof-of-another-app": {Kind.PROOF},
     "proof-of-another-commit": {Kind.PROOF},
@@ -53,6 +54,10 @@ _OF_THE_BOOT: Final = "boot.registers"
 """RTMR0-2 sign the entries of the boot log, and RTMR3 all others. Nobody reads a log with one
 malformed entry, since nobody knows of which register that is. Without the entry, those of the boot
 are proven by their own registers, whatever is missing elsewhere: `runtime.replay` then fails."""
+
+ONE_FLAG: Final = {"answer-removed": "removed"}
+"""Worlds whose lie is one flag, and its name. Its other value is the truth again, and so is an
+answer without it, as some nodes give."""
 
 LEGACY: Final = {"env-key-without-time"}
 """Worlds in which a second removal leaves what an older, honest release answers."""
@@ -104,7 +109,9 @@ def allowed(world: str, audited: Audited) -> list[Damage]:
     beside = {*NOBODYS_WORD.get(world, ()), *((Kind.KMS_ENV_KEY,) if world in LEGACY else ())}
     artifacts = audited.bundle.artifacts
     found = [
-        item for item in damages(audited.bundle) if artifacts[item.artifact].kind not in beside
+        item
+        for item in damages(audited.bundle)
+        if artifacts[item.artifact].kind not in beside and item.path[-1:] != (ONE_FLAG.get(world),)
     ]
     return sorted(found, key=lambda item: _digest(f"{world} {item}"))
 
