@@ -102,7 +102,7 @@ class GovernanceDemands(Struct, frozen=True, kw_only=True):
     """No single key may be able to change what runs."""
 
     upgrades_disabled: bool = False
-    """The code of the app's contract has to be fixed for ever."""
+    """The code of the app's contract may never be replaced."""
 
     max_unknown_manifests: int | None = None
     """How many allowed manifests may be unknown to the audit; with None, any number is a doubt."""

@@ -303,7 +303,7 @@ class _Backend(httpcore.NetworkBackend):
     """Opens connections. Every `timeout` here is a deadline on the monotonic clock.
 
     httpcore hands the timeouts of a request down as they are and starts each one anew for every
-    read, which lets a slow server drip for ever; a deadline is the same for all of them.
+    read, which lets a slow server drip without end; a deadline is the same for all of them.
     """
 
     def __init__(self, addresses_of: Callable[[str, float], Sequence[str]], system: System) -> None:

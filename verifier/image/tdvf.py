@@ -150,7 +150,7 @@ def _check(section: Section, raw: bytes) -> None:
     if section.address % PAGE or section.memory % PAGE or section.memory > _MAX_MEMORY:
         raise EvidenceError("firmware: a TDVF section is not made of whole pages, or too large")
     if section.attributes & _EXTENDED and section.size != section.memory:
-        raise EvidenceError("firmware: a measured TDVF section is not wholly in the file")
+        raise EvidenceError("firmware: a measured TDVF section lies partly outside of the file")
 
 
 def _refuse_overlap(sections: tuple[Section, ...]) -> None:

@@ -149,8 +149,8 @@ def _audit(raw: bytes, manifest: Manifest) -> ManifestAudit:
 
 
 def _inline(manifest: Manifest, replaceable: Collection[str]) -> Iterable[Finding]:
-    """What the rules of builds find in inline Dockerfiles, but for what IMG-011 says as gravely of
-    the same line."""
+    """What the rules of builds find in inline Dockerfiles, except what IMG-011 says of the same
+    line at the same severity."""
     said = {
         (hit.service, hit.place.line): hit.severity or unpinned_dockerfile.severity
         for hit in (unpinned_dockerfile.hits(manifest) if manifest.inline_builds else ())

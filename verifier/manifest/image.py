@@ -3,7 +3,7 @@
     operator    a variable that operator or host sets     rolling   latest, dev, 7-alpine …
     unset       a variable that nobody can set            untagged  the same as latest
     placeholder text that a pipeline replaces             tag       any other tag
-    digest      sha256 of a manifest: one image for ever  bad       not a digest, or a local id
+    digest      sha256 of a manifest: one image, always  bad       not a digest, or a local id
 
 A variable with a default that nobody can set is the default (`constant` is then true).
 """

@@ -227,7 +227,7 @@ def _governance() -> _Schema:
         "upgrades_disabled": {
             "type": "boolean",
             "default": False,
-            "description": "The code of the app's contract has to be fixed for ever.",
+            "description": "The code of the app's contract may never be replaced.",
         },
         "max_unknown_manifests": _number(
             "How many allowed manifests may be unknown to the audit; without it, any is a doubt."

@@ -83,7 +83,7 @@ def consistency(case: Case) -> Outcome:
             remediation="boot.image tells by the registers which image it is",
         )
     if not statements and not images:
-        raise MissingEvidence("nothing but the quote and its log was given: nothing is stated")
+        raise MissingEvidence("only the quote and its log were given: nothing is stated")
     withheld = next(_withheld(case), "")
     if withheld:
         raise MissingEvidence(

@@ -1,4 +1,4 @@
-"""From the app's contracts to their past: is it wholly known who could run what, and when."""
+"""From the app's contracts to their past: is it completely known who could run what, and when."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final

@@ -139,7 +139,7 @@ def root(case: Case) -> Outcome:
     """Every signature that was given, over an app's root key or over its env-encrypt key, recovers
     to the root key of the KMS that `key_management.provider` identified, and an app's root key
     signed what is shown as derived from it. An env-key signature is given to anybody who asks, and
-    its first version can be replayed for ever: it shows that this KMS answers for the app id, and
+    its first version can be replayed whenever: it shows that this KMS answers for the app id, and
     nothing about this TD. An answer of another time, or without any, is a warning."""
     if case.identity.provider != "kms":
         return not_applicable("the guest names no KMS, so there is no root key of one")

@@ -155,4 +155,4 @@ def _known_as(document: JsonObject) -> str:
 
     rows = [row for row in embedded().os_images if row.os_image_hash == document["os_image_hash"]]
     names = sorted({f"dstack {row.release} ({row.kind}, {row.origin})" for row in rows})
-    return ", ".join(names) or "no image that this auditor knows: nobody but its list names it"
+    return ", ".join(names) or "no image that this auditor knows: only its own list names it"

@@ -67,7 +67,7 @@ def field_change(
 ) -> Change:
     """The change of one whole field."""
     side = new if name in new.app.document else old
-    known = name in KNOWN_FIELDS | LEGACY_FIELDS  # others may be so many that a search is dear
+    known = name in KNOWN_FIELDS | LEGACY_FIELDS  # others may be so many that a search is slow
     place = side.manifest.place_of(name) if known else Location(pointer="")
     return Change(
         rule=DIVERGENCE,
