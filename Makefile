@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop node browser demo test lint bench fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
+.PHONY: setup develop node browser demo test lint bench peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -71,6 +71,10 @@ lint: develop
 	$(BIN)/lint-imports --no-logo || failed=1; \
 	$(BIN)/pytest -qq tests/house/test_lengths.py || failed=1; \
 	exit $$failed
+
+# Other verifiers on the conformance corpus: installs each in its newest release.
+peers: develop
+	@$(BIN)/python benchmarks/peers/run.py
 
 bench: develop
 	@$(BIN)/python benchmarks/run.py

@@ -18,6 +18,7 @@ from multiprocessing import Pool
 from pathlib import Path
 from typing import Final
 
+from tests.worlds.attacked import carry_out
 from tests.worlds.audited import Audited, audit
 from tests.worlds.damage import Damage, damaged, damages
 from verifier.evidence.bundle import Kind
@@ -164,7 +165,6 @@ def _by_one_operator(before: Claim, after: Claim) -> bool:
 
 def worlds() -> Mapping[str, Callable[[], Audited]]:
     """Every world: the honest ones, and each attack as it is carried out."""
-    from tests.worlds.test_catalogue import carry_out  # noqa: PLC0415 - it imports this module
     from tests.worlds.test_words import WORLDS  # noqa: PLC0415
 
     made: dict[str, Callable[[], Audited]] = {

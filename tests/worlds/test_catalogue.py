@@ -2,19 +2,19 @@
 twin passes."""
 
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.worlds.audited import Audited, audit, judged, shuffled
+from fixtures import vectors
+from tests.worlds.attacked import carry_out
+from tests.worlds.audited import Audited, judged, shuffled
 from tests.worlds.monotone import sampled
 from tests.worlds.reworded import decided, reworded
 from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
 from verifier.cli.output import exit_code
 from verifier.lab.attacks import ATTACKS, Attack, gpu, render_attacks, snp
-from verifier.lab.attacks.attack import HONEST
 from verifier.lab.knobs import Knobs
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
@@ -28,40 +28,12 @@ WARNS_ONLY = {"hardware.freshness"}
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 
 
-_SHARED = (HONEST, gpu.WITH_GPUS)
-"""Worlds in which attackers do no more than to hand over evidence: each is collected once."""
-
-
-@cache
-def _shared(place: int) -> Audited:
-    return audit(_SHARED[place])
-
-
-def _asked(attack: Attack) -> Audited:
-    """The world of an attack, collected and audited before anything is handed over."""
-    plain = not (attack.challenge or attack.denied or attack.reference or attack.endpoint)
-    if plain and attack.knobs in _SHARED:
-        return _shared(_SHARED.index(attack.knobs))
-    return audit(
-        attack.knobs,
-        challenge=attack.challenge,
-        denied=attack.denied,
-        reference=attack.reference,
-        endpoint=attack.endpoint,
-    )
-
-
-def carry_out(attack: Attack) -> Audited:
-    audited = _asked(attack)
-    if attack.handed_over is not None:
-        audited = audited.handing_over(attack.handed_over(audited.world))
-    if attack.edit_artifact is not None:
-        audited = audited.editing(attack.edit_artifact)
-    if attack.second_opinion:
-        audited = audited.again(second_opinion=True)
-    if attack.governance:
-        audited = audited.demanding(attack.governance)
-    return audited.expecting(attack.expected_images) if attack.expected_images else audited
+def drifted(files: vectors.Files) -> list[str]:
+    """The files of a vector that are not what the corpus holds, if it has the vector at all."""
+    held = any((vectors.ROOT / name).exists() for name in files if name.endswith("vector.json"))
+    return [
+        name for name, raw in files.items() if held and (vectors.ROOT / name).read_bytes() != raw
+    ]
 
 
 def notices(attack: Attack, result: CheckResult) -> bool:
@@ -89,6 +61,7 @@ def test_the_named_check_notices_and_nothing_is_affirmed(attack: Attack) -> None
     assert decided(reworded(audited)) == decided(audited)
     assert judged(audited.again(shuffled(audited.bundle, attack.name))) == judged(audited)
     assert not sampled(attack.name, audited, DAMAGES)
+    assert not drifted(vectors.of_forged(attack, audited))
 
 
 @every_attack
@@ -96,6 +69,7 @@ def test_the_honest_twin_passes_where_the_attack_is_refused(
     attack: Attack, twin: Callable[..., Audited]
 ) -> None:
     audited = twin(attack.twin, attack.twin_endpoint or attack.endpoint)
+    assert not drifted(vectors.of_honest(attack, audited))
     if attack.twin_handed_over is not None:
         audited = audited.handing_over(attack.twin_handed_over(audited.world))
     if attack.twin_edit_artifact is not None:

@@ -75,6 +75,11 @@ COMMANDS: Final = {
         "run_demo",
         "Audit a simulated app over HTTP, with no network except loopback.",
     ),
+    "conformance": (
+        "conformance",
+        "try_verifier",
+        "Try a verifier on forged and on honest evidence: what it accepts, and what it refuses.",
+    ),
     "quote": ("link", "verify_quote", "Verify a TD quote alone: DCAP, TD attributes, TCB."),
     "events": ("link", "verify_events", "Replay an event log against its quote's registers."),
     "signer": (

@@ -1,0 +1,83 @@
+"""The corpus that is here: whole, as generated, and answered rightly by this auditor."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from fixtures import vectors
+from tests.worlds.audited import audit
+from verifier.checks.catalogue import CHECKS
+from verifier.conformance.corpus import LINKS, read_corpus
+from verifier.conformance.judge import count, judge
+from verifier.errors import EvidenceError
+from verifier.lab.knobs import Knobs
+
+LEAST = 150
+ABOUT = "vector.json"
+
+
+@pytest.mark.parametrize("link", LINKS)
+def test_this_auditor_is_right_and_refuses_by_the_check_that_is_named(link: str) -> None:
+    """Evidence that nobody can read is refused before any check."""
+    answers = [judge(vector) for vector in read_corpus(vectors.ROOT, (link,))]
+    assert [(item.vector.name, item.problem) for item in answers if not item.right] == []
+    forged = [item for item in answers if item.vector.expected == "reject"]
+    assert 0 < len(forged) < count(answers)[link].vectors
+    for item in forged:
+        judged = any(f"{spec.id}: " in item.problem for spec in CHECKS)
+        assert not judged or f"{item.vector.check}: " in item.problem, item.vector.name
+
+
+def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
+    held = read_corpus(vectors.ROOT)
+    assert len(held) >= LEAST
+    assert len({(item.link, item.name) for item in held}) == len(held)
+
+
+def test_what_is_made_by_a_system_is_what_is_here() -> None:
+    made = vectors.systematic(audit(Knobs()))
+    assert [name for name, raw in made.items() if (vectors.ROOT / name).read_bytes() != raw] == []
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    """A corpus of one vector."""
+    held = read_corpus(vectors.ROOT, ("manifest",))
+    vector = next(item.folder for item in held if item.expected == "accept")
+    shutil.copytree(vector, tmp_path / "manifest" / vector.name)
+    shutil.copytree(vectors.ROOT / "reference", tmp_path / "reference")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "said"),
+    [
+        ("schema", "verify/vector-v9", "this version reads"),
+        ("link", "quote", "something else than its place"),
+        ("expected", "reject", "something else than its place"),
+        ("check", "hardware.quote", "something else than its place"),
+        ("at", "yesterday", "is no time"),
+        ("at", 5, "at"),
+        ("reference", "../../etc/passwd", "no file of this corpus"),
+        ("root", "reference", "no file of this corpus"),
+    ],
+)
+def test_a_damaged_vector_is_named(copied: Path, member: str, value: object, said: str) -> None:
+    path = next(copied.glob(f"manifest/*/{ABOUT}"))
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), member: value}))
+    with pytest.raises(EvidenceError, match=said) as raised:
+        read_corpus(copied)
+    assert path.parent.name in raised.value.message
+
+
+def test_a_folder_without_its_description_is_named(copied: Path) -> None:
+    next(copied.glob(f"manifest/*/{ABOUT}")).unlink()
+    with pytest.raises(EvidenceError, match=ABOUT):
+        read_corpus(copied)
+
+
+def test_an_empty_folder_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(EvidenceError, match="no vectors"):
+        read_corpus(tmp_path)

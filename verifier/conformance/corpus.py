@@ -1,0 +1,169 @@
+"""The conformance corpus: folders of evidence in plain files, each with what is expected of it.
+
+    LINK/NAME/          honest evidence
+    LINK/NAME_fail/     forged, or not enough to accept anything
+      vector.json       schema, link, name, expected, check, why, at, app_id, policy, reference,
+                        root
+      quote.bin …       the evidence of that link; everything but the one forgery is honest
+    reference/          reference values and the trust anchor that vectors name
+
+A link holds the evidence of all links before it that it rests on, so that a verifier of one link
+alone can be tried.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
+from verifier.model.identifiers import parse_time
+
+SCHEMA: Final = "verify/vector-v1"
+MAX_FILE_BYTES: Final = 4 << 20
+MAX_VECTORS: Final = 10_000
+Answer = Literal["accept", "reject"]
+
+
+class Link(Struct, frozen=True):
+    """A link of the chain.
+
+    decided   the checks that vectors of this link are about
+    verbatim  the answers of servers that its vectors hold as they were received; () where they hold
+              quote, log and manifest cut out
+    """
+
+    decided: tuple[str, ...]
+    verbatim: tuple[str, ...] = ()
+
+
+_ANSWERS: Final = ("attestation.json", "get_quote.json", "info.json")
+
+LINKS: Final[Mapping[str, Link]] = {
+    "quote": Link(("hardware.quote", "hardware.td", "hardware.tcb")),
+    "log": Link(("boot.registers", "runtime.replay", "runtime.events")),
+    "boot": Link(("boot.image", "boot.machine"), _ANSWERS[:1]),
+    "manifest": Link(("application.manifest",)),
+    "app": Link(("application.identity", "application.binding"), _ANSWERS),
+    "statements": Link(("application.consistency",), (*_ANSWERS, "page.html")),
+}
+"""From the hardware up; each rests on those before it."""
+
+
+class Vector(Struct, frozen=True, kw_only=True):
+    """One folder of the corpus.
+
+    folder     where it is
+    link       the link of the chain that it is about, a key of `LINKS`
+    name       its name in the corpus
+    expected   what a verifier has to say
+    check      the check of this auditor that refuses it; "" for honest evidence
+    why        what was forged, in one line
+    at         the time of judgement, Unix seconds
+    app_id     the app that is asked about, 40 hex digits
+    policy     the name of the built-in policy
+    reference  the reference values, a file
+    root       the trust anchor, a certificate (DER)
+    """
+
+    folder: Path
+    link: str
+    name: str
+    expected: Answer
+    check: str
+    why: str
+    at: int
+    app_id: str
+    policy: str
+    reference: Path
+    root: Path
+
+    def files(self) -> list[tuple[str, bytes]]:
+        """The evidence: name and content of every file except vector.json."""
+        names = sorted(path.name for path in self.folder.iterdir() if path.name != _ABOUT)
+        return [(name, _read(self.folder / name)) for name in names]
+
+
+_ABOUT: Final = "vector.json"
+
+
+def read_corpus(root: Path, links: tuple[str, ...] = ()) -> tuple[Vector, ...]:
+    """The vectors of some links (of all with ()), in the order of links and names.
+
+    Raises EvidenceError for a corpus that is not whole: a folder without vector.json, one that says
+    something else than its place, a file that is named and not there.
+    """
+    found = tuple(_vectors(root, links or tuple(LINKS)))
+    if not found:
+        raise EvidenceError(
+            f"{root}: there are no vectors in it",
+            hint="name the folder fixtures/vectors of a checkout of this project",
+        )
+    return found
+
+
+def _vectors(root: Path, links: tuple[str, ...]) -> Iterator[Vector]:
+    count = 0
+    for link in links:
+        place = root / link
+        for folder in sorted(place.iterdir()) if place.is_dir() else ():
+            count += 1
+            if count > MAX_VECTORS:
+                raise EvidenceError(f"{root}: more than {MAX_VECTORS} vectors")
+            yield _vector(root, link, folder)
+
+
+def _vector(root: Path, link: str, folder: Path) -> Vector:
+    what = f"{link}/{folder.name}/{_ABOUT}"
+    document = codec.parse_json_object(_read(folder / _ABOUT), what)
+    texts = {
+        name: codec.text_field(document, name, what)
+        for name in ("schema", "link", "name", "expected", "check", "why", "at", "app_id")
+    }
+    if texts["schema"] != SCHEMA:
+        raise EvidenceError(f"{what}: schema {texts['schema']!a}, and this version reads {SCHEMA}")
+    forged = folder.name.endswith("_fail")
+    expected: Answer = "reject" if forged else "accept"
+    stated = (texts["link"], texts["name"], texts["expected"], bool(texts["check"]))
+    if stated != (link, folder.name, expected, forged):
+        raise EvidenceError(f"{what}: it says something else than its place in the corpus")
+    at = parse_time(texts["at"])
+    if at is None:
+        raise EvidenceError(f"{what}: {texts['at']!a} is no time")
+    reference, anchor = (
+        _inside(root, codec.text_field(document, name, what), what)
+        for name in ("reference", "root")
+    )
+    return Vector(
+        folder=folder,
+        link=link,
+        name=folder.name,
+        expected=expected,
+        check=texts["check"],
+        why=texts["why"],
+        at=at,
+        app_id=texts["app_id"],
+        policy=codec.text_field(document, "policy", what),
+        reference=reference,
+        root=anchor,
+    )
+
+
+def _inside(root: Path, name: str, what: str) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()) or not path.is_file():
+        raise EvidenceError(f"{what}: {name!a} is no file of this corpus")
+    return path
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise EvidenceError(f"{path}: {error.strerror or error}") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise EvidenceError(f"{path}: larger than {MAX_FILE_BYTES} bytes")
+    return raw
