@@ -29,8 +29,6 @@ _NESTING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 _MAX_EXCERPT: Final = 40
 JsonObject = dict[str, JsonValue]
 
-_HEX = re.compile(r"(?:[0-9a-fA-F]{2})*", re.ASCII)
-
 
 def parse_hex(
     text: object,
@@ -48,11 +46,16 @@ def parse_hex(
     if not isinstance(text, str):
         raise EvidenceError(f"{what}: expected a hex string, found {_type_name(text)}")
     digits = text[2:] if allow_0x and text.startswith("0x") else text
-    if not _HEX.fullmatch(digits) or (lower and digits != digits.lower()):
+    try:
+        raw = bytes.fromhex(digits)
+    except ValueError:
+        raw = b""
+    # Spelled again, since `fromhex` passes over white space.
+    if raw.hex() != (digits if lower else digits.lower()):
         raise EvidenceError(f"{what}: not a hex string of whole bytes: {_excerpt(text)}")
-    if length is not None and len(digits) != 2 * length:
-        raise EvidenceError(f"{what}: expected {length} bytes, found {len(digits) // 2}")
-    return bytes.fromhex(digits)
+    if length is not None and len(raw) != length:
+        raise EvidenceError(f"{what}: expected {length} bytes, found {len(raw)}")
+    return raw
 
 
 def parse_base64(text: str, what: str) -> bytes:
@@ -86,12 +89,7 @@ def parse_json(raw: bytes | str, what: str, most: int = MAX_VALUES) -> JsonValue
     if nests and sys.getrecursionlimit() > _SAFE_RECURSION:
         _refuse_deep_text(text, what)
     try:
-        value: JsonValue = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_constant=_refuse_constant,
-            parse_float=_finite_float,
-        )
+        value: JsonValue = _DECODER.decode(text)
     except RecursionError as error:
         raise EvidenceError(f"{what}: JSON nested deeper than {MAX_DEPTH}") from error
     except ValueError as error:
@@ -175,6 +173,11 @@ def _finite_float(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"number out of range: {_excerpt(text)}")
     return value
+
+
+_DECODER: Final = json.JSONDecoder(
+    object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_finite_float
+)
 
 
 def _refuse_deep_text(text: str, what: str) -> None:

@@ -118,6 +118,8 @@ _IN_NAMES: Final = (
 )
 """One of these is in every name of a secret, casefolded: plain text is found much faster. None has
 an `i`, of which a pattern that ignores case takes forms that casefolding keeps."""
+_DIGEST: Final = re.compile(r"[0-9a-f]*")
+"""A digest or an id. No form of a secret above is of these letters alone."""
 _ENDS_OF_ASSIGNED: Final = ("word=", "wd=", "secret=", "token=", "key=")
 """The same of what `_ASSIGNED` matches."""
 
@@ -131,7 +133,7 @@ def mask(secret: str) -> str:
 
 def masked(text: str) -> str:
     """The text with every secret in it masked, in as many lines as before."""
-    if len(text) < _LEAST:
+    if len(text) < _LEAST or _DIGEST.fullmatch(text):
         return text
     folded = text.casefold()
     named = any(map(folded.__contains__, _IN_NAMES))
@@ -141,8 +143,8 @@ def masked(text: str) -> str:
         text = _USER_INFO.sub(lambda found: _user(found[0]), text)
     if "=" in text and ("?" in text or "&" in text):
         text = _QUERY.sub(lambda found: f"{found['name']}={_value(found['value'])}", text)
-    longest = max(map(len, text.split()), default=0)
-    if longest >= _LEAST_PATH:
+    longest = max(map(len, text.split()), default=0) if len(text) >= _LEAST_TOKEN else 0
+    if longest >= _LEAST_PATH and "/" in text:
         text = _PATH.sub(_within, text)
     if longest >= _LEAST_TOKEN:
         text = _TOKEN.sub(lambda found: mask(found[0]), text)
@@ -181,6 +183,8 @@ def masked_value(value: JsonValue, name: str = "") -> JsonValue:
 
 def named_value(name: str, value: str) -> str:
     """A text that is given to a name, masked: as a whole where the name is that of a secret."""
+    if len(value) < _LEAST:
+        return value
     if _SECRET_NAME.fullmatch(name) and "\n" not in value:
         return _value(value)
     return masked(value)
