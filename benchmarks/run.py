@@ -152,7 +152,8 @@ def quote_of(material: Material) -> tuple[bytes, str, bytes]:
 
     subject = read_subject(material.bundle, material.bundle.subjects[0])
     case = Case(subject, material.question, Exchanges(material.bundle))
-    return case.quote.raw, case.collateral.document, material.question.reference.root
+    collateral = dcap_qvl.QuoteCollateralV3(**case.collateral.members)
+    return case.quote.raw, collateral.to_json(), material.question.reference.root
 
 
 def unread(bundle: bundles.Bundle) -> bundles.Bundle:

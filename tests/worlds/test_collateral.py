@@ -277,7 +277,7 @@ def test_a_trust_anchor_that_is_none_verifies_nothing(honest: Audited, root: str
 def test_a_trust_anchor_is_checked_before_the_library_sees_it(honest: Audited) -> None:
     quote_bytes = honest.world.guest.quote(bytes(64))
     for anchor, said in ((b"x", "no"), (der(honest.world.pki.tcb_signing), "not a root")):
-        assert said in verify_quote(quote_bytes, "{}", anchor, honest.world.now).failure
+        assert said in verify_quote(quote_bytes, {}, anchor, honest.world.now).failure
 
 
 def test_without_a_dated_evaluation_the_tcb_is_a_warning(honest: Audited) -> None:

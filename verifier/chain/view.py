@@ -110,31 +110,13 @@ class ChainView:
         self.plan = plan
         self._exchanges = exchanges
         self._operator_of = cache(reference.operator_of)
-        self._told: dict[object, tuple[list[_Told], EvidenceError | None]] = {}
-        marker = json_rpc.encode_request(*contracts.get_implementation(plan.kms, "finalized"))
-        chains = {
-            endpoint: _chain_id(exchanges, endpoint)
-            for endpoint in exchanges.endpoints
-            if marker in exchanges.requests(endpoint)
-        }
-        heads = {
-            endpoint: number
-            for endpoint, chain in chains.items()
-            if chain == plan.chain_id and (number := _finalized(exchanges, endpoint)) is not None
-        }
-        self.endpoints = tuple(heads)
-        blocks = {json_rpc.encode_request(*contracts.get_block(hex(n))) for n in heads.values()}
-        self.doubtful = tuple(
-            endpoint
-            for endpoint in exchanges.endpoints
-            if endpoint not in heads and not blocks.isdisjoint(exchanges.requests(endpoint))
+        heads = exchanges.once(("heads", plan.chain_id, plan.kms), lambda: _heads(plan, exchanges))
+        self.endpoints, self.doubtful, self.foreign = heads.endpoints, heads.doubtful, heads.foreign
+        # Every view of the same endpoints reads the same answers.
+        self._told: dict[object, tuple[list[_Told], EvidenceError | None]] = exchanges.once(
+            ("told", self.endpoints, self.doubtful), dict
         )
-        self.foreign = tuple(
-            endpoint
-            for endpoint, chain in chains.items()
-            if chain not in (None, plan.chain_id) and endpoint not in self.doubtful
-        )
-        if not heads:
+        if not self.endpoints:
             others = f"; {', '.join(self.foreign)} serves another chain" if self.foreign else ""
             raise MissingEvidence(
                 f"no endpoint of chain {plan.chain_id} answered{others}",
@@ -146,8 +128,8 @@ class ChainView:
                 hint="audit online; or, if you know who collected this bundle, vouch for it with "
                 "--trust-bundle sha256:DIGEST",
             )
-        self.number = min(heads.values())
-        self.single_source = self.operators_of(heads) < OPERATORS
+        self.number = heads.number
+        self.single_source = self.operators_of(self.endpoints) < OPERATORS
 
     def accuse(self, outcome: T, said: str) -> T:
         """An outcome that speaks against the app, where two operators say what it rests on.
@@ -192,19 +174,20 @@ class ChainView:
     ) -> "tuple[list[_Told], EvidenceError | None]":
         """What each endpoint answered, and why the last one that did not is silent."""
         method, params = call
-        key = json_rpc.encode_request(method, params), decode
+        request = json_rpc.encode_request(method, params)
+        key = request, decode
         if key not in self._told:
-            self._told[key] = self._ask(method, params, decode)
+            self._told[key] = self._ask(method, request, decode)
         return self._told[key]
 
     def _ask(
-        self, method: str, params: list[JsonValue], decode: Callable[[JsonValue, str], T]
+        self, method: str, request: str, decode: Callable[[JsonValue, str], T]
     ) -> "tuple[list[_Told], EvidenceError | None]":
         answers: list[_Told] = []
         silent: EvidenceError | None = None
         for endpoint in (*self.endpoints, *self.doubtful):
             try:
-                answer = self._exchanges.call(endpoint, method, params)
+                answer = self._exchanges.answer(endpoint, method, request)
             except Reverted as error:
                 answers.append(_Told(endpoint, problem=error))
                 continue
@@ -311,6 +294,46 @@ def _named(call: Call) -> str:
 def _shortened(value: object) -> str:
     text = value.hex() if isinstance(value, bytes) else str(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+class _Heads(Struct, frozen=True):
+    """Which endpoints count for one KMS (see ChainView), and the lowest finalized block that one
+    of `endpoints` told; 0 without any."""
+
+    endpoints: tuple[str, ...]
+    doubtful: tuple[str, ...]
+    foreign: tuple[str, ...]
+    number: int
+
+
+def _heads(plan: ChainPlan, exchanges: Exchanges) -> _Heads:
+    marker = json_rpc.encode_request(*contracts.get_implementation(plan.kms, "finalized"))
+    chains = {
+        endpoint: _chain_id(exchanges, endpoint)
+        for endpoint in exchanges.endpoints
+        if marker in exchanges.requests(endpoint)
+    }
+    heads = {
+        endpoint: number
+        for endpoint, chain in chains.items()
+        if chain == plan.chain_id and (number := _finalized(exchanges, endpoint)) is not None
+    }
+    blocks = {json_rpc.encode_request(*contracts.get_block(hex(n))) for n in heads.values()}
+    doubtful = tuple(
+        endpoint
+        for endpoint in exchanges.endpoints
+        if endpoint not in heads and not blocks.isdisjoint(exchanges.requests(endpoint))
+    )
+    return _Heads(
+        endpoints=tuple(heads),
+        doubtful=doubtful,
+        foreign=tuple(
+            endpoint
+            for endpoint, chain in chains.items()
+            if chain not in (None, plan.chain_id) and endpoint not in doubtful
+        ),
+        number=min(heads.values(), default=0),
+    )
 
 
 def _chain_id(exchanges: Exchanges, endpoint: str) -> int | None:

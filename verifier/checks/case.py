@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.chain.view import ChainView
-from verifier.checks.dcap import DcapResult, certificate_chain, platform_of, verify_quote
+from verifier.checks.dcap import DcapResult, verify_quote
 from verifier.checks.demands import Demands
 from verifier.checks.hardware.endorsements import Endorsements, choose_endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
@@ -218,13 +218,13 @@ class Case:
         return self.exchanges.once(key, lambda: _settled(compute))()
 
     def _choose_collateral(self) -> Endorsements:
-        quote = self.quote.raw
+        once = self.exchanges.once
         return choose_endorsements(
-            read_collateral(self.evidence.bundle),
-            certificate_chain(quote),
-            platform_of(quote)[0],
+            once(read_collateral, lambda: read_collateral(self.evidence.bundle)),
+            self.quote.raw,
             self.reference.root,
             self.question.at,
+            once,
         )
 
     @property
@@ -248,7 +248,7 @@ class Case:
                 hint="collect again, so that all of it is of one time",
             )
         moment = at if inside else (start + end) // 2
-        result = verify_quote(self.quote.raw, chosen.document, self.reference.root, moment)
+        result = verify_quote(self.quote.raw, chosen.members, self.reference.root, moment)
         if inside or result.failure:
             return result
         raise MissingEvidence(

@@ -5,7 +5,7 @@ current TCB of a TD 1.5 that was launched under a better one. Their own statuses
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from msgspec import Struct
@@ -67,10 +67,20 @@ def platform_of(quote: bytes) -> tuple[str, str]:
     import dcap_qvl  # noqa: PLC0415 - the native module loads only where a quote is
 
     try:
-        parsed = dcap_qvl.parse_quote(quote)
-        return parsed.fmspc().upper(), parsed.ca()
+        return family_of(quote), dcap_qvl.parse_quote(quote).ca()
     except ValueError as error:
         raise _no_certificate(error) from error
+
+
+def family_of(quote: bytes) -> str:
+    """The FMSPC alone of `platform_of`. Raises EvidenceError."""
+    import dcap_qvl  # noqa: PLC0415 - the native module loads only where a quote is
+
+    try:
+        family: str = dcap_qvl.parse_quote(quote).fmspc().upper()
+    except ValueError as error:
+        raise _no_certificate(error) from error
+    return family
 
 
 def certificate_chain(quote: bytes) -> bytes:
@@ -84,31 +94,34 @@ def certificate_chain(quote: bytes) -> bytes:
     return chain
 
 
-def verify_quote(quote: bytes, document: str, root: bytes, at: int) -> DcapResult:
-    """Verify a TD quote to a root certificate (DER) with a QuoteCollateralV3 document at a time."""
+def verify_quote(
+    quote: bytes, collateral: Mapping[str, str | bytes], root: bytes, at: int
+) -> DcapResult:
+    """Verify a TD quote to a root certificate (DER) with the members of a QuoteCollateralV3 at a
+    time (Unix seconds)."""
     import dcap_qvl  # noqa: PLC0415 - the native module loads only where a quote is
 
     problem = _check_root(root)
     if problem:
         return DcapResult(failure=problem)
+    endorsements = dcap_qvl.QuoteCollateralV3(**collateral)
     try:
-        endorsements = dcap_qvl.QuoteCollateralV3.from_json(document)
         claims = dcap_qvl.QuoteVerifier(root).verify_with_policy(
             quote, endorsements, at, dcap_qvl.QuotePolicy.claims_only(at)
         )
     except (ValueError, OverflowError) as error:
-        failure = _reason(quote, document, root, at) or _first_line(error)
+        failure = _reason(quote, endorsements, root, at) or _first_line(error)
         return DcapResult(failure=failure, revoked=str(error) == _REVOKED)
     result = json.loads(claims.to_json())
-    problem = _other_pce(result, document)
+    problem = _other_pce(result, collateral["tcb_info"])
     return DcapResult(failure=problem) if problem else _result(result)
 
 
-def _other_pce(claims: dict[str, Any], document: str) -> str:
+def _other_pce(claims: dict[str, Any], tcb_info: str | bytes) -> str:
     """Why TCB info is not about the provisioning certification enclave of the PCK certificate, ""
     if it is: dcap_qvl compares the FMSPC alone (Intel's Quote Verification Library, both)."""
     certified = bytes(claims["platform"]["pck"]["pce_id"]).hex()
-    stated = str(json.loads(json.loads(document)["tcb_info"]).get("pceId", "")).lower()
+    stated = str(json.loads(tcb_info).get("pceId", "")).lower()
     return "" if stated == certified else f"TCB info is of PCE {stated!a}, the PCK of {certified}"
 
 
@@ -142,12 +155,11 @@ def _dated(levels: Iterable[tuple[str, dict[str, Any] | None]]) -> Iterator[tupl
             yield part, date
 
 
-def _reason(quote: bytes, document: str, root: bytes, at: int) -> str:
+def _reason(quote: bytes, endorsements: Any, root: bytes, at: int) -> str:  # noqa: ANN401 - untyped
     """Why a quote was refused: the plain call names the cause, the policy call its context."""
     import dcap_qvl  # noqa: PLC0415
 
     try:
-        endorsements = dcap_qvl.QuoteCollateralV3.from_json(document)
         dcap_qvl.verify_with_root_ca(quote, endorsements, root, at)
     except (ValueError, OverflowError) as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]

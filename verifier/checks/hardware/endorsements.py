@@ -11,12 +11,12 @@ the signing certificate is checked here: Intel signs both with the certificate n
 Signing", issued directly by the root (Intel PCS API v4, TCB Info and QE Identity issuer chains).
 """
 
-import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from msgspec import Struct
 
+from verifier.checks.dcap import certificate_chain, family_of
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.td.collateral import CollateralParts, Part, RevocationList, SignedDocument
 from verifier.model.identifiers import format_time
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 TCB_SIGNING_NAME: Final = "Intel SGX TCB Signing"
 _IDS: Final = {Part.TCB_INFO: "TDX", Part.QE_IDENTITY: "TD_QE"}
 """Intel PCS API v4: the `id` of the documents that are about TDs."""
+
+P = TypeVar("P")
+Once = Callable[[object, Callable[[], bool]], bool]
+"""What computes something, or gives what was computed for the same key before."""
 
 Window = tuple[int, int]
 """First and last Unix second at which something is in force."""
@@ -41,8 +45,8 @@ class Endorsements(Struct, frozen=True, kw_only=True):
     parts.
 
     failure          what is forged or revoked; "" when nothing is
-    document         a QuoteCollateralV3 (JSON) without a PCK certificate chain, which would take
-                     the place of the quote's own
+    members          the members of a QuoteCollateralV3 without a PCK certificate chain, which would
+                     take the place of the quote's own
     window           first and last second at which every part and every certificate is in force
     oldest           the first issue date among TCB info, QE identity and PCK revocation list: the
                      age of a set is that of its oldest part
@@ -54,7 +58,7 @@ class Endorsements(Struct, frozen=True, kw_only=True):
     """
 
     failure: str = ""
-    document: str = ""
+    members: Mapping[str, str | bytes] = {}
     window: Window = (0, 0)
     oldest: int = 0
     root_crl_issued: int = 0
@@ -68,15 +72,17 @@ class _UnfitError(Exception):
 
 
 def choose_endorsements(
-    parts: CollateralParts, quote_chain: bytes, fmspc: str, root: bytes, at: int
+    parts: CollateralParts, quote: bytes, root: bytes, at: int, once: Once
 ) -> Endorsements:
-    """The endorsements for a quote whose PEM certificate chain is `quote_chain`, as of `at`.
+    """The endorsements for a quote as of `at` (Unix seconds); `root` is the trust anchor (DER).
 
-    `root` is the trust anchor (DER). Raises MissingEvidence when a part is absent, EvidenceError
-    when the only ones cannot be read.
+    `once` keeps which signatures verify, since the same parts endorse several quotes. Raises
+    MissingEvidence when a part is absent, EvidenceError when the only ones cannot be read, or the
+    quote's own certificates.
     """
+    chain, fmspc = certificate_chain(quote), family_of(quote)
     try:
-        return _Chooser(parts, quote_chain, root, at).choose(fmspc.upper())
+        return _Chooser(parts, chain, root, at, once).choose(fmspc)
     except _UnfitError as error:
         return Endorsements(
             failure=str(error),
@@ -85,10 +91,12 @@ def choose_endorsements(
 
 
 class _Chooser:
-    def __init__(self, parts: CollateralParts, quote_chain: bytes, root: bytes, at: int) -> None:
+    def __init__(
+        self, parts: CollateralParts, quote_chain: bytes, root: bytes, at: int, once: Once
+    ) -> None:
         from cryptography import x509  # noqa: PLC0415 - only where collateral is
 
-        self._parts, self._at = parts, at
+        self._parts, self._at, self._once = parts, at, once
         self._set_aside: list[str] = [error.message for _, error in parts.unreadable]
         try:
             self._root = x509.load_der_x509_certificate(root)
@@ -101,9 +109,9 @@ class _Chooser:
             raise EvidenceError("TD quote: no readable PCK certificate chain") from error
 
     def choose(self, fmspc: str) -> Endorsements:
-        if self._ca is None or not _issued(self._ca, self._root):
+        if self._ca is None or not self._verifies(_issued, self._ca, self._root):
             raise _UnfitError("the PCK certificate's issuer is not issued by the root")
-        if not _issued(self._leaf, self._ca):
+        if not self._verifies(_issued, self._leaf, self._ca):
             raise _UnfitError("the PCK certificate is not signed by its issuer")
         root_crls = self._lists_of(self._root, "root")
         pck_crls = self._lists_of(self._ca, "PCK")
@@ -119,7 +127,7 @@ class _Chooser:
             *map(_validity, (self._leaf, self._ca, self._root, *signers)),
         ]
         return Endorsements(
-            document=_spelled(tcb_info, identity, pck_crl, root_crl, self._ca, self._root),
+            members=_members(tcb_info, identity, pck_crl, root_crl, self._ca, self._root),
             window=(max(start for start, _ in windows), min(end for _, end in windows)),
             oldest=min(tcb_info.issued, identity.issued, pck_crl.issued),
             root_crl_issued=root_crl.issued,
@@ -128,10 +136,15 @@ class _Chooser:
             evidence=tuple(dict.fromkeys(item.evidence for item in chosen)),
         )
 
+    def _verifies(
+        self, verify: "Callable[[P, x509.Certificate], bool]", part: P, signer: "x509.Certificate"
+    ) -> bool:
+        return self._once((verify, part, signer), lambda: verify(part, signer))
+
     def _lists_of(self, issuer: "x509.Certificate", name: str) -> list[RevocationList]:
         """The revocation lists that a CA signed."""
         named = [item for item in self._parts.crls if item.issuer == issuer.subject]
-        found = [item for item in named if _signed_list(item, issuer)]
+        found = [item for item in named if self._verifies(_signed_list, item, issuer)]
         forged = f"the {name} revocation list is not signed by its issuer"
         if len(found) < len(named):
             self._set_aside.append(forged)
@@ -184,14 +197,14 @@ class _Chooser:
     def _check_signer(self, item: SignedDocument, root_crls: Iterable[RevocationList]) -> None:
         """Raises _UnfitError unless Intel's TCB signing certificate signed the document."""
         leaf = item.chain[0]
-        if not _issued(leaf, self._root):
+        if not self._verifies(_issued, leaf, self._root):
             raise _UnfitError(
                 f"{item.part} is not signed by a certificate that the root issued for it"
             )
         name = _common_name(leaf)
         if name != TCB_SIGNING_NAME:
             raise _UnfitError(f"{item.part} is signed by {name!a}, not by {TCB_SIGNING_NAME!r}")
-        if not _signed_text(item, leaf):
+        if not self._verifies(_signed_text, item, leaf):
             raise _UnfitError(f"the signature of the {item.part} does not verify")
         self._refuse_revoked(leaf, root_crls, f"the certificate that signed the {item.part}")
 
@@ -268,29 +281,28 @@ def _validity(certificate: "x509.Certificate") -> Window:
     )
 
 
-def _spelled(  # noqa: PLR0913, PLR0917 - the parts of one document
+def _members(  # noqa: PLR0913, PLR0917 - the parts of one document
     tcb_info: SignedDocument,
     identity: SignedDocument,
     pck_crl: RevocationList,
     root_crl: RevocationList,
     ca: "x509.Certificate",
     root: "x509.Certificate",
-) -> str:
-    """QuoteCollateralV3 JSON. PEM readers differ about blocks with odd labels, and what else stood
-    in a chain was not checked, so the chains are spelled from the certificates that were."""
-    return json.dumps(
-        {
-            "pck_crl_issuer_chain": _pem((ca, root)),
-            "root_ca_crl": root_crl.der.hex(),
-            "pck_crl": pck_crl.der.hex(),
-            "tcb_info_issuer_chain": _pem((tcb_info.chain[0], root)),
-            "tcb_info": tcb_info.text,
-            "tcb_info_signature": tcb_info.signature.hex(),
-            "qe_identity_issuer_chain": _pem((identity.chain[0], root)),
-            "qe_identity": identity.text,
-            "qe_identity_signature": identity.signature.hex(),
-        }
-    )
+) -> dict[str, str | bytes]:
+    """The members of a QuoteCollateralV3. PEM readers differ about blocks with odd labels, and what
+    else stood in a chain was not checked, so the chains are spelled from the certificates that
+    were."""
+    return {
+        "pck_crl_issuer_chain": _pem((ca, root)),
+        "root_ca_crl": root_crl.der,
+        "pck_crl": pck_crl.der,
+        "tcb_info_issuer_chain": _pem((tcb_info.chain[0], root)),
+        "tcb_info": tcb_info.text,
+        "tcb_info_signature": tcb_info.signature,
+        "qe_identity_issuer_chain": _pem((identity.chain[0], root)),
+        "qe_identity": identity.text,
+        "qe_identity_signature": identity.signature,
+    }
 
 
 def _pem(chain: "Iterable[x509.Certificate]") -> str:

@@ -69,13 +69,15 @@ def parse_answer(raw: bytes, what: str) -> JsonValue:
 
 
 class Exchanges:
-    """All recorded exchanges of a bundle, by endpoint and request."""
+    """All recorded exchanges of a bundle, by endpoint and request. `collected_until` is when the
+    last one was recorded (Unix seconds); 0 without any."""
 
     def __init__(self, bundle: Bundle) -> None:
         self._bundle = bundle
         self._decoded: dict[tuple[str, object], Any] = {}
         self._once: dict[object, Any] = {}
         self._by_endpoint: dict[str, dict[str, Artifact]] = {}
+        self.collected_until = 0
         for artifact in bundle.artifacts:
             if artifact.kind is Kind.JSON_RPC:
                 requests = self._by_endpoint.setdefault(artifact.source, {})
@@ -83,12 +85,7 @@ class Exchanges:
                     requests[artifact.request] = _conflict(artifact)
                 else:
                     requests[artifact.request] = artifact
-
-    @property
-    def collected_until(self) -> int:
-        """When the last exchange was recorded (Unix seconds); 0 without any."""
-        requests = self._by_endpoint.values()
-        return max((item.collected_at for found in requests for item in found.values()), default=0)
+                self.collected_until = max(self.collected_until, artifact.collected_at)
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -112,7 +109,11 @@ class Exchanges:
         Raises Reverted when the contract refused it, EvidenceError when it was not asked, not
         answered, or answered with another error.
         """
-        artifact = self._by_endpoint.get(endpoint, {}).get(encode_request(method, params))
+        return self.answer(endpoint, method, encode_request(method, params))
+
+    def answer(self, endpoint: str, method: str, request: str) -> Answer:
+        """What `call` gives, for the body of a request that `encode_request` made."""
+        artifact = self._by_endpoint.get(endpoint, {}).get(request)
         what = f"{method} at {endpoint}"
         if artifact is None:
             raise EvidenceError(f"{what}: not in the evidence")

@@ -91,8 +91,8 @@ class SignedDocument(Struct, frozen=True, kw_only=True):
     evidence: EvidenceRef
 
 
-class RevocationList(Struct, frozen=True, kw_only=True):
-    """An X.509 revocation list; nothing is verified.
+class RevocationList(Struct, frozen=True, kw_only=True, eq=False):
+    """An X.509 revocation list, equal to itself alone; nothing is verified.
 
     der          its bytes
     crl          the same, parsed
