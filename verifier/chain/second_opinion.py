@@ -31,12 +31,13 @@ from verifier.evidence.chain.log_scan import parse_scan
 from verifier.evidence.chain.storage_proofs import Proof, parse_proof
 from verifier.model.report import SecondOpinion
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 from verifier.version import DISTRIBUTION
 
 _BOOT_INFO: Final = "(address,bytes32,address,bytes32,bytes32,bytes32,bytes32,string,string[])"
 _LARGEST_NUMBER: Final = 2**53
 _SELECTOR: Final = 4
-_ARGUMENT: Final = re.compile(r"([a-z0-9\[\]]+)( indexed\??)? (\w+)", re.ASCII)
+_ARGUMENT: Final = pattern(r"([a-z0-9\[\]]+)( indexed\??)? (\w+)", re.ASCII)
 Ours = Callable[[JsonValue, str], Any]
 Theirs = Callable[[Any], Any]
 

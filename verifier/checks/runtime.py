@@ -17,8 +17,9 @@ from verifier.evidence.td.event_log import (
     runtime_preimage_v2,
     system_events,
 )
+from verifier.patterns import pattern
 
-_NAME: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
+_NAME: Final = pattern(r"[a-z0-9-]{1,64}", re.ASCII)
 _LEGACY_SEQUENCES: Final = (
     ("rootfs-hash", "app-id", "compose-hash", "ca-cert-hash", "instance-id"),
     ("rootfs-hash", "app-id", "upgraded-app-id", "ca-cert-hash", "instance-id"),

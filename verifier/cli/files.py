@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Final
 
 from verifier.errors import EvidenceError, UsageError, did_you_mean
+from verifier.patterns import pattern
 
 _MOST_NAMES: Final = 1000
 MAX_FILE_BYTES: Final = 32 << 20
 _NO_SOURCES: Final = frozenset({"node_modules", "__pycache__", "venv"})
-_FILE: Final = re.compile(
+_FILE: Final = pattern(
     r".*\.(?:json|ya?ml|html?|tar|txt|toml|bin|pem|(?:docker|container)file)|(?:docker|container)file",
     re.IGNORECASE,
 )

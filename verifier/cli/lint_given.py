@@ -12,6 +12,7 @@ from verifier.cli.gather import gather
 from verifier.cli.options import Reach
 from verifier.errors import CollectError, EvidenceError, UsageError
 from verifier.manifest.context import Context
+from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from verifier.api import Audit
@@ -26,7 +27,7 @@ _MAX_WALKED: Final = 50_000
 _SHAPE_BYTES: Final = 64 << 10
 _BUNDLE_HEAD: Final = b'{"artifacts":'
 """How the manifest of a bundle begins: web sites have a manifest.json too."""
-_SERVICES: Final = re.compile(rb"^(?:services|[\"']services[\"'])\s*:", re.MULTILINE)
+_SERVICES: Final = pattern(rb"^(?:services|[\"']services[\"'])\s*:", re.MULTILINE)
 
 
 class Given(Struct, frozen=True, kw_only=True):

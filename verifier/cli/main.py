@@ -8,7 +8,6 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 """
 
 import os
-import re
 import sys
 import warnings
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from verifier.cli.variables import (
     variable,
 )
 from verifier.errors import UsageError, VerifierError, nearest
+from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from verifier.cli.project import Project, Settings
@@ -167,9 +167,9 @@ _GROUPS: Final = {
 _NAMES: Final = frozenset(COMMANDS)
 _SENTENCE: Final = 200
 """Letters of a command's first sentence that help shows."""
-_CHOICE: Final = re.compile(r"'([^']*)' is not one of (.*)")
-_QUOTED: Final = re.compile(r"'([^']*)'")
-_LEAKED: Final = re.compile(r" \(env var: '\w+'\)|Value error, ")
+_CHOICE: Final = pattern(r"'([^']*)' is not one of (.*)")
+_QUOTED: Final = pattern(r"'([^']*)'")
+_LEAKED: Final = pattern(r" \(env var: '\w+'\)|Value error, ")
 """What the option parser says beside a mistake, and nobody has use for."""
 
 

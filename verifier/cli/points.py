@@ -7,12 +7,13 @@ from verifier.cli.clock import moment
 from verifier.cli.gather import gather
 from verifier.cli.options import Reach
 from verifier.errors import EvidenceError
+from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from verifier.api import Audit
     from verifier.manifest.diff import Document
 
-_POINT: Final = re.compile(r"(.+)@(\d{4}-\d\d-\d\d(?:[Tt ].*)?)", re.ASCII)
+_POINT: Final = pattern(r"(.+)@(\d{4}-\d\d-\d\d(?:[Tt ].*)?)", re.ASCII)
 
 
 class Points:

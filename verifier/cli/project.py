@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from verifier.errors import UsageError
 from verifier.model.identifiers import parse_app_id
+from verifier.patterns import pattern
 from verifier.policy.document import BUILT_IN, refuse_unknown
 
 FILE: Final = "dstack-audit.toml"
@@ -37,7 +38,7 @@ _PLAIN: Final = ("policy", "timeout", "kms", "manifests")
 _OF_ONE_APP: Final = ("id", "instance")
 _TABLES: Final = ("endpoints", "expect")
 _PATHS: Final = ("policy", "manifests")
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
+_NAME: Final = pattern(r"[a-z][a-z0-9-]{0,62}", re.ASCII)
 _MAX_BYTES: Final = 1 << 20
 
 Settings = Mapping[str, tuple[str, ...]]

@@ -13,13 +13,14 @@ from verifier.evidence.bundle import Bundle
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.endpoint import Endpoint
 from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
+from verifier.patterns import pattern
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues, embedded, parse_reference
 
 _MAX_ROOT_BYTES: Final = 4 << 20
 DASHBOARDS: Final = ("trust-center", "dstack-verifier", "phala-cloud")
 """Whose statements can be set beside a report."""
-_CHALLENGE: Final = re.compile(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
-_DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
+_CHALLENGE: Final = pattern(r"(?:0x)?((?:[0-9a-fA-F]{2}){16,64})", re.ASCII)
+_DIGEST: Final = pattern(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 
 
 def reference_values(unsafe_root: Path | None) -> ReferenceValues:

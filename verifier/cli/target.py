@@ -13,12 +13,13 @@ from verifier.errors import UsageError, nearest
 from verifier.evidence.endpoint import HTTPS_PORT, METADATA_PORT, Endpoint, parse_endpoint
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
 from verifier.model.identifiers import AppId, parse_app_id
+from verifier.patterns import pattern
 
 _TRUST_CENTER: Final = "trust.phala.com"
-_GATEWAY_LABEL: Final = re.compile(r"([0-9a-fA-F]{40})(?:-([0-9]{1,5}))?[sg]?", re.ASCII)
-_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
-_HEX: Final = re.compile(r"(?:0[xX])?([0-9a-fA-F]{16,128})", re.ASCII)
-_DOMAIN: Final = re.compile(
+_GATEWAY_LABEL: Final = pattern(r"([0-9a-fA-F]{40})(?:-([0-9]{1,5}))?[sg]?", re.ASCII)
+_SCHEME: Final = pattern(r"[a-z][a-z0-9+.-]*://", re.ASCII | re.IGNORECASE)
+_HEX: Final = pattern(r"(?:0[xX])?([0-9a-fA-F]{16,128})", re.ASCII)
+_DOMAIN: Final = pattern(
     r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}", re.ASCII
 )
 

@@ -14,17 +14,19 @@ from typing import Final
 
 from msgspec import Struct
 
+from verifier.patterns import pattern
+
 MAX_LENGTH: Final = 16_384
 _WORD: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
-_GAP: Final = re.compile(r"[ \t,]*")
-_PARAMETER: Final = re.compile(
+_GAP: Final = pattern(r"[ \t,]*")
+_PARAMETER: Final = pattern(
     rf"""({_WORD})[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^ \t,"]+))""", re.ASCII | re.DOTALL
 )
 """A value that is no quoted-string is read up to the next comma: real servers write URLs there,
 whose colon and slash no token holds."""
-_SCHEME: Final = re.compile(rf"({_WORD})(?=[ \t,]|$)", re.ASCII)
-_TOKEN68: Final = re.compile(r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)", re.ASCII)
-_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_SCHEME: Final = pattern(rf"({_WORD})(?=[ \t,]|$)", re.ASCII)
+_TOKEN68: Final = pattern(r"[ \t]+[A-Za-z0-9._~+/-]+=*[ \t]*(?=,|$)", re.ASCII)
+_ESCAPED: Final = pattern(r"\\(.)", re.DOTALL)
 
 
 class Challenge(Struct, frozen=True):

@@ -9,7 +9,6 @@ user named another. Nothing is taken from the environment: no proxy, no netrc, n
 
 import http.cookiejar
 import math
-import re
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
@@ -23,6 +22,7 @@ from verifier.collect.budget import Budget, Share
 from verifier.collect.network import System, Transport, is_loopback
 from verifier.errors import Cause, CollectError, LimitError, NetworkError, NotFoundError
 from verifier.evidence.bundle import Kind
+from verifier.patterns import pattern
 
 MAX_REDIRECTS: Final = 3
 MAX_RETRY_AFTER_SECONDS: Final = 5
@@ -34,7 +34,7 @@ _NOT_FOUND: Final = 404
 _HTTPS: Final = 443
 _TOO_MANY: Final = 429
 _DENIALS: Final = frozenset({401, 403, 407, 511})
-_USER_INFO: Final = re.compile(r"(?<=//)[^/]*@")
+_USER_INFO: Final = pattern(r"(?<=//)[^/]*@")
 _HEADERS: Final = {"Accept-Encoding": "identity", "User-Agent": "dstack-audit"}
 _FOREIGN_ERRORS: Final = (
     httpx.HTTPError,

@@ -13,12 +13,13 @@ from typing import Final
 from verifier.collect.budget import PARTS, Share
 from verifier.collect.http import HttpClient, Limits, Response
 from verifier.errors import CollectError, LimitError, NetworkError
+from verifier.patterns import pattern
 
 PUBLISHED: Final = "https://download.dstack.org/os-images"
 MAX_BYTES: Final = PARTS[Share.RELEASE].max_bytes
 _PIECE: Final = 8 << 20
 _LIMITS: Final = Limits(share=Share.RELEASE, max_bytes=_PIECE, deadline_seconds=120.0)
-_RANGE: Final = re.compile(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})", re.ASCII)
+_RANGE: Final = pattern(r"bytes (\d{1,15})-(\d{1,15})/(\d{1,15})", re.ASCII)
 _PARTIAL: Final = 206
 
 Progress = Callable[[int, int], None]

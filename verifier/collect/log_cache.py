@@ -26,6 +26,7 @@ from msgspec import Struct
 from verifier.errors import CollectError, EvidenceError
 from verifier.evidence.chain.log_scan import MAX_BLOCK, LogFilter, LogScan, RangeAnswer
 from verifier.model.identifiers import LATEST_TIME
+from verifier.patterns import pattern
 
 APPLICATION_ID: Final = int.from_bytes(b"dsta", "big")
 SCHEMA_VERSION: Final = 1
@@ -43,7 +44,7 @@ _SCHEMA: Final = (
     f"PRAGMA application_id = {APPLICATION_ID}",
     f"PRAGMA user_version = {SCHEMA_VERSION}",
 )
-_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_HASH: Final = pattern(r"[0-9a-f]{64}", re.ASCII)
 T = TypeVar("T")
 
 

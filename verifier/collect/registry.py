@@ -31,6 +31,7 @@ from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.images import oci, sigstore
 from verifier.evidence.images.oci import ImageReference
 from verifier.evidence.images.oci_resolution import Resolution
+from verifier.patterns import pattern
 
 MAX_IMAGES: Final = 64
 MAX_ATTACHED: Final = 16
@@ -47,7 +48,7 @@ _GITHUB_HEADERS: Final = {
     # The version whose answers hold the Sigstore bundles themselves; later ones name URLs.
     "X-GitHub-Api-Version": "2022-11-28",
 }
-_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]{1,16384}=*", re.ASCII)
+_TOKEN: Final = pattern(r"[A-Za-z0-9._~+/-]{1,16384}=*", re.ASCII)
 
 
 def collect_images(

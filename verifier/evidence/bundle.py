@@ -31,6 +31,7 @@ from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
 from verifier.evidence.readings import Readings
 from verifier.model.identifiers import KEY_HOLDER, LATEST_TIME
 from verifier.model.result import EvidenceRef, JsonValue
+from verifier.patterns import pattern
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ SCHEMA: Final = "dstack-audit/bundle/v1"
 MAX_SUBJECTS: Final = 256
 MAX_STATUS: Final = 999
 
-_SUBJECT: Final = re.compile(r"[A-Za-z0-9._:/\[\]-]{0,255}", re.ASCII)
+_SUBJECT: Final = pattern(r"[A-Za-z0-9._:/\[\]-]{0,255}", re.ASCII)
 
 
 class Kind(StrEnum):

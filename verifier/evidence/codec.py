@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 
 from verifier.errors import EvidenceError
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 MAX_DEPTH: Final = 64
 MAX_VALUES: Final = 250_000
@@ -25,7 +26,7 @@ none has a tenth of it. Megabytes of `[],` are hundreds of megabytes once they a
 MAX_LISTED: Final = 1_000_000
 """The same for documents that list answers or logs, bundles' artifacts, or a vendor's guests."""
 _SAFE_RECURSION: Final = 20_000
-_NESTING: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
+_NESTING: Final = pattern(r'"(?:[^"\\]|\\.)*+"|[][{}]', re.DOTALL)
 _MAX_EXCERPT: Final = 40
 JsonObject = dict[str, JsonValue]
 

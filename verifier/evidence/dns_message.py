@@ -15,6 +15,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
+from verifier.patterns import pattern
 
 MAX_BYTES: Final = 65_535
 MAX_ALIASES: Final = 16
@@ -22,7 +23,7 @@ TYPES: Final = ("CAA", "TXT", "CNAME")
 _NOERROR: Final = 0
 _NXDOMAIN: Final = 3
 _CRITICAL: Final = 128
-_PARAMETER: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)[ \t]*=[ \t]*([!-:<-~]*)", re.ASCII)
+_PARAMETER: Final = pattern(r"([A-Za-z0-9][A-Za-z0-9-]*)[ \t]*=[ \t]*([!-:<-~]*)", re.ASCII)
 
 
 class Caa(Struct, frozen=True):

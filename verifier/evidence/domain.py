@@ -20,10 +20,11 @@ from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.dns_message import DnsAnswer, ancestors, parse_answer
 from verifier.evidence.endpoint import Ending, Endpoint
+from verifier.patterns import pattern
 
 _APP: Final = "_dstack-app-address"
 _MAX_NAMES: Final = 16
-_ADDRESS: Final = re.compile(rb"([0-9a-fA-F]{40}):[0-9]{1,5}", re.ASCII)
+_ADDRESS: Final = pattern(rb"([0-9a-fA-F]{40}):[0-9]{1,5}", re.ASCII)
 
 Question = tuple[str, str]
 """A name and a type."""

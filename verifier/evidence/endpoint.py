@@ -21,18 +21,19 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
+from verifier.patterns import pattern
 
 SCHEME: Final = "tls://"
 HTTPS_PORT: Final = 443
 METADATA_PORT: Final = 8090
 """The guest agent's: its pages are about the app, and not what the app serves."""
 
-_ROUTED: Final = re.compile(r"([0-9a-f]{40})(?:-([0-9]{1,5}))?([sg]?)", re.ASCII)
-_HOST: Final = re.compile(
+_ROUTED: Final = pattern(r"([0-9a-f]{40})(?:-([0-9]{1,5}))?([sg]?)", re.ASCII)
+_HOST: Final = pattern(
     r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
     re.ASCII,
 )
-_IPV6: Final = re.compile(r"\[[0-9a-f:.]{2,45}\]", re.ASCII)
+_IPV6: Final = pattern(r"\[[0-9a-f:.]{2,45}\]", re.ASCII)
 _MAX_PORT: Final = 65535
 
 

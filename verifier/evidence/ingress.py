@@ -23,13 +23,14 @@ from verifier.evidence.guest.tcb_info import parse_quote_answer
 from verifier.evidence.subject import CHANNEL_GET_QUOTE, QuoteSource, parse_peer
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import spki
+from verifier.patterns import pattern
 
 FOLDER: Final = "/evidences/"
 LISTING: Final = "sha256sum.txt"
 ACCOUNT: Final = "acme-account.json"
 QUOTE: Final = "quote.json"
 _MAX_LINES: Final = 64
-_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9_][A-Za-z0-9._-]{0,254})", re.ASCII)
+_LINE: Final = pattern(r"([0-9a-f]{64}) [ *]([A-Za-z0-9_][A-Za-z0-9._-]{0,254})", re.ASCII)
 
 
 class NamedKey(Struct, frozen=True):

@@ -23,11 +23,12 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import JsonObject, parse_json_object, parse_utf8
+from verifier.patterns import pattern
 
 CHECKSUMS: Final = "sha256sum.txt"
 DIGEST: Final = "digest.txt"
 METADATA: Final = "metadata.json"
-_LINE: Final = re.compile(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._-]{0,127})", re.ASCII)
+_LINE: Final = pattern(r"([0-9a-f]{64}) [ *]([A-Za-z0-9][A-Za-z0-9._-]{0,127})", re.ASCII)
 _MAX_DOCUMENT: Final = 1 << 20
 _MAX_FILE: Final = 1 << 30
 _MAX_KEPT: Final = 2 << 30

@@ -17,8 +17,9 @@ from verifier.evidence.compose.dockerfile import (
     declared,
 )
 from verifier.manifest.shell_commands import SHELLS, Command, Pipeline, pipelines
+from verifier.patterns import pattern
 
-_SNAPSHOT: Final = re.compile(
+_SNAPSHOT: Final = pattern(
     r"snapshot(?:-cloudflare)?\.(?:debian\.org/archive|ubuntu\.com)/[^\s'\"]*\d{8}T\d{6}Z"
     r"|archive\.archlinux\.org/repos/\d{4}/\d{2}/\d{2}|APT::Snapshot[ \"'=]+\d{8}T"
     r"|--snapshot[ =]\d{8}T|^Snapshot: *\d{8}T",
@@ -26,7 +27,7 @@ _SNAPSHOT: Final = re.compile(
 )
 
 MAX_RUNS: Final = 10_000
-_OWN_SCRIPT: Final = re.compile(r"\.{1,2}/")
+_OWN_SCRIPT: Final = pattern(r"\.{1,2}/")
 
 
 class Run(Struct, frozen=True):

@@ -13,7 +13,6 @@ it. On its date it stops working.
 """
 
 import hashlib
-import re
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
@@ -26,10 +25,11 @@ from verifier.errors import UsageError, did_you_mean
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.result import Finding
+from verifier.patterns import pattern
 
-_COMMENT: Final = re.compile(r"#\s*verify:\s*ignore\s+([A-Z]{3}-\d{3})\b[ \t]*(.*)$")
+_COMMENT: Final = pattern(r"#\s*verify:\s*ignore\s+([A-Z]{3}-\d{3})\b[ \t]*(.*)$")
 _KEYS: Final = frozenset({"rule", "service", "fingerprint", "reason", "expires"})
-_INDEX: Final = re.compile(r"/\d+(?=/|$)")
+_INDEX: Final = pattern(r"/\d+(?=/|$)")
 
 
 class BaselineEntry(Struct, frozen=True, kw_only=True):

@@ -16,16 +16,17 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.manifest.model import Manifest, Service, Text
+from verifier.patterns import pattern
 
-DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-_PLACEHOLDER: Final = re.compile(r"__\w+__|\{\{|<[^>]+>")
-_FAKE_DIGEST: Final = re.compile(r"sha256:(.{1,8}?)\1{7,}", re.ASCII)
-_ROLLING: Final = re.compile(
+DIGEST: Final = pattern(r"sha256:[0-9a-f]{64}", re.ASCII)
+_PLACEHOLDER: Final = pattern(r"__\w+__|\{\{|<[^>]+>")
+_FAKE_DIGEST: Final = pattern(r"sha256:(.{1,8}?)\1{7,}", re.ASCII)
+_ROLLING: Final = pattern(
     r"(?:main|master|dev|develop|edge|nightly|stable|staging|beta|canary|prod|alpine|slim)"
     r"|.*latest.*|v?\d+(?:\.\d+)?(?:-\w+)?",
     re.ASCII | re.IGNORECASE,
 )
-_NOT_ROLLING: Final = re.compile(r".*(?<!\d)\d{8}(?!\d).*|[0-9a-f]{7,40}", re.ASCII)
+_NOT_ROLLING: Final = pattern(r".*(?<!\d)\d{8}(?!\d).*|[0-9a-f]{7,40}", re.ASCII)
 
 _IMAGE_CONTEXT: Final = "docker-image://"
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 _SHOWN: Final = 4
 _LEAST: Final = 6
@@ -41,23 +42,23 @@ _TOKEN_FORMS: Final = (
     r"AGE-SECRET-KEY-1[0-9A-Z]{58}",
     r"[xyz]prv[1-9A-HJ-NP-Za-km-z]{100,110}",  # extended private keys (BIP 32)
 )
-_TOKEN: Final = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_TOKEN_FORMS)})")
+_TOKEN: Final = pattern(rf"(?<![A-Za-z0-9_])(?:{'|'.join(_TOKEN_FORMS)})")
 _LEAST_TOKEN: Final = 15
 _LEAST_PATH: Final = 27
 """Characters of the shortest texts that `_TOKEN` and `_PATH` match; none of them is a space."""
-_PEM: Final = re.compile(
+_PEM: Final = pattern(
     r"(?<=-----BEGIN )(?P<kind>[A-Z ]*PRIVATE KEY(?: BLOCK)?)-----"
     r"(?P<body>.*?)(?:(?=-----END )|\Z)",
     re.DOTALL,
 )
-_BODY_LINE: Final = re.compile(r"[A-Za-z0-9+/=]{6,}")
-_USER_INFO: Final = re.compile(r"(?<=://)(?:[^\s/@\"'<>`$?#]|\$\$){3,}(?=@[\w\[])")
-_QUERY: Final = re.compile(
+_BODY_LINE: Final = pattern(r"[A-Za-z0-9+/=]{6,}")
+_USER_INFO: Final = pattern(r"(?<=://)(?:[^\s/@\"'<>`$?#]|\$\$){3,}(?=@[\w\[])")
+_QUERY: Final = pattern(
     r"(?<=[?&])(?P<name>[\w-]*(?:key|token|secret|password|passwd|auth|sig|signature))="
     r"(?P<value>[^\s&\"'#<>`$]{6,})",
     re.IGNORECASE,
 )
-_PATH: Final = re.compile(
+_PATH: Final = pattern(
     r"(?:alchemy\.com/(?:v2|nft/v[23])|alchemyapi\.io/v2|infura\.io/v3|quiknode\.pro"
     r"|ankr\.com/(?:multichain|\w+)|blastapi\.io|getblock\.io|tenderly\.co|chainstack\.com"
     r"|nodereal\.io/v1|drpc\.org/ogrpc|grove\.city/v1|chainnodes\.org|onfinality\.io"
@@ -68,45 +69,45 @@ _NAME: Final = (
     r"(?:[A-Za-z0-9_]*_)?(?:PASS(?:WORD|WD|PHRASE)?|SECRET|TOKEN|(?:API|ACCESS|AUTH|SECRET|ADMIN"
     r"|MASTER|SIGNING|ENCRYPTION|PRIVATE)_?KEY|MNEMONIC|SEED_PHRASE|SALT|CREDENTIALS?|DSN)"
 )
-_NAMED_LINE: Final = re.compile(
+_NAMED_LINE: Final = pattern(
     r"^(?P<before>[ \t>|+-]*(?:(?:export|ENV|ARG)[ \t]+)?"
     rf"[\"']?{_NAME}[\"']?[ \t]*[:=][ \t]*[\"']?)"
     r"(?P<value>[^\s\"'][^\n]*)",
     re.MULTILINE | re.IGNORECASE,
 )
-_BLOCK: Final = re.compile(
+_BLOCK: Final = pattern(
     rf"^(?P<indent>[ \t]*)(?:- +)?[\"']?{_NAME}[\"']?[ \t]*:[ \t]*[|>][+-]?[0-9]?[ \t]*\n"
     r"(?P<body>(?:(?P=indent)[ \t]+[^\n]+(?:\n|\Z))+)",
     re.MULTILINE | re.IGNORECASE,
 )
 """A block scalar of YAML (1.2.2, 8.1) under the name of a secret."""
-_NAMED: Final = re.compile(
+_NAMED: Final = pattern(
     rf"(?<![A-Za-z0-9_])(?P<before>[\"']?{_NAME}[\"']?(?:=|:[ ]?|[ ]?:[ ]?(?=[\"']))[\"']?)"
     r"(?P<value>[^\s\"'`]{6,})"
 )
-_FLAG: Final = re.compile(
+_FLAG: Final = pattern(
     r"(?<![\w-])--?[a-z-]{0,40}(?:password|passwd|requirepass|secret|token|api-?key|private-?key)"
     r"[= ][\"']?(?P<value>[^\s\"'`]{6,})"
 )
-_ASSIGNED: Final = re.compile(
+_ASSIGNED: Final = pattern(
     r"(?<![\w-])[\w-]{0,40}?(?:password|passwd|pwd|secret|token|api_?key|accountkey|accesskey)"
     r"=[\"']?(?P<value>[^\s\"'`&;]{6,})",
     re.IGNORECASE,
 )
-_AUTHORIZATION: Final = re.compile(
+_AUTHORIZATION: Final = pattern(
     r"(?:(?<=uthorization: )|\b(?=\w{5,6} \S*\d))(?:Bearer|Basic) (?P<value>[\w+/=.~-]{8,})"
 )
 """Credentials of HTTP (RFC 9110, 11.6.2); without the header's name, where a digit is in them."""
-_USER_OPTION: Final = re.compile(
+_USER_OPTION: Final = pattern(
     r"(?<![\w-])(?:-u|--user|--proxy-user)[= ]?[\"']?[^\s:\"'$]{1,64}:(?P<value>[^\s\"'`]{6,})"
 )
-_HEX_KEY: Final = re.compile(
+_HEX_KEY: Final = pattern(
     r"(?<![A-Za-z0-9_])[A-Za-z0-9_]*(?<!PUBLIC_)(?<!PUB)(?:KEY|SEED|ENTROPY)[\"']?"
     r"[ ]?[:=][ ]?[\"']?"
     r"(?P<value>(?:0x)?[0-9a-fA-F]{64})(?![0-9a-fA-F])"
 )
-_SECRET_NAME: Final = re.compile(_NAME, re.IGNORECASE)
-_NO_SECRET: Final = re.compile(
+_SECRET_NAME: Final = pattern(_NAME, re.IGNORECASE)
+_NO_SECRET: Final = pattern(
     r"[/$\[{<].*|true|false|\d{1,5}|none|null|(?:https?|file)://.*|[^…]{0,4}…\(.*"
     r"|\d{4,8}|password|changeme|change[_-]me|admin|root|postgres|minioadmin|secret|hunter2"
     r"|test|example|letmein",
@@ -118,7 +119,7 @@ _IN_NAMES: Final = (
 )
 """One of these is in every name of a secret, casefolded: plain text is found much faster. None has
 an `i`, of which a pattern that ignores case takes forms that casefolding keeps."""
-_DIGEST: Final = re.compile(r"[0-9a-f]*")
+_DIGEST: Final = pattern(r"[0-9a-f]*")
 """A digest or an id. No form of a secret above is of these letters alone."""
 _ENDS_OF_ASSIGNED: Final = ("word=", "wd=", "secret=", "token=", "key=")
 """The same of what `_ASSIGNED` matches."""

@@ -13,19 +13,21 @@ from typing import Final
 
 from msgspec import Struct
 
+from verifier.patterns import pattern
+
 MAX_DEPTH: Final = 6
-_OPERATORS: Final = re.compile(r"\n|;;&?|;&|&&|\|\|&?|\|&|[;&|()]")
-_REDIRECTION: Final = re.compile(r"(\d*)(&>>?|>\||>>|<<<|<<-?|<>|[<>]&?)")
-_ASSIGNMENT: Final = re.compile(r"([A-Za-z_]\w*)\+?=(.*)", re.ASCII | re.DOTALL)
-_VARIABLE: Final = re.compile(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
+_OPERATORS: Final = pattern(r"\n|;;&?|;&|&&|\|\|&?|\|&|[;&|()]")
+_REDIRECTION: Final = pattern(r"(\d*)(&>>?|>\||>>|<<<|<<-?|<>|[<>]&?)")
+_ASSIGNMENT: Final = pattern(r"([A-Za-z_]\w*)\+?=(.*)", re.ASCII | re.DOTALL)
+_VARIABLE: Final = pattern(r"\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)\})", re.ASCII)
 _KEYWORDS: Final = frozenset(
     {"if", "then", "elif", "else", "fi", "while", "until", "do", "done", "!", "{", "}", "time"}
 )
 _PREFIXES: Final = frozenset({"sudo", "env", "exec", "command", "nohup", "nice", "doas", "busybox"})
 _WITH_VALUE: Final = {"sudo": {"-u", "-g"}, "nice": {"-n"}, "env": {"-u"}, "doas": {"-u"}}
 SHELLS: Final = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
-_PLAIN: Final = re.compile(r"[^\s\\'\"`$<>();&|]+")
-_PLAIN_QUOTED: Final = re.compile(r"[^\\\"`$]+")
+_PLAIN: Final = pattern(r"[^\s\\'\"`$<>();&|]+")
+_PLAIN_QUOTED: Final = pattern(r"[^\\\"`$]+")
 _MAX_WORD: Final = 4_096
 
 

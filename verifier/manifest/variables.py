@@ -17,6 +17,7 @@ from verifier.manifest.compose.merge import is_null
 from verifier.manifest.service import Env, Service
 from verifier.manifest.shared import FileSource
 from verifier.manifest.text import Text, text_of
+from verifier.patterns import pattern
 
 HOST_SET: Final = frozenset({"PCCS_URL"})
 """Set by app-compose.sh from sys-config, which the host writes."""
@@ -24,14 +25,14 @@ HOST_SET: Final = frozenset({"PCCS_URL"})
 Use = tuple[Text, Variable]
 
 _PASS: Final = "pass"  # noqa: S105 - an operator of a variable
-_EXPORT: Final = re.compile(
+_EXPORT: Final = pattern(
     r"(?<![\w./$\"'-])(?:export|(?:declare|typeset)[ \t]+-\w*x\w*)"
     r"[ \t]+([A-Za-z_][A-Za-z0-9_]*)(?:=([^\n;&|]*))?"
 )
-_ASSIGNMENT: Final = re.compile(r"^[ \t]*([A-Za-z_][A-Za-z0-9_]*)=([^\n;&|]*)", re.MULTILINE)
-_LITERAL: Final = re.compile(r"([\"']?)([\w./:@+-]*)\1", re.ASCII)
-_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_WHOLE_ENVIRONMENT: Final = re.compile(
+_ASSIGNMENT: Final = pattern(r"^[ \t]*([A-Za-z_][A-Za-z0-9_]*)=([^\n;&|]*)", re.MULTILINE)
+_LITERAL: Final = pattern(r"([\"']?)([\w./:@+-]*)\1", re.ASCII)
+_WORD: Final = pattern(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_WHOLE_ENVIRONMENT: Final = pattern(
     r"(?<![\w./-])(?:env|printenv|set)[ \t]*(?:$|[|;&>)])"
     r"|(?<![\w-])(?:export|declare|typeset)[ \t]+-p"
     r"|(?<![\w-])(?:declare|typeset)[ \t]+-x[ \t]*(?:$|[|;&>)])|\bset[ \t]+-\w*a"

@@ -4,18 +4,20 @@ import re
 from datetime import UTC, datetime
 from typing import Final, NewType
 
+from verifier.patterns import pattern
+
 AppId = NewType("AppId", str)
 """A dstack app id: 20 bytes as 40 lower-case hex digits, no 0x."""
 
 LATEST_TIME: Final = 253_402_300_799
 """9999-12-31T23:59:59Z, the last time that RFC 3339 can write, in Unix seconds."""
 
-_APP_ID = re.compile(r"(?:0x)?([0-9a-fA-F]{40})", re.ASCII)
+_APP_ID = pattern(r"(?:0x)?([0-9a-fA-F]{40})", re.ASCII)
 KEY_HOLDER: Final = "kms/"
 """What the name of a KMS's TD begins with, among attesters: evidence under it is about who gives
 the app its keys, and not about the app. The rest of the name says where it answered."""
 
-_KEY_HOLDER = re.compile(
+_KEY_HOLDER = pattern(
     r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})|(0x[0-9a-fA-F]{40})|(30(?:[0-9a-fA-F]{2}){40,600})",
     re.ASCII,
 )

@@ -7,6 +7,7 @@ from typing import Final
 
 from verifier.checks.demands import Demands, GovernanceDemands
 from verifier.model.result import Requirement
+from verifier.patterns import pattern
 from verifier.policy.policy import DECIDED_BY, FLOOR, Policy
 from verifier.policy.stage import REQUIREMENTS
 
@@ -15,7 +16,7 @@ _MEANINGS: Final = {
     Requirement.ADVISORY: "Advisory: a failure contradicts; a doubt, or no result, is a warning",
     Requirement.NOT_ASKED: "Not asked: shown in the report, and of no weight",
 }
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_BARE_KEY: Final = pattern(r"[A-Za-z0-9_-]+", re.ASCII)
 _UNDECIDED: Final = "no check decides this yet: it counts as missing"
 
 

@@ -45,6 +45,7 @@ from verifier.errors import EvidenceError, PolicyError, did_you_mean
 from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.identifiers import parse_key_holder
 from verifier.model.result import JsonValue, Requirement, Severity, Verdict
+from verifier.patterns import pattern
 from verifier.policy.document import (
     BUILT_IN,
     demanded,
@@ -106,12 +107,12 @@ SECTIONS: Final = {
 KEYS: Final = ("name", "accept", "extends", *SECTIONS, "waivers")
 """The keys of a policy document; `extends` is resolved before it is read."""
 ACCEPTABLE: Final = (Verdict.AFFIRMING, Verdict.WARNING)
-_WORKFLOW: Final = re.compile(
+_WORKFLOW: Final = pattern(
     r"https://github\.com/[\w.-]+/[\w.-]+/\.github/workflows/[\w.-]+\.ya?ml@refs/[\w./-]+", re.ASCII
 )
-_SOURCE: Final = re.compile(r"https://github\.com/[A-Za-z0-9-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
-_IMAGE: Final = re.compile(r"([!-~]{1,255})=(sha256:[0-9a-f]{64})", re.ASCII)
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+_SOURCE: Final = pattern(r"https://github\.com/[A-Za-z0-9-]+/(?!\.{1,2}$)[\w.-]+", re.ASCII)
+_IMAGE: Final = pattern(r"([!-~]{1,255})=(sha256:[0-9a-f]{64})", re.ASCII)
+_ADDRESS: Final = pattern(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
 class Policy(Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from typing import Any, Final
 from verifier.checks.demands import BOOT_MACHINE, MANIFEST_RULES, Waiver
 from verifier.errors import PolicyError
 from verifier.model.identifiers import parse_app_id
+from verifier.patterns import pattern
 from verifier.policy.document import refuse_unknown
 
 KEYS: Final = ("id", "check", "rule", "scope", "reason", "owner", "expires", "digests")
@@ -35,8 +36,8 @@ _SAYS: Final = {
     "expires": "on which date it ends, such as 2026-12-31",
 }
 _OPTIONAL: Final = ("rule", "digests")
-_DIGEST: Final = re.compile(r"[0-9a-fA-F]{96}", re.ASCII)
-_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+_DIGEST: Final = pattern(r"[0-9a-fA-F]{96}", re.ASCII)
+_ID: Final = pattern(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 
 
 def parse_waivers(document: object, floor: Iterable[str], where: str) -> tuple[Waiver, ...]:

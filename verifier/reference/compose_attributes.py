@@ -15,8 +15,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from verifier.patterns import pattern
+
 SCHEMA: Final = "dstack-audit/compose-attributes/v1"
-_RELEASE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
+_RELEASE: Final = pattern(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
 
 Version = tuple[int, ...]
 
@@ -148,8 +150,8 @@ def _place(path: str, row: Any) -> Attribute:  # noqa: ANN401 - a row of a JSON 
         types=frozenset(row["types"].split()),
         since=version_of(row.get("since", "")),
         enum=tuple(row.get("enum", ())),
-        pattern=re.compile(row["pattern"]) if "pattern" in row else None,
-        keys=re.compile(row["keys"]) if "keys" in row else None,
+        pattern=pattern(row["pattern"]) if "pattern" in row else None,
+        keys=pattern(row["keys"]) if "keys" in row else None,
         minimum=row.get("min"),
         maximum=row.get("max"),
         unique=row.get("unique", False),

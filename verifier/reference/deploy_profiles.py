@@ -16,9 +16,10 @@ from msgspec import Struct
 
 from verifier.errors import UsageError
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 SCHEMA: Final = "dstack-audit/deploy-profiles/v1"
-_VERSION: Final = re.compile(r"v?\d+(?:\.\d+){0,2}", re.ASCII)
+_VERSION: Final = pattern(r"v?\d+(?:\.\d+){0,2}", re.ASCII)
 _ALIASES: Final = {"vmm-cli": "vmm", "self-hosted": "vmm", "phala": "phala-cli", "api": "phala-api"}
 
 

@@ -10,6 +10,8 @@ from functools import cache, lru_cache
 from importlib import resources
 from typing import Final
 
+from verifier.patterns import pattern
+
 SCHEMA: Final = "dstack-audit/env-classes/v1"
 
 ROOT: Final = "ROOT"  # a way to a root shell
@@ -49,4 +51,4 @@ def _classes() -> tuple[tuple[str, re.Pattern[str]], ...]:
     document = json.loads(raw)
     if document["schema"] != SCHEMA:
         raise ValueError(f"env_classes.json: schema is not {SCHEMA!r}")
-    return tuple((row["class"], re.compile(row["pattern"])) for row in document["classes"])
+    return tuple((row["class"], pattern(row["pattern"])) for row in document["classes"])

@@ -14,8 +14,10 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from verifier.patterns import pattern
+
 SCHEMA: Final = "dstack-audit/prelaunch-scripts/v1"
-BANNER: Final = re.compile(r"Running Phala Cloud Pre-Launch Script (v\d+\.\d+\.\d+)", re.ASCII)
+BANNER: Final = pattern(r"Running Phala Cloud Pre-Launch Script (v\d+\.\d+\.\d+)", re.ASCII)
 LAUNCH_TOKEN: Final = "vmm-ui-launch-token"  # noqa: S105 - the name of a script
 
 

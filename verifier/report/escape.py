@@ -16,6 +16,8 @@ import re
 from itertools import groupby
 from typing import Final
 
+from verifier.patterns import pattern
+
 _UNSEEN: Final = (
     "\x00-\x1f\x7f-\x9f"  # C0 controls, DEL, C1 controls
     "\ud800-\udfff"  # lone surrogates
@@ -29,32 +31,32 @@ _UNSEEN: Final = (
     "\ue000-\uf8ff\U000f0000-\U0010ffff"  # private use: any font draws what it likes
 )
 _COMBINING: Final = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-_HOSTILE: Final = re.compile(
+_HOSTILE: Final = pattern(
     f"[{_UNSEEN}]"
     r"|[^\S ]"  # white space other than the space, with line and paragraph separators
     f"|(?<=[{_COMBINING}]{{2}})[{_COMBINING}]"  # a third mark on one letter draws over other lines
     r"|\\(?=u\{)"  # so that no text can look like an escape of ours
 )
 
-_TOKEN: Final = re.compile(r"(?P<gap> *)(?P<word>`(?P<quoted>[^`]+)`|[^ `]+|`)")
+_TOKEN: Final = pattern(r"(?P<gap> *)(?P<word>`(?P<quoted>[^`]+)`|[^ `]+|`)")
 # Words that Markdown renderers leave alone: no ASCII punctuation that is syntax anywhere.
-_PLAIN_WORD: Final = re.compile(r"(?:[A-Za-z0-9,.;:'\"()/+=%?!-]|[^\x00-\x7f])+")
-_QUOTED: Final = re.compile(r"`([^`]+)`")
+_PLAIN_WORD: Final = pattern(r"(?:[A-Za-z0-9,.;:'\"()/+=%?!-]|[^\x00-\x7f])+")
+_QUOTED: Final = pattern(r"`([^`]+)`")
 _BEFORE: Final = "([\"'"
 _AFTER: Final = ".,;:!?)]\"'"
-_BRACKET: Final = re.compile(r"[\[\]]")
+_BRACKET: Final = pattern(r"[\[\]]")
 # What sites turn into something else, even when it is escaped: links, issue and commit references,
 # emoji shortcodes. Only code spans are exempt from all of it.
-_AUTOLINKED: Final = re.compile(
+_AUTOLINKED: Final = pattern(
     r"://|mailto:|xmpp:|www\.|\bGH-\d|:[\w+-]+:|\b(?:0x)?[0-9a-f]{7,}\b", re.IGNORECASE | re.ASCII
 )
 # As the first word of a block: a list item, or a line that makes the one above a heading.
-_BLOCK_START: Final = re.compile(r"[-+=]+|\d{1,9}[.)]", re.ASCII)
+_BLOCK_START: Final = pattern(r"[-+=]+|\d{1,9}[.)]", re.ASCII)
 
-_CELL_OR_TEMPLATE: Final = re.compile(r"\||\{(?=[{%#])")
+_CELL_OR_TEMPLATE: Final = pattern(r"\||\{(?=[{%#])")
 # What spreadsheets take for the start of a formula, in full width too, behind any white space.
-_FORMULA: Final = re.compile(r"\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_FORMULA: Final = pattern(r"\s*[=+\-@|%\uff1d\uff0b\uff0d\uff20]")
+_SURROGATE: Final = pattern("[\ud800-\udfff]")
 
 
 def visible(text: str) -> str:

@@ -10,7 +10,9 @@ from typing import Final
 
 from msgspec import Struct
 
-_WINDOW: Final = re.compile(r"(?=([0-9a-f]{40}))", re.ASCII)
+from verifier.patterns import pattern
+
+_WINDOW: Final = pattern(r"(?=([0-9a-f]{40}))", re.ASCII)
 _ANY: Final = "any"
 
 

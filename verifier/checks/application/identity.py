@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import re
 from typing import Final
 
 from verifier.checks.application.app_certificate import UNTIED_HINT, vouched
@@ -19,8 +18,9 @@ from verifier.evidence.td.measurements import (
 )
 from verifier.evidence.td.ra_tls import leaf_report_data, spki
 from verifier.model.identifiers import AppId
+from verifier.patterns import pattern
 
-_APP_KEY: Final = re.compile(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0*")
+_APP_KEY: Final = pattern(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0*")
 """Report data of GetAttestationForAppKey (Dstack-TEE/dstack guest-agent/src/rpc_service.rs)."""
 
 

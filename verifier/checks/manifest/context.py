@@ -25,6 +25,7 @@ from verifier.evidence.chain.contracts import identify_code
 from verifier.evidence.guest.kms_answers import parse_meta
 from verifier.manifest.context import ChainFacts, Context, Governor
 from verifier.model.chain import OwnerKind, Role
+from verifier.patterns import pattern
 from verifier.reference.generations import Generation
 from verifier.reference.values import KmsRecord, generation_of
 
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_GATEWAY: Final = re.compile(r"dstack-(pha|base|eth)-", re.ASCII)
+_GATEWAY: Final = pattern(r"dstack-(pha|base|eth)-", re.ASCII)
 _NETWORKS: Final = {"pha": "hosted", "base": "base", "eth": "eth"}
 _CONTRACTS: Final = (Role.APP, Role.KMS)
 

@@ -42,13 +42,14 @@ from verifier.evidence.images.oci import ImageConfig, ImageReference
 from verifier.evidence.images.oci_resolution import Resolution
 from verifier.evidence.images.sigstore import SigstoreBundle
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 MAX_ATTESTATIONS: Final = 32
 _MAX_NAMED: Final = 8
 _NOT_FOUND: Final = 404
 _DENIED: Final = frozenset({401, 403})
 _GONE: Final = frozenset({_NOT_FOUND, 410})
-_COMMIT: Final = re.compile(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
+_COMMIT: Final = pattern(r"(?:sha-|git-|g)?([0-9a-f]{7,40})", re.ASCII)
 
 
 class Images(Struct, frozen=True, kw_only=True):

@@ -4,39 +4,39 @@ A shell can hide a name in countless ways, so that only what is read without dou
 a command of a container tool, its options, and the first word after them.
 """
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
 from msgspec import Struct
 
 from verifier.manifest.shell.follow import Line, follow
+from verifier.patterns import pattern
 
 _TOOLS: Final = r"docker-compose|docker|podman|nerdctl|crictl|buildah|skopeo|ctr"
-_COMMAND: Final = re.compile(rf"(?<![\w.-])(?P<tool>{_TOOLS})(?![\w./-])(?=(?P<rest>[^\n;&|)`]*))")
-_TOOL: Final = re.compile(rf"(?:.*/)?({_TOOLS})")
-_JOINED_TOOL: Final = re.compile(rf"(?:\S*/)?(?:{_TOOLS})[$\\`]")
+_COMMAND: Final = pattern(rf"(?<![\w.-])(?P<tool>{_TOOLS})(?![\w./-])(?=(?P<rest>[^\n;&|)`]*))")
+_TOOL: Final = pattern(rf"(?:.*/)?({_TOOLS})")
+_JOINED_TOOL: Final = pattern(rf"(?:\S*/)?(?:{_TOOLS})[$\\`]")
 """A tool that is one word with what follows it, by a variable such as IFS."""
-_HARMLESS: Final = re.compile(
+_HARMLESS: Final = pattern(
     "ps|login|logout|logs|rm|rmi|stop|kill|inspect|info|version|network|volume|system|exec|wait"
     "|stats|top|port|events|prune|ls|list"
 )
 _NAMING: Final = frozenset({"run", "create", "pull"})
 _GROUPS: Final = frozenset({"image", "images", "container", "i", "c"})
 _OF_COMPOSE: Final = frozenset({"ps", "logs", "down", "stop", "pull", "config"})
-_ALONE: Final = re.compile(
+_ALONE: Final = pattern(
     "-[ditPqD]+|--(?:detach|interactive|tty|rm|init|privileged|read-only|publish-all|quiet"
     "|no-healthcheck|oom-kill-disable|sig-proxy|debug|tls|tlsverify|net-host|null-io)"
 )
 """Options that take no value."""
-_WITH_VALUE: Final = re.compile(
+_WITH_VALUE: Final = pattern(
     "-[ditPqD]*[vepwulhHnmac]|--(?:volume|env|name|publish|workdir|user|label|hostname|network|net|mount"
     "|env-file|restart|entrypoint|cap-add|cap-drop|device|gpus|add-host|log-driver|log-opt|memory"
     "|cpus|shm-size|ipc|pid|platform|pull|runtime|security-opt|tmpfs|ulimit|host|context|config"
     "|namespace|address)"
 )
 """Options that take the next word, where it is not joined to them by `=`."""
-_JOINED: Final = re.compile(r"-[ditPqD]*[vepwulhHnmac][^\s]+|--[a-z0-9-]+=.*")
+_JOINED: Final = pattern(r"-[ditPqD]*[vepwulhHnmac][^\s]+|--[a-z0-9-]+=.*")
 _ANY: Final = ""
 """A word that may be anything: after an option of which nobody knows whether it takes a value."""
 

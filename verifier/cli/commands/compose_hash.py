@@ -15,6 +15,7 @@ from verifier.cli.options import command
 from verifier.cli.output import write
 from verifier.cli.streams import print_row, warn
 from verifier.errors import EvidenceError, UsageError
+from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from verifier.evidence.compose.app_compose import AppCompose
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 EXIT_NOT_KNOWN: Final = 3
 EXIT_CONTRAINDICATED: Final = 4
 SCHEMA: Final = "dstack-audit/compose-hash/v1"
-_DIGEST: Final = re.compile(r"(?:sha256:|0x)?([0-9a-fA-F]{64})", re.ASCII)
+_DIGEST: Final = pattern(r"(?:sha256:|0x)?([0-9a-fA-F]{64})", re.ASCII)
 _MANIFEST_KEYS: Final = frozenset({"docker_compose_file", "runner", "manifest_version"})
 """Keys of which every app-compose manifest has at least one."""
 

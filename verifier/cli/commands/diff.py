@@ -16,6 +16,7 @@ from verifier.cli.points import Points
 from verifier.cli.streams import terminal_width, uses_color
 from verifier.errors import EvidenceError, UsageError
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from verifier.api import Audit
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 EXIT_NOT_EVALUABLE: Final = 3
 EXIT_REGRESSION: Final = 4
 _MAX_WIDTH: Final = 110
-_SERVICES: Final = re.compile(
+_SERVICES: Final = pattern(
     rb"""^(?:\xef\xbb\xbf)?\s*\{?\s*["']?services["']?[ \t]*:""", re.MULTILINE
 )
 

@@ -11,12 +11,13 @@ from verifier.cli.output import write
 from verifier.cli.streams import print_row, progress
 from verifier.errors import EvidenceError, UsageError, did_you_mean
 from verifier.evidence.codec import JsonObject
+from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from verifier.image.files import ImageFiles
     from verifier.machine.shape import MachineShape
 
-_HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_HASH: Final = pattern(r"[0-9a-f]{64}", re.ASCII)
 
 
 def measure(

@@ -16,10 +16,11 @@ from msgspec import Struct
 from verifier.evidence.chain.contracts import MAX_TOPICS, Log
 from verifier.model.identifiers import LATEST_TIME
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 _QUANTITY: Final = r"0x(?:0|[1-9a-f][0-9a-f]{0,15})"
 _WORD: Final = r"0x[0-9a-f]{64}"
-_LOG: Final = re.compile(
+_LOG: Final = pattern(
     rf"0x[0-9a-f]{{40}} 0x(?:[0-9a-f]{{2}})* {_QUANTITY} {_QUANTITY} (?:{_QUANTITY})?"
     rf" {_WORD} {_WORD}(?: {_WORD}){{0,{MAX_TOPICS}}}",
     re.ASCII,

@@ -23,6 +23,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence.chain.contracts import Log
 from verifier.evidence.chain.ethereum import checksum_address, keccak256
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 UNKNOWN: Final = "unknown"
 UNDECODABLE: Final = "undecodable"
@@ -156,7 +157,7 @@ _POLICIES: Final = (
 _WORD: Final = 32
 _ADDRESS_PADDING: Final = bytes(12)
 _LARGEST_NUMBER: Final = 2**53
-_ARGUMENT: Final = re.compile(r"([a-z0-9\[\]]+)( indexed\??)? (\w+)", re.ASCII)
+_ARGUMENT: Final = pattern(r"([a-z0-9\[\]]+)( indexed\??)? (\w+)", re.ASCII)
 
 _Static = Callable[[bytes], JsonValue]
 _Dynamic = Callable[[bytes, int], tuple[JsonValue, int]]

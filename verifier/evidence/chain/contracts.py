@@ -18,6 +18,7 @@ from verifier.evidence.chain.ethereum import checksum_address, keccak256
 from verifier.model.chain import ContractCode
 from verifier.model.identifiers import LATEST_TIME
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 SELECTORS: Final = {
     "kmsInfo()": "0x09177063",
@@ -54,7 +55,7 @@ COMPOSE_HASH_ADDED: Final = "0xfecb34306dd9d8b785b54d65489d06afc8822a0893ddacedf
 COMPOSE_HASH_REMOVED: Final = "0x755b79bd4b0eeab344d032284a99003b2ddc018b646752ac72d681593a6e8947"
 UPGRADED: Final = "0xbc7cd75a20ee27fd9adebab32041f755214dbc6bffa90cc0225b39da2e5c2d3b"
 
-_QUANTITY: Final = re.compile(r"0x(?:0|[1-9a-f][0-9a-f]{0,15})", re.ASCII)
+_QUANTITY: Final = pattern(r"0x(?:0|[1-9a-f][0-9a-f]{0,15})", re.ASCII)
 _WORD: Final = 32
 _ADDRESS: Final = 20
 MAX_TOPICS: Final = 4

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.evidence.chain.ethereum import checksum_address
+from verifier.patterns import pattern
 from verifier.reference.generations import GENERATIONS
 
 SELECTORS: Final[Mapping[str, str]] = {
@@ -30,7 +31,7 @@ app id (an address), then disableUpgrades, requireTcbUpToDate, allowAnyDevice, d
 composeHash."""
 
 _SIGNATURES: Final = {bytes.fromhex(selector): name for name, selector in SELECTORS.items()}
-_CALL: Final = re.compile(b"|".join(map(re.escape, _SIGNATURES)))
+_CALL: Final = pattern(b"|".join(map(re.escape, _SIGNATURES)))
 _WORD: Final = 32
 _LONGEST: Final = 6 * _WORD
 _ADDRESS_PADDING: Final = bytes(12)

@@ -21,6 +21,7 @@ from verifier.evidence import codec
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 EMPTY_ROOT: Final = bytes.fromhex(
     "56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421"
@@ -36,7 +37,7 @@ _MAX_NODE: Final = 532
 """Bytes of a branch with sixteen hashes, the longest node there is."""
 _MAX_NODES: Final = 65
 """One for each nibble of a key, and the last leaf."""
-_SLOT: Final = re.compile(r"0x[0-9a-f]{1,64}", re.ASCII)
+_SLOT: Final = pattern(r"0x[0-9a-f]{1,64}", re.ASCII)
 
 _SHORT: Final = 55
 """The most bytes of an RLP payload whose length stands in the prefix."""

@@ -13,6 +13,7 @@ from msgspec import Struct
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 MAX_BYTES: Final = 4 << 20
 WHAT: Final = "app-compose"
@@ -45,7 +46,7 @@ LEGACY_FIELDS: Final = frozenset(
 
 _NUMBERED_VERSIONS: Final = (1, 2)
 """dstack-types/src/lib.rs, deserialize_manifest_version."""
-_COLON: Final = re.compile(rb"\s*:")
+_COLON: Final = pattern(rb"\s*:")
 
 
 class DuplicateFieldError(EvidenceError):
@@ -213,7 +214,7 @@ def _first_duplicate(raw: bytes) -> str | None:
 class ComposePositions:
     """Where places of docker_compose_file stand in the raw manifest, whose string escapes them."""
 
-    _ESCAPE: Final = re.compile(r'\\(?:u[0-9a-fA-F]{4}|.)|[^\\"]', re.DOTALL)
+    _ESCAPE: Final = pattern(r'\\(?:u[0-9a-fA-F]{4}|.)|[^\\"]', re.DOTALL)
 
     def __init__(self, raw: bytes) -> None:
         self._text = raw.decode("utf-8", "replace")

@@ -18,6 +18,7 @@ from yaml.cyaml import CParser  # type: ignore[attr-defined]  # its stubs leave 
 
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.yaml_scalars import is_text, resolve
+from verifier.patterns import pattern
 
 MAX_BYTES: Final = 2 << 20
 MAX_DEPTH: Final = 64
@@ -29,8 +30,8 @@ _SAFE_NESTING: Final = 2_000  # levels that libyaml's composer, which recurses, 
 _OPENERS: Final = ("[", "{", "- ", "-\t", "? ", "?\t")
 _BEGINNINGS: Final = "[{-?"  # each opener's first character, which is counted much faster
 _CORE_TAG: Final = "tag:yaml.org,2002:"
-_RARE_BREAK: Final = re.compile(r"[\r\x85\u2028\u2029]")
-_BLOCK_LINE: Final = re.compile(r"\n( *)(?=[^ \r\n])")
+_RARE_BREAK: Final = pattern(r"[\r\x85\u2028\u2029]")
+_BLOCK_LINE: Final = pattern(r"\n( *)(?=[^ \r\n])")
 _DIRECTIVES: Final = {"!reset": "reset", "!override": "override"}
 
 

@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import parse_utf8
+from verifier.patterns import pattern
 
 MAX_BYTES: Final = 256 << 10
 MAX_LINE: Final = (64 << 10) - 1
@@ -48,17 +49,17 @@ _INSTRUCTIONS: Final = frozenset(
 )
 _FLAGGED: Final = frozenset({"ADD", "COPY", "FROM", "HEALTHCHECK", "RUN"})
 _WITH_DOCUMENTS: Final = frozenset({"ADD", "COPY", "RUN"})
-_DIRECTIVE: Final = re.compile(r"#\s*(syntax|escape|check)\s*=\s*(.*?)\s*$", re.IGNORECASE)
-_FLAG: Final = re.compile(r"\s*--([a-z][a-z-]*)(?:=((?:\"[^\"]*\"|[^\s\"])*))?(?=\s|$)", re.ASCII)
-_DOCUMENT: Final = re.compile(
+_DIRECTIVE: Final = pattern(r"#\s*(syntax|escape|check)\s*=\s*(.*?)\s*$", re.IGNORECASE)
+_FLAG: Final = pattern(r"\s*--([a-z][a-z-]*)(?:=((?:\"[^\"]*\"|[^\s\"])*))?(?=\s|$)", re.ASCII)
+_DOCUMENT: Final = pattern(
     r"(?:^|[\s;&|(])\d?<<(-?)(?:(['\"])([A-Za-z_][\w.]*)\2|([A-Za-z_][\w.]*))", re.ASCII
 )
-_VARIABLE: Final = re.compile(
+_VARIABLE: Final = pattern(
     r"\\\$|\$(?:([A-Za-z_]\w*)|\{([A-Za-z_]\w*)(?:(:?[-+])([^${}]*))?\})", re.ASCII
 )
-_NAMED: Final = re.compile(r"from\s+\S+", re.IGNORECASE)
-_NAME: Final = re.compile(r"[a-z][a-z0-9_.-]*", re.ASCII)
-_ASSIGNMENT: Final = re.compile(
+_NAMED: Final = pattern(r"from\s+\S+", re.IGNORECASE)
+_NAME: Final = pattern(r"[a-z][a-z0-9_.-]*", re.ASCII)
+_ASSIGNMENT: Final = pattern(
     r"\s*([^\s=]+)=((?:\"(?:[^\"\\]|\\.)*\"|'[^']*'|\\.|[^\s\"'\\])*)", re.DOTALL
 )
 

@@ -17,12 +17,14 @@ from typing import Final
 
 from msgspec import Struct
 
+from verifier.patterns import pattern
+
 MAX_NESTING: Final = 16
-_NAME: Final = re.compile(r"[_a-zA-Z][_a-zA-Z0-9]*", re.ASCII)
-_SIMPLE: Final = re.compile(r"\$\{([_a-zA-Z][_a-zA-Z0-9]*)(?:(:[-?+]|[-?+])([^${}]*))?\}", re.ASCII)
+_NAME: Final = pattern(r"[_a-zA-Z][_a-zA-Z0-9]*", re.ASCII)
+_SIMPLE: Final = pattern(r"\$\{([_a-zA-Z][_a-zA-Z0-9]*)(?:(:[-?+]|[-?+])([^${}]*))?\}", re.ASCII)
 """A braced variable without another one, or a brace, in its operand."""
-_BRACE: Final = re.compile(r"[{}]")
-_OPERATOR: Final = re.compile(r":[-?+]|[-?+]")
+_BRACE: Final = pattern(r"[{}]")
+_OPERATOR: Final = pattern(r":[-?+]|[-?+]")
 
 
 class Variable(Struct, frozen=True, gc=False):

@@ -13,6 +13,8 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
+from verifier.patterns import pattern
+
 _WORDS: Final = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL"), ("null", "")),
     **dict.fromkeys(("true", "True", "TRUE"), ("bool", "true")),
@@ -21,12 +23,12 @@ _WORDS: Final = {
     **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), ("float", "+Inf")),
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), ("float", "-Inf")),
 }
-_INT: Final = re.compile(
+_INT: Final = pattern(
     r"([-+]?)(?:0[xX]([0-9a-fA-F]+)|0[bB]([01]+)|0[oO]?([0-7]+)|([1-9][0-9]*|0))", re.ASCII
 )
 _BASES: Final = (16, 2, 8, 10)
-_FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
-_TIME: Final = re.compile(
+_FLOAT: Final = pattern(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?", re.ASCII)
+_TIME: Final = pattern(
     r"([0-9]{4})-([0-9]{1,2})-([0-9]{1,2})"
     r"(?:([Tt ])([0-9]{1,2}):([0-9]{1,2}):([0-9]{1,2})(?:\.[0-9]+)?(Z|[-+][0-9]{2}:[0-9]{2})?)?",
     re.ASCII,

@@ -10,10 +10,11 @@ import re
 from typing import Final
 
 from verifier.evidence import codec
+from verifier.patterns import pattern
 
 RECORD_NAMES: Final = ("_dstack-app-address", "_tapp-address")
 _TXT: Final = 16
-_ADDRESS: Final = re.compile(r'"?([0-9a-fA-F]{40}):[0-9]{1,5}"?', re.ASCII)
+_ADDRESS: Final = pattern(r'"?([0-9a-fA-F]{40}):[0-9]{1,5}"?', re.ASCII)
 
 
 def parse_app_address(raw: bytes, what: str) -> str | None:

@@ -37,10 +37,11 @@ from verifier.evidence.chain.ethereum import (
 from verifier.evidence.td.attestation import parse_attestation
 from verifier.evidence.td.event_log import Event
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 APP_ID_SIZE: Final = 20
 DIGEST_SIZE: Final = 32
-_PURPOSE: Final = re.compile(r"[\x20-\x39\x3b-\x7e]{0,128}", re.ASCII)
+_PURPOSE: Final = pattern(r"[\x20-\x39\x3b-\x7e]{0,128}", re.ASCII)
 
 
 class KmsMeta(Struct, frozen=True, kw_only=True):

@@ -19,16 +19,17 @@ from msgspec import Struct
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.guest.tcb_info import TcbInfo, parse_tcb_info
+from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bs4 import Tag
 
-_TEXTAREA: Final = re.compile(r"<textarea readonly>(.*?)</textarea>", re.DOTALL)
-_FOREIGN_ENTITY: Final = re.compile(r"&(?!#(?:38|60|62|34|39);)")
-_ENTITY: Final = re.compile(r"&#(38|60|62|34|39);")
-_CHARSET: Final = re.compile(r"""charset\s{0,8}=\s{0,8}["']?([\w-]+)""", re.IGNORECASE | re.ASCII)
+_TEXTAREA: Final = pattern(r"<textarea readonly>(.*?)</textarea>", re.DOTALL)
+_FOREIGN_ENTITY: Final = pattern(r"&(?!#(?:38|60|62|34|39);)")
+_ENTITY: Final = pattern(r"&#(38|60|62|34|39);")
+_CHARSET: Final = pattern(r"""charset\s{0,8}=\s{0,8}["']?([\w-]+)""", re.IGNORECASE | re.ASCII)
 _TCB_INFO: Final = "TCB Info"
 _APP_CERTIFICATE: Final = "App Certificate"
 _CONTAINERS: Final = "Deployed Containers"

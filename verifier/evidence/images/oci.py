@@ -23,6 +23,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.codec import JsonObject
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 PLATFORM: Final = ("linux", "amd64")
 """The operating system and architecture of every TDX guest."""
@@ -55,16 +56,16 @@ _MAX_ENTRIES: Final = 1000
 _DOCKER_ALIASES: Final = ("docker.io", "index.docker.io")
 _DOCKER_API: Final = "registry-1.docker.io"
 _LABEL: Final = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
-_REGISTRY: Final = re.compile(
+_REGISTRY: Final = pattern(
     rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})?", re.ASCII
 )
-_REPOSITORY: Final = re.compile(
+_REPOSITORY: Final = pattern(
     r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*", re.ASCII
 )
-_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
-_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
-_ANY_DIGEST: Final = re.compile(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{1,256}", re.ASCII)
-_IMAGE_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_TAG: Final = pattern(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
+_DIGEST: Final = pattern(r"sha256:[0-9a-f]{64}", re.ASCII)
+_ANY_DIGEST: Final = pattern(r"[a-z0-9]+(?:[+._-][a-z0-9]+)*:[a-zA-Z0-9=_-]{1,256}", re.ASCII)
+_IMAGE_ID: Final = pattern(r"[0-9a-f]{64}", re.ASCII)
 
 
 class ArtifactError(EvidenceError):

@@ -22,6 +22,7 @@ from verifier.evidence import codec
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.images.oci import ImageReference
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 GITHUB: Final = "github.com"
 GITHUB_API: Final = "https://api.github.com"
@@ -32,9 +33,9 @@ MAX_BUNDLES: Final = 100
 BUNDLE_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
 _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle"
 _GITHUB_REGISTRY: Final = "ghcr.io"
-_OWNER: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})", re.ASCII)
-_NAME: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII)
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
+_OWNER: Final = pattern(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,38})", re.ASCII)
+_NAME: Final = pattern(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}", re.ASCII)
+_COMMIT: Final = pattern(r"[0-9a-f]{40}", re.ASCII)
 
 
 class SigstoreBundle(Struct, frozen=True):

@@ -15,14 +15,15 @@ from msgspec import Struct
 from verifier.errors import EvidenceError, UsageError
 from verifier.evidence import codec
 from verifier.evidence.td.quote import parse_quote
+from verifier.patterns import pattern
 
 CHALLENGE_LEAF: Final = "challenge-leaf"
 """Challenge (32 bytes) || sha256(DER SubjectPublicKeyInfo of the app certificate's key). It ties
 two quotes where the app's code lets nobody else choose these bytes, so that its only value is the
 compose hash of the manifest that it is named for."""
 
-_HEX: Final = re.compile(r"(?:0x|sha256:)?((?:[0-9a-fA-F]{2})+)", re.ASCII)
-_NEAR_KEY: Final = re.compile(r"ed25519-([1-9A-HJ-NP-Za-km-z]{32,44})", re.ASCII)
+_HEX: Final = pattern(r"(?:0x|sha256:)?((?:[0-9a-fA-F]{2})+)", re.ASCII)
+_NEAR_KEY: Final = pattern(r"ed25519-([1-9A-HJ-NP-Za-km-z]{32,44})", re.ASCII)
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 _MAX_VALUE: Final = 4096
 _SHOWN: Final = 20

@@ -15,19 +15,20 @@ from verifier.manifest.compose.problem import Problem, refused
 from verifier.manifest.compose.volumes import clean_target, parse_volume
 from verifier.manifest.service import Service
 from verifier.manifest.text import child, entry, unset
+from verifier.patterns import pattern
 
 _LIMITS: Final = (
     *(("cpus", "limits.cpus"), ("mem_limit", "limits.memory"), ("pids_limit", "limits.pids")),
     ("mem_reservation", "reservations.memory"),
 )
 _COUNTED: Final = frozenset({"scale", "deploy", "container_name", *(own for own, _ in _LIMITS)})
-_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP])?[iI]?[bB]?", re.ASCII)
+_SIZE: Final = pattern(r"([0-9]+(?:\.[0-9]+)?) ?([kKmMgGtTpP])?[iI]?[bB]?", re.ASCII)
 _DEPENDING: Final = frozenset(
     {"depends_on", "links", "network_mode", "ipc", "pid", "uts", "cgroup", "volumes_from"}
 )
 _TESTS: Final = frozenset({"CMD", "CMD-SHELL", "NONE"})
 _WITHOUT_TARGET: Final = frozenset({"rebuild", "restart"})
-_COUNT: Final = re.compile(r"all|[-+]?[0-9]+|", re.ASCII)
+_COUNT: Final = pattern(r"all|[-+]?[0-9]+|", re.ASCII)
 _SERVICE_PREFIX: Final = "service:"
 
 

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from verifier.manifest.remembered import remembered
+from verifier.patterns import pattern
 
 PROJECT: Final = "/dstack"
 COMPOSE_FILE: Final = f"{PROJECT}/docker-compose.yaml"
@@ -22,15 +23,15 @@ PERSISTENT: Final = f"{PROJECT}/persistent"
 
 _HOME: Final = "/root"
 """What `~` is taken for: the unit sets no HOME, and Compose then leaves `~` as it stands."""
-_PROCESS_ROOT: Final = re.compile(r"/proc/(?:self|thread-self|[0-9]+)/root(?=/|$)", re.ASCII)
-_PROCESS_FOLDER: Final = re.compile(r"/proc/(?:self|thread-self|[0-9]+)/cwd(?=/|$)", re.ASCII)
+_PROCESS_ROOT: Final = pattern(r"/proc/(?:self|thread-self|[0-9]+)/root(?=/|$)", re.ASCII)
+_PROCESS_FOLDER: Final = pattern(r"/proc/(?:self|thread-self|[0-9]+)/cwd(?=/|$)", re.ASCII)
 _ALIASES: Final = (
     ("/var/volatile/dstack", PROJECT),  # of which /dstack is a bind mount
     ("/tapp", PROJECT),  # before 0.5
     ("/var/run", "/run"),
     ("/var/lock", "/run/lock"),
 )
-_ENVIRONMENT: Final = re.compile(rf"{re.escape(HOST_SHARED)}/\.decrypted-env(?:\.json)?")
+_ENVIRONMENT: Final = pattern(rf"{re.escape(HOST_SHARED)}/\.decrypted-env(?:\.json)?")
 
 
 @remembered

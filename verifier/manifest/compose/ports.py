@@ -12,8 +12,9 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.manifest.remembered import remembered
+from verifier.patterns import pattern
 
-_RANGE: Final = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
+_RANGE: Final = pattern(r"([0-9]{1,5})(?:-([0-9]{1,5}))?", re.ASCII)
 _HIGHEST: Final = 65_535
 _PROTOCOLS: Final = frozenset({"tcp", "udp", "sctp"})
 

@@ -12,14 +12,15 @@ from verifier.evidence.compose.compose_yaml import Mapping, Node, Scalar, Sequen
 from verifier.evidence.compose.yaml_scalars import is_text, resolve
 from verifier.manifest.compose.problem import Kind, Problem, refused
 from verifier.manifest.text import unset
+from verifier.patterns import pattern
 from verifier.reference.compose_attributes import Attribute, Version, root
 
 _MAX_PROBLEMS: Final = 200
 _EXTENSION: Final = "x-"
 _CASTS: Final = {
-    "boolean": re.compile(r"true|false|y|yes|on|n|no|off", re.IGNORECASE),
-    "integer": re.compile(r"[-+]?[0-9]+", re.ASCII),
-    "number": re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII),
+    "boolean": pattern(r"true|false|y|yes|on|n|no|off", re.IGNORECASE),
+    "integer": pattern(r"[-+]?[0-9]+", re.ASCII),
+    "number": pattern(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?", re.ASCII),
 }
 """loader/interpolate.go: Go's `Atoi`, `ParseFloat` and the words of YAML's booleans."""
 _JSON_TYPES: Final = {"bool": "boolean", "int": "integer", "float": "number"}

@@ -11,6 +11,7 @@ from verifier.evidence.compose.app_compose import FLAGS, KNOWN_FIELDS, LEGACY_FI
 from verifier.manifest.diff.change import DIVERGENCE, Change, shown
 from verifier.manifest.diff.document import Document
 from verifier.model.result import JsonValue, Location, Severity
+from verifier.patterns import pattern
 
 _Outcome = tuple[Severity, str]
 
@@ -43,7 +44,7 @@ _PLAIN: Final[dict[str, _Outcome]] = {
     "verity_volumes": (Severity.HIGH, "another measured volume: new code or data"),
     "snapshotter": (Severity.LOW, "containers are unpacked by another snapshotter"),
 }
-_RELEASE: Final = re.compile(r"(\d+)\.(\d+)\.(\d+)", re.ASCII)
+_RELEASE: Final = pattern(r"(\d+)\.(\d+)\.(\d+)", re.ASCII)
 _LAST_TO_READ_CONFIG: Final = (0, 5, 4)  # docker_config; later guests do not know it
 _OTHERS: Final = frozenset(
     {"docker_compose_file", "allowed_envs", "pre_launch_script", "requirements", "port_policy"}

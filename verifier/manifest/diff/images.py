@@ -9,6 +9,7 @@ from verifier.manifest.diff.tree import pointer_to
 from verifier.manifest.image import Image, Kind, image_of
 from verifier.manifest.model import Service
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
 _Judgement = tuple[str, Severity, str]  # rule, severity, meaning
 _RANKS: Final = {
@@ -36,7 +37,7 @@ _WHAT: Final = {
     Kind.OPERATOR: "a variable that the operator sets",
 }
 _COMMITS: Final = ("GIT_SHA", "GIT_COMMIT", "COMMIT_SHA")
-_MOVING: Final = re.compile(r"(?:.*latest.*|main|master|dev|edge|nightly|stable)", re.IGNORECASE)
+_MOVING: Final = pattern(r"(?:.*latest.*|main|master|dev|edge|nightly|stable)", re.IGNORECASE)
 
 
 def compare_image(old: Document, new: Document, before: Service, after: Service) -> Change | None:

@@ -19,31 +19,30 @@ from verifier.manifest.model import Manifest, Service, Text
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.manifest.rules.shell import unpinned_installs
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
-_IMAGE_KEY: Final = re.compile(
+_IMAGE_KEY: Final = pattern(
     r"(?:^|_)(?:IMAGE|IMG|CONTAINER)(?:_?(?:REF|TAG|DIGEST|NAME|REPO))?$", re.IGNORECASE
 )
-_REFERENCE: Final = re.compile(
+_REFERENCE: Final = pattern(
     r"[\w.-]+(?:[:/][\w.-]+)*[:/][\w.-]+(?:@sha256:[0-9a-f]{64})?", re.ASCII
 )
-_UPDATER: Final = re.compile(
+_UPDATER: Final = pattern(
     r"watchtower|ouroboros|diun|shepherd|compose-manager|git-launcher|argocd|flux(?!n)|portainer"
     r"|dockge|coolify|keel|(?:^|[-_/])launcher",
     re.IGNORECASE,
 )
-_CODE_SOURCE: Final = re.compile(
+_CODE_SOURCE: Final = pattern(
     r"^(?:GITHUB_REPO|REPO_URL|GIT_REPO|COMMIT_SHA|\w+_MODULE_URL|LAUNCHER_CHANNEL)$"
 )
-_COMMIT: Final = re.compile(r"[0-9a-f]{40}", re.ASCII)
-_REMOTE: Final = re.compile(r"^(?:\w+://|git@|oci:|github\.com/)|\.git(?:#|$)")
-_PINNED_REMOTE: Final = re.compile(r"@sha256:[0-9a-f]{64}|#[0-9a-f]{40}$", re.ASCII)
-_FROM: Final = re.compile(
-    r"^[ \t]*FROM\s+(?:--platform=\S+\s+)?(\S+)", re.MULTILINE | re.IGNORECASE
-)
-_DOCKER_RUN: Final = re.compile(r"\bdocker (?:run|pull)\b.{0,300}?(\S{1,200}[:/]\S{1,200})")
-_SSHD: Final = re.compile(r"chpasswd|PermitRootLogin|authorized_keys")
-_EPHEMERAL: Final = re.compile(r"(?:^|\.)(?:ttl\.sh|ngrok(?:-free)?\.(?:io|app)|loca\.lt)$")
-_IP: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?", re.ASCII)
+_COMMIT: Final = pattern(r"[0-9a-f]{40}", re.ASCII)
+_REMOTE: Final = pattern(r"^(?:\w+://|git@|oci:|github\.com/)|\.git(?:#|$)")
+_PINNED_REMOTE: Final = pattern(r"@sha256:[0-9a-f]{64}|#[0-9a-f]{40}$", re.ASCII)
+_FROM: Final = pattern(r"^[ \t]*FROM\s+(?:--platform=\S+\s+)?(\S+)", re.MULTILINE | re.IGNORECASE)
+_DOCKER_RUN: Final = pattern(r"\bdocker (?:run|pull)\b.{0,300}?(\S{1,200}[:/]\S{1,200})")
+_SSHD: Final = pattern(r"chpasswd|PermitRootLogin|authorized_keys")
+_EPHEMERAL: Final = pattern(r"(?:^|\.)(?:ttl\.sh|ngrok(?:-free)?\.(?:io|app)|loca\.lt)$")
+_IP: Final = pattern(r"\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?|\[[0-9a-fA-F:]+\](?::\d+)?", re.ASCII)
 
 
 def _images(manifest: Manifest) -> Iterator[tuple[Service, Text, Image]]:

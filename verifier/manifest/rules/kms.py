@@ -10,17 +10,18 @@ from verifier.manifest.image import image_of
 from verifier.manifest.model import Manifest, Text
 from verifier.manifest.rule import Hit, Need, at_top, listed, on_field, on_text, rule
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
 _CVM: Final = "dstack docs/security/cvm-boundaries.md"
 _CONTRACT: Final = "Dstack-TEE/dstack kms/auth-eth/contracts"
-_KMS_CONFIG: Final = re.compile(r"^\[core\.auth_api\]", re.MULTILINE)
-_KMS_NODE: Final = re.compile(r"(?:^|[-_/])(?:kms|mpc)(?:$|[-_/])|mpc-launcher|dstack-kms")
+_KMS_CONFIG: Final = pattern(r"^\[core\.auth_api\]", re.MULTILINE)
+_KMS_NODE: Final = pattern(r"(?:^|[-_/])(?:kms|mpc)(?:$|[-_/])|mpc-launcher|dstack-kms")
 _EMPTY_SHA256: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _OPEN: Final = (
-    (re.compile(r'^type\s*=\s*"dev"', re.MULTILINE), "authorizes everything (`dev`)"),
-    (re.compile(r"^quote_enabled\s*=\s*false", re.MULTILINE), "onboards without a quote"),
+    (pattern(r'^type\s*=\s*"dev"', re.MULTILINE), "authorizes everything (`dev`)"),
+    (pattern(r"^quote_enabled\s*=\s*false", re.MULTILINE), "onboards without a quote"),
     (
-        re.compile(
+        pattern(
             r"^\[core\.image\][ \t]*\n(?:[^\[\n][^\n]*\n|\n)*?verify\s*=\s*false", re.MULTILINE
         ),
         "does not verify OS images",
@@ -29,24 +30,24 @@ _OPEN: Final = (
 """Settings that give the keys to anybody who asks for them."""
 _SETTINGS: Final = (
     (
-        re.compile(r"^insecure_no_auth\s*=\s*true", re.MULTILINE),
+        pattern(r"^insecure_no_auth\s*=\s*true", re.MULTILINE),
         "administration without a password",
     ),
     (
-        re.compile(r"^enforce_self_authorization\s*=\s*false", re.MULTILINE),
+        pattern(r"^enforce_self_authorization\s*=\s*false", re.MULTILINE),
         "does not ask whether it is authorized itself",
     ),
-    (re.compile(r'^auto_bootstrap_domain\s*=\s*"[^"]+"', re.MULTILINE), "bootstraps by itself"),
+    (pattern(r'^auto_bootstrap_domain\s*=\s*"[^"]+"', re.MULTILINE), "bootstraps by itself"),
 )
 _NETWORKS: Final = {1: "eth", 8453: "base"}
 """What Phala's gateways call the chain of their KMS."""
 _HOSTED: Final = frozenset({"hosted"})
-_WEBHOOK: Final = re.compile(r'^url\s*=\s*"(https?://[^"]+)"', re.MULTILINE)
-_LOCAL_HOST: Final = re.compile(
+_WEBHOOK: Final = pattern(r'^url\s*=\s*"(https?://[^"]+)"', re.MULTILINE)
+_LOCAL_HOST: Final = pattern(
     r"https?://(?:127(?:\.\d{1,3}){3}|[A-Za-z][A-Za-z0-9_-]*)(?::\d+)?(?:/|$)", re.ASCII
 )
 """A URL of another service, whose name has no dot; an address may have none either."""
-_BARE_KEY: Final = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_BARE_KEY: Final = pattern(r"[A-Za-z0-9_-]+", re.ASCII)
 _MAX_DEPTH: Final = 16
 """How deep tables are read: no setting of a KMS stands below the third."""
 
@@ -277,9 +278,9 @@ def asked_for_permission(manifest: Manifest) -> tuple[str, ...]:
 
 def _weak_settings(config: Text, text: str) -> Iterator[Hit]:
     settings = [(item, Severity.CRITICAL) for item in _OPEN] + [(item, None) for item in _SETTINGS]
-    for (pattern, said), severity in settings:
-        if pattern.search(text):
-            written = pattern.search(config.text)
+    for (weak, said), severity in settings:
+        if weak.search(text):
+            written = weak.search(config.text)
             yield on_text(config, said, severity, offset=written.start() if written else 0)
     for url in _WEBHOOK.finditer(text):
         if not _LOCAL_HOST.match(url[1]):

@@ -9,8 +9,9 @@ from typing import Final
 
 from verifier.manifest.shell.follow import CONSOLE, Followed, Line
 from verifier.manifest.shell.program import QUIET
+from verifier.patterns import pattern
 
-_KEYS: Final = re.compile(
+_KEYS: Final = pattern(
     r"\.appkeys\.json|\.decrypted-env|k256_key|disk_crypt_key|env_crypt_key|secrets\.json"
     r"|/var/lib/docker/volumes|host-shared/\S{0,80}[*?\[{$`]|# in \S{0,80}host-shared"
     r"|\.app\w{0,8}[*?\[{]|/\.h\w{0,10}[*?\[]"
@@ -22,16 +23,14 @@ _KEYS: Final = re.compile(
     r"|/proc/(?:self|thread-self|\d+|\$\$|\$PPID|\$BASHPID)/environ\b",
     re.IGNORECASE,
 )
-_ASKS: Final = re.compile(
-    r"\b(?:curl|wget)\b[^\n|;)]{0,400}(?:dstack|tappd)\.sock\b[^\n|;)]{0,400}"
-)
+_ASKS: Final = pattern(r"\b(?:curl|wget)\b[^\n|;)]{0,400}(?:dstack|tappd)\.sock\b[^\n|;)]{0,400}")
 """A request to the guest agent, which gives keys to whoever asks."""
-_GIVES_KEY: Final = re.compile(r"(?:Get|Derive)(?:Tls|K256)?Key\b")
-_DUMPS: Final = re.compile(
+_GIVES_KEY: Final = pattern(r"(?:Get|Derive)(?:Tls|K256)?Key\b")
+_DUMPS: Final = pattern(
     r"(?:env|printenv|set|export(?: -p)?|(?:declare|typeset)(?: -[pxA-Z]+)?)(?=\s*(?:[|>#]|\Z))"
 )
 """A command that writes every variable out: the decrypted environment is among them."""
-_SINK: Final = re.compile(
+_SINK: Final = pattern(
     r">\s*/dev/(?:console|tty\w*|kmsg|hvc\w*|ttyS\w*|vport\w*|virtio-ports/|vsock|tcp/|udp/)"
     r"|>\s*\S{0,80}host-shared|\b(?:nc|ncat|socat|netcat|telnet|ssh|scp|sftp|rsync|ftp)\s"
     r"|\b(?:cp|mv|install|ln)\b[^\n|]{0,300}\s\S{0,80}host-shared\S{0,80}"
@@ -46,14 +45,14 @@ _SINK: Final = re.compile(
     r"|rclone|aws|gsutil|gcloud|az|https?|xh|websocat|mosquitto_pub|redis-cli|psql|mysql|vsock\S*)\s"
     r"|>\s*/sys/firmware/"
 )
-_PRINTS: Final = re.compile(
+_PRINTS: Final = pattern(
     r"(?:[\w./-]*/)?(?:cat|tac|head|tail|nl|less|more|grep|egrep|sed|awk|jq|yq|xxd|od|hexdump"
     r"|base64|base32|strings|cut|tr|sort|uniq|rev|fold|echo|printf|python3?|perl|ruby|node|dd|tee"
     r"|pr|paste|column|docker|podman|nerdctl)\Z"
 )
 _DOWNLOADERS: Final = frozenset({"curl", "wget"})
-_LOOKS: Final = re.compile(r"(?:test|chmod|chown|ls|stat|rm|shred|mkdir|touch|echo)\b|\[")
-_SHOWS_NOTHING: Final = re.compile(
+_LOOKS: Final = pattern(r"(?:test|chmod|chown|ls|stat|rm|shred|mkdir|touch|echo)\b|\[")
+_SHOWS_NOTHING: Final = pattern(
     r"(?:[\w./-]*/)?(?:test|\[|\[\[|:|true|false|chmod|chown|chgrp|chattr|setfacl|ls|stat|file|rm"
     r"|shred|mkdir|rmdir|touch|truncate|cp|mv|install|ln|rsync|mount|umount|find|realpath|readlink|basename"
     r"|dirname|(?:sha\d+|md5|b2|ck)sum|shasum|cksum|wc|cmp|du|export|declare|local|readonly|typeset"
@@ -61,7 +60,7 @@ _SHOWS_NOTHING: Final = re.compile(
     rf"|systemctl|inotifywait)\Z|{re.escape(QUIET)}"
 )
 """Programs that do not write what is in the files that they are given."""
-_HOST_SEES: Final = re.compile(
+_HOST_SEES: Final = pattern(
     r"/dev/(?:console|tty\w*|kmsg|hvc|ttyS|vport|virtio-ports|vsock|std(?:out|err))|host-shared"
     r"|/proc/\w+/fd/[12]"
 )

@@ -21,15 +21,16 @@ from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_t
 from verifier.manifest.rules.pls import custom_scripts
 from verifier.manifest.rules.shell import excerpt
 from verifier.model.result import Location, Severity
+from verifier.patterns import pattern
 
 _TYPES: Final = "dstack dstack-types/src/lib.rs"
-_REPLACES: Final = re.compile(
+_REPLACES: Final = pattern(
     r">\s*\S{0,80}(?:docker-compose\.ya?ml|app-compose\.json)|\bdocker(?:\s+|-)compose\b"
     r"|\bdocker\s+(?:run|stack|swarm)\b",
     re.MULTILINE,
 )
-_LEAVES: Final = re.compile(r"^exit\s+0\b", re.MULTILINE)
-_REMOTE: Final = re.compile(r"^[\w+.-]+://|^git@|^oci:")
+_LEAVES: Final = pattern(r"^exit\s+0\b", re.MULTILINE)
+_REMOTE: Final = pattern(r"^[\w+.-]+://|^git@|^oci:")
 _MOUNTS: Final = frozenset({"bind", "volume", "tmpfs", "image"})
 _REFUSED: Final = (RefusedError, DuplicateFieldError)
 """Errors that other rules report."""

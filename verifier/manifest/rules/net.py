@@ -11,34 +11,35 @@ from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_t
 from verifier.manifest.rules.env.names import live_inputs
 from verifier.manifest.rules.shell import excerpt
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
 _CVM: Final = "dstack docs/security/cvm-boundaries.md"
 _ADMIN_PORTS: Final = frozenset(
     {22, 23, 1022, 2222, 2375, 2376, 3389, 6443, 7681, 10250, *range(5900, 6000)}
 )
 _GENERIC_ADMIN: Final = {
-    8888: re.compile(r"jupyter|notebook"),
-    9000: re.compile(r"portainer"),
-    9001: re.compile(r"portainer|minio"),
-    3001: re.compile(r"uptime-kuma|dozzle"),
+    8888: pattern(r"jupyter|notebook"),
+    9000: pattern(r"portainer"),
+    9001: pattern(r"portainer|minio"),
+    3001: pattern(r"uptime-kuma|dozzle"),
 }
 _STORE_PORTS: Final = frozenset(
     {2379, 3306, 5432, 5672, 6379, 8500, 9042, 9092, 9200, 9300, 11211, 15672, 27017}
 )
 _TLS_PORTS: Final = frozenset({443, 8443})
-_STORES: Final = re.compile(
+_STORES: Final = pattern(
     r"^(?:postgres|mysql|mariadb|redis|valkey|mongo|elasticsearch|opensearch|memcached|rabbitmq"
     r"|cassandra|etcd|consul|kafka|influxdb)"
 )
-_DASHBOARDS: Final = re.compile(
+_DASHBOARDS: Final = pattern(
     r"dozzle|adminer|pgadmin|phpmyadmin|grafana|prometheus|node-exporter|cadvisor|netdata|portainer"
 )
-_STATS: Final = re.compile(r"^[ \t]*stats\s+auth\s+\S+", re.MULTILINE)
-_OWN_TLS: Final = re.compile(r"ingress|nginx|caddy|traefik|envoy|haproxy|gateway|mesh|vpc")
-_CORS: Final = re.compile(r"^(?:\w*CORS_?\w*ORIGINS?|CORS|ALLOWED_ORIGINS|ALLOWED_HOSTS)$")
-_ALLOW_ALL: Final = re.compile(r"allow_origin=[\"']?\*|(?<![\d.])0\.0\.0\.0/0")
-_VPN: Final = re.compile(r"OVPN_CONFIG|WIREGUARD_|^WG_|(?:^|_)PROXY(?:_|$)|SOCKS")
-_FILE_SERVER: Final = re.compile(
+_STATS: Final = pattern(r"^[ \t]*stats\s+auth\s+\S+", re.MULTILINE)
+_OWN_TLS: Final = pattern(r"ingress|nginx|caddy|traefik|envoy|haproxy|gateway|mesh|vpc")
+_CORS: Final = pattern(r"^(?:\w*CORS_?\w*ORIGINS?|CORS|ALLOWED_ORIGINS|ALLOWED_HOSTS)$")
+_ALLOW_ALL: Final = pattern(r"allow_origin=[\"']?\*|(?<![\d.])0\.0\.0\.0/0")
+_VPN: Final = pattern(r"OVPN_CONFIG|WIREGUARD_|^WG_|(?:^|_)PROXY(?:_|$)|SOCKS")
+_FILE_SERVER: Final = pattern(
     r"python3?\s+-m\s+http\.server|SimpleHTTPServer|npx\s+(?:-y\s+)?(?:serve|http-server)"
     r"|caddy\s+file-server|busybox\s+httpd|webfsd|rclone\s+serve"
 )

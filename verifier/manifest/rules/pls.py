@@ -12,6 +12,7 @@ from verifier.manifest.rules.leaks import at_hand, leaks, may_show
 from verifier.manifest.rules.shell import PIPE_TO_SHELL, excerpt, unpinned_installs
 from verifier.manifest.shell.follow import Line
 from verifier.model.result import Location, Severity
+from verifier.patterns import pattern
 from verifier.reference.prelaunch_scripts import (
     BANNER,
     LAUNCH_TOKEN,
@@ -21,41 +22,41 @@ from verifier.reference.prelaunch_scripts import (
 )
 
 _NEEDS: Final = (Need.MANIFEST,)
-_SSH: Final = re.compile(
+_SSH: Final = pattern(
     r"chpasswd|\bpasswd\s|authorized_keys|PermitRootLogin|useradd|usermod|sudoers|dropbear|\bsshd\b"
     r"|\bttyd\b|webshell|openssh-installer"
 )
-_SHELL_SERVER: Final = re.compile(r"dropbear|\bsshd\b|\bttyd\b|webshell|openssh-installer")
-_DOCKER_RUN: Final = re.compile(r"docker\s+run\b(?:[^\n;&|]|\\\n)*", re.MULTILINE)
-_TRACE: Final = re.compile(
+_SHELL_SERVER: Final = pattern(r"dropbear|\bsshd\b|\bttyd\b|webshell|openssh-installer")
+_DOCKER_RUN: Final = pattern(r"docker\s+run\b(?:[^\n;&|]|\\\n)*", re.MULTILINE)
+_TRACE: Final = pattern(
     r"^[ \t]*set\s+-\w*x|(?<![\w.-])(?:ba|da|z|k)?sh\s+-\w*x\w*\b"
     r"|^[ \t]*(?:env|printenv|set|export|(?:declare|typeset|export)[ \t]+-[pxA-Z]+)[ \t]*$",
     re.MULTILINE,
 )
-_EXPORT_KEY: Final = re.compile(
+_EXPORT_KEY: Final = pattern(
     r"export\s+\w+=[^\n]{0,100}\$\([^\n]{0,300}appkeys\.json|cp\s[^\n]{0,300}appkeys\.json"
 )
-_EVAL: Final = re.compile(
+_EVAL: Final = pattern(
     r"(?:^|[;&|]\s*)eval\s|(?:^|[;&|]\s*)(?:source|\.)\s+\S{0,80}(?:user_config|user-config|sys-config"
     r"|\.env)\b|user_config[^\n|]{0,300}\|\s*(?:ba)?sh\b|>\s*\S{0,80}\.env\b",
     re.MULTILINE,
 )
-_REWRITES: Final = re.compile(
+_REWRITES: Final = pattern(
     r">\s*/etc/docker/daemon\.json|>\s*\S{0,80}docker-compose\.ya?ml|>>?\s*/etc/hosts|\biptables\s|\bnft\s"
     r"|>\s*/etc/resolv\.conf|/etc/systemd/system/|\bsysctl\s+-w|\bmodprobe\s|update-ca-certificates"
     r"|insecure-registries"
 )
-_TRUST_CHANGE: Final = re.compile(r"insecure-registries|update-ca-certificates")
-_CREDENTIAL: Final = re.compile(
+_TRUST_CHANGE: Final = pattern(r"insecure-registries|update-ca-certificates")
+_CREDENTIAL: Final = pattern(
     r"docker\s+login\b[^\n]{0,300}-p\s+[\"']?(?!\$)[^\s\"']+|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY"
     r"|^[ \t]*(?:export\s+)?\w{0,100}(?:PASSWORD|SECRET|TOKEN)=[\"']?[^\s\"'$`]{6,}",
     re.MULTILINE,
 )
-_PULL: Final = re.compile(r"\bdocker(?:\s+|-)compose\b[^\n]{0,200}\bpull\b")
+_PULL: Final = pattern(r"\bdocker(?:\s+|-)compose\b[^\n]{0,200}\bpull\b")
 _MAX_LOST: Final = 10
 _MAX_RUNS: Final = 50
-_GATE: Final = re.compile(r"exit\s+[1-9]|\breboot\b|\bpoweroff\b")
+_GATE: Final = pattern(r"exit\s+[1-9]|\breboot\b|\bpoweroff\b")
 
 
 def custom_scripts(manifest: Manifest) -> Iterator[tuple[str, str]]:

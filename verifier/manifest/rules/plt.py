@@ -7,8 +7,9 @@ from typing import Final
 from verifier.manifest.model import Manifest
 from verifier.manifest.rule import Hit, Need, at_top, on_field, on_text, rule
 from verifier.model.result import Location, Severity
+from verifier.patterns import pattern
 
-_RELEASE: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
+_RELEASE: Final = pattern(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
 
 
 @rule(

@@ -8,11 +8,12 @@ from verifier.manifest.model import Manifest, published_services
 from verifier.manifest.rule import Hit, Need, on_field, on_service, rule
 from verifier.manifest.rules.net import host_network_of
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
 _ROUTES: Final = "dstack guest-agent/src/http_routes.rs"
-_VERBOSE: Final = re.compile(r"\b(?:debug|trace)\b", re.IGNORECASE)
-_LOG_KEYS: Final = re.compile(r"LOG_LEVEL|RUST_LOG|^DEBUG$|_DEBUG$")
-_TIME: Final = re.compile(r"TIMELOCK|EXPIR|NTS|OTP|JWT|_DELAY(?:_MS)?$|STAGING_DELAY|NOT_BEFORE")
+_VERBOSE: Final = pattern(r"\b(?:debug|trace)\b", re.IGNORECASE)
+_LOG_KEYS: Final = pattern(r"LOG_LEVEL|RUST_LOG|^DEBUG$|_DEBUG$")
+_TIME: Final = pattern(r"TIMELOCK|EXPIR|NTS|OTP|JWT|_DELAY(?:_MS)?$|STAGING_DELAY|NOT_BEFORE")
 _GPU_WEAK: Final = ("allow_devtools", "allow_debug", "allow_insecure_boot")
 _MANY_PORTS: Final = 10
 _MANIFEST: Final = (Need.MANIFEST,)

@@ -10,10 +10,11 @@ from verifier.manifest.rule import Hit, on_text, rule
 from verifier.manifest.rules.shell import excerpt
 from verifier.manifest.secret_text import mask
 from verifier.model.result import Location, Severity
+from verifier.patterns import pattern
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 
-_TOKENS: Final = re.compile(
+_TOKENS: Final = pattern(
     r"-----BEGIN [A-Z ]*PRIVATE KEY|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}"
     r"|\bsk-[A-Za-z0-9_-]{20,}|\bxox[baprs]-[\w-]{10,}|\bAIza[0-9A-Za-z_-]{35}"
     r"|\beyJ[\w-]{10,2000}\.eyJ[\w-]{10,2000}\.[\w-]{10,}"
@@ -23,8 +24,8 @@ _TOKEN_MARKS: Final = (
     "eyJ",
 )
 """What every match of `_TOKENS` contains; a search for plain text is much faster."""
-_LOGIN_URL: Final = re.compile(r"://[^\s:/@$]+:([^\s:/@$]+)@[\w.-]+")
-_RPC_KEY: Final = re.compile(
+_LOGIN_URL: Final = pattern(r"://[^\s:/@$]+:([^\s:/@$]+)@[\w.-]+")
+_RPC_KEY: Final = pattern(
     r"(?:alchemy\.com/v2|infura\.io/v3|quiknode\.pro|ankr\.com/\w+)/[\w-]{16,}"
 )
 _RPC_MARKS: Final = ("alchemy.com", "infura.io", "quiknode.pro", "ankr.com")
@@ -32,51 +33,51 @@ _SECRET_KEYS: Final = (
     *("PASS", "PASSWORD", "PASSWD", "SECRET", "TOKEN", "APIKEY", "API_KEY", "MNEMONIC"),
 )
 """How the name of a secret ends."""
-_HEX_KEY: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{64}", re.ASCII)
-_NOT_SECRET: Final = re.compile(r"/.*|true|false|\d{1,5}|none|null|https?://.*", re.IGNORECASE)
-_DEFAULTS: Final = re.compile(
+_HEX_KEY: Final = pattern(r"(?:0x)?[0-9a-fA-F]{64}", re.ASCII)
+_NOT_SECRET: Final = pattern(r"/.*|true|false|\d{1,5}|none|null|https?://.*", re.IGNORECASE)
+_DEFAULTS: Final = pattern(
     r"\d{4,8}|password|changeme|change_me|change-me|admin|root|postgres|minioadmin|secret|hunter2"
     r"|test|example|letmein",
     re.IGNORECASE,
 )
-_PUBLIC_KEYS: Final = re.compile(
+_PUBLIC_KEYS: Final = pattern(
     "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
     "|59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
     "|(?:test ){11}junk",
     re.IGNORECASE,
 )
 """The first two accounts of Anvil and Hardhat, and the mnemonic behind them."""
-_KNOWN_LOGIN: Final = re.compile(
+_KNOWN_LOGIN: Final = pattern(
     r"stats\s+auth\s+admin:admin|\b(?:admin:admin|root:root|postgres:postgres)\b(?!/)"
 )
 _LOGIN_MARKS: Final = ("admin:admin", "root:root", "postgres:postgres")
 _EMPTY_SHA256: Final = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 _KEY_MARKS: Final = ("ac0974be", "59c6995e", "test test", "e3b0c442")
 _ADMIN_CLASSES: Final = frozenset({env_classes.SIGNKEY, env_classes.APICRED, env_classes.ROOT})
-_WORRY: Final = re.compile(
+_WORRY: Final = pattern(
     r"known issue|hash mismatch|skip.{0,200}verif|todo.{0,200}(?:secur|auth|attest)"
     r"|temporary|workaround"
     r"|insecure|do not use in prod|does not parse @sha256|change .{0,200}(?:credential|password)"
 )
-_TRUTHY: Final = re.compile(r"1|true|yes|on|enabled?", re.IGNORECASE)
-_DEV_ENVIRONMENT: Final = re.compile(r"dev(?:elopment)?|test(?:ing)?|local", re.IGNORECASE)
-_ENVIRONMENT_KEY: Final = re.compile(r"^(?:NODE_)?ENV(?:IRONMENT)?$")
-_NAMES_ONLY: Final = re.compile(r"(?:WHITELIST|ALLOWLIST|DOMAINS?|EMAILS?|USERS?|WALLET)$")
-_DEBUG_FLAG: Final = re.compile(r"(?<!\S)--(?:debug|reload|insecure)(?!\S)")
-_VERBOSE: Final = re.compile(r"\b(?:debug|trace)\b", re.IGNORECASE)
-_SIMULATOR: Final = re.compile(r"(?:DSTACK|TAPPD)_SIMULATOR_ENDPOINT")
-_SIMULATOR_IMAGE: Final = re.compile(r"dstack-simulator|tappd-simulator")
+_TRUTHY: Final = pattern(r"1|true|yes|on|enabled?", re.IGNORECASE)
+_DEV_ENVIRONMENT: Final = pattern(r"dev(?:elopment)?|test(?:ing)?|local", re.IGNORECASE)
+_ENVIRONMENT_KEY: Final = pattern(r"^(?:NODE_)?ENV(?:IRONMENT)?$")
+_NAMES_ONLY: Final = pattern(r"(?:WHITELIST|ALLOWLIST|DOMAINS?|EMAILS?|USERS?|WALLET)$")
+_DEBUG_FLAG: Final = pattern(r"(?<!\S)--(?:debug|reload|insecure)(?!\S)")
+_VERBOSE: Final = pattern(r"\b(?:debug|trace)\b", re.IGNORECASE)
+_SIMULATOR: Final = pattern(r"(?:DSTACK|TAPPD)_SIMULATOR_ENDPOINT")
+_SIMULATOR_IMAGE: Final = pattern(r"dstack-simulator|tappd-simulator")
 _ADDRESSED: Final = frozenset({"dns", "extra_hosts", "logging", "volumes"})
-_BARE: Final = re.compile(
+_BARE: Final = pattern(
     r"(?<![\d./])(?:\d{1,3}\.){3}\d{1,3}(?![\d.])|\[[0-9a-fA-F:]{3,}\]", re.ASCII
 )
 _PLAIN: Final = frozenset({"http", "tcp", "udp"})
-_URL: Final = re.compile(
+_URL: Final = pattern(
     r"\b(https?|wss?|grpc|tcp|udp|tcp\+tls)://(\[[0-9a-fA-F:]+\]|[\w.-]+)(?::(\d+))?"
 )
-_LOCAL: Final = re.compile(r"localhost|127\..*|0\.0\.0\.0|\[::1?\]|[^.]*|.*\.(?:internal|local)")
-_ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}|\[.*\]")
-_CENTRAL: Final = re.compile(r"ngrok|vercel\.app|supabase\.co|firebase(?:io|app)\.com")
+_LOCAL: Final = pattern(r"localhost|127\..*|0\.0\.0\.0|\[::1?\]|[^.]*|.*\.(?:internal|local)")
+_ADDRESS: Final = pattern(r"\d{1,3}(?:\.\d{1,3}){3}|\[.*\]")
+_CENTRAL: Final = pattern(r"ngrok|vercel\.app|supabase\.co|firebase(?:io|app)\.com")
 _MIN_SECRET: Final = 6
 _MAX_HOSTS: Final = 500
 

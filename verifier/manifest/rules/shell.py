@@ -12,28 +12,29 @@ from typing import Final
 from verifier.manifest.secret_text import masked
 from verifier.manifest.shell.follow import follow
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
-PIPE_TO_SHELL: Final = re.compile(
+PIPE_TO_SHELL: Final = pattern(
     r"(?:curl|wget)[^\n|;]{0,500}\|\s*(?:sudo\s+)?(?:ba|z|da)?sh\b|(?:source|\.)\s+<\((?:curl|wget)"
     r"|(?:ba|z|da)?sh\s+-c\s+[\"']?\$\((?:curl|wget)"
 )
-_INSTALL: Final = re.compile(
+_INSTALL: Final = pattern(
     r"\b(?:pip3?\s+install|npm\s+(?:i|install)\b|npx\s+-y|uvx\s|apt-get\s+(?:-\w+\s+)*install"
     r"|apt\s+(?:-\w+\s+)*install|apk\s+add|yum\s+install|dnf\s+install|hf\s+download"
     r"|huggingface-cli\s+download|go\s+install\s|cargo\s+install|git\s+clone)[^\n;&|]*"
     r"|\b(?:curl|wget)\s[^\n;&|]{0,500}\.(?:safetensors|gguf|onnx|whl|tar\.gz)\b"
 )
-_SAID: Final = re.compile(r"(?:^|[\n;&|({])\s*(?:echo|printf|#)[^\n;&|]*\Z")
+_SAID: Final = pattern(r"(?:^|[\n;&|({])\s*(?:echo|printf|#)[^\n;&|]*\Z")
 _FETCHING: Final = (*("curl", "wget", "install", "npm", "npx", "uvx", "add", "download", "clone"),)
 """What every match of the patterns contains; a search for plain text is much faster."""
 _HIDING: Final = frozenset("$`\\'\"(")
 _LONGEST: Final = 20_000  # characters of a command line that is followed
 _BEFORE: Final = 200
 _MAX_FETCHES: Final = 50  # of one text; more say nothing more
-_PINNED: Final = re.compile(
+_PINNED: Final = pattern(
     r"--hash|--require-hashes|--revision\s+[0-9a-f]{40}|@[0-9a-f]{40}\b|\bnpm\s+ci\b", re.ASCII
 )
-_CHECKOUT: Final = re.compile(r"git\s+(?:checkout|reset\s+--hard)\s+[0-9a-f]{40}\b", re.ASCII)
+_CHECKOUT: Final = pattern(r"git\s+(?:checkout|reset\s+--hard)\s+[0-9a-f]{40}\b", re.ASCII)
 
 
 def as_run(text: str) -> str:

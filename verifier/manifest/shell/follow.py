@@ -20,6 +20,7 @@ from verifier.manifest.shell.body import Body
 from verifier.manifest.shell.command import Command
 from verifier.manifest.shell.lexer import Part, Token, tokens_of
 from verifier.manifest.shell.program import ASSIGNMENT, acting, unassigned, unwrapped
+from verifier.patterns import pattern
 
 MAX_CHARACTERS: Final = 256 << 10
 MAX_LINES: Final = 4_000
@@ -31,23 +32,21 @@ CONSOLE: Final = "(console)"
 """Where the output of a script goes by itself: to the journal and the serial console, which the
 host reads (dstack os/common/rootfs/app-compose.service, `StandardOutput`)."""
 
-_PARAMETER: Final = re.compile(
+_PARAMETER: Final = pattern(
     r"(!?)([A-Za-z_][A-Za-z0-9_]*|[0-9@*]+)(?:\[[^\]]*\])?(?:(:?[-=+?])(.*)|[%#/:^,@].*)?",
     re.DOTALL,
 )
-_VARIABLE: Final = re.compile(
-    r"(?<!\\)\$(?:\{([^{}`$]{1,200})\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII
-)
-_PRINTED: Final = re.compile(
+_VARIABLE: Final = pattern(r"(?<!\\)\$(?:\{([^{}`$]{1,200})\}|([A-Za-z_][A-Za-z0-9_]*))", re.ASCII)
+_PRINTED: Final = pattern(
     r"(?:echo|printf)(?: -\w+)? ([^$`|;&<>]*)(\| base64 (?:-d|-D|--decode))?\s*", re.ASCII
 )
 _DECLARING: Final = frozenset({"export", "declare", "local", "readonly", "typeset"})
-_SHELLS: Final = re.compile(r"(?:.*/)?(?:ba|da|z|k|a)?sh|busybox")
+_SHELLS: Final = pattern(r"(?:.*/)?(?:ba|da|z|k|a)?sh|busybox")
 _SOURCING: Final = frozenset({"source", "."})
-_TEXT_OPTION: Final = re.compile(r"-[a-zA-Z]*c", re.ASCII)
+_TEXT_OPTION: Final = pattern(r"-[a-zA-Z]*c", re.ASCII)
 _RUNS_TEXT: Final = frozenset({"su", "runuser", "script"})
 _COPIES: Final = frozenset({"cp", "mv", "install", "ln"})
-_PLAIN_PATH: Final = re.compile(r"/?[\w./+-]+", re.ASCII)
+_PLAIN_PATH: Final = pattern(r"/?[\w./+-]+", re.ASCII)
 
 
 class Line(Struct, frozen=True):

@@ -10,18 +10,20 @@ from typing import Final
 
 from msgspec import Struct
 
-_OPERATOR: Final = re.compile(r"&&|\|\||;;|\|&|[;&|()\n]")
+from verifier.patterns import pattern
+
+_OPERATOR: Final = pattern(r"&&|\|\||;;|\|&|[;&|()\n]")
 _BEGINS_REDIRECTION: Final = frozenset("<>&0123456789")
 _BEGINS_OPERATOR: Final = frozenset(";&|()\n")
-_REDIRECTION: Final = re.compile(
+_REDIRECTION: Final = pattern(
     r"(?P<fd>\d{0,2})(?P<op><<<|<<-|<<|<>|<&|>>|>&|>\||&>>|&>|<|>)(?!\()|(?P<and>&>>|&>)"
 )
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?!$-]", re.ASCII)
-_PLAIN: Final = re.compile(r"[^ \t\r\n;&|()<>\"'`$\\#]+|#")
+_NAME: Final = pattern(r"[A-Za-z_][A-Za-z0-9_]*|[0-9@*#?!$-]", re.ASCII)
+_PLAIN: Final = pattern(r"[^ \t\r\n;&|()<>\"'`$\\#]+|#")
 """Blanks other than space and tab are part of a word, as to the shell (POSIX XCU 2.3)."""
-_PLAIN_QUOTED: Final = re.compile(r"[^\"`$\\]+")
-_BLANK: Final = re.compile(r"(?:[ \t\r]|\\\n)+")
-_ESCAPES: Final = re.compile(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))", re.DOTALL)
+_PLAIN_QUOTED: Final = pattern(r"[^\"`$\\]+")
+_BLANK: Final = pattern(r"(?:[ \t\r]|\\\n)+")
+_ESCAPES: Final = pattern(r"\\(?:x([0-9a-fA-F]{1,2})|([0-7]{1,3})|(.))", re.DOTALL)
 _LETTERS: Final = {"n": "\n", "t": "\t", "r": "\r", "e": "\x1b", "a": "\a"}
 
 

@@ -4,7 +4,9 @@ import re
 from itertools import pairwise
 from typing import Final
 
-ASSIGNMENT: Final = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[[^\]]*\])?(\+?)=(.*)", re.DOTALL)
+from verifier.patterns import pattern
+
+ASSIGNMENT: Final = pattern(r"([A-Za-z_][A-Za-z0-9_]*)(?:\[[^\]]*\])?(\+?)=(.*)", re.DOTALL)
 _WRAPPERS: Final = frozenset(
     {
         *("command", "builtin", "exec", "sudo", "doas", "nohup", "env", "nice", "ionice", "setsid"),
@@ -14,19 +16,17 @@ _WRAPPERS: Final = frozenset(
     }
 )
 """Programs that run the one which stands behind them."""
-_IN_WRAPPER: Final = re.compile(
+_IN_WRAPPER: Final = pattern(
     r"-.*|[A-Za-z_]\w*=.*|[0-9]+(?:\.[0-9]+)?[smhd]?|/|--", re.DOTALL | re.ASCII
 )
 """What may stand between the two: options, variables, times, the root of `chroot`."""
 _QUIET: Final = {
-    **dict.fromkeys(
-        ("grep", "egrep", "fgrep"), re.compile(r"-[a-zA-Z]*q[a-zA-Z]*|--quiet|--silent")
-    ),
-    "cmp": re.compile(r"-s|--quiet|--silent"),
-    "diff": re.compile(r"-q|--brief"),
+    **dict.fromkeys(("grep", "egrep", "fgrep"), pattern(r"-[a-zA-Z]*q[a-zA-Z]*|--quiet|--silent")),
+    "cmp": pattern(r"-s|--quiet|--silent"),
+    "diff": pattern(r"-q|--brief"),
 }
 """The options by which a program writes nothing of what it reads."""
-_TO_FILE: Final = re.compile(r"-[a-zA-Z]*o|--output", re.ASCII)
+_TO_FILE: Final = pattern(r"-[a-zA-Z]*o|--output", re.ASCII)
 _SHOWING: Final = frozenset({"run", "exec", "logs", "config", "convert", "attach"})
 QUIET: Final = "(quiet)"
 """In place of the name of a program that is told to write nothing."""

@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from verifier.model.report import SubjectReport
 from verifier.model.result import Basis, CheckResult, Claim, JsonValue, Status
+from verifier.patterns import pattern
 from verifier.report.audit.families import Mark, mark
 
 
@@ -62,8 +63,8 @@ _SETTLED: Final = (Mark.PASS, Mark.WARN, Mark.NOT_APPLICABLE)
 _SHOWN_DIGITS: Final = 16  # of a key's digest, which the list of claims has in full
 _SHORT_DIGITS: Final = 12
 """Where a line of eighty cells holds more than the digits."""
-_KEY: Final = re.compile(r"[a-z0-9_]+", re.ASCII)
-_PLAIN_VALUE: Final = re.compile(r"[0-9A-Za-z._:/+-]+", re.ASCII)
+_KEY: Final = pattern(r"[a-z0-9_]+", re.ASCII)
+_PLAIN_VALUE: Final = pattern(r"[0-9A-Za-z._:/+-]+", re.ASCII)
 
 
 class Statement(Struct, frozen=True):

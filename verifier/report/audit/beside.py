@@ -24,6 +24,7 @@ from verifier.manifest.secret_text import masked
 from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Compared, Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, Claim, JsonValue, Status
+from verifier.patterns import pattern
 from verifier.report.audit import sentences
 from verifier.report.audit.answers import Standing, standing, value_text
 from verifier.report.audit.families import mark
@@ -40,9 +41,9 @@ _SENTENCES: Final = {
     "rests on it.",
 }
 _DAY: Final = 86_400
-_HEX: Final = re.compile(r"(?:0x)?([0-9a-f]{8,})", re.ASCII)
-_VERSION: Final = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4}){2,3}", re.ASCII)
-_ADDRESS: Final = re.compile(r"(?:^|/address/)(0x[0-9a-fA-F]{40})$", re.ASCII)
+_HEX: Final = pattern(r"(?:0x)?([0-9a-f]{8,})", re.ASCII)
+_VERSION: Final = pattern(r"[0-9]{1,4}(?:\.[0-9]{1,4}){2,3}", re.ASCII)
+_ADDRESS: Final = pattern(r"(?:^|/address/)(0x[0-9a-fA-F]{40})$", re.ASCII)
 _BESIDE: Final = {Standing.PROVEN: Beside.PROVEN, Standing.MATCHED: Beside.RECOGNISED}
 _UNSEEN: Final = (
     ("What was allowed before, and when", "authorization.history"),

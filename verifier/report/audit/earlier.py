@@ -45,14 +45,15 @@ from verifier.model.result import (
     Status,
     Verdict,
 )
+from verifier.patterns import pattern
 from verifier.policy.appraisal import verdict_of
 from verifier.policy.document import MAX_NUMBER
 from verifier.policy.policy import ACCEPTABLE, FLOOR
 from verifier.report.audit.json import SCHEMA
 
 _WHAT: Final = "the report"
-_NAMED: Final = re.compile(r"dstack-audit/([a-z-]+)/v([0-9]{1,4})", re.ASCII)
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_NAMED: Final = pattern(r"dstack-audit/([a-z-]+)/v([0-9]{1,4})", re.ASCII)
+_DIGEST: Final = pattern(r"[0-9a-f]{64}", re.ASCII)
 _TRUST: Final = {"trusted": True, "untrusted": False}
 
 _Object = Mapping[str, JsonValue]

@@ -14,10 +14,11 @@ from msgspec import Struct
 from verifier.model.chain import Role
 from verifier.model.identifiers import LATEST_TIME
 from verifier.model.timeline import ExposureKind, Timeline
+from verifier.patterns import pattern
 from verifier.report.timeline.overview import windows
 from verifier.report.timeline.sentences import ROLES, allowed_by, is_digest
 
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}", re.ASCII)
+_ADDRESS: Final = pattern(r"0x[0-9a-fA-F]{40}", re.ASCII)
 _DIGITS: Final = 12
 _ROLES: Final = (Role.APP, Role.KMS)
 

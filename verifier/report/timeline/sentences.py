@@ -24,6 +24,7 @@ from verifier.model.timeline import (
     Timeline,
     TimelineEvent,
 )
+from verifier.patterns import pattern
 from verifier.report.audit.answers import value_text
 from verifier.timeline.gateway import gateway_ids
 
@@ -134,8 +135,8 @@ _ROLE_NAMES: Final = {
     "5f58e3a2316349923ce3780f8d587db2d72378aed66a8261c916544fa6846ca5": "administrator",
 }
 _GATEWAYS: Final = 5  # that are named
-_PLACEHOLDER: Final = re.compile(r"\{(\w+)\}")
-_TRANSACTION: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_PLACEHOLDER: Final = pattern(r"\{(\w+)\}")
+_TRANSACTION: Final = pattern(r"[0-9a-f]{64}", re.ASCII)
 _UNITS: Final = ((86_400, "day"), (3_600, "hour"), (60, "minute"), (1, "second"))
 
 

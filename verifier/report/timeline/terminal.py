@@ -13,6 +13,7 @@ from rich.text import Text
 
 from verifier.model.chain import Role
 from verifier.model.timeline import Exposure, Timeline
+from verifier.patterns import pattern
 from verifier.report.page import Page
 from verifier.report.timeline import sentences
 from verifier.report.timeline.json import render_json
@@ -36,7 +37,7 @@ _LABEL: Final = 14  # column of the values, as in the audit's report
 _TIME: Final = 24  # two spaces, a time in RFC 3339, two spaces
 _WINDOW: Final = 6
 _LISTED: Final = 3  # manifests on a page that is not shown in full
-_IDENTIFIER: Final = re.compile(
+_IDENTIFIER: Final = pattern(
     r"(?<![0-9A-Za-z])(?P<prefix>0x)?(?P<digits>[0-9A-Fa-f]{40,})(?![0-9A-Za-z])", re.ASCII
 )
 _SALT: Final = "CallSalt"  # tells two equal calls apart: nothing to read

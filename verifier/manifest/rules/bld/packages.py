@@ -7,6 +7,7 @@ from typing import Final
 from verifier.manifest.rules.shell import excerpt
 from verifier.manifest.shell_commands import Command
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
 SYSTEM_MANAGERS: Final = frozenset(
     {"apt", "apt-get", "aptitude", "apk", "dnf", "yum", "microdnf", "tdnf", "zypper", "pacman"}
@@ -17,12 +18,12 @@ _VALUED: Final[dict[str, frozenset[str]]] = {
     "apk": frozenset({"-t", "--virtual", "-X", "--repository", "-p", "--root", "--keys-dir"}),
     "dnf": frozenset({"-x", "--exclude", "--repo", "--enablerepo", "--installroot", "-c"}),
 }
-_LOCAL: Final = re.compile(r"\.{0,2}/.*|.*\.(?:deb|rpm|apk|whl|tgz|tar\.gz)|\.", re.DOTALL)
+_LOCAL: Final = pattern(r"\.{0,2}/.*|.*\.(?:deb|rpm|apk|whl|tgz|tar\.gz)|\.", re.DOTALL)
 _EXACT: Final = {
-    "apt": re.compile(r"[^=]+=[^=*]+"),
-    "apk": re.compile(r"[^=<>~]+=[^=<>~]+"),
-    "dnf": re.compile(r".+-\d[\w.~+:]*(?:-\S+)?|[^=]+=[^=]+", re.ASCII),
-    "pacman": re.compile(r"(?!)"),
+    "apt": pattern(r"[^=]+=[^=*]+"),
+    "apk": pattern(r"[^=<>~]+=[^=<>~]+"),
+    "dnf": pattern(r".+-\d[\w.~+:]*(?:-\S+)?|[^=]+=[^=]+", re.ASCII),
+    "pacman": pattern(r"(?!)"),
 }
 
 

@@ -19,35 +19,34 @@ from verifier.manifest.rules.bld.packages import (
 from verifier.manifest.rules.shell import excerpt
 from verifier.manifest.shell_commands import SHELLS, Command, pipelines
 from verifier.model.result import Location, Severity
+from verifier.patterns import pattern
 
 _SEED: Final = "dstack pitfalls guide, 9 (reproducible builds)"
-_URL: Final = re.compile(r"(?:https?|ftp)://", re.IGNORECASE)
-_GIT: Final = re.compile(
+_URL: Final = pattern(r"(?:https?|ftp)://", re.IGNORECASE)
+_GIT: Final = pattern(
     r"git@|git://|ssh://|(?:https?://).*\.git(?:[#?]|$)"
     r"|https?://(?:www\.)?(?:github|gitlab)\.com/[^/]+/[^/#?]+(?:[#?]|$)",
     re.IGNORECASE,
 )
-_COMMIT: Final = re.compile(r"(?:[#@=/]|^)[0-9a-f]{40}(?:[0-9a-f]{24})?\b", re.ASCII)
-_CONTEXT_NAME: Final = re.compile(r"[a-z0-9_-]+")
-_PINNED: Final = re.compile(r"@sha256:[0-9a-f]{64}$", re.ASCII)
-_FUNCTION: Final = re.compile(
-    r"(?:function\s+)?([A-Za-z_][\w-]{0,64})\s*\(\)\s*\{([^{}]{0,4000})\}"
-)
-_PROGRAM_TEXT: Final = re.compile(r"-[a-zA-Z]*[ce]|--eval|--command")
-_CHECKSUM: Final = re.compile(r"sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
+_COMMIT: Final = pattern(r"(?:[#@=/]|^)[0-9a-f]{40}(?:[0-9a-f]{24})?\b", re.ASCII)
+_CONTEXT_NAME: Final = pattern(r"[a-z0-9_-]+")
+_PINNED: Final = pattern(r"@sha256:[0-9a-f]{64}$", re.ASCII)
+_FUNCTION: Final = pattern(r"(?:function\s+)?([A-Za-z_][\w-]{0,64})\s*\(\)\s*\{([^{}]{0,4000})\}")
+_PROGRAM_TEXT: Final = pattern(r"-[a-zA-Z]*[ce]|--eval|--command")
+_CHECKSUM: Final = pattern(r"sha256:[0-9a-f]{64}|[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 """Of a file, or the commit of a Git repository."""
-_FETCHED: Final = re.compile(r"https?://[^\s'\")]{1,200}")
-_EXECUTED: Final = re.compile(
+_FETCHED: Final = pattern(r"https?://[^\s'\")]{1,200}")
+_EXECUTED: Final = pattern(
     r"(?:exec|eval)\b.{0,200}(?:urlopen|requests\.get|Net::HTTP|open-uri|file_get_contents)"
     r"|URI\.open.{0,100}\beval",
     re.DOTALL,
 )
 _DOWNLOADERS: Final = frozenset({"curl", "wget", "aria2c", "fetch", "http", "https", "iwr", "axel"})
-_INTERPRETER: Final = re.compile(r"(?:python|perl|ruby|node|php|pwsh)[\d.]*|source|\.|eval|iex")
+_INTERPRETER: Final = pattern(r"(?:python|perl|ruby|node|php|pwsh)[\d.]*|source|\.|eval|iex")
 _CHECKERS: Final = frozenset(
     {"sha256sum", "sha512sum", "sha384sum", "shasum", "b2sum", "gpgv", "cosign", "minisign"}
 )
-_CHECKING: Final = re.compile(r"--verify|verify|dgst|-c|--check")
+_CHECKING: Final = pattern(r"--verify|verify|dgst|-c|--check")
 
 
 @build_rule(

@@ -13,37 +13,38 @@ from verifier.manifest.rules.bld import BuildRule, at, build_rule
 from verifier.manifest.rules.shell import excerpt
 from verifier.manifest.shell_commands import Command
 from verifier.model.result import Location, Severity
+from verifier.patterns import pattern
 from verifier.reference.env_classes import APICRED, REG, SIGNKEY, TLSKEY, classify
 
 _SEED: Final = "dstack pitfalls guide, 9 (known problematic packages)"
 _SECRET_CLASSES: Final = frozenset({APICRED, SIGNKEY, TLSKEY, REG})
-_SECRET_NAME: Final = re.compile(
+_SECRET_NAME: Final = pattern(
     r"PASS(?:WORD|WD|PHRASE)|SECRET|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIAL|MNEMONIC", re.IGNORECASE
 )
-_ABOUT: Final = re.compile(
+_ABOUT: Final = pattern(
     r"(?:_FILE|_PATH|_DIR|_URL|_URI|_HOST|_NAME|_ID|_TTL|_TYPE|_LENGTH|_LIFETIME|_EXPIRY|_USER)$"
     r"|^(?:PUBLIC|NEXT_PUBLIC|VITE)_|TOKENIZER|TOKENS$|PUBLIC_?KEY",
     re.IGNORECASE,
 )
-_HARMLESS: Final = re.compile(r"/.*|true|false|\d{1,5}|none|null|https?://[^@]*", re.IGNORECASE)
-_CREDENTIAL: Final = re.compile(
+_HARMLESS: Final = pattern(r"/.*|true|false|\d{1,5}|none|null|https?://[^@]*", re.IGNORECASE)
+_CREDENTIAL: Final = pattern(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}"
     r"|\bgithub_pat_[A-Za-z0-9_]{22,}|\bglpat-[\w-]{20,}|\bxox[abprs]-[\w-]{10,}"
     r"|\bsk_live_[A-Za-z0-9]{16,}|\bsk-(?:ant-|proj-)?[\w-]{20,}|\bAIza[\w-]{35}"
     r"|\bnpm_[A-Za-z0-9]{36}|://[^\s:/@$]{1,64}:[^\s:/@$]{1,128}@[\w.-]+",
     re.ASCII,
 )
-_SECRET_FILE: Final = re.compile(
+_SECRET_FILE: Final = pattern(
     r"(?:.*/)?(?:\.env(?!\.(?:example|sample|template|dist|defaults?)$)(?:\.[\w.-]+)?"
     r"|id_(?:rsa|dsa|ecdsa|ed25519)|\.netrc|\.pgpass|\.git-credentials|\.htpasswd"
     r"|\.ssh(?:/.*)?|\.aws(?:/.*)?|\.docker/config\.json|kubeconfig|deploy_key)"
 )
-_KEY_FILE: Final = re.compile(r".*\.(?:key|p12|pfx|jks|keystore)|(?:.*/)?\.npmrc|(?:.*/)?\.pypirc")
+_KEY_FILE: Final = pattern(r".*\.(?:key|p12|pfx|jks|keystore)|(?:.*/)?\.npmrc|(?:.*/)?\.pypirc")
 _NODE_TOOLS: Final = frozenset({"node", "npm", "npx", "yarn", "pnpm", "corepack"})
 _NODE_SINCE: Final = 22
-_TRUE: Final = re.compile(r"[1-9]\d*|true|yes|x", re.IGNORECASE)
-_RANDOM: Final = re.compile(r"/dev/u?random\b|\$\{?RANDOM\b")
-_DATED: Final = re.compile(r"-[a-zA-Z]*[drs](?:[@\d].*)?|--(?:date|reference|set)(?:=.*)?")
+_TRUE: Final = pattern(r"[1-9]\d*|true|yes|x", re.IGNORECASE)
+_RANDOM: Final = pattern(r"/dev/u?random\b|\$\{?RANDOM\b")
+_DATED: Final = pattern(r"-[a-zA-Z]*[drs](?:[@\d].*)?|--(?:date|reference|set)(?:=.*)?")
 _EPOCH: Final = "SOURCE_DATE_EPOCH"
 
 

@@ -12,21 +12,22 @@ from verifier.manifest.model import COMMANDS, Manifest, Service, Text
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
 from verifier.manifest.rules.env.names import live_inputs
 from verifier.model.result import Location, Severity
+from verifier.patterns import pattern
 from verifier.reference import env_classes
 from verifier.reference.compose_attributes import attribute_at
 from verifier.reference.env_classes import classify
 from verifier.reference.prelaunch_scripts import LAUNCH_TOKEN
 
-_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_NAME: Final = pattern(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 _NOT_STRUCTURE: Final = frozenset({"environment", "image", "container_name", "models"})
 """Fields of a service that other rules judge."""
-_LABELS: Final = re.compile(r"^(?:traefik\.|com\.datadoghq\.|caddy)")
-_ENV_DUMP: Final = re.compile(r"env\b[^\n]{0,300}>")
-_TELEMETRY: Final = re.compile(
+_LABELS: Final = pattern(r"^(?:traefik\.|com\.datadoghq\.|caddy)")
+_ENV_DUMP: Final = pattern(r"env\b[^\n]{0,300}>")
+_TELEMETRY: Final = pattern(
     r"datadog|dd-agent|otel|opentelemetry|fluent(?:d|-bit)|(?:^|/)vector|promtail|(?:^|/)loki"
     r"|sentry|newrelic|grafana-agent|logtail|papertrail"
 )
-_SINK_ENV: Final = re.compile(
+_SINK_ENV: Final = pattern(
     r"^(?:DD_API_KEY|SENTRY_DSN|OTEL_EXPORTER_OTLP_ENDPOINT|NEW_RELIC_\w+|LOGTAIL_\w+|LOKI_URL)$"
 )
 _KEPT_LOGS: Final = frozenset({"", "json-file", "local", "none", "journald"})

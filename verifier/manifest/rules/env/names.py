@@ -10,36 +10,37 @@ from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.model import COMMANDS, Manifest, Text
 from verifier.manifest.rule import Hit, Need, on_field, on_text, rule
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 
 _T = TypeVar("_T")
-_DATA_PLANE: Final = re.compile(
+_DATA_PLANE: Final = pattern(
     r"LLM|OPENAI|MODEL|INFERENCE|API_(?:BASE_)?URL|BASE_URL|BACKEND|UPSTREAM|PROXY|RELAY|WEBHOOK"
     r"|CALLBACK|REDIRECT|DATABASE_URL|REDIS_URL|S3_ENDPOINT"
 )
-_OWN_HOST: Final = re.compile(
+_OWN_HOST: Final = pattern(
     r"PUBLIC|^DOMAINS?$|FRONTEND|CORS|ORIGIN|(?:^|_)UI_|^(?:MY|SITE|SERVER)_|^HOSTNAME$"
     r"|BUCKET|SMTP|SLACK|DISCORD|_(?:MODE|USER)$"
 )
-_LABEL_ONLY: Final = re.compile(r"^(?:DD_|CVM_|OTEL_|SENTRY|HOST_IP$|TELEMETRY)")
-_RUN: Final = re.compile(
+_LABEL_ONLY: Final = pattern(r"^(?:DD_|CVM_|OTEL_|SENTRY|HOST_IP$|TELEMETRY)")
+_RUN: Final = pattern(
     r"(?:^|(?:\bpython3?|\bnode|\bsh|\bbash|\bexec|\bbun|\bdeno run|-c|-m)\s+[\"']?)"
     r"\$\{?([A-Za-z_][A-Za-z0-9_]*)"
 )
-_CLAIM: Final = re.compile(r"(?:GIT_SHA|IMAGE_DIGEST|GIT_COMMIT)$")
-_IMAGE_KEY: Final = re.compile(r"(?:IMAGE|IMG|CONTAINER)(?:_?(?:REF|TAG|DIGEST|NAME|REPO))?=")
-_LOW_SWITCH: Final = re.compile(r"LOG_LEVEL|RUST_LOG|^(?:NODE_)?ENV(?:IRONMENT)?$")
-_SESSION_KEY: Final = re.compile(r"SESSION|COOKIE|JWT|NEXTAUTH|CSRF")
-_SHELL_NAMES: Final = re.compile(
+_CLAIM: Final = pattern(r"(?:GIT_SHA|IMAGE_DIGEST|GIT_COMMIT)$")
+_IMAGE_KEY: Final = pattern(r"(?:IMAGE|IMG|CONTAINER)(?:_?(?:REF|TAG|DIGEST|NAME|REPO))?=")
+_LOW_SWITCH: Final = pattern(r"LOG_LEVEL|RUST_LOG|^(?:NODE_)?ENV(?:IRONMENT)?$")
+_SESSION_KEY: Final = pattern(r"SESSION|COOKIE|JWT|NEXTAUTH|CSRF")
+_SHELL_NAMES: Final = pattern(
     r"^(?:GRANT_SUDO|TTYD_\w+|JUPYTER_TOKEN|VNC_\w*PASSWORD|NEKO_\w*PASSWORD)$"
 )
-_SHELL_IMAGE: Final = re.compile(r"ttyd|jupyter|notebook|vnc|neko|sshd|openssh|webtop|code-server")
-_PROC_CRITICAL: Final = re.compile(
+_SHELL_IMAGE: Final = pattern(r"ttyd|jupyter|notebook|vnc|neko|sshd|openssh|webtop|code-server")
+_PROC_CRITICAL: Final = pattern(
     r"^(?:BASH_ENV|PATH|LD_\w+|APP_COMPOSE_FILE|COMPOSE_FILE|DOCKER_HOST|DOCKER_CONTEXT|SHELLOPTS"
     r"|BASHOPTS|PS4)$"
 )
-_PROC_HIGH: Final = re.compile(r"PROXY$|^(?:SSL_CERT_\w+|CURL_CA_BUNDLE|COMPOSE_PROFILES)$")
+_PROC_HIGH: Final = pattern(r"PROXY$|^(?:SSL_CERT_\w+|CURL_CA_BUNDLE|COMPOSE_PROFILES)$")
 _BEST_PRACTICES: Final = "dstack docs/security/security-best-practices.md"
 
 

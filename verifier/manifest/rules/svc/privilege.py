@@ -18,6 +18,7 @@ from verifier.manifest.model import Manifest, Mount, Service, is_on, published_s
 from verifier.manifest.remembered import remembered
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 
@@ -27,7 +28,7 @@ _RUNTIME_SOCKETS: Final = (
     *("/run/crio/crio.sock", "/run/docker/containerd/containerd.sock", "/run/docker.sock.raw"),
 )
 _GUEST_SOCKETS: Final = ("/run/dstack.sock", "/run/tappd.sock")
-_OWN_PRODUCTS: Final = re.compile(r"^(?:dstack-ingress|dstack-gateway|dstack-kms|kms|vllm-proxy)$")
+_OWN_PRODUCTS: Final = pattern(r"^(?:dstack-ingress|dstack-gateway|dstack-kms|kms|vllm-proxy)$")
 _DANGEROUS: Final = frozenset(
     [
         "ALL",
@@ -49,21 +50,19 @@ _GUEST_PATHS: Final = (
     *("/var/lib/docker", "/var/lib/containerd", "/etc", "/root", "/proc", "/sys", "/boot"),
     *("/dev", "/run", "/dstack/agent.json", "/dstack/persistent/var"),
 )
-HARMLESS: Final = re.compile(
+HARMLESS: Final = pattern(
     r"/etc/(?:localtime|timezone|resolv\.conf|hosts|ssl/certs(?:/.*)?|ca-certificates(?:/.*)?)"
 )
-REMOTE_CONTEXT: Final = re.compile(r"^(?:[\w-]+://|git@|service:|github\.com/)|\.git(?:#|$)")
+REMOTE_CONTEXT: Final = pattern(r"^(?:[\w-]+://|git@|service:|github\.com/)|\.git(?:#|$)")
 """A build context that is no directory of the guest."""
-_COPIES: Final = re.compile(
-    r"^[ \t]*(?:COPY|ADD)\b|--mount=type=bind", re.MULTILINE | re.IGNORECASE
-)
-_UNCONFINED: Final = re.compile(
+_COPIES: Final = pattern(r"^[ \t]*(?:COPY|ADD)\b|--mount=type=bind", re.MULTILINE | re.IGNORECASE)
+_UNCONFINED: Final = pattern(
     r"(?:seccomp|apparmor|systempaths)[:=]unconfined|label[:=]disable"
     r"|no-new-privileges[:=]false|seccomp[:=][^{]*[./]",
     re.IGNORECASE,
 )
 _RUNTIMES: Final = frozenset({"", "runc", "nvidia", "io.containerd.runc.v2", "sysbox-runc"})
-_GPU: Final = re.compile(r"nvidia|/dev/dri|gpu")
+_GPU: Final = pattern(r"nvidia|/dev/dri|gpu")
 
 
 def _is_socket(mount: Mount, sockets: tuple[str, ...]) -> bool:

@@ -11,14 +11,15 @@ from verifier.manifest.rules.pls import late_gate
 from verifier.manifest.rules.shell import as_run, unpinned_installs
 from verifier.manifest.rules.svc.privilege import HARMLESS, path_severity
 from verifier.model.result import Severity
+from verifier.patterns import pattern
 
-_CONFIG_FILE: Final = re.compile(r"\.(?:conf|cfg|ya?ml|json|toml|ini|sh|env)$")
-_SHELL: Final = re.compile(
+_CONFIG_FILE: Final = pattern(r"\.(?:conf|cfg|ya?ml|json|toml|ini|sh|env)$")
+_SHELL: Final = pattern(
     r"(?<![\w-])(?:sshd|dropbear|ttyd|gotty|wetty|webshell|code-server|openvscode-server|jupyter"
     r"|neko|novnc|kasm\w*|guacamole|tmate)(?![\w-])|jupyter(?:lab|hub)?[/-]|/jupyter|base-notebook"
     r"|socat\s+TCP-LISTEN[^\n]{0,300}UNIX-CONNECT"
 )
-_TUNNEL: Final = re.compile(
+_TUNNEL: Final = pattern(
     r"(?<![\w-])(?:ngrok|frpc?|frps|cloudflared|tailscaled?|openvpn|softether|wireguard|wg-easy)"
     r"(?![\w-])"
 )
@@ -29,14 +30,14 @@ _SHELL_MARKS: Final = (
 _TUNNEL_MARKS: Final = (
     *("ngrok", "frp", "cloudflared", "tailscale", "openvpn", "softether", "wireguard", "wg-easy"),
 )
-_PASSWORD: Final = re.compile(r"PASS(?:WORD)?|TOKEN|AUTHORIZED_KEYS|PUBLIC_KEY|CREDENTIAL")
-_MODEL: Final = re.compile(
+_PASSWORD: Final = pattern(r"PASS(?:WORD)?|TOKEN|AUTHORIZED_KEYS|PUBLIC_KEY|CREDENTIAL")
+_MODEL: Final = pattern(
     r"(?:hf\s+download|huggingface-cli\s+download|--model(?:-path|-id)?)[\s=]+[\"']?"
     r"([A-Za-z0-9][\w.-]*/[\w.-]+)"
 )
-_REVISION: Final = re.compile(r"--revision[\s=]+[0-9a-f]{40}\b", re.ASCII)
+_REVISION: Final = pattern(r"--revision[\s=]+[0-9a-f]{40}\b", re.ASCII)
 _SAME: Final = 12  # characters by which a fetch is known again
-_INFERENCE: Final = re.compile(r"vllm|sglang|text-generation|tgi|ollama|llama")
+_INFERENCE: Final = pattern(r"vllm|sglang|text-generation|tgi|ollama|llama")
 
 
 @rule(
