@@ -7,6 +7,7 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 4 contraindicated · 5 warning.
 """
 
+import gc
 import os
 import sys
 import warnings
@@ -167,6 +168,9 @@ _GROUPS: Final = {
 _NAMES: Final = frozenset(COMMANDS)
 _SENTENCE: Final = 200
 """Letters of a command's first sentence that help shows."""
+_GARBAGE: Final = 300_000
+"""New objects after which garbage is looked for. One command leaves hardly any, and what it imports
+is more than the hundreds after which Python would look through all of it again."""
 _CHOICE: Final = pattern(r"'([^']*)' is not one of (.*)")
 _QUOTED: Final = pattern(r"'([^']*)'")
 _LEAKED: Final = pattern(r" \(env var: '\w+'\)|Value error, ")
@@ -404,6 +408,7 @@ def _listed() -> None:
 
 def main() -> None:
     """Run the command line; every error on purpose is one line and a hint on stderr."""
+    gc.set_threshold(_GARBAGE)
     # Libraries warn about odd certificates; what is odd about evidence is for the checks to say.
     warnings.simplefilter("ignore")
     arguments = sys.argv[1:]
