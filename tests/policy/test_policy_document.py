@@ -42,6 +42,12 @@ scope = "{"22" * 20}"
 reason = "a \\"quoted\\" reason with a back\\\\slash"
 owner = "ops"
 expires = 2026-12-31
+[[reviews]]
+requirement = 2
+compose_hash = "{"44" * 32}"
+reason = "read at its commit"
+reviewer = "ops"
+expires = 2026-12-31
 """
 
 
@@ -62,7 +68,24 @@ def test_the_effective_policy_is_the_same_policy(written: Load, tmp_path: Path, 
     assert load_policy(str(path)).digest == policy.digest
 
 
+REVIEW = f"""\
+[[reviews]]
+requirement = 2
+compose_hash = "{"44" * 32}"
+reason = "read"
+reviewer = "ops"
+expires = 2026-12-31
+"""
+
 REFUSED = {
+    "review-of-nothing": REVIEW.replace(f'compose_hash = "{"44" * 32}"\n', ""),
+    "review-of-any-manifest": REVIEW.replace("44" * 32, "*"),
+    "review-of-no-requirement": REVIEW.replace("= 2\n", "= 8\n"),
+    "review-that-holds-for-ever": REVIEW.replace("expires = 2026-12-31\n", ""),
+    "review-by-nobody": REVIEW.replace('"ops"', '" "'),
+    "review-until-text": REVIEW.replace("2026-12-31", '"2026-12-31"'),
+    "review-with-more": REVIEW + 'scope = "x"\n',
+    "reviews-as-table": "[reviews]\nrequirement = 2\n",
     "unknown-section": "[image]\n",
     "unknown-images-key": "[images]\nregistry = ['ghcr.io']\n",
     "unknown-os-key": "[os]\nversions = ['0.5.8']\n",

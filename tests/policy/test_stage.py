@@ -1,6 +1,7 @@
 """ERC-733 stage 1: never said while a requirement is open."""
 
 import json
+import tempfile
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
@@ -9,11 +10,14 @@ from msgspec.structs import replace
 
 from tests.policy.policies import Load, judged, waiver, with_compose
 from tests.worlds.audited import Audited, audit
-from verifier.lab.knobs import Knobs
+from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
+from verifier.lab.attacks.endpoint import without_caa
+from verifier.lab.knobs import DAY, Knobs
+from verifier.lab.registry import WEB
+from verifier.lab.reviewed import reviewed_policy
 from verifier.model.report import Report
-from verifier.model.result import Status, Verdict
-from verifier.policy import stage
-from verifier.policy.policy import load_policy
+from verifier.model.result import Basis, Requirement, Status, Verdict
+from verifier.policy.policy import Policy, load_policy
 from verifier.policy.stage import REQUIREMENTS, Standing, assess_stage, conclusion, stage_of
 from verifier.report.stage import render_stage, render_stage_json
 
@@ -38,13 +42,128 @@ def test_an_honest_app_is_left_to_people(honest: Audited) -> None:
     assert "SIMULATED" in text
 
 
-def test_the_stage1_policy_accepts_nothing_that_nobody_checked(honest: Audited) -> None:
+def test_a_check_decides_whatever_the_stage1_policy_asks_for(honest: Audited) -> None:
     policy = load_policy("stage1")
-    report = judged(honest, policy)
-    if not policy.undecided(item.id for item in report.subjects[0].checks):
-        pytest.skip("every check of stage 1 exists")
+    assert not policy.undecided(item.id for item in honest.report.subjects[0].checks)
+    asked = {name for item in REQUIREMENTS for name in item.checks}
+    assert {policy.requirement(name) for name in asked} == {Requirement.REQUIRED}
+
+
+def test_a_review_beside_missing_evidence_accepts_nothing(honest: Audited) -> None:
+    report = judged(honest, reviewed(honest))
     assert report.verdict is Verdict.NONE
     assert not report.accepted
+
+
+def _development(knobs: Knobs) -> Knobs:
+    return replace(knobs, os_image="development")
+
+
+def _service(lines: str) -> Knobs:
+    compose = f"services:\n  web:\n    image: {WEB.reference}\n{lines}"
+    return Knobs(edit_manifest=with_compose(compose))
+
+
+FETCHES = """\
+    command: ["sh", "-c", "curl -s $URL | sh"]
+"""
+REMOTE_SHELL = """\
+    ports: ["22:22"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("knobs", "endpoint", "missed"),
+    [
+        (Knobs(device_on_chain="removed"), PASSED_THROUGH, {1: {"authorization.allowed"}}),
+        # Code that nobody can read, nobody can rebuild: the third requirement is missed with it.
+        (
+            Knobs(attest=lambda _sigstore, _image: []),
+            PASSED_THROUGH,
+            {2: {"provenance.images"}, 3: {"provenance.images"}},
+        ),
+        (_service(FETCHES), PASSED_THROUGH, {3: {"SVC-012"}}),
+        (Knobs(edit_kms=_development), PASSED_THROUGH, {4: {"key_management.attestation"}}),
+        (Knobs(governance="key"), PASSED_THROUGH, {5: {"KMS-007"}}),
+        (Knobs(), BY_GATEWAY, {6: {"endpoint.tls"}}),
+        (_service(REMOTE_SHELL), PASSED_THROUGH, {7: {"NET-003"}}),
+        (
+            Knobs(edit_dns=without_caa),
+            BY_GATEWAY,
+            {5: {"endpoint.domain"}, 6: {"endpoint.tls", "endpoint.domain"}},
+        ),
+    ],
+    ids=[
+        *("attestation", "auditable", "reproducible", "secrets", "notice", "central", "backdoor"),
+        "name",
+    ],
+)
+def test_each_requirement_is_missed_for_its_own_reason(
+    knobs: Knobs, endpoint: str, missed: dict[int, set[str]]
+) -> None:
+    audited = audit(knobs, endpoint=endpoint)
+    assessed = assess_stage(audited.report, reviewed(audited))
+    assert conclusion(assessed).startswith("Stage 0")
+    found = {
+        number: {reason.partition(": ")[0] for reason in item.reasons}
+        for number, item in enumerate(assessed, 1)
+        if item.standing is not Standing.MET
+    }
+    assert found == missed
+
+
+def test_the_simulated_world_reaches_stage_1() -> None:
+    audited = audit(Knobs(), endpoint=PASSED_THROUGH)
+    policy = reviewed(audited)
+    assessed = assess_stage(audited.report, policy)
+    assert stage_of(audited.report, assessed) == 1
+    text = render_stage(audited.report, assessed, 100)
+    assert "Stage 1: every requirement is met, 2, 3, 4, 5, 6, 7 also by reviews" in text
+    assert "judged by reviewer@lab.invalid until 2026-09-13" in text
+    document = json.loads(render_stage_json(audited.report, assessed))
+    jsonschema.validate(document, SCHEMA)
+    assert [len(item["reviews"]) for item in document["requirements"]] == [0, 1, 1, 1, 1, 1, 1]
+
+
+def test_a_review_answers_nothing_but_what_it_names() -> None:
+    audited = audit(Knobs(), endpoint=PASSED_THROUGH)
+    one = reviewed(audited, 2)
+    open_ends = {
+        number
+        for number, item in enumerate(assess_stage(audited.report, one), 1)
+        if item.standing is Standing.NOT_CHECKABLE
+    }
+    assert open_ends == {3, 4, 5, 6, 7}
+    every = reviewed(audited)
+    expired = replace(audited.report, evaluated_at=audited.world.now + 91 * DAY)
+    other = replace(
+        every, reviews=tuple(replace(item, compose_hash="00" * 32) for item in every.reviews)
+    )
+    for report, policy in ((expired, every), (audited.report, other)):
+        assessed = assess_stage(report, policy)
+        assert stage_of(report, assessed) is None
+        assert not any(item.reviews for item in assessed)
+        assert "[[reviews]]" in render_stage(report, assessed, 100)
+
+
+def test_a_review_needs_a_measured_manifest() -> None:
+    """A manifest hash that is merely said may be anybody's."""
+    audited = audit(Knobs(), endpoint=PASSED_THROUGH)
+    subject = audited.report.subjects[0]
+    claims = tuple(
+        replace(item, basis=Basis.ASSERTED) if item.name == "compose_hash" else item
+        for item in subject.claims
+    )
+    report = replace(audited.report, subjects=(replace(subject, claims=claims),))
+    assert stage_of(report, assess_stage(report, reviewed(audited))) is None
+
+
+def reviewed(audited: Audited, *numbers: int) -> Policy:
+    """The policy of a relying party who reviewed the world's manifest."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "reviewed.toml"
+        path.write_text(reviewed_policy(audited.world, *numbers), encoding="utf-8")
+        return load_policy(str(path))
 
 
 @pytest.mark.parametrize(
@@ -132,35 +251,6 @@ def test_without_evidence_nothing_is_met(honest: Audited) -> None:
     assert conclusion(()) != "Stage 1: every requirement is met."
 
 
-def test_stage_1_is_said_when_everything_is_met(
-    honest: Audited, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    registered = {item.id for item in honest.report.subjects[0].checks}
-    governance = {"KMS-006", "KMS-007"}  # one key owns the simulated app
-    decided = tuple(
-        replace(
-            item,
-            remains="",
-            checks=tuple(name for name in item.checks if name in registered),
-            rules=tuple(name for name in item.rules if name not in governance),
-        )
-        for item in REQUIREMENTS
-    )
-    monkeypatch.setattr(stage, "REQUIREMENTS", decided)
-    unnamed = assess_stage(honest.report, BASELINE)
-    assert conclusion(unnamed).startswith("Undecided: evidence is missing for 6")
-    report = with_status(honest.report, "endpoint.tls", Status.PASS)
-    assert conclusion(assess_stage(report, BASELINE)).startswith("Stage 1")
-    doubted = assess_stage(with_status(report, "authorization.allowed", Status.WARN), BASELINE)
-    assert "Stage 1" not in conclusion(doubted)
-
-
-def with_status(report: Report, check_id: str, status: Status) -> Report:
-    subject = replace(
-        report.subjects[0],
-        checks=tuple(
-            replace(item, status=status, skip_kind=None) if item.id == check_id else item
-            for item in report.subjects[0].checks
-        ),
-    )
-    return replace(report, subjects=(subject,))
+def test_where_users_connect_has_to_be_named(honest: Audited) -> None:
+    assessed = assess_stage(honest.report, reviewed(honest))
+    assert conclusion(assessed) == "Undecided: evidence is missing for 5, 6."

@@ -22,6 +22,9 @@ BOOT_MACHINE: Final = "boot.machine"
 ENDPOINT_TLS: Final = "endpoint.tls"
 """The check whose result is about an address that users connect to."""
 
+ENDPOINT_DOMAIN: Final = "endpoint.domain"
+"""The check whose result is about the name of that address."""
+
 IMAGE_RULE: Final = "policy.images"
 """The rule of a finding about an image that is from elsewhere than demanded."""
 

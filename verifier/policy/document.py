@@ -15,13 +15,15 @@ BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict", "endpoint")
 _MAX_BYTES: Final = 1 << 20
 MAX_NUMBER: Final = 1_000_000
 _MAX_DEPTH: Final = 8
+_ADDED: Final = ("waivers", "reviews")
 
 
 def read_document(name_or_path: str) -> dict[str, Any]:
     """A policy document by the name of a built-in one or by its path, with all that it extends.
 
     `extends` names a built-in policy, or a file relative to the one that says so. Tables are
-    merged key by key, waivers are added, everything else is replaced. The name is never inherited.
+    merged key by key, waivers and reviews are added, everything else is replaced. The name is
+    never inherited.
     """
     return _read(name_or_path, Path(), 0)
 
@@ -71,7 +73,7 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
         inherited = base.get(key)
         if isinstance(value, dict) and isinstance(inherited, dict):
             merged[key] = {**inherited, **value}
-        elif key == "waivers" and isinstance(value, list) and isinstance(inherited, list):
+        elif key in _ADDED and isinstance(value, list) and isinstance(inherited, list):
             merged[key] = [*inherited, *value]
         else:
             merged[key] = value

@@ -35,6 +35,7 @@ def explain_policy(policy: Policy, titles: Mapping[str, str], now: int) -> str:
     changed = (f"{rule} counts as {severity}" for rule, severity in demands.rules.items())
     lines += _section("Severities that manifest.rules takes from the policy", sorted(changed))
     lines += _section("Waivers", _waivers(policy, now))
+    lines += _section("Reviews, which count in `verify stage` alone", _reviews(policy, now))
     if policy.name == "stage1":
         lines += _section("Of ERC-733 stage 1, for a person to judge", _for_people())
     return "\n".join(lines) + "\n"
@@ -69,11 +70,13 @@ def effective_policy(policy: Policy) -> str:
     for name, table in tables.items():
         entries = [f"{_key(key)} = {_toml(value)}" for key, value in table.items()]
         lines += ["", f"[{name}]", *entries] if entries else []
-    for waiver in demands.waivers:
-        fields = {key: value for key, value in waiver.to_json().items() if value}
+    dated = [("waivers", item.to_json()) for item in demands.waivers]
+    dated += [("reviews", item.to_json()) for item in policy.reviews]
+    for name, document in dated:
+        fields = {key: value for key, value in document.items() if value}
         expires = fields.pop("expires")
         entries = [f"{key} = {_toml(value)}" for key, value in fields.items()]
-        lines += ["", "[[waivers]]", *entries, f"expires = {expires}"]
+        lines += ["", f"[[{name}]]", *entries, f"expires = {expires}"]
     return "\n".join(lines) + "\n"
 
 
@@ -176,6 +179,14 @@ def _waivers(policy: Policy, now: int) -> Iterator[str]:
         left = f"{days} day{'s' * (days != 1)} left" if item.holds(now) else "EXPIRED, it counts"
         yield f"{item.id}: {what} of app {item.scope}, until {item.expires} ({left})"
         yield f"  {item.owner}: {item.reason}"
+
+
+def _reviews(policy: Policy, now: int) -> Iterator[str]:
+    for item in policy.reviews:
+        state = f"until {item.expires}" if item.holds(now) else f"EXPIRED on {item.expires}"
+        title = REQUIREMENTS[item.requirement - 1].title
+        yield f"{item.requirement}. {title}: manifest {item.compose_hash}, {state}"
+        yield f"  {item.reviewer}: {item.reason}"
 
 
 def _for_people() -> Iterator[str]:

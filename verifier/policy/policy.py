@@ -18,6 +18,7 @@
                   not the workflow's own
     [governance]  notice_days, owners, several_keys, upgrades_disabled, max_unknown_manifests
     [[waivers]]   see `verifier.policy.waivers`
+    [[reviews]]   see `verifier.policy.reviews`
 
 `verifier.checks.demands` says what each demand means. No policy goes below the floor: those checks
 are always required. A demand that no registered check decides counts as missing evidence. The
@@ -58,6 +59,7 @@ from verifier.policy.document import (
     text,
     texts,
 )
+from verifier.policy.reviews import Review, parse_reviews
 from verifier.policy.waivers import parse_waivers
 from verifier.reference.values import Origin
 
@@ -104,7 +106,7 @@ SECTIONS: Final = {
     "signers": ("workflows", "sources"),
     "governance": GovernanceDemands.__struct_fields__,
 }
-KEYS: Final = ("name", "accept", "extends", *SECTIONS, "waivers")
+KEYS: Final = ("name", "accept", "extends", *SECTIONS, "waivers", "reviews")
 """The keys of a policy document; `extends` is resolved before it is read."""
 ACCEPTABLE: Final = (Verdict.AFFIRMING, Verdict.WARNING)
 _WORKFLOW: Final = pattern(
@@ -116,13 +118,14 @@ _ADDRESS: Final = pattern(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
 class Policy(Struct, frozen=True, kw_only=True):
-    """An effective appraisal policy: which verdicts it accepts, what it asks of each check, and
-    what it demands of evidence that is genuine."""
+    """An effective appraisal policy: which verdicts it accepts, what it asks of each check, what it
+    demands of evidence that is genuine, and what people judged of manifests."""
 
     name: str
     accept: tuple[Verdict, ...]
     checks: Mapping[str, Requirement]
     demands: Demands
+    reviews: tuple[Review, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -151,6 +154,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             **({"sources": list(demands.sources)} if demands.sources else {}),
             **({"os_origin": demands.os_origin.value} if demands.os_origin else {}),
             **({"endpoint_named": True} if demands.endpoint_named else {}),
+            **({"reviews": [item.to_json() for item in self.reviews]} if self.reviews else {}),
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
@@ -237,6 +241,7 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
         accept=accept,
         checks=checks,
         demands=_demands(sections, parse_waivers(document.get("waivers", []), FLOOR, where), where),
+        reviews=parse_reviews(document.get("reviews", []), where),
     )
 
 

@@ -11,6 +11,7 @@ from verifier.checks.catalogue import CHECKS, PLANNED
 from verifier.checks.demands import IMAGE_RULE, Demands
 from verifier.manifest.rules.catalogue import TEXTS as RULE_TEXTS
 from verifier.model.result import Requirement, Severity
+from verifier.policy import reviews
 from verifier.policy.document import MAX_NUMBER
 from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR, PPID_BYTES
 from verifier.reference.values import Origin
@@ -34,8 +35,8 @@ def policy_schema() -> str:
                 "name": _text("How reports call it; the file's name where it is absent."),
                 "extends": _text(
                     "A built-in policy (genuine, baseline, stage1, strict, endpoint), or a file "
-                    "relative to this one. Tables are merged key by key, waivers are added, "
-                    "everything else is replaced; the name is never inherited."
+                    "relative to this one. Tables are merged key by key, waivers and reviews are "
+                    "added, everything else is replaced; the name is never inherited."
                 ),
                 "accept": {
                     "type": "array",
@@ -54,6 +55,12 @@ def policy_schema() -> str:
                     "description": "Failures and warnings that are accepted, for one app and until "
                     "a date.",
                     "items": _waiver(),
+                },
+                "reviews": {
+                    "type": "array",
+                    "description": "What a person judged of one manifest, where no machine can "
+                    "tell; it counts in `verify stage` alone.",
+                    "items": _review(),
                 },
             }
         ),
@@ -266,6 +273,28 @@ def _waiver() -> _Schema:
     }
     optional = ("rule", "digests")
     return {**_table(fields), "required": [name for name in fields if name not in optional]}
+
+
+def _review() -> _Schema:
+    fields = {
+        "requirement": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": reviews.REQUIREMENTS,
+            "description": "Which requirement of stage 1, as `verify stage` numbers them.",
+        },
+        "compose_hash": {
+            **_text("The manifest that was reviewed; the review holds for no other one."),
+            "pattern": "^[0-9a-fA-F]{64}$",
+        },
+        "reason": {**_text("What was looked at, and what was found."), "pattern": "\\S"},
+        "reviewer": {**_text("Who answers for it."), "pattern": "\\S"},
+        "expires": {
+            **_text("The first day on which it no longer holds, UTC; a bare TOML date."),
+            "format": "date",
+        },
+    }
+    return {**_table(fields), "required": list(fields)}
 
 
 def _check_ids() -> list[str]:

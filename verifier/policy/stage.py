@@ -1,9 +1,11 @@
 """ERC-733 stage 1, "dev-proof", from a report: what is met, what is not, what no machine can tell.
 
-ERC-733 (https://draft.erc733.org) calls an app stage 0 while its developer can change what runs, or
-take what it holds, unnoticed and at once. Its seven requirements for stage 1, as the checklist of
-amiller/devproof-audits-guide (framework/STAGE-1-CHECKLIST.md) reads them, rest on checks of this
-audit and on rules of manifest.rules; most also ask for what only a reader of the source can judge.
+The ERC-733 draft (v4, https://draft.erc733.org) calls an app stage 0 while its developer can change
+what runs, or take what it holds, unnoticed and at once. Its seven requirements for stage 1, as the
+checklist of amiller/devproof-audits-guide (framework/STAGE-1-CHECKLIST.md) reads them, rest on
+checks of this audit and on rules of manifest.rules; most also ask for what only a reader of the
+source can judge. What such a reader found stands in the policy, as a review of one manifest
+(`verifier.policy.reviews`); it adds to what the audit shows, and never stands in for it.
 
 A policy can waive a result and rate a rule otherwise; neither counts here. Failing one requirement
 is stage 0, and an app is stage 1 only when all of them are met.
@@ -15,11 +17,12 @@ from typing import Final
 
 from msgspec import Struct
 
-from verifier.checks.demands import ENDPOINT_TLS, MANIFEST_RULES
+from verifier.checks.demands import ENDPOINT_DOMAIN, ENDPOINT_TLS, MANIFEST_RULES
 from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.report import Report, SubjectReport
-from verifier.model.result import CheckResult, Finding, Severity, SkipKind, Status
+from verifier.model.result import Basis, CheckResult, Finding, Severity, SkipKind, Status
 from verifier.policy.policy import Policy
+from verifier.policy.reviews import Review, review_of
 
 _BREAKS: Final = (Severity.CRITICAL, Severity.HIGH)
 
@@ -45,11 +48,13 @@ class StageRequirement(Struct, frozen=True, kw_only=True):
 
 
 class Assessed(Struct, frozen=True, kw_only=True):
-    """A requirement, how it stands, and why it is not met, or not known to be."""
+    """A requirement, how it stands, why it is not met, or not known to be, and the reviews that
+    answer what a person has to judge."""
 
     requirement: StageRequirement
     standing: Standing
     reasons: tuple[str, ...]
+    reviews: tuple[Review, ...] = ()
 
 
 REQUIREMENTS: Final = (
@@ -99,15 +104,21 @@ REQUIREMENTS: Final = (
     ),
     StageRequirement(
         title="Upgrades with notice, so that users can leave",
-        checks=("authorization.contract", "authorization.history", "authorization.governance"),
+        checks=(
+            "authorization.contract",
+            "authorization.history",
+            "authorization.governance",
+            ENDPOINT_DOMAIN,
+        ),
         rules=("KMS-006", "KMS-007", "KMS-008"),
         remains="whether users can take out what is theirs within the notice",
     ),
     StageRequirement(
-        title="No central party that it depends on",
-        checks=(ENDPOINT_TLS,),
+        title="No dependency, for integrity or privacy, on central parties other than TEE vendors",
+        checks=(ENDPOINT_TLS, ENDPOINT_DOMAIN),
         rules=("SEC-008", "ENV-006", "ENV-015", "NET-007"),
-        remains="whether the services that it calls could harm its users",
+        remains="whether a service that it calls could falsify what it answers, or read what its "
+        "users send; that it stops without that service does not count",
     ),
     StageRequirement(
         title="No backdoor and no debug access",
@@ -123,7 +134,7 @@ REQUIREMENTS: Final = (
 
 def assess_stage(report: Report, policy: Policy) -> tuple[Assessed, ...]:
     """How each requirement stands, for every attester of the report at once."""
-    return tuple(_assess(item, report, policy) for item in REQUIREMENTS)
+    return tuple(_assess(number, report, policy) for number in range(1, len(REQUIREMENTS) + 1))
 
 
 def minor_findings(requirement: StageRequirement, report: Report) -> tuple[Finding, ...]:
@@ -149,7 +160,14 @@ def conclusion(assessed: tuple[Assessed, ...]) -> str:
     if places[Standing.NOT_MET]:
         return f"Stage 0: not met: {', '.join(places[Standing.NOT_MET])}."
     if assessed and all(item.standing is Standing.MET for item in assessed):
-        return "Stage 1: every requirement is met."
+        judged = [str(number) for number, item in enumerate(assessed, 1) if item.reviews]
+        by_whom = f", {', '.join(judged)} also by reviews that the policy names" if judged else ""
+        return f"Stage 1: every requirement is met{by_whom}."
+    if assessed and not places[Standing.NOT_KNOWN]:
+        return (
+            "Undecided: all that a machine can tell of stage 1 holds; for a person to judge: "
+            f"{', '.join(places[Standing.NOT_CHECKABLE])}."
+        )
     open_ends = (
         ("evidence is missing for", places[Standing.NOT_KNOWN]),
         ("for a person to judge:", places[Standing.NOT_CHECKABLE]),
@@ -175,7 +193,8 @@ def _measured(subject: SubjectReport) -> bool:
     )
 
 
-def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> Assessed:
+def _assess(number: int, report: Report, policy: Policy) -> Assessed:
+    requirement = REQUIREMENTS[number - 1]
     broken: list[str] = []
     missing: list[str] = []
     left: list[str] = []
@@ -195,7 +214,8 @@ def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> As
         missing.extend(_unknown_rules(requirement, rules))
     if not report.subjects:
         missing.append("there is no evidence")
-    left += [requirement.remains] if requirement.remains else []
+    reviews = _reviews(number, report, policy) if requirement.remains else ()
+    left += [requirement.remains] if requirement.remains and not reviews else []
     found = (
         (Standing.NOT_MET, broken),
         (Standing.NOT_KNOWN, missing),
@@ -205,14 +225,33 @@ def _assess(requirement: StageRequirement, report: Report, policy: Policy) -> As
         requirement=requirement,
         standing=next((standing for standing, said in found if said), Standing.MET),
         reasons=tuple(dict.fromkeys((*broken, *missing, *left))),
+        reviews=reviews,
     )
+
+
+def _reviews(number: int, report: Report, policy: Policy) -> tuple[Review, ...]:
+    """The reviews of a requirement for the manifests that were measured, one for each; () where an
+    attester's manifest is not known, or nobody reviewed it."""
+    found: list[Review] = []
+    for subject in report.subjects:
+        measured = "".join(
+            str(item.value)
+            for item in subject.claims
+            if item.name == "compose_hash" and item.basis is Basis.MEASURED
+        )
+        review = review_of(policy.reviews, number, measured, report.evaluated_at)
+        if review is None:
+            return ()
+        found.append(review)
+    return tuple(dict.fromkeys(found))
 
 
 def _is_missing(result: CheckResult) -> bool:
     """Whether a check gave no result: nothing was shown, and nothing contradicted. What does not
     apply, and what is in doubt, is a result: it does not prove its title. Where users connect to
     has to be named before anybody can look."""
-    if result.id == ENDPOINT_TLS and result.skip_kind is SkipKind.NOT_APPLICABLE:
+    asked_of_users = result.id in (ENDPOINT_TLS, ENDPOINT_DOMAIN)
+    if asked_of_users and result.skip_kind is SkipKind.NOT_APPLICABLE:
         return True
     return result.status is Status.ERROR or (
         result.status is Status.SKIP and result.skip_kind is not SkipKind.NOT_APPLICABLE

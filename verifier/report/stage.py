@@ -15,6 +15,7 @@ from verifier.model.report import Report
 from verifier.model.result import Finding
 from verifier.policy.stage import (
     Assessed,
+    Standing,
     conclusion,
     minor_findings,
     stage_of,
@@ -54,6 +55,7 @@ def render_stage_json(report: Report, assessed: tuple[Assessed, ...]) -> bytes:
                 "title": item.requirement.title,
                 "standing": item.standing.value,
                 "reasons": list(item.reasons),
+                "reviews": [review.to_json() for review in item.reviews],
                 "checks": list(item.requirement.checks),
                 "rules": list(item.requirement.rules),
             }
@@ -71,9 +73,7 @@ def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
         yield report.root_note
     if not report.bundle_trusted:
         yield "Nobody vouches for this bundle: what only its collector saw counts for nothing."
-    if (link := weakest_link(report)) is not None and stage_of(report, assessed) != 1:
-        yield f"Weakest link  {link.id} {mark(link).value}: {link.summary}{anchor_note(link)}"
-        yield f"Next  {what_to_do(link)}"
+    yield from _next(report, assessed)
     if not was_measured(report):
         yield from ("", "Nothing was measured, so that no requirement could be looked at:")
         yield from (f"   {n}. {item.requirement.title}" for n, item in enumerate(assessed, 1))
@@ -83,10 +83,27 @@ def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
         yield f"{number}. {item.requirement.title}: {item.standing.value}"
         for reason in _grouped(item.reasons):
             yield f"   - {reason}"
+        for review in item.reviews:
+            yield f"   - judged by {review.reviewer} until {review.expires}: {review.reason}"
         if minor := minor_findings(item.requirement, report):
             yield f"   Findings about it, too slight to break it: {_named(minor)}"
         rests = ", ".join((*item.requirement.checks, *item.requirement.rules))
         yield f"   Rests on {rests}"
+
+
+def _next(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
+    """The weakest link and what to do about it, or what a person is asked for once machines have
+    said what they can."""
+    standings = {item.standing for item in assessed}
+    if standings <= {Standing.MET, Standing.NOT_CHECKABLE} and was_measured(report):
+        if Standing.NOT_CHECKABLE in standings:
+            yield (
+                "Next  judge what is left open below, and write what you found as [[reviews]] of "
+                "the measured manifest into a policy: docs/policy.md"
+            )
+    elif (link := weakest_link(report)) is not None:
+        yield f"Weakest link  {link.id} {mark(link).value}: {link.summary}{anchor_note(link)}"
+        yield f"Next  {what_to_do(link)}"
 
 
 def _named(findings: Iterable[Finding]) -> str:

@@ -36,6 +36,7 @@ def run_demo(
     from verifier.cli.question import simulated_question  # noqa: PLC0415
     from verifier.evidence.bundle import save as save_bundle  # noqa: PLC0415
     from verifier.evidence.endpoint import parse_endpoint  # noqa: PLC0415
+    from verifier.lab.reviewed import reviewed_policy  # noqa: PLC0415
     from verifier.lab.serve import serve  # noqa: PLC0415
     from verifier.lab.world import build  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
@@ -55,6 +56,7 @@ def run_demo(
     if save is not None:
         save_bundle(bundle, save / "bundle")
         (save / "reference.json").write_bytes(world.reference())
+        (save / "reviewed.toml").write_text(reviewed_policy(world), encoding="utf-8")
         words = [
             *(world.app_id, "--bundle", str(save / "bundle")),
             *("--trust-bundle", f"sha256:{bundle.digest}", "--at", format_time(world.now)),
@@ -62,4 +64,6 @@ def run_demo(
         ]
         warn("repeat it offline with:", shlex.join(["verify", *words]))
         warn("see the app's history with:", shlex.join(["verify", "timeline", *words]))
+        reviewed = ["--policy", str(save / "reviewed.toml")]
+        warn("assess its stage with:", shlex.join(["verify", "stage", *words, *reviewed]))
     raise typer.Exit(exit_code(report))

@@ -41,8 +41,9 @@ def assess(
     """Assess the seven requirements of ERC-733 stage 1, "dev-proof", one by one.
 
     Each is met, not met, not known for want of evidence, or not machine-checkable, with the checks
-    and rules that it rests on. What no machine can tell is left open: stage 1 is never said while a
-    requirement is. Waivers and ratings of the policy do not count.
+    and rules that it rests on. What no machine can tell is left open, until a review in the policy
+    answers it for the measured manifest ([[reviews]]): stage 1 is never said while a requirement is
+    open. Waivers and ratings of the policy do not count.
 
     Examples:
 
