@@ -14,8 +14,18 @@ from verifier.checks.demands import Demands
 from verifier.checks.engine import run_checks
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind
 from verifier.model.result import CheckResult, SkipKind, Status
-from verifier.model.timeline import Governance, Known, Method, Timeline
+from verifier.model.timeline import (
+    Beginning,
+    Governance,
+    Known,
+    Method,
+    Origin,
+    Permission,
+    Timeline,
+)
 
+FIRST = 1772323200
+"""2026-03-01T00:00:00Z, when each manifest was first allowed."""
 WEEK = 7 * 86400
 
 
@@ -30,8 +40,12 @@ def timeline(
 ) -> Timeline:
     """Both contracts in the hands of two keys with a week's notice, proven, but for changes."""
     strong = {"keys": 2, "notice": WEEK, "remarks": ()}
+    hashes = state.get("compose_hashes", CALM.app_state.compose_hashes)
     return replace(
         CALM,
+        permissions=tuple(
+            Permission(compose_hash=item, first=FIRST, since=FIRST) for item in sorted(hashes)
+        ),
         governance=(
             _changed(APP_OWNED, strong, app or {}),
             _changed(KMS_OWNED, strong, kms or {}),
@@ -178,3 +192,49 @@ def test_other_manifests_are_a_reservation_until_a_number_is_set(judge: Any) -> 
     assert judge(found, "several_keys = true").status is Status.WARN
     assert judge(found, "max_unknown_manifests = 1").status is Status.PASS
     assert judge(replace(found, manifests={"ff" * 32: "x"}), "").status is Status.PASS
+
+
+def floored(found: Timeline, **first: Any) -> Timeline:
+    return replace(found, permissions=tuple(replace(item, **first) for item in found.permissions))
+
+
+FLOOR = "[manifest]\nnot_before = 2026-03-01"
+
+
+def test_a_floor_counts_whole_days_from_the_first_permission_on(judge: Any) -> None:
+    assert judge(timeline(), FLOOR).status is Status.PASS
+    result = judge(floored(timeline(), first=FIRST - 1), FLOOR)
+    assert result.status is Status.FAIL
+    assert "allowed on 2026-02-28" in result.summary
+    rows = result.actual["manifests"]
+    assert [row["first_allowed"] for row in rows] == ["2026-02-28T23:59:59Z"] * len(rows)
+
+
+def test_an_earlier_sighting_makes_it_older_and_none_makes_it_younger(judge: Any) -> None:
+    assert judge(floored(timeline(), seen=FIRST - 1), FLOOR).status is Status.FAIL
+    assert judge(floored(timeline(), seen=FIRST + 1), FLOOR).status is Status.PASS
+    later = judge(floored(timeline(), first=FIRST - 1, seen=FIRST + 1), FLOOR)
+    assert later.status is Status.FAIL
+
+
+def without_factory(found: Timeline) -> Timeline:
+    created = Origin(kind=Beginning.CREATED, asked=0, block=1, event="Upgraded")
+    return replace(
+        found, coverage=(replace(found.coverage[0], origin=created), *found.coverage[1:])
+    )
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        floored(timeline(), first=None),
+        replace(timeline(), permissions=()),
+        replace(timeline(), single_source=True),
+        timeline(continuous=False),
+        without_factory(timeline()),
+    ],
+    ids=["undated", "not-the-measured-one", "one-operator", "unknown-code", "silent-creator"],
+)
+def test_a_floor_needs_a_whole_history(judge: Any, found: Timeline) -> None:
+    assert judge(found, FLOOR).skip_kind is SkipKind.MISSING_EVIDENCE
+    assert judge(found, "").skip_kind is None

@@ -31,6 +31,8 @@ workflows = ["{WORKFLOW}"]
 [governance]
 notice_days = 7
 owners = ["0x{"ab" * 20}"]
+[manifest]
+not_before = 2026-03-01
 [expect]
 device = ["{"11" * 32}"]
 kms = ["8453:0x{"33" * 20}"]
@@ -54,7 +56,7 @@ expires = 2026-12-31
 def test_every_key_is_part_of_the_digest(written: Load) -> None:
     whole = written(EVERYTHING)
     lines = EVERYTHING.splitlines(keepends=True)
-    droppable = [n for n, line in enumerate(lines[:16]) if " = " in line]
+    droppable = [n for n, line in enumerate(lines[:18]) if " = " in line]
     digests = {written("".join(lines[:n] + lines[n + 1 :])).digest for n in droppable}
     assert len(digests | {whole.digest}) == len(droppable) + 1
 
@@ -85,6 +87,9 @@ REFUSED = {
     "review-by-nobody": REVIEW.replace('"ops"', '" "'),
     "review-until-text": REVIEW.replace("2026-12-31", '"2026-12-31"'),
     "review-with-more": REVIEW + 'scope = "x"\n',
+    "floor-as-text": '[manifest]\nnot_before = "2026-03-01"\n',
+    "floor-with-time": "[manifest]\nnot_before = 2026-03-01T00:00:00Z\n",
+    "floor-misspelt": "[manifest]\nnotbefore = 2026-03-01\n",
     "reviews-as-table": "[reviews]\nrequirement = 2\n",
     "unknown-section": "[image]\n",
     "unknown-images-key": "[images]\nregistry = ['ghcr.io']\n",

@@ -24,6 +24,7 @@ from verifier.model.timeline import (
     Known,
     Method,
     Origin,
+    Permission,
     Timeline,
     TimelineEvent,
 )
@@ -211,6 +212,7 @@ CALM = Timeline(
             manifest=True,
         ),
     ),
+    permissions=(Permission(compose_hash=SECOND, first=at(40_100_000), since=at(40_100_000)),),
     manifests={SECOND: "shared-key-demo"},
 )
 

@@ -41,4 +41,6 @@ def carry_out(attack: Attack) -> Audited:
         audited = audited.again(second_opinion=True)
     if attack.governance:
         audited = audited.demanding(attack.governance)
+    if attack.policy:
+        audited = audited.under(attack.policy)
     return audited.expecting(attack.expected_images) if attack.expected_images else audited

@@ -78,6 +78,8 @@ def test_the_honest_twin_passes_where_the_attack_is_refused(
         audited = audited.again(second_opinion=True)
     if attack.governance:
         audited = audited.demanding(attack.governance)
+    if attack.policy:
+        audited = audited.under(attack.policy)
     if attack.twin_expected_images:
         audited = audited.expecting(attack.twin_expected_images)
     assert audited.report.verdict is attack.twin_verdict

@@ -164,6 +164,8 @@ class Demands(Struct, frozen=True, kw_only=True):
                                built; () for that of the workflow, or without `workflows` the one
                                that each image names
     governance                 what is demanded of the owners of the contracts
+    not_before                 the first day of which a manifest that may start may be, UTC; None
+                               for any age
     waivers                    the failures that are accepted; () for none
     """
 
@@ -185,6 +187,7 @@ class Demands(Struct, frozen=True, kw_only=True):
     workflows: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     governance: GovernanceDemands = field(default_factory=GovernanceDemands)
+    not_before: date | None = None
     waivers: tuple[Waiver, ...] = ()
 
     @property

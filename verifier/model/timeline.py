@@ -235,6 +235,30 @@ class Sighting(Struct, frozen=True, kw_only=True):
     last: int
 
 
+class Permission(Struct, frozen=True, kw_only=True):
+    """A manifest that may start at the end of a timeline, and how old it is.
+
+    What a manifest says of its own age is nothing: it is as old as the first event that allowed it,
+    or the first time that an earlier audit saw it attested.
+
+    compose_hash  its hash
+    first         when it was first allowed, Unix seconds; None where no node gave the time
+    since         when its present permission began; None where no node gave the time
+    seen          when a verified quote was first seen to measure it; None for never
+    """
+
+    compose_hash: str
+    first: int | None
+    since: int | None
+    seen: int | None = None
+
+    def older_than(self, time: int) -> bool | None:
+        """Whether it was known before a time (Unix seconds); None where that is not known."""
+        if any(moment is not None and moment < time for moment in (self.first, self.seen)):
+            return True
+        return None if self.first is None else False
+
+
 class AsOf(Struct, frozen=True, kw_only=True):
     """The finalized block to which a timeline is complete."""
 
@@ -341,6 +365,8 @@ class Timeline(Struct, frozen=True, kw_only=True):
     governance     who could change either contract, by contract and then by time
     changes        the notice that each change had
     exposures      what the history leaves open, by kind and then by time
+    permissions    the manifests that may start at the end, the oldest first; one whose age is not
+                   known before all others
     manifests      manifest hash → the name of a known manifest with it
     on             the time asked about, Unix seconds; None for the present
     single_source  whether only one operator gave the state, or the logs of the app or the KMS
@@ -361,6 +387,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
     governance: tuple[Governance, ...]
     changes: tuple[Change, ...]
     exposures: tuple[Exposure, ...] = ()
+    permissions: tuple[Permission, ...] = ()
     manifests: Mapping[str, str] = {}
     on: int | None = None
     single_source: bool = False

@@ -5,6 +5,7 @@ Everything here raises PolicyError, and nothing here knows what a policy means.
 
 import tomllib
 from collections.abc import Iterable
+from datetime import date, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
@@ -152,4 +153,14 @@ def switch(table: dict[str, Any], name: str, where: str) -> bool:
     value = table.get(name, False)
     if not isinstance(value, bool):
         raise PolicyError(f"policy {where}: {name} is not true or false")
+    return value
+
+
+def day(table: dict[str, Any], name: str, where: str) -> date | None:
+    """A date without a time, None when it is not written."""
+    value = table.get(name)
+    if value is not None and (not isinstance(value, date) or isinstance(value, datetime)):
+        raise PolicyError(
+            f"policy {where}: {name} is not a date", hint="write it as 2026-12-31, bare"
+        )
     return value

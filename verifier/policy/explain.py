@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Final
 
 from verifier.checks.demands import Demands, GovernanceDemands
@@ -64,6 +65,7 @@ def effective_policy(policy: Policy) -> str:
         "rules": {key: value.value for key, value in demands.rules.items()},
         "images": _made(registries=demands.registries, repositories=demands.repositories),
         "signers": _made(workflows=demands.workflows, sources=demands.sources),
+        "manifest": _made(not_before=demands.not_before),
         "governance": demands.governance.made,
     }
     lines = [f"name = {_toml(policy.name)}", f"accept = {_toml([*policy.accept])}"]
@@ -89,7 +91,9 @@ def _key(name: str) -> str:
 
 
 def _toml(value: object) -> str:
-    """A string, number or list; of JSON's forms, those that TOML shares."""
+    """A string, number or list, of JSON's forms those that TOML shares; or a date."""
+    if isinstance(value, date):
+        return value.isoformat()
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
@@ -157,6 +161,9 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
         yield f"images were built from {_any(demands.sources)}", DECIDED_BY["signers"]
     for text in _governance(demands.governance):
         yield text, DECIDED_BY["governance"]
+    if demands.not_before:
+        words = f"no manifest that may start was allowed before {demands.not_before}"
+        yield words, DECIDED_BY["manifest"]
 
 
 def _governance(demands: GovernanceDemands) -> Iterator[str]:

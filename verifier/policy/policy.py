@@ -16,6 +16,7 @@
     [signers]     workflows: who may have built the images (identities in Sigstore certificates)
                   sources: from which repositories ("https://github.com/org/app"), where that is
                   not the workflow's own
+    [manifest]    not_before: the day before which no manifest that may start was first allowed
     [governance]  notice_days, owners, several_keys, upgrades_disabled, max_unknown_manifests
     [[waivers]]   see `verifier.policy.waivers`
     [[reviews]]   see `verifier.policy.reviews`
@@ -49,6 +50,7 @@ from verifier.model.result import JsonValue, Requirement, Severity, Verdict
 from verifier.patterns import pattern
 from verifier.policy.document import (
     BUILT_IN,
+    day,
     demanded,
     number,
     one_of,
@@ -85,6 +87,7 @@ DECIDED_BY: Final = {
     "images": MANIFEST_RULES,
     "signers": "provenance.images",
     "governance": "authorization.governance",
+    "manifest": "authorization.governance",
     "endpoint": ENDPOINT_TLS,
 }
 """Which check decides a demand of the relying party; it is required then."""
@@ -104,6 +107,7 @@ SECTIONS: Final = {
     "rules": None,
     "images": ("registries", "repositories"),
     "signers": ("workflows", "sources"),
+    "manifest": ("not_before",),
     "governance": GovernanceDemands.__struct_fields__,
 }
 KEYS: Final = ("name", "accept", "extends", *SECTIONS, "waivers", "reviews")
@@ -154,6 +158,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             **({"sources": list(demands.sources)} if demands.sources else {}),
             **({"os_origin": demands.os_origin.value} if demands.os_origin else {}),
             **({"endpoint_named": True} if demands.endpoint_named else {}),
+            **({"not_before": demands.not_before.isoformat()} if demands.not_before else {}),
             **({"reviews": [item.to_json() for item in self.reviews]} if self.reviews else {}),
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
@@ -169,6 +174,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             "signers": bool(demands.workflows or demands.sources),
             "governance": bool(demands.governance.made),
             "endpoint": demands.endpoint_named,
+            "manifest": demands.not_before is not None,
         }
         return tuple(name for name in DECIDED_BY if made.get(name))
 
@@ -277,6 +283,7 @@ def _demands(
         workflows=_matching(sections["signers"], "workflows", where),
         sources=_matching(sections["signers"], "sources", where),
         governance=_governance(sections["governance"], where),
+        not_before=day(sections["manifest"], "not_before", where),
         waivers=waivers,
     )
 

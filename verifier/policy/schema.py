@@ -49,6 +49,7 @@ def policy_schema() -> str:
                 **_hardware(),
                 "expect": _expect(),
                 **_software(),
+                "manifest": _manifest(),
                 "governance": _governance(),
                 "waivers": {
                     "type": "array",
@@ -220,6 +221,15 @@ def _software() -> _Schema:
             "Who may have built the images, decided by provenance.images.",
         ),
     }
+
+
+def _manifest() -> _Schema:
+    floor = {
+        **_text("No manifest may start that was first allowed before this day, UTC: a bare date."),
+        "format": "date",
+    }
+    described = "How old what may start may be, decided by authorization.governance."
+    return _table({"not_before": floor}, described)
 
 
 def _governance() -> _Schema:

@@ -23,6 +23,7 @@ from verifier.timeline.history import History, Stream
 from verifier.timeline.initial import InitialFlags, initial_flags
 from verifier.timeline.notice import changes
 from verifier.timeline.owners import OwnerReads
+from verifier.timeline.permissions import permissions
 
 T = TypeVar("T")
 
@@ -57,6 +58,7 @@ def build_timeline(
         folded = fold(settled, initial=flags, codes=codes)
         periods = tuple(_period_until(item, on) for item in periods if _began(item, on))
     now = head.time if on is None else min(on, head.time)
+    attested = _until(attested, on)
     return Timeline(
         chain_id=history.plan.chain_id,
         app_id=history.plan.app_id.hex(),
@@ -69,7 +71,8 @@ def build_timeline(
         kms_state=folded.kms_state(),
         governance=periods,
         changes=changes(settled, notice_period=notice_period),
-        exposures=exposures(folded, settled, periods, now=now, attested=_until(attested, on)),
+        exposures=exposures(folded, settled, periods, now=now, attested=attested),
+        permissions=permissions(folded, settled, attested.sightings),
         manifests=attested.manifests,
         on=on,
         single_source=reader.single_source

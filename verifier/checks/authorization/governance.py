@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from verifier.chain.view import DisagreementError
+from verifier.checks.authorization.floor import as_json, judge_floor, listed, refuse_undated
 from verifier.checks.authorization.history import timeline_of, without_contract
 from verifier.checks.case import Case
 from verifier.checks.demands import GovernanceDemands
@@ -12,11 +13,10 @@ from verifier.model.chain import OwnerKind, Role
 from verifier.model.result import JsonValue
 
 if TYPE_CHECKING:
-    from verifier.model.timeline import Governance, Timeline
+    from verifier.model.timeline import Governance, Permission, Timeline
 
 _DAY: Final = 86400
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}
-_SHOWN: Final = 3
 _SHOWN_DATA: Final = 72
 """How much of a call's data is shown, in hex: the selector and one word."""
 
@@ -37,25 +37,34 @@ def governance(case: Case) -> Outcome:
     different things about an owner are an error, and so is one that alone speaks against the app.
     An owner to whom a contract is offered, a call that a timelock can make at any moment since its
     delay is over, and contract code that nobody knows are reservations. Allowed manifests that this
-    audit does not know are named, and are a reservation where the policy sets no number: whoever
-    operates the app can start any of them."""
+    audit does not know are named, the oldest first, and are a reservation where the policy sets no
+    number: whoever operates the app can start any of them. A policy may also set a floor: then no
+    manifest may be allowed that was first allowed, or seen by an earlier audit, before its date;
+    where the history is not whole, or tells no date, evidence is missing."""
     timeline = timeline_of(case)
     if timeline is None:
+        refuse_undated(case)
         return without_contract(case)
     demands = case.demands.governance
     present = _present(timeline)
     broken, open_questions = _judge(demands, timeline, present)
+    too_old, undated = judge_floor(case, timeline)
+    broken += too_old
+    open_questions += undated
     unknown = _unknown_manifests(case, timeline)
     allowed = demands.max_unknown_manifests
     if allowed is not None and len(unknown) > allowed:
-        broken.append(f"{len(unknown)} allowed manifests are unknown: {_listed(unknown)}")
+        broken.append(f"{len(unknown)} allowed manifests are unknown: {listed(timeline, unknown)}")
     actual: JsonValue = {
         "app_owner": timeline.app_state.owner,
         "kms_owner": timeline.kms_state.owner,
         "allowed_compose_hashes": list[JsonValue](sorted(timeline.app_state.compose_hashes)),
+        "manifests": as_json(timeline, (case.identity.compose_hash or b"").hex()),
     }
     if broken:
-        return _refused(broken, dict(demands.made), actual, lone=timeline.single_source)
+        floor = case.demands.not_before
+        expected = {**demands.made, **({"not_before": floor.isoformat()} if floor else {})}
+        return _refused(broken, expected, actual, lone=timeline.single_source)
     if open_questions:
         raise MissingEvidence(
             "; ".join(f"{item} is not known" for item in open_questions),
@@ -66,7 +75,8 @@ def governance(case: Case) -> Outcome:
     doubts = [*_doubts(timeline, present), *_ready(timeline, present)]
     if unknown and allowed is None:
         doubts.append(
-            f"{len(unknown)} other allowed manifests are unknown to this audit: {_listed(unknown)}"
+            f"{len(unknown)} other allowed manifests are unknown to this audit: "
+            f"{listed(timeline, unknown)}"
         )
     if doubts:
         return warned(
@@ -206,16 +216,12 @@ def _owners(demands: GovernanceDemands, timeline: "Timeline") -> list[str]:
     return found
 
 
-def _unknown_manifests(case: Case, timeline: "Timeline") -> list[str]:
-    """Allowed manifest hashes, without the measured one and those whose manifest is known."""
+def _unknown_manifests(case: Case, timeline: "Timeline") -> "list[Permission]":
+    """The manifests that may start, without the measured one and those whose text is known; the
+    oldest first."""
     measured = case.identity.compose_hash
     known = {*timeline.manifests, measured.hex() if measured is not None else ""}
-    return sorted(timeline.app_state.compose_hashes - known)
-
-
-def _listed(hashes: list[str]) -> str:
-    shown = ", ".join(f"{item[:8]}…" for item in hashes[:_SHOWN])
-    return shown + (f" and {len(hashes) - _SHOWN} more" if len(hashes) > _SHOWN else "")
+    return [item for item in timeline.permissions if item.compose_hash not in known]
 
 
 def _said(item: "Governance") -> str:

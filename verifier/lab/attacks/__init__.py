@@ -16,6 +16,7 @@ from verifier.lab.attacks import (
     images,
     key_holder,
     snp,
+    versions,
 )
 from verifier.lab.attacks.attack import Attack
 
@@ -37,6 +38,7 @@ ATTACKS: Final = (
     *governance.authorization(),
     *history.past(),
     *history.governed(),
+    *versions.versions(),
     *images.images(),
     *endpoint.endpoint(),
 )

@@ -50,6 +50,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     expected_images       NAME=DIGEST of the images that its policy expects; () for none
     twin_expected_images  the same in the honest world
     governance            what its policy demands in [governance], TOML; "" for nothing
+    policy                what its policy demands in any other section, TOML; "" for nothing
     edit_artifact         changes what was collected, in the evidence; None for nothing
     twin_edit_artifact    the same in the honest world
     endpoint              the address that is asked about, with APP for the app id; "" for none
@@ -73,6 +74,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     expected_images: tuple[str, ...] = ()
     twin_expected_images: tuple[str, ...] = ()
     governance: str = ""
+    policy: str = ""
     edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
     twin_edit_artifact: Callable[[Artifact, bytes], bytes] | None = None
     endpoint: str = ""

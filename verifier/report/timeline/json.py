@@ -20,6 +20,7 @@ from verifier.model.timeline import (
     Governance,
     KmsState,
     Known,
+    Permission,
     Timeline,
     TimelineEvent,
 )
@@ -64,6 +65,7 @@ def render_json(timeline: Timeline) -> bytes:
         "governance": [_governance(item) for item in timeline.governance],
         "changes": [_change(item) for item in timeline.changes],
         "exposures": [_exposure(item) for item in timeline.exposures],
+        "permissions": [_permission(item) for item in timeline.permissions],
         "manifests": dict(timeline.manifests),
         "coverage": [_coverage(item) for item in timeline.coverage],
         "notes": list(timeline.notes),
@@ -163,6 +165,15 @@ def _exposure(exposure: Exposure) -> _Object:
         "until": _time(exposure.until),
         "words": exposure.words,
         "manifest": exposure.manifest,
+    }
+
+
+def _permission(item: Permission) -> _Object:
+    return {
+        "compose_hash": item.compose_hash,
+        "first": _time(item.first),
+        "since": _time(item.since),
+        "seen": _time(item.seen),
     }
 
 

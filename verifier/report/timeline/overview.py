@@ -92,8 +92,11 @@ def allowed_now(timeline: Timeline) -> Iterator[Row]:
     hashes = app.compose_hashes
     number = f"{count(hashes, 'manifest')} may start:" if hashes else "none may start"
     yield Row("Manifests", number)
+    ages = {item.compose_hash: item.first for item in timeline.permissions}
     for compose_hash in allowed_manifests(timeline):
-        yield Row("", manifest(timeline, compose_hash))
+        first = ages.get(compose_hash)
+        age = f", first allowed {format_time(first)}" if first is not None else ", age not known"
+        yield Row("", manifest(timeline, compose_hash) + age)
     listed = f"only {count(app.devices, 'listed machine')} may run it"
     any_machine = sentences.flag_words(app.any_device, "any machine may run it", listed)
     yield Row("Machines", any_machine, alarm=app.any_device.value is not False)
