@@ -55,16 +55,9 @@ def governance(case: Case) -> Outcome:
     allowed = demands.max_unknown_manifests
     if allowed is not None and len(unknown) > allowed:
         broken.append(f"{len(unknown)} allowed manifests are unknown: {listed(timeline, unknown)}")
-    actual: JsonValue = {
-        "app_owner": timeline.app_state.owner,
-        "kms_owner": timeline.kms_state.owner,
-        "allowed_compose_hashes": list[JsonValue](sorted(timeline.app_state.compose_hashes)),
-        "manifests": as_json(timeline, (case.identity.compose_hash or b"").hex()),
-    }
+    actual = _actual(case, timeline)
     if broken:
-        floor = case.demands.not_before
-        expected = {**demands.made, **({"not_before": floor.isoformat()} if floor else {})}
-        return _refused(broken, expected, actual, lone=timeline.single_source)
+        return _refused(broken, _demanded(case), actual, lone=timeline.single_source)
     if open_questions:
         raise MissingEvidence(
             "; ".join(f"{item} is not known" for item in open_questions),
@@ -88,6 +81,21 @@ def governance(case: Case) -> Outcome:
             else "review the code of the contracts named above by hand",
         )
     return passed(summary, actual=actual)
+
+
+def _actual(case: Case, timeline: "Timeline") -> JsonValue:
+    return {
+        "app_owner": timeline.app_state.owner,
+        "kms_owner": timeline.kms_state.owner,
+        "allowed_compose_hashes": list[JsonValue](sorted(timeline.app_state.compose_hashes)),
+        "manifests": as_json(timeline, (case.identity.compose_hash or b"").hex()),
+    }
+
+
+def _demanded(case: Case) -> JsonValue:
+    floor = case.demands.not_before
+    dated: dict[str, JsonValue] = {"not_before": floor.isoformat()} if floor else {}
+    return {**case.demands.governance.made, **dated}
 
 
 def _refused(broken: list[str], expected: JsonValue, actual: JsonValue, *, lone: bool) -> Outcome:
