@@ -12,8 +12,8 @@ _NAMES: Final = (
     "allow app-id at baseline bind bundle challenge challenge-url command compare deploy disable "
     "enable endpoint expect expect-app-id expect-compose-hash expect-device expect-image "
     "expect-kms expect-os-image-hash explorer-url fetch first format gateway identity image "
-    "instance issuer json key kms kms-code kms-url launch-script link log-key machine manifests "
-    "min-severity mirror name no-cache of-kms offline on output pccs-url policy pre- proofs "
+    "instance issuer json key kms kms-code kms-url link log-key machine manifests min-severity "
+    "mirror name no-cache of-kms offline on output pccs-url policy pre-launch-script proofs "
     "purpose quiet report rpc-url save second-opinion set since timeout trust-bundle verbose wait "
     "write-baseline write-manifest"
 )
