@@ -29,6 +29,7 @@ from verifier.collection import (
     examine_sources,
     fetch_image,
     log_cache_contents,
+    post_document,
 )
 from verifier.errors import UsageError
 from verifier.evidence.bundle import Bundle
@@ -56,6 +57,7 @@ __all__ = [
     "known",
     "log_cache_contents",
     "measured_manifests",
+    "post_document",
     "recorded",
     "verify",
 ]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from verifier.collect.log_cache import Kept, LogCache
     from verifier.evidence.sources import Sounding
     from verifier.reference.values import ReferenceValues
+
+
+_MOST_ANSWERED: Final = 1 << 20
+"""Bytes of an answer that is not looked at."""
 
 
 class Past(Enum):
@@ -261,6 +265,23 @@ def examine_sources(
         responder=sources.responder,
     ) as client:
         return sound(client, canaries(reference), sources.timeout)
+
+
+def post_document(
+    url: str, body: bytes, headers: Mapping[str, str], clock: Callable[[], int], timeout: float
+) -> None:
+    """Hand a JSON document to an address that the user named: https, or http on this machine.
+
+    It is sent again, at most twice, where the connection fails and after 429 and 5xx; `timeout`
+    (seconds) is for all of it. No redirect is followed. Raises CollectError unless it is taken.
+    """
+    from verifier.collect.budget import Budget, Share  # noqa: PLC0415 - as in collect_evidence
+    from verifier.collect.http import HttpClient, Limits  # noqa: PLC0415
+
+    host = urlsplit(url).hostname or ""
+    limits = Limits(share=Share.GUESTS, max_bytes=_MOST_ANSWERED, deadline_seconds=timeout)
+    with HttpClient(clock=clock, allow_hosts=(host,), budget=Budget(timeout)) as client:
+        client.request("POST", url, limits=limits, headers=headers, body=body).require_ok()
 
 
 def _named_hosts(question: Question, sources: Sources) -> tuple[str, ...]:

@@ -14,6 +14,11 @@ def now() -> int:
     return int(time.time())  # noqa: TID251 - the one clock, handed down from here
 
 
+def pause(seconds: float) -> None:
+    """Wait; nothing is waited for where the time is over."""
+    time.sleep(max(seconds, 0.0))
+
+
 def span(text: str) -> float:
     """A number of seconds, up to a week."""
     try:

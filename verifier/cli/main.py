@@ -128,6 +128,11 @@ COMMANDS: Final = {
         "tend_cache",
         "Show or remove what is kept of the chain between audits: logs of finalized blocks.",
     ),
+    "watch": (
+        "watch",
+        "watch_apps",
+        "Audit apps again and again, log what is observed, and tell what changed.",
+    ),
     "log": (
         "log",
         "read_log",
@@ -165,7 +170,7 @@ _GROUPS: Final = {
     "Audit an app": ("app", "import", "endpoint", "timeline", "stage", "demo"),
     "One link of the chain": ("quote", "events", "signer", "image"),
     "The manifest and its images": ("lint", "diff", "compose-hash", "oci", "checklist"),
-    "Many apps, over time": ("log",),
+    "Many apps, over time": ("watch", "log"),
     "Signed results": ("sign", "report"),
     "What it all means": ("explain", "checks", "policy"),
     "This machine": ("doctor", "cache"),

@@ -1,0 +1,265 @@
+"""`verify watch LIST`: what changed, since the last time that somebody looked."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+
+import typer
+from msgspec import Struct
+
+from verifier.cli.clock import now, pause
+from verifier.cli.options import PolicyName, Reach, command
+from verifier.cli.output import EXIT_CODES
+from verifier.cli.streams import end_progress, print_row, warn
+from verifier.errors import UsageError, VerifierError
+from verifier.model.identifiers import format_time
+from verifier.model.result import Verdict
+
+if TYPE_CHECKING:
+    from verifier.policy.policy import Policy
+    from verifier.watch.alerts import Alert, Recipient
+    from verifier.watch.log.notes import SigningKey
+    from verifier.watch.observation import Observation
+    from verifier.watch.rounds import Watch
+    from verifier.watch.targets import Listed
+
+_INTERRUPTED: Final = 130
+_BATCH: Final = 32
+"""Observations that are appended together, at most: each appending signs a checkpoint."""
+_LONGEST: Final = 604_800
+_WORST: Final = (0, 5, 3, 4)
+"""Exit codes from best to worst."""
+
+
+class AlertFormat(StrEnum):
+    """How alerts are printed."""
+
+    TERMINAL = "terminal"
+    JSON = "json"
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """Where what is observed is kept, as options."""
+
+    log: Annotated[
+        Path, typer.Option(metavar="DIR", help="The witness log; made where there is none.")
+    ]
+    key: Annotated[
+        Path | None, typer.Option(help="Key that signs the log: PEM, Ed25519; else its own.")
+    ] = None
+    log_name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of a new log, such as example.org/watch.")
+    ] = ""
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """Who is told what changed, as options."""
+
+    form: Annotated[AlertFormat, typer.Option("--format", help="How alerts are printed.")] = (
+        AlertFormat.TERMINAL
+    )
+    alerts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Append alerts here as JSON lines, too.")
+    ] = None
+    webhook: Annotated[
+        str, typer.Option(metavar="URL", help="Send each alert here, too, signed.")
+    ] = ""
+    webhook_key: Annotated[
+        str,
+        typer.Option(metavar="SECRET", help="A file with the webhook's secret, or whsec_…."),
+    ] = ""
+    program: Annotated[
+        str,
+        typer.Option("--exec", metavar="COMMAND", help="Run this for each alert, JSON on stdin."),
+    ] = ""
+
+
+class Rhythm(Struct, frozen=True, kw_only=True):
+    """How often is looked, and how often in vain until that is said, as options."""
+
+    once: Annotated[bool, typer.Option("--once", help="One round, as from cron.")] = False
+    interval: Annotated[
+        int,
+        typer.Option(metavar="SECONDS", min=1, max=_LONGEST, help="From round to round."),
+    ] = 3600
+    misses: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, max=1000, help="Misses in a row until that is told."),
+    ] = 3
+
+
+@command
+def watch_apps(
+    *,
+    listed: Annotated[
+        Path,
+        typer.Argument(metavar="LIST", help="Apps, one a line, or a dstack-audit.toml with apps."),
+    ],
+    kept: Kept,
+    rhythm: Rhythm,
+    told: Told,
+    policy: PolicyName = "baseline",
+    reach: Reach,
+) -> None:
+    """Audit apps again and again, log what is observed, and tell what changed.
+
+    Each round audits every app of LIST. What an audit proved goes into the witness log, an
+    append-only Merkle tree whose checkpoints are signed, and is compared with what was proven of
+    the app before. Changes are printed, and told to whom the options name. An alert that nobody
+    took is told again in the next round. Without evidence, nothing is said to have changed: an
+    outage is told once, after some misses in a row, and so is its end.
+
+    Examples:
+
+      verify watch apps.txt --log watch-log
+
+      verify watch apps.txt --log watch-log --once --alerts alerts.jsonl
+
+      verify watch dstack-audit.toml --log watch-log --webhook https://hooks.example/tee
+
+      verify watch apps.txt --log watch-log --exec "notify-send --urgency critical"
+
+    Exit codes: 0 stopped, or with --once every app is accepted; 2 usage; else with --once the worst
+    of all apps: 3 none, or an alert that nobody took, 4 contraindicated, 5 warning.
+    """
+    from verifier.api import known  # noqa: PLC0415
+    from verifier.cli.lists import read_list  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.watch.rounds import watching  # noqa: PLC0415
+
+    judged = known(load_policy(policy))
+    listing = read_list(listed)
+    signing = _signing_key(kept)
+    recipients = _recipients(told, signing)
+    code = EXIT_CODES[Verdict.NONE] if listing.refused else 0
+    try:
+        with _stopped_by_signals(), watching(kept.log, signing, recipients, rhythm.misses) as watch:
+            while True:
+                began = now()
+                found = _round(watch, listing.targets, lambda item: _observed(item, reach, judged))
+                if rhythm.once:
+                    raise typer.Exit(_worse(code, found))
+                pause(began + rhythm.interval - now())
+    except KeyboardInterrupt:
+        end_progress()
+        warn("stopped: what was observed is in the log")
+        raise typer.Exit(_INTERRUPTED if rhythm.once else 0) from None
+
+
+def _round(
+    watch: "Watch",
+    targets: "Sequence[Listed]",
+    audit: "Callable[[Listed], Observation]",
+) -> int:
+    """Audit every app once; the worst exit code. What was observed is kept if that ends early."""
+    watch.begin_round()
+    code, batch = 0, list["Observation"]()
+    try:
+        for item in targets:
+            batch.append(audit(item))
+            code = _worse(code, _code(batch[-1]))
+            if len(batch) == _BATCH:
+                watch.take(batch)
+                batch = []
+    finally:
+        watch.take(batch)
+    for name, error in watch.refused.items():
+        warn(f"{name}: {error.message}", f"{watch.waiting} alerts wait for the next round")
+    return _worse(code, EXIT_CODES[Verdict.NONE]) if watch.refused else code
+
+
+def _observed(item: "Listed", reach: Reach, policy: "Policy") -> "Observation":
+    """What an audit of one app comes to; no app keeps the others from being audited."""
+    from verifier.api import Past  # noqa: PLC0415
+    from verifier.cli.gather import gather  # noqa: PLC0415
+    from verifier.watch.observation import observe, unobserved  # noqa: PLC0415
+
+    try:
+        audit = gather(item.text, reach, past=Past.APP)
+        return observe(audit.report(policy), item.text, item.name)
+    except VerifierError as error:
+        return unobserved(item.text, item.name, reach.judged_at, error.message)
+    except Exception as error:  # noqa: BLE001 - a crash over one app is that app's
+        told = f"the auditor crashed: {type(error).__name__}: {error}"
+        return unobserved(item.text, item.name, reach.judged_at, told)
+
+
+def _code(observation: "Observation") -> int:
+    if observation.accepted:
+        return 0
+    known = {item.value: code for item, code in EXIT_CODES.items()}
+    return known.get(observation.verdict, 0) or EXIT_CODES[Verdict.NONE]
+
+
+def _worse(one: int, other: int) -> int:
+    return max(one, other, key=_WORST.index)
+
+
+def _signing_key(kept: Kept) -> "SigningKey":
+    """The key that signs the log: the user's, else one of its own, made where there is none."""
+    from verifier.cli.files import read_file  # noqa: PLC0415
+    from verifier.watch.log import files, notes  # noqa: PLC0415
+    from verifier.watch.log.writer import PRIVATE, VERIFIER_KEY  # noqa: PLC0415
+
+    own, named, name = kept.log / PRIVATE / "log.key", kept.key, kept.log_name
+    if named is None and files.get(own) is None:
+        files.put(own, notes.new_key(), private=True)
+    pem = read_file(named or own)
+    private = notes.read_private_key(pem, str(named or own))
+    beside = files.get(kept.log / VERIFIER_KEY)
+    if not name and beside is not None:
+        name = notes.parse_verifier_key(beside.decode("utf-8", "replace")).name
+    return notes.SigningKey(name or notes.default_name(private), private)
+
+
+def _recipients(told: Told, signing: "SigningKey") -> "list[Recipient]":
+    """Who is told, as the options say. Raises UsageError."""
+    from verifier.cli import recipients  # noqa: PLC0415
+    from verifier.cli.target import split_url  # noqa: PLC0415
+
+    printed = _print_json if told.form is AlertFormat.JSON else _print
+    found: list[Recipient] = [recipients.Printed(printed)]
+    if told.alerts is not None:
+        found.append(recipients.Lines(told.alerts))
+    if told.webhook and not told.webhook_key:
+        raise UsageError(
+            "--webhook needs a secret: who receives an alert has to know whose it is",
+            hint="give --webhook-key FILE, or VERIFY_WEBHOOK_KEY",
+        )
+    if told.webhook:
+        split_url(told.webhook, "--webhook")
+        secret = recipients.webhook_secret(told.webhook_key)
+        found.append(recipients.Webhook(told.webhook, secret, signing.verifier.name, now))
+    if told.program:
+        found.append(recipients.Program(told.program))
+    return found
+
+
+def _print(alert: "Alert") -> None:
+    change = alert.change
+    print_row(f"{format_time(alert.time)}  {change.severity.value:8}  ", alert.text)
+
+
+def _print_json(alert: "Alert") -> None:
+    from verifier.cli.output import json_for  # noqa: PLC0415
+    from verifier.cli.streams import write_stdout  # noqa: PLC0415
+    from verifier.watch.alerts import encode  # noqa: PLC0415
+
+    write_stdout(json_for(encode(alert) + b"\n", to_terminal=True))
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM ends the watch as Ctrl-C does."""
+
+    def stop(*_: object) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
