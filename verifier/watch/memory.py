@@ -111,12 +111,19 @@ class Seen(Struct, frozen=True):
 
 
 class Judged(Struct, frozen=True):
-    """A verdict, whether it was accepted, which checks failed, and when (Unix seconds)."""
+    """A verdict, whether it was accepted, which checks failed and which passed with a reservation,
+    and when (Unix seconds)."""
 
     verdict: str
     accepted: bool
     failed: tuple[str, ...]
+    warned: tuple[str, ...]
     time: int
+
+    @property
+    def values(self) -> tuple[object, ...]:
+        """All but the time."""
+        return (self.verdict, self.accepted, self.failed, self.warned)
 
 
 class Memory(Struct, frozen=True, kw_only=True):
@@ -153,8 +160,8 @@ class Memory(Struct, frozen=True, kw_only=True):
 def remember(
     memory: Memory, observation: Observation, patience: int
 ) -> tuple[Memory, tuple[Change, ...]]:
-    """The memory after one more observation, and what changed. `patience` is how many observations
-    in a row have to miss something before that is said."""
+    """The memory after one more observation, and what changed, worst first. `patience` is how many
+    observations in a row have to miss something before that is said."""
     if not observation.reached:
         return _missed(memory, observation, patience)
     changes: list[Change] = []
@@ -186,7 +193,7 @@ def remember(
             blind=blind,
             own=own,
         ),
-        tuple(changes),
+        tuple(sorted(changes, key=lambda item: item.severity.rank)),
     )
 
 
@@ -222,6 +229,7 @@ def _first(observation: Observation) -> Change:
         "verdict": observation.verdict,
         "accepted": observation.accepted,
         "failed": list(observation.failed),
+        "warned": list(observation.warned),
         "missing": list(observation.missing),
         "manifests": manifests,
     }
@@ -311,7 +319,13 @@ def _of_verdict(
     patience: int,
 ) -> Judged:
     """The verdict that counts: one that only lacks evidence does so when it stays."""
-    now = Judged(observation.verdict, observation.accepted, observation.failed, observation.time)
+    now = Judged(
+        observation.verdict,
+        observation.accepted,
+        observation.failed,
+        observation.warned,
+        observation.time,
+    )
     before = memory.judged
     if before is None:
         return now
@@ -320,8 +334,7 @@ def _of_verdict(
         if memory.gaps.get(VERDICT, 0) + 1 < patience:
             return before
         missing.discard(VERDICT)
-    same = (before.verdict, before.accepted, before.failed)
-    if same == (now.verdict, now.accepted, now.failed):
+    if before.values == now.values:
         return now
     changes.append(
         _change(
@@ -337,8 +350,8 @@ def _of_verdict(
 
 def _severity(before: Judged, now: Judged) -> Severity:
     if now.accepted:
-        return Severity.INFO if not before.accepted else Severity.LOW
-    return Severity.HIGH if now.verdict == _NONE else Severity.CRITICAL
+        return Severity.LOW if before.accepted else Severity.INFO
+    return Severity.CRITICAL if now.failed else Severity.HIGH
 
 
 def _told(judged: Judged) -> dict[str, Any]:
@@ -346,6 +359,7 @@ def _told(judged: Judged) -> dict[str, Any]:
         "verdict": judged.verdict,
         "accepted": judged.accepted,
         "failed": list(judged.failed),
+        "warned": list(judged.warned),
     }
 
 

@@ -131,7 +131,7 @@ def observe(report: Report, app: str, name: str) -> Observation:
         missing=tuple(
             sorted({item.id for item in checks if item.skip_kind is SkipKind.MISSING_EVIDENCE})
         ),
-        attesters=tuple(map(_attester, report.subjects)),
+        attesters=tuple(sorted(map(_attester, report.subjects), key=lambda item: item.instance)),
         chain=chain,
         block=block,
         report=hashlib.sha256(render_json(report)).hexdigest(),

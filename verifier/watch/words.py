@@ -11,6 +11,7 @@ from verifier.watch.observation import Fact, Observation
 _SHOWN: Final = 3
 _DIGITS: Final = 10
 _RELEASE: Final = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)", re.ASCII)
+_HEX: Final = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{25,}\b", re.ASCII)
 _ANCHORED: Final = {
     "simulated": "This world is simulated.",
     "unsafe root": "Another trust anchor than Intel's was used.",
@@ -61,26 +62,33 @@ def _judged(change: Change, observation: Observation) -> list[str]:
 def _first(change: Change) -> str:
     after = change.after
     manifests = ", ".join(map(_short, after["manifests"])) or "a manifest that is not proven"
-    return f"now watched. It runs {manifests}. {_said(after)}"
+    return f"now watched. It runs manifest {manifests}; {_said(after)}"
 
 
 def _verdict(change: Change) -> str:
     before, after = change.before, change.after
-    was = "accepted" if before["accepted"] else "not accepted"
-    lead = f"the verdict was {before['verdict']} ({was}). {_said(after)}"
-    solved = sorted(set(before["failed"]) - set(after["failed"]))
-    return lead + (f" No longer failing: {_listed(solved)}." if solved else "")
+    was = f"Before, it was {_standing(before)}"
+    same = (before["verdict"], before["accepted"]) == (after["verdict"], after["accepted"])
+    solved = {*before["failed"], *before["warned"]} - {*after["failed"], *after["warned"]}
+    mended = f" It no longer finds fault with: {_listed(sorted(solved))}." if solved else ""
+    return f"{_said(after)} {f'{was}, too' if same else was}.{mended}"
 
 
 def _said(judged: Mapping[str, Any]) -> str:
     """A verdict as a sentence."""
-    accepted = "accepted" if judged["accepted"] else "not accepted"
-    said = f"The audit's verdict is {judged['verdict']}: {accepted}."
+    said = f"the audit's verdict is {_standing(judged)}."
     if judged["failed"]:
         said += f" Failed: {_listed(judged['failed'])}."
-    elif judged["verdict"] == "none" and judged.get("missing"):
+    elif judged["warned"]:
+        said += f" It has reservations by: {_listed(judged['warned'])}."
+    if not judged["failed"] and judged.get("missing"):
         said += f" Evidence is missing for: {_listed(judged['missing'])}."
     return said
+
+
+def _standing(judged: Mapping[str, Any]) -> str:
+    accepted = "accepted" if judged["accepted"] else "not accepted"
+    return f"{judged['verdict']}: {accepted}"
 
 
 def _outage(change: Change) -> str:
@@ -140,7 +148,7 @@ def _images(change: Change) -> str:
     if before is None or after is None:
         return f"it runs other container images{_of(change)}."
     parts = [
-        f"{service}: {after.get(service) or 'none'} in place of {before.get(service) or 'none'}"
+        f"{service}: {_short(after.get(service))} in place of {_short(before.get(service))}"
         for service in sorted(before.keys() | after.keys())
         if before.get(service) != after.get(service)
     ]
@@ -206,7 +214,7 @@ def _authorization(change: Change) -> str:
     before, after = set(change.before), set(change.after)
     parts = [
         f"{verb} {_listed([_short(item) for item in sorted(items)])}"
-        for verb, items in (("allows now", after - before), ("no longer allows", before - after))
+        for verb, items in (("now allows", after - before), ("no longer allows", before - after))
         if items
     ]
     return f"its contract {', and '.join(parts)}. Whoever operates it can start what is allowed."
@@ -235,9 +243,8 @@ def _of(change: Change) -> str:
 
 
 def _short(value: object) -> str:
-    """A long run of hex digits by its beginning."""
-    text = str(value)
-    return f"{text[:8]}…" if re.fullmatch(r"[0-9a-f]{33,}", text) else text
+    """A text, with every long run of hex digits by its beginning."""
+    return _HEX.sub(r"\1…", str(value))
 
 
 def _listed(items: list[str], separator: str = ", ") -> str:
