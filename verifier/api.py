@@ -30,6 +30,7 @@ from verifier.collection import (
     fetch_image,
     log_cache_contents,
     post_document,
+    share_collections,
 )
 from verifier.errors import UsageError
 from verifier.evidence.bundle import Bundle
@@ -59,6 +60,7 @@ __all__ = [
     "measured_manifests",
     "post_document",
     "recorded",
+    "share_collections",
     "verify",
 ]
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from verifier.collect.collector import Scope
     from verifier.collect.http import Handshakes, Responder
     from verifier.collect.log_cache import Kept, LogCache
+    from verifier.collect.shared import Shared
     from verifier.evidence.sources import Sounding
     from verifier.reference.values import ReferenceValues
 
@@ -71,6 +72,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     log_cache      the file that keeps the logs of finalized blocks between audits; None for none
     past           whose logs are asked for
     timeout        the seconds that all of it may take together
+    shared         what it shares with other collections that run at once; None for nothing
     routes         logical host → (address, port) that serves it, in a simulated world; None for
                    none
     responder      what answers every request, in a simulated world; None for the network
@@ -92,6 +94,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     log_cache: Path | None = None
     past: Past = Past.APP
     timeout: float = 180.0
+    shared: "Shared | None" = None
     routes: Mapping[str, tuple[str, int]] | None = None
     responder: "Responder | None" = None
     handshakes: "Handshakes | None" = None
@@ -136,6 +139,7 @@ def collect_evidence(
             responder=sources.responder,
             handshakes=sources.handshakes,
             budget=budget,
+            shared=sources.shared,
         ) as client,
         LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
     ):
@@ -208,6 +212,14 @@ def _scope(
             operator_of=reference.operator_of,
         ),
     )
+
+
+def share_collections(per_host: int) -> "Shared":
+    """What collections share that run at once: each server is asked `per_host` questions at once,
+    and the same collateral is asked for once an hour."""
+    from verifier.collect.shared import Shared  # noqa: PLC0415 - as in collect_evidence
+
+    return Shared(per_host)
 
 
 def default_log_cache() -> Path:

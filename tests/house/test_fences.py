@@ -21,6 +21,7 @@ BREAKS = (
     ("collection.py", "import http.client", "collection -> http"),
     ("collect/scan.py", "import asyncio", "collect.scan -> asyncio"),
     ("collect/scan.py", "import subprocess", "collect.scan -> subprocess"),
+    ("collect/scan.py", "import multiprocessing", "collect.scan -> multiprocessing"),
     ("lab/rpc.py", "import http.client", "lab.rpc -> http"),
     ("checks/runtime.py", "import dns.message", "checks.runtime -> dns"),
     ("evidence/td/quote.py", "import dcap_qvl", "evidence.td.quote -> dcap_qvl"),

@@ -19,6 +19,11 @@ def pause(seconds: float) -> None:
     time.sleep(max(seconds, 0.0))
 
 
+def monotonic() -> float:
+    """Seconds since some moment: for how long something took."""
+    return time.monotonic()
+
+
 def span(text: str) -> float:
     """A number of seconds, up to a week."""
     try:

@@ -40,39 +40,54 @@ def gather(
     the collection is interrupted. `compare` names dashboards and their reports. Raises UsageError
     for what names nothing, EvidenceError for a bundle that cannot be read, KeyboardInterrupt.
     """
-    from verifier.api import Audit, Question  # noqa: PLC0415 - help needs none of it
+    from verifier.api import Audit  # noqa: PLC0415 - help needs none of it
     from verifier.cli import question as asked  # noqa: PLC0415
-    from verifier.cli.known_manifests import read_known  # noqa: PLC0415
     from verifier.evidence import bundle as bundles  # noqa: PLC0415
-    from verifier.evidence.td.report_data import parse_binding  # noqa: PLC0415
 
     target = _parsed(text, reach, bundle)
     given = bundles.load(target.bundle) if target.bundle is not None else None
-    reference = asked.with_images(asked.reference_values(reach.unsafe_root), reach.os_image or ())
     files, urls = asked.dashboards(compare or (), offline=given is not None)
-    known = read_known(reach.manifests, reference)
-    question = Question(
+    question = asked_of_any(reach)
+    question = replace(
+        question,
         app_id=target.app_id or app_id,
+        trusted=given is None or asked.vouched(given, reach.trust_bundle),
+        endpoint=question.endpoint or target.endpoint,
+        compared=files,
+    )
+    if given is None:
+        sources = sources_of(target, question, reach, past, reach.timeout or timeout)
+        sources = replace(sources, dashboards=urls)
+        given = _collected(question, sources, save)
+        question = replace(question, at=reach.judged_at)
+    return Audit(target=target.text, question=question, bundle=given)
+
+
+def asked_of_any(reach: "Reach") -> "Question":
+    """What the options ask, whatever the app: no app is named, and nobody vouches for evidence.
+    Raises UsageError."""
+    from verifier.api import Question  # noqa: PLC0415 - help needs none of it
+    from verifier.cli import question as asked  # noqa: PLC0415
+    from verifier.cli.known_manifests import read_known  # noqa: PLC0415
+    from verifier.evidence.td.report_data import parse_binding  # noqa: PLC0415
+
+    reference = asked.with_images(asked.reference_values(reach.unsafe_root), reach.os_image or ())
+    known = read_known(reach.manifests, reference)
+    return Question(
+        app_id=None,
         reference=reference,
         at=reach.judged_at,
-        trusted=given is None or asked.vouched(given, reach.trust_bundle),
+        trusted=False,
         challenge=asked.challenge_bytes(reach.challenge),
         binds=tuple(parse_binding(item) for item in reach.bind or ()),
         kms=asked.named_kms(reach.kms, reference),
         kms_code=asked.kms_code(reach.kms_code or []),
         instance=asked.instance_id(reach.instance),
-        endpoint=asked.serving_endpoint(reach.endpoint) or target.endpoint,
+        endpoint=asked.serving_endpoint(reach.endpoint),
         manifests=known.names,
         sightings=known.sightings,
         second_opinion=reach.second_opinion,
-        compared=files,
     )
-    if given is None:
-        sources = _sources(target, question, reach, past, reach.timeout or timeout)
-        sources = replace(sources, dashboards=urls)
-        given = _collected(question, sources, save)
-        question = replace(question, at=reach.judged_at)
-    return Audit(target=target.text, question=question, bundle=given)
 
 
 def _parsed(text: "str | Target", reach: "Reach", bundle: Path | None) -> "Target":
@@ -111,7 +126,7 @@ def _collected(question: "Question", sources: "Sources", save: Path | None) -> "
         raise
 
 
-def _sources(
+def sources_of(
     target: "Target", question: "Question", reach: "Reach", past: "Past", timeout: float
 ) -> "Sources":
     """Where to look, as the options say. Raises UsageError."""

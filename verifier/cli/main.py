@@ -10,7 +10,6 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 import gc
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module  # noqa: TID251 - of the commands below
@@ -21,7 +20,14 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from verifier.cli.streams import end_as_a_pipe, end_progress, flush, leave_stdout, warn
+from verifier.cli.streams import (
+    end_as_a_pipe,
+    end_progress,
+    flush,
+    ignore_warnings,
+    leave_stdout,
+    warn,
+)
 from verifier.cli.variables import (
     ENDPOINT_POLICY,
     STAGE_POLICY,
@@ -80,6 +86,11 @@ COMMANDS: Final = {
         "conformance",
         "try_verifier",
         "Try a verifier on forged and on honest evidence: what it accepts, and what it refuses.",
+    ),
+    "fleet": (
+        "fleet",
+        "audit_fleet",
+        "Audit many apps: each as `verify APP_ID` does, with a result of its own.",
     ),
     "quote": ("link", "verify_quote", "Verify a TD quote alone: DCAP, TD attributes, TCB."),
     "events": ("link", "verify_events", "Replay an event log against its quote's registers."),
@@ -170,7 +181,7 @@ _GROUPS: Final = {
     "Audit an app": ("app", "import", "endpoint", "timeline", "stage", "demo"),
     "One link of the chain": ("quote", "events", "signer", "image"),
     "The manifest and its images": ("lint", "diff", "compose-hash", "oci", "checklist"),
-    "Many apps, over time": ("watch", "log"),
+    "Many apps, over time": ("fleet", "watch", "log"),
     "Signed results": ("sign", "report"),
     "What it all means": ("explain", "checks", "policy"),
     "This machine": ("doctor", "cache"),
@@ -420,8 +431,7 @@ def _listed() -> None:
 def main() -> None:
     """Run the command line; every error on purpose is one line and a hint on stderr."""
     gc.set_threshold(_GARBAGE)
-    # Libraries warn about odd certificates; what is odd about evidence is for the checks to say.
-    warnings.simplefilter("ignore")
+    ignore_warnings()
     arguments = sys.argv[1:]
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]

@@ -6,6 +6,7 @@ import shutil
 import signal
 import sys
 import textwrap
+import warnings
 from contextlib import suppress
 from typing import Final, TextIO
 
@@ -107,6 +108,11 @@ def end_progress() -> None:
 def _is_dumb() -> bool:
     """Whether a terminal can erase nothing."""
     return os.environ.get("TERM", "") in {"", "dumb"}
+
+
+def ignore_warnings() -> None:
+    """Let libraries warn of nothing: what is odd about evidence is for the checks to say."""
+    warnings.simplefilter("ignore")
 
 
 def warn(message: str, hint: str = "") -> None:

@@ -33,6 +33,7 @@ from verifier.collect.instances import (
 from verifier.collect.key_holders import manifest_requests, record_certificate
 from verifier.collect.refusals import lags
 from verifier.collect.requests import Request
+from verifier.collect.shared import COLLATERAL
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
@@ -245,7 +246,13 @@ class _Collection:
         return bool(done)
 
     def ask(self, request: Request) -> Response | CollectError:
-        """One exchange; its failure is a value."""
+        """One exchange, or that of another collection; its failure is a value."""
+        shared = self._client.shared
+        if shared is None or request.kind not in COLLATERAL:
+            return self._ask(request)
+        return shared.collateral(request.url, self._client.clock, lambda: self._ask(request))
+
+    def _ask(self, request: Request) -> Response | CollectError:
         try:
             response = self._exchange(request, request.url)
             if request.kind is Kind.JSON_RPC and lags(response):
@@ -260,7 +267,8 @@ class _Collection:
     def record(self, request: Request, answer: Response | CollectError) -> None:
         """Put an answer, or its absence, into the bundle."""
         source = request.label or request.url
-        moment = self._client.clock()
+        earlier = answer.received_at if isinstance(answer, Response) else None
+        moment = self._client.clock() if earlier is None else earlier
         subject = request.subject or self._host_subject(request)
         if isinstance(answer, Response):
             failure = _failure(request, answer)

@@ -12,7 +12,7 @@ import math
 import ssl
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
-from typing import Final, Protocol, Self
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 import httpcore
 import httpx
@@ -23,6 +23,9 @@ from verifier.collect.network import System, Transport, is_loopback
 from verifier.errors import Cause, CollectError, LimitError, NetworkError, NotFoundError
 from verifier.evidence.bundle import Kind
 from verifier.patterns import pattern
+
+if TYPE_CHECKING:
+    from verifier.collect.shared import Shared
 
 MAX_REDIRECTS: Final = 3
 MAX_RETRY_AFTER_SECONDS: Final = 5
@@ -123,7 +126,7 @@ class Response(Struct, frozen=True, kw_only=True):
 
     `url` is the logical URL that answered, `body` the raw bytes, `headers` (name, value) pairs in
     the order received, `peer_certificate` the TLS server's leaf certificate (DER), if there was
-    TLS.
+    TLS. `received_at` (Unix seconds) is given where that was in another collection, earlier.
     """
 
     status: int
@@ -131,6 +134,7 @@ class Response(Struct, frozen=True, kw_only=True):
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     peer_certificate: bytes | None = None
+    received_at: int | None = None
 
     def header(self, name: str) -> str:
         """The first value of a header (case-insensitive), or the empty string."""
@@ -182,7 +186,8 @@ class HttpClient:
     `.suffixes` and addresses that the user named, which may then be private. `routes` serves
     logical hosts (names or `.suffixes`) from a loopback (address, port), and `responder` serves
     every request from memory: both keep the logical https URL and every limit. `handshakes` answers
-    in place of TLS servers. `budget` is what all requests together may cost.
+    in place of TLS servers. `budget` is what all requests together may cost, `shared` what other
+    collections share with this one.
     """
 
     def __init__(  # noqa: PLR0913 - what a simulated world or a test replaces
@@ -195,8 +200,10 @@ class HttpClient:
         handshakes: Handshakes | None = None,
         system: System | None = None,
         budget: Budget | None = None,
+        shared: "Shared | None" = None,
     ) -> None:
         self.clock = clock
+        self.shared = shared
         self._system = system or System()
         self.budget = budget or Budget(monotonic=self._system.monotonic)
         self._handshakes = handshakes
@@ -328,6 +335,13 @@ class HttpClient:
         return True
 
     def _exchange(self, request: httpx.Request, limits: Limits) -> Response:
+        if self.shared is None:
+            return self._exchanged(request, limits)
+        seconds = request.extensions["deadline"] - self._system.monotonic()
+        with self.shared.turn(request.url.host, seconds):
+            return self._exchanged(request, limits)
+
+    def _exchanged(self, request: httpx.Request, limits: Limits) -> Response:
         response = self._client.send(request, stream=True)
         try:
             return Response(

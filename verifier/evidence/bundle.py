@@ -303,7 +303,7 @@ def save(bundle: Bundle, path: Path) -> None:
     There is all of it or nothing. Raises EvidenceError, also for a bundle that `load` would refuse:
     before anything is written.
     """
-    files = _files(bundle)
+    files = files_of(bundle)
     total = 0
     for name, raw in files.items():
         total += bundle_files.check_size(name, len(raw), total, path)
@@ -314,11 +314,11 @@ def save(bundle: Bundle, path: Path) -> None:
 
 def to_tar(bundle: Bundle) -> bytes:
     """The bundle as a plain sorted tar with zero times: the same bundle gives the same bytes."""
-    return bundle_files.to_tar(_files(bundle))
+    return bundle_files.to_tar(files_of(bundle))
 
 
-def _files(bundle: Bundle) -> dict[str, bytes]:
-    """The files of a bundle by name."""
+def files_of(bundle: Bundle) -> dict[str, bytes]:
+    """The files of a bundle by name, as `save` writes them."""
     used = sorted({item.sha256 for item in bundle.artifacts if item.sha256 is not None})
     blobs = {f"blobs/{digest}": bundle.blobs[digest] for digest in used}
     return {MANIFEST_NAME: bundle.manifest} | blobs
@@ -335,21 +335,31 @@ def load(path: Path) -> Bundle:
     Raises EvidenceError for a wrong digest, a missing, extra or duplicate blob, a link, a name
     outside the bundle, or a manifest that is not in canonical form.
     """
+    return from_files(read_files(path), path)
+
+
+def read_files(path: Path) -> dict[str, bytes]:
+    """The files of a bundle by name, not yet held against each other. Raises EvidenceError."""
     try:
-        files = bundle_files.read(path)
+        return bundle_files.read(path)
     except OSError as error:
         raise EvidenceError(
             f"{path}: cannot read the bundle: {error.strerror or error}",
             hint="name a directory or tar that `--save` or `verify import` wrote",
         ) from error
+
+
+def from_files(files: Mapping[str, bytes], path: Path) -> Bundle:
+    """The bundle of these files, which errors say are at `path`. Raises EvidenceError."""
     if MANIFEST_NAME not in files:
         raise EvidenceError(
             f"{path}: no {MANIFEST_NAME}: this is not a bundle",
             hint="`verify import FILE… -o BUNDLE` makes a bundle from evidence files",
         )
-    manifest = files.pop(MANIFEST_NAME)
+    manifest = files[MANIFEST_NAME]
+    blobs = {name: raw for name, raw in files.items() if name != MANIFEST_NAME}
     artifacts = _parse_manifest(manifest, str(path))
-    bundle = Bundle(artifacts, _check_blobs(artifacts, files, str(path)))
+    bundle = Bundle(artifacts, _check_blobs(artifacts, blobs, str(path)))
     _check_subjects(bundle, path)
     if bundle.manifest != manifest:
         raise EvidenceError(f"{path}: {MANIFEST_NAME} is not in canonical form")

@@ -1,0 +1,1 @@
+"""Many audits, each the same pure function: over processes of this machine, or over a cluster."""

@@ -1,0 +1,267 @@
+"""The results of a run in a file of JSON lines, which is all that a resumed run starts from.
+
+The first line says what was asked, each other one what became of one app, as it came. A run that
+ends puts them into the order of its list, so that two runs can be compared byte for byte. A torn
+last line is dropped, and its app audited again.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self
+
+import rfc8785
+
+from verifier.errors import EvidenceError, UsageError
+from verifier.evidence import bundle as bundles
+from verifier.evidence import codec
+from verifier.evidence.bundle_files import MANIFEST_NAME
+from verifier.manifest.secret_text import masked
+from verifier.model.identifiers import format_time, parse_time
+from verifier.model.result import JsonValue, Verdict
+from verifier.version import DISTRIBUTION, tool_version
+from verifier.watch.fleet.job import AGAIN, SCHEMA, Asked, Cause, Job, Result, line
+from verifier.watch.fleet.run import Live
+
+if TYPE_CHECKING:
+    from io import FileIO
+
+MAX_BYTES: Final = 1 << 30
+_PART: Final = ".part"
+
+
+def heading(asked: Asked) -> bytes:
+    """The first line: what was asked of every app."""
+    question = asked.question
+    return (
+        rfc8785.dumps(
+            {
+                "schema": SCHEMA,
+                "tool": f"{DISTRIBUTION} {tool_version()}",
+                "evaluated_at": format_time(question.at),
+                "policy": {"name": asked.policy.name, "digest": asked.policy.digest},
+                "reference_digest": question.reference.digest,
+                "asked": _digest_of(asked),
+            }
+        )
+        + b"\n"
+    )
+
+
+def judged_at(path: Path) -> int | None:
+    """The time of judgement of the run that a file holds, Unix seconds; None where there is no such
+    file, or nothing in it. Raises UsageError."""
+    raw = _read(path)
+    first, newline, _ = raw.partition(b"\n")
+    if not newline:
+        return None
+    document = _object(first, f"{path}: line 1")
+    seconds = parse_time(str(document.get("evaluated_at", "")))
+    if document.get("schema") != SCHEMA or seconds is None:
+        raise UsageError(f"{path}: it holds no results of a fleet", hint="name another file")
+    return seconds
+
+
+class Results:
+    """What became of each app of one run, in memory and in its file. A context manager.
+
+    `found` holds the results by target, those of an earlier run that is resumed among them.
+    """
+
+    def __init__(self, path: Path | None, asked: Asked, *, resume: bool) -> None:
+        """Without a `path` nothing is written. Raises UsageError where the file exists and is not
+        to be resumed, is of another run, or cannot be written."""
+        self._path = path
+        self._heading = heading(asked)
+        self._stream: FileIO | None = None
+        self.found: dict[str, Result] = {}
+        if path is None:
+            return
+        self.found = _earlier(path, self._heading, resume=resume)
+        try:
+            self._stream = path.open("ab", buffering=0)
+            if not path.stat().st_size:
+                self._stream.write(self._heading)
+        except OSError as error:
+            raise _unwritable(path, error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+    def hold(self, app: Job | Live) -> bool:
+        """Whether there is a result of an app already: of the same evidence, where it is named."""
+        job = app if isinstance(app, Job) else app.job
+        earlier = self.found.get(masked(job.text))
+        if earlier is None or earlier.cause in AGAIN:
+            return False
+        if not job.path:
+            return True
+        digest = earlier.bundle_digest
+        return digest is not None and digest == _digest_at(job.path)
+
+    def add(self, result: Result) -> bytes:
+        """Write the line of an app that is finished, and give it. Raises UsageError."""
+        raw = line(result)
+        self.found[result.target] = result
+        if self._stream is not None and self._path is not None:
+            try:
+                self._stream.write(raw)
+            except OSError as error:
+                raise _unwritable(self._path, error) from error
+        return raw
+
+    def finish(self, texts: Iterable[str]) -> None:
+        """Put the lines of a run that has ended into the order of its list. Raises UsageError."""
+        self.found = {key: self.found[key] for key in map(masked, texts) if key in self.found}
+        if self._path is None:
+            return
+        part = self._path.with_name(self._path.name + _PART)
+        try:
+            with part.open("wb") as stream:
+                stream.write(self._heading)
+                stream.writelines(map(line, self.found.values()))
+            part.replace(self._path)
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise _unwritable(self._path, error) from error
+
+
+def _earlier(path: Path, wanted: bytes, *, resume: bool) -> dict[str, Result]:
+    """What an earlier run finished, by target; the torn end of its file is cut off."""
+    raw = _read(path)
+    if not raw:
+        return {}
+    if not resume:
+        raise UsageError(
+            f"{path}: it exists already",
+            hint="--resume goes on where it ends; or name another file with -o",
+        )
+    whole = raw[: raw.rfind(b"\n") + 1]
+    rows = whole.splitlines(keepends=True)
+    if rows and rows[0] != wanted:
+        raise UsageError(
+            f"{path}: it is of a run that asked something else: {_differs(rows[0])}",
+            hint="resume it with its own policy, options and version, or name another file",
+        )
+    if len(whole) < len(raw):
+        try:
+            with path.open("r+b") as stream:
+                stream.truncate(len(whole))
+        except OSError as error:
+            raise _unwritable(path, error) from error
+    results = (
+        _result(row, f"{path}: line {number}") for number, row in enumerate(rows[1:], start=2)
+    )
+    return {result.target: result for result in results}
+
+
+def _digest_at(path: str) -> str | None:
+    """Digest (hex) of the bundle that is there now; None where it cannot be read."""
+    try:
+        manifest = bundles.read_files(Path(path)).get(MANIFEST_NAME)
+    except EvidenceError:
+        return None
+    return None if manifest is None else hashlib.sha256(manifest).hexdigest()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read it: {error.strerror or error}") from error
+    if len(raw) > MAX_BYTES:
+        raise UsageError(f"{path}: larger than {MAX_BYTES} bytes", hint="name another file")
+    return raw
+
+
+def _result(row: bytes, what: str) -> Result:
+    """A line read back: only one that `line` would write again counts. Raises UsageError."""
+    document = _object(row, what)
+    try:
+        checks = codec.as_object(document.get("checks"), f"{what}: checks")
+        cause = document.get("cause")
+        result = Result(
+            target=codec.as_str(document.get("target"), f"{what}: target"),
+            name=codec.as_str(document.get("name"), f"{what}: name"),
+            verdict=Verdict(str(document.get("verdict"))),
+            accepted=document.get("accepted") is True,
+            app_id=_text(document, "requested_app_id", what),
+            evaluated_at=parse_time(_text(document, "evaluated_at", what) or ""),
+            bundle_digest=_text(document, "bundle_digest", what),
+            report_digest=_text(document, "report_digest", what),
+            manifest=_text(document, "manifest", what),
+            anchor=_text(document, "anchor", what),
+            weakest=_text(document, "weakest", what),
+            statuses=tuple((key, codec.as_int(value, what)) for key, value in checks.items()),
+            cause=Cause(str(cause)) if cause is not None else None,
+            error=codec.as_str(document.get("error"), f"{what}: error"),
+        )
+    except (EvidenceError, ValueError) as error:
+        raise _damaged(what) from error
+    if line(result) != row:
+        raise _damaged(what)
+    return result
+
+
+def _text(document: dict[str, JsonValue], key: str, what: str) -> str | None:
+    value = document.get(key)
+    return None if value is None else codec.as_str(value, f"{what}: {key}")
+
+
+def _object(raw: bytes, what: str) -> dict[str, JsonValue]:
+    try:
+        return codec.parse_json_object(raw, what)
+    except EvidenceError as error:
+        raise _damaged(what) from error
+
+
+def _damaged(what: str) -> UsageError:
+    return UsageError(
+        f"{what} is no result that this version writes",
+        hint="remove that line, and its app is audited again; or name another file",
+    )
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(
+        f"{path}: cannot write the results: {error.strerror or error}",
+        hint="what it holds is kept: --resume goes on there",
+    )
+
+
+def _digest_of(asked: Asked) -> str:
+    """A digest of what else is asked of every app, and decides results."""
+    question = asked.question
+    parts: tuple[object, ...] = (
+        question.challenge.hex(),
+        tuple(item.report_data.hex() for item in question.binds),
+        question.kms,
+        question.kms_code,
+        question.instance,
+        str(question.endpoint),
+        sorted(question.manifests.items()),
+        question.sightings,
+        question.second_opinion,
+        sorted(asked.vouched),
+    )
+    return hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def _differs(first: bytes) -> str:
+    try:
+        document = codec.parse_json_object(first, "line 1")
+    except EvidenceError:
+        return "its first line cannot be read"
+    policy = document.get("policy")
+    name = policy.get("name") if isinstance(policy, dict) else None
+    return (
+        f"{document.get('tool')!a}, policy {name!a}, as of {document.get('evaluated_at')!a}, "
+        "or other options"
+    )
