@@ -1,0 +1,100 @@
+"""`verify fleet`: lists, results that are resumed, and how it ends."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.command import Run
+from verifier.api import Sources, collect_evidence
+from verifier.cli.question import simulated_question
+from verifier.evidence import bundle as bundles
+from verifier.lab.world import build
+from verifier.model.identifiers import format_time
+
+
+@pytest.fixture
+def listed(run: Run, tmp_path: Path) -> tuple[Run, list[str]]:
+    """The command, and the arguments that audit a list: good, torn, bad, repeated and missing."""
+    world = build()
+    question = simulated_question(world.app_id, world.reference(), world.now)
+    sources = Sources(responder=world.respond, cloud=False)
+    evidence = collect_evidence(question, sources, lambda: world.now)
+    for number in range(6):
+        bundles.save(evidence, tmp_path / f"{number}.tar")
+    torn = tmp_path / "3.tar"
+    torn.write_bytes(torn.read_bytes()[:40_000])
+    (tmp_path / "reference.json").write_bytes(world.reference())
+    (tmp_path / "digests.txt").write_text(f"# mine\nsha256:{evidence.digest}\n")
+    rows = [f"{world.app_id}@{number}.tar  app {number}" for number in range(6)]
+    (tmp_path / "list.txt").write_text("\n".join([*rows, "0123", f"{rows[0]}", "nowhere.tar"]))
+    options = ["--vouch-for", "digests.txt", "--at", format_time(world.now)]
+    root = ["--unsafe-root", "reference.json", "--workers", "1"]
+    return run, ["fleet", "list.txt", *options, *root]
+
+
+def test_the_command_ends_as_its_worst_app_and_goes_on_where_it_was_torn(
+    listed: tuple[Run, list[str]], tmp_path: Path
+) -> None:
+    run, arguments = listed
+    first = run(*arguments, "-o", "results.jsonl", "--reports", "reports", "-v")
+    assert first.code == 3
+    assert "8 apps [simulated]: 5 affirming, 1 refused without a report, 2 unreadable" in first.out
+    assert "line 7 names no app" in first.err
+    assert "line 8 names the app of line 1" in first.err
+    whole = (tmp_path / "results.jsonl").read_bytes()
+    assert len(list((tmp_path / "reports").iterdir())) == 1
+    again = run(*arguments, "-o", "results.jsonl")
+    assert (again.code, "exists already" in again.err) == (2, True)
+    other = run(*arguments, "-o", "results.jsonl", "--resume", "--policy", "genuine")
+    assert (other.code, "asked something else" in other.err) == (2, True)
+    (tmp_path / "results.jsonl").write_bytes(whole[:-100])
+    resumed = run(*arguments, "-o", "results.jsonl", "--resume", "--format", "json")
+    assert resumed.code == 3
+    assert (tmp_path / "results.jsonl").read_bytes() == whole
+    assert len(resumed.out.splitlines()) < len(whole.splitlines()) - 3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda raw: raw.replace(b'"accepted":false', b'"accepted":true', 1), "line 2"),
+        (lambda raw: raw + b"{}\n", "line 3"),
+        (lambda _: b"not results\n", "line 1"),
+        (lambda _: b'{"schema":"dstack-audit/report/v1"}\n', "no results of a fleet"),
+    ],
+)
+def test_a_file_that_no_run_wrote_is_refused(
+    call: Run, tmp_path: Path, spoil: object, said: str
+) -> None:
+    (tmp_path / "list.txt").write_text("nowhere at all\n")
+    assert call("fleet", "list.txt", "-o", "r.jsonl", "--at", "2026-01-01").code == 3
+    path = tmp_path / "r.jsonl"
+    path.write_bytes(spoil(path.read_bytes()))  # type: ignore[operator]
+    ran = call("fleet", "list.txt", "-o", "r.jsonl", "--resume")
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("nowhere.txt",), "there is no such file"),
+        (("empty.txt",), "it names no app"),
+        (("folder",), "there is no bundle in it"),
+        (("list.txt", "--resume"), "--resume needs the file of results"),
+        (("list.txt", "--engine", "ray://x"), "is no engine"),
+        (("apps.txt", "--offline"), "--offline: line 2 names"),
+        (("list.txt", "--vouch-for", "list.txt"), "is no digest"),
+        (("list.txt", "-o", "nowhere/r.jsonl"), "is no directory"),
+    ],
+)
+def test_what_cannot_be_meant_is_said_at_once(
+    call: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "empty.txt").write_text("# nothing\n\n")
+    (tmp_path / "list.txt").write_text("some.tar\n")
+    (tmp_path / "apps.txt").write_text("\n" + "ab" * 20 + "\n")
+    ran = call("fleet", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert said in ran.err
