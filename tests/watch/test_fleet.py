@@ -12,6 +12,7 @@ import pytest
 from tests.watch import workers
 from verifier.api import Audit, Question, Sources, collect_evidence, share_collections
 from verifier.cli.question import simulated_question
+from verifier.cli.streams import ignore_warnings
 from verifier.errors import LimitError
 from verifier.evidence import bundle as bundles
 from verifier.evidence.bundle import Bundle, Kind
@@ -20,9 +21,9 @@ from verifier.lab.world import World, build
 from verifier.model.identifiers import AppId
 from verifier.policy.policy import load_policy
 from verifier.report.audit.json import render_json
-from verifier.watch.fleet.job import Asked, Cause, Job, Outcome, judge, line
-from verifier.watch.fleet.pool import Pool, WorkersError
+from verifier.watch.fleet.job import Asked, Cause, Job, Outcome, judge, line, lost
 from verifier.watch.fleet.run import Collecting, Live, run
+from verifier.watch.processes import Pool, Work, WorkersError
 
 POLICY: Final = load_policy("baseline")
 
@@ -78,9 +79,10 @@ def jobs(world: World, evidence: Bundle, tmp_path: Path) -> list[Job]:
     return found
 
 
-def pool(asked: Asked, *, seconds: float = 60, count: int = 2, met: bool = True) -> Pool:
-    prepare = workers.meet_accidents if met else workers.never_ready
-    return Pool(asked, workers=count, seconds=seconds, prepare=prepare, monotonic=time.monotonic)
+def pool(asked: Asked, *, seconds: float = 60, starts: bool = True) -> Pool[Job, Outcome]:
+    prepare = ignore_warnings if starts else workers.never_ready
+    work = Work(run=workers.judge_or_die, context=asked, lost=lost, prepare=prepare)
+    return Pool(work, workers=2, seconds=seconds, monotonic=time.monotonic)
 
 
 def lines(outcomes: Iterator[Outcome]) -> list[bytes]:
@@ -143,7 +145,7 @@ def test_a_job_that_kills_or_never_ends_costs_nobody_else_anything(
 
 def test_workers_that_cannot_start_end_the_run(asked: Asked, jobs: list[Job]) -> None:
     with pytest.raises(WorkersError, match="no worker process can be started"):
-        list(pool(asked, count=1, met=False).run(iter(jobs)))
+        list(pool(asked, starts=False).run(iter(jobs)))
 
 
 class Counting:

@@ -6,28 +6,22 @@ import time
 from pathlib import Path
 from typing import Final
 
-from verifier.watch.fleet import pool
-from verifier.watch.fleet.job import Asked, Job, Outcome
-from verifier.watch.fleet.job import judge as judged
+from verifier.watch.fleet.job import Asked, Job, Outcome, judge
 
 ALWAYS: Final = "kills whoever audits it"
 ONCE: Final = "kills the first one, and leaves a file"
 HANGS: Final = "never ends"
 
 
-def meet_accidents() -> None:
-    """Let the audits of some jobs go wrong in this process."""
-
-    def judge(asked: Asked, job: Job) -> Outcome:
-        if job.name == HANGS:
-            time.sleep(600)
-        met = Path(job.text.partition("@")[2] + ".met")
-        if job.name == ALWAYS or (job.name == ONCE and not met.exists()):
-            met.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return judged(asked, job)
-
-    pool.judge = judge
+def judge_or_die(asked: Asked, job: Job) -> Outcome:
+    """Audit a job, unless its name says that it goes wrong."""
+    if job.name == HANGS:
+        time.sleep(600)
+    met = Path(job.text.partition("@")[2] + ".met")
+    if job.name == ALWAYS or (job.name == ONCE and not met.exists()):
+        met.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return judge(asked, job)
 
 
 def never_ready() -> None:

@@ -230,13 +230,13 @@ def _outcomes(
 def _engine(spread: Spread, asked: "Asked") -> "Engine":
     """What judges. Raises UsageError for an engine that there is not."""
     if spread.engine == _PROCESSES:
-        from verifier.watch.fleet.pool import Pool, processors  # noqa: PLC0415
+        from verifier.watch.fleet.job import judge, lost  # noqa: PLC0415
+        from verifier.watch.processes import Pool, Work, processors  # noqa: PLC0415
 
         return Pool(
-            asked,
+            Work(run=judge, context=asked, lost=lost, prepare=ignore_warnings),
             workers=spread.workers or processors(),
             seconds=spread.app_timeout,
-            prepare=ignore_warnings,
             monotonic=monotonic,
         )
     raise UsageError(

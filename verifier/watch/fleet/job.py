@@ -27,6 +27,7 @@ from verifier.policy.policy import Policy
 from verifier.report.audit.badge import proven_manifest
 from verifier.report.audit.json import encodable, render_json
 from verifier.report.audit.sentences import weakest_link, worst_subject
+from verifier.watch.processes import Loss
 
 SCHEMA: Final = "dstack-audit/fleet/v1"
 
@@ -142,6 +143,12 @@ def failed(job: Job, cause: Cause, why: str) -> Outcome:
     """The outcome of a job without a report."""
     named = Result(target=masked(job.text), name=masked(job.name), app_id=job.app_id)
     return Outcome(without_evidence(job), replace(named, cause=cause, error=masked(why)))
+
+
+def lost(job: Job, loss: Loss) -> Outcome:
+    """The outcome of a job whose worker died or hung."""
+    cause = Cause.TIMED_OUT if loss is Loss.HUNG else Cause.CRASHED
+    return failed(job, cause, f"the audit was ended: {loss.value}")
 
 
 def without_evidence(job: Job) -> Job:

@@ -1,19 +1,25 @@
-"""Audits over processes of this machine.
+"""Work over processes of this machine.
 
 The verifier of quotes holds Python's global lock, so that threads would take turns. Each worker has
 a pipe of its own and one job at a time: a worker that dies or hangs takes nothing with it but that
-job, which one other worker tries again.
+job. What a worker died of is tried once more, since the machine may have killed it; what takes too
+long would again.
 """
 
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
+from enum import Enum
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
+
+from msgspec import Struct
 
 from verifier.errors import VerifierError
-from verifier.watch.fleet.job import Asked, Cause, Job, Outcome, failed, judge
+
+Job = TypeVar("Job")
+Outcome = TypeVar("Outcome")
 
 START_SECONDS: Final = 120.0
 """The time in which a worker has to have loaded the auditor."""
@@ -28,12 +34,35 @@ def processors() -> int:
     return multiprocessing.cpu_count()
 
 
+class Loss(Enum):
+    """Why a job has no outcome of a worker."""
+
+    DIED = "the process that worked on it died, twice"
+    HUNG = "it took too long, and was ended"
+
+
+class Work(Struct, Generic[Job, Outcome], frozen=True, kw_only=True):
+    """What is done to each job. Functions are those of modules, which processes find by name.
+
+    run      (context, job) → outcome; whatever goes wrong is an outcome
+    context  the same for every job
+    lost     (job, why) → the outcome of a job whose worker died or hung
+    prepare  called first in each process
+    """
+
+    run: Callable[[Any, Job], Outcome]
+    context: Any
+    lost: Callable[[Job, Loss], Outcome]
+    prepare: Callable[[], None]
+
+
 class WorkersError(VerifierError):
     """No worker process can be started."""
 
 
-class _Worker:
-    """A process, its pipe, and what it works on since when. It is ready once it has said so."""
+class _Worker(Generic[Job]):
+    """A process, its pipe, and what it works on, for the first time or again, until when. It is
+    ready once it has said so."""
 
     def __init__(self, process: SpawnProcess, pipe: Connection, until: float) -> None:
         self.process = process
@@ -41,6 +70,7 @@ class _Worker:
         self.until = until
         self.ready = False
         self.job: Job | None = None
+        self.again = False
 
     def end(self) -> None:
         """Kill it: a worker that hangs hears nothing else."""
@@ -49,29 +79,24 @@ class _Worker:
         self.pipe.close()
 
 
-class Pool:
-    """Judges jobs in so many processes, none longer than so many `seconds`.
-
-    `prepare`, a function of a module, is called first in each process. `monotonic` is in seconds.
-    """
+class Pool(Generic[Job, Outcome]):
+    """Does work in so many processes, on no job longer than so many `seconds`. `monotonic` is in
+    seconds."""
 
     def __init__(
         self,
-        asked: Asked,
+        work: Work[Job, Outcome],
         *,
         workers: int,
         seconds: float,
-        prepare: Callable[[], None],
         monotonic: Callable[[], float],
     ) -> None:
-        self._asked = asked
+        self._work = work
         self._most = workers
         self._seconds = seconds
-        self._prepare = prepare
         self._monotonic = monotonic
-        self._workers: list[_Worker] = []
-        self._waiting: list[Job] = []
-        self._tried: set[str] = set()
+        self._workers: list[_Worker[Job]] = []
+        self._waiting: list[tuple[Job, bool]] = []
         self._unready = 0
         self._more = True
 
@@ -89,18 +114,24 @@ class Pool:
     def _feed(self, jobs: Iterator[Job | None]) -> bool:
         """Give each worker that waits a job; whether anything is left to wait for."""
         idle = [worker for worker in self._workers if worker.ready and worker.job is None]
-        while idle and (job := self._waiting.pop() if self._waiting else self._next(jobs)):
-            self._give(idle.pop(), job)
+        while idle:
+            if self._waiting:
+                job, again = self._waiting.pop()
+                self._give(idle.pop(), job, again=again)
+            elif (fresh := self._next(jobs)) is not None:
+                self._give(idle.pop(), fresh, again=False)
+            else:
+                break
         starting = sum(not worker.ready for worker in self._workers)
         while not idle and len(self._workers) < self._most:
             if len(self._waiting) <= starting:
                 job = self._next(jobs)
                 if job is None:
                     break
-                self._waiting.append(job)
+                self._waiting.append((job, False))
             self._start()
             starting += 1
-        return bool(self._more or self._waiting or any(worker.job for worker in self._workers))
+        return bool(self._more or self._waiting or any(map(_works, self._workers)))
 
     def _next(self, jobs: Iterator[Job | None]) -> Job | None:
         if not self._more:
@@ -111,15 +142,16 @@ class Pool:
             self._more = False
             return None
 
-    def _give(self, worker: _Worker, job: Job) -> None:
-        worker.job, worker.until = job, self._monotonic() + self._seconds
+    def _give(self, worker: _Worker[Job], job: Job, *, again: bool) -> None:
+        worker.job, worker.again = job, again
+        worker.until = self._monotonic() + self._seconds
         try:
             worker.pipe.send(job)
         except OSError:
             # It died while it waited, which is not the job's doing.
             self._workers.remove(worker)
             worker.end()
-            self._waiting.append(job)
+            self._waiting.append((job, again))
 
     def _start(self) -> None:
         if self._unready >= MAX_STARTS:
@@ -129,9 +161,7 @@ class Pool:
             )
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(
-            target=_serve, args=(theirs, self._asked, self._prepare), daemon=True
-        )
+        process = context.Process(target=_serve, args=(theirs, self._work), daemon=True)
         try:
             process.start()
         except OSError as error:
@@ -145,7 +175,7 @@ class Pool:
     def _settled(self) -> Iterator[Outcome]:
         """What became of jobs since the last look, and of workers."""
         awaited = {
-            worker.pipe: worker for worker in self._workers if worker.job or not worker.ready
+            worker.pipe: worker for worker in self._workers if _works(worker) or not worker.ready
         }
         now = self._monotonic()
         nearest = min((worker.until - now for worker in awaited.values()), default=_POLL)
@@ -156,14 +186,14 @@ class Pool:
             yield from self._heard(worker)
         now = self._monotonic()
         for worker in [item for item in awaited.values() if item.until <= now]:
-            if worker in self._workers and (worker.job or not worker.ready):
-                yield from self._lost(worker, Cause.TIMED_OUT)
+            if worker in self._workers and (_works(worker) or not worker.ready):
+                yield from self._lost(worker, Loss.HUNG)
 
-    def _heard(self, worker: _Worker) -> Iterator[Outcome]:
+    def _heard(self, worker: _Worker[Job]) -> Iterator[Outcome]:
         try:
             outcome = worker.pipe.recv()
         except (EOFError, OSError):
-            yield from self._lost(worker, Cause.CRASHED)
+            yield from self._lost(worker, Loss.DIED)
             return
         if outcome is None:
             worker.ready, self._unready = True, 0
@@ -171,36 +201,33 @@ class Pool:
         worker.job = None
         yield outcome
 
-    def _lost(self, worker: _Worker, cause: Cause) -> Iterator[Outcome]:
-        """End a worker that died or hangs. What it worked on is tried once more where the machine
-        may have killed it; what takes too long would again."""
+    def _lost(self, worker: _Worker[Job], loss: Loss) -> Iterator[Outcome]:
+        """End a worker that died or hangs, and say what becomes of its job."""
         self._workers.remove(worker)
         worker.end()
         job = worker.job
         if job is None:
-            self._unready += 1
-            self._start()
-        elif cause is Cause.CRASHED and job.text not in self._tried:
-            self._tried.add(job.text)
-            self._waiting.append(job)
+            self._unready += not worker.ready
+            if not worker.ready:
+                self._start()
+        elif loss is Loss.DIED and not worker.again:
+            self._waiting.append((job, True))
         else:
-            yield failed(job, cause, _why(cause, self._seconds))
+            yield self._work.lost(job, loss)
 
 
-def _why(cause: Cause, seconds: float) -> str:
-    if cause is Cause.TIMED_OUT:
-        return f"the audit took longer than {seconds:g} seconds, and was ended"
-    return "the process that audited it died, twice"
+def _works(worker: _Worker[Any]) -> bool:
+    return worker.job is not None
 
 
-def _serve(pipe: Connection, asked: Asked, prepare: Callable[[], None]) -> None:
-    """A worker: judge what comes through the pipe until nobody is at its other end."""
+def _serve(pipe: Connection, work: Work[Any, Any]) -> None:
+    """A worker: do what comes through the pipe until nobody is at its other end."""
     # Ctrl-C is meant for the run, which ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        prepare()
+        work.prepare()
         pipe.send(None)
         while True:
-            pipe.send(judge(asked, pipe.recv()))
+            pipe.send(work.run(work.context, pipe.recv()))
     except BaseException:  # noqa: BLE001 - the run sees that the pipe is closed, and says so
         return
