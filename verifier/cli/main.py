@@ -92,6 +92,11 @@ COMMANDS: Final = {
         "audit_fleet",
         "Audit many apps: each as `verify APP_ID` does, with a result of its own.",
     ),
+    "publish": (
+        "publish",
+        "publish_site",
+        "Publish reports as a static site: all apps, their history, what changed, feeds.",
+    ),
     "quote": ("link", "verify_quote", "Verify a TD quote alone: DCAP, TD attributes, TCB."),
     "events": ("link", "verify_events", "Replay an event log against its quote's registers."),
     "signer": (
@@ -181,9 +186,9 @@ _GROUPS: Final = {
     "Audit an app": ("app", "import", "endpoint", "timeline", "stage", "demo"),
     "One link of the chain": ("quote", "events", "signer", "image"),
     "The manifest and its images": ("lint", "diff", "compose-hash", "oci", "checklist"),
-    "Many apps, over time": ("fleet", "watch", "log"),
+    "Many apps, over time": ("fleet", "watch", "log", "publish"),
     "Signed results": ("sign", "report"),
-    "What it all means": ("explain", "checks", "policy"),
+    "What it all means": ("explain", "checks", "policy", "conformance"),
     "This machine": ("doctor", "cache"),
 }
 """Headings of the commands in `verify --help`."""

@@ -116,8 +116,8 @@ class Pool(Generic[Job, Outcome]):
         idle = [worker for worker in self._workers if worker.ready and worker.job is None]
         while idle:
             if self._waiting:
-                job, again = self._waiting.pop()
-                self._give(idle.pop(), job, again=again)
+                waiting, again = self._waiting.pop()
+                self._give(idle.pop(), waiting, again=again)
             elif (fresh := self._next(jobs)) is not None:
                 self._give(idle.pop(), fresh, again=False)
             else:

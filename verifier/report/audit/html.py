@@ -50,17 +50,17 @@ class Row(Struct, frozen=True):
 
 def render_html(report: Report) -> str:
     """The report as an HTML document with a newline at the end."""
-    style = _style()
+    sheet = style()
     subject = sentences.worst_subject(report)
     drawn = chart(report.timeline) if report.timeline is not None else None
     page: str = (
-        _environment()
+        template_environment("verifier.report.audit")
         .get_template("audit.html")
         .render(
             report=report,
             subject=subject,
-            style=style,
-            policy=_policy(style),
+            style=sheet,
+            policy=_policy(sheet),
             sentences=sentences,
             beside=beside,
             links=publication.links(subject),
@@ -118,19 +118,22 @@ def _claims(report: Report, subject: SubjectReport) -> list[dict[str, Any]]:
 
 
 @cache
-def _style() -> str:
-    environment = _environment()
+def style() -> str:
+    """The style sheet of every page."""
+    environment = template_environment("verifier.report.audit")
     loader = environment.loader
     return loader.get_source(environment, "audit.css")[0] if loader is not None else ""
 
 
-def _policy(style: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode("ascii")
+def _policy(sheet: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode("ascii")
     return f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
 
 
 @cache
-def _environment() -> "Environment":
+def template_environment(package: str) -> "Environment":
+    """The templates of a package. Every value in them is escaped, and what would act on a screen
+    made visible."""
     from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415
     from markupsafe import Markup  # noqa: PLC0415
 
@@ -139,7 +142,7 @@ def _environment() -> "Environment":
         return value if isinstance(value, Markup) else visible(str(value))
 
     return Environment(
-        loader=PackageLoader("verifier.report.audit", _FOLDER),
+        loader=PackageLoader(package, _FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,

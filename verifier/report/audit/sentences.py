@@ -417,18 +417,29 @@ def retold(report: Report) -> str:
 def outdated(report: Report) -> str:
     """That a report is shown longer after its day than its policy relies on such evidence; "" for
     one that is not. One that does not say how long is relied on for as long as a signed result."""
-    if report.shown_at is None:
+    if report.shown_at is None or report.shown_at <= relied_until(report):
         return ""
-    times = (report.evaluated_at, report.collected_until)
-    made = min(item for item in times if item is not None)
-    limit = _VALID_DAYS if report.max_age_days is None else report.max_age_days
+    made, limit = _made(report), _relied_days(report)
     days = (report.shown_at - made) // _DAY
-    if days <= limit:
-        return ""
     return (
         f"Of {format_time(made)}, {days} days ago: its policy relies on evidence for {limit} days. "
         "What it says of then may no longer hold."
     )
+
+
+def relied_until(report: Report) -> int:
+    """The last second (Unix) in which its policy relies on evidence of that day."""
+    return _made(report) + (_relied_days(report) + 1) * _DAY - 1
+
+
+def _made(report: Report) -> int:
+    """When it was made, or its evidence where that is older (Unix seconds)."""
+    times = (report.evaluated_at, report.collected_until)
+    return min(item for item in times if item is not None)
+
+
+def _relied_days(report: Report) -> int:
+    return _VALID_DAYS if report.max_age_days is None else report.max_age_days
 
 
 def capital(text: str) -> str:

@@ -1,0 +1,86 @@
+"""A folder that is changed all at once.
+
+Everything new is written beside the old, under a hidden name. Only then a list of what moves where
+is written, and followed. A run that breaks before the list leaves the old files as they were; one
+that breaks later is completed by the next, from the list.
+"""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from verifier.errors import UsageError
+
+STAGE: Final = ".publish"
+_NEW: Final = "new"
+_MOVES: Final = "moves.json"
+_LOCK: Final = ".publish.lock"
+OWN: Final = frozenset({STAGE, _LOCK})
+"""Names in the folder that are the writer's own."""
+
+
+class Staged:
+    """The new files of a folder that nobody sees yet."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._stage = folder / STAGE
+
+    def write(self, path: str, raw: bytes) -> None:
+        """Stage a file. Raises OSError."""
+        staged = self._stage / _NEW / path
+        staged.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(raw)
+
+    def commit(self, paths: Iterable[str], removed: Iterable[str]) -> None:
+        """Let the staged files take their places in this order, then remove others. Raises
+        OSError."""
+        moves = self._stage / _MOVES
+        part = moves.with_suffix(".part")
+        part.write_text(json.dumps({"move": list(paths), "remove": list(removed)}))
+        part.replace(moves)
+        self.follow()
+
+    def follow(self) -> None:
+        """Do what the list says that is not done yet, if there is one; nothing stays staged."""
+        moves = self._stage / _MOVES
+        if moves.is_file():
+            listed = json.loads(moves.read_text())
+            for path in listed["move"]:
+                staged, place = self._stage / _NEW / path, self._folder / path
+                if staged.is_file():
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    staged.replace(place)
+            for path in listed["remove"]:
+                self._remove(self._folder / path)
+            moves.unlink()
+        if self._stage.is_dir():
+            shutil.rmtree(self._stage)
+
+    def _remove(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        parent = path.parent
+        while parent != self._folder and parent.is_dir() and not any(parent.iterdir()):
+            parent.rmdir()
+            parent = parent.parent
+
+
+@contextmanager
+def staged(folder: Path) -> Iterator[Staged]:
+    """A folder to change, by one run at a time; what an earlier one left is completed or forgotten.
+    Raises UsageError where another run changes it, OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / _LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"{folder}: another run is writing it", hint="wait for that one"
+            ) from error
+        change = Staged(folder)
+        change.follow()
+        yield change
