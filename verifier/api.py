@@ -28,9 +28,11 @@ from verifier.collection import (
     default_log_cache,
     examine_sources,
     fetch_image,
+    identity_token,
     log_cache_contents,
     post_document,
     share_collections,
+    sign_for_identity,
 )
 from verifier.errors import UsageError
 from verifier.evidence.bundle import Bundle
@@ -55,12 +57,14 @@ __all__ = [
     "default_log_cache",
     "examine_sources",
     "fetch_image",
+    "identity_token",
     "known",
     "log_cache_contents",
     "measured_manifests",
     "post_document",
     "recorded",
     "share_collections",
+    "sign_for_identity",
     "verify",
 ]
 

@@ -20,7 +20,7 @@ from verifier.checks.dcap import platform_of
 from verifier.checks.endpoint.gateway import gateway_to_collect
 from verifier.checks.key_management.kms_guest import KmsGuest, allowance_calls, tried_guests
 from verifier.checks.provenance.named_images import named_images
-from verifier.errors import Blocked, EvidenceError, MissingEvidence
+from verifier.errors import Blocked, CollectError, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Bundle, BundleBuilder
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.chain.log_scan import LogFilter
@@ -32,6 +32,7 @@ from verifier.model.identifiers import KEY_HOLDER
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+    from verifier.checks.provenance.sigstore import SignedStatement
     from verifier.collect.collector import Scope
     from verifier.collect.http import Handshakes, Responder
     from verifier.collect.log_cache import Kept, LogCache
@@ -261,6 +262,42 @@ def fetch_image(
             url = images.image_url(os_image_hash, base or images.PUBLISHED)
             images.download(client, url, path, progress)
     return path
+
+
+def identity_token() -> str:
+    """The OIDC token that this machine gives for Sigstore, "" where it gives none. Raises
+    UsageError."""
+    from verifier.collect.keyless import ambient_token  # noqa: PLC0415 - as in collect_evidence
+
+    return ambient_token()
+
+
+def sign_for_identity(
+    statement: bytes, token: str, trust_config: bytes | None, clock: Callable[[], int]
+) -> tuple[bytes, "SignedStatement"]:
+    """An in-toto statement in a Sigstore bundle, signed for the identity of an OIDC token, and who
+    that is. `trust_config` (JSON) describes another instance than the public-good one.
+
+    Nothing is given that does not verify from the instance's trusted root. Raises UsageError and
+    CollectError.
+    """
+    from verifier.checks.provenance.sigstore import (  # noqa: PLC0415
+        public_good_config,
+        verify_statement,
+    )
+    from verifier.collect import keyless  # noqa: PLC0415 - as in collect_evidence
+    from verifier.collect.http import HttpClient  # noqa: PLC0415
+
+    instance = keyless.read_instance(trust_config or public_good_config())
+    with HttpClient(clock=clock, allow_hosts=instance.hosts) as client:
+        raw = keyless.sign_for_identity(statement, token, instance, client)
+    signed = verify_statement(raw, None, instance.trusted_root)
+    if signed.failure or signed.payload != statement:
+        raise CollectError(
+            f"what Sigstore's services gave does not verify: {signed.failure or 'another payload'}",
+            hint="nothing was written; somebody between here and there, or one of them, lies",
+        )
+    return raw, signed
 
 
 def examine_sources(

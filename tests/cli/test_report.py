@@ -105,3 +105,27 @@ def test_a_missing_file_is_a_usage_error(call: Run) -> None:
     ran = call("report", "nothing.json")
     assert ran.code == 2
     assert "there is no such file" in ran.err
+
+
+def test_a_report_that_nobody_signed_is_held_against_its_evidence(
+    call: Run, tmp_path: Path
+) -> None:
+    root = ("--unsafe-root", ROOT / "fixtures" / "demo-reference.json", "--trust-bundle", DIGEST)
+    made = ("app", APP_ID, "--bundle", BUNDLE, *root, "--at", "2026-06-15T12:00:00Z", "-q")
+    assert call(*made, "--report", "json=r.json").code == 0
+    words = ("report", "r.json", APP_ID, "--check", "--bundle", BUNDLE, *root)
+    ran = call(*words, "--report", "badge=b.svg")
+    assert ran.code == 0, ran.err
+    assert "this evidence gives this very report, which nobody signed" in ran.err
+    document = json.loads((tmp_path / "r.json").read_bytes())
+    for change, code, said in (
+        ({"target": "another"}, 4, "do not give this report"),
+        ({"bundle_digest": "ab" * 32}, 4, "about other evidence"),
+        ({"policy": document["policy"] | {"digest": "ab" * 32}}, 4, "by another policy, baseline"),
+        ({"tool": "dstack-audit 9.0"}, 3, "the report is of dstack-audit 9.0"),
+    ):
+        (tmp_path / "r.json").write_text(json.dumps(document | change))
+        ran = call(*words)
+        assert (ran.code, said in ran.err) == (code, True), ran.err
+    assert call("report", "r.json", "--check", "--bundle", BUNDLE).code == 2
+    assert call("report", BUNDLE, APP_ID, "--check").code == 2

@@ -172,7 +172,7 @@ COMMANDS: Final = {
     "sign": (
         "signed",
         "sign",
-        "Sign the result of an audit by a key of your own: a statement, a VSA, or an EAR.",
+        "Sign the result of an audit: by a key of your own, or for an identity by Sigstore.",
     ),
     "report": (
         "report",

@@ -72,9 +72,10 @@ def point(key: ec.EllipticCurvePrivateKey) -> bytes:
     return numbers.x.to_bytes(32, "big") + numbers.y.to_bytes(32, "big")
 
 
-def spki(key: ec.EllipticCurvePrivateKey) -> bytes:
+def spki(key: ec.EllipticCurvePrivateKey | ec.EllipticCurvePublicKey) -> bytes:
     """The DER SubjectPublicKeyInfo."""
-    return key.public_key().public_bytes(
+    public = key.public_key() if isinstance(key, ec.EllipticCurvePrivateKey) else key
+    return public.public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
 

@@ -87,7 +87,7 @@ class Sigstore(Struct, frozen=True, kw_only=True):
         authority: JsonValue = {
             "subject": {"organization": "lab", "commonName": "lab"},
             "uri": "https://ca.lab.invalid",
-            "certChain": {"certificates": [{"rawBytes": _b64(_der(self._ca()))}]},
+            "certChain": {"certificates": [{"rawBytes": _b64(_der(self.authority()))}]},
             "validFor": {"start": "2021-01-01T00:00:00Z"},
         }
         root: JsonObject = {
@@ -112,24 +112,15 @@ class Sigstore(Struct, frozen=True, kw_only=True):
         """A bundle over a statement, signed by a run of a workflow (the lab's own by default)."""
         payload = _canonical(statement)
         signer = self._key(f"run {_sha256(payload).hex()}")
-        certificate = self._certificate(signer, workflow or Workflow())
-        head = f"DSSEv1 {len(payload_type)} {payload_type} {len(payload)} ".encode()
-        signature = _signed(signer, head + payload)
+        certificate = self.certify(signer.public_key(), workflow or Workflow())
+        signature = _signed(signer, pre_authentication(payload_type, payload))
         pem = certificate.public_bytes(serialization.Encoding.PEM)
-        body: JsonObject = {
-            "apiVersion": "0.0.1",
-            "kind": "dsse",
-            "spec": {
-                "envelopeHash": {"algorithm": "sha256", "value": "00" * 32},
-                "payloadHash": {"algorithm": "sha256", "value": _sha256(payload).hex()},
-                "signatures": [{"signature": _b64(signature), "verifier": _b64(pem)}],
-            },
-        }
+        body = dsse_body(payload, _b64(signature), _b64(pem))
         return {
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": {
                 "certificate": {"rawBytes": _b64(_der(certificate))},
-                "tlogEntries": [self._entry(_canonical(body))],
+                "tlogEntries": [self.entry(body)],
             },
             "dsseEnvelope": {
                 "payload": _b64(payload),
@@ -141,47 +132,47 @@ class Sigstore(Struct, frozen=True, kw_only=True):
     def _key(self, role: str) -> ec.EllipticCurvePrivateKey:
         return keys.p256(f"{self.label} {role}")
 
-    def _entry(self, body: bytes) -> JsonObject:
-        """A log whose only entry this is."""
+    def entry(self, body: bytes, earlier: tuple[bytes, ...] = ()) -> JsonObject:
+        """The last entry of a log, after these bodies, as a bundle holds it."""
         key = self._key("log")
-        log_id = _key_id(key)
+        log_id, leaves = _key_id(key), (*earlier, body)
         promise: JsonObject = {
             "body": _b64(body),
             "integratedTime": self.logged_at,
             "logID": log_id.hex(),
-            "logIndex": 0,
+            "logIndex": len(earlier),
         }
-        root = _sha256(b"\0" + body)
-        note = f"log.lab.invalid - 1\n1\n{_b64(root)}\n"
+        root = _tree_hash(leaves)
+        note = f"log.lab.invalid - 1\n{len(leaves)}\n{_b64(root)}\n"
         line = log_id[:4] + _signed(key, note.encode())
         return {
-            "logIndex": "0",
+            "logIndex": str(len(earlier)),
             "logId": {"keyId": _b64(log_id)},
             "kindVersion": {"kind": "dsse", "version": "0.0.1"},
             "integratedTime": str(self.logged_at),
             "inclusionPromise": {"signedEntryTimestamp": _b64(_signed(key, _canonical(promise)))},
             "inclusionProof": {
-                "logIndex": "0",
+                "logIndex": str(len(earlier)),
                 "rootHash": _b64(root),
-                "treeSize": "1",
-                "hashes": [],
+                "treeSize": str(len(leaves)),
+                "hashes": [_b64(item) for item in _path_of_last(leaves)],
                 "checkpoint": {"envelope": f"{note}\n\u2014 log.lab.invalid {_b64(line)}\n"},
             },
             "canonicalizedBody": _b64(body),
         }
 
-    def _ca(self) -> x509.Certificate:
+    def authority(self) -> x509.Certificate:
+        """The certificate that all others chain to."""
         key = self._key("ca")
-        builder = _builder(key, key, "ca", _FROM, _UNTIL)
+        builder = _builder(key.public_key(), key, "ca", _FROM, _UNTIL)
         builder = builder.add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
         builder = builder.add_extension(key_usage(is_ca=True), critical=True)
         return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True)
 
-    def _certificate(
-        self, signer: ec.EllipticCurvePrivateKey, workflow: Workflow
-    ) -> x509.Certificate:
+    def certify(self, signer: ec.EllipticCurvePublicKey, workflow: Workflow) -> x509.Certificate:
+        """The certificate of a workflow's run for a key, with its place in the CT log promised."""
         ca, begin = self._key("ca"), self.certified_at
         name = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(workflow.identity)])
         code = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING])
@@ -217,21 +208,60 @@ class Sigstore(Struct, frozen=True, kw_only=True):
         return len(listed).to_bytes(2, "big") + listed
 
 
+def pre_authentication(payload_type: str, payload: bytes) -> bytes:
+    """What a DSSE signature is over (secure-systems-lab/dsse protocol.md, PAE)."""
+    return f"DSSEv1 {len(payload_type)} {payload_type} {len(payload)} ".encode() + payload
+
+
+def dsse_body(payload: bytes, signature: str, verifier: str, envelope: bytes = b"") -> bytes:
+    """What the log keeps of an envelope: hashes, and the signature with who verifies it (base64 of
+    DER and of PEM)."""
+    body: JsonObject = {
+        "apiVersion": "0.0.1",
+        "kind": "dsse",
+        "spec": {
+            "envelopeHash": {
+                "algorithm": "sha256",
+                "value": _sha256(envelope).hex() if envelope else "00" * 32,
+            },
+            "payloadHash": {"algorithm": "sha256", "value": _sha256(payload).hex()},
+            "signatures": [{"signature": signature, "verifier": verifier}],
+        },
+    }
+    return _canonical(body)
+
+
+def _tree_hash(leaves: tuple[bytes, ...]) -> bytes:
+    """RFC 6962 2.1, of one leaf and more."""
+    if len(leaves) == 1:
+        return _sha256(b"\0" + leaves[0])
+    half = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return _sha256(b"\1" + _tree_hash(leaves[:half]) + _tree_hash(leaves[half:]))
+
+
+def _path_of_last(leaves: tuple[bytes, ...]) -> list[bytes]:
+    """RFC 6962 2.1.1, of the last leaf: the hashes from its neighbour upwards."""
+    if len(leaves) == 1:
+        return []
+    half = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return [*_path_of_last(leaves[half:]), _tree_hash(leaves[:half])]
+
+
 def _builder(
-    subject: ec.EllipticCurvePrivateKey,
+    subject: ec.EllipticCurvePublicKey,
     issuer: ec.EllipticCurvePrivateKey,
     name: str,
     begin: int,
     end: int,
 ) -> x509.CertificateBuilder:
     names = [x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else []
-    own = x509.SubjectKeyIdentifier.from_public_key(subject.public_key())
+    own = x509.SubjectKeyIdentifier.from_public_key(subject)
     above = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.public_key())
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name(names))
         .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ca")]))
-        .public_key(subject.public_key())
+        .public_key(subject)
         .serial_number(serial(f"sigstore {keys.spki(subject).hex()}"))
         .not_valid_before(moment(begin))
         .not_valid_after(moment(end))

@@ -10,6 +10,8 @@ A signature proves who signed. Anyone can sign a statement about any digest, so 
 to be compared with whom the relying party, or the image itself, names.
 """
 
+import base64
+import json
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -20,6 +22,7 @@ from verifier.evidence.images.sigstore import (
     Statement,
     parse_statement,
 )
+from verifier.model.identifiers import format_time
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -64,6 +67,16 @@ class SigstoreResult(Struct, frozen=True, kw_only=True):
     statement: Statement | None = None
 
 
+class SignedStatement(Struct, frozen=True, kw_only=True):
+    """What verification of a signed statement established. `failure` is empty when it verified; the
+    other fields mean something only then. `log_index` is the place of its entry in the log."""
+
+    failure: str
+    payload: bytes = b""
+    signer: Signer = Signer(identity="", issuer="")
+    log_index: int = 0
+
+
 class Identity(Struct, frozen=True):
     """A signer that the relying party accepts: certificate identity and OIDC issuer."""
 
@@ -88,28 +101,47 @@ def verify_bundle(
         return SigstoreResult(failure=_first_line(error))
 
 
-def signed_payload(
-    raw: bytes, identity: Identity, trusted_root: bytes | None = None
-) -> tuple[bytes, str]:
-    """The in-toto statement that an identity signed in a bundle (JSON), and "", or b"" and why the
-    bundle is refused. `trusted_root` (JSON) replaces the public-good one in tests."""
-    try:
-        verifier, demanded = _verifier(identity, trusted_root)
-        from sigstore.models import Bundle  # noqa: PLC0415
+def verify_statement(
+    raw: bytes, identity: Identity | None, trusted_root: bytes | None = None
+) -> SignedStatement:
+    """Verify that an identity signed the in-toto statement in a bundle (JSON).
 
-        kind, payload = verifier.verify_dsse(Bundle.from_json(raw), demanded)
+    None takes any identity: the caller then has to say whose it is, and to rely on nothing.
+    `trusted_root` (JSON) is that of another Sigstore instance than the public-good one.
+    """
+    try:
+        from sigstore.models import Bundle  # noqa: PLC0415 - as in _verified
+
+        demanded = _Anybody() if identity is None else _demanded(identity)
+        bundle = Bundle.from_json(raw)
+        kind, payload = _verifier(trusted_root).verify_dsse(bundle, demanded)
+        if kind != PAYLOAD_TYPE:
+            return SignedStatement(failure="what was signed is no statement")
+        signer = _signer(bundle.signing_certificate)
+        logged = bundle.log_entry._inner.log_index  # noqa: SLF001 - it has no public name
     except Exception as error:  # noqa: BLE001 - as in verify_bundle
-        return b"", _first_line(error)
-    return (payload, "") if kind == PAYLOAD_TYPE else (b"", "what was signed is no statement")
+        return SignedStatement(failure=_plain_cause(raw, trusted_root) or _first_line(error))
+    return SignedStatement(failure="", payload=payload, signer=signer, log_index=logged)
 
 
 def public_good_root() -> bytes:
     """The trusted root of the public-good instance, as the `sigstore` package ships it."""
+    return _shipped("trusted_root.json")
+
+
+def public_good_config() -> bytes:
+    """The same, and whom to ask for a signature, as one client trust config (JSON)."""
+    root, services = public_good_root(), _shipped("signing_config.v0.2.json")
+    head = b'{"mediaType":"application/vnd.dev.sigstore.clienttrustconfig.v0.1+json",'
+    return head + b'"trustedRoot":' + root + b',"signingConfig":' + services + b"}"
+
+
+def _shipped(name: str) -> bytes:
     from importlib import resources  # noqa: PLC0415
     from urllib.parse import quote  # noqa: PLC0415
 
     store = resources.files("sigstore._store")
-    return store.joinpath(quote(_INSTANCE, safe=""), "trusted_root.json").read_bytes()
+    return store.joinpath(quote(_INSTANCE, safe=""), name).read_bytes()
 
 
 def _verified(
@@ -122,7 +154,7 @@ def _verified(
     from sigstore.models import Bundle  # noqa: PLC0415
     from sigstore_models.common.v1 import HashAlgorithm  # noqa: PLC0415
 
-    verifier, demanded = _verifier(identity, trusted_root)
+    verifier, demanded = _verifier(trusted_root), _demanded(identity)
     parsed = Bundle.from_json(bundle.raw)
     about = sorted(set(bundle.digests) & set(digests))
     if not about:
@@ -142,17 +174,61 @@ def _verified(
     return SigstoreResult(failure="", signer=signer, statement=statement)
 
 
-def _verifier(identity: Identity | None, trusted_root: bytes | None) -> tuple[Any, Any]:
-    """What verifies from a trusted root, and what it demands of the signer."""
+def _verifier(trusted_root: bytes | None) -> Any:  # noqa: ANN401 - sigstore's, imported late
+    """What verifies from a trusted root."""
     from sigstore.models import TrustedRoot  # noqa: PLC0415 - as above
-    from sigstore.verify import Verifier, policy  # noqa: PLC0415
+    from sigstore.verify import Verifier  # noqa: PLC0415
     from sigstore_models.trustroot.v1 import TrustedRoot as RootModel  # noqa: PLC0415
 
     root = TrustedRoot(RootModel.from_json(trusted_root or public_good_root()))
+    return Verifier(trusted_root=root)
+
+
+def _demanded(identity: Identity | None) -> Any:  # noqa: ANN401 - sigstore's, imported late
+    """What is demanded of a signer; without an identity, to be a workflow of GitHub's issuer."""
+    from sigstore.verify import policy  # noqa: PLC0415
+
     accepted: list[Any] = [policy.OIDCIssuerV2(identity.issuer if identity else GITHUB_ISSUER)]
     if identity is not None:
         accepted.append(policy.Identity(identity=identity.identity))
-    return Verifier(trusted_root=root), policy.AllOf(accepted)
+    return policy.AllOf(accepted)
+
+
+def _plain_cause(raw: bytes, trusted_root: bytes | None) -> str:
+    """Why a bundle was refused, for what sigstore words for its own developers; "" for the rest."""
+    from cryptography import x509  # noqa: PLC0415
+
+    try:
+        material = json.loads(raw)["verificationMaterial"]
+        logs = json.loads(trusted_root or public_good_root())["tlogs"]
+        entries = material["tlogEntries"]
+        if not entries or not entries[0].get("inclusionProof"):
+            return "it has no proof that it stands in a transparency log"
+        if entries[0]["logId"] not in [item["logId"] for item in logs]:
+            return "the log that it stands in is none of the trusted root's"
+        certificate = x509.load_der_x509_certificate(
+            base64.b64decode(material["certificate"]["rawBytes"])
+        )
+        begin, end, logged = (
+            int(certificate.not_valid_before_utc.timestamp()),
+            int(certificate.not_valid_after_utc.timestamp()),
+            int(entries[0]["integratedTime"]),
+        )
+        if not begin <= logged <= end:
+            return (
+                f"the log took it at {format_time(logged)}, and its certificate is of "
+                f"{format_time(begin)} to {format_time(end)}"
+            )
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        pass
+    return ""
+
+
+class _Anybody:
+    """Demands nothing of a signer."""
+
+    def verify(self, certificate: "x509.Certificate") -> None:
+        """Take it, whosever it is."""
 
 
 def _first_line(error: Exception) -> str:

@@ -1,7 +1,7 @@
 """`verify report FILE`: an earlier result, rendered again or held against its evidence."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from msgspec import Struct
@@ -58,16 +58,88 @@ class Author(Struct, frozen=True, kw_only=True):
     issuer: Annotated[
         str, typer.Option("--issuer", help="With --identity: who vouches for it (OIDC).")
     ] = "https://token.actions.githubusercontent.com"
+    trusted_root: Annotated[
+        Path | None,
+        typer.Option(
+            "--trusted-root",
+            metavar="FILE",
+            help="Of what another Sigstore instance signed: its trusted root (JSON). Said on every "
+            "line.",
+        ),
+    ] = None
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Hold FILE against its evidence: does that give this very report, and who signed "
+            "it?",
+        ),
+    ] = False
 
     def __post_init__(self) -> None:
         """Raise UsageError for two authors: one of them would not be asked for."""
-        if self.key is not None and self.identity:
-            raise UsageError("--key and --identity are two authors", hint="give one of them")
+        if self.key is not None and (self.identity or self.trusted_root is not None):
+            raise UsageError(
+                "--key and --identity are two authors, and a key needs no trusted root",
+                hint="give one of them",
+            )
+        if self.trusted_root is not None and not (self.identity or self.check):
+            raise UsageError(
+                "--trusted-root says who may vouch for an author", hint="name one with --identity"
+            )
 
     @property
     def named(self) -> bool:
         """Whether there is one."""
         return self.key is not None or bool(self.identity)
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What is asked of evidence, as of an audit, each as an option of `verify app`.
+
+    target    the app; None where none was named
+    bundle    the evidence, None where the target is it
+    policy    the policy
+    reach     where evidence comes from, and as of when it is judged
+    expected  the relying party's own reference values
+    compare   what others say of the app
+    """
+
+    target: str | None
+    bundle: Path | None
+    policy: str
+    reach: Reach
+    expected: Expected
+    compare: Compare
+
+    def audited(self, *, at: int | None = None) -> "Report":
+        """The report of an audit without the network, as `verify app` makes it; `at` is the time of
+        judgement (Unix seconds) where it is not the user's own."""
+        from verifier.api import Past, known  # noqa: PLC0415
+        from verifier.cli.question import one_app_id  # noqa: PLC0415
+        from verifier.policy.policy import load_policy  # noqa: PLC0415
+
+        judged = known(load_policy(self.policy)).expecting(self.expected.values)
+        audit = gather(
+            self.target or "",
+            replace(self.reach, offline=True, **({} if at is None else {"at": at})),
+            past=Past.APP,
+            bundle=self.bundle,
+            app_id=one_app_id(self.expected.app_id),
+            compare=self.compare,
+        )
+        return audit.report(judged)
+
+
+class Opened(Struct, frozen=True):
+    """A result that is held against evidence: what it holds, the time as of which it was made, what
+    to say of its author, and whether that author is one who was asked for."""
+
+    holds: "Signed | Report"
+    raw: bytes
+    made_at: int
+    author: str = ""
+    asked_for: bool = True
 
 
 @command
@@ -99,7 +171,8 @@ def render_again(
     again, without the network. A signed result (--key, --identity) holds where the signature is the
     author's, and this evidence gives this very report; TARGET, evidence and options are then those
     of the audit that was signed, its time is in the statement, and `--at` says as of when it is
-    relied on.
+    relied on. `--check` alone asks the same of a report that nobody signed, and of a result whose
+    author you do not know: it is then never relied on.
 
     Examples:
 
@@ -107,45 +180,36 @@ def render_again(
 
       verify report evidence APP_ID --format markdown
 
+      verify report report.json APP_ID --check --bundle evidence
+
       verify report app.sigstore.json APP_ID --key key.pub --bundle evidence
 
-    Exit codes: those of the audit; for a signed result 3 where it has expired or is another
-    version's, 4 for a signature that is not the author's, or a report that this evidence does not
-    give.
+    Exit codes: those of the audit; for a result that is checked 3 where it has expired, is another
+    version's or of an author whom nobody named, 4 for a signature that is not the author's, or a
+    report that this evidence does not give.
     """
     check_places(written.output)
-    if author.named:
-        _check_signed(file, target, author, policy, bundle, reach, expected, written, compare)
+    asked = Asked(
+        target=target, bundle=bundle, policy=policy, reach=reach, expected=expected, compare=compare
+    )
     if names_target(str(file)):
-        if bundle is not None:
-            raise UsageError("two bundles were named", hint="give one of them")
-        target = target or str(file)
-        place = file if target != str(file) else None
-        offline = replace(reach, offline=True)
-        report = _audited(target, offline, place, policy, expected, compare)
+        report = _audited_again(file, author, asked)
+    elif author.named or author.check:
+        _hold(file, author, asked, written)
     else:
         report = _read(file, reach, written, judges=_given(context))
     write_report(report, written)
     raise typer.Exit(exit_code(report))
 
 
-def _audited(
-    target: str,
-    reach: Reach,
-    bundle: Path | None,
-    policy: str,
-    expected: Expected,
-    compare: Compare,
-) -> "Report":
-    """The report of an audit, as `verify app` makes it."""
-    from verifier.api import Past, known  # noqa: PLC0415
-    from verifier.cli.question import one_app_id  # noqa: PLC0415
-    from verifier.policy.policy import load_policy  # noqa: PLC0415
-
-    judged = known(load_policy(policy)).expecting(expected.values)
-    asked = one_app_id(expected.app_id)
-    audit = gather(target, reach, past=Past.APP, bundle=bundle, app_id=asked, compare=compare)
-    return audit.report(judged)
+def _audited_again(file: Path, author: Author, asked: Asked) -> "Report":
+    """The report of the audit of a bundle. Raises UsageError."""
+    if asked.bundle is not None:
+        raise UsageError("two bundles were named", hint="give one of them")
+    if author.named or author.check:
+        raise UsageError(f"{file} is evidence, which nobody signs", hint="name a signed result")
+    place = None if asked.target in {None, str(file)} else file
+    return replace(asked, target=asked.target or str(file), bundle=place).audited()
 
 
 def _given(context: typer.Context) -> bool:
@@ -161,7 +225,7 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
     from verifier.report.audit.earlier import read_report  # noqa: PLC0415
 
     raw = read_file(file)
-    if _SIGNED in raw[:_SNIFFED] + raw[-_SNIFFED:] or raw[:2] == _TOKEN:
+    if _is_signed(raw):
         raise UsageError(
             f"{file} is a signed result", hint="name its author: --key key.pub, or --identity"
         )
@@ -186,53 +250,68 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
     return replace(report, shown_at=reach.judged_at)
 
 
-def _check_signed(
-    signed: Path,
-    target: str | None,
-    author: Author,
-    policy: str,
-    bundle: Path | None,
-    reach: Reach,
-    expected: Expected,
-    written: Written,
-    compare: Compare,
-) -> None:
-    """Hold a signed result against evidence, and end with what that comes to."""
+def _hold(file: Path, author: Author, asked: Asked, written: Written) -> NoReturn:
+    """Hold a result against evidence, and end with what that comes to."""
+    from verifier.model.report import Report  # noqa: PLC0415
     from verifier.report.audit import statement  # noqa: PLC0415
     from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
 
-    if target is None:
-        raise UsageError(f"{signed}: of which app?", hint="name it, and its evidence with --bundle")
-    found = _opened(signed, author)
-    then = replace(reach, at=found.created, offline=True)
-    report = _audited(target, then, bundle, policy, expected, compare)
-    agreement, said = statement.compare(found, report, reach.judged_at)
+    if asked.target is None:
+        raise UsageError(f"{file}: of which app?", hint="name it, and its evidence with --bundle")
+    found = _opened(file, author)
+    report = asked.audited(at=found.made_at)
+    if isinstance(found.holds, Report):
+        agreement, said = statement.compare_report(found.raw, found.holds, report)
+    else:
+        agreement, said = statement.compare(found.holds, report, asked.reach.judged_at)
     if written == Written():
         write(f"{verdict_line(report)}\n".encode(), None, "the verdict")
     else:
         write_report(report, written)
-    warn(f"{signed}: {said}")
-    if agreement is statement.Agreement.SAME:
+    warn(f"{file}: {said}{found.author}")
+    if not found.asked_for:
+        warn(
+            f"{file}: nobody said whom to expect as its author, so it is not relied on",
+            "name them: --identity, and --issuer where that is not GitHub's",
+        )
+    if agreement is statement.Agreement.SAME and found.asked_for:
         raise typer.Exit(exit_code(report))
-    undecided = agreement in {statement.Agreement.EXPIRED, statement.Agreement.ANOTHER_VERSION}
-    raise typer.Exit(EXIT_NONE if undecided else EXIT_CONTRAINDICATED)
+    undecided = {*statement.Agreement} - {statement.Agreement.DIFFERENT}
+    raise typer.Exit(EXIT_NONE if agreement in undecided else EXIT_CONTRAINDICATED)
 
 
-def _opened(path: Path, author: Author) -> "Signed":
-    """What was signed. Ends with 4 where it was not by this author. Raises VerifierError."""
+def _opened(path: Path, author: Author) -> Opened:
+    """What a file holds. Ends with 4 where it was not signed by this author. Raises
+    VerifierError."""
     from verifier.report.audit import signing  # noqa: PLC0415
+    from verifier.report.audit.earlier import read_report  # noqa: PLC0415
     from verifier.report.audit.statement import read_statement  # noqa: PLC0415
 
     raw = read_file(path)
-    opened = signing.signed_claims if raw[:2] == _TOKEN else signing.signed_statement
+    root = "" if author.trusted_root is None else f", by the trusted root of {author.trusted_root}"
     try:
-        if author.key is None:
-            signed = signing.identified_statement(raw, author.identity, author.issuer)
-        else:
-            signed = opened(raw, read_file(author.key))
-        return read_statement(signed)
+        if author.key is not None:
+            opened = signing.signed_claims if raw[:2] == _TOKEN else signing.signed_statement
+            signed = read_statement(opened(raw, read_file(author.key)))
+            return Opened(signed, signed.raw, signed.created)
+        if not author.named and not _is_signed(raw):
+            report = read_report(raw)
+            if author.trusted_root is not None:
+                raise UsageError(f"{path}: nobody signed it", hint="leave --trusted-root out")
+            return Opened(report, raw, report.evaluated_at)
+        if not author.named and (raw[:2] == _TOKEN or b'"publicKey"' in raw):
+            raise UsageError(f"{path} was signed by a key", hint="name its author: --key key.pub")
+        trusted = None if author.trusted_root is None else read_file(author.trusted_root)
+        payload, by = signing.identified_statement(raw, author.identity, author.issuer, trusted)
+        signed = read_statement(payload)
+        said = f"; {by.signer.identity} signed it, whom {by.signer.issuer} vouches for{root}"
+        return Opened(signed, payload, signed.created, said, author.named)
     except signing.SignatureError as error:
-        warn(f"{path}: {error.message}", error.hint)
+        warn(f"{path}: {error.message}{root}", error.hint)
         raise typer.Exit(EXIT_CONTRAINDICATED) from error
     except EvidenceError as error:
         raise EvidenceError(f"{path}: {error.message}", hint=error.hint) from error
+
+
+def _is_signed(raw: bytes) -> bool:
+    return _SIGNED in raw[:_SNIFFED] + raw[-_SNIFFED:] or raw[:2] == _TOKEN

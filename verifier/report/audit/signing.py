@@ -8,7 +8,7 @@ bundle proves who signed and not when. What sigstore itself signed for an identi
 
 import base64
 import hashlib
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import rfc8785
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -27,6 +27,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.codec import parse_json_object
+
+if TYPE_CHECKING:
+    from verifier.checks.provenance.sigstore import SignedStatement
 
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 _MEDIA_TYPE: Final = "application/vnd.dev.sigstore.bundle.v0.3+json"
@@ -146,21 +149,25 @@ def signed_statement(raw: bytes, key_pem: bytes) -> bytes:
     return bytes(payload)
 
 
-def identified_statement(raw: bytes, identity: str, issuer: str) -> bytes:
-    """The statement that a Sigstore bundle holds, once it verifies for an identity that an OIDC
-    issuer vouched for, and stands in the transparency log of the public-good instance.
+def identified_statement(
+    raw: bytes, identity: str, issuer: str, trusted_root: bytes | None = None
+) -> tuple[bytes, "SignedStatement"]:
+    """The statement that a Sigstore bundle holds, and who signed it, once it verifies for an
+    identity ("" for any) that an OIDC issuer vouched for, and stands in the transparency log.
 
-    Raises SignatureError.
+    `trusted_root` (JSON) is that of another Sigstore instance than the public-good one. Raises
+    SignatureError.
     """
-    from verifier.checks.provenance.sigstore import Identity, signed_payload  # noqa: PLC0415
+    from verifier.checks.provenance.sigstore import Identity, verify_statement  # noqa: PLC0415
 
-    payload, failure = signed_payload(raw, Identity(identity, issuer))
-    if failure:
+    demanded = Identity(identity, issuer) if identity else None
+    found = verify_statement(raw, demanded, trusted_root)
+    if found.failure:
         raise SignatureError(
-            f"{identity} did not sign this: {failure}",
+            f"{identity or 'nobody'} did not sign this: {found.failure}",
             hint="the identity is the certificate's, such as a workflow's URL with its ref",
         )
-    return payload
+    return found.payload, found
 
 
 def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:

@@ -212,6 +212,19 @@ def compare(signed: Signed, report: Report, now: int) -> tuple[Agreement, str]:
     return Agreement.DIFFERENT, "this evidence, policy and options do not give the signed report"
 
 
+def compare_report(raw: bytes, earlier: Report, again: Report) -> tuple[Agreement, str]:
+    """Whether an audit gives the very bytes of an earlier report's JSON, and what to say."""
+    if render_json(again) == raw:
+        return Agreement.SAME, "this evidence gives this very report, which nobody signed"
+    if earlier.bundle_digest != again.bundle_digest:
+        return Agreement.DIFFERENT, "the report is about other evidence"
+    if earlier.tool != again.tool:
+        return Agreement.ANOTHER_VERSION, f"the report is of {earlier.tool}, this is {again.tool}"
+    if earlier.policy_digest != again.policy_digest:
+        return Agreement.DIFFERENT, f"it was judged by another policy, {earlier.policy_name}"
+    return Agreement.DIFFERENT, "this evidence and these options do not give this report"
+
+
 def _verifier(report: Report) -> str:
     name, _, version = report.tool.partition(" ")
     return f"urn:{name}:{version}"
