@@ -116,6 +116,9 @@ def test_a_report_that_nobody_signed_is_held_against_its_evidence(
     words = ("report", "r.json", APP_ID, "--check", "--bundle", BUNDLE, *root)
     ran = call(*words, "--report", "badge=b.svg")
     assert ran.code == 0, ran.err
+    assert call("report", "r.json", "-q", "--report", "badge=copy.svg").code == 0
+    copied, checked = ((tmp_path / f"{name}.svg").read_text() for name in ("copy", "b"))
+    assert ("unverified copy" in copied, "unverified copy" in checked) == (True, False)
     assert "this evidence gives this very report, which nobody signed" in ran.err
     document = json.loads((tmp_path / "r.json").read_bytes())
     for change, code, said in (

@@ -106,3 +106,13 @@ def test_hostile_text_is_text(
         assert names == {"svg", "title", "rect", "g", "text"}
         assert not set("\x00\x1b\u202e") & set(text + render_shields(hostile))
         assert len(document(hostile)["message"]) < 100
+
+
+def test_a_badge_of_somebodys_json_is_an_unverified_copy(reports: dict[str, Report]) -> None:
+    report = reports["affirming"]
+    for verdict in Verdict:
+        told = badge_of(replace(report, verdict=verdict, shown_at=report.evaluated_at))
+        assert told.message.startswith(f"unverified copy: {verdict.value}")
+        assert (told.color, told.certain) == ("lightgrey", False)
+    late = badge_of(replace(report, shown_at=report.evaluated_at + 400 * 86_400))
+    assert late.message.startswith("unverified copy: outdated: affirming")

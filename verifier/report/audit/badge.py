@@ -4,7 +4,8 @@ A badge stays where it was put while an app changes. So it names the day that th
 the first digits of the manifest that the verdict is about, and nothing that would hold later. The
 day is that of the evidence where this is older than the judgement. Only a verdict that holds for
 real hardware, that the policy accepts and that has no reservations is green; one that is shown
-later than the policy relies on such evidence is grey.
+later than the policy relies on such evidence is grey. So is one that is made of a report's JSON,
+which anybody may have written, and not of evidence: it is called an unverified copy.
 """
 
 import json
@@ -17,7 +18,7 @@ from verifier.model.identifiers import format_time
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Verdict
 from verifier.report.audit.answers import Standing, standing
-from verifier.report.audit.sentences import outdated, verdict_line
+from verifier.report.audit.sentences import outdated, retold, verdict_line
 from verifier.report.escape import visible
 
 LABEL: Final = "dstack audit"
@@ -48,17 +49,19 @@ class Badge(Struct, frozen=True):
 
 def badge_of(report: Report) -> Badge:
     """The words and the colour of a report's badge."""
-    old = bool(outdated(report))
+    old, copied = bool(outdated(report)), bool(retold(report))
     good = report.verdict is Verdict.AFFIRMING and report.accepted and report.anchor is None
-    certain = good and not old
+    certain = good and not old and not copied
     held_back = (
         old
+        or copied
         or report.anchor is not None
         or (report.verdict is Verdict.AFFIRMING and not report.accepted)
     )
     color, fill = _COLORS[Verdict.NONE if held_back else report.verdict]
     said = f"{report.verdict.value}" + ("" if report.accepted else ", not accepted")
     said = f"outdated: {said}" if old else said
+    said = f"unverified copy: {said}" if copied else said
     anchor = f"{report.anchor.value.upper()}: " if report.anchor is not None else ""
     manifest = visible(proven_manifest(report)[:_DIGITS])
     parts = (f"{anchor}{said}", _day(report), *([f"manifest {manifest}"] if manifest else []))
