@@ -172,3 +172,11 @@ def test_one_that_fails_is_not_hidden_by_one_that_lacks_evidence(world: Audited)
     for guests in ((bare, bad), (bad, bare)):
         given = [(Kind.PLATFORM_ATTESTATION, guest.attestation()) for guest in guests]
         assert world.handing_over(given).check("hardware.snp")[0].status is Status.FAIL
+
+
+def test_what_is_false_counts_before_what_nobody_can_read(world: Audited) -> None:
+    for guest, status in ((own(world), Status.ERROR), (own(world, root="attacker"), Status.FAIL)):
+        raw = guest.attestation()
+        unread = (Kind.PLATFORM_ATTESTATION, raw[: len(raw) // 2])
+        audited = world.handing_over([(Kind.PLATFORM_ATTESTATION, raw), unread])
+        assert audited.check("hardware.snp")[0].status is status

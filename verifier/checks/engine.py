@@ -7,7 +7,7 @@ but not genuine, and lets `EvidenceError` pass when what it needs is malformed.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from verifier.checks.case import Case
 
 USABLE = (Status.PASS, Status.WARN)
+_BADNESS: Final = (Status.PASS, Status.WARN, Status.SKIP, Status.ERROR, Status.FAIL)
 
 
 class Outcome(Struct, frozen=True, kw_only=True):
@@ -117,6 +118,36 @@ def not_applicable(reason: str) -> Outcome:
     )
 
 
+def badness(outcome: Outcome) -> int:
+    """How bad an outcome is beside others: what is false counts before what nobody can read, that
+    before what is missing; what does not apply is no worse than what passes."""
+    if outcome.skip_kind is SkipKind.NOT_APPLICABLE:
+        return 0
+    return _BADNESS.index(outcome.status)
+
+
+def tried(find: Callable[[], Outcome]) -> Outcome:
+    """What `find` gives, or why it cannot be known, as an outcome: so that one piece of evidence
+    that cannot be read hides nothing of what another one shows."""
+    try:
+        return find()
+    except Blocked as error:
+        return _blocked(error.message)
+    except MissingEvidence as error:
+        return missing(error.message, reason=error.message, remediation=error.hint)
+    except DisagreementError as error:
+        return malformed(error.message, reason=error.message, remediation=error.hint)
+    except EvidenceError as error:
+        return unreadable(error)
+
+
+def unreadable(error: EvidenceError) -> Outcome:
+    """The outcome of evidence that is malformed."""
+    return malformed(
+        f"malformed evidence: {error.message}", reason=error.message, remediation=error.hint
+    )
+
+
 def run_checks(specs: Iterable[CheckSpec], case: "Case") -> tuple[CheckResult, ...]:
     """Run every check, each after those it requires; results stand in the order of `specs`."""
     by_id = {spec.id: spec for spec in specs}
@@ -166,17 +197,7 @@ def _blocked(other: str) -> Outcome:
 
 def _run(spec: CheckSpec, case: "Case") -> Outcome:
     try:
-        return spec.run(case)
-    except Blocked as error:
-        return _blocked(error.message)
-    except MissingEvidence as error:
-        return missing(error.message, reason=error.message, remediation=error.hint)
-    except DisagreementError as error:
-        return malformed(error.message, reason=error.message, remediation=error.hint)
-    except EvidenceError as error:
-        return malformed(
-            f"malformed evidence: {error.message}", reason=error.message, remediation=error.hint
-        )
+        return tried(lambda: spec.run(case))
     except Exception as error:  # noqa: BLE001 - a crash in one check must not end the others
         reason = f"the check crashed: {type(error).__name__}: {error}"
         return Outcome(

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from verifier.checks.application.app_certificate import UNTIED_HINT, certificates, tie
@@ -11,11 +12,14 @@ from verifier.checks.endpoint.gateway import judge_gateway
 from verifier.checks.endpoint.ingress import Naming, judge_naming
 from verifier.checks.engine import (
     Outcome,
+    badness,
     check,
     failed,
     missing,
     not_applicable,
     passed,
+    tried,
+    unreadable,
     warned,
 )
 from verifier.errors import EvidenceError, MissingEvidence
@@ -32,7 +36,6 @@ KEY: Final = "key"
 HELD_BY: Final = "held_by"
 """The field with who holds it, "" where no quote says so."""
 
-_BADNESS: Final = (Status.PASS, Status.WARN, Status.SKIP, Status.ERROR, Status.FAIL)
 _NAME_IT: Final = "name the address that users connect to with --endpoint HOST:PORT"
 
 
@@ -72,29 +75,30 @@ def worst_met(
     case: Case, judge: Callable[[Case, Endpoint, Located[RaTlsChain]], Outcome]
 ) -> Outcome:
     """The worst outcome about a handshake with the address in question, or what there is to say
-    where none was recorded. Raises MissingEvidence, EvidenceError."""
+    where none was recorded. Raises MissingEvidence."""
     endpoint = case.question.endpoint
     if endpoint is None:
         raise MissingEvidence("no address that users connect to was named", hint=_NAME_IT)
-    peers = _peers(case, endpoint)
-    if not peers:
+    peers, unread = _peers(case, endpoint)
+    if not peers and not unread:
         return _unseen(case, endpoint)
     if not case.question.trusted:
         raise MissingEvidence(
             f"nobody vouches for who answered at {endpoint}",
             hint="collect the evidence yourself, or vouch for the bundle with --trust-bundle",
         )
-    return max(
-        (judge(case, endpoint, item) for item in peers), key=lambda it: _BADNESS.index(it.status)
-    )
+    judged = [tried(partial(judge, case, endpoint, item)) for item in peers]
+    return max((*map(unreadable, unread), *judged), key=badness)
 
 
-def _peers(case: Case, endpoint: Endpoint) -> list[Located[RaTlsChain]]:
-    """The recorded handshakes with the address. Raises EvidenceError for one that is malformed."""
-    for artifact, error in case.evidence.malformed:
-        if artifact.kind is Kind.TLS_PEER and artifact.source == endpoint.source:
-            raise error
-    return [item for item in case.evidence.peers if item.artifact.source == endpoint.source]
+def _peers(case: Case, endpoint: Endpoint) -> tuple[list[Located[RaTlsChain]], list[EvidenceError]]:
+    """The recorded handshakes with the address, and why others cannot be read."""
+    unread = [
+        error
+        for artifact, error in case.evidence.malformed
+        if artifact.kind is Kind.TLS_PEER and artifact.source == endpoint.source
+    ]
+    return [item for item in case.evidence.peers if item.artifact.source == endpoint.source], unread
 
 
 def _unseen(case: Case, endpoint: Endpoint) -> Outcome:

@@ -13,6 +13,7 @@ from verifier.checks.engine import (
     USABLE,
     CheckSpec,
     Outcome,
+    badness,
     check,
     failed,
     malformed,
@@ -20,6 +21,7 @@ from verifier.checks.engine import (
     not_applicable,
     passed,
     run_checks,
+    tried,
     warned,
 )
 from verifier.checks.key_management.keys import SELF_PROVIDERS, provider
@@ -40,7 +42,6 @@ from verifier.model.result import CheckResult, EvidenceRef, JsonValue, Severity,
 
 Parts = dict[str, Outcome]
 
-_SEVERITY: Final = (Status.PASS, Status.WARN, Status.SKIP, Status.ERROR, Status.FAIL)
 _COUNTED: Final = (Severity.CRITICAL.value, Severity.HIGH.value, Severity.MEDIUM.value)
 _ASK: Final = (
     "collect online, where the KMS answers; or import what it shows: `verify import … --of-kms "
@@ -83,14 +84,14 @@ def attestation(case: Case) -> Outcome:
         "guests": [_json(guest, parts) for guest, parts in judged.items()],
         **{name: _part_json(outcome) for name, outcome in shared.items()},
     }
-    if _tried(lambda: provider.run(case)).status not in USABLE:
+    if tried(lambda: provider.run(case)).status not in USABLE:
         return replace(_unidentified(guests), actual=actual if guests else None)
     met = [guest for guest in judged if not guest.signed and _is_met(case, guest)]
     accused = [found for found in map(_of(judged), met) if found.status is Status.FAIL]
     if not own and not accused:
         return replace(_not_attested(case, guests, judged), actual=actual)
-    worst = max((*map(_of(judged), own), *accused), key=_rank)
-    found = max((worst, *shared.values()), key=_rank)
+    worst = max((*map(_of(judged), own), *accused), key=badness)
+    found = max((worst, *shared.values()), key=badness)
     if found.status is not Status.PASS:
         return replace(found, actual=actual)
     root = next(iter(root_keys(case)))
@@ -117,7 +118,7 @@ def _of(judged: dict[KmsGuest, Parts]) -> Callable[[KmsGuest], Outcome]:
     """The outcome of one TD: that of its worst part, with where it answered."""
 
     def outcome(guest: KmsGuest) -> Outcome:
-        part, worst = max(judged[guest].items(), key=lambda item: _rank(item[1]))
+        part, worst = max(judged[guest].items(), key=lambda item: badness(item[1]))
         summary = f"{guest.name}: {part}: {worst.summary}"
         return replace(worst, summary=summary, evidence=(*guest.evidence, *worst.evidence))
 
@@ -157,10 +158,10 @@ def _parts(case: Case, guest: KmsGuest) -> Parts:
         "certificate": _certificate(guest),
         "session": _session(guest),
         **{name: _waived(case, name, _outcome(result)) for name, result in results.items()},
-        "manifest.rules": _tried(lambda: _rules(guest)),
-        "contract": _tried(lambda: _obeyed(case, guest)),
-        "allowed": _tried(lambda: _allowed(case, guest)),
-        "met": _tried(lambda: _met(case, guest)),
+        "manifest.rules": tried(lambda: _rules(guest)),
+        "contract": tried(lambda: _obeyed(case, guest)),
+        "allowed": tried(lambda: _allowed(case, guest)),
+        "met": tried(lambda: _met(case, guest)),
     }
 
 
@@ -322,7 +323,7 @@ def _met(case: Case, guest: KmsGuest) -> Outcome:
 
 def _shared(case: Case) -> Parts:
     """What is known of the KMS's keys, whichever of its TDs shows it."""
-    return {"root_key": _tried(lambda: _root_key(case)), "bootstrap": _bootstrap(case)}
+    return {"root_key": tried(lambda: _root_key(case)), "bootstrap": _bootstrap(case)}
 
 
 def _root_key(case: Case) -> Outcome:
@@ -410,25 +411,6 @@ def _waived(case: Case, name: str, outcome: Outcome) -> Outcome:
     if outcome.status is not Status.FAIL or waiver is None or not waiver.holds(now):
         return outcome
     return passed(f"{outcome.summary} [{waiver.words(now)}]", evidence=outcome.evidence)
-
-
-def _tried(find: Callable[[], Outcome]) -> Outcome:
-    """What a part finds, or why it cannot be known."""
-    try:
-        return find()
-    except Blocked as error:
-        said = f"{error.message} did not pass"
-        return replace(missing(said, reason=said), skip_kind=SkipKind.BLOCKED)
-    except MissingEvidence as error:
-        return missing(error.message, reason=error.message, remediation=error.hint)
-    except EvidenceError as error:
-        return malformed(error.message, reason=error.message, remediation=error.hint)
-
-
-def _rank(outcome: Outcome) -> int:
-    if outcome.skip_kind is SkipKind.NOT_APPLICABLE:
-        return 0
-    return _SEVERITY.index(outcome.status)
 
 
 def _json(guest: KmsGuest, parts: Parts) -> JsonValue:

@@ -150,7 +150,6 @@ def root(case: Case) -> Outcome:
     denied = case.reference.is_denied("k256-address", root_address)
     if denied:
         return failed(f"root key {root_address} is denied: {denied.why}", actual=root_address)
-    _refuse_malformed(case)
     found = list(_signatures(case, root_address))
     evidence = tuple(item.evidence for item in found)
     problems = [item.problem for item in found if item.problem]
@@ -163,6 +162,7 @@ def root(case: Case) -> Outcome:
             evidence=evidence,
             remediation="the signature is not this KMS's word about this app",
         )
+    _refuse_malformed(case)
     if not proofs:
         raise MissingEvidence(
             "no signature of the KMS root key was collected",
