@@ -225,3 +225,23 @@ def test_what_the_guest_measured_when_it_booted_is_a_doubt_less(
     edit = before_ready("gpu-attestation", raw)
     found = result(audit(replace(WITH_GPUS, version="0.6.0", edit_events=edit)))
     assert found.status is status
+
+
+def test_what_is_false_counts_before_what_nobody_can_read(world: Audited) -> None:
+    foreign = world.world.gpus.payload(nonce_of(world.world))
+    unread = (Kind.GPU_EVIDENCE, foreign[: len(foreign) // 2])
+    assert result(world, (*honest(world.world), unread)).status is Status.ERROR
+    forged = with_payload(world, unread, gpus=replace(world.world.gpus, root="attacker"))
+    assert result(world, forged).status is Status.FAIL
+
+
+def test_a_verdict_on_others_is_no_evidence_of_this_machine(
+    world: Audited, honest_world: Audited
+) -> None:
+    gpus = replace(world.world.gpus, label="other gpu")
+    verdict = (Kind.GPU_VERDICT, gpus.verdict(bytes(31) + b"\1", success=False))
+    keys = (Kind.GPU_VERDICT_KEYS, gpus.key_set())
+    assert result(world, (verdict, keys)).skip_kind is SkipKind.MISSING_EVIDENCE
+    beside = result(honest_world, (verdict, keys))
+    assert beside.status is Status.WARN
+    assert "on other GPUs" in beside.summary

@@ -6,7 +6,16 @@ from typing import Final
 from verifier.checks import boot, runtime
 from verifier.checks.boot.machine import measured_shape
 from verifier.checks.case import Case
-from verifier.checks.engine import Outcome, check, holds, not_applicable, warned
+from verifier.checks.engine import (
+    Outcome,
+    badness,
+    check,
+    holds,
+    not_applicable,
+    tried,
+    unreadable,
+    warned,
+)
 from verifier.checks.hardware import quote
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
@@ -32,23 +41,31 @@ def gpu(case: Case) -> Outcome:
     NVIDIA's signed manifests (RIM), or by a verdict of NVIDIA's service over the same nonce, where
     they are in the evidence; a manifest that the measurements contradict and a validly signed
     verdict of failure fail, whatever else there is. A manifest or verdict that NVIDIA did not sign,
-    or that is not in force, is set aside. Revocation is not asked. An operator can ask any genuine
+    or that is not in force, is set aside; so is a verdict on other GPUs, over a nonce that neither
+    the quote nor a report carries. Revocation is not asked. An operator can ask any genuine
     GPU over the same nonce, so that it is this machine's rests on the guest's code, which asked it.
     Without GPU evidence the check does not apply, unless the measured machine has ports for GPUs,
     or the image is one for them; then that a known image measured, when it booted, that it attested
     its GPUs and found them confidential is a warning: their reports are not there."""
-    malformed = [error for item, error in case.evidence.malformed if item.kind is Kind.GPU_EVIDENCE]
-    if malformed:
-        raise malformed[0]
+    unread = [
+        unreadable(error)
+        for item, error in case.evidence.malformed
+        if item.kind is Kind.GPU_EVIDENCE
+    ]
+    return max((*unread, tried(lambda: _judged(case))), key=badness)
+
+
+def _judged(case: Case) -> Outcome:
+    """What is said of the evidence about GPUs that can be read."""
     if not (case.evidence.gpus or case.evidence.gpu_verdicts):
-        return _none(case)
+        return without_evidence(case)
     from verifier.checks.hardware.gpu_reports import judge  # noqa: PLC0415 - only where a GPU is
 
     return judge(case)
 
 
-def _none(case: Case) -> Outcome:
-    """What is said where there is no GPU evidence."""
+def without_evidence(case: Case) -> Outcome:
+    """What is said where there is no GPU evidence. Raises MissingEvidence where there should be."""
     shape, image = measured_shape(case), case.os_image if case.evidence.quotes else None
     hint = "ask the guest for its GPU evidence (nvidia_payload) and import it with its quote"
     expected = ""

@@ -9,8 +9,8 @@ from verifier.checks.boot.machine import measured_shape
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, failed, passed, warned
 from verifier.checks.hardware import nvidia
-from verifier.checks.hardware.gpu import ATTACHED, COMPLETE
-from verifier.errors import EvidenceError
+from verifier.checks.hardware.gpu import ATTACHED, COMPLETE, without_evidence
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.certificates import spki_digest
 from verifier.evidence.gpu.nras import NrasAnswer
@@ -19,7 +19,7 @@ from verifier.evidence.gpu.report import GpuReport
 from verifier.evidence.gpu.rim import Rim
 from verifier.evidence.td.quote import parse_quote
 from verifier.model.identifiers import format_time
-from verifier.model.result import EvidenceRef, JsonValue
+from verifier.model.result import EvidenceRef, JsonValue, SkipKind
 
 _HALF: Final = 32
 _SKEW: Final = 300
@@ -51,6 +51,8 @@ def judge(case: Case) -> Outcome:
     found = _Findings()
     _reports(case, found)
     _verdicts(case, found)
+    if not (found.problems or found.reports or found.verdicts):
+        return _set_aside(case, found)
     if not found.problems:
         _compare(case, found)
     if found.problems:
@@ -80,6 +82,15 @@ def judge(case: Case) -> Outcome:
         reason="that they are attached to this TD rests on its measured code, which asked them",
         evidence=(case.source.evidence, *found.evidence),
     )
+
+
+def _set_aside(case: Case, found: _Findings) -> Outcome:
+    """The outcome where none of the evidence counts: as without any, but that it is named. Raises
+    MissingEvidence."""
+    outcome = without_evidence(case)
+    if outcome.skip_kind is not SkipKind.NOT_APPLICABLE:
+        return outcome
+    return warned("; ".join(found.doubts[:4]), evidence=tuple(found.evidence))
 
 
 def _reports(case: Case, found: _Findings) -> None:
@@ -114,7 +125,9 @@ def _verdicts(case: Case, found: _Findings) -> None:
             found.doubts.append(f"a verdict that NVIDIA's service did not sign: {unsigned}")
             continue
         negative = nvidia.negative_verdict(item.value)
-        if negative:
+        if negative and not _is_about(case, found, item.value):
+            found.doubts.append("a verdict of failure on other GPUs says nothing of this machine")
+        elif negative:
             found.problems.append(f"the verdict of NVIDIA's service: {negative}")
         elif not overall.issued - _SKEW <= case.question.at <= overall.expires:
             found.doubts.append(
@@ -131,6 +144,18 @@ def _verdicts(case: Case, found: _Findings) -> None:
     )
     if found.verdicts and not found.reports:
         found.doubts.append("NVIDIA's service alone speaks of these GPUs: no report was given")
+
+
+def _is_about(case: Case, found: _Findings, verdict: NrasAnswer) -> bool:
+    """Whether a verdict is on a GPU that is shown here, or over a nonce that one of them or the
+    judged quote carries."""
+    entries = [entry for given in found.reports.values() for entry in given]
+    nonces = {item.nonce for item in (verdict.overall, *verdict.detached.values())} - {b""}
+    if any(entry.report.nonce in nonces or nvidia.names(verdict, entry) for entry in entries):
+        return True
+    with suppress(MissingEvidence, EvidenceError):
+        return any(_commits(case.quote.report_data, nonce, case) for nonce in nonces)
+    return False
 
 
 def _compare(case: Case, found: _Findings) -> None:

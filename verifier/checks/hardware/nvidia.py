@@ -103,11 +103,20 @@ def incomplete_verdict(answer: NrasAnswer) -> bool:
 
 def vouches(answer: NrasAnswer, gpu: GpuEvidence) -> bool:
     """Whether a genuine answer is about this GPU, over the nonce of its report."""
-    serial = serial_of(gpu)
-    return answer.overall.nonce == gpu.report.nonce and any(
-        token.nonce == gpu.report.nonce and serial and token.claims.get("ueid") == _ueid(serial)
-        for token in _named_tokens(answer).values()
+    nonce = gpu.report.nonce
+    return answer.overall.nonce == nonce and any(
+        token.nonce == nonce and _is_of(token, gpu) for token in _named_tokens(answer).values()
     )
+
+
+def names(answer: NrasAnswer, gpu: GpuEvidence) -> bool:
+    """Whether a genuine answer is about this GPU, over any nonce."""
+    return any(_is_of(token, gpu) for token in _named_tokens(answer).values())
+
+
+def _is_of(token: Token, gpu: GpuEvidence) -> bool:
+    serial = serial_of(gpu)
+    return bool(serial) and token.claims.get("ueid") == _ueid(serial)
 
 
 def _ueid(serial: str) -> str:

@@ -118,6 +118,16 @@ def _said_about_them() -> Iterator[Attack]:
             (Kind.GPU_VERDICT_KEYS, world.gpus.key_set()),
         ),
     )
+    yield _warned(
+        "gpu-verdict-on-others",
+        "discredits an honest machine by a genuine verdict of failure on somebody else's GPUs",
+        "the GPUs are genuine; what is said of others says nothing of them",
+        lambda world: (
+            *_given(world, world.gpus),
+            (Kind.GPU_VERDICT, _others(world).verdict(_OTHER_NONCE, success=False)),
+            (Kind.GPU_VERDICT_KEYS, world.gpus.key_set()),
+        ),
+    )
     why = "the GPUs are genuine; what is said of their driver and firmware is nobody's word"
     yield _warned(
         "gpu-verdict-forged",
@@ -161,6 +171,10 @@ def judged(world: World, judge: Gpus, *, age: int = 60) -> forge.HandedOver:
         (Kind.GPU_VERDICT, judge.verdict(nonce, age=age)),
         (Kind.GPU_VERDICT_KEYS, judge.key_set()),
     )
+
+
+def _others(world: World) -> Gpus:
+    return replace(world.gpus, label="other gpu")
 
 
 def _changed(world: World, change: Callable[[Entries], Entries]) -> forge.HandedOver:
