@@ -20,7 +20,7 @@ from verifier.lab import keys
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response, answer_json
 from verifier.lab.world import DOMAIN, build
-from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
 from verifier.reference.values import embedded
 from verifier.report.audit.proof import render_proof
 
@@ -86,6 +86,9 @@ FORGED: dict[str, tuple[Edit, str]] = {
     "root": (set_in("kms_signature", kms_root_address=root_of("another")), CONSISTENCY),
     "repository": (set_in("source", repository="somebody/else"), CONSISTENCY),
     "commit": (set_in("source", commit="0123456"), CONSISTENCY),
+    "branch": (set_in("source", branch="release"), CONSISTENCY),
+    "instance": (set_in("deployment", cvm_id="07" * 20), CONSISTENCY),
+    "a time to come": (lambda document: document.update(timestamp="2099-01-01"), CONSISTENCY),
     "chain of another app": (other_chain, ROOT),
 }
 
@@ -96,6 +99,38 @@ def test_parts_that_do_not_belong_together(honest: Audited, name: str) -> None:
     audited = handed_over(honest, edit)
     assert result(audited, check_id).status is Status.FAIL
     assert audited.report.verdict is Verdict.CONTRAINDICATED
+
+
+def test_what_nothing_measured_speaks_of_is_only_said(honest: Audited) -> None:
+    audited = handed_over(honest, set_in("source", branch="refs/heads/main"))
+    assert result(audited, CONSISTENCY).status is Status.PASS
+    said = {name: item for name, item in audited.claims().items() if name.startswith("proof_")}
+    assert said.keys() == {"proof_timestamp", "proof_branch", "proof_kms_id", "proof_cvm_id"}
+    assert {item.basis for item in said.values()} == {Basis.ASSERTED}
+    words = handed_over(honest, lambda document: document.update(timestamp="last week"))
+    assert result(words, CONSISTENCY).status is Status.PASS
+
+
+def test_a_kms_by_what_people_call_it() -> None:
+    called = {
+        name: [row.name for row in embedded().kms if row.is_called(name)]
+        for name in ("phala-prod7", "kms-base-prod7", "kms.cvm1.near.ai", "prod7", "base", "")
+    }
+    assert [len(found) for found in called.values()] == [1, 1, 1, 0, 0, 0]
+    assert (called["phala-prod7"], called["kms-base-prod7"]) == (
+        ["Phala Cloud, hosted"],
+        ["Phala Cloud, Base"],
+    )
+
+
+def test_another_apps_proof_of_which_a_part_is_this_ones_is_no_other_apps(honest: Audited) -> None:
+    other = json.loads(json.dumps(build(replace(honest.world.knobs, seed="other")).proof))
+    audited = honest.handing_over([(Kind.PROOF, json.dumps(other).encode())])
+    assert result(audited, CONSISTENCY).status is Status.WARN
+    assert result(audited, ROOT).status is Status.PASS
+    other["kms_signature"] = json.loads(published(honest))["kms_signature"]
+    mixed = honest.handing_over([(Kind.PROOF, json.dumps(other).encode())])
+    assert result(mixed, CONSISTENCY).status is Status.FAIL
 
 
 def without(part: str, *names: str) -> Edit:

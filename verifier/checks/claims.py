@@ -11,6 +11,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from verifier.checks.application import proof
 from verifier.checks.application.app_certificate import vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
@@ -278,6 +279,8 @@ def _stated(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
     for values, artifact in stated:
         for name, value in values.items():
             yield _claim(name, value, Basis.ASSERTED, (artifact.at(f"/{name}"),))
+    for name, value, place in proof.said(case):
+        yield _claim(name, value, Basis.ASSERTED, (place,))
 
 
 def _claim(

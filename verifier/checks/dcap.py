@@ -94,6 +94,15 @@ def certificate_chain(quote: bytes) -> bytes:
     return chain
 
 
+def certified_since(quote: bytes) -> int:
+    """When the quote's own, unverified PCK certificate begins, Unix seconds: a quote that carries
+    it is no older. Raises EvidenceError."""
+    from verifier.evidence.certificates import parse_pem_chain  # noqa: PLC0415 - as above
+
+    chain = parse_pem_chain(certificate_chain(quote), "PCK certificates of a quote")
+    return int(chain[0].not_valid_before_utc.timestamp())
+
+
 def verify_quote(
     quote: bytes, collateral: Mapping[str, str | bytes], root: bytes, at: int
 ) -> DcapResult:

@@ -61,6 +61,17 @@ class KmsRecord(Struct, frozen=True, kw_only=True):
         contract = f"{self.chain_id}:{self.contract.lower()}" if self.contract else ""
         return frozenset({self.ca_spki, self.root_address.lower(), contract} - {""})
 
+    def is_called(self, name: str) -> bool:
+        """Whether people call it so: by one of its names, by a host at which it answers, or by its
+        cluster as Phala Cloud spells it (`kms-base-prod7`, `phala-prod7`)."""
+        spelled = name.strip().lower()
+        cluster = spelled.removeprefix("kms-")
+        if cluster.startswith("phala-"):
+            cluster = f"pha-{cluster.removeprefix('phala-')}"
+        hosts = {urlsplit(url).hostname or "" for url in self.urls}
+        named = spelled in self.names or spelled in hosts
+        return named or any(host.startswith(f"kms.dstack-{cluster}.") for host in hosts)
+
 
 class KeyProvider(Struct, frozen=True, kw_only=True):
     """An SGX enclave that seals a guest's keys: its MRENCLAVE, 32 bytes of lower-case hex, is the

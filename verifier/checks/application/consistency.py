@@ -12,7 +12,9 @@ from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact, Kind
+from verifier.evidence.guest.proof import Proof
 from verifier.evidence.guest.tcb_info import REGISTERS, Info
+from verifier.evidence.subject import Located
 from verifier.evidence.td.event_log import (
     RUNTIME_IMR,
     Event,
@@ -47,8 +49,10 @@ Statement = tuple[str, str, str, EvidenceRef]
 def consistency(case: Case) -> Outcome:
     """Ids, hashes, registers, key provider and manifests that the page, the Info answer, the
     certificate, an attestation proof and other quotes state are those of the quote; the root
-    address in a proof is that of its signature, and its source that which signatures show the
-    images to be built from. Differences that dstack versions are
+    address in a proof is that of its signature, its source that which signatures show the images to
+    be built from, its KMS the measured one where it is a known one's name, and its time none at
+    which its quote cannot have been made. A proof of another app says nothing of this one: it is
+    named, and a warning. Differences that dstack versions are
     known for are allowed: a device id may be sha256 of the platform id, of the quote's user data,
     or of nothing. A vm_config that names another OS image than the os-image-hash event is a
     warning: the host writes the one, a KMS says the other, and the registers alone tell. Evidence
@@ -90,9 +94,24 @@ def consistency(case: Case) -> Outcome:
             f"{withheld}, which every such answer states",
             hint="collect it again from the guest, and hand it over whole",
         )
+    foreign = proof.set_aside(case)
+    if foreign:
+        return _set_aside(case, foreign)
     return passed(
         f"{len(statements) + len(images)} stated values agree",
         evidence=tuple(dict.fromkeys([*(x[3] for x in statements), *(ref for _, ref in images)])),
+    )
+
+
+def _set_aside(case: Case, foreign: Iterable[Located[Proof]]) -> Outcome:
+    """The outcome where everything agrees, and proofs of other apps came beside it."""
+    apps = sorted({item.value.app_id.hex() for item in foreign})
+    return warned(
+        f"set aside: the attestation proof of another app ({', '.join(apps)})",
+        expected=case.identity.app_id.hex(),
+        actual=list(apps),
+        evidence=tuple(item.artifact.ref for item in foreign),
+        remediation="ask for the proof of this app; the other one proves nothing about it",
     )
 
 
@@ -290,8 +309,9 @@ def _aggregated(quote: TdQuote, rtmr3: bytes) -> list[JsonValue]:
 def _other_quotes(case: Case) -> Iterator[Statement]:
     """What the other quotes that came for the same attester sign otherwise: registers, and any
     other field except the report data, such as TD attributes."""
+    foreign = {item.value.quote for item in proof.set_aside(case)} - {b""}
     for source in case.evidence.quotes:
-        if source is case.source:
+        if source is case.source or source.quote in foreign:
             continue
         try:
             other = parse_quote(source.quote, f"TD quote ({source.channel})")

@@ -1,10 +1,15 @@
-"""The attestation proof that an app publishes, held part by part against what was measured."""
+"""The attestation proof that an app publishes, held part by part against what was measured.
 
+A proof of another app, of which no part is this one's, says nothing of this app: it is set aside.
+"""
+
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
-from verifier.checks.case import Case
+from verifier.checks.case import MAX_CLOCK_SKEW, Case
+from verifier.checks.dcap import certified_since
 from verifier.checks.engine import USABLE
 from verifier.checks.provenance.check import asked_images, examine
 from verifier.checks.provenance.source_link import Provenance, Tie
@@ -15,30 +20,69 @@ from verifier.evidence.guest.proof import Proof
 from verifier.evidence.images import sigstore
 from verifier.evidence.subject import Located
 from verifier.evidence.td.quote import TdQuote, parse_quote
+from verifier.model.identifiers import format_time, parse_time
 from verifier.model.report import ProvenParts
 from verifier.model.result import CheckResult, EvidenceRef
 
 Statement = tuple[str, str, str, EvidenceRef]
 WHO: Final = "proof"
-_OF_ONE_TD: Final = ("rtmr0", "rtmr3")
+_OF_ONE_TD: Final = ("rtmr0", "rtmr3", "cvm_id")
 """What differs between instances of one app: machine, instance id and boot."""
+
+_INSTANCE: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{40}", re.ASCII)
+_BRANCH: Final = "refs/heads/"
+
+
+def own(case: Case) -> list[Located[Proof]]:
+    """The proofs of which some part is this app's."""
+    return [item for item in case.evidence.proofs if not _is_of_another(case, item.value)]
+
+
+def set_aside(case: Case) -> list[Located[Proof]]:
+    """The proofs of other apps."""
+    return [item for item in case.evidence.proofs if _is_of_another(case, item.value)]
+
+
+def _is_of_another(case: Case, proof: Proof) -> bool:
+    """Whether a proof names another app, and neither its quote and registers nor its signature are
+    this one's."""
+    if not proof.app_id or proof.app_id == case.identity.app_id:
+        return False
+    rtmr3 = [value for name, value in proof.registers if name == "rtmr3"]
+    if proof.quote:
+        rtmr3.append(parse_quote(proof.quote, "td_quote of the proof").rtmrs[3])
+    return case.quote.rtmrs[3] not in rtmr3 and not _signed_for(case, proof)
+
+
+def _signed_for(case: Case, proof: Proof) -> bool:
+    """Whether the KMS's signature in a proof is over this app's id, whatever the proof says."""
+    record = case.kms_record
+    if record is None or not (proof.kms_signature and proof.app_public_key):
+        return False
+    digest = app_key_digest(case.identity.app_id, proof.app_public_key)
+    with suppress(EvidenceError):
+        signer = recover_key(digest, proof.kms_signature, "kms_signature of the proof")
+        return key_address(signer) == record.root_address
+    return False
 
 
 def statements(case: Case) -> Iterator[Statement]:
     """What proofs state that the judged quote and its log speak of."""
-    for item in case.evidence.proofs:
+    for item in own(case):
         proof, artifact = item.value, item.artifact
         if proof.app_id:
             yield "app_id", proof.app_id.hex(), WHO, artifact.at("/deployment/custom_app_id")
         for name, value in (*proof.registers, *_of_quote(item)):
             if not _of_another(case, name):
                 yield name, value.hex(), WHO, artifact.at("/attestation")
+        if _INSTANCE.fullmatch(proof.cvm_id) and not _of_another(case, "cvm_id"):
+            yield "instance_id", proof.cvm_id, WHO, artifact.at("/deployment/cvm_id")
 
 
 def contradictions(case: Case) -> Iterator[tuple[Statement, str]]:
     """What contradicts another part of the same proof, or the source that a signature shows the
     images to be of: each statement, and what it should be."""
-    for item in case.evidence.proofs:
+    for item in own(case):
         proof, artifact = item.value, item.artifact
         quoted = dict(_of_quote(item))
         for name, value in proof.registers:
@@ -50,11 +94,27 @@ def contradictions(case: Case) -> Iterator[tuple[Statement, str]]:
             place = artifact.at("/kms_signature/kms_root_address")
             yield ("kms_root_address", proof.kms_root_address, WHO, place), address
         yield from _source(case, item)
+        yield from _key_holder(case, item)
+        yield from _moment(item)
+
+
+def said(case: Case) -> Iterator[tuple[str, str, EvidenceRef]]:
+    """What proofs say of which nothing is proven: a name for it, the words, and where."""
+    for item in own(case):
+        proof, artifact = item.value, item.artifact
+        for name, text, pointer in (
+            ("proof_timestamp", proof.timestamp, "/timestamp"),
+            ("proof_branch", proof.branch, "/source/branch"),
+            ("proof_kms_id", proof.kms_id, "/deployment/kms_id"),
+            ("proof_cvm_id", proof.cvm_id, "/deployment/cvm_id"),
+        ):
+            if text:
+                yield name, text, artifact.at(pointer)
 
 
 def withheld(case: Case) -> Iterator[str]:
     """What proofs leave out of a part that says nothing without it."""
-    for item in case.evidence.proofs:
+    for item in own(case):
         proof = item.value
         if proof.kms_root_address and not proof.kms_signature:
             yield "the proof names a KMS root address, and has no kms_signature"
@@ -101,7 +161,7 @@ def _signed(case: Case) -> tuple[bytes, bytes, str]:
     """An app's root key, the KMS's signature over it, and whose that is; empty without one. Every
     signature in the evidence is of the KMS's root key by now."""
     app_id, found = case.identity.app_id, set[tuple[bytes, bytes]]()
-    for item in case.evidence.proofs:
+    for item in own(case):
         if item.value.app_public_key and item.value.kms_signature:
             found.add((item.value.app_public_key, item.value.kms_signature))
     for chain in case.evidence.key_chains:
@@ -148,20 +208,49 @@ def _of_another(case: Case, name: str) -> bool:
 
 
 def _source(case: Case, item: Located[Proof]) -> Iterator[tuple[Statement, str]]:
-    """Repository and commit, against those that signatures show the images to be built from; where
-    one image has none, it may be the one that is meant."""
+    """Repository, commit and branch, against those that signatures show the images to be built
+    from; where one image has none, it may be the one that is meant."""
     proof, artifact = item.value, item.artifact
     found = attested(case)
     if not proof.repository or not found or any(row.tie is not Tie.ATTESTED for row in found):
         return
-    own = [row for row in found if _same_repository(row.source, proof.repository)]
-    if not own:
+    own_rows = [row for row in found if _same_repository(row.source, proof.repository)]
+    if not own_rows:
         sources = ", ".join(sorted({row.source for row in found}))
         place = artifact.at("/source/repository")
         yield ("repository", proof.repository, WHO, place), sources
-    elif proof.commit and not any(_same_commit(row.commit, proof.commit) for row in own):
-        commits = ", ".join(sorted({row.commit for row in own}))
+        return
+    if proof.commit and not any(_same_commit(row.commit, proof.commit) for row in own_rows):
+        commits = ", ".join(sorted({row.commit for row in own_rows}))
         yield ("commit", proof.commit, WHO, artifact.at("/source/commit")), commits
+    refs = {row.ref for row in own_rows}
+    branch = _BRANCH + proof.branch.removeprefix(_BRANCH)
+    if proof.branch and branch not in refs and all(ref.startswith(_BRANCH) for ref in refs):
+        yield ("branch", proof.branch, WHO, artifact.at("/source/branch")), ", ".join(sorted(refs))
+
+
+def _key_holder(case: Case, item: Located[Proof]) -> Iterator[tuple[Statement, str]]:
+    """The KMS that a proof names, where it is one of the known ones: the guest measured which."""
+    stated, record = item.value.kms_id, case.kms_record
+    meant = [row for row in case.reference.kms if row.is_called(stated)] if stated else []
+    if record is not None and meant and record not in meant:
+        place = item.artifact.at("/deployment/kms_id")
+        yield ("kms_id", stated, WHO, place), record.name
+
+
+def _moment(item: Located[Proof]) -> Iterator[tuple[Statement, str]]:
+    """When a proof says that it was made: not after it was collected, and not before the platform
+    of its quote was certified."""
+    stated, artifact = item.value.timestamp, item.artifact
+    moment = parse_time(stated)
+    if moment is None:
+        return
+    place = artifact.at("/timestamp")
+    if moment > artifact.collected_at + MAX_CLOCK_SKEW:
+        yield ("timestamp", stated, WHO, place), f"until {format_time(artifact.collected_at)}"
+    certified = certified_since(item.value.quote) if item.value.quote else 0
+    if moment < certified:
+        yield ("timestamp", stated, WHO, place), f"since {format_time(certified)}"
 
 
 def attested(case: Case) -> tuple[Provenance, ...]:

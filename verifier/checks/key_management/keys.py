@@ -6,6 +6,7 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from verifier.checks.application import proof as proofs
 from verifier.checks.application.app_certificate import (
     UNTIED_HINT,
     certificates,
@@ -153,7 +154,7 @@ def root(case: Case) -> Outcome:
     found = list(_signatures(case, root_address))
     evidence = tuple(item.evidence for item in found)
     problems = [item.problem for item in found if item.problem]
-    proofs = [item.what for item in found if not item.problem]
+    signed = [item.what for item in found if not item.problem]
     doubts = [item.doubt for item in found if item.doubt]
     if problems:
         return failed(
@@ -163,13 +164,13 @@ def root(case: Case) -> Outcome:
             remediation="the signature is not this KMS's word about this app",
         )
     _refuse_malformed(case)
-    if not proofs:
+    if not signed:
         raise MissingEvidence(
             "no signature of the KMS root key was collected",
             hint="the KMS signs its answer to GetAppEnvEncryptPubKey; apps publish key chains",
         )
-    signed = " and ".join(sorted(set(proofs)))
-    summary = f"{signed} of this app id, not of this TD, signed by {root_address} ({record.name})"
+    what = " and ".join(sorted(set(signed)))
+    summary = f"{what} of this app id, not of this TD, signed by {root_address} ({record.name})"
     if doubts:
         return warned(f"{summary}; {doubts[0]}", evidence=evidence)
     return passed(summary, actual=root_address, evidence=evidence)
@@ -193,7 +194,7 @@ def _signatures(case: Case, root_address: str) -> Iterator[_Signature]:
     for chain in case.evidence.key_chains:
         problem = _check_chain(case, chain.value, root_address)
         yield _Signature("app key chain", chain.artifact.ref, problem)
-    for proof in case.evidence.proofs:
+    for proof in proofs.own(case):
         key, signature = proof.value.app_public_key, proof.value.kms_signature
         if key and signature:
             digest = kms_answers.app_key_digest(case.identity.app_id, key)

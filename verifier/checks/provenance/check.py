@@ -319,6 +319,7 @@ class _Examination:
                 note="",
                 source=result.signer.repository,
                 commit=result.signer.commit,
+                ref=result.signer.ref,
                 signer=result.signer.identity,
                 evidence=(*self._found.evidence, artifact.at(pointer)),
             )

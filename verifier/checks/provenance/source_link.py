@@ -57,6 +57,8 @@ class Provenance(Struct, frozen=True, kw_only=True):
                    far as they are known
     source         the repository it was built from, from where `tie` says; "" where nothing says it
     commit         the commit it was built from, from where `tie` says; "" where nothing says it
+    ref            the ref that the commit stood at, such as `refs/heads/main`, where a build was
+                   attested; "" where nothing says it
     signer         who attested the build; "" where nobody did
     disagreements  statements about the source that exclude each other; () for none
     evidence       where in the bundle this comes from
@@ -69,6 +71,7 @@ class Provenance(Struct, frozen=True, kw_only=True):
     digests: tuple[str, ...] = ()
     source: str = ""
     commit: str = ""
+    ref: str = ""
     signer: str = ""
     disagreements: tuple[str, ...] = ()
     evidence: tuple[EvidenceRef, ...] = ()

@@ -43,6 +43,10 @@ class Proof(Struct, frozen=True, kw_only=True):
     kms_root_address  the Ethereum address of the KMS's root key; "" when absent
     repository        URL of the source; "" when absent
     commit            the commit of the source; "" when absent
+    branch            the branch of the source; "" when absent
+    kms_id            what it calls the KMS; "" when absent
+    cvm_id            what it calls the guest; "" when absent
+    timestamp         when it says that it was made; "" when absent
     """
 
     quote: bytes
@@ -53,6 +57,10 @@ class Proof(Struct, frozen=True, kw_only=True):
     kms_root_address: str
     repository: str
     commit: str
+    branch: str = ""
+    kms_id: str = ""
+    cvm_id: str = ""
+    timestamp: str = ""
 
 
 def is_proof(document: codec.JsonObject) -> bool:
@@ -96,6 +104,10 @@ def parse_proof(raw: bytes, what: str) -> Proof:
         kms_root_address=codec.text_field(signed, "kms_root_address", what),
         repository=codec.text_field(source, "repository", what),
         commit=codec.text_field(source, "commit", what),
+        branch=_words(source.get("branch")),
+        kms_id=_words(deployment.get("kms_id")),
+        cvm_id=_words(deployment.get("cvm_id")),
+        timestamp=_words(document.get("timestamp")),
     )
 
 
@@ -107,6 +119,11 @@ def quote_of_proof(raw: bytes, what: str) -> bytes:
 def _part(document: codec.JsonObject, name: str, what: str) -> codec.JsonObject:
     value = document.get(name)
     return {} if value is None else codec.as_object(value, f"{what}.{name}")
+
+
+def _words(value: JsonValue) -> str:
+    """A name that nothing is decoded from, as text; "" for what is neither text nor a number."""
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
 def _bytes(value: JsonValue, what: str, size: int | None = None) -> bytes:

@@ -97,9 +97,21 @@ def _proofs() -> Iterator[Attack]:
          "deployment", {"custom_app_id": forge.OTHER_APP.hex()}, "application.consistency"),
         ("proof-of-another-commit", "publishes a proof that names another commit than was built",
          "source", {"commit": "07" * 20}, "application.consistency"),
+        ("proof-of-another-branch", "publishes a proof that names another branch than was built",
+         "source", {"branch": "release"}, "application.consistency"),
+        ("proof-of-another-kms", "publishes a proof that names another known KMS than was measured",
+         "deployment", {"kms_id": forged_kms.HOSTED_ROOT}, "application.consistency"),
+        ("proof-of-another-instance", "publishes a proof that names another guest's instance id",
+         "deployment", {"cvm_id": forge.OTHER_APP.hex()}, "application.consistency"),
+        ("proof-of-another-time", "publishes a proof that says it is older than its own platform",
+         "", {"timestamp": "2020-01-01T00:00:00Z"}, "application.consistency"),
     ):  # fmt: skip
         given = {"handed_over": forged_kms.proof(part, **changes), "twin_handed_over": honest}
         yield refused(name, checks, title, HONEST, **given)
+    title = "discredits an honest app by the genuine proof of another app"
+    why = "a proof of another app says nothing of this one: it is named and set aside"
+    given = {"handed_over": forged_kms.proof_of_another_app, "twin_handed_over": honest}
+    yield warned("proof-beside", "application.consistency", title, HONEST, why, **given)
 
 
 def consistency() -> Iterator[Attack]:
