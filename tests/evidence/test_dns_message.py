@@ -15,7 +15,13 @@ from verifier.evidence.dns_message import (
     parse_answer,
     relevant_set,
 )
-from verifier.evidence.domain import address_names, app_addresses, questions
+from verifier.evidence.domain import (
+    address_names,
+    app_addresses,
+    is_account_of,
+    questions,
+    standing_questions,
+)
 from verifier.evidence.endpoint import parse_endpoint
 
 HOST = "app.example.org"
@@ -185,9 +191,13 @@ def test_what_is_asked_of_which_names() -> None:
     own = parse_endpoint(HOST)
     assert own is not None
     assert {kind for _, kind in questions(own)} == {"CAA", "TXT", "CNAME"}
+    assert [name for name, _ in standing_questions(HOST)] == [
+        "_validation-persist.app.example.org",
+        "_validation-persist.example.org",
+    ]
     assert address_names(HOST)[2] == "_dstack-app-address-wildcard.example.org"
     for text, kinds in (
-        (f"{APP}-443.gw.example.org", {"CAA"}),
+        (f"{APP}-443.gw.example.org", {"CAA", "TXT"}),
         (f"{APP}-443s.gw.example.org", set()),
         ("10.0.0.1", set()),
         ("app.localhost", set()),
@@ -196,3 +206,19 @@ def test_what_is_asked_of_which_names() -> None:
         endpoint = parse_endpoint(text)
         assert endpoint is not None
         assert {kind for _, kind in questions(endpoint)} == kinds
+
+
+@pytest.mark.parametrize(
+    ("uri", "issuer", "own"),
+    [
+        ("https://acme-v02.api.letsencrypt.org/acme/acct/1", "letsencrypt.org", True),
+        ("https://acme.zerossl.com/v2/DV90/account/abc", "sectigo.com", True),
+        ("https://acme.zerossl.com/v2/DV90/account/abc", "letsencrypt.org", False),
+        ("https://acme.notzerossl.com/v2/DV90/account/abc", "sectigo.com", False),
+        ("https://sectigo.com.attacker.example/1", "sectigo.com", False),
+        ("https://[", "sectigo.com", False),
+        ("", "", False),
+    ],
+)
+def test_at_which_ca_an_account_is(uri: str, issuer: str, own: bool) -> None:  # noqa: FBT001
+    assert is_account_of(uri, issuer) is own

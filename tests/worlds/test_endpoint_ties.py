@@ -20,8 +20,9 @@ from verifier.evidence.endpoint import parse_endpoint
 from verifier.lab import cert
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.attacks.endpoint import without_caa
-from verifier.lab.dns import Record, text_data
+from verifier.lab.dns import Record, name_data, text_data
 from verifier.lab.endpoint import web_certificate
+from verifier.lab.gateway import ACCOUNT_URI
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.serve import serve
@@ -292,6 +293,32 @@ def test_of_two_quotes_over_the_key_of_a_gateway_the_worst_counts() -> None:
         assert both.check("endpoint.domain")[0].skip_kind is SkipKind.MISSING_EVIDENCE
 
 
+def test_a_quote_of_an_earlier_gateway_over_the_key_is_a_doubt() -> None:
+    """Of a build that the contract allows no longer, as it was when its KMS gave it keys."""
+    honest = audit(Knobs(), endpoint=BY_GATEWAY)
+    knobs = Knobs(edit_gateway=lambda own: replace(own, app_name="earlier gateway"))
+    earlier = audit(knobs, endpoint=BY_GATEWAY).bundle
+    told = [item for item in earlier.artifacts if item.kind is Kind.GATEWAY_ACME]
+    info = [item for item in earlier.artifacts if item.kind is Kind.GATEWAY_INFO]
+    for artifacts in ((*honest.bundle.artifacts, *told, *info), (*told, *honest.bundle.artifacts)):
+        both = honest.again(Bundle(artifacts, {**honest.bundle.blobs, **earlier.blobs}))
+        (result,) = both.check(TLS)
+        assert result.status is Status.WARN
+        assert "another quote over the same: " in result.reason
+        assert both.check("endpoint.domain")[0].status is Status.PASS
+
+
+def test_a_quote_over_the_key_that_nobody_can_read_is_an_error() -> None:
+    honest = audit(Knobs(), endpoint=BY_GATEWAY)
+    (told,) = (item for item in honest.bundle.artifacts if item.kind is Kind.GATEWAY_ACME)
+    answer = json.loads(honest.bundle.blob(told))
+    last = answer["quoted_hist_keys"][-1]
+    answer["quoted_hist_keys"].append({**last, "quote": "no JSON"})
+    raw = json.dumps(answer).encode()
+    spoiled = honest.editing(lambda item, old: raw if item.kind is Kind.GATEWAY_ACME else old)
+    assert spoiled.check(TLS)[0].status is Status.ERROR
+
+
 def test_a_record_beside_the_apps_that_names_no_app_is_a_doubt() -> None:
     def more(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
         other = [(owner, kind, text_data("localhost:8090")) for owner, _, _ in records[:1]]
@@ -300,3 +327,61 @@ def test_a_record_beside_the_apps_that_names_no_app_is_a_doubt() -> None:
     (result,) = audit(Knobs(edit_dns=more), endpoint=WEB_DOMAIN).check("endpoint.domain")
     assert result.status is Status.WARN
     assert "has a record, too, that names no app's id" in result.summary
+
+
+def aliases(*chain: str) -> Callable[[str, str, str, list[Record]], list[Record]]:
+    """A name of the app's own that leads over these names."""
+
+    def edit(_resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
+        if name not in (DOMAIN, WEB_DOMAIN):
+            return records
+        own = [item for item in records if item[1] != "CNAME"] if kind != "CNAME" else []
+        links = list(zip((name, *chain), chain, strict=False))
+        return [*((a, "CNAME", name_data(b)) for a, b in links), *own]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("chain", "status", "words"),
+    [
+        (["gateway.gw.lab.invalid"], Status.PASS, "by the gateway gw.lab.invalid"),
+        (["app.deleg.invalid", "_.gw.lab.invalid"], Status.PASS, "by the gateway gw.lab.invalid"),
+        (["_.gw.lab.invalid.attacker.invalid"], Status.WARN, "which is no known gateway"),
+        ([], Status.WARN, "is no alias of a gateway's name"),
+    ],
+)
+def test_where_an_alias_leads(chain: list[str], status: Status, words: str) -> None:
+    (result,) = audit(Knobs(edit_dns=aliases(*chain)), endpoint=DOMAIN).check("endpoint.domain")
+    assert result.status is status
+    assert words in result.summary
+
+
+def test_a_gateway_that_the_relying_party_names_is_known() -> None:
+    elsewhere = audit(Knobs(edit_dns=aliases("_.gw.other.invalid")), endpoint=DOMAIN)
+    assert elsewhere.check("endpoint.domain")[0].status is Status.WARN
+    named = elsewhere.again(gateways=("gw.other.invalid",))
+    assert named.check("endpoint.domain")[0].status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [
+        (f"lab.invalid; accounturi={ACCOUNT_URI}; policy=wildcard", Status.PASS),
+        (f"lab.invalid; accounturi={ACCOUNT_URI}2; policy=wildcard", Status.WARN),
+        (f"lab.invalid; accounturi={ACCOUNT_URI}2; policy=WILDCARD;", Status.WARN),
+        (f"other.invalid; accounturi={ACCOUNT_URI}; policy=wildcard", Status.WARN),
+        (f"lab.invalid; accounturi={ACCOUNT_URI}2", Status.PASS),
+        (f"lab.invalid; accounturi={ACCOUNT_URI}2; policy=wildcard; persistUntil=1", Status.PASS),
+        (f"lab.invalid; accounturi={ACCOUNT_URI}2; policy=wildcard; persistUntil=x", Status.WARN),
+        ("lab.invalid; policy=wildcard", Status.PASS),
+        (f"lab.invalid; accounturi = {ACCOUNT_URI} 2; policy=wildcard", Status.PASS),
+    ],
+)
+def test_standing_permissions_to_certify(value: str, status: Status) -> None:
+    def edit(_resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
+        own = name == "_validation-persist.gw.lab.invalid" and kind == "TXT"
+        return [(name, "TXT", text_data(value))] if own else records
+
+    (result,) = audit(Knobs(edit_dns=edit), endpoint=BY_GATEWAY).check("endpoint.domain")
+    assert result.status is status

@@ -59,6 +59,8 @@ class Question(Struct, frozen=True, kw_only=True):
     kms_code        sha256 (hex) of the manifests that it knows to run a KMS; () for none
     instance        the only instance id (hex) that it means; "" for any
     endpoint        the address that its users connect to; None where it asks about none
+    gateways        base domains of gateways that it knows, besides those of the reference values;
+                    () for none
     manifests       manifest hash (hex) → the text of a manifest that it knows
     sightings       what it saw attested at other times; () for nothing
     second_opinion  whether another reader has to read the chain's answers too
@@ -76,6 +78,7 @@ class Question(Struct, frozen=True, kw_only=True):
     kms_code: tuple[str, ...] = ()
     instance: str = ""
     endpoint: Endpoint | None = None
+    gateways: tuple[str, ...] = ()
     manifests: Mapping[str, str] = {}
     sightings: "tuple[Sighting, ...]" = ()
     second_opinion: bool = False

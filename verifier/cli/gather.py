@@ -84,6 +84,7 @@ def asked_of_any(reach: "Reach") -> "Question":
         kms_code=asked.kms_code(reach.kms_code or []),
         instance=asked.instance_id(reach.instance),
         endpoint=asked.serving_endpoint(reach.endpoint),
+        gateways=asked.gateway_hosts(reach.gateway or ()),
         manifests=known.names,
         sightings=known.sightings,
         second_opinion=reach.second_opinion,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from verifier.checks.case import Question
 from verifier.cli.target import named_endpoint, split_url
@@ -238,6 +239,11 @@ def instance_guest(guest: str, instance: str) -> str:
         if instance
         else guest
     )
+
+
+def gateway_hosts(texts: Iterable[str]) -> tuple[str, ...]:
+    """The base domains of gateways that are named as `gateway_url` has it."""
+    return tuple(sorted({urlsplit(gateway_url(item)).hostname or "" for item in texts}))
 
 
 def gateway_url(text: str) -> str:

@@ -1,75 +1,32 @@
 """Where the name of an endpoint leads, and who else may get a certificate for it."""
 
+from collections.abc import Iterable, Iterator
 from typing import Final
-from urllib.parse import urlsplit
 
-from msgspec import Struct
-
-from verifier.chain.view import DisagreementError
 from verifier.checks.case import Case
 from verifier.checks.endpoint.gateway import judge_account
 from verifier.checks.endpoint.ingress import judge_naming
+from verifier.checks.endpoint.names import Names, Route, route_of
 from verifier.checks.endpoint.tls import committed, unasked, worst_met
-from verifier.checks.engine import Outcome, check, failed, passed, warned
+from verifier.checks.engine import Outcome, check, passed, warned
 from verifier.errors import MissingEvidence
 from verifier.evidence.dns_message import DnsAnswer, ancestors, issuers, relevant_set
 from verifier.evidence.domain import (
-    Question,
-    address_names,
-    app_addresses,
-    questions,
-    read_answers,
+    Standing,
+    is_account_of,
+    standing_permissions,
+    standing_questions,
 )
 from verifier.evidence.endpoint import Ending, Endpoint
 from verifier.evidence.subject import Located, certificate_source
 from verifier.evidence.td.ra_tls import RaTlsChain, spki
-from verifier.model.result import EvidenceRef
 
-_RESOLVERS: Final = 2
 _GATEWAY: Final = "the gateway"
 _APP: Final = "the app"
-
-
-class _Names:
-    """What resolvers agree on about the names of one endpoint."""
-
-    def __init__(self, case: Case) -> None:
-        self._told = read_answers(case.evidence.bundle)
-        self.evidence: list[EvidenceRef] = []
-
-    def agreed(self, asked: Question) -> DnsAnswer:
-        """What two resolvers say alike. Raises MissingEvidence where fewer say anything that can be
-        read, DisagreementError where two differ."""
-        name, kind = asked
-        told = {
-            host: item.answer
-            for host, item in sorted(self._told.get(asked, {}).items())
-            if item.answer is not None
-        }
-        if len(told) < _RESOLVERS:
-            alone = f"{next(iter(told))} alone tells" if told else "no resolver tells"
-            raise MissingEvidence(
-                f"{alone} the {kind} records of {name}{self._why(asked)}",
-                hint="collect again, where two resolvers can be asked by DNS over HTTPS",
-            )
-        (first_host, first), *others = told.items()
-        for host, other in others:
-            if _records(first) != _records(other):
-                raise DisagreementError(
-                    f"{first_host} and {host} differ about the {kind} records of {name}",
-                    hint="the records may just be changing: collect again in an hour; if they "
-                    "still differ, one of the two is lied to",
-                )
-        self.evidence += [item.artifact.ref for item in self._told[asked].values()]
-        return first
-
-    def _why(self, asked: Question) -> str:
-        problems = sorted(filter(None, (x.problem for x in self._told.get(asked, {}).values())))
-        return f": {problems[0]}" if problems else ""
-
-
-def _records(answer: DnsAnswer) -> tuple[object, ...]:
-    return answer.aliases[1:], answer.texts, answer.caa
+_ROUTE: Final = (
+    "whoever answers there decides whom users of this name meet; if it is a gateway that you know, "
+    "name it with --gateway"
+)
 
 
 @check(
@@ -87,92 +44,55 @@ def domain(case: Case) -> Outcome:
     names, the gateway's or that of dstack-ingress in the app, byte for byte, and which is at that
     CA by the host of its URI. A name that other accounts may get a certificate for is a warning,
     and so is an account that only the evidences of dstack-ingress name, as the key that they name.
+    The name is an alias of a gateway's that the relying party knows, and where the measured
+    manifest names one (GATEWAY_DOMAIN), of that one; any other is a warning. So is a standing
+    permission in the DNS (TXT of _validation-persist, ACME's dns-persist-01) for another account.
     Two resolvers have to tell the same: one alone is no evidence, and two that differ are an error
     that names both. Where they agree they are believed: DNSSEC is not validated, and the logs of
     Certificate Transparency are not read."""
     return worst_met(case, _judged)
 
 
-class _Route(Struct, frozen=True):
-    """Where a name leads: in words where it is this app, and what is doubtful about it."""
-
-    words: str
-    doubts: tuple[str, ...] = ()
-
-
 def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcome:
-    names = _Names(case)
-    own = {case.identity.app_id.hex(), (case.identity.instance_id or b"").hex()} - {""}
-    leads = _routed(endpoint, own) if endpoint.route else _told(endpoint, names, own)
+    names = Names(case)
+    leads = route_of(case, endpoint, names)
     evidence = (peer.artifact.ref, *names.evidence)
     if isinstance(leads, Outcome):
         return leads
     key = spki(peer.value.certificates[0])
     carries = certificate_source(peer.value, peer.artifact.ref) is not None
+    if carries and committed(case, key) and leads.doubts:
+        return warned("; ".join(leads.doubts), evidence=evidence, remediation=_ROUTE)
     if carries and committed(case, key):
         said = f"{leads.words}; its certificate is the judged guest's: no CA's word counts"
         return passed(said, evidence=evidence)
     return _certified(case, endpoint, key, leads, names)
 
 
-def _routed(endpoint: Endpoint, own: set[str]) -> _Route | Outcome:
-    """Where a name below a gateway's base leads."""
-    route = endpoint.route
-    named = route.identifier if route is not None else ""
-    if named in own:
-        return _Route(f"the name {endpoint.host} holds this app's id")
-    return failed(
-        f"the name {endpoint.host} holds the id of another app, or of another instance",
-        expected=[*sorted(own)],
-        actual=named,
-        remediation="the address is not one of the app that you ask about",
-    )
-
-
-def _told(endpoint: Endpoint, names: _Names, own: set[str]) -> _Route | Outcome:
-    """Where a name of the app's own leads. Raises MissingEvidence, DisagreementError."""
-    if not questions(endpoint):
-        raise MissingEvidence(
-            f"{endpoint.host} is no name of the DNS",
-            hint="name the endpoint as its users do",
-        )
-    for name in address_names(endpoint.host):
-        told = app_addresses(names.agreed((name, "TXT")))
-        ids = tuple(filter(None, told))
-        if not ids:
-            continue
-        if set(ids) <= own:
-            target = names.agreed((endpoint.host, "CNAME")).aliases[1:]
-            doubts = [] if target else [f"{endpoint.host} is no alias of a gateway's name"]
-            if len(ids) < len(told):
-                doubts.append(f"TXT of {name} has a record, too, that names no app's id")
-            return _Route(f"TXT of {name} names this app", tuple(doubts))
-        return failed(
-            f"TXT of {name} names another app",
-            expected=[*sorted(own)],
-            actual=[*sorted(set(ids))],
-            evidence=tuple(names.evidence),
-            remediation="gateways lead users of this name elsewhere: do not use it for this app",
-        )
-    raise MissingEvidence(
-        f"no TXT record of {endpoint.host} names an app, so that no gateway routes it",
-        hint=f"its owner sets TXT {address_names(endpoint.host)[0]} to <app id>:<port>",
-    )
-
-
-def _certified(case: Case, endpoint: Endpoint, key: bytes, leads: _Route, names: _Names) -> Outcome:
+def _certified(case: Case, endpoint: Endpoint, key: bytes, leads: Route, names: Names) -> Outcome:
     """The outcome where users rely on the word of a CA. Raises MissingEvidence."""
     asked = [names.agreed((name, "CAA")) for name in ancestors(endpoint.host)]
+    standing = [
+        item
+        for name, kind in standing_questions(endpoint.host)
+        for item in standing_permissions(names.agreed((name, kind)), case.question.at)
+    ]
     evidence = tuple(names.evidence)
     account, holder = _attested_account(case, endpoint, key)
-    doubts = [*leads.doubts, *_others(endpoint.host, asked, account)]
+    doubts = [
+        *leads.doubts,
+        *_others(endpoint.host, asked, account),
+        *_standing(endpoint.host, standing, account),
+    ]
     if doubts:
         return warned(
             "; ".join(doubts),
             expected={"accounturi": account},
             evidence=evidence,
-            remediation="the owner of the domain restricts it by CAA: issue and issuewild, "
-            "with the accounturi of the attested account",
+            remediation=_ROUTE
+            if leads.doubts
+            else "the owner of the domain lets the attested account alone certify it, by its "
+            "accounturi in CAA (issue and issuewild) and in TXT of _validation-persist",
         )
     if holder == _APP:
         return warned(
@@ -227,7 +147,7 @@ def _others(host: str, asked: list[DnsAnswer], account: str) -> list[str]:
             if uri != account:
                 whom = f"the account {uri}" if uri else "any account"
                 doubts.append(f"{item.issuer} may certify {shown} for {whom}")
-            elif not _is_at(uri, item.issuer):
+            elif not is_account_of(uri, item.issuer):
                 doubts.append(
                     f"{item.issuer} may certify {shown} for any account, unless it heeds one of "
                     f"another CA: {uri}"
@@ -235,15 +155,18 @@ def _others(host: str, asked: list[DnsAnswer], account: str) -> list[str]:
     return list(dict.fromkeys(doubts))
 
 
-def _is_at(uri: str, issuer: str) -> bool:
-    """Whether an account is at the CA that a CAA record names, by the host of its URI. What a
-    parameter means, each CA says for itself (RFC 8659, 4.2): one that has no such accounts issues
-    as if it were not there."""
-    try:
-        host = urlsplit(uri).hostname or ""
-    except ValueError:
-        return False
-    return host == issuer or host.endswith(f".{issuer}")
+def _standing(host: str, found: Iterable[Standing], account: str) -> Iterator[str]:
+    """Which other accounts have proven for good that they may get a certificate that holds for a
+    host, in words: CAA may keep them from it, as long as it does."""
+    for item in found:
+        if item.name != host and not item.wildcard:
+            continue
+        shown = host if item.name == host else f"names below {item.name}"
+        if item.account != account or not is_account_of(item.account, item.issuer):
+            yield (
+                f"TXT of _validation-persist.{item.name} lets the account {item.account} get "
+                f"certificates of {item.issuer} for {shown}"
+            )
 
 
 CHECKS: Final = (domain,)

@@ -50,20 +50,33 @@ _CHECKS: Final = (
 the contracts allow it."""
 
 _ADVISORY: Final = ("boot.machine",)
+_OF_TODAY: Final = (
+    "application.manifest",
+    "authorization.contract",
+    "authorization.allowed",
+)
+"""What says how things stand now, and nothing of when a quote was made: a gateway shows the
+manifest that it runs now, and a contract what it allows now."""
 
 
 class GatewayKey(Struct, frozen=True):
     """The quote over a key that a gateway holds, the app id (hex) that its log measures, and how
-    the gateway's own checks came out."""
+    the gateway's own checks came out. `doubts` are about other quotes over the same key."""
 
     app_id: str
     evidence: EvidenceRef
     results: tuple[CheckResult, ...]
+    doubts: tuple[str, ...] = ()
 
     @property
     def failed(self) -> CheckResult | None:
         """The first check that fails, if any does."""
         return next((item for item in self.results if item.status is Status.FAIL), None)
+
+    @property
+    def is_false(self) -> bool:
+        """Whether a check fails that failed on the day of the quote, too."""
+        return any(x.status is Status.FAIL and x.id not in _OF_TODAY for x in self.results)
 
     @property
     def unproven(self) -> CheckResult | None:
@@ -74,9 +87,15 @@ class GatewayKey(Struct, frozen=True):
 
 def judge_gateway(case: Case, key: bytes) -> GatewayKey | None:
     """How the gateway that holds a key (DER SubjectPublicKeyInfo) proves itself; None where its
-    quote was made for another key. Of several quotes over one key the worst counts: whoever holds
-    it anywhere reads what users send. Raises MissingEvidence, EvidenceError."""
-    return _worst(case, quoted(case, key), key_report_data(key))
+    quote was made for another key. Of several quotes over one key see `_chosen`. Raises
+    MissingEvidence, EvidenceError."""
+    sources, unread = _over(case, key)
+    if not sources:
+        raise unread[0] if unread else _none_over(case)
+    found = _chosen(case, sources, key_report_data(key))
+    if unread and found is not None and not found.failed:
+        raise unread[0]
+    return found
 
 
 def judge_account(case: Case) -> tuple[str, GatewayKey]:
@@ -91,7 +110,7 @@ def judge_account(case: Case) -> tuple[str, GatewayKey]:
     if len(found) > 1:
         raise EvidenceError(f"the gateway shows two accounts: {' and '.join(sorted(found))}")
     for uri, sources in found.items():
-        judged = _worst(case, sources, account_report_data(uri))
+        judged = _chosen(case, sources, account_report_data(uri))
         if judged is None:
             raise EvidenceError("the gateway's quote over its account is over something else")
         return uri, judged
@@ -101,8 +120,13 @@ def judge_account(case: Case) -> tuple[str, GatewayKey]:
     )
 
 
-def _worst(case: Case, sources: Iterable[QuoteSource], report_data: bytes) -> GatewayKey | None:
-    """How the worst of several quotes comes out, None where one is over something else."""
+def _chosen(case: Case, sources: Iterable[QuoteSource], report_data: bytes) -> GatewayKey | None:
+    """How one of several quotes over one thing comes out, None where one is over something else.
+
+    Whoever holds it anywhere reads what users send: one that is false counts before all. But a
+    cluster keeps the quotes of its earlier nodes, and what those ran may be allowed no longer, as
+    it was when their KMS gave them keys: beside a quote that holds, this is a doubt.
+    """
     judged, lacking = list[GatewayKey](), list[MissingEvidence]()
     for source in sorted(sources, key=lambda item: item.quote):
         try:
@@ -113,7 +137,14 @@ def _worst(case: Case, sources: Iterable[QuoteSource], report_data: bytes) -> Ga
         if found is None:
             return None
         judged.append(found)
-    failing = next((item for item in judged if item.failed), None)
+    false = next((item for item in judged if item.is_false), None)
+    good = next((item for item in judged if not (item.failed or item.unproven)), None)
+    if false is None and good is not None:
+        others = [f"{bad.id}: {bad.summary}" for x in judged if (bad := x.failed or x.unproven)]
+        others += [error.message for error in lacking]
+        said = tuple(f"another quote over the same: {text}" for text in dict.fromkeys(others))
+        return replace(good, doubts=said)
+    failing = false or next((item for item in judged if item.failed), None)
     if failing is None and lacking:
         raise lacking[0]
     return failing or next((item for item in judged if item.unproven), judged[0])
@@ -141,20 +172,39 @@ def _judged(case: Case, source: QuoteSource, report_data: bytes) -> GatewayKey |
 
 
 def quoted(case: Case, key: bytes) -> tuple[QuoteSource, ...]:
-    """The gateway's quotes over a key, at least one. Raises MissingEvidence, EvidenceError."""
-    bundle = case.evidence.bundle
-    answers = bundle.of(Kind.GATEWAY_ACME)
-    sources = tuple(
-        source
-        for artifact in answers
-        for item in bundle.read(artifact, parse_acme_info, "acme-info of the gateway").keys
-        if item.content == key and (source := quote_source(item, artifact)) is not None
-    )
-    if sources:
-        return sources
-    said = "it quoted no key that was met" if answers else "it shows no quote over its TLS key"
-    raise MissingEvidence(
-        said,
+    """The gateway's quotes over a key that can be read, at least one. Raises MissingEvidence,
+    EvidenceError."""
+    sources, unread = _over(case, key)
+    if not sources:
+        raise unread[0] if unread else _none_over(case)
+    return sources
+
+
+def _over(case: Case, key: bytes) -> tuple[tuple[QuoteSource, ...], list[EvidenceError]]:
+    """The gateway's quotes over a key, and why others of them cannot be read."""
+    bundle, sources, unread = case.evidence.bundle, list[QuoteSource](), list[EvidenceError]()
+    for artifact in bundle.of(Kind.GATEWAY_ACME):
+        try:
+            listed = bundle.read(artifact, parse_acme_info, "acme-info of the gateway").keys
+        except EvidenceError as error:
+            unread.append(error)
+            continue
+        for item in listed:
+            if item.content == key:
+                try:
+                    source = quote_source(item, artifact)
+                except EvidenceError as error:
+                    unread.append(error)
+                else:
+                    sources += [source] if source is not None else []
+    return tuple(sources), unread
+
+
+def _none_over(case: Case) -> MissingEvidence:
+    """What is lacking where a gateway shows no quote over a key."""
+    answers = case.evidence.bundle.of(Kind.GATEWAY_ACME)
+    return MissingEvidence(
+        "it quoted no key that was met" if answers else "it shows no quote over its TLS key",
         hint="a gateway of dstack 0.5.4 or later shows its keys at /.dstack/acme-info, and leaves "
         "out those that it could not quote",
     )

@@ -255,7 +255,9 @@ def _at_gateway(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Ou
         expected="a key that the judged quote commits to",
         actual={**actual, HELD_BY: "gateway"},
         evidence=quoted,
-        reason="; ".join(("it reads what users send, and others may have had the key", *doubts)),
+        reason="; ".join(
+            ("it reads what users send, and others may have had the key", *doubts, *found.doubts)
+        ),
         remediation=hint,
     )
 

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Final
 
 from msgspec.structs import replace
 
+from verifier.evidence.codec import JsonObject
 from verifier.lab import cert, dns, keys
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import (
@@ -25,12 +26,14 @@ from verifier.lab.gateway import ACCOUNT_URI
 from verifier.lab.ingress import FOLDER
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
-from verifier.lab.world import DOMAIN, RESOLVERS, WEB_DOMAIN, World, build
+from verifier.lab.world import DOMAIN, GATEWAY_BASE, RESOLVERS, WEB_DOMAIN, World, build
 from verifier.model.result import Verdict
 
 _TLS: Final = "endpoint.tls"
 _DOMAIN: Final = "endpoint.domain"
 _ATTACKER: Final = "attacker's TLS key"
+EditDns = Callable[[str, str, str, list[Record]], list[Record]]
+"""(resolver, name, type, records): changes what a resolver says."""
 
 
 def endpoint() -> Iterator[Attack]:
@@ -63,6 +66,7 @@ def _names() -> Iterator[Attack]:
     title = "owns a name that leads to no app"
     why = "whoever asked for the app by another name met it; where this one leads, nothing says"
     yield missing("domain-without-app", _DOMAIN, title, Knobs(edit_dns=_no_txt), why, **asked)
+    yield from _routes()
     title = "names its own key by the evidences of dstack-ingress, with a quote that nobody signed"
     knobs = Knobs(edit_response=forge.body_of("/evidences/quote.json", _unsigned))
     yield refused("ingress-forged-quote", _TLS, title, knobs, endpoint=WEB_DOMAIN,
@@ -80,6 +84,56 @@ def _names() -> Iterator[Attack]:
     yield warned("domain-other-account", _DOMAIN, title, Knobs(edit_dns=_closer), why, **asked)
     title = "lets another CA, which knows no such account, certify beside the gateway's"
     yield warned("domain-other-ca", _DOMAIN, title, Knobs(edit_dns=_other_ca), why, **asked)
+    title = "has proven once and for good, by a record that is still there, that it may certify"
+    why = "CAA keeps a CA from heeding it, as long as that record stands and the CA obeys it"
+    own = Knobs(edit_dns=_standing(ACCOUNT_URI))
+    knobs = Knobs(edit_dns=_standing(_ACCOUNT))
+    yield warned("domain-standing-permission", _DOMAIN, title, knobs, why, twin=own, **asked)
+
+
+def _routes() -> Iterator[Attack]:
+    """Who stands between users of the app's own name and its guest."""
+    why = "the guest was met there, by its own key; who leads users to it may stop doing so"
+    title = "has the app's own name lead through a server of its own"
+    knobs = Knobs(edit_dns=_through("edge.attacker.invalid"))
+    yield warned("domain-through-a-stranger", _DOMAIN, title, knobs, why, endpoint=DOMAIN)
+    title = "has the app's own name lead through another gateway than the app measured"
+    knobs = Knobs(edit_manifest=_served_by("_.other.lab.invalid"))
+    twin = Knobs(edit_manifest=_served_by(f"_.{GATEWAY_BASE}"))
+    yield warned("domain-through-another-gateway", _DOMAIN, title, knobs, why, endpoint=DOMAIN,
+                 twin=twin)  # fmt: skip
+
+
+def _through(target: str) -> EditDns:
+    """Make a name of the app's own an alias of another one than its gateway's."""
+
+    def edit(_resolver: str, _name: str, _kind: str, records: list[Record]) -> list[Record]:
+        told = dns.name_data(target)
+        return [(owner, kind, told if kind == "CNAME" else raw) for owner, kind, raw in records]
+
+    return edit
+
+
+def _served_by(gateway: str) -> Callable[[JsonObject], JsonObject]:
+    """Name the gateway in the manifest, as dstack-ingress is told it."""
+
+    def edit(manifest: JsonObject) -> JsonObject:
+        ingress = f"    environment:\n      GATEWAY_DOMAIN: {gateway}\n"
+        compose = str(manifest["docker_compose_file"]).rstrip("\n") + "\n" + ingress
+        return {**manifest, "docker_compose_file": compose}
+
+    return edit
+
+
+def _standing(account: str) -> EditDns:
+    """Name an account that may certify the gateway's names without any other proof."""
+
+    def edit(_resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
+        told = dns.text_data(f"lab.invalid; accounturi={account}; policy=wildcard")
+        own = name == f"_validation-persist.{GATEWAY_BASE}"
+        return [(name, "TXT", told)] if own and kind == "TXT" else records
+
+    return edit
 
 
 def _other_txt(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
