@@ -11,9 +11,9 @@ from verifier.checks.engine import Outcome
 from verifier.checks.key_management.signers import identify_signers, readings
 from verifier.cli.question import simulated_reference
 from verifier.errors import EvidenceError
-from verifier.evidence.chain.ethereum import signed_message_digest
+from verifier.evidence.chain.ethereum import recover_key, signed_message_digest
 from verifier.evidence.codec import JsonObject
-from verifier.evidence.guest.kms_answers import parse_chains
+from verifier.evidence.guest.kms_answers import key_claim_digest, parse_chains
 from verifier.evidence.import_files import recognise
 from verifier.lab import keys
 from verifier.lab.world import World, build
@@ -132,3 +132,86 @@ def test_a_purpose_of_another_algorithm_finds_nothing() -> None:
     links = [chain.app_signature.hex(), chain.kms_signature.hex()]
     document: JsonObject = {**get_key("signing"), "signature_chain": [*links]}
     assert judged(document, APP).status is Status.SKIP
+
+
+def get_key_v1(domain: str, algorithm: str = "secp256k1") -> JsonObject:
+    """What an app publishes of an answer of `/v1/GetKey`."""
+    return world().kms.app_key_v1(APP, domain, algorithm)
+
+
+@pytest.mark.parametrize("algorithm", ["secp256k1", "ed25519"])
+@pytest.mark.parametrize("domain", ["", "a/b", "k\0:ey", "naïve"])
+def test_a_chain_of_get_key_v1(domain: str, algorithm: str) -> None:
+    document = get_key_v1(domain, algorithm)
+    assert judged(document).status is Status.PASS
+    nameless = {name: document[name] for name in ("public_key", "signature_chain")}
+    chains = parse_chains(json.dumps(nameless).encode(), "chain")
+    (found,) = (item for chain in chains for item in readings(chain, None, APP, domain))
+    reference = simulated_reference(world().reference())
+    assert identify_signers([found], reference).status is Status.PASS
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"domain": "another"},
+        {"app_id": "12" * 20},
+        {"public_key": "02" + "11" * 32},
+        {"signature_chain": ["11" * 65, "22" * 65]},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_forged_chain_of_get_key_v1_is_of_no_known_kms(changes: JsonObject) -> None:
+    document = {**get_key_v1("vault"), **changes}
+    try:
+        found = judged(document)
+    except EvidenceError:
+        return
+    assert found.status is Status.SKIP
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"purpose": "signing"},
+        {"algorithm": "k256"},
+        {"algorithm": "ed25519"},
+        {"domain": 5},
+        {"public_key": "00" * 31},
+        {"signature_chain": ["00" * 65]},
+    ],
+    ids=repr,
+)
+def test_a_malformed_chain_of_get_key_v1(changes: JsonObject) -> None:
+    with pytest.raises(EvidenceError):
+        judged({**get_key_v1("vault"), **changes})
+
+
+def test_an_answer_of_get_key_v1_that_names_no_domain() -> None:
+    document = get_key_v1("vault")
+    secret = keys.k256(f"derived v1 onchain {APP.hex()} secp256k1 vault").secret
+    answer: JsonObject = {
+        "key": secret.hex(),
+        "public_key": document["public_key"],
+        "signature_chain": document["signature_chain"],
+    }
+    unnamed = judged(answer, APP)
+    assert unnamed.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "--domain" in unnamed.remediation
+    with pytest.raises(EvidenceError, match="no purpose"):
+        judged(answer, APP, "signing")
+    with pytest.raises(EvidenceError, match="not that of the key"):
+        judged({**answer, "key": "11" * 32}, APP)
+
+
+def test_the_claim_of_the_specification() -> None:
+    """docs/guest-api-v1.md of Dstack-TEE/dstack: the worked claim, and who signed it."""
+    public = bytes.fromhex("03d962450a41748021c8b02787ac36ce642ff0ae25f4c55019eb527e1112cfd764")
+    link = bytes.fromhex(
+        "5b6193729ce7976ec67863f21692d4b98c69832698aae8e001a7d33a6f818b6e"
+        "46ca950725b6e90e8ca9bcf394abd03ce264bf9b7eec1e91693247f9dd53c26901"
+    )
+    root = bytes.fromhex("1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b1c2d3e4f5a6b7c8d9e0f1a2b")
+    digest = key_claim_digest("secp256k1", "storage-encryption", public)
+    signer = PrivateKey(root).public_key.to_compressed_bytes()
+    assert recover_key(digest, link, "link") == signer

@@ -10,7 +10,7 @@ _NEVER_SET: Final = frozenset({"--unsafe-root"})
 """Options that have no variable: a trust anchor is named where the command is."""
 _NAMES: Final = (
     "alerts allow app-id app-timeout at base-url baseline bind bundle bundles challenge "
-    "challenge-url check command compare deploy disable enable endpoint engine exec expect "
+    "challenge-url check command compare deploy disable domain enable endpoint engine exec expect "
     "expect-app-id expect-compose-hash expect-device expect-image expect-kms expect-os-image-hash "
     "explorer-url fetch first format gateway identity identity-token image instance interval "
     "issuer json key keyless kms kms-code kms-url link log log-key log-name machine manifests "

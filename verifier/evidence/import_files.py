@@ -65,6 +65,7 @@ _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
     (Kind.INFO, frozenset({"app_id", "instance_id", "compose_hash"})),
     (Kind.SIGNATURE_CHAIN, frozenset({"app_signature", "kms_signature"})),
     (Kind.SIGNATURE_CHAIN, frozenset({"signatureChain"})),
+    (Kind.SIGNATURE_CHAIN, frozenset({"domain", "signature_chain"})),
     (Kind.KMS_META, frozenset({"ca_cert", "k256_pubkey"})),
     (Kind.KMS_ENV_KEY, frozenset({"public_key", "signature"})),
     (Kind.OCI_MANIFEST, frozenset({"schemaVersion", "manifests"})),

@@ -267,6 +267,16 @@ def stale_env_key(method: str, url: str, body: bytes, response: Response) -> Res
     return replace(response, body=json.dumps(answer).encode())
 
 
+def redated_env_key(method: str, url: str, body: bytes, response: Response) -> Response:
+    """Replay the answer that the true KMS gave a day ago, and say that it is of now."""
+    stale = stale_env_key(method, url, body, response)
+    if stale is response:
+        return response
+    now = json.loads(response.body)["timestamp"]
+    answer = {**json.loads(stale.body), "timestamp": now}
+    return replace(response, body=json.dumps(answer).encode())
+
+
 def env_key_of_another_app(method: str, url: str, body: bytes, response: Response) -> Response:
     """Answer with what the true KMS signed for another app."""
     del method, body
@@ -285,6 +295,17 @@ def key_chain(world: "World", **changes: str) -> HandedOver:
     """The true app-key chain of the world's app, with some fields replaced."""
     document = world.kms.app_key(bytes.fromhex(world.app_id)).to_json()
     return ((Kind.SIGNATURE_CHAIN, json.dumps({**document, **changes}).encode()),)
+
+
+def key_chain_v1(world: "World", **changes: str) -> HandedOver:
+    """The true chain of a key of `/v1/GetKey` of the world's app, with some fields replaced."""
+    document = world.kms.app_key_v1(bytes.fromhex(world.app_id))
+    return ((Kind.SIGNATURE_CHAIN, json.dumps({**document, **changes}).encode()),)
+
+
+def chain_of_another_domain(world: "World") -> HandedOver:
+    """A true chain of a key of `/v1/GetKey`, which names another domain than was signed."""
+    return key_chain_v1(world, domain="treasury")
 
 
 def foreign_link(world: "World") -> HandedOver:

@@ -12,6 +12,7 @@ hex(k256 public key) || ";") in the first half of its report data (spelled as th
 """
 
 import json
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Final, Literal
@@ -32,6 +33,7 @@ from verifier.lab.response import Response, answer_json
 
 PLATFORM: Final = "kms-platform"
 CA_AGE: Final = 300 * DAY
+_CLAIM: Final = b"dstack-guest-v1-key-claim"
 _ENV_PREFIX: Final = b"dstack-env-encrypt-pubkey:"
 _ANSWER_SECONDS: Final = 2
 _CONFIG: Final = """\
@@ -205,6 +207,25 @@ class Kms:
             kms_signature=issued,
             kms_public_key=self.k256_public,
         )
+
+    def app_key_v1(
+        self, app_id: bytes, domain: str = "signing", algorithm: str = "secp256k1"
+    ) -> JsonObject:
+        """A key of `/v1/GetKey` with its signature chain, as a document that an app publishes."""
+        label = f"derived v1 {self.label} {app_id.hex()} {algorithm} {domain}"
+        edwards = algorithm == "ed25519"
+        public = keys.ed25519_public(label) if edwards else keys.k256_public(keys.k256(label))
+        fields = (_CLAIM, algorithm.encode(), domain.encode(), public)
+        claim = b"".join(struct.pack(">I", len(item)) + item for item in fields)
+        root = keys.k256(f"app root {self.label} {app_id.hex()}")
+        issued = self.app_key(app_id).kms_signature
+        return {
+            "app_id": app_id.hex(),
+            "domain": domain,
+            "algorithm": algorithm,
+            "public_key": public.hex(),
+            "signature_chain": [keys.sign_k256(root, claim).hex(), issued.hex()],
+        }
 
     def env_key(self, app_id: bytes) -> JsonObject:
         """The GetAppEnvEncryptPubKey answer."""

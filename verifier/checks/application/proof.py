@@ -15,7 +15,7 @@ from verifier.checks.provenance.check import asked_images, examine
 from verifier.checks.provenance.source_link import Provenance, Tie
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain.ethereum import key_address, recover_key
-from verifier.evidence.guest.kms_answers import app_key_digest, derived_key_digest
+from verifier.evidence.guest.kms_answers import app_key_digest
 from verifier.evidence.guest.proof import Proof
 from verifier.evidence.images import sigstore
 from verifier.evidence.subject import Located
@@ -165,8 +165,7 @@ def _signed(case: Case) -> tuple[bytes, bytes, str]:
         if item.value.app_public_key and item.value.kms_signature:
             found.add((item.value.app_public_key, item.value.kms_signature))
     for chain in case.evidence.key_chains:
-        digest = derived_key_digest(chain.value.purpose, chain.value.derived_public_key)
-        key = recover_key(digest, chain.value.app_signature, "app key signature")
+        key = recover_key(chain.value.digest, chain.value.app_signature, "app key signature")
         found.add((key, chain.value.kms_signature))
     if not found:
         return b"", b"", ""

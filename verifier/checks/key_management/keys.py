@@ -370,8 +370,7 @@ def _check_chain(case: Case, chain: kms_answers.SignatureChain, root_address: st
     if chain.app_id not in (b"", app_id):
         return f"the key chain is about app {chain.app_id.hex()}"
     try:
-        digest = kms_answers.derived_key_digest(chain.purpose, chain.derived_public_key)
-        app_key = recover_key(digest, chain.app_signature, "app key signature")
+        app_key = recover_key(chain.digest, chain.app_signature, "app key signature")
     except EvidenceError as error:
         return error.message
     return _check_signer(

@@ -27,11 +27,18 @@ def identify_signers(chains: Iterable[SignatureChain], reference: ReferenceValue
 
 def identify_signer(chain: SignatureChain, reference: ReferenceValues) -> Outcome:
     """Who signed a key chain. Raises EvidenceError when a signature recovers to nothing."""
-    digest = kms.derived_key_digest(chain.purpose, chain.derived_public_key)
-    app_key = recover_key(digest, chain.app_signature, "app key signature")
+    if chain.algorithm and chain.domain is None:
+        return missing(
+            "the chain names no domain, and the app's root key signs the key together with it",
+            remediation="name the domain that the app asked the key for, with --domain",
+        )
+    app_key = recover_key(chain.digest, chain.app_signature, "app key signature")
+    asked: dict[str, JsonValue] = {"purpose": chain.purpose}
+    if chain.algorithm:
+        asked = {"domain": chain.domain, "algorithm": chain.algorithm}
     actual: dict[str, JsonValue] = {
         "app id": chain.app_id.hex(),
-        "purpose": chain.purpose,
+        **asked,
         "derived key": chain.derived_public_key.hex(),
         "app root key": app_key.hex(),
     }
@@ -44,6 +51,16 @@ def identify_signer(chain: SignatureChain, reference: ReferenceValues) -> Outcom
             actual=actual,
             remediation="name the app that it is said to be of, with --app-id",
         )
+    return _rooted(chain, reference, app_key, actual)
+
+
+def _rooted(
+    chain: SignatureChain,
+    reference: ReferenceValues,
+    app_key: bytes,
+    actual: dict[str, JsonValue],
+) -> Outcome:
+    """Whose KMS signed the app's root key."""
     issued = kms.app_key_digest(chain.app_id, app_key)
     root_key = recover_key(issued, chain.kms_signature, "KMS signature")
     address = key_address(root_key)
@@ -65,15 +82,24 @@ def identify_signer(chain: SignatureChain, reference: ReferenceValues) -> Outcom
     return passed(f"signed by {record.name}", actual=actual)
 
 
-def readings(chain: SignatureChain, purpose: str | None, app_id: bytes) -> list[SignatureChain]:
-    """The chain about the app and with the purpose that the user names; without a purpose in either
-    place, with each that apps are known to have. Raises EvidenceError where it says otherwise."""
+def readings(
+    chain: SignatureChain, purpose: str | None, app_id: bytes, domain: str | None = None
+) -> list[SignatureChain]:
+    """The chain about the app and with the purpose, or the domain of a key of `/v1/GetKey`, that
+    the user names; without a purpose in either place, with each that apps are known to have. Raises
+    EvidenceError where it says otherwise."""
     if app_id and chain.app_id not in (b"", app_id):
         raise EvidenceError(f"the chain is about app {chain.app_id.hex()}, not {app_id.hex()}")
+    about = replace(chain, app_id=chain.app_id or app_id)
+    if chain.algorithm:
+        if purpose is not None or domain not in (None, chain.domain or domain):
+            raise EvidenceError(f"the chain is about the domain {chain.domain!a}, and no purpose")
+        return [replace(about, domain=chain.domain if domain is None else domain)]
+    if domain is not None:
+        raise EvidenceError("the chain is about a purpose, and no domain")
     known = chain.purpose if purpose is None else purpose
     purposes = PURPOSES if purpose is None and not known else (known,)
-    about = chain.app_id or app_id
-    return [replace(chain, app_id=about, purpose=item) for item in purposes]
+    return [replace(about, purpose=item) for item in purposes]
 
 
 def _other_message(chain: SignatureChain) -> str:

@@ -54,6 +54,10 @@ def verify_signer(
     purpose: Annotated[
         str | None, typer.Option(metavar="TEXT", help="What the app asked the key for.")
     ] = None,
+    domain: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The domain of a key of /v1/GetKey (dstack 0.6.0)."),
+    ] = None,
 ) -> None:
     """Recover who signed a key chain: derived key, app root key, KMS root key.
 
@@ -61,11 +65,13 @@ def verify_signer(
     than those that signed it or another key signed an oracle's message, 3 when nobody knows the
     root, or which app it is of. It says nothing about any TD. A private key is never shown.
 
-    Example:
+    Examples:
 
       verify signer signature_chain.json
 
       verify signer getkey.json --app-id 25e9a28b7c0cdad98c25c0ea226b1a94809e55c7
+
+      verify signer getkey_v1.json --app-id 25e9a28b7c0cdad98c25c0ea226b1a94809e55c7 --domain vault
     """
     from verifier.checks.key_management import signers  # noqa: PLC0415
     from verifier.cli.files import read_file  # noqa: PLC0415
@@ -82,7 +88,7 @@ def verify_signer(
     found = [
         reading
         for chain in chains
-        for reading in signers.readings(chain, purpose, bytes.fromhex(about))
+        for reading in signers.readings(chain, purpose, bytes.fromhex(about), domain)
     ]
     outcome = signers.identify_signers(found, embedded())
     print_row(f"{mark_of(outcome.status, outcome.skip_kind).value}: ", outcome.summary)

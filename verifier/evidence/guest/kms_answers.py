@@ -10,6 +10,15 @@ and under an app root key (guest-agent/src/rpc_service.rs, get_key):
 
     derived key  keccak256( purpose || ":" || hex(derived key) )
 
+or, of a key that an app asked for by `/v1/GetKey` (docs/guest-api-v1.md, dstack 0.6.0), where LP(x)
+is u32be(len(x)) || x:
+
+    key claim    keccak256( LP("dstack-guest-v1-key-claim") || LP(algorithm) || LP(domain)
+                            || LP(derived key) )
+
+Neither is ever the other: the first ends with ":" and hex digits, the second with a length, whose
+first byte is 0, and the key.
+
 An env-encrypt key is handed to anybody who names an app id, and a v0 signature has no time in it:
 it identifies the KMS, it says nothing about a TD.
 
@@ -25,6 +34,7 @@ import re
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -41,6 +51,10 @@ from verifier.patterns import pattern
 
 APP_ID_SIZE: Final = 20
 DIGEST_SIZE: Final = 32
+_LINKS: Final = ("app_signature", "kms_signature")
+_CLAIM: Final = b"dstack-guest-v1-key-claim"
+_ALGORITHMS: Final = {COMPRESSED_KEY_SIZE: "secp256k1", 32: "ed25519"}
+"""The algorithm of a derived key, by the length of its public key."""
 _PURPOSE: Final = pattern(r"[\x20-\x39\x3b-\x7e]{0,128}", re.ASCII)
 
 
@@ -81,6 +95,9 @@ class SignatureChain(Struct, frozen=True, kw_only=True):
 
     app_id              20 bytes; b"" where the document names no app
     purpose             what the derived key is for, ASCII without a colon; "" when absent
+    algorithm           of a key that was asked for by `/v1/GetKey`, `secp256k1` or `ed25519`; ""
+                        for any other, which has a purpose
+    domain              the domain of such a key; None where the document does not name it
     derived_public_key  the derived key, as the app root key signs it
     app_signature       by the app root key over the derived key, 65 bytes
     kms_signature       by the KMS root key over the app root key, 65 bytes
@@ -104,6 +121,17 @@ class SignatureChain(Struct, frozen=True, kw_only=True):
     message: bytes = b""
     signature: bytes = b""
     signer: str = ""
+    algorithm: str = ""
+    domain: str | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """What the app root key signs. Raises EvidenceError where the domain is not known."""
+        if not self.algorithm:
+            return derived_key_digest(self.purpose, self.derived_public_key)
+        if self.domain is None:
+            raise EvidenceError("the key chain names no domain, which its signature is over")
+        return key_claim_digest(self.algorithm, self.domain, self.derived_public_key)
 
 
 class Bootstrap(Struct, frozen=True, kw_only=True):
@@ -150,6 +178,12 @@ def env_key_digest(app_id: bytes, public_key: bytes, timestamp: int | None) -> b
 def derived_key_digest(purpose: str, derived_public_key: bytes) -> bytes:
     """What an app root key signs to vouch for a derived key."""
     return keccak256(purpose.encode("ascii") + b":" + derived_public_key.hex().encode("ascii"))
+
+
+def key_claim_digest(algorithm: str, domain: str, derived_public_key: bytes) -> bytes:
+    """What an app root key signs to vouch for a key of `/v1/GetKey`."""
+    fields = (_CLAIM, algorithm.encode("ascii"), domain.encode("utf-8"), derived_public_key)
+    return keccak256(b"".join(len(item).to_bytes(4, "big") + item for item in fields))
 
 
 def parse_meta(raw: bytes, what: str) -> KmsMeta:
@@ -227,28 +261,33 @@ def parse_env_key(raw: bytes, what: str) -> EnvKey:
 def parse_signature_chain(raw: bytes, what: str) -> SignatureChain:
     """Parse a key chain document. Raises EvidenceError.
 
-    The two shapes in use are flat (`app_id, purpose, derived_public_key, app_signature,
-    kms_signature`) and an oracle's proof (`signatureChain{derivedPubkey, appSignature,
-    kmsSignature}` beside `appId`, which may be null, and what the oracle signed: `messageHash,
-    signature, signerAddress`).
+    The shapes in use are flat (`app_id, purpose, derived_public_key, app_signature,
+    kms_signature`; of a key of `/v1/GetKey` with `domain, algorithm` in place of a purpose, and
+    `public_key, signature_chain` as its answer has them) and an oracle's proof
+    (`signatureChain{derivedPubkey, appSignature, kmsSignature}` beside `appId`, which may be null,
+    and what the oracle signed: `messageHash, signature, signerAddress`).
     """
     document = codec.parse_json_object(raw, what)
     nested = document.get("signatureChain")
     chain = codec.as_object(nested, f"{what}.signatureChain") if nested is not None else {}
+    links = dict(zip(_LINKS, _links(document, what), strict=False))
 
     def hex_of(*names: str, length: int | None = None, required: bool = True) -> bytes:
-        value = next((s[n] for s in (document, chain) for n in names if s.get(n)), None)
+        value = next((s[n] for s in (document, chain, links) for n in names if s.get(n)), None)
         if value is None and not required:
             return b""
         return codec.parse_hex(value, f"{what}.{names[0]}", length=length, allow_0x=True)
 
+    domain, algorithm = document.get("domain"), codec.text_field(document, "algorithm", what)
+    claimed = bool(domain is not None or algorithm or (links and "public_key" in document))
     purpose = codec.text_field(document, "purpose", what) or ("ethereum" if chain else "")
     if not _PURPOSE.fullmatch(purpose):
         raise EvidenceError(f"{what}.purpose: {purpose!r} is not ASCII text without a colon")
-    return SignatureChain(
+    key_names = ("public_key", "derived_public_key") if claimed else ("derived_public_key",)
+    found = SignatureChain(
         app_id=hex_of("app_id", "appId", length=APP_ID_SIZE, required=False),
         purpose=purpose,
-        derived_public_key=hex_of("derived_public_key", "derivedPubkey"),
+        derived_public_key=hex_of(*key_names, "derivedPubkey"),
         app_signature=hex_of("app_signature", "appSignature", length=SIGNATURE_SIZE),
         kms_signature=hex_of("kms_signature", "kmsSignature", length=SIGNATURE_SIZE),
         app_public_key=hex_of("app_public_key", length=COMPRESSED_KEY_SIZE, required=False),
@@ -258,6 +297,29 @@ def parse_signature_chain(raw: bytes, what: str) -> SignatureChain:
         signature=hex_of("signature", length=SIGNATURE_SIZE, required=False) if chain else b"",
         signer=codec.text_field(document, "signerAddress", what),
     )
+    return _with_claim(found, domain, algorithm, what) if claimed else found
+
+
+def _links(document: codec.JsonObject, what: str) -> list[JsonValue]:
+    """The two signatures of a `signature_chain`, as they stand; () without one."""
+    listed = document.get("signature_chain")
+    links = [] if listed is None else codec.as_list(listed, f"{what}.signature_chain")
+    if len(links) not in (0, len(_LINKS)):
+        raise EvidenceError(f"{what}.signature_chain: {len(links)} signatures, expected 2")
+    return links
+
+
+def _with_claim(
+    chain: SignatureChain, domain: JsonValue, algorithm: str, what: str
+) -> SignatureChain:
+    """A chain as one of `/v1/GetKey`: the app root key signs algorithm and domain with the key."""
+    if chain.purpose:
+        raise EvidenceError(f"{what}: it names a purpose and a domain: one of the two is signed")
+    known = _ALGORITHMS.get(len(chain.derived_public_key), "")
+    if not known or algorithm not in ("", known):
+        raise EvidenceError(f"{what}.algorithm: {algorithm!a} has no such public key")
+    named = codec.as_str(domain, f"{what}.domain") if domain is not None else None
+    return replace(chain, algorithm=known, domain=named)
 
 
 def parse_chains(raw: bytes, what: str) -> tuple[SignatureChain, ...]:
@@ -271,17 +333,23 @@ def parse_chains(raw: bytes, what: str) -> tuple[SignatureChain, ...]:
 
 def parse_key_answer(raw: bytes, what: str) -> tuple[SignatureChain, ...]:
     """The chains in the answer of a guest's own GetKey: `key`, which is private, and
-    `signature_chain`, of the app's root key and of the KMS. One for each algorithm that the key may
-    be of, since the answer names neither that nor app or purpose. Raises EvidenceError."""
+    `signature_chain`, of the app's root key and of the KMS. Of `/v1/GetKey` it has the `public_key`
+    too, which is signed with a domain that it does not name; of any other there is one chain for
+    each algorithm that the key may be of, since it names neither that nor app or purpose. Raises
+    EvidenceError."""
     document = codec.parse_json_object(raw, what)
-    links = codec.as_list(document.get("signature_chain"), f"{what}.signature_chain")
-    if len(links) != len(("app", "kms")):
-        raise EvidenceError(f"{what}.signature_chain: {len(links)} signatures, expected 2")
+    links = _links(document, what)
+    if not links:
+        raise EvidenceError(f"{what}.signature_chain: no signatures, expected 2")
     app_signature, kms_signature = (
         codec.parse_hex(link, f"{what}.signature_chain", length=SIGNATURE_SIZE) for link in links
     )
     secret = codec.parse_hex(document.get("key"), f"{what}.key", length=DIGEST_SIZE, allow_0x=True)
-    return tuple(
+    stated = codec.parse_hex(document.get("public_key") or "", f"{what}.public_key")
+    derived = public_keys(secret, f"{what}.key")
+    if stated and stated not in derived:
+        raise EvidenceError(f"{what}.public_key: it is not that of the key")
+    found = tuple(
         SignatureChain(
             app_id=b"",
             purpose="",
@@ -292,5 +360,7 @@ def parse_key_answer(raw: bytes, what: str) -> tuple[SignatureChain, ...]:
             kms_public_key=b"",
             kms_root_address="",
         )
-        for public in public_keys(secret, f"{what}.key")
+        for public in derived
+        if stated in (b"", public)
     )
+    return tuple(_with_claim(item, None, "", what) for item in found) if stated else found

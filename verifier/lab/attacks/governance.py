@@ -88,6 +88,12 @@ def _root() -> Iterator[Attack]:
     ):
         both = {"handed_over": chain, "twin_handed_over": forge.key_chain}
         yield refused(name, check, title, HONEST, **both)
+    both = {"handed_over": forge.chain_of_another_domain, "twin_handed_over": forge.key_chain_v1}
+    title = "shows a key that the app asked for, under another domain than it was asked for"
+    yield refused("app-key-of-another-domain", check, title, HONEST, **both)
+    title = "replays an undated signature of the KMS with a date that the KMS did not sign"
+    knobs = Knobs(edit_response=forge.redated_env_key)
+    yield refused("env-key-dated-anew", check, title, knobs)
     why = "a replayed signature is genuine; it says that the KMS answered once"
     title = "replays a signature of the KMS"
     yield warned("env-key-replayed", check, title, Knobs(edit_response=forge.stale_env_key), why)
