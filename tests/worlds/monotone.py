@@ -41,6 +41,7 @@ NOBODYS_WORD: Final = {
     "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
     "page-row-twice": {Kind.PAGE},
     "gpu-verdict-on-others": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
+    "app-key-of-another-domain": {Kind.SIGNATURE_CHAIN},
     "proof-of-another-td": {Kind.PROOF},
     "proof-of-another-app": {Kind.PROOF},
     "proof-of-another-branch": {Kind.PROOF},
