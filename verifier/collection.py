@@ -197,6 +197,7 @@ def _scope(
         proof=sources.proof,
         gateways=gateways,
         endpoint=question.endpoint,
+        searches=question.ct_searches,
         challenged=challenge_request(sources.challenge_url, question.challenge)
         if sources.challenge_url
         else None,
@@ -336,7 +337,7 @@ def post_document(
 def _named_hosts(question: Question, sources: Sources) -> tuple[str, ...]:
     """Hosts that the user named, and those below them: a gateway serves its guests below it."""
     asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url, sources.challenge_url)
-    asked = (*asked, *sources.dashboards, sources.kms_url)
+    asked = (*asked, *sources.dashboards, sources.kms_url, *question.ct_searches)
     urls = (*sources.guests, *sources.gateways, *asked)
     hosts = {urlsplit(url).hostname or "" for url in urls if url}
     if question.endpoint is not None:

@@ -254,6 +254,15 @@ WORLDS: Final[dict[str, Lacking]] = {
     "plain-endpoint": Lacking(
         words="the endpoint shows a certificate of a public CA, and nothing names its key",
         knobs=Knobs(peer=web_certificate_of), endpoint=PASSED_THROUGH),
+    "no-search": Lacking(
+        words="the search of certificate logs does not answer",
+        edit=gone(Kind.CT_SEARCH), endpoint=DOMAIN),
+    "cut-search": Lacking(
+        words="what the search of certificate logs answers is cut off",
+        edit=garbled(Kind.CT_SEARCH), endpoint=DOMAIN),
+    "logged-key": Lacking(
+        words="a certificate was logged for a key that nothing attests",
+        knobs=Knobs(logged=((DOMAIN, "somebody"),)), endpoint=DOMAIN),
     "unvouched-endpoint": Lacking(
         words="somebody says that he met the guest at the endpoint, and nobody vouches for him",
         endpoint=DOMAIN, trusted=False),
@@ -307,6 +316,7 @@ CELLS: Final[dict[str, tuple[str, str, str, str]]] = {
     "provenance.images": ("no-images", "cut-images", "unattested-image", "label-only"),
     "endpoint.tls": ("no-handshake", "cut-handshake", "plain-endpoint", "unvouched-endpoint"),
     "endpoint.domain": ("no-dns", "cut-dns", "open-names", "unvouched-endpoint"),
+    "endpoint.logged": ("no-search", "cut-search", "logged-key", "unvouched-endpoint"),
 }
 """Each check's world by column, or the rule by which none makes sense."""
 

@@ -19,6 +19,7 @@ from verifier.evidence.codec import JsonObject
 from verifier.evidence.endpoint import parse_endpoint
 from verifier.evidence.import_files import import_files
 from verifier.lab.knobs import Knobs
+from verifier.lab.logged import CT_URL
 from verifier.lab.world import GATEWAY_BASE, World, build
 from verifier.model.identifiers import AppId
 from verifier.model.report import Report
@@ -125,7 +126,7 @@ def shuffled(bundle: Bundle, seed: str) -> Bundle:
 
     asked = {Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.OCI_MANIFEST, Kind.OCI_CONFIG}
     asked |= {Kind.SIGSTORE_BUNDLE, Kind.KMS_ENV_KEY, Kind.KMS_META, Kind.DNS_TXT}
-    asked |= {Kind.TLS_PEER, Kind.DNS_MESSAGE}
+    asked |= {Kind.TLS_PEER, Kind.DNS_MESSAGE, Kind.CT_SEARCH, Kind.CT_CERTIFICATE}
     named = tuple(
         item if item.kind in asked else replace(item, source=f"{mixed(item)}-{item.source[::-1]}")
         for item in sorted(bundle.artifacts, key=mixed)
@@ -193,6 +194,7 @@ def audit(  # noqa: PLR0913 - what a world is asked
         trusted=True,
         challenge=challenge,
         endpoint=parse_endpoint(endpoint.replace("APP", world.app_id)),
+        ct_searches=(CT_URL,),
     )
     instances = tuple(guest_url(label, GATEWAY) for label in world.instance_ids)
     sources = Sources(

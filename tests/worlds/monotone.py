@@ -39,6 +39,8 @@ NOBODYS_WORD: Final = {
     "gpu-counted-twice": {Kind.GPU_EVIDENCE},
     "gpu-debug-mode": {Kind.GPU_RIM},
     "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
+    "logged-for-another-key": {Kind.CT_SEARCH},
+    "logged-for-the-gateways-names": {Kind.CT_SEARCH},
     "page-row-twice": {Kind.PAGE},
     "gpu-verdict-on-others": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
     "app-key-of-another-domain": {Kind.SIGNATURE_CHAIN},

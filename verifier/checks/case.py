@@ -61,6 +61,8 @@ class Question(Struct, frozen=True, kw_only=True):
     endpoint        the address that its users connect to; None where it asks about none
     gateways        base domains of gateways that it knows, besides those of the reference values;
                     () for none
+    ct_searches     addresses of searches of certificate logs, which it asks who else got a
+                    certificate for that address; () for none
     manifests       manifest hash (hex) → the text of a manifest that it knows
     sightings       what it saw attested at other times; () for nothing
     second_opinion  whether another reader has to read the chain's answers too
@@ -79,6 +81,7 @@ class Question(Struct, frozen=True, kw_only=True):
     instance: str = ""
     endpoint: Endpoint | None = None
     gateways: tuple[str, ...] = ()
+    ct_searches: tuple[str, ...] = ()
     manifests: Mapping[str, str] = {}
     sightings: "tuple[Sighting, ...]" = ()
     second_opinion: bool = False

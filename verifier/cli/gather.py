@@ -85,6 +85,7 @@ def asked_of_any(reach: "Reach") -> "Question":
         instance=asked.instance_id(reach.instance),
         endpoint=asked.serving_endpoint(reach.endpoint),
         gateways=asked.gateway_hosts(reach.gateway or ()),
+        ct_searches=tuple(asked.plain_url(x, "--ct-url") for x in reach.ct_url or ()),
         manifests=known.names,
         sightings=known.sightings,
         second_opinion=reach.second_opinion,

@@ -127,6 +127,15 @@ ServingEndpoint = Annotated[
         help="An address that users connect to by TLS: does the connection end in this TD?",
     ),
 ]
+Searches = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ct-url",
+        metavar="URL",
+        help="A search of certificate logs, such as https://crt.sh: who else got a certificate for "
+        "the address (repeatable)?",
+    ),
+]
 Endpoints = Annotated[
     list[str] | None,
     typer.Option("--rpc-url", help="Ethereum endpoint (repeatable)."),
@@ -239,6 +248,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     gateway         domains or URLs of gateways
     instance        the only instance id that is meant
     endpoint        the address that users connect to
+    ct_url          searches of certificate logs
     rpc_url         chain endpoints
     explorer_url    block explorers
     kms             the KMS that the user trusts
@@ -262,6 +272,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     gateway: Gateways = None
     instance: Instance = ""
     endpoint: ServingEndpoint = ""
+    ct_url: Searches = None
     rpc_url: Endpoints = None
     explorer_url: Explorers = None
     kms: NamedKms = ""

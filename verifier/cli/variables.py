@@ -10,14 +10,14 @@ _NEVER_SET: Final = frozenset({"--unsafe-root"})
 """Options that have no variable: a trust anchor is named where the command is."""
 _NAMES: Final = (
     "alerts allow app-id app-timeout at base-url baseline bind bundle bundles challenge "
-    "challenge-url check command compare deploy disable domain enable endpoint engine exec expect "
-    "expect-app-id expect-compose-hash expect-device expect-image expect-kms expect-os-image-hash "
-    "explorer-url fetch first format gateway identity identity-token image instance interval "
-    "issuer json key keyless kms kms-code kms-url link log log-key log-name machine manifests "
-    "min-severity mirror misses name no-cache of-kms offline on once output pccs-url per-host "
-    "policy pre-launch-script proofs purpose quiet report reports resume rpc-url save "
-    "second-opinion set side-by-side since timeout title trust-bundle verbose vouch-for wait "
-    "webhook webhook-key workers write-baseline write-manifest"
+    "challenge-url check command compare ct-url deploy disable domain enable endpoint engine exec "
+    "expect expect-app-id expect-compose-hash expect-device expect-image expect-kms "
+    "expect-os-image-hash explorer-url fetch first format gateway identity identity-token image "
+    "instance interval issuer json key keyless kms kms-code kms-url link log log-key log-name "
+    "machine manifests min-severity mirror misses name no-cache of-kms offline on once output "
+    "pccs-url per-host policy pre-launch-script proofs purpose quiet report reports resume "
+    "rpc-url save second-opinion set side-by-side since timeout title trust-bundle verbose "
+    "vouch-for wait webhook webhook-key workers write-baseline write-manifest"
 )
 """The options that have a variable, of all commands, which are not imported to be asked."""
 _ALIKE: Final = 0.8

@@ -20,7 +20,7 @@ from msgspec import Struct, field
 from verifier.collect import requests
 from verifier.collect.budget import SpentError
 from verifier.collect.chain_state import heads_of, state_requests
-from verifier.collect.endpoint import endpoint_requests
+from verifier.collect.endpoint import endpoint_requests, search_requests
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
 from verifier.collect.instances import (
@@ -77,6 +77,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     proof         URL of an attestation proof; "" for that of `domain`, if there is one
     gateways      URLs of gateways
     endpoint      the address that users connect to; None where none was named
+    searches      addresses of searches of certificate logs about it; () for none
     challenged    asks the app for a quote over the challenge; None where nothing does
     rpc           (chain id, URL) of chain endpoints; those under None are asked for every chain
     likely_chain  the chain whose endpoints are asked for their head before any guest has told which
@@ -94,6 +95,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     proof: str = ""
     gateways: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
+    searches: tuple[str, ...] = ()
     challenged: Request | None = None
     rpc: tuple[tuple[int | None, str], ...]
     likely_chain: int | None = None
@@ -204,7 +206,7 @@ class _Collection:
         for chain_id, endpoint in self._scope.rpc:
             if chain_id in (None, self._scope.likely_chain):
                 found.update(dict.fromkeys(requests.rpc_requests(endpoint, head_calls())))
-        found.update(dict.fromkeys(self._for_endpoint()))
+        found.update(dict.fromkeys(self._for_endpoint(bundle)))
         exchanges = Exchanges(bundle)
         for plan in plans:
             found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
@@ -339,7 +341,7 @@ class _Collection:
         accepted = {"Accept": "application/dns-message"} if request.kind is Kind.DNS_MESSAGE else {}
         return self._client.request("GET", url, limits=limits, headers=accepted)
 
-    def _for_endpoint(self) -> Iterator[Request]:
+    def _for_endpoint(self, bundle: Bundle) -> Iterator[Request]:
         """What the endpoint calls for. Under a name of the app's own nobody can tell which gateway
         leads there: once guests have answered, an instance is known by its id."""
         known = bool(self._asked) or not self._guests
@@ -347,6 +349,9 @@ class _Collection:
             asked = [*self._scope.gateways, *(requests.gateway_of(url)[1] for url in self._guests)]
             yield from endpoint_requests(
                 self._scope.endpoint, asked, known=known, plain=self._plain
+            )
+            yield from search_requests(
+                self._scope.endpoint, self._scope.searches, bundle, self._client.clock()
             )
         if self._scope.challenged is not None and known:
             yield self._scope.challenged

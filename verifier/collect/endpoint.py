@@ -6,7 +6,13 @@ from urllib.parse import urlsplit
 
 from verifier.collect import requests
 from verifier.collect.requests import Request
-from verifier.evidence.bundle import Kind
+from verifier.evidence.bundle import Bundle, Kind
+from verifier.evidence.certificate_log import (
+    certificate_url,
+    read_search,
+    search_url,
+    searched,
+)
 from verifier.evidence.domain import questions
 from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint
 
@@ -33,6 +39,21 @@ def endpoint_requests(
         yield from requests.gateway_requests(_gateway(endpoint, route.base, gateways))
     elif plain:
         yield from requests.ingress_requests(endpoint)
+
+
+def search_requests(
+    endpoint: Endpoint, searches: Iterable[str], bundle: Bundle, at: int
+) -> Iterator[Request]:
+    """What searches of certificate logs are asked: for whom certificates were logged, and the
+    certificates that they list and that are in force at a time."""
+    route = endpoint.route
+    if not endpoint.is_name or (route is not None and route.ending is Ending.GUEST):
+        return
+    for base in searches:
+        for name in searched(endpoint.host):
+            yield Request(kind=Kind.CT_SEARCH, url=search_url(base, name))
+        for row in read_search(bundle, base, endpoint, at).listed:
+            yield Request(kind=Kind.CT_CERTIFICATE, url=certificate_url(base, row.number))
 
 
 def _gateway(endpoint: Endpoint, base: str, gateways: Iterable[str]) -> str:

@@ -107,6 +107,9 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.DNS_TXT: _GUEST(max_bytes=64 * _KIB),
     Kind.DNS_MESSAGE: _GUEST(max_bytes=64 * _KIB),
     Kind.TLS_PEER: _GUEST(max_bytes=256 * _KIB),
+    # A search that takes longer is left out: it decides little, and others wait for nobody.
+    Kind.CT_SEARCH: _GUEST(max_bytes=8 * _MIB, deadline_seconds=15),
+    Kind.CT_CERTIFICATE: _GUEST(max_bytes=256 * _KIB, deadline_seconds=15),
     Kind.INGRESS_QUOTE: _GUEST(max_bytes=_MIB, verify_tls=False),
     Kind.INGRESS_FILE: _GUEST(max_bytes=256 * _KIB, verify_tls=False),
     Kind.GATEWAY_INFO: _GUEST(max_bytes=4 * _MIB),

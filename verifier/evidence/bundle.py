@@ -70,6 +70,8 @@ class Kind(StrEnum):
     DNS_TXT = "dns-txt"
     DNS_MESSAGE = "dns-message"
     TLS_PEER = "tls-peer"
+    CT_SEARCH = "ct-search"
+    CT_CERTIFICATE = "ct-certificate"
     INGRESS_QUOTE = "ingress-quote"
     INGRESS_FILE = "ingress-file"
     GATEWAY_INFO = "gateway-info"
@@ -99,7 +101,7 @@ _WITNESSED: Final = frozenset(
     {
         *(Kind.PAGE, Kind.INFO, Kind.TCB_INFO, Kind.PROOF, Kind.KMS_META, Kind.CLOUD_ATTESTATIONS),
         *(Kind.DASHBOARD, Kind.DNS_TXT, Kind.DNS_MESSAGE, Kind.TLS_PEER, Kind.GATEWAY_INFO),
-        *(Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS),
+        *(Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.CT_SEARCH, Kind.CT_CERTIFICATE),
     }
 )
 

@@ -13,6 +13,9 @@ GATEWAY_NAME: Final = "*.gw.lab.invalid"
 GATEWAY_KEY: Final = "gateway key"
 """The label of the key that the gateway's certificate is for."""
 
+OLDER_GATEWAY_KEY: Final = "older gateway key"
+"""The label of the key that it had before, whose certificate is still in force."""
+
 
 def web_certificate(name: str, now: int, key: str = "") -> bytes:
     """The chain (PEM) of a public CA for a DNS name; `key` labels its key, by default the name."""

@@ -7,7 +7,7 @@ from typing import Final
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
-from verifier.lab.endpoint import GATEWAY_KEY
+from verifier.lab.endpoint import GATEWAY_KEY, OLDER_GATEWAY_KEY
 from verifier.lab.guest import Guest, KeySource, manifest_text
 from verifier.lab.knobs import Knobs
 from verifier.lab.pki import Pki
@@ -35,7 +35,7 @@ class Gateway:
     def __init__(self, knobs: Knobs, pki: Pki, keys_from: KeySource) -> None:
         self.guest = Guest(knobs, index=0, app_id=GATEWAY_APP, pki=pki, keys_from=keys_from)
 
-    def acme_info(self, labels: Sequence[str] = ("older gateway key", GATEWAY_KEY)) -> JsonObject:
+    def acme_info(self, labels: Sequence[str] = (OLDER_GATEWAY_KEY, GATEWAY_KEY)) -> JsonObject:
         """The acme-info answer, with a quote over the key of each label."""
         account = hashlib.sha512(b"acme-account:" + ACCOUNT_URI.encode()).digest()
         listed: list[JsonValue] = []

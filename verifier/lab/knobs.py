@@ -102,6 +102,8 @@ class Knobs(Struct, frozen=True, kw_only=True):
                                names, the gateway's
         edit_gateway           changes the knobs of the guest that the gateway is; None changes
                                nothing
+        logged                 (name, label of its key) of certificates that public CAs logged
+                               beside the honest ones; () for none
         edit_dns               (resolver, name, type, records): changes what a resolver says; None
                                changes nothing
     Platform
@@ -205,6 +207,7 @@ class Knobs(Struct, frozen=True, kw_only=True):
 
     peer: Callable[["World", str], bytes] | None = None
     edit_gateway: Callable[["Knobs"], "Knobs"] | None = None
+    logged: tuple[tuple[str, str], ...] = ()
     edit_dns: Callable[[str, str, str, list[Record]], list[Record]] | None = None
 
     root: str = "root"

@@ -8,6 +8,7 @@
     https://pcs.lab.invalid/                                collateral
     https://rpc-a.lab.invalid/ https://rpc-b.lab.invalid/   two JSON-RPC operators
     https://cloud.lab.invalid/api/v1/                       the cloud's API
+    https://ct.lab.invalid/                                 a search of certificate logs
     https://registry.lab.invalid/v2/                        the images' registry
     https://api.github.com/repos/                           attestations of the images
 
@@ -32,13 +33,19 @@ from verifier.lab import contracts, dns, history, ingress, keys
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
-from verifier.lab.endpoint import gateway_certificate
+from verifier.lab.endpoint import (
+    GATEWAY_NAME,
+    OLDER_GATEWAY_KEY,
+    gateway_certificate,
+    web_certificate,
+)
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE
 from verifier.lab.gateway import ACCOUNT_URI, Gateway, gateway_knobs
 from verifier.lab.gpu import Gpus
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
+from verifier.lab.logged import CT_URL, CertificateLogs
 from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki
 from verifier.lab.published import published_proof
 from verifier.lab.quote import MR_SEAM
@@ -168,6 +175,14 @@ class World:
         return Registry(self.knobs.image, self.sigstore, self.knobs.attest)
 
     @cached_property
+    def certificate_logs(self) -> CertificateLogs:
+        """What public CAs logged: the gateway's certificates, those of dstack-ingress, and more."""
+        more = [web_certificate(name, self.now, key) for name, key in self.knobs.logged]
+        older = web_certificate(GATEWAY_NAME, self.now, OLDER_GATEWAY_KEY)
+        own = (gateway_certificate(self.now), ingress.ingress_certificate(WEB_DOMAIN, self.guest))
+        return CertificateLogs((older, *own, *more))
+
+    @cached_property
     def gpus(self) -> Gpus:
         """The GPUs of the first instance's machine, as many as it has."""
         count = self.knobs.machine.get("num_gpus", 0)
@@ -238,6 +253,7 @@ class World:
         named: dict[str, Callable[[], Response]] = {
             f"gateway.{GATEWAY_BASE}": lambda: self.gateway.respond(path),
             urlsplit(KMS_URL).hostname or "": lambda: self.kms.respond(path, arguments),
+            urlsplit(CT_URL).hostname or "": lambda: self.certificate_logs.respond(arguments),
             **{name: lambda: self._resolve(host, arguments.get("dns", "")) for name in RESOLVERS},
         }
         if host in named:

@@ -25,12 +25,14 @@ from verifier.lab.endpoint import web_certificate
 from verifier.lab.gateway import ACCOUNT_URI
 from verifier.lab.ingress import FOLDER
 from verifier.lab.knobs import Knobs
+from verifier.lab.logged import CT_URL
 from verifier.lab.response import NOT_FOUND, Response
 from verifier.lab.world import DOMAIN, GATEWAY_BASE, RESOLVERS, WEB_DOMAIN, World, build
 from verifier.model.result import Verdict
 
 _TLS: Final = "endpoint.tls"
 _DOMAIN: Final = "endpoint.domain"
+_LOGGED: Final = "endpoint.logged"
 _ATTACKER: Final = "attacker's TLS key"
 EditDns = Callable[[str, str, str, list[Record]], list[Record]]
 """(resolver, name, type, records): changes what a resolver says."""
@@ -67,6 +69,7 @@ def _names() -> Iterator[Attack]:
     why = "whoever asked for the app by another name met it; where this one leads, nothing says"
     yield missing("domain-without-app", _DOMAIN, title, Knobs(edit_dns=_no_txt), why, **asked)
     yield from _routes()
+    yield from _logged()
     title = "names its own key by the evidences of dstack-ingress, with a quote that nobody signed"
     knobs = Knobs(edit_response=forge.body_of("/evidences/quote.json", _unsigned))
     yield refused("ingress-forged-quote", _TLS, title, knobs, endpoint=WEB_DOMAIN,
@@ -89,6 +92,26 @@ def _names() -> Iterator[Attack]:
     own = Knobs(edit_dns=_standing(ACCOUNT_URI))
     knobs = Knobs(edit_dns=_standing(_ACCOUNT))
     yield warned("domain-standing-permission", _DOMAIN, title, knobs, why, twin=own, **asked)
+
+
+def _logged() -> Iterator[Attack]:
+    """Certificates that a public CA gave to somebody else."""
+    title = "got a certificate of a public CA for the app's own name"
+    why = "a search of logs is nobody's proof; the certificate may be an earlier one of the app"
+    knobs = Knobs(logged=((DOMAIN, _ATTACKER),))
+    yield warned("logged-for-another-key", _LOGGED, title, knobs, why, endpoint=DOMAIN)
+    title = "got a certificate of a public CA for all of the gateway's names"
+    knobs = Knobs(logged=((f"*.{GATEWAY_BASE}", _ATTACKER),))
+    yield warned("logged-for-the-gateways-names", _LOGGED, title, knobs, why, endpoint=BY_GATEWAY,
+                 twin_verdict=Verdict.WARNING)  # fmt: skip
+    title = "has the search of logs answer nothing"
+    why = "what was logged is then not known"
+    knobs = Knobs(edit_response=_no_search)
+    yield missing("logs-unsearched", _LOGGED, title, knobs, why, endpoint=DOMAIN)
+
+
+def _no_search(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    return NOT_FOUND if url.startswith(CT_URL) else response
 
 
 def _routes() -> Iterator[Attack]:
