@@ -77,7 +77,7 @@ def build_timeline(
         on=on,
         single_source=reader.single_source
         or any(item.operators < OPERATORS for item in covered[:2]),
-        notes=_notes(flags, folded, governed),
+        notes=(*_notes(flags, folded, governed), *_left_out(history)),
     )
 
 
@@ -147,6 +147,13 @@ def _until(attested: Attested, on: int | None) -> Attested:
 def _notes(flags: InitialFlags, folded: Fold, governed: tuple[Governed, ...]) -> tuple[str, ...]:
     problems = (text for item in governed for text in item.problems)
     return tuple(dict.fromkeys((*flags.problems, *folded.notes, *problems)))
+
+
+def _left_out(history: History) -> tuple[str, ...]:
+    left_out = history.gateways_left_out
+    return (f"{left_out} more gateways that the KMS names, or named, were not followed",) * bool(
+        left_out
+    )
 
 
 def _codes(history: History, known: tuple[ContractCode, ...]) -> dict[str, ContractCode | None]:

@@ -38,7 +38,8 @@ MAX_LOOKUPS: Final = 500
 """Headers and transactions that are looked up one by one; later ones have neither."""
 MAX_OWNERS: Final = 8
 MAX_ACCOUNTS: Final = 64
-MAX_GATEWAYS: Final = 2
+MAX_GATEWAYS: Final = 8
+_GATEWAY_EVENTS: Final = frozenset({"GatewayAppIdSet", "TproxyAppIdSet", "TProxyAppIdSet"})
 
 KEYED: Final[Mapping[tuple[Role, str], tuple[str, str]]] = {
     (Role.APP, "ComposeHash"): (contracts.ALLOWED_COMPOSE_HASHES, "allowedComposeHashes"),
@@ -113,7 +114,7 @@ class History:
         """The logs of the apps that the KMS lets carry traffic, as far as anybody was asked."""
         return tuple(
             self._stream(Role.GATEWAY, checksum_address(bytes.fromhex(item)), ())
-            for item in self._gateways
+            for item in self._gateways[:MAX_GATEWAYS]
             if self._scans.asked(self.plan.logs_of("0x" + item))
         )
 
@@ -149,6 +150,12 @@ class History:
                 owner = event.args.get("newOwner")
                 if event.name == name and isinstance(owner, str):
                     yield owner
+
+    @property
+    def gateways_left_out(self) -> int:
+        """How many gateways' logs are not followed though those of others are: an attacker's text
+        can name more than anybody can read."""
+        return max(len(self._gateways) - MAX_GATEWAYS, 0) if self.gateway_streams else 0
 
     def owner_disputes(self, role: Role) -> tuple[str, ...]:
         """What endpoints disagree about when they are asked for the owner of a contract."""
@@ -224,7 +231,8 @@ class History:
         named = {*self.owners, *accounts(events)}
         filters = [item.filter for item in (streams[1], streams[0], *streams[2:])]
         if gateways:
-            filters += [self.plan.logs_of("0x" + item) for item in self._gateways]
+            followed = self._gateways[:MAX_GATEWAYS]
+            filters += [self.plan.logs_of("0x" + item) for item in followed]
         wanted = calls.state_calls(self.plan.kms, self.app, block)
         for stream in streams[:2]:
             wanted.append(stream.filter.call(last + 1, None))
@@ -321,13 +329,20 @@ class History:
     def _asked(self) -> tuple[str, ...]:
         return (*self.reader.endpoints, *self.reader.doubtful)
 
-    @property
+    @cached_property
     def _gateways(self) -> tuple[str, ...]:
-        """The app ids in the KMS's gateway text, without the audited app's own; at most 2."""
+        """The app ids in the KMS's gateway text and in every text that it ever had, the latest
+        first, without the audited app's own."""
         call = contracts.eth_call(self.plan.kms, contracts.GATEWAY_APP_ID, hex(self.reader.number))
-        text = self.reader.find(call, contracts.decode_string) or ""
-        ids = [item for item in gateway_ids(text).ids if item != self.app[2:].lower()]
-        return tuple(ids[:MAX_GATEWAYS])
+        texts = [self.reader.find(call, contracts.decode_string) or ""]
+        texts += [
+            str(next(iter(event.args.values()), ""))
+            for event in reversed(self.kms_stream.events)
+            if event.name in _GATEWAY_EVENTS
+        ]
+        ids = dict.fromkeys(item for text in texts for item in gateway_ids(text).ids)
+        ids.pop(self.app[2:].lower(), None)
+        return tuple(ids)
 
     def _stream(self, role: Role, address: str, topics: tuple[str, ...]) -> Stream:
         wanted = self.plan.logs_of(address, topics)
