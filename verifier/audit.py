@@ -68,6 +68,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
     audited.sort(key=lambda item: (-VERDICT_ORDER.index(item[0].verdict), item[0].name))
     subjects = [subject for subject, _ in audited]
     verdict = subjects[0].verdict
+    timeline = _timeline(audited[0][1])
     report = Report(
         tool=f"{DISTRIBUTION} {tool_version()}",
         target=target,
@@ -94,7 +95,9 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             )
             for item in bundle.artifacts
         ),
-        timeline=_timeline(audited[0][1]),
+        timeline=timeline,
+        pending=None if timeline is None else timeline.pending,
+        outlook=() if timeline is None else timeline.outlook,
         findings=_findings(*audited[0]),
         gaps=(
             *GAPS,

@@ -24,7 +24,7 @@ from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Change
-from verifier.timeline.notice import OPENING, changes, ready_calls
+from verifier.timeline.notice import OPENING, changes
 
 FUNCTIONS = {
     "ComposeHashAdded": ("addComposeHash(bytes32)",),
@@ -174,24 +174,3 @@ def test_unknown_times_give_no_notice() -> None:
     (change,) = changes(history.events)
     assert change.notice == 0
     assert "times unknown" in change.how
-
-
-def scheduled(*more: str, target: str = APP, delay: JsonValue = 1) -> list[str]:
-    """The data of the calls that can be made, after one was scheduled and `more` happened to it."""
-    history = born(TIMELOCK)
-    call: dict[str, JsonValue] = {"id": "01" * 32, "index": 0, "target": target, "data": ADD}
-    history.owner(TIMELOCK, "CallScheduled", **call, delay=delay)
-    for name in more:
-        history.owner(TIMELOCK, name, **call)
-    now = history.events[-1].time
-    assert now is not None
-    targets = (APP.lower(), KMS.lower())
-    found = ready_calls(history.events, (TIMELOCK,), targets, now + 1)
-    return [str(item.args["data"]) for item in found]
-
-
-def test_a_call_whose_delay_is_over_can_be_made_until_it_was_made_or_cancelled() -> None:
-    assert scheduled() == scheduled(target=TIMELOCK) == scheduled(delay="1") == [ADD]
-    assert scheduled(delay=None) == [ADD]
-    assert scheduled("CallExecuted") == scheduled("Cancelled") == []
-    assert scheduled(target=BOB) == scheduled(delay=10**9) == []

@@ -57,7 +57,7 @@ OTHER_CHAIN: dict[str, Any] = {
     "pending": {
         "app_owner": "0xNext",
         "kms_owner": "",
-        "calls": [{"timelock": "0xT", "target": "0xA", "data": "dfc77223" + "00" * 32, "id": "1"}],
+        "calls": [{"timelock": "0xT", "target": "0xA", "data": "addComposeHash", "id": "1"}],
     },
 }
 

@@ -36,6 +36,10 @@ SAFE_VERSION: Final = "0xffa1ad74"
 SINGLETON_SLOT: Final = 0
 """SafeProxy keeps the address of the code that it runs in its first slot: SafeProxy.sol."""
 GET_MIN_DELAY: Final = "0xf27a0c92"
+GET_TIMESTAMP: Final = "0xd45c4435"
+"""`getTimestamp(bytes32)` of a timelock: when an operation can be made."""
+SAFE_NONCE: Final = "0xaffed0e0"
+"""`nonce()` of a Safe: how many transactions its signers have made."""
 NOTICE_PERIOD: Final = "0x9b14d4c6"
 FIRST_MODULE: Final = 1
 """Safe keeps its modules as a linked list that begins at address 1."""
@@ -86,13 +90,18 @@ def state_calls(kms: str, app: str, block: str) -> list[Call]:
 def owner_calls(owner: str, block: str) -> list[Call]:
     """What tells a Safe, a timelock and a plain key apart, and what each of them says."""
     modules = GET_MODULES + f"{FIRST_MODULE:064x}{MAX_MODULES:064x}"
-    selectors = (GET_THRESHOLD, GET_OWNERS, SAFE_VERSION, modules, GET_MIN_DELAY)
+    selectors = (GET_THRESHOLD, GET_OWNERS, SAFE_VERSION, SAFE_NONCE, modules, GET_MIN_DELAY)
     return [
         *(contracts.eth_call(owner, selector, block) for selector in selectors),
         storage(owner, GUARD_SLOT, block),
         storage(owner, HANDLER_SLOT, block),
         storage(owner, SINGLETON_SLOT, block),
     ]
+
+
+def timestamp_call(timelock: str, operation: str, block: str) -> Call:
+    """What a timelock's storage says of an operation (32 bytes of hex)."""
+    return contracts.eth_call(timelock, GET_TIMESTAMP + operation, block)
 
 
 def decode_transaction(value: JsonValue, what: str) -> tuple[str, str, str, bytes]:

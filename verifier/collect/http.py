@@ -127,9 +127,13 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
 class Response(Struct, frozen=True, kw_only=True):
     """One complete answer, whatever its status.
 
-    `url` is the logical URL that answered, `body` the raw bytes, `headers` (name, value) pairs in
-    the order received, `peer_certificate` the TLS server's leaf certificate (DER), if there was
-    TLS. `received_at` (Unix seconds) is given where that was in another collection, earlier.
+    status            the HTTP status
+    url               the logical URL that answered
+    body              the raw bytes
+    headers           (name, value) pairs in the order received
+    peer_certificate  the TLS server's leaf certificate (DER); None without TLS
+    received_at       when it was received, Unix seconds, where that was in another collection,
+                      earlier; None where it was in this one
     """
 
     status: int

@@ -40,7 +40,7 @@ EXECUTOR_ROLE: Final = keccak(b"EXECUTOR_ROLE")
 
 _ANYBODY: Final = bytes(20)
 _OWNERS, _MODULES, _THRESHOLD = 1, 2, 3
-_ROLES, _DELAY = 1, 2
+_ROLES, _DELAY, _STAMPS = 1, 2, 3
 _LAST: Final = 1
 """The end of a Safe's linked lists."""
 _FACTORY: Final = keys.labelled("SafeProxyFactory", 20)
@@ -156,20 +156,58 @@ class Timelock(Struct, frozen=True):
 
     def announce(self, block: int, to: bytes, calldata: bytes, *, salt: int) -> tuple[bytes, bytes]:
         """schedule, for as soon as the delay allows; gives the operation's id and its encoding."""
-        chain = self.chain
-        delay = number(chain.slot(self.address, _DELAY, block))
+        delay = number(self.chain.slot(self.address, _DELAY, block))
         # schedule(address,uint256,bytes,bytes32 predecessor,bytes32 salt,uint256 delay), and
         # execute without the delay; id = keccak256(abi.encode(target, value, data, 0, salt)).
         operation = encode(number(to), 0, calldata, 0, salt)
-        digest = keccak(operation)
         schedule = selector("schedule(address,uint256,bytes,bytes32,bytes32,uint256)")
         proposal = schedule + encode(number(to), 0, calldata, 0, salt, delay)
-        with self.proposer.act(block, self.address, proposal) as scheduled:
-            payload = encode(number(to), 0, calldata, 0, delay)
-            signature = "CallScheduled(bytes32,uint256,address,uint256,bytes,bytes32,uint256)"
-            self._emit(scheduled, signature, payload, digest, bytes(32))
-            self._emit(scheduled, "CallSalt(bytes32,bytes32)", salt.to_bytes(32, "big"), digest)
+        digest = keccak(operation)
+        self._schedule(block, proposal, digest, [(to, calldata)], salt)
         return digest, operation
+
+    def announce_batch(
+        self, block: int, calls: Sequence[tuple[bytes, bytes]], *, salt: int
+    ) -> None:
+        """scheduleBatch, for as soon as the delay allows: (target, calldata) of each call."""
+        delay = number(self.chain.slot(self.address, _DELAY, block))
+        payloads = [raw for _, raw in calls]
+        parts = [
+            _array([number(to) for to, _ in calls]),
+            _array([0] * len(calls)),
+            len(calls).to_bytes(32, "big") + encode(*payloads),
+        ]
+        words = [0, salt, delay]
+        schedule = selector(
+            "scheduleBatch(address[],uint256[],bytes[],bytes32,bytes32,uint256)"
+        ) + _tuple(parts, words)
+        self._schedule(block, schedule, keccak(_tuple(parts, words[:2])), calls, salt)
+
+    def cancel(self, block: int, digest: bytes) -> None:
+        """cancel: an operation that was announced is given up."""
+        call = selector("cancel(bytes32)") + digest
+        with self.proposer.act(block, self.address, call) as tx:
+            self.chain.store(block, self.address, element(_STAMPS, digest), b"\0")
+            self._emit(tx, "Cancelled(bytes32)", b"", digest)
+
+    def _schedule(
+        self,
+        block: int,
+        proposal: bytes,
+        digest: bytes,
+        calls: Sequence[tuple[bytes, bytes]],
+        salt: int,
+    ) -> None:
+        chain = self.chain
+        delay = number(chain.slot(self.address, _DELAY, block))
+        due = chain.timestamp(block) + delay
+        with self.proposer.act(block, self.address, proposal) as scheduled:
+            chain.store(block, self.address, element(_STAMPS, digest), due.to_bytes(32, "big"))
+            signature = "CallScheduled(bytes32,uint256,address,uint256,bytes,bytes32,uint256)"
+            for index, (to, calldata) in enumerate(calls):
+                payload = encode(number(to), 0, calldata, 0, delay)
+                self._emit(scheduled, signature, payload, digest, index.to_bytes(32, "big"))
+            self._emit(scheduled, "CallSalt(bytes32,bytes32)", salt.to_bytes(32, "big"), digest)
 
     @contextmanager
     def act(self, block: int, to: bytes, calldata: bytes) -> Iterator[Transaction]:
@@ -182,6 +220,7 @@ class Timelock(Struct, frozen=True):
         execute = selector("execute(address,uint256,bytes,bytes32,bytes32)")
         tx = chain.transact(block, self.proposer.signers[0], self.address, execute + operation)
         yield tx
+        chain.store(block, self.address, element(_STAMPS, digest), b"\1")
         signature = "CallExecuted(bytes32,uint256,address,uint256,bytes)"
         self._emit(tx, signature, encode(number(to), 0, calldata), digest, bytes(32))
 
@@ -218,6 +257,20 @@ def _listed(chain: Chain, address: bytes, slot: int, block: int) -> tuple[bytes,
     return tuple(raw[at : at + 20] for at in range(0, len(raw), 20))
 
 
+def _array(words: Sequence[int]) -> bytes:
+    """The ABI encoding of an array of words."""
+    return b"".join(item.to_bytes(32, "big") for item in (len(words), *words))
+
+
+def _tuple(parts: Sequence[bytes], words: Sequence[int]) -> bytes:
+    """The ABI encoding of arrays, and of words after them."""
+    head, tail = b"", b""
+    for part in parts:
+        head += (32 * (len(parts) + len(words)) + len(tail)).to_bytes(32, "big")
+        tail += part
+    return head + b"".join(item.to_bytes(32, "big") for item in words) + tail
+
+
 def _members(slot: int, *rest: int) -> Behaviour:
     """A getter of an address[], and of words after it."""
 
@@ -230,6 +283,10 @@ def _members(slot: int, *rest: int) -> Behaviour:
 
 def _version(_chain: Chain, _address: bytes, _calldata: bytes, _block: int) -> bytes:
     return encode(VERSION)
+
+
+def _stamp(chain: Chain, address: bytes, calldata: bytes, block: int) -> bytes:
+    return chain.slot(address, element(_STAMPS, calldata[4:36]), block)
 
 
 def _has_role(chain: Chain, address: bytes, calldata: bytes, block: int) -> bytes:
@@ -248,6 +305,7 @@ _SAFE: Final = dispatch(
 _TIMELOCK: Final = dispatch(
     {
         "getMinDelay()": word_getter(_DELAY),
+        "getTimestamp(bytes32)": _stamp,
         "hasRole(bytes32,address)": _has_role,
     }
 )

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from verifier.model.pending import Outlook, PendingOperation
 from verifier.model.result import Anchor, CheckResult, Claim, Finding, Verdict
 from verifier.model.timeline import Timeline
 
@@ -133,6 +134,8 @@ class Report(Struct, frozen=True, kw_only=True):
     shown_at          when an earlier report is shown again, Unix seconds; None for a new one
     told_history      the history's lines of a report that was read back, which has no `timeline`;
                       () for any other
+    pending           what is about to change for the first attester's app; None where nobody looked
+    outlook           how that is known, of each account that decides; () where nobody looked
     comparisons       what others say of the app, beside this, which decides nothing; () for nothing
     """
 
@@ -160,6 +163,8 @@ class Report(Struct, frozen=True, kw_only=True):
     max_age_days: int | None = None
     shown_at: int | None = None
     told_history: tuple[str, ...] = ()
+    pending: tuple[PendingOperation, ...] | None = None
+    outlook: tuple[Outlook, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
 
 

@@ -11,6 +11,7 @@ from typing import Final, Generic, TypeVar
 from msgspec import Struct
 
 from verifier.model.chain import ContractCode, OwnerKind, Place, Role
+from verifier.model.pending import Outlook, PendingOperation
 from verifier.model.result import JsonValue
 
 T = TypeVar("T")
@@ -364,6 +365,8 @@ class Timeline(Struct, frozen=True, kw_only=True):
     kms_state      what the KMS's contract allows at the end
     governance     who could change either contract, by contract and then by time
     changes        the notice that each change had
+    pending        what owners announced, and neither made nor gave up
+    outlook        how what each of them is about to do is known
     exposures      what the history leaves open, by kind and then by time
     permissions    the manifests that may start at the end, the oldest first; one whose age is not
                    known before all others
@@ -386,6 +389,8 @@ class Timeline(Struct, frozen=True, kw_only=True):
     kms_state: KmsState
     governance: tuple[Governance, ...]
     changes: tuple[Change, ...]
+    pending: tuple[PendingOperation, ...] = ()
+    outlook: tuple[Outlook, ...] = ()
     exposures: tuple[Exposure, ...] = ()
     permissions: tuple[Permission, ...] = ()
     manifests: Mapping[str, str] = {}

@@ -12,7 +12,15 @@ from verifier.evidence.chain import contracts
 from verifier.evidence.chain.creation_calldata import InitialTerms, initial_terms
 from verifier.model.chain import OPERATORS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
-from verifier.model.timeline import AsOf, Coverage, Governance, Timeline, TimelineEvent
+from verifier.model.timeline import (
+    AppState,
+    AsOf,
+    Coverage,
+    Governance,
+    KmsState,
+    Timeline,
+    TimelineEvent,
+)
 from verifier.reference.generations import newest_like
 from verifier.reference.values import generation_of
 from verifier.timeline.completeness import charged, coverage
@@ -22,6 +30,7 @@ from verifier.timeline.governance import Governed, governance
 from verifier.timeline.history import History, Stream
 from verifier.timeline.initial import InitialFlags, initial_flags
 from verifier.timeline.notice import changes
+from verifier.timeline.outlook import Present, ahead
 from verifier.timeline.owners import OwnerReads
 from verifier.timeline.permissions import permissions
 
@@ -51,7 +60,8 @@ def build_timeline(
     folded = fold(settled, initial=flags, codes=codes)
     covered = _covered(history, folded, flags)
     notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
-    governed = _governed(history, known, settled, folded, notice_period)
+    reads = _reads(history, known)
+    governed = _governed(history, reads, settled, folded, notice_period)
     periods = tuple(period for item in governed for period in item.periods)
     if on is not None:
         events = settled = tuple(event for event in settled if _before(event, on))
@@ -59,6 +69,12 @@ def build_timeline(
         periods = tuple(_period_until(item, on) for item in periods if _began(item, on))
     now = head.time if on is None else min(on, head.time)
     attested = _until(attested, on)
+    states: dict[Role, AppState | KmsState] = {
+        Role.APP: folded.app_state(),
+        Role.KMS: folded.kms_state(),
+    }
+    present = [item for item in periods if item.until is None]
+    about_to_change = ahead(history, Present(present, states, reads), settled, now, on is not None)
     return Timeline(
         chain_id=history.plan.chain_id,
         app_id=history.plan.app_id.hex(),
@@ -70,6 +86,8 @@ def build_timeline(
         app_state=folded.app_state(),
         kms_state=folded.kms_state(),
         governance=periods,
+        pending=about_to_change.operations,
+        outlook=about_to_change.outlook,
         changes=changes(settled, notice_period=notice_period),
         exposures=exposures(folded, settled, periods, now=now, attested=attested),
         permissions=permissions(folded, settled, attested.sightings),
@@ -90,9 +108,18 @@ def _covered(history: History, folded: Fold, flags: InitialFlags) -> tuple[Cover
     return (charged(covered[0], flags.problems), *covered[1:])
 
 
+def _reads(history: History, known: tuple[ContractCode, ...]) -> dict[str, OwnerReads]:
+    """What every account behind the app and its KMS says of itself."""
+    lone = {stream.address for stream in history.owner_streams if _is_lone(history, stream)}
+    return {
+        account: replace(_owner_reads(history, known, account), lone_logs=account in lone)
+        for account in history.accounts
+    }
+
+
 def _governed(
     history: History,
-    known: tuple[ContractCode, ...],
+    owners: Mapping[str, OwnerReads],
     settled: tuple[TimelineEvent, ...],
     whole: Fold,
     notice_period: int | None,
@@ -103,11 +130,6 @@ def _governed(
     def replaceable(at: Place | None) -> bool:
         return proxy and whole.upgrades_disabled(at).value is not True
 
-    lone = {stream.address for stream in history.owner_streams if _is_lone(history, stream)}
-    owners = {
-        account: replace(_owner_reads(history, known, account), lone_logs=account in lone)
-        for account in history.accounts
-    }
     return tuple(
         governance(role, settled, owners, notice_period=notice_period, replaceable=replaceable)
         for role in (Role.APP, Role.KMS)
@@ -242,6 +264,7 @@ def _owner_answers(history: History, known: tuple[ContractCode, ...], account: s
         threshold=_find(history, account, calls.GET_THRESHOLD, contracts.decode_uint),
         signers=_find(history, account, calls.GET_OWNERS, contracts.decode_addresses),
         version=_find(history, account, calls.SAFE_VERSION, contracts.decode_string),
+        nonce=_find(history, account, calls.SAFE_NONCE, contracts.decode_uint),
         modules=history.reader.said(modules, contracts.decode_modules),
         guard=history.reader.said(guard, calls.decode_optional_account),
         handler=history.reader.said(handler, calls.decode_optional_account),

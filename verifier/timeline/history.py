@@ -33,6 +33,7 @@ from verifier.model.timeline import TimelineEvent
 from verifier.reference.generations import newest_like, slots_of
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
+from verifier.timeline.pending import waiting_ids
 
 MAX_LOOKUPS: Final = 500
 """Headers and transactions that are looked up one by one; later ones have neither."""
@@ -152,6 +153,12 @@ class History:
                     yield owner
 
     @property
+    def gateway_apps(self) -> tuple[str, ...]:
+        """The contracts (EIP-55) of the gateways that the KMS names, or named; at most 8."""
+        named = self._gateways[:MAX_GATEWAYS]
+        return tuple(checksum_address(bytes.fromhex(item)) for item in named)
+
+    @property
     def gateways_left_out(self) -> int:
         """How many gateways' logs are not followed though those of others are: an attacker's text
         can name more than anybody can read."""
@@ -250,6 +257,8 @@ class History:
         wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
         wanted.extend(calls.transaction(digest) for digest in _transactions(events))
         wanted.extend(self._creation_calls())
+        for account, operation in waiting_ids(events, self.owners):
+            wanted.append(calls.timestamp_call(account, operation, block))
         return HistoryPlan(
             scans=tuple(ScanPlan.whole(item, first, last) for item in dict.fromkeys(filters)),
             calls=tuple(wanted),

@@ -11,7 +11,7 @@ Selectors: the first four bytes of keccak256 of the signatures in Dstack-TEE/dst
 kms/auth-eth/contracts, all generations.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from verifier.model.chain import Role
@@ -77,37 +77,6 @@ def changes(
             ]
             found.append(_change(event, announced, calls, notice_period))
     return tuple(found)
-
-
-def ready_calls(
-    events: Iterable[TimelineEvent], owners: Collection[str], targets: Collection[str], now: int
-) -> tuple[TimelineEvent, ...]:
-    """The announcements of calls that timelocks among `owners` can make of `targets` (lower case),
-    or of themselves, at once: the delay is over at `now` (Unix seconds), or not known, and they
-    were neither made nor cancelled. Such a call never expires."""
-    waiting: dict[tuple[str, str, str], TimelineEvent] = {}
-    for event in events:
-        key = event.address, str(event.args.get("id")), str(event.args.get("index"))
-        if event.name == "CallScheduled":
-            waiting[key] = event
-        elif event.name == "CallExecuted":
-            waiting.pop(key, None)
-        elif event.name == "Cancelled":
-            waiting = {other: call for other, call in waiting.items() if other[:2] != key[:2]}
-    return tuple(
-        call
-        for call in waiting.values()
-        if call.address in owners
-        and str(call.args.get("target")).lower() in {call.address.lower(), *targets}
-        and _due(call) <= now
-    )
-
-
-def _due(call: TimelineEvent) -> int:
-    """When the delay of a scheduled call is over, 0 where that is not known."""
-    delay = call.args.get("delay")
-    number = int(delay) if isinstance(delay, str) and delay.isdecimal() else delay
-    return 0 if call.time is None or not isinstance(number, int) else call.time + number
 
 
 def _closes(event: TimelineEvent) -> bool:

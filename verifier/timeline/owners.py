@@ -41,6 +41,7 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
     version    the release of Safe that it says it is
     modules    what acts for a Safe without the threshold; () for nothing
     guard      the contract that may forbid what a Safe does; "" for none
+    nonce      how many transactions the signers of a Safe have made
     handler    what a Safe calls with what it does not understand, its fallback handler; "" for none
     min_delay  a timelock's delay in seconds
     lone_logs  whether no two operators give all of its logs
@@ -53,6 +54,7 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
     threshold: int | None = None
     signers: tuple[str, ...] | None = None
     version: str | None = None
+    nonce: int | None = None
     modules: tuple[str, ...] | None = None
     guard: str | None = None
     handler: str | None = None

@@ -21,7 +21,6 @@ from verifier.model.identifiers import format_time, parse_time
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Basis, CheckResult, Claim, JsonValue, SkipKind, Status
 from verifier.report.audit.json import encodable, render_json
-from verifier.timeline.notice import ready_calls
 from verifier.watch.log.tiles import MAX_ENTRY_BYTES
 
 SCHEMA: Final = "dstack-audit/observation/v1"
@@ -32,7 +31,6 @@ _ROOT: Final = "hardware.quote"
 _LONG: Final = 2048
 """Bytes of a fact's JSON from which on its hash is kept in its place, where an entry is too
 long."""
-_EVER: Final = 1 << 62
 Facts = dict[str, Any]
 """Values by `Fact`, as JSON."""
 
@@ -266,8 +264,6 @@ def _chain_facts(
     timeline = report.timeline
     if timeline is None or timeline.single_source or not timeline.complete:
         return
-    owners = {timeline.app_state.owner, timeline.kms_state.owner}
-    targets = (timeline.app.lower(), timeline.kms.lower())
     yield (
         Fact.PENDING,
         {
@@ -276,12 +272,14 @@ def _chain_facts(
             "calls": _sorted(
                 [
                     {
-                        "timelock": call.address,
-                        "target": str(call.args.get("target")),
-                        "data": str(call.args.get("data")),
-                        "id": str(call.args.get("id")),
+                        "timelock": operation.account,
+                        "target": call.target,
+                        "data": call.function or call.data[:8],
+                        "id": operation.id,
                     }
-                    for call in ready_calls(timeline.events, owners, targets, _EVER)
+                    for operation in timeline.pending
+                    if operation.basis is Basis.CHAIN
+                    for call in operation.calls
                 ]
             ),
         },

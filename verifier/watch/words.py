@@ -194,7 +194,7 @@ def _pending(change: Change) -> str:
     calls = [item for item in after.get("calls", ()) if repr(item) not in known]
     parts = [
         f"timelock {item['timelock']} has announced a call of {item['target']}, "
-        f"function {item['data'][:8]}"
+        f"function {item['data']}"
         for item in calls
     ]
     parts += [

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Final
 
 from verifier.chain.view import DisagreementError
+from verifier.checks.authorization.announced import announced, measured, unseen
 from verifier.checks.authorization.floor import as_json, judge_floor, listed, refuse_undated
 from verifier.checks.authorization.history import timeline_of, without_contract
 from verifier.checks.case import Case
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
 
 _DAY: Final = 86400
 _CONTRACT: Final = {Role.APP: "the app", Role.KMS: "the KMS"}
-_SHOWN_DATA: Final = 72
-"""How much of a call's data is shown, in hex: the selector and one word."""
 
 
 @check(
@@ -35,8 +34,11 @@ def governance(case: Case) -> Outcome:
     TimelockController. Keys and notice that are not known, or that only unknown code states, are a
     reservation, and missing evidence where the policy demands them; two endpoints that say
     different things about an owner are an error, and so is one that alone speaks against the app.
-    An owner to whom a contract is offered, a call that a timelock can make at any moment since its
-    delay is over, and contract code that nobody knows are reservations. Allowed manifests that this
+    An owner to whom a contract is offered, and contract code that nobody knows, are reservations.
+    So is an announced operation that would let a manifest or an operating system run that this
+    audit does not know, or anything else that is new, that would change who decides, or that cannot
+    be read. What the signers of a Safe agreed on stands nowhere on the chain: where such an owner
+    acts at once, and nobody told what waits, that is a reservation too. Allowed manifests that this
     audit does not know are named, the oldest first, and are a reservation where the policy sets no
     number: whoever operates the app can start any of them. A policy may also set a floor: then no
     manifest may be allowed that was first allowed, or seen by an earlier audit, before its date;
@@ -65,7 +67,7 @@ def governance(case: Case) -> Outcome:
             "endpoint gave, another may give: --rpc-url",
         )
     summary = "; ".join(_said(item) for item in present)
-    doubts = [*_doubts(timeline, present), *_ready(timeline, present)]
+    doubts = [*_doubts(timeline, present), *announced(case, timeline), *unseen(timeline)]
     if unknown and allowed is None:
         doubts.append(
             f"{len(unknown)} other allowed manifests are unknown to this audit: "
@@ -163,21 +165,6 @@ def _doubts(timeline: "Timeline", present: "list[Governance]") -> list[str]:
     return found
 
 
-def _ready(timeline: "Timeline", present: "list[Governance]") -> list[str]:
-    """Changes that were announced long enough ago to be made at any moment."""
-    from verifier.timeline.notice import ready_calls  # noqa: PLC0415 - only for apps on a chain
-
-    owners = {item.owner for item in present}
-    calls = ready_calls(
-        timeline.events, owners, (timeline.app.lower(), timeline.kms.lower()), timeline.as_of.time
-    )
-    if not calls:
-        return []
-    first, data = calls[0], str(calls[0].args.get("data"))
-    said = f"0x{data[:_SHOWN_DATA]} of {first.args.get('target')}, scheduled in {first.address}"
-    return [f"{len(calls)} announced calls can be made at any moment, the first: {said}"]
-
-
 def _judge(
     demands: GovernanceDemands, timeline: "Timeline", present: "list[Governance]"
 ) -> tuple[list[str], list[str]]:
@@ -227,8 +214,7 @@ def _owners(demands: GovernanceDemands, timeline: "Timeline") -> list[str]:
 def _unknown_manifests(case: Case, timeline: "Timeline") -> "list[Permission]":
     """The manifests that may start, without the measured one and those whose text is known; the
     oldest first."""
-    measured = case.identity.compose_hash
-    known = {*timeline.manifests, measured.hex() if measured is not None else ""}
+    known = {*timeline.manifests, *measured(case)}
     return [item for item in timeline.permissions if item.compose_hash not in known]
 
 

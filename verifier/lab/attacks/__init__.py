@@ -15,6 +15,7 @@ from verifier.lab.attacks import (
     history,
     images,
     key_holder,
+    pending,
     snp,
     versions,
 )
@@ -39,6 +40,7 @@ ATTACKS: Final = (
     *history.past(),
     *history.governed(),
     *versions.versions(),
+    *pending.attacks(),
     *images.images(),
     *endpoint.endpoint(),
 )

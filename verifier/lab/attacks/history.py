@@ -243,12 +243,6 @@ def governed() -> Iterator[Attack]:
     title = "has one operator hide who may propose, where the other gives no logs of the timelock"
     knobs = Knobs(edit_chain=_proposer, edit_response=_lone_logs)
     yield warned("proposer-hidden-by-one", f"{_GOVERNANCE} manifest.rules", title, knobs, why)
-    why = "it was announced; how long ago tells nobody when it is made"
-    title = "keeps an announced permission for the moment after the audit"
-    twin = {"twin": Knobs(edit_chain=_announced(3))}
-    yield warned(
-        "announced-long-ago", _GOVERNANCE, title, Knobs(edit_chain=_announced(20)), why, **twin
-    )
     yield from _unknown_owners(f"{several}\n{notice}")
     twin = {"twin": Knobs(upgrades_disabled=True)}
     title = "keeps the right to replace the contract's code"
@@ -454,17 +448,6 @@ def _signed_by_code(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
 def _passed_on(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
     timelock = cast("Timelock", app.owner)
     timelock.proposer.pass_on(forge.days_ago(chain, 20), timelock.address)
-
-
-def _announced(days: int) -> Callable[[Chain, DstackApp, DstackKms], None]:
-    """The timelock was told so many days ago to allow another manifest, and was not asked since."""
-
-    def edit(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
-        call = contracts.selector("addComposeHash(bytes32)") + _OTHER
-        timelock = cast("Timelock", app.owner)
-        timelock.announce(forge.days_ago(chain, days), app.address, call, salt=days)
-
-    return edit
 
 
 def _another_allowed(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:

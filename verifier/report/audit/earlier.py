@@ -50,6 +50,7 @@ from verifier.policy.appraisal import verdict_of
 from verifier.policy.document import MAX_NUMBER
 from verifier.policy.policy import ACCEPTABLE, FLOOR
 from verifier.report.audit.json import SCHEMA
+from verifier.report.pending import read_outlook, read_pending
 
 _WHAT: Final = "the report"
 _NAMED: Final = pattern(r"dstack-audit/([a-z-]+)/v([0-9]{1,4})", re.ASCII)
@@ -95,6 +96,12 @@ def read_report(raw: bytes) -> Report:
         else None,
         max_age_days=_days(document),
         told_history=_texts(document, "history"),
+        pending=tuple(map(read_pending, _objects(document, "pending")))
+        if document.get("pending") is not None
+        else None,
+        outlook=tuple(map(read_outlook, _objects(document, "outlook")))
+        if "outlook" in document
+        else (),
         comparisons=_comparisons(document),
     )
     _refuse_better(report)

@@ -16,6 +16,7 @@ from msgspec import Struct
 from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Report, SubjectReport
 from verifier.model.result import CheckResult
+from verifier.report import pending
 from verifier.report.audit import answers, beside, drawing, publication, sentences
 from verifier.report.audit.families import FAMILIES, MEANINGS, Mark, by_family, mark
 from verifier.report.escape import visible
@@ -70,6 +71,7 @@ def render_html(report: Report) -> str:
             statements=answers.statements(subject),
             subjects=[(item, _rows(item), _claims(report, item)) for item in report.subjects],
             chain=drawing.chain_of_trust(subject.checks),
+            ahead=pending.about_to_change(report.pending, report.outlook),
             history=drawing.history(drawn) if drawn is not None else None,
             findings=sentences.grouped(report.findings),
             families=FAMILIES,

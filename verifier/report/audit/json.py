@@ -14,6 +14,7 @@ from verifier.model.report import Comparison, Report, SecondOpinion, Source, Sub
 from verifier.model.result import Basis, CheckResult, Claim, EvidenceRef, Finding, JsonValue
 from verifier.report.audit.sentences import history
 from verifier.report.escape import without_surrogates
+from verifier.report.pending import outlook_json, pending_json
 
 SCHEMA: Final = "dstack-audit/report/v1"
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785 3.2.2.3: numbers are IEEE 754 doubles
@@ -50,6 +51,8 @@ def render_json(report: Report) -> bytes:
         "other_subjects": [_subject(item) for item in report.subjects[1:]],
         "sources": [_source(item) for item in report.sources],
         "history": list(history(report)),
+        "pending": None if report.pending is None else [*map(pending_json, report.pending)],
+        "outlook": [*map(outlook_json, report.outlook)],
         "findings": [_finding(item) for item in report.findings],
         "gaps": list(report.gaps),
     }

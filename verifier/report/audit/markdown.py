@@ -14,6 +14,7 @@ from msgspec import Struct
 from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, EvidenceRef
+from verifier.report import pending
 from verifier.report.audit import beside, publication, sentences
 from verifier.report.audit.answers import Standing, standing, statements, value_text
 from verifier.report.audit.families import (
@@ -102,6 +103,7 @@ def document(report: Report, room: Room) -> str:
         *(_other_subject(report, other, room) for other in others[: room.guests]),
         [f"{len(hidden)} more guests are in the JSON report."] if hidden else [],
         *(_comparison(item) for item in report.comparisons),
+        _bullets(pending.TITLE, pending.about_to_change(report.pending, report.outlook)),
         _bullets("History", sentences.history(report)),
         _findings(report, room),
         _checklist(report, subject, room),

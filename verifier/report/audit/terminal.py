@@ -11,6 +11,7 @@ from rich.text import Text
 
 from verifier.model.report import Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, Finding, Requirement
+from verifier.report import pending
 from verifier.report.audit import beside, sentences
 from verifier.report.audit.answers import SUPPORT, standing, value_text
 from verifier.report.audit.families import (
@@ -73,6 +74,7 @@ def _everything(page: Page, report: Report) -> None:
     _other_subjects(page, report)
     for item in report.comparisons:
         _comparison(page, item)
+    _bullets(page, pending.TITLE, pending.about_to_change(report.pending, report.outlook))
     _bullets(page, "History", sentences.history(report))
     _findings(page, report.findings)
     _sources(page, report)

@@ -25,6 +25,7 @@ from verifier.model.timeline import (
     TimelineEvent,
 )
 from verifier.report.audit.json import encodable
+from verifier.report.pending import outlook_json, pending_json
 from verifier.report.timeline.overview import concerns
 from verifier.report.timeline.sentences import Narrator
 
@@ -64,6 +65,8 @@ def render_json(timeline: Timeline) -> bytes:
         },
         "governance": [_governance(item) for item in timeline.governance],
         "changes": [_change(item) for item in timeline.changes],
+        "pending": [pending_json(item) for item in timeline.pending],
+        "outlook": [outlook_json(item) for item in timeline.outlook],
         "exposures": [_exposure(item) for item in timeline.exposures],
         "permissions": [_permission(item) for item in timeline.permissions],
         "manifests": dict(timeline.manifests),

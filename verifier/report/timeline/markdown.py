@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from verifier.model.timeline import Governance, Timeline
+from verifier.report import pending
 from verifier.report.escape import markdown, markdown_code
 from verifier.report.timeline import sentences
 from verifier.report.timeline.gantt import gantt
@@ -38,6 +39,7 @@ def render_markdown(timeline: Timeline) -> str:
         _overview(timeline),
         gantt(timeline),
         _events(timeline),
+        _ahead(timeline),
         _windows(timeline),
         _owners(timeline),
         _coverage(timeline),
@@ -122,6 +124,13 @@ def _group(timeline: Timeline, narrator: Narrator, group: Group) -> Iterator[tup
 def _transaction(timeline: Timeline, transaction: str) -> str:
     link = sentences.transaction_link(timeline, transaction)
     return f"[{markdown_code(transaction)}]({link})" if link else markdown_code(transaction)
+
+
+def _ahead(timeline: Timeline) -> Iterator[str]:
+    said = pending.about_to_change(timeline.pending, timeline.outlook)
+    if said:
+        yield from (f"## {pending.TITLE}", "")
+    yield from (f"- {markdown(text)}" for text in said)
 
 
 def _windows(timeline: Timeline) -> Iterator[str]:

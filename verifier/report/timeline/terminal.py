@@ -14,6 +14,7 @@ from rich.text import Text
 from verifier.model.chain import Role
 from verifier.model.timeline import Exposure, Timeline
 from verifier.patterns import pattern
+from verifier.report import pending
 from verifier.report.page import Page
 from verifier.report.timeline import sentences
 from verifier.report.timeline.json import render_json
@@ -56,6 +57,7 @@ def render_terminal(timeline: Timeline, *, color: bool, width: int, verbose: int
     narrator = Narrator(timeline)
     _header(page, timeline, shorten)
     _events(page, timeline, narrator, shorten)
+    _ahead(page, timeline, shorten)
     _windows(page, timeline, shorten)
     _owners(page, timeline, shorten)
     _coverage(page, timeline, shorten)
@@ -189,6 +191,14 @@ def _group(
     if page.full:
         link = sentences.transaction_link(timeline, first.transaction)
         page.unwrapped(f"              {link or f'transaction {first.transaction}'}")
+
+
+def _ahead(page: Page, timeline: Timeline, shorten: _Shortener) -> None:
+    said = pending.about_to_change(timeline.pending, timeline.outlook)
+    if said:
+        page.heading(pending.TITLE, "what was announced and not made yet")
+    for text in said:
+        page.entry(Text("  - "), 4, shorten(text))
 
 
 def _windows(page: Page, timeline: Timeline, shorten: _Shortener) -> None:

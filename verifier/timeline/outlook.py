@@ -1,0 +1,129 @@
+"""Of whom it is known what they are about to do, and what that is.
+
+A timelock's log is whole where two operators give all of it from the timelock's creation on, and
+its code is a known build: then what stands in it is all that it can make. A Safe announces nothing
+on the chain: what its signers agree on is known to a service at best, by that service's word. A
+plain key announces nothing to anybody.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from msgspec import Struct
+
+from verifier.chain import calls
+from verifier.chain.view import DisagreementError
+from verifier.evidence.chain import contracts
+from verifier.model.chain import OwnerKind, Role
+from verifier.model.pending import Look, Outlook, PendingOperation
+from verifier.model.timeline import AppState, Governance, KmsState, TimelineEvent
+from verifier.timeline.history import History
+from verifier.timeline.owners import OwnerReads
+from verifier.timeline.pending import Announced, Touches, timelock_operations
+
+_OWNER: dict[Role, Role] = {Role.APP: Role.APP_OWNER, Role.KMS: Role.KMS_OWNER}
+_THEN = "what waited at that time is not known"
+
+
+class Present(Struct, frozen=True):
+    """Who governs at present: the periods that last, the states of both contracts, and what the
+    accounts behind them (EIP-55) say of themselves."""
+
+    periods: Sequence[Governance]
+    states: Mapping[Role, AppState | KmsState]
+    reads: Mapping[str, OwnerReads]
+
+    def governing(self) -> Iterator[tuple[Role, str]]:
+        """Whose acts take effect: (contract, account) of owners, and of who may become one."""
+        for item in self.periods:
+            if item.owner:
+                yield item.role, item.owner
+        for role, state in self.states.items():
+            if state.pending_owner:
+                yield role, state.pending_owner
+
+
+class Ahead(Struct, frozen=True):
+    """What is about to change, and how that is known."""
+
+    operations: tuple[PendingOperation, ...]
+    outlook: tuple[Outlook, ...]
+
+
+def ahead(
+    history: History,
+    present: Present,
+    events: Sequence[TimelineEvent],
+    now: int,
+    past: bool,  # noqa: FBT001 - whether `now` is a time of the past
+) -> Ahead:
+    """What the owners of the app and its KMS are about to do, as of `now` (Unix seconds).
+
+    `events` are the settled ones up to then, in chain order.
+    """
+    stamps: dict[tuple[str, str], str] = {}
+
+    def stamp(account: str, operation: str) -> int | None:
+        call = calls.timestamp_call(account, operation, hex(history.reader.number))
+        try:
+            return None if past else history.reader.said(call, contracts.decode_uint)
+        except DisagreementError as error:
+            stamps[account, operation] = error.message
+            return None
+
+    governing = dict.fromkeys(present.governing())
+    accounts = {account for _, account in governing}
+    touches = _touching(history, present)
+    announced = timelock_operations(events, accounts, touches, stamp, now)
+    doubts = {account: why for (account, _), why in stamps.items()} | dict(announced.doubts)
+    announced = Announced(announced.operations, doubts)
+    outlook = [_outlook(role, account, present, events, announced) for role, account in governing]
+    return Ahead(announced.operations, tuple(outlook))
+
+
+def _outlook(
+    role: Role,
+    account: str,
+    present: Present,
+    events: Sequence[TimelineEvent],
+    announced: Announced,
+) -> Outlook:
+    found = present.reads.get(account, OwnerReads(code=None))
+    look, why = Look.NOT_LOOKED_AT, ""
+    match found.kind:
+        case OwnerKind.EOA:
+            look = Look.NOTHING
+        case OwnerKind.TIMELOCK:
+            why = announced.doubts.get(account) or _lacking(account, found, events)
+            look = Look.PART if why else Look.WHOLE
+        case OwnerKind.SAFE:
+            why = "what its signers agreed on stands nowhere on the chain"
+        case _:
+            why = found.disputed or "what it announces, and where, is not known of such code"
+    return Outlook(role=role, account=account, kind=found.kind, direct=True, look=look, why=why)
+
+
+def _lacking(account: str, found: OwnerReads, events: Sequence[TimelineEvent]) -> str:
+    """Why a timelock's log may not hold all that it announced; "" where it does."""
+    if found.own_word:
+        return "its code is not known, so that its log may leave out what it likes"
+    if found.lone_logs:
+        return "no two operators give all of its log"
+    delays = [item for item in events if item.address == account and item.name == "MinDelayChange"]
+    # The constructor sets the delay: what was announced before it was announced by nobody.
+    if not delays or delays[0].args.get("oldDuration") != 0:
+        return "its log is not known from its creation on"
+    return ""
+
+
+def _touching(history: History, present: Present) -> Touches:
+    """What an account is to the app."""
+    found: dict[str, Role] = {}
+    for item in present.periods:
+        behind = (*item.signers, *item.proposers, *item.executors, *item.admins, *item.modules)
+        for account in filter(None, (item.owner, item.guard, *behind)):
+            found.setdefault(account, _OWNER[item.role])
+    for role, account in present.governing():
+        found.setdefault(account, _OWNER[role])
+    found |= dict.fromkeys(history.gateway_apps, Role.GATEWAY)
+    found |= {history.plan.kms: Role.KMS, history.app: Role.APP}
+    return found.get
