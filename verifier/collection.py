@@ -64,6 +64,8 @@ class Sources(Struct, frozen=True, kw_only=True):
     instance       the only instance id that is asked for, hex; "" for any
     rpc_urls       chain endpoints, asked for every chain
     explorer_urls  block explorers that are asked for the same logs; () for none
+    safe_urls      transaction services of Safes, asked for every chain; () for those of the
+                   reference values
     pcs_url        where collateral is asked for
     kms_url        where the app's KMS answers; "" for where its record or its cluster's name says
     challenge_url  where the app answers a challenge with a quote, with `{challenge}` in its place;
@@ -87,6 +89,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     instance: str = ""
     rpc_urls: tuple[str, ...] = ()
     explorer_urls: tuple[str, ...] = ()
+    safe_urls: tuple[str, ...] = ()
     pcs_url: str = ""
     kms_url: str = ""
     challenge_url: str = ""
@@ -190,6 +193,7 @@ def _scope(
     label = sources.instance or question.app_id
     at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
     rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
+    safes: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.safe_urls)
     return Scope(
         app_id=question.app_id,
         guests=sources.guests or (() if sources.domain else at_gateways),
@@ -202,6 +206,7 @@ def _scope(
         if sources.challenge_url
         else None,
         rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
+        safes=safes or tuple((row.chain_id, row.url) for row in reference.safe_services),
         likely_chain=next((row.chain_id for row in reference.kms if row.chain_id), None),
         pcs_url=sources.pcs_url or reference.pcs_url,
         cloud_url=CLOUD_URL if sources.cloud else "",
@@ -337,7 +342,8 @@ def post_document(
 def _named_hosts(question: Question, sources: Sources) -> tuple[str, ...]:
     """Hosts that the user named, and those below them: a gateway serves its guests below it."""
     asked = (*sources.rpc_urls, *sources.explorer_urls, sources.pcs_url, sources.challenge_url)
-    asked = (*asked, *sources.dashboards, sources.kms_url, *question.ct_searches)
+    asked = (*asked, *sources.safe_urls, *question.ct_searches)
+    asked = (*asked, *sources.dashboards, sources.kms_url)
     urls = (*sources.guests, *sources.gateways, *asked)
     hosts = {urlsplit(url).hostname or "" for url in urls if url}
     if question.endpoint is not None:

@@ -16,6 +16,7 @@ from tests.evm.history import Chooser
 from tests.evm.world import GENERATIONS, App, Deployment, Generation, Terms, key
 from tests.timeline.nodes import Ask, view_of
 from verifier.chain.agreed_logs import Scans
+from verifier.chain.safe_queues import SafeQueues
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.chain import contracts
@@ -90,7 +91,8 @@ class Audited:
                 builder.add(
                     Kind.LOG_SCAN, scan, source=endpoint, collected_at=0, request=wanted.text
                 )
-        found = History(reader, Scans(builder.build()), plan, eip55(self.app))
+        bundle = builder.build()
+        found = History(reader, Scans(bundle), plan, eip55(self.app), SafeQueues(bundle))
         folded = fold(found.events(), initial=self._flags, codes=self.codes)
         app, kms, *_ = coverage(found, folded.app_state(), folded.kms_state())
         return app, kms

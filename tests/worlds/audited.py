@@ -127,6 +127,7 @@ def shuffled(bundle: Bundle, seed: str) -> Bundle:
     asked = {Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.OCI_MANIFEST, Kind.OCI_CONFIG}
     asked |= {Kind.SIGSTORE_BUNDLE, Kind.KMS_ENV_KEY, Kind.KMS_META, Kind.DNS_TXT}
     asked |= {Kind.TLS_PEER, Kind.DNS_MESSAGE, Kind.CT_SEARCH, Kind.CT_CERTIFICATE}
+    asked |= {Kind.SAFE_QUEUE}
     named = tuple(
         item if item.kind in asked else replace(item, source=f"{mixed(item)}-{item.source[::-1]}")
         for item in sorted(bundle.artifacts, key=mixed)

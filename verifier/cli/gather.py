@@ -144,6 +144,7 @@ def sources_of(
         instance=question.instance,
         rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_url or ()),
         explorer_urls=tuple(asked.explorer(item) for item in reach.explorer_url or ()),
+        safe_urls=tuple(asked.plain_url(item, "--safe-url") for item in reach.safe_url or ()),
         challenge_url=asked.challenge_url(reach.challenge_url, reach.challenge),
         kms_url=asked.plain_url(reach.kms_url, "--kms-url") if reach.kms_url else "",
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",

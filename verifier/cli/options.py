@@ -147,6 +147,13 @@ Explorers = Annotated[
         help="Block explorer to hold the chain's logs against (repeatable).",
     ),
 ]
+SafeServices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--safe-url",
+        help="Transaction service to ask what a Safe's signers are about to do (repeatable).",
+    ),
+]
 NamedKms = Annotated[
     str,
     typer.Option(
@@ -251,6 +258,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     ct_url          searches of certificate logs
     rpc_url         chain endpoints
     explorer_url    block explorers
+    safe_url        transaction services of Safes
     kms             the KMS that the user trusts
     kms_url         where the app's KMS answers
     kms_code        manifests that the user knows to run a KMS
@@ -275,6 +283,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     ct_url: Searches = None
     rpc_url: Endpoints = None
     explorer_url: Explorers = None
+    safe_url: SafeServices = None
     kms: NamedKms = ""
     kms_url: KmsUrl = ""
     kms_code: KmsCode = None

@@ -3,7 +3,7 @@
     policy = "policy.toml"            relative to the file
     timeout = 300
 
-    [endpoints]                       rpc_url, explorer_url, gateway, pccs_url
+    [endpoints]                       rpc_url, explorer_url, safe_url, gateway, pccs_url
     rpc_url = ["https://rpc.example", "https://other.example"]
 
     [expect]                          as in a policy: app_id, compose_hash, os_image_hash, …
@@ -32,7 +32,7 @@ from verifier.patterns import pattern
 from verifier.policy.document import BUILT_IN, refuse_unknown
 
 FILE: Final = "dstack-audit.toml"
-ENDPOINTS: Final = ("rpc_url", "explorer_url", "gateway", "pccs_url")
+ENDPOINTS: Final = ("rpc_url", "explorer_url", "safe_url", "gateway", "pccs_url")
 EXPECTED: Final = ("app_id", "compose_hash", "os_image_hash", "device", "image", "kms")
 _PLAIN: Final = ("policy", "timeout", "kms", "manifests")
 _OF_ONE_APP: Final = ("id", "instance")

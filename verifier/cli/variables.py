@@ -16,8 +16,8 @@ _NAMES: Final = (
     "instance interval issuer json key keyless kms kms-code kms-url link log log-key log-name "
     "machine manifests min-severity mirror misses name no-cache of-kms offline on once output "
     "pccs-url per-host policy pre-launch-script proofs purpose quiet report reports resume "
-    "rpc-url save second-opinion set side-by-side since timeout title trust-bundle verbose "
-    "vouch-for wait webhook webhook-key workers write-baseline write-manifest"
+    "rpc-url safe-url save second-opinion set side-by-side since timeout title trust-bundle "
+    "verbose vouch-for wait webhook webhook-key workers write-baseline write-manifest"
 )
 """The options that have a variable, of all commands, which are not imported to be asked."""
 _ALIKE: Final = 0.8

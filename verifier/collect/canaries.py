@@ -76,7 +76,7 @@ def canaries(reference: ReferenceValues) -> tuple[Canary, ...]:
     ask."""
     return tuple(
         item
-        for source in (_collateral, _gateways, _kms, _chains, _images, _hints)
+        for source in (_collateral, _gateways, _kms, _chains, _safes, _images, _hints)
         for item in source(reference)
     )
 
@@ -157,6 +157,12 @@ def _chains(reference: ReferenceValues) -> Iterator[Canary]:
             operator=row.operator,
             group=f"chain {row.chain_id}",
         )
+
+
+def _safes(reference: ReferenceValues) -> Iterator[Canary]:
+    for row in reference.safe_services:
+        request = Request(kind=Kind.SAFE_QUEUE, url=f"{row.url}/api/v1/about/")
+        yield Canary(purpose=Purpose.SAFES, request=request, judge=_is_json, operator=row.operator)
 
 
 def _images(_: ReferenceValues) -> Iterator[Canary]:

@@ -43,7 +43,7 @@ from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint, endpoint_of
 from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
 from verifier.evidence.guest.proof import parse_proof
-from verifier.evidence.plan import SubjectPlan, head_calls
+from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan, head_calls
 from verifier.model.identifiers import KEY_HOLDER
 
 MAX_ROUNDS: Final = 12
@@ -80,6 +80,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     searches      addresses of searches of certificate logs about it; () for none
     challenged    asks the app for a quote over the challenge; None where nothing does
     rpc           (chain id, URL) of chain endpoints; those under None are asked for every chain
+    safes         (chain id, URL) of transaction services of Safes, as `rpc`
     likely_chain  the chain whose endpoints are asked for their head before any guest has told which
                   chain its app is on; None for none
     pcs_url       where collateral is asked for
@@ -98,6 +99,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     searches: tuple[str, ...] = ()
     challenged: Request | None = None
     rpc: tuple[tuple[int | None, str], ...]
+    safes: tuple[tuple[int | None, str], ...] = ()
     likely_chain: int | None = None
     pcs_url: str
     cloud_url: str = requests.CLOUD_URL
@@ -377,15 +379,22 @@ class _Collection:
                 if place not in self._asked or place in self._sent:
                     break
         if plan.chain:
-            endpoints = self._endpoints(plan.chain.chain_id)
-            for endpoint in endpoints:
-                yield from requests.rpc_requests(endpoint, plan.chain.speculative_calls())
-            for endpoint in heads_of(plan.chain, exchanges, endpoints):
-                yield from requests.rpc_requests(endpoint, plan.history.calls)
-            yield from state_requests(plan.chain, exchanges, endpoints)
+            yield from self._for_chain(plan.chain, plan.history, exchanges)
+
+    def _for_chain(
+        self, chain: ChainPlan, history: HistoryPlan, exchanges: Exchanges
+    ) -> Iterator[Request]:
+        endpoints = self._endpoints(chain.chain_id)
+        for endpoint in endpoints:
+            yield from requests.rpc_requests(endpoint, chain.speculative_calls())
+        for endpoint in heads_of(chain, exchanges, endpoints):
+            yield from requests.rpc_requests(endpoint, history.calls)
+        yield from state_requests(chain, exchanges, endpoints)
+        for url in _of_chain(self._scope.safes, chain.chain_id):
+            yield from (requests.safe_request(url, *safe) for safe in history.safes)
 
     def _endpoints(self, chain_id: int) -> list[str]:
-        return [url for chain, url in self._scope.rpc if chain in (None, chain_id)]
+        return _of_chain(self._scope.rpc, chain_id)
 
     def _scans(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Job]:
         if plan.chain is None:
@@ -436,6 +445,11 @@ class _Collection:
             return True
         several = len(self._scope.guests or self._scope.gateways) > 1
         return several and request.kind in (Kind.PAGE, Kind.APP_KEY_QUOTE)
+
+
+def _of_chain(sources: Iterable[tuple[int | None, str]], chain_id: int) -> list[str]:
+    """The sources of a chain, and those for every chain."""
+    return [url for chain, url in sources if chain in (None, chain_id)]
 
 
 def _reason(request: Request, error: CollectError) -> str:

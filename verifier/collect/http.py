@@ -120,6 +120,7 @@ LIMITS: Final[Mapping[Kind, Limits]] = {
     Kind.JSON_RPC: _STATE(max_bytes=8 * _MIB),
     Kind.LOG_SCAN: _LOGS(max_bytes=8 * _MIB, retry_statuses=False),
     Kind.EXPLORER_LOGS: _LOGS(max_bytes=8 * _MIB),
+    Kind.SAFE_QUEUE: _STATE(max_bytes=4 * _MIB),
 }
 """The limits of each kind of artifact."""
 

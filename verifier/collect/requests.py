@@ -13,6 +13,7 @@ from verifier.evidence import ingress
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
 from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.safe_service import queue_path
 from verifier.evidence.dns_message import encode_query
 from verifier.evidence.domain import dns_source
 from verifier.evidence.endpoint import Endpoint
@@ -98,6 +99,11 @@ def gateway_requests(gateway: str) -> tuple[Request, ...]:
         Request(kind=Kind.GATEWAY_INFO, url=f"{base}/app-info"),
         Request(kind=Kind.GATEWAY_ACME, url=f"{base}/acme-info"),
     )
+
+
+def safe_request(url: str, safe: str, nonce: int) -> Request:
+    """What waits for the signers of a Safe, asked of a transaction service."""
+    return Request(kind=Kind.SAFE_QUEUE, url=url.rstrip("/") + queue_path(safe, nonce))
 
 
 def dns_requests(name: str, kind: str) -> tuple[Request, ...]:

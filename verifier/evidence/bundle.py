@@ -88,6 +88,7 @@ class Kind(StrEnum):
     JSON_RPC = "json-rpc"
     LOG_SCAN = "log-scan"
     EXPLORER_LOGS = "explorer-logs"
+    SAFE_QUEUE = "safe-queue"
 
 
 class Trust(StrEnum):
@@ -102,6 +103,7 @@ _WITNESSED: Final = frozenset(
         *(Kind.PAGE, Kind.INFO, Kind.TCB_INFO, Kind.PROOF, Kind.KMS_META, Kind.CLOUD_ATTESTATIONS),
         *(Kind.DASHBOARD, Kind.DNS_TXT, Kind.DNS_MESSAGE, Kind.TLS_PEER, Kind.GATEWAY_INFO),
         *(Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.CT_SEARCH, Kind.CT_CERTIFICATE),
+        Kind.SAFE_QUEUE,
     }
 )
 

@@ -159,10 +159,12 @@ class ScanPlan(Struct, frozen=True):
 
 
 class HistoryPlan(Struct, frozen=True, kw_only=True):
-    """What the logs collected so far call for: further logs, and reads at every endpoint."""
+    """What the logs collected so far call for: further logs, reads at every endpoint, and what
+    transaction services are asked: (Safe, the place in its order that is next)."""
 
     scans: tuple[ScanPlan, ...] = ()
     calls: tuple[Call, ...] = ()
+    safes: tuple[tuple[str, int], ...] = ()
 
 
 class KeyHolderPlan(Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ class Purpose(StrEnum):
     ENDPOINT = "who may certify an endpoint's name"
     HINTS = "custom domains, and the cloud's account"
     RELEASES = "releases of the OS"
+    SAFES = "what signers of Safes are about to do"
 
 
 class Sounding(Struct, frozen=True, kw_only=True):

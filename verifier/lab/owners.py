@@ -281,6 +281,17 @@ def _members(slot: int, *rest: int) -> Behaviour:
     return read
 
 
+def _nonce(chain: Chain, address: bytes, _calldata: bytes, block: int) -> bytes:
+    """Each transaction of the signers ends with one event."""
+    made = topic("ExecutionSuccess(bytes32,uint256)")
+    return encode(
+        sum(
+            log.address == address and log.topics[0] == made and log.block <= block
+            for log in chain.logs()
+        )
+    )
+
+
 def _version(_chain: Chain, _address: bytes, _calldata: bytes, _block: int) -> bytes:
     return encode(VERSION)
 
@@ -300,6 +311,7 @@ _SAFE: Final = dispatch(
         "getOwners()": _members(_OWNERS),
         "getModulesPaginated(address,uint256)": _members(_MODULES, _LAST),
         "VERSION()": _version,
+        "nonce()": _nonce,
     }
 )
 _TIMELOCK: Final = dispatch(

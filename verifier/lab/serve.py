@@ -28,6 +28,7 @@ from verifier.lab.world import (
     PCS_URL,
     RESOLVERS,
     RPC_URLS,
+    SAFE_URL,
 )
 
 _BUFFER_BYTES: Final = 1 << 16
@@ -51,7 +52,7 @@ def serve(respond: Respond, *, delay: float = 0.0) -> Iterator[Served]:
         answer = staticmethod(respond)
         delay_seconds = delay
 
-    services = (PCS_URL, CLOUD_URL, REGISTRY_URL, GITHUB_URL, *RPC_URLS.values())
+    services = (PCS_URL, CLOUD_URL, SAFE_URL, REGISTRY_URL, GITHUB_URL, *RPC_URLS.values())
     hosts = [
         *(urlsplit(url).hostname or "" for url in services),
         f".{GATEWAY_BASE}",

@@ -9,6 +9,7 @@
     https://rpc-a.lab.invalid/ https://rpc-b.lab.invalid/   two JSON-RPC operators
     https://cloud.lab.invalid/api/v1/                       the cloud's API
     https://ct.lab.invalid/                                 a search of certificate logs
+    https://safe.lab.invalid/api/v1/                        a transaction service of Safes
     https://registry.lab.invalid/v2/                        the images' registry
     https://api.github.com/repos/                           attestations of the images
 
@@ -24,12 +25,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 from eth_utils.address import to_checksum_address
 from msgspec import to_builtins as asdict
+from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
-from verifier.lab import contracts, dns, history, ingress, keys
+from verifier.lab import contracts, dns, history, ingress, keys, safe_service
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
@@ -62,6 +64,7 @@ GATEWAY_BASE: Final = "gw.lab.invalid"
 KMS_URL: Final = f"https://kms.{GATEWAY_BASE}"
 PCS_URL: Final = "https://pcs.lab.invalid"
 CLOUD_URL: Final = "https://cloud.lab.invalid"
+SAFE_URL: Final = "https://safe.lab.invalid"
 RPC_URLS: Final = {"a": "https://rpc-a.lab.invalid/", "b": "https://rpc-b.lab.invalid/"}
 RESOLVERS: Final = ("dns.google", "cloudflare-dns.com")
 DOMAIN: Final = "app.customer.invalid"
@@ -244,6 +247,7 @@ class World:
         services: dict[str, Callable[[], Response]] = {
             PCS_URL: lambda: self.collateral.respond(url),
             CLOUD_URL: lambda: self._cloud(path),
+            SAFE_URL: lambda: answer_json(200, safe_service.about(path)),
             REGISTRY_URL: lambda: self.registry.images(path),
             GITHUB_URL: lambda: self.registry.attestations(path),
         }
@@ -362,11 +366,10 @@ class World:
         evaluation = values.TcbEvaluation(
             valid_from=self.now - 30 * DAY, number=TCB_EVALUATION, **origin
         )
-        gateway = values.Endpoint(
-            url=f"https://{GATEWAY_BASE}", operator="lab", chain_id=CHAIN_ID, **origin
-        )
+        url = f"https://{GATEWAY_BASE}"
+        gateway = values.Endpoint(url=url, operator="lab", chain_id=CHAIN_ID, **origin)
         rpc = [
-            values.Endpoint(url=url, operator=f"lab {operator}", chain_id=CHAIN_ID, **origin)
+            replace(gateway, url=url, operator=f"lab {operator}")
             for operator, url in RPC_URLS.items()
         ]
         root = build_pki(PkiOptions(now=self.now, platform="", crl_issued=0, crl_expires=0))
@@ -397,6 +400,7 @@ class World:
             "tcb_evaluations": [asdict(evaluation)],
             "gateways": [asdict(gateway)],
             "rpc": [asdict(row) for row in rpc],
+            "safe_services": [asdict(replace(gateway, url=SAFE_URL))],
             "pcs_url": PCS_URL,
             "denied": [],
         }

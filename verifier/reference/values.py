@@ -230,6 +230,7 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
     firmwares        the builds of guest firmware that are known; () for none
     key_providers    the enclaves that seal keys that are known; () for none
     tdx_modules      the builds of Intel's TDX module that are known; () for none
+    safe_services    transaction services of Safes, by chain; () for none
     anchors          the trust anchors of other evidence than TD quotes; () for none
     sigstore         the trusted root (JSON) of a simulated world's Sigstore; None for the
                      public-good one
@@ -250,6 +251,7 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
     firmwares: tuple[Firmware, ...] = ()
     key_providers: tuple[KeyProvider, ...] = ()
     tdx_modules: tuple[TdxModule, ...] = ()
+    safe_services: tuple[Endpoint, ...] = ()
     anchors: tuple[TrustAnchor, ...] = ()
     sigstore: bytes | None = None
 
@@ -303,9 +305,10 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "tcb_evaluations": TcbEvaluation,
     "gateways": Endpoint,
     "rpc": Endpoint,
+    "safe_services": Endpoint,
     "denied": Denied,
 }
-_OPTIONAL: Final = ("firmwares", "key_providers", "tdx_modules", "anchors")
+_OPTIONAL: Final = ("firmwares", "key_providers", "tdx_modules", "safe_services", "anchors")
 """Tables that a simulated world's document may lack."""
 
 

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from verifier.chain import calls
 from verifier.chain.agreed_logs import AgreedLogs, Scans
+from verifier.chain.safe_queues import SafeQueues
 from verifier.chain.storage import Layout, proof_calls
 from verifier.chain.view import ChainView, DisagreementError
 from verifier.errors import EvidenceError
@@ -81,14 +82,22 @@ class Stream(Struct, frozen=True, kw_only=True):
 class History:
     """Everything that happened to one app's contracts, up to the reader's block.
 
-    `app` is the address of its contract (EIP-55). Raises EvidenceError where endpoints contradict
-    each other about a header or a transaction.
+    `app` is the address of its contract (EIP-55), `queues` what waits for signers of Safes. Raises
+    EvidenceError where endpoints contradict each other about a header or a transaction.
     """
 
-    def __init__(self, reader: ChainView, scans: Scans, plan: ChainPlan, app: str) -> None:
+    def __init__(
+        self,
+        reader: ChainView,
+        scans: Scans,
+        plan: ChainPlan,
+        app: str,
+        queues: SafeQueues,
+    ) -> None:
         self.reader = reader
         self.plan = plan
         self.app = app
+        self.queues = queues
         self._scans = scans
 
     @cached_property
@@ -229,7 +238,8 @@ class History:
     def plan_further(self, *, gateways: bool) -> HistoryPlan:
         """What the logs so far call for, all of it; what was asked before is among it.
 
-        With `gateways`, the logs of the gateway's own app are among it.
+        With `gateways`, the logs of the gateways' own apps are among it, and what waits for the
+        signers of Safes that only propose to a timelock, which waits longer than they do.
         """
         block = hex(self.reader.number)
         first, last = self.plan.deployed_block, self.reader.number
@@ -262,7 +272,24 @@ class History:
         return HistoryPlan(
             scans=tuple(ScanPlan.whole(item, first, last) for item in dict.fromkeys(filters)),
             calls=tuple(wanted),
+            safes=tuple(self._safes(events if gateways else ())),
         )
+
+    def _safes(self, events: Iterable[TimelineEvent]) -> Iterator[tuple[str, int]]:
+        """The Safes that own a contract at present, and those that these events let propose to a
+        timelock, and how many transactions each has made; at most 8."""
+        present = [
+            next(iter(self._owners_of(stream)), "") for stream in (self.app_stream, self.kms_stream)
+        ]
+        named = [str(event.args.get("account")) for event in events if event.name == "RoleGranted"]
+        block, found = hex(self.reader.number), 0
+        for account in dict.fromkeys(filter(None, (*present, *named))):
+            call = contracts.eth_call(account, calls.SAFE_NONCE, block)
+            with suppress(DisagreementError):
+                nonce = self.reader.said(call, contracts.decode_uint)
+                if nonce is not None and self._signers(account) and found < MAX_OWNERS:
+                    found += 1
+                    yield account, nonce
 
     def proof_calls(self, stream: Stream) -> list[Call]:
         """Proofs of the state that the app's or KMS's events are held against, once there are any.

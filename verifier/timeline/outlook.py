@@ -9,6 +9,7 @@ plain key announces nothing to anybody.
 from collections.abc import Iterator, Mapping, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.chain import calls
 from verifier.chain.view import DisagreementError
@@ -18,7 +19,8 @@ from verifier.model.pending import Look, Outlook, PendingOperation
 from verifier.model.timeline import AppState, Governance, KmsState, TimelineEvent
 from verifier.timeline.history import History
 from verifier.timeline.owners import OwnerReads
-from verifier.timeline.pending import Announced, Touches, timelock_operations
+from verifier.timeline.pending import Touches, timelock_operations
+from verifier.timeline.safes import Safe, SafeAhead, safe_ahead
 
 _OWNER: dict[Role, Role] = {Role.APP: Role.APP_OWNER, Role.KMS: Role.KMS_OWNER}
 _THEN = "what waited at that time is not known"
@@ -40,6 +42,14 @@ class Present(Struct, frozen=True):
         for role, state in self.states.items():
             if state.pending_owner:
                 yield role, state.pending_owner
+
+    def proposing(self) -> Iterator[tuple[Role, str]]:
+        """The Safes that propose to a timelock which owns a contract: (contract, Safe)."""
+        for item in self.periods:
+            for account in item.proposers if item.kind is OwnerKind.TIMELOCK else ():
+                found = self.reads.get(account)
+                if found is not None and found.kind is OwnerKind.SAFE:
+                    yield item.role, account
 
 
 class Ahead(Struct, frozen=True):
@@ -70,36 +80,46 @@ def ahead(
             stamps[account, operation] = error.message
             return None
 
-    governing = dict.fromkeys(present.governing())
-    accounts = {account for _, account in governing}
+    governing = tuple(dict.fromkeys(present.governing()))
     touches = _touching(history, present)
+    accounts = {account for _, account in governing}
     announced = timelock_operations(events, accounts, touches, stamp, now)
     doubts = {account: why for (account, _), why in stamps.items()} | dict(announced.doubts)
-    announced = Announced(announced.operations, doubts)
-    outlook = [_outlook(role, account, present, events, announced) for role, account in governing]
-    return Ahead(announced.operations, tuple(outlook))
+    operations, outlook = list(announced.operations), list[Outlook]()
+    asked: dict[str, SafeAhead] = {}
+    for role, account, direct in (
+        *((role, account, True) for role, account in governing),
+        *((role, account, False) for role, account in present.proposing()),
+    ):
+        found = present.reads.get(account, OwnerReads(code=None))
+        item = Outlook(
+            role=role, account=account, kind=found.kind, direct=direct, look=Look.NOT_LOOKED_AT
+        )
+        if found.kind is not OwnerKind.SAFE:
+            outlook.append(_outlook(item, found, events, doubts))
+            continue
+        if account not in asked:
+            safe = Safe(address=account, chain_id=history.plan.chain_id, reads=found)
+            asked[account] = (
+                SafeAhead(why=_THEN) if past else safe_ahead(safe, history.queues, events, touches)
+            )
+            operations.extend(asked[account].operations)
+        told = asked[account]
+        outlook.append(replace(item, look=told.look, source=told.source, why=told.why))
+    return Ahead(tuple(operations), tuple(outlook))
 
 
 def _outlook(
-    role: Role,
-    account: str,
-    present: Present,
-    events: Sequence[TimelineEvent],
-    announced: Announced,
+    item: Outlook, found: OwnerReads, events: Sequence[TimelineEvent], doubts: Mapping[str, str]
 ) -> Outlook:
-    found = present.reads.get(account, OwnerReads(code=None))
-    look, why = Look.NOT_LOOKED_AT, ""
-    match found.kind:
-        case OwnerKind.EOA:
-            look = Look.NOTHING
-        case OwnerKind.TIMELOCK:
-            why = announced.doubts.get(account) or _lacking(account, found, events)
-            look = Look.PART if why else Look.WHOLE
-        case OwnerKind.SAFE:
-            why = "what its signers agreed on stands nowhere on the chain"
-        case _:
-            why = found.disputed or "what it announces, and where, is not known of such code"
-    return Outlook(role=role, account=account, kind=found.kind, direct=True, look=look, why=why)
+    """How what a timelock, a key or unknown code is about to do is known."""
+    if found.kind is OwnerKind.EOA:
+        return replace(item, look=Look.NOTHING)
+    if found.kind is OwnerKind.TIMELOCK:
+        why = doubts.get(item.account) or _lacking(item.account, found, events)
+        return replace(item, look=Look.PART if why else Look.WHOLE, why=why)
+    why = found.disputed or "what it announces, and where, is not known of such code"
+    return replace(item, why=why)
 
 
 def _lacking(account: str, found: OwnerReads, events: Sequence[TimelineEvent]) -> str:

@@ -50,7 +50,15 @@ def _weighty(
         return str(next(iter(call.args.values()), "")) not in known.get(call.function, ())
 
     found = [call for call in operation.calls if weighs(call)]
-    return found if found or not operation.whole else None
+    return found if found or not (operation.whole or _is_void(operation)) else None
+
+
+def _is_void(operation: "PendingOperation") -> bool:
+    """Whether too few signers of a Safe approved what nobody shows: one alone could fill the list
+    for ever, since an approval cannot be taken back."""
+    needed = operation.threshold
+    unseen = operation.kind is OwnerKind.SAFE and not operation.calls
+    return unseen and needed is not None and len(operation.signers) < needed
 
 
 def _named(operation: "PendingOperation", calls: "Sequence[PendingCall]") -> str:

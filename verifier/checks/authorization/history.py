@@ -151,13 +151,14 @@ def history_of(case: Case) -> "History | None":
         if view is None:
             return None
         from verifier.chain.agreed_logs import Scans  # noqa: PLC0415
+        from verifier.chain.safe_queues import SafeQueues  # noqa: PLC0415
         from verifier.timeline.history import History  # noqa: PLC0415 - only for apps on a chain
 
         app = view.app_address()
         if not app:
             raise MissingEvidence("the KMS contract has no such app registered")
         scans = case.exchanges.once(Scans, lambda: Scans(case.evidence.bundle))
-        return History(view, scans, view.plan, app)
+        return History(view, scans, view.plan, app, SafeQueues(case.evidence.bundle))
 
     return case.once("history", read)
 

@@ -41,6 +41,7 @@ ATTACKS: Final = (
     *history.governed(),
     *versions.versions(),
     *pending.attacks(),
+    *pending.of_safes(),
     *images.images(),
     *endpoint.endpoint(),
 )
