@@ -382,7 +382,8 @@ def whole_timeline(bundle: BundleBuilder, last: int) -> Timeline:
     )
     reader = view_of(last, node_says, node_says, plan=plan)
     app = plan.app or ""
-    history = History(reader, Scans(bundle.build()), plan, app)
+    held = bundle.build()
+    history = History(reader, Scans(held), plan, app, SafeQueues(held))
     return build_timeline(history, (), Attested(running=None, sightings=(), manifests={}))
 
 

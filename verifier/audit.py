@@ -4,7 +4,7 @@ evidence → checks → appraisal → report. No network, no clock and no global
 bundle, question and policy give the same report, byte for byte.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -18,6 +18,15 @@ from verifier.checks.catalogue import CHECKS, GAPS, PLANNED, UNNAMED_ENDPOINT
 from verifier.checks.claims import make_claims
 from verifier.checks.demands import MANIFEST_RULES
 from verifier.checks.engine import run_checks
+from verifier.checks.instances import (
+    Audited,
+    allowed_manifests,
+    divergences,
+    knowing,
+    meant,
+    seen,
+    shared_keys,
+)
 from verifier.checks.manifest.rules import judge_manifest, judged_at
 from verifier.errors import (
     Blocked,
@@ -29,7 +38,6 @@ from verifier.errors import (
 )
 from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.chain.json_rpc import Exchanges
-from verifier.evidence.import_files import REPORTED
 from verifier.evidence.platforms.envelope import Platform
 from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.evidence.td.attestation import GCP_TDX
@@ -63,12 +71,13 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
     """Audit a bundle: every attester in it, worst verdict first. The report masks the secrets
     that the evidence holds."""
     exchanges = Exchanges(bundle)
-    evidence = [read_subject(bundle, name) for name in _meant(bundle, question)]
+    evidence = [read_subject(bundle, name) for name in meant(bundle, question)]
+    asked, question = question, knowing(question, evidence, exchanges)
     audited = [audit_subject(item, question, exchanges, policy) for item in evidence]
     audited.sort(key=lambda item: (-VERDICT_ORDER.index(item[0].verdict), item[0].name))
     subjects = [subject for subject, _ in audited]
     verdict = subjects[0].verdict
-    timeline = _timeline(audited[0][1])
+    timeline = _timeline(audited, question)
     report = Report(
         tool=f"{DISTRIBUTION} {tool_version()}",
         target=target,
@@ -108,6 +117,10 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         second_opinion=opinion_on(bundle, question, exchanges),
         max_age_days=policy.demands.max_collateral_age,
         collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
+        seen=seen(bundle, question),
+        divergences=divergences(audited),
+        shared_keys=shared_keys(audited),
+        allowed=allowed_manifests(timeline, asked, audited),
     )
     report = replace(report, comparisons=tuple(_comparisons(report, bundle, question)))
     return masked_report(report)
@@ -139,7 +152,7 @@ def app_timeline(bundle: Bundle, question: Question, on: int | None = None) -> "
     exchanges = Exchanges(bundle)
     problem: VerifierError | None = None
     quoted = False
-    for name in _meant(bundle, question):
+    for name in meant(bundle, question):
         case = Case(read_subject(bundle, name), question, exchanges)
         quoted = quoted or bool(case.evidence.quotes)
         try:
@@ -219,33 +232,6 @@ def _window(case: Case) -> tuple[int, int] | None:
     return None
 
 
-def _meant(bundle: Bundle, question: Question) -> tuple[str, ...]:
-    """The attesters that the question is about: where it names an instance that is among them,
-    that one. A name is only a claim; `application.identity` holds the measured id against it."""
-    named = tuple(
-        name
-        for name in bundle.subjects
-        if question.instance and name.rpartition("/")[2] == question.instance
-    )
-    return named or _reported(bundle, question) or bundle.subjects
-
-
-def _reported(bundle: Bundle, question: Question) -> tuple[str, ...]:
-    """The attesters of a provider's report, which is about several apps, that are said to be of the
-    app in question; none where the evidence is not such a report's alone."""
-    of_others = any(name.partition("/")[0] not in REPORTED for name in bundle.subjects)
-    if of_others or question.app_id is None:
-        return ()
-    return tuple(
-        name
-        for name in bundle.subjects
-        if any(
-            item.value.stated.get("app_id") == question.app_id
-            for item in read_subject(bundle, name).infos
-        )
-    )
-
-
 def audit_subject(
     evidence: SubjectEvidence, question: Question, exchanges: Exchanges, policy: Policy
 ) -> tuple[SubjectReport, Case]:
@@ -270,7 +256,7 @@ def check_bundle(bundle: Bundle, question: Question) -> tuple[tuple[CheckResult,
     """The results of every check, without a policy, for each attester that the question is about;
     demanded is what a policy that says nothing demands."""
     exchanges = Exchanges(bundle)
-    names = _meant(bundle, question)
+    names = meant(bundle, question)
     cases = (Case(read_subject(bundle, name), question, exchanges) for name in names)
     return tuple(_results(case) for case in cases)
 
@@ -310,12 +296,14 @@ def _findings(subject: SubjectReport, case: Case) -> tuple[Finding, ...]:
         return ()
 
 
-def _timeline(case: Case) -> "Timeline | None":
-    """The app's history, where its contracts' logs are in the evidence."""
-    if not case.evidence.quotes:
-        return None
-    with suppress(MissingEvidence, Blocked, EvidenceError):
-        return proven_timeline(case)
+def _timeline(audited: Sequence[Audited], question: Question) -> "Timeline | None":
+    """The app's history, by the first guest that proves to be of it, where its contracts' logs are
+    in the evidence. Without an app that was asked for, it is that of the worst guest's."""
+    for _, case in audited if question.app_id is not None else audited[:1]:
+        with suppress(MissingEvidence, Blocked, EvidenceError):
+            found = proven_timeline(case) if case.evidence.quotes else None
+            if found is not None:
+                return found
     return None
 
 

@@ -61,7 +61,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     domain         a custom domain; "" for none
     proof          URL of an attestation proof; "" for that of `domain`, if there is one
     gateways       URLs of gateways
-    instance       the only instance id that is asked for, hex; "" for any
+    instances      the only instance ids that are asked for, hex; () for all that can be met
     rpc_urls       chain endpoints, asked for every chain
     explorer_urls  block explorers that are asked for the same logs; () for none
     safe_urls      transaction services of Safes, asked for every chain; () for those of the
@@ -86,7 +86,7 @@ class Sources(Struct, frozen=True, kw_only=True):
     domain: str = ""
     proof: str = ""
     gateways: tuple[str, ...] = ()
-    instance: str = ""
+    instances: tuple[str, ...] = ()
     rpc_urls: tuple[str, ...] = ()
     explorer_urls: tuple[str, ...] = ()
     safe_urls: tuple[str, ...] = ()
@@ -190,8 +190,8 @@ def _scope(
 
     reference = question.reference
     gateways = sources.gateways or tuple(row.url for row in reference.gateways)
-    label = sources.instance or question.app_id
-    at_gateways = tuple(guest_url(label, url) for url in gateways) if label else ()
+    labels = sources.instances or ((question.app_id,) if question.app_id else ())
+    at_gateways = tuple(guest_url(label, url) for label in labels for url in gateways)
     rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
     safes: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.safe_urls)
     return Scope(
@@ -200,6 +200,7 @@ def _scope(
         domain=sources.domain,
         proof=sources.proof,
         gateways=gateways,
+        named=bool(sources.instances),
         endpoint=question.endpoint,
         searches=question.ct_searches,
         challenged=challenge_request(sources.challenge_url, question.challenge)

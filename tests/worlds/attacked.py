@@ -19,6 +19,7 @@ def _shared(place: int) -> Audited:
 def _asked(attack: Attack) -> Audited:
     """The world of an attack, collected and audited before anything is handed over."""
     plain = not (attack.challenge or attack.denied or attack.reference or attack.endpoint)
+    plain = plain and not attack.instances
     if plain and attack.knobs in _SHARED:
         return _shared(_SHARED.index(attack.knobs))
     return audit(
@@ -27,6 +28,7 @@ def _asked(attack: Attack) -> Audited:
         denied=attack.denied,
         reference=attack.reference,
         endpoint=attack.endpoint,
+        instances=attack.instances,
     )
 
 

@@ -179,9 +179,11 @@ def audit(  # noqa: PLR0913 - what a world is asked
     reference: Callable[[JsonObject], JsonObject] | None = None,
     endpoint: str = "",
     challenge_url: str = "",
+    instances: tuple[int, ...] = (),
 ) -> Audited:
     """Collect the evidence of a simulated world in memory and audit it. In `endpoint` and
-    `challenge_url`, APP stands for the app id."""
+    `challenge_url`, APP stands for the app id; `instances` are those that the relying party
+    names, by their place in the world."""
     world = build(knobs)
     document = json.loads(world.reference())
     if denied is not None:
@@ -196,10 +198,12 @@ def audit(  # noqa: PLR0913 - what a world is asked
         challenge=challenge,
         endpoint=parse_endpoint(endpoint.replace("APP", world.app_id)),
         ct_searches=(CT_URL,),
+        instances=tuple(world.instance_ids[place] for place in instances),
     )
-    instances = tuple(guest_url(label, GATEWAY) for label in world.instance_ids)
+    everyone = tuple(guest_url(label, GATEWAY) for label in world.instance_ids)
     sources = Sources(
-        guests=instances if knobs.others else (),
+        guests=everyone if knobs.others and knobs.spread is None and not instances else (),
+        instances=question.instances,
         responder=world.respond,
         handshakes=world.handshake,
         challenge_url=challenge_url.replace("APP", world.app_id),

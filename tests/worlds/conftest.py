@@ -23,13 +23,13 @@ def met() -> Audited:
 
 @pytest.fixture(scope="session")
 def twin() -> Callable[..., Audited]:
-    """Audits of honest worlds, asked about an endpoint or none, each made once."""
+    """Audits of honest worlds, asked about an endpoint and named instances, each made once."""
     made: dict[str, Audited] = {}
 
-    def get(knobs: Knobs, endpoint: str = "") -> Audited:
-        key = f"{knobs!r} {endpoint}"
+    def get(knobs: Knobs, endpoint: str = "", instances: tuple[int, ...] = ()) -> Audited:
+        key = f"{knobs!r} {endpoint} {instances}"
         if key not in made:
-            made[key] = audit(knobs, endpoint=endpoint)
+            made[key] = audit(knobs, endpoint=endpoint, instances=instances)
         return made[key]
 
     return get

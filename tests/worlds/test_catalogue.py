@@ -15,6 +15,7 @@ from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
 from verifier.cli.output import exit_code
 from verifier.lab.attacks import ATTACKS, Attack, gpu, render_attacks, snp
+from verifier.lab.attacks.attack import HONEST
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import DOMAIN
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
@@ -69,7 +70,7 @@ def test_the_named_check_notices_and_nothing_is_affirmed(attack: Attack) -> None
 def test_the_honest_twin_passes_where_the_attack_is_refused(
     attack: Attack, twin: Callable[..., Audited]
 ) -> None:
-    audited = twin(attack.twin, attack.twin_endpoint or attack.endpoint)
+    audited = twin(attack.twin, attack.twin_endpoint or attack.endpoint, attack.instances)
     assert not drifted(vectors.of_honest(attack, audited))
     if attack.twin_handed_over is not None:
         audited = audited.handing_over(attack.twin_handed_over(audited.world))

@@ -152,7 +152,7 @@ def test_of_two_instances_the_one_that_answered_is_met() -> None:
     kinds = {item.skip_kind for item in both.check(TLS)}
     assert kinds == {None, SkipKind.NOT_APPLICABLE}
     other = next(x for x in both.world.instance_ids if x != both.world.instance_ids[0])
-    alone = both.again(instance=other)
+    alone = both.again(instances=(other,))
     assert alone.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
 
 

@@ -38,7 +38,7 @@ def audited(world: World, respond: object = None, **asked: object) -> Report:
     sources = Sources(
         responder=respond or world.respond,  # type: ignore[arg-type]
         cloud=False,
-        instance=question.instance,
+        instances=question.instances,
     )
     bundle = collect_evidence(question, sources, lambda: world.now)
     return audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
@@ -102,7 +102,7 @@ def test_the_second_version_of_events_in_a_certificate(
 def test_one_of_two_honest_instances() -> None:
     world = build(Knobs(others=(Knobs(),)))
     for instance in world.instance_ids:
-        report = audited(world, instance=instance)
+        report = audited(world, instances=(instance,))
         assert report.verdict is Verdict.AFFIRMING, instance
 
 

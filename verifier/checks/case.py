@@ -29,7 +29,7 @@ from verifier.evidence.td.identity import MeasuredIdentity, measured_identity
 from verifier.evidence.td.measurements import boot_rtmr3, mr_aggregated, mr_system
 from verifier.evidence.td.quote import TdQuote, parse_quote
 from verifier.evidence.td.report_data import Binding
-from verifier.evidence.unanswered import unreachable_hint, why_unreachable
+from verifier.evidence.unanswered import unreachable_hint, why_absent, why_unreachable
 from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time
 from verifier.model.report import SecondOpinion
@@ -57,13 +57,16 @@ class Question(Struct, frozen=True, kw_only=True):
                     for nothing
     kms             a KMS that it names itself; None for none
     kms_code        sha256 (hex) of the manifests that it knows to run a KMS; () for none
-    instance        the only instance id (hex) that it means; "" for any
+    instances       the only instance ids (hex) that it means, each of which has to answer; () for
+                    any
     endpoint        the address that its users connect to; None where it asks about none
     gateways        base domains of gateways that it knows, besides those of the reference values;
                     () for none
     ct_searches     addresses of searches of certificate logs, which it asks who else got a
                     certificate for that address; () for none
-    manifests       manifest hash (hex) → the text of a manifest that it knows
+    manifests       manifest hash (hex) → the name of a manifest that it knows
+    deploy_paths    manifest hash (hex) → the tool that writes such a manifest, of those that it
+                    knows
     sightings       what it saw attested at other times; () for nothing
     second_opinion  whether another reader has to read the chain's answers too
     compared        (name, bytes) of documents of dashboards that it has, which no check reads; ()
@@ -78,11 +81,12 @@ class Question(Struct, frozen=True, kw_only=True):
     binds: tuple[Binding, ...] = ()
     kms: KmsRecord | None = None
     kms_code: tuple[str, ...] = ()
-    instance: str = ""
+    instances: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
     gateways: tuple[str, ...] = ()
     ct_searches: tuple[str, ...] = ()
     manifests: Mapping[str, str] = {}
+    deploy_paths: Mapping[str, str] = {}
     sightings: "tuple[Sighting, ...]" = ()
     second_opinion: bool = False
     compared: tuple[tuple[str, bytes], ...] = ()
@@ -128,7 +132,7 @@ class Case:
             self.question,
             app_id=None,
             kms=None,
-            instance="",
+            instances=(),
             challenge=b"",
             binds=(),
         )
@@ -147,6 +151,13 @@ class Case:
         if self._given is not None:
             return self._given
         sources = self.evidence.quotes
+        instance = self.evidence.name.rpartition("/")[2]
+        if not sources and instance in self.question.instances:
+            raise MissingEvidence(
+                f"the instance {instance}, which was named, gave no quote: "
+                f"{why_absent(self.evidence.bundle, instance)}",
+                hint="check its id, and that it runs: an instance that is not met is not audited",
+            )
         unreachable = why_unreachable(self.evidence.bundle)
         if not sources and unreachable:
             hint = unreachable_hint(self.evidence.bundle)

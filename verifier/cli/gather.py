@@ -82,11 +82,12 @@ def asked_of_any(reach: "Reach") -> "Question":
         binds=tuple(parse_binding(item) for item in reach.bind or ()),
         kms=asked.named_kms(reach.kms, reference),
         kms_code=asked.kms_code(reach.kms_code or []),
-        instance=asked.instance_id(reach.instance),
         endpoint=asked.serving_endpoint(reach.endpoint),
         gateways=asked.gateway_hosts(reach.gateway or ()),
         ct_searches=tuple(asked.plain_url(x, "--ct-url") for x in reach.ct_url or ()),
+        instances=asked.instance_ids(reach.instance or []),
         manifests=known.names,
+        deploy_paths=known.paths,
         sightings=known.sightings,
         second_opinion=reach.second_opinion,
     )
@@ -135,13 +136,12 @@ def sources_of(
     from verifier.api import Sources, default_log_cache  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
 
-    guest = asked.instance_guest(target.guest, reach.instance) if target.guest else ""
     return Sources(
-        guests=(guest,) if guest and not reach.gateway else (),
+        guests=() if reach.gateway else asked.instance_guests(target.guest, question.instances),
         domain=target.domain,
         proof=target.proof,
         gateways=tuple(asked.gateway_url(item) for item in reach.gateway or ()),
-        instance=question.instance,
+        instances=question.instances,
         rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_url or ()),
         explorer_urls=tuple(asked.explorer(item) for item in reach.explorer_url or ()),
         safe_urls=tuple(asked.plain_url(item, "--safe-url") for item in reach.safe_url or ()),

@@ -18,11 +18,13 @@ _MAX_BYTES: Final = 4 << 20
 
 
 class KnownManifests(Struct, frozen=True):
-    """Manifest hash (hex) → its text, and the name under which it is known; and when which hash was
-    attested. A hash that was only seen is not known: nobody can read what it stands for."""
+    """Manifest hash (hex) → its text, the name under which it is known, and the tool that writes
+    such a manifest; and when which hash was attested. A hash that was only seen is not known:
+    nobody can read what it stands for."""
 
     names: dict[str, str] = {}
     texts: dict[str, bytes] = {}
+    paths: dict[str, str] = {}
     sightings: "tuple[Sighting, ...]" = ()
 
 
@@ -37,6 +39,7 @@ def read_known(folder: Path | None, reference: "ReferenceValues") -> KnownManife
         return KnownManifests()
     names: dict[str, str] = {}
     texts: dict[str, bytes] = {}
+    paths: dict[str, str] = {}
     sightings: list[Sighting] = []
     for path in _entries(folder):
         if path.is_file() and path.suffix != ".tar":
@@ -46,21 +49,22 @@ def read_known(folder: Path | None, reference: "ReferenceValues") -> KnownManife
             sightings.extend(seen)
         for raw in found:
             digest = hashlib.sha256(raw).hexdigest()
-            names.setdefault(digest, _named(path.name, raw))
+            label = _deploy_path(raw)
+            paths.setdefault(digest, label)
+            names.setdefault(digest, f"{path.name} ({label})" if label else path.name)
             texts.setdefault(digest, raw)
-    return KnownManifests(names, texts, tuple(sightings))
+    return KnownManifests(names, texts, paths, tuple(sightings))
 
 
-def _named(name: str, raw: bytes) -> str:
-    """The file's name, with the deploy path that writes such bytes where one is known."""
+def _deploy_path(raw: bytes) -> str:
+    """The tool that writes such bytes, "" where none is known."""
     from verifier.evidence.compose.app_compose import parse_app_compose  # noqa: PLC0415
     from verifier.manifest.deployment import path_label  # noqa: PLC0415
 
     try:
-        label = path_label(parse_app_compose(raw))
+        return path_label(parse_app_compose(raw))
     except EvidenceError:
-        label = ""
-    return f"{name} ({label})" if label else name
+        return ""
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -118,7 +118,10 @@ Gateways = Annotated[
     list[str] | None,
     typer.Option("--gateway", help="Gateway domain or URL to ask (repeatable)."),
 ]
-Instance = Annotated[str, typer.Option("--instance", help="Audit this instance id only.")]
+Instances = Annotated[
+    list[str] | None,
+    typer.Option("--instance", help="Audit this instance id only; it has to answer (repeatable)."),
+]
 ServingEndpoint = Annotated[
     str,
     typer.Option(
@@ -253,7 +256,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     trust_bundle    the digest of the bundle that the user vouches for
     offline         whether the network is never asked
     gateway         domains or URLs of gateways
-    instance        the only instance id that is meant
+    instance        the only instance ids that are meant
     endpoint        the address that users connect to
     ct_url          searches of certificate logs
     rpc_url         chain endpoints
@@ -278,7 +281,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     trust_bundle: TrustBundle = ""
     offline: Offline = False
     gateway: Gateways = None
-    instance: Instance = ""
+    instance: Instances = None
     endpoint: ServingEndpoint = ""
     ct_url: Searches = None
     rpc_url: Endpoints = None

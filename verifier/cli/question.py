@@ -219,11 +219,15 @@ def one_app_id(values: list[str] | None) -> AppId | None:
     return parse_app_id(values[0])
 
 
-def instance_id(text: str) -> str:
-    """An instance id, 40 lower-case hex digits, or "" when none was given."""
-    if text and parse_app_id(text) is None:
-        raise UsageError(f"--instance {text!a} is not an instance id (40 hex digits)")
-    return parse_app_id(text) or ""
+def instance_ids(values: list[str]) -> tuple[str, ...]:
+    """Instance ids, 40 lower-case hex digits each, in the order given."""
+    found: dict[str, None] = {}
+    for value in values:
+        parsed = parse_app_id(value)
+        if parsed is None:
+            raise UsageError(f"--instance {value!a} is not an instance id (40 hex digits)")
+        found[parsed] = None
+    return tuple(found)
 
 
 def serving_endpoint(text: str) -> Endpoint | None:
@@ -231,14 +235,13 @@ def serving_endpoint(text: str) -> Endpoint | None:
     return named_endpoint(text, "--endpoint") if text else None
 
 
-def instance_guest(guest: str, instance: str) -> str:
-    """The guest agent's URL for an instance behind the same gateway; the same without one."""
+def instance_guests(guest: str, instances: tuple[str, ...]) -> tuple[str, ...]:
+    """The guest agent's URL, "" for none, in the place of each of these instances behind the same
+    gateway; as it is where no instance is named."""
+    if not guest or not instances:
+        return (guest,) if guest else ()
     label, _, rest = guest.partition("://")[2].partition("-")
-    return (
-        guest.replace(f"//{label}-{rest}", f"//{parse_app_id(instance)}-{rest}")
-        if instance
-        else guest
-    )
+    return tuple(guest.replace(f"//{label}-{rest}", f"//{item}-{rest}") for item in instances)
 
 
 def gateway_hosts(texts: Iterable[str]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from verifier.collect import requests
 from verifier.collect.budget import SpentError
@@ -25,6 +26,7 @@ from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
 from verifier.collect.instances import (
     MAX_INSTANCES,
+    RollCall,
     claimed_instance,
     instance_in_certificate,
     listed_instances,
@@ -76,6 +78,7 @@ class Scope(Struct, frozen=True, kw_only=True):
                   at each of `gateways`; "" for none
     proof         URL of an attestation proof; "" for that of `domain`, if there is one
     gateways      URLs of gateways
+    named         whether certain instances were named, so that no others are looked for
     endpoint      the address that users connect to; None where none was named
     searches      addresses of searches of certificate logs about it; () for none
     challenged    asks the app for a quote over the challenge; None where nothing does
@@ -95,6 +98,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     domain: str = ""
     proof: str = ""
     gateways: tuple[str, ...] = ()
+    named: bool = False
     endpoint: Endpoint | None = None
     searches: tuple[str, ...] = ()
     challenged: Request | None = None
@@ -157,6 +161,8 @@ class _Collection:
         self._scanned: set[Job] = set()
         self._guests: dict[str, None] = dict.fromkeys(scope.guests)
         self._named: dict[str, str] = {}
+        self._calls: dict[str, RollCall] = {}
+        self._answers: dict[Request, Future[Response | CollectError]] = {}
         self._plain = False  # whether the endpoint showed a certificate without a quote
 
     def look_up(self) -> None:
@@ -205,6 +211,8 @@ class _Collection:
         found: dict[Request, None] = {}
         for guest in self._guests:
             found.update(dict.fromkeys(requests.guest_requests(guest)))
+        for base, call in self._calls.items():
+            found.update((requests.roll_call(base, number), None) for number in call.numbers())
         for chain_id, endpoint in self._scope.rpc:
             if chain_id in (None, self._scope.likely_chain):
                 found.update(dict.fromkeys(requests.rpc_requests(endpoint, head_calls())))
@@ -225,7 +233,11 @@ class _Collection:
         """Ask, each origin in its own queue: a slow one makes no other wait."""
         for request in wanted:
             workers = self._workers.setdefault(_base(request.url), Workers(MAX_SIDE_BY_SIDE))
-            self._sent[request] = workers.submit(self.ask, request)
+            # What is asked for several attesters is asked once.
+            plain = replace(request, subject="")
+            if plain not in self._answers:
+                self._answers[plain] = workers.submit(self.ask, request)
+            self._sent[request] = self._answers[plain]
 
     def receive(self) -> bool:
         """Record what was answered, in the order in which it was asked; whether anything was.
@@ -274,6 +286,7 @@ class _Collection:
         earlier = answer.received_at if isinstance(answer, Response) else None
         moment = self._client.clock() if earlier is None else earlier
         subject = request.subject or self._host_subject(request)
+        self._count(request, answer)
         if isinstance(answer, Response):
             failure = _failure(request, answer)
             if failure is None or _is_rpc_error(request, answer):
@@ -341,7 +354,9 @@ class _Collection:
                 "POST", url, limits=limits, body=request.body.encode("utf-8")
             )
         accepted = {"Accept": "application/dns-message"} if request.kind is Kind.DNS_MESSAGE else {}
-        return self._client.request("GET", url, limits=limits, headers=accepted)
+        return self._client.request(
+            "GET", url, limits=limits, headers=accepted, fresh=request.fresh
+        )
 
     def _for_endpoint(self, bundle: Bundle) -> Iterator[Request]:
         """What the endpoint calls for. Under a name of the app's own nobody can tell which gateway
@@ -406,6 +421,16 @@ class _Collection:
         for endpoint in heads:
             for scan in scans:
                 yield endpoint, scan
+
+    def _count(self, request: Request, answer: Response | CollectError) -> None:
+        """Whom an address of the app led to, so that the others behind it are asked for."""
+        base = _base(request.url)
+        if request.kind is not Kind.INFO or request.subject or self._scope.named:
+            return
+        body = answer.body if isinstance(answer, Response) else b""
+        instance = claimed_instance(request.kind, body)
+        if instance != requests.gateway_of(base)[0]:
+            self._calls.setdefault(base, RollCall()).record(instance, called=request.fresh)
 
     def _guest_subject(self, request: Request, body: bytes) -> str:
         """`<gateway host>/<instance id>` as the answer claims it; its instance is asked next."""

@@ -278,7 +278,7 @@ class HttpClient:
         """The 2xx answer to a GET. Raises NetworkError, NotFoundError, LimitError."""
         return self.request("GET", url, limits=limits, headers=headers).require_ok()
 
-    def request(
+    def request(  # noqa: PLR0913 - what a request is
         self,
         method: str,
         url: str,
@@ -286,11 +286,13 @@ class HttpClient:
         limits: Limits,
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
+        fresh: bool = False,
     ) -> Response:
         """The final answer of any status, after redirects (of GET) and retries.
 
-        A `body` is sent as JSON; it must be a query, since it may be sent three times. Raises
-        NetworkError, LimitError.
+        A `body` is sent as JSON; it must be a query, since it may be sent three times. `fresh` asks
+        over a connection of its own, which a load balancer may lead elsewhere. Raises NetworkError,
+        LimitError.
         """
         sent = {**({"Content-Type": "application/json"} if body else {}), **(headers or {})}
         began = self._system.monotonic()
@@ -304,7 +306,11 @@ class HttpClient:
                     target,
                     headers=sent,
                     content=body,
-                    extensions={"deadline": deadline, "verify_tls": limits.verify_tls},
+                    extensions={
+                        "deadline": deadline,
+                        "verify_tls": limits.verify_tls,
+                        "fresh": fresh,
+                    },
                 )
                 response = self._send(request, limits)
                 location = response.header("location")

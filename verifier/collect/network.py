@@ -128,8 +128,8 @@ class Transport(httpx.BaseTransport):
     `allow_hosts` holds what the user named: host names, `.suffixes` and addresses. `routes` sends
     a logical host (a name or `.suffix`) to a loopback (address, port) over plain HTTP, or with
     `https://` before its name over TLS; the Host header stays the logical one. A request carries
-    two extensions: `deadline`, on the system's monotonic clock, and `verify_tls`. A response
-    carries `peer_certificate`, DER or None.
+    three extensions: `deadline`, on the system's monotonic clock, `verify_tls`, and `fresh`, which
+    asks for a connection of its own. A response carries `peer_certificate`, DER or None.
     Raises LimitError for a refused address, NetworkError, and httpcore's exceptions.
     """
 
@@ -165,7 +165,7 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response's body is still on its way."""
-        url, pool = self._target(request)
+        url, pool, own = self._target(request)
         deadline: float = request.extensions["deadline"]
         phases = {"connect": deadline, "read": deadline, "write": deadline}
         answer = pool.handle_request(
@@ -182,7 +182,7 @@ class Transport(httpx.BaseTransport):
         return httpx.Response(
             answer.status,
             headers=answer.headers,
-            stream=_Body(answer),
+            stream=_Body(answer, pool if own else None),
             extensions={"peer_certificate": None if tls is None else tls.getpeercert(_DER)},
         )
 
@@ -202,7 +202,8 @@ class Transport(httpx.BaseTransport):
         for pool in self._pools.values():
             pool.close()
 
-    def _target(self, request: httpx.Request) -> tuple[httpcore.URL, httpcore.ConnectionPool]:
+    def _target(self, request: httpx.Request) -> tuple[httpcore.URL, httpcore.ConnectionPool, bool]:
+        """What is asked, over which connections, and whether these are the request's own."""
         url = request.url
         scheme, host, port = url.raw_scheme, url.raw_host, url.port
         peer = _Peer.VERIFIED if request.extensions["verify_tls"] else _Peer.UNVERIFIED
@@ -213,9 +214,12 @@ class Transport(httpx.BaseTransport):
             scheme = b"https" if logical == with_tls else b"http"
             host, peer = address.encode("ascii"), _Peer.ROUTED
         origin = (peer, scheme, host, port)
+        target = httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path)
+        if request.extensions["fresh"]:
+            return target, self._makers[peer](), True
         with self._lock:
             pool = self._pools.get(origin) or self._pools.setdefault(origin, self._makers[peer]())
-        return httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path), pool
+        return target, pool, False
 
 
 class _Peer(Enum):
@@ -227,16 +231,19 @@ class _Peer(Enum):
 
 
 class _Body(httpx.SyncByteStream):
-    """A response body on its way."""
+    """A response body on its way, and the connections that end with it."""
 
-    def __init__(self, answer: httpcore.Response) -> None:
+    def __init__(self, answer: httpcore.Response, own: httpcore.ConnectionPool | None) -> None:
         self._answer = answer
+        self._own = own
 
     def __iter__(self) -> Iterator[bytes]:
         return self._answer.iter_stream()
 
     def close(self) -> None:
         self._answer.close()
+        if self._own is not None:
+            self._own.close()
 
 
 class _Guard:

@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence import ingress
 from verifier.evidence.bundle import Kind
@@ -17,6 +18,7 @@ from verifier.evidence.chain.safe_service import queue_path
 from verifier.evidence.dns_message import encode_query
 from verifier.evidence.domain import dns_source
 from verifier.evidence.endpoint import Endpoint
+from verifier.evidence.guest.sightings import numbered
 from verifier.evidence.td.collateral import CHAIN_HEADERS
 
 CHALLENGE: Final = "{challenge}"
@@ -43,6 +45,7 @@ class Request(Struct, frozen=True, kw_only=True):
     label         what is recorded in place of the URL, since an RPC URL may hold a key; "" for the
                   URL
     fallback      the URL to ask when the answer is 404; "" for none
+    fresh         whether it needs a connection of its own
     """
 
     kind: Kind
@@ -52,6 +55,7 @@ class Request(Struct, frozen=True, kw_only=True):
     keep_headers: tuple[str, ...] = ()
     label: str = ""
     fallback: str = ""
+    fresh: bool = False
 
 
 def guest_url(identifier: str, gateway: str) -> str:
@@ -71,9 +75,19 @@ def guest_requests(base: str) -> tuple[Request, ...]:
     """Page, Info and a fresh quote of one guest agent."""
     return (
         Request(kind=Kind.PAGE, url=f"{base}/"),
-        Request(kind=Kind.INFO, url=f"{base}/prpc/Info", fallback=f"{base}/prpc/Worker.Info"),
+        _info_request(base),
         Request(kind=Kind.APP_KEY_QUOTE, url=f"{base}{_APP_KEY}"),
     )
+
+
+def roll_call(base: str, number: int) -> Request:
+    """Info once more, of whichever instance the gateway leads this connection to."""
+    request = _info_request(base)
+    return replace(request, label=numbered(request.url, number), fresh=True)
+
+
+def _info_request(base: str) -> Request:
+    return Request(kind=Kind.INFO, url=f"{base}/prpc/Info", fallback=f"{base}/prpc/Worker.Info")
 
 
 def challenge_request(url: str, challenge: bytes) -> Request:

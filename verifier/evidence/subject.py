@@ -180,7 +180,11 @@ class SubjectEvidence(Struct):
         KMS's TD has only its own."""
         names = (self.name,) if self.name.startswith(KEY_HOLDER) else (self.name, "")
         found = [item for item in self.bundle.of(kind) if item.subject in names]
-        return sorted(found, key=lambda item: (item.subject == "", item.sha256 or ""))
+        found.sort(key=lambda item: (item.subject == "", item.sha256 or ""))
+        if kind is not Kind.INFO:
+            return found
+        # A guest that was asked many times says the same many times.
+        return list({item.sha256: item for item in reversed(found)}.values())[::-1]
 
     def quote_met_at(self, source: str) -> QuoteSource | None:
         """The quote in the certificate that a recorded handshake showed, None where there is no

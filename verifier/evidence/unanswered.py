@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -64,6 +65,24 @@ def why_unreachable(bundle: Bundle) -> str:
 def unreachable_hint(bundle: Bundle) -> str:
     """What to do where no guest agent answered."""
     return hint_for((item.cause for item in _silent_guests(bundle)), _UNREACHABLE)
+
+
+def why_absent(bundle: Bundle, instance: str) -> str:
+    """Why the evidence holds nothing about an instance (hex id) that was named."""
+    asked = [item for item in bundle.artifacts if _asked_of(item, instance)]
+    if not asked:
+        return "nobody asked at its address"
+    others = sorted({item.subject.rpartition("/")[2] for item in asked if item.sha256} - {""})
+    if others:
+        return f"at its address another answered: {', '.join(others)}"
+    return why_unanswered({item.source: item.error for item in asked}.items())
+
+
+def _asked_of(item: Artifact, instance: str) -> bool:
+    """Whether a guest agent was asked at the address of one instance."""
+    with suppress(ValueError):
+        return item.kind in _GUESTS and urlsplit(item.source).netloc.startswith(f"{instance}-")
+    return False
 
 
 def _silent_guests(bundle: Bundle) -> list[Artifact]:

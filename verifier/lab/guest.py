@@ -112,6 +112,7 @@ class Guest:
         self._pki = pki
         self._keys_from = keys_from
         self._subject = f"{knobs.seed} {index} {app_id.hex()}"
+        self._app = f"{knobs.seed} 0 {app_id.hex()}"
         seed = keys.labelled(f"instance seed {knobs.seed} {index}", 20)
         self.instance_id = (
             b"" if knobs.no_instance_id else hashlib.sha256(seed + app_id).digest()[:20]
@@ -334,7 +335,7 @@ class Guest:
         kind = _APP_KEY_ALGORITHMS.get(algorithm)
         if kind is None:
             raise ValueError("Unsupported algorithm")
-        label = f"app key {self._subject}"
+        label = f"app key {self._app}"  # all instances of an app have it from their KMS
         secp256k1 = kind == "secp256k1"
         public = keys.k256_public(keys.k256(label)) if secp256k1 else keys.ed25519_public(label)
         encoded = base64.urlsafe_b64encode(public).decode().rstrip("=")

@@ -49,6 +49,8 @@ class Knobs(Struct, frozen=True, kw_only=True):
                                provider decide
         others                 further instances of the same app: of each, only what is about the
                                guest and what its contract allows is used
+        spread                 which instance (0 is the first) answers the n-th question for Info
+                               that comes by the app's own address; None for always the first
     Guest
         version                the dstack release of the guest
         app_name               the app's name in the manifest
@@ -162,6 +164,7 @@ class Knobs(Struct, frozen=True, kw_only=True):
     now: int = DEFAULT_NOW
     app_id: bytes | None = None
     others: tuple["Knobs", ...] = ()
+    spread: Callable[[int], int] | None = None
 
     version: str = "0.5.8"
     app_name: str = "lab-app"

@@ -17,6 +17,7 @@ Everything follows from the knobs: the same knobs give the same bytes, whenever 
 """
 
 import base64
+import itertools
 import json
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
@@ -95,6 +96,7 @@ class World:
             self._guest(each, index) for index, each in enumerate((knobs, *knobs.others))
         )
         self.instance_ids = tuple(guest.instance_id.hex() for guest in self.guests)
+        self._calls = itertools.count()
 
     @property
     def guest(self) -> Guest:
@@ -264,9 +266,12 @@ class World:
             return named[host]()
         if host == WEB_DOMAIN or path in (ATTESTATION_PATH, PROOF_PATH):
             return self._served(host, path, arguments.get("nonce", ""))
-        guest = self._guests_by_label.get(host.removesuffix(f"-8090.{GATEWAY_BASE}"))
+        label = host.removesuffix(f"-8090.{GATEWAY_BASE}")
+        guest = self._guests_by_label.get(label)
         if guest is None:
             return NOT_FOUND
+        if self.knobs.spread is not None and label == self.app_id and path == "/prpc/Info":
+            guest = self.guests[self.knobs.spread(next(self._calls))]
         return guest.respond(path, arguments)
 
     def _served(self, host: str, path: str, nonce: str) -> Response:

@@ -1,11 +1,12 @@
 """What an audit comes to: the report, its attesters, and what was asked for."""
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct
 
 from verifier.model.pending import Outlook, PendingOperation
-from verifier.model.result import Anchor, CheckResult, Claim, Finding, Verdict
+from verifier.model.result import Anchor, CheckResult, Claim, Finding, Severity, Verdict
 from verifier.model.timeline import Timeline
 
 
@@ -98,6 +99,103 @@ class Comparison(Struct, frozen=True, kw_only=True):
     note: str
 
 
+class Seen(Struct, frozen=True, kw_only=True):
+    """How the instances of the app were looked for: the collector's own word.
+
+    Nothing proves that an app has no other instance than those that were seen.
+
+    requests  how often an address was asked that leads to any instance of the app
+    answered  how many of these requests were answered
+    met       the attester's name → how many of the answers were its own, by its own word
+    named     the instance ids (hex) that the relying party named; with any, nobody else was looked
+              for
+    """
+
+    requests: int = 0
+    answered: int = 0
+    met: Mapping[str, int] = {}
+    named: tuple[str, ...] = ()
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """One thing in which guests differ, as the comparison of manifests rates it.
+
+    rule         the id of the rule that rates it
+    severity     how much it matters
+    pointer      RFC 6901 pointer into the manifest; "" for the whole, and for a `fact`
+    service      the service that it is about; "" for none
+    fact         the claim that differs outside of the manifests; "" for a difference between them
+    meaning      what it means
+    before       the value where most guests agree, as a short text; None where it is absent
+    after        the value of the others; None where it is absent
+    conditional  whether it holds only under a condition that is not known
+    """
+
+    rule: str
+    severity: Severity
+    pointer: str
+    service: str
+    fact: str
+    meaning: str
+    before: str | None
+    after: str | None
+    conditional: bool
+
+
+class Divergence(Struct, frozen=True, kw_only=True):
+    """Guests that do not run what most of the app's guests run.
+
+    subjects        their names
+    most            the names of those that they differ from
+    differences     in what, worst first; () for nothing that matters
+    same_release    whether docker_compose_file is equal to the byte, and nothing else differs by
+                    more than a low severity
+    platform_only   whether only fields differ that platforms write
+    not_comparable  what could not be compared, and why; () for nothing
+    """
+
+    subjects: tuple[str, ...]
+    most: tuple[str, ...]
+    differences: tuple[Difference, ...]
+    same_release: bool
+    platform_only: bool
+    not_comparable: tuple[str, ...]
+
+
+class SharedKey(Struct, frozen=True, kw_only=True):
+    """One signing key that several guests name as theirs.
+
+    key             public key, hex
+    kms_root        the Ethereum address of the KMS's root key under which all of them have it; ""
+                    where it is not known, or not the same
+    subjects        the names of the guests
+    compose_hashes  the manifests (hex) that they run: what the key signs may come from any
+    """
+
+    key: str
+    kms_root: str
+    subjects: tuple[str, ...]
+    compose_hashes: tuple[str, ...]
+
+
+class AllowedManifest(Struct, frozen=True, kw_only=True):
+    """One manifest that the app's contract allows now.
+
+    compose_hash  hex
+    known         whether its text is known: it is the relying party's, or a guest shows it
+    name          the relying party's name for it; "" for none
+    deploy_path   the tool that writes such a manifest; "" where the text is not known, or no known
+                  tool writes it
+    subjects      the names of the guests that run it, as they measure it
+    """
+
+    compose_hash: str
+    known: bool
+    name: str
+    deploy_path: str
+    subjects: tuple[str, ...]
+
+
 class Report(Struct, frozen=True, kw_only=True):
     """The attestation result of one audit.
 
@@ -120,8 +218,8 @@ class Report(Struct, frozen=True, kw_only=True):
     root_note         what that other trust anchor means, in words; "" for Intel's
     subjects          every attester that was audited, worst verdict first
     sources           what collection asked for, one row per artifact
-    timeline          what the chain says of the past of the first attester's app; None where it was
-                      not collected or belongs to no proven app
+    timeline          what the chain says of the past of the app: one for all its guests, and none
+                      of another app's; None where it was not collected or belongs to no proven app
     findings          what is wrong with the manifest of the first attester, worst first; () also
                       where the manifest could not be judged, which its check says
     gaps              what this version cannot check, one sentence each
@@ -137,6 +235,10 @@ class Report(Struct, frozen=True, kw_only=True):
     pending           what is about to change for the first attester's app; None where nobody looked
     outlook           how that is known, of each account that decides; () where nobody looked
     comparisons       what others say of the app, beside this, which decides nothing; () for nothing
+    seen              how the app's instances were looked for; None where nobody looked
+    divergences       the guests that do not run what most do, worst first; () for none
+    shared_keys       the signing keys that several guests name; () for none
+    allowed           the manifests that the app's contract allows now; () for none, or not known
     """
 
     tool: str
@@ -166,6 +268,10 @@ class Report(Struct, frozen=True, kw_only=True):
     pending: tuple[PendingOperation, ...] | None = None
     outlook: tuple[Outlook, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    seen: Seen | None = None
+    divergences: tuple[Divergence, ...] = ()
+    shared_keys: tuple[SharedKey, ...] = ()
+    allowed: tuple[AllowedManifest, ...] = ()
 
 
 class Source(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ from functools import cache
 from msgspec.structs import replace
 
 from verifier.manifest.secret_text import masked, masked_value
-from verifier.model.report import Report, SubjectReport
+from verifier.model.report import Divergence, Report, SubjectReport
 from verifier.model.result import CheckResult, Claim
 
 
@@ -26,6 +26,20 @@ def masked_report(report: Report) -> Report:
         findings=tuple(
             replace(item, message=hide(item.message), service=hide(item.service))
             for item in report.findings
+        ),
+        divergences=tuple(_divergence(item, hide) for item in report.divergences),
+        allowed=tuple(replace(item, name=hide(item.name)) for item in report.allowed),
+    )
+
+
+def _divergence(item: Divergence, hide: Callable[[str], str]) -> Divergence:
+    """What differs is masked where it was compared, by the names of its fields."""
+    return replace(
+        item,
+        not_comparable=tuple(map(hide, item.not_comparable)),
+        differences=tuple(
+            replace(one, pointer=hide(one.pointer), service=hide(one.service))
+            for one in item.differences
         ),
     )
 

@@ -22,6 +22,8 @@ from verifier.patterns import pattern
 
 _APP_KEY: Final = pattern(rb"dip1::(ed25519|secp256k1c)-pk:([A-Za-z0-9_-]+)\0*")
 """Report data of GetAttestationForAppKey (Dstack-TEE/dstack guest-agent/src/rpc_service.rs)."""
+_KEY_SIZES: Final = (32, 33)
+"""Bytes of an ed25519 key, and of a compressed secp256k1 key."""
 
 
 @check(
@@ -53,12 +55,12 @@ def identity(case: Case) -> Outcome:
             evidence=evidence,
             remediation="the address served another app's evidence: do not use it",
         )
-    instance = case.question.instance
-    if instance and (measured.instance_id or b"").hex() != instance:
+    named, instance = case.question.instances, (measured.instance_id or b"").hex()
+    if named and instance not in named:
         return failed(
             "this is another instance than the one asked for",
-            expected=instance,
-            actual=(measured.instance_id or b"").hex(),
+            expected=named[0] if len(named) == 1 else list(named),
+            actual=instance,
             evidence=evidence,
         )
     return _bound(case)
@@ -243,19 +245,27 @@ def binding(case: Case) -> Outcome:
                 remediation="the quote was taken from another certificate or guest",
             )
         return passed("the report data commits to the certificate's key", evidence=evidence)
-    match = _APP_KEY.fullmatch(report_data)
-    if match:
-        key = base64.urlsafe_b64decode(match[2] + b"=" * (-len(match[2]) % 4))
-        if len(key) in (32, 33):
-            return passed(
-                f"the report data names the app's {match[1].decode('ascii')} key {key.hex()}",
-                actual=key.hex(),
-                evidence=evidence,
-            )
+    kind, key = named_key(report_data)
+    if key:
+        return passed(
+            f"the report data names the app's {kind} key {key.hex()}",
+            actual=key.hex(),
+            evidence=evidence,
+        )
     raise MissingEvidence(
         f"what the report data {report_data[:16].hex()}… commits to is not known",
         hint="ask for a quote over a challenge of your own and pass it with --challenge",
     )
+
+
+def named_key(report_data: bytes) -> tuple[str, bytes]:
+    """The kind of key and the public key that report data of GetAttestationForAppKey names; "" and
+    b"" for any other."""
+    match = _APP_KEY.fullmatch(report_data)
+    if match is None:
+        return "", b""
+    key = base64.urlsafe_b64decode(match[2] + b"=" * (-len(match[2]) % 4))
+    return (match[1].decode("ascii"), key) if len(key) in _KEY_SIZES else ("", b"")
 
 
 def _config_id(case: Case) -> str:

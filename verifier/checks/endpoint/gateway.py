@@ -213,7 +213,7 @@ def _none_over(case: Case) -> MissingEvidence:
 def gateway_case(case: Case, source: QuoteSource) -> Case:
     """The case of the gateway that made a quote; nothing of the app's own question is asked."""
     question = replace(
-        case.question, app_id=None, challenge=b"", binds=(), instance="", endpoint=None
+        case.question, app_id=None, challenge=b"", binds=(), instances=(), endpoint=None
     )
     demands = replace(
         case.demands,

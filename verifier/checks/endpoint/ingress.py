@@ -52,7 +52,7 @@ def judge_naming(case: Case, key: bytes) -> Naming | None:
         return None
     other = Case(
         replace(case.evidence, quotes=[found.source]),
-        replace(case.question, challenge=b"", binds=(), instance="", endpoint=None),
+        replace(case.question, challenge=b"", binds=(), instances=(), endpoint=None),
         case.exchanges,
         replace(case.demands, kms_signed=False, endpoint_named=False),
     )

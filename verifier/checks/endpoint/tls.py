@@ -109,7 +109,8 @@ def _unseen(case: Case, endpoint: Endpoint) -> Outcome:
         if item.kind is Kind.TLS_PEER and item.source == endpoint.source
     ]
     others = sorted({item.subject for item in recorded if item.sha256 and item.subject})
-    if others and not case.question.instance:
+    named = case.question.instances
+    if others and (not named or any(item.rpartition("/")[2] in named for item in others)):
         # The guest that answered is audited too, under its own name; the worse of both decides.
         return not_applicable(f"another guest answered at {endpoint}: {', '.join(others)}")
     if others:

@@ -56,6 +56,8 @@ class Attack(Struct, frozen=True, kw_only=True):
     endpoint              the address that is asked about, with APP for the app id; "" for none
     twin_endpoint         the same in the honest world; "" for the same address
     second_opinion        whether another reader has to read the chain's answers too
+    instances             the instances that the relying party names, by their place in the world;
+                          () for none
     """
 
     name: str
@@ -80,6 +82,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     endpoint: str = ""
     twin_endpoint: str = ""
     second_opinion: bool = False
+    instances: tuple[int, ...] = ()
 
 
 def refused(name: str, check_id: str, title: str, knobs: Knobs, **rest: object) -> Attack:

@@ -22,11 +22,16 @@ from verifier.evidence.codec import (
 )
 from verifier.model.identifiers import parse_app_id, parse_time
 from verifier.model.report import (
+    AllowedManifest,
     Beside,
     Compared,
     Comparison,
+    Difference,
+    Divergence,
     Report,
     SecondOpinion,
+    Seen,
+    SharedKey,
     Source,
     SubjectReport,
 )
@@ -41,6 +46,7 @@ from verifier.model.result import (
     JsonValue,
     Location,
     Requirement,
+    Severity,
     SkipKind,
     Status,
     Verdict,
@@ -103,6 +109,10 @@ def read_report(raw: bytes) -> Report:
         if "outlook" in document
         else (),
         comparisons=_comparisons(document),
+        seen=_seen(document),
+        divergences=tuple(map(_divergence, _later(document, "divergences"))),
+        shared_keys=tuple(map(_shared_key, _later(document, "shared_keys"))),
+        allowed=tuple(map(_allowed, _later(document, "allowed_manifests"))),
     )
     _refuse_better(report)
     return report
@@ -298,6 +308,68 @@ def _comparison(value: _Object) -> Comparison:
             (_text(row, "question"), _text(row, "ours")) for row in _objects(value, "unseen")
         ),
         note=_text(value, "note"),
+    )
+
+
+def _later(document: _Object, key: str) -> tuple[_Object, ...]:
+    """A list that reports of earlier versions do not have."""
+    return _objects(document, key) if key in document else ()
+
+
+def _seen(document: _Object) -> Seen | None:
+    if document.get("instances_seen") is None:
+        return None
+    value = as_object(document["instances_seen"], f"{_WHAT}: instances_seen")
+    met = as_object(value.get("met"), f"{_WHAT}: met")
+    return Seen(
+        requests=as_int(value.get("requests"), f"{_WHAT}: requests"),
+        answered=as_int(value.get("answered"), f"{_WHAT}: answered"),
+        met={name: as_int(number, f"{_WHAT}: met") for name, number in met.items()},
+        named=_texts(value, "named"),
+    )
+
+
+def _divergence(value: _Object) -> Divergence:
+    return Divergence(
+        subjects=_texts(value, "subjects"),
+        most=_texts(value, "most"),
+        differences=tuple(map(_difference, _objects(value, "differences"))),
+        same_release=_flag(value, "same_release"),
+        platform_only=_flag(value, "platform_only"),
+        not_comparable=_texts(value, "not_comparable"),
+    )
+
+
+def _difference(value: _Object) -> Difference:
+    return Difference(
+        rule=_text(value, "rule"),
+        severity=_word(Severity, value, "severity"),
+        pointer=_text(value, "pointer"),
+        service=_text(value, "service"),
+        fact=_text(value, "fact"),
+        meaning=_text(value, "meaning"),
+        before=_text(value, "before") if value.get("before") is not None else None,
+        after=_text(value, "after") if value.get("after") is not None else None,
+        conditional=_flag(value, "conditional"),
+    )
+
+
+def _shared_key(value: _Object) -> SharedKey:
+    return SharedKey(
+        key=_text(value, "key"),
+        kms_root=_text(value, "kms_root"),
+        subjects=_texts(value, "subjects"),
+        compose_hashes=_texts(value, "compose_hashes"),
+    )
+
+
+def _allowed(value: _Object) -> AllowedManifest:
+    return AllowedManifest(
+        compose_hash=_text(value, "compose_hash"),
+        known=_flag(value, "known"),
+        name=_text(value, "name"),
+        deploy_path=_text(value, "deploy_path"),
+        subjects=_texts(value, "subjects"),
     )
 
 

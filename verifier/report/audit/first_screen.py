@@ -10,13 +10,14 @@ from rich.text import Text
 
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Verdict
-from verifier.report.audit import beside, sentences
+from verifier.report.audit import beside, instances, sentences
 from verifier.report.audit.answers import Standing, statements
 from verifier.report.audit.families import mark
 from verifier.report.escape import visible
 from verifier.report.page import LABEL, Page, beginning, bold
 
 _FINDINGS: Final = 3  # of the worst ones that are named
+_NOTES: Final = 2  # of what there is to say of several guests
 _NOT_COUNTED: Final = 2  # of the checks that fail or warn and that the policy does not ask for
 _STANDING_STYLES: Final = {
     Standing.PROVEN: "bold green",
@@ -56,6 +57,8 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
     page.value("App", sentences.about(report))
     if len(report.subjects) > 1:
         page.value("Guest", sentences.subject_name(subject))
+    if instances.several(report):
+        _instances(page, report)
     page.value("Time", sentences.when(report) if page.full else sentences.as_of(report))
     if told := sentences.retold(report):
         page.value("Not verified", told)
@@ -76,6 +79,12 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
             f"{item.name} shows {item.shows}; here: {beside.tally(item)}",
             lines=3,
         )
+
+
+def _instances(page: Page, report: Report) -> None:
+    page.entry(bold("Instances"), LABEL, instances.summary(report), lines=3)
+    for note in instances.notes(report)[:_NOTES]:
+        page.entry(bold("Differs"), LABEL, note, lines=3)
 
 
 def write_statements(page: Page, report: Report, subject: SubjectReport) -> None:

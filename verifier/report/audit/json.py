@@ -10,8 +10,18 @@ from typing import Final
 import rfc8785
 
 from verifier.model.identifiers import format_time
-from verifier.model.report import Comparison, Report, SecondOpinion, Source, SubjectReport
+from verifier.model.report import (
+    AllowedManifest,
+    Comparison,
+    Divergence,
+    Report,
+    SecondOpinion,
+    SharedKey,
+    Source,
+    SubjectReport,
+)
 from verifier.model.result import Basis, CheckResult, Claim, EvidenceRef, Finding, JsonValue
+from verifier.report.audit import instances
 from verifier.report.audit.sentences import history
 from verifier.report.escape import without_surrogates
 from verifier.report.pending import outlook_json, pending_json
@@ -55,6 +65,11 @@ def render_json(report: Report) -> bytes:
         "outlook": [*map(outlook_json, report.outlook)],
         "findings": [_finding(item) for item in report.findings],
         "gaps": list(report.gaps),
+        "instances": [_instance(row) for row in instances.rows(report)],
+        "instances_seen": _seen(report),
+        "divergences": [_divergence(item) for item in report.divergences],
+        "shared_keys": [_shared_key(item) for item in report.shared_keys],
+        "allowed_manifests": [_allowed(item) for item in report.allowed],
     }
     if report.second_opinion is not None:
         document["second_opinion"] = _second_opinion(report.second_opinion)
@@ -142,6 +157,82 @@ def _comparison(comparison: Comparison) -> _Object:
         ],
         "unseen": [{"question": question, "ours": ours} for question, ours in comparison.unseen],
         "note": comparison.note,
+    }
+
+
+def _instance(row: instances.Row) -> _Object:
+    return {
+        "subject": row.subject,
+        "instance_id": row.instance_id,
+        "asked_as": row.asked_as,
+        "named": row.named,
+        "app_id": row.app_id,
+        "quote": row.quote.value if row.quote else None,
+        "compose_hash": row.compose_hash,
+        "os_release": row.os_release,
+        "os_kind": row.os_kind,
+        "os_image_hash": row.os_image_hash,
+        "device_id": row.device_id,
+        "answers": row.answers,
+        "verdict": row.verdict.value,
+    }
+
+
+def _seen(report: Report) -> JsonValue:
+    seen = report.seen
+    if seen is None:
+        return None
+    return {
+        "count": instances.count(report),
+        "requests": seen.requests,
+        "answered": seen.answered,
+        "met": dict(seen.met),
+        "named": list(seen.named),
+        "exhaustive": False,
+    }
+
+
+def _divergence(item: Divergence) -> _Object:
+    return {
+        "subjects": list(item.subjects),
+        "most": list(item.most),
+        "severity": instances.worst(item).value,
+        "same_release": item.same_release,
+        "platform_only": item.platform_only,
+        "not_comparable": list(item.not_comparable),
+        "differences": [
+            {
+                "rule": one.rule,
+                "severity": one.severity.value,
+                "pointer": one.pointer,
+                "service": one.service,
+                "fact": one.fact,
+                "meaning": one.meaning,
+                "before": one.before,
+                "after": one.after,
+                "conditional": one.conditional,
+            }
+            for one in item.differences
+        ],
+    }
+
+
+def _shared_key(item: SharedKey) -> _Object:
+    return {
+        "key": item.key,
+        "kms_root": item.kms_root,
+        "subjects": list(item.subjects),
+        "compose_hashes": list(item.compose_hashes),
+    }
+
+
+def _allowed(item: AllowedManifest) -> _Object:
+    return {
+        "compose_hash": item.compose_hash,
+        "known": item.known,
+        "name": item.name,
+        "deploy_path": item.deploy_path,
+        "subjects": list(item.subjects),
     }
 
 

@@ -15,7 +15,7 @@ from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, EvidenceRef
 from verifier.report import pending
-from verifier.report.audit import beside, publication, sentences
+from verifier.report.audit import beside, instances, publication, sentences
 from verifier.report.audit.answers import Standing, standing, statements, value_text
 from verifier.report.audit.families import (
     FAMILIES,
@@ -100,11 +100,13 @@ def document(report: Report, room: Room) -> str:
         _statements(report, subject),
         _links(subject, room),
         _subject(report, subject, room),
+        _instances(report, room),
         *(_other_subject(report, other, room) for other in others[: room.guests]),
         [f"{len(hidden)} more guests are in the JSON report."] if hidden else [],
         *(_comparison(item) for item in report.comparisons),
         _bullets(pending.TITLE, pending.about_to_change(report.pending, report.outlook)),
         _bullets("History", sentences.history(report)),
+        _bullets("Manifests that the contract allows", instances.allowed(report)),
         _findings(report, room),
         _checklist(report, subject, room),
         _sources(report),
@@ -211,6 +213,22 @@ def _subject(report: Report, subject: SubjectReport, room: Room) -> Iterator[str
     yield from _diagram(report, subject.checks)
     yield from _checks(subject, room)
     yield from _claims(report, subject, room)
+
+
+def _instances(report: Report, room: Room) -> Iterator[str]:
+    """A row for each guest, and what they differ in."""
+    if not report.subjects:
+        return
+    yield "## Instances"
+    yield ""
+    yield markdown(f"{sentences.capital(instances.summary(report))}.")
+    yield ""
+    rows = [tuple(map(markdown, cells)) for cells in instances.table(report)]
+    yield from _table(instances.HEAD, rows[: room.findings])
+    noted = list(instances.notes(report))
+    if noted:
+        yield ""
+    yield from (f"- {_cut(note, room)}" for note in noted[: room.findings])
 
 
 def _other_subject(report: Report, subject: SubjectReport, room: Room) -> Iterator[str]:

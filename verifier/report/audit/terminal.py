@@ -12,7 +12,7 @@ from rich.text import Text
 from verifier.model.report import Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, Finding, Requirement
 from verifier.report import pending
-from verifier.report.audit import beside, sentences
+from verifier.report.audit import beside, instances, sentences
 from verifier.report.audit.answers import SUPPORT, standing, value_text
 from verifier.report.audit.families import (
     MEANINGS,
@@ -34,6 +34,7 @@ _DETAIL: Final = _DETAIL_LABEL + 10  # leaves the 64 digits of a sha256 on one l
 _FINDING: Final = 11  # two spaces, a severity of up to eight letters, one space
 _MIN_SUMMARY: Final = 30  # below this the summary goes under the id
 _MARGIN: Final = 4
+_INSTANCE: Final = 16  # column beside twelve digits of an instance id
 _WORD: Final = 16  # column of the meaning of a word
 
 _MARK_STYLES: Final = {
@@ -71,11 +72,13 @@ def _everything(page: Page, report: Report) -> None:
     _chain(page, worst.checks)
     if worst.claims:
         _claims(page, report, worst)
+    _instances(page, report)
     _other_subjects(page, report)
     for item in report.comparisons:
         _comparison(page, item)
     _bullets(page, pending.TITLE, pending.about_to_change(report.pending, report.outlook))
     _bullets(page, "History", sentences.history(report))
+    _bullets(page, "Manifests that the contract allows", instances.allowed(report))
     _findings(page, report.findings)
     _sources(page, report)
     _bullets(page, "Not covered by this audit", report.gaps)
@@ -146,6 +149,19 @@ def _comparison(page: Page, comparison: Comparison) -> None:
         page.entry(Text(f"  {row.topic}"), _ID + _MAX_ID + 1, said)
     for question, ours in comparison.unseen:
         page.entry(Text("  not looked at"), _ID + _MAX_ID + 1, f"{question}: {ours}")
+
+
+def _instances(page: Page, report: Report) -> None:
+    """A row for each guest, and what they differ in."""
+    if not report.subjects:
+        return
+    page.heading("Instances", instances.summary(report))
+    for name, *cells in instances.table(report):
+        known = zip(instances.HEAD[1:], cells, strict=True)
+        said = "; ".join(f"{title} {cell}" for title, cell in known)
+        page.entry(Text(f"  {visible(name)}"), _INSTANCE, said)
+    for note in instances.notes(report):
+        page.entry(Text("  - "), 4, note)
 
 
 def _other_subjects(page: Page, report: Report) -> None:
