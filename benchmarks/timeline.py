@@ -28,6 +28,7 @@ from benchmarks.run import HERE, Row, paired, render
 from tests.timeline.nodes import view_of
 from tests.timeline.providers import FILTER, LOOPBACK, Chain
 from verifier.chain.agreed_logs import Scans
+from verifier.chain.safe_queues import SafeQueues
 from verifier.collect.http import HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.scan import EndpointProfile, KnownLog, LogQuery, Node, ScanResult, scan_logs

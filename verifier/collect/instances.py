@@ -17,6 +17,7 @@ MAX_INSTANCES: Final = 64
 MAX_CALLS: Final = 128
 """How often one address is asked who else answers there."""
 _QUIET: Final = 4
+_AT_ONCE: Final = 16
 
 
 class RollCall:
@@ -42,7 +43,7 @@ class RollCall:
         """The numbers of the requests to send now; none before anybody was met."""
         wanted = _QUIET * (len(self._met) + 1) - self._quiet - self._waiting if self._met else 0
         first = self._sent
-        self._sent += max(min(wanted, MAX_CALLS - self._sent), 0)
+        self._sent += max(min(wanted, _AT_ONCE - self._waiting, MAX_CALLS - self._sent), 0)
         self._waiting += self._sent - first
         return range(first + 1, self._sent + 1)
 

@@ -141,7 +141,8 @@ def _unknowns(timeline: "Timeline") -> tuple[tuple[str, bool], ...]:
 
 
 def history_of(case: Case) -> "History | None":
-    """The logs of the app's contracts; None when the KMS has no public contract.
+    """The logs of the app's contracts, one for all guests of an app; None when the KMS has no
+    public contract.
 
     Raises MissingEvidence when nobody vouches for chain reads or no endpoint answered.
     """
@@ -158,7 +159,12 @@ def history_of(case: Case) -> "History | None":
         if not app:
             raise MissingEvidence("the KMS contract has no such app registered")
         scans = case.exchanges.once(Scans, lambda: Scans(case.evidence.bundle))
-        return History(view, scans, view.plan, app, SafeQueues(case.evidence.bundle))
+        queues = SafeQueues(case.evidence.bundle)
+        plan, question = view.plan, case.question
+        # Of what is asked, a history has no part that is about one guest.
+        about = (plan.chain_id, plan.kms, plan.generation, plan.deployed_block, plan.app_id)
+        key = (History, *about, question.trusted, question.at)
+        return case.exchanges.once(key, lambda: History(view, scans, plan, app, queues))
 
     return case.once("history", read)
 
@@ -179,7 +185,10 @@ def _view(case: Case) -> ChainView | None:
 def plan_history(case: Case, *, gateways: bool) -> HistoryPlan:
     """What to ask next about the past of the app's contracts, and of the gateway's own."""
     found = history_of(case)
-    return HistoryPlan() if found is None else found.plan_further(gateways=gateways)
+    if found is None:
+        return HistoryPlan()
+    key = (HistoryPlan, id(found), gateways)
+    return case.exchanges.once(key, lambda: found.plan_further(gateways=gateways))
 
 
 def doubted_logs(case: Case) -> tuple[LogFilter, ...]:

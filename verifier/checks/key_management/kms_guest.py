@@ -148,12 +148,15 @@ class KmsGuest(Struct, frozen=True, dict=True):
 
 def kms_guests(case: Case) -> tuple[KmsGuest, ...]:
     """The TDs of KMSs in the evidence: each that shows a certificate of its own, else each quote
-    that says nothing of whose it is. Raises what reading the app's own identity raises."""
-    return case.once(kms_guests, lambda: _guests(case))
+    that says nothing of whose it is; the same for all guests that name one KMS. Raises what reading
+    the app's own identity raises."""
+    ca_pubkey = case.identity.provider_id
+    key = (kms_guests, ca_pubkey, case.question.at, case.question.trusted)
+    return case.exchanges.once(key, lambda: _guests(case, ca_pubkey))
 
 
-def _guests(case: Case) -> tuple[KmsGuest, ...]:
-    bundle, ca_pubkey = case.evidence.bundle, case.identity.provider_id
+def _guests(case: Case, ca_pubkey: bytes) -> tuple[KmsGuest, ...]:
+    bundle = case.evidence.bundle
     subjects = [read_subject(bundle, name) for name in bundle.key_holders]
     manifests = [item for subject in subjects for item in subject.manifests]
     found: dict[tuple[bytes, str], KmsGuest] = {}
