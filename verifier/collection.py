@@ -4,7 +4,7 @@ The only module that reaches `verifier.collect`. It judges nothing: what a check
 only to know what to ask for next.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext, suppress
 from enum import Enum
 from pathlib import Path
@@ -25,7 +25,13 @@ from verifier.evidence.bundle import Bundle, BundleBuilder
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.images.oci import ImageReference, parse_reference
-from verifier.evidence.plan import ChainPlan, HistoryPlan, KeyHolderPlan, SubjectPlan
+from verifier.evidence.plan import (
+    ChainPlan,
+    HistoryPlan,
+    KeyHolderPlan,
+    SubjectPlan,
+    cluster_of,
+)
 from verifier.evidence.subject import read_subject
 from verifier.model.identifiers import KEY_HOLDER
 
@@ -153,11 +159,12 @@ def collect_evidence(
             # What was read since the collection began is read for this question, too.
             present = replace(question, at=max(question.at, clock()))
             # Registries need not wait for the chain: both only need the measured manifest.
-            wanted = [item for item in image_references(bundle, present) if item not in images]
+            cases = _cases(bundle, present)
+            wanted = [item for item in _images(cases.values()) if item not in images]
             if wanted:
                 asked = aside.submit(collect_images, client, wanted, builder, progress)
                 images.update(dict.fromkeys(wanted, asked))
-            return _asked_at(sources.kms_url, plan_collection(bundle, present, past=sources.past))
+            return _asked_at(sources.kms_url, _plans(cases, sources.past))
 
         def doubts(bundle: Bundle) -> tuple[LogFilter, ...]:
             return doubted(bundle, replace(question, at=max(question.at, clock())))
@@ -363,10 +370,18 @@ def plan_collection(
     bundle: Bundle, question: Question, *, past: Past = Past.APP
 ) -> tuple[SubjectPlan, ...]:
     """What the evidence collected so far calls for, one plan per attester in it."""
+    return _plans(_cases(bundle, question), past)
+
+
+def _cases(bundle: Bundle, question: Question) -> dict[str, Case]:
+    """Every attester's case, by its name."""
     exchanges = Exchanges(bundle)
+    return {name: Case(read_subject(bundle, name), question, exchanges) for name in bundle.subjects}
+
+
+def _plans(cases: Mapping[str, Case], past: Past) -> tuple[SubjectPlan, ...]:
     plans = []
-    for name in bundle.subjects:
-        case = Case(read_subject(bundle, name), question, exchanges)
+    for name, case in cases.items():
         plans.append(_plan_subject(case, name, past))
         with suppress(MissingEvidence, EvidenceError):
             gateway = gateway_to_collect(case)
@@ -378,21 +393,21 @@ def plan_collection(
 
 def doubted(bundle: Bundle, question: Question) -> tuple[LogFilter, ...]:
     """The logs of which answers of earlier audits do not fit the rest of the evidence."""
-    exchanges = Exchanges(bundle)
     found: dict[LogFilter, None] = {}
-    for name in bundle.subjects:
+    for case in _cases(bundle, question).values():
         with suppress(MissingEvidence, Blocked, EvidenceError):
-            case = Case(read_subject(bundle, name), question, exchanges)
             found.update(dict.fromkeys(doubted_logs(case)))
     return tuple(found)
 
 
 def image_references(bundle: Bundle, question: Question) -> tuple[ImageReference, ...]:
     """The images that the measured manifests name, each once."""
-    exchanges = Exchanges(bundle)
+    return _images(_cases(bundle, question).values())
+
+
+def _images(cases: Iterable[Case]) -> tuple[ImageReference, ...]:
     found: dict[str, ImageReference] = {}
-    for name in bundle.subjects:
-        case = Case(read_subject(bundle, name), question, exchanges)
+    for case in cases:
         with suppress(MissingEvidence, EvidenceError):
             texts = {item.reference for item in named_images(case)}
             for text in sorted(texts - found.keys()):
@@ -414,9 +429,10 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
         app_id = case.identity.app_id
         record = case.kms_record
         kms_urls = record.urls if record is not None else ()
-        if record is not None and not kms_urls:
+        cluster = cluster_of(name)
+        if record is not None and not kms_urls and cluster:
             # A KMS that only the relying party knows: where its cluster has its own.
-            kms_urls = (f"https://kms.{name.partition('/')[0]}",)
+            kms_urls = (f"https://kms.{cluster}",)
         key_holders = tuple(_plan_key_holder(guest) for guest in tried_guests(case))
         chain = case.chain_plan
         if chain is not None:

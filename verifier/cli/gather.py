@@ -149,6 +149,8 @@ def sources_of(
         kms_url=asked.plain_url(reach.kms_url, "--kms-url") if reach.kms_url else "",
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
         log_cache=None if reach.no_cache else default_log_cache(),
+        # A vendor's account is of the apps in its cloud.
+        cloud=not target.alone,
         past=past,
         timeout=timeout,
     )

@@ -2,6 +2,7 @@
 
 import re
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -34,6 +35,7 @@ class Target(Struct, frozen=True, kw_only=True):
     proof     URL of the published attestation proof that it names; "" for none
     bundle    the path of the bundle that it names; None for none
     endpoint  the address that users connect to, where TARGET is one; None where it is not
+    alone     whether `guest` answers by itself, with no gateway before it
     """
 
     text: str
@@ -43,6 +45,7 @@ class Target(Struct, frozen=True, kw_only=True):
     proof: str = ""
     bundle: Path | None = None
     endpoint: Endpoint | None = None
+    alone: bool = False
 
     def of_app(self, app_id: AppId) -> "Target":
         """The same address, of an app that its name does not tell."""
@@ -57,7 +60,7 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     if app_id is not None:
         return Target(text=app_id, app_id=app_id)
     if text.lower().startswith(("http://", "https://")):
-        return _parse_url(text)
+        return _own_guest(text) or _parse_url(text)
     if _GATEWAY_LABEL.fullmatch(text.partition(".")[0]) and _DOMAIN.fullmatch(text.lower()):
         return _parse_url(f"https://{text}")
     if _SCHEME.match(text):
@@ -70,6 +73,8 @@ def parse_target(text: str, commands: frozenset[str] = frozenset()) -> Target:
     if _DOMAIN.fullmatch(text.lower()):
         return Target(text=text.lower(), domain=text.lower(), endpoint=parse_endpoint(text.lower()))
     digits = _HEX.fullmatch(text)
+    if _is_own(text.partition(":")[0], None):
+        raise UsageError(f"{text!a} is no TARGET", hint=f"of a guest agent there: http://{text}")
     raise UsageError(
         f"{text!a} is no app id (40 hex digits), URL, domain or bundle, and no command",
         hint=f"it has {len(digits[1])} hex digits, and an app id has 40"
@@ -126,6 +131,24 @@ def named_endpoint(text: str, what: str) -> Endpoint:
             hint="such as app.example.org:443",
         )
     return found
+
+
+def _own_guest(text: str) -> Target | None:
+    """The address of one guest agent itself, with no gateway before it: on this machine or an
+    address, such as a forwarded port, or a name with the port of guest agents. None for others."""
+    parts = split_url(text, "TARGET")
+    host = parts.hostname or ""
+    if _GATEWAY_LABEL.fullmatch(host.partition(".")[0]) or not _is_own(host, parts.port):
+        return None
+    guest = f"{parts.scheme}://{parts.netloc}"
+    return Target(text=guest, guest=guest, alone=True)
+
+
+def _is_own(host: str, port: int | None) -> bool:
+    with suppress(ValueError):
+        return bool(ip_address(host))
+    local = host == "localhost" or host.endswith(".localhost")
+    return local or (port == METADATA_PORT and _DOMAIN.fullmatch(host) is not None)
 
 
 def _parse_url(text: str) -> Target:

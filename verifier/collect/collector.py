@@ -429,16 +429,17 @@ class _Collection:
             return
         body = answer.body if isinstance(answer, Response) else b""
         instance = claimed_instance(request.kind, body)
-        if instance != requests.gateway_of(base)[0]:
+        if requests.gateway_of(base)[0] not in ("", instance):
             self._calls.setdefault(base, RollCall()).record(instance, called=request.fresh)
 
     def _guest_subject(self, request: Request, body: bytes) -> str:
         """`<gateway host>/<instance id>` as the answer claims it; its instance is asked next."""
         label, gateway = requests.gateway_of(_base(request.url))
         instance = claimed_instance(request.kind, body)
-        if instance and instance != label and len(self._guests) < MAX_INSTANCES:
+        others = label and instance and instance != label
+        if others and len(self._guests) < MAX_INSTANCES:
             self._guests.setdefault(requests.guest_url(instance, gateway))
-        subject = f"{urlsplit(gateway).netloc}/{instance or label}"
+        subject = f"{urlsplit(gateway).netloc}/{instance or label}".rstrip("/")
         self._named.setdefault(instance or label, subject)
         return subject
 
@@ -462,7 +463,7 @@ class _Collection:
         if request.kind not in _GUEST_KINDS:
             return ""
         label, gateway = requests.gateway_of(_base(request.url))
-        return f"{urlsplit(gateway).netloc}/{label}"
+        return f"{urlsplit(gateway).netloc}/{label}".rstrip("/")
 
     def _is_noise(self, request: Request, error: CollectError) -> bool:
         """One failure per silent gateway is enough; a method that a version lacks is none."""

@@ -9,7 +9,7 @@ from verifier.collect import requests
 from verifier.collect.http import Response
 from verifier.collect.requests import Request
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.plan import KeyHolderPlan, SubjectPlan
+from verifier.evidence.plan import KeyHolderPlan, SubjectPlan, cluster_of
 from verifier.evidence.td.ra_tls import to_pem
 from verifier.model.identifiers import KEY_HOLDER
 
@@ -42,7 +42,8 @@ def manifest_requests(
     where that does not serve it, in the vendor's account ("" for none)."""
     if not holder.app_id:
         return
-    gateway = f"https://{plan.subject.partition('/')[0]}"
-    yield requests.kms_guest_request(holder.app_id, gateway, holder.subject)
+    cluster = cluster_of(plan.subject)
+    if cluster:
+        yield requests.kms_guest_request(holder.app_id, f"https://{cluster}", holder.subject)
     if cloud_url:
         yield requests.cloud_request(cloud_url, plan.app_id.hex(), holder.subject)

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ CHALLENGE: Final = "{challenge}"
 """What stands for the challenge (hex) in the address where an app answers one."""
 
 _GUEST_PORT: Final = 8090
+_ROUTED: Final = re.compile(r"[0-9a-zA-Z]+-[0-9]+[sg]?", re.ASCII)
 _APP_KEY: Final = "/prpc/GetAttestationForAppKey?algorithm=ed25519"
 _INTEL_PCS: Final = "api.trustedservices.intel.com"
 INTEL_ROOT_CRL_URL: Final = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"
@@ -65,9 +67,12 @@ def guest_url(identifier: str, gateway: str) -> str:
 
 
 def gateway_of(base: str) -> tuple[str, str]:
-    """Label and gateway URL of a guest agent's base URL: the reverse of `guest_url`."""
+    """Label and gateway URL of a guest agent's base URL: the reverse of `guest_url`. Where the
+    guest answers by itself, "" and its own URL."""
     parts = urlsplit(base)
     label, _, host = parts.netloc.partition(".")
+    if _ROUTED.fullmatch(label) is None or not host:
+        return "", f"{parts.scheme}://{parts.netloc}"
     return label.split("-")[0], f"{parts.scheme}://{host}"
 
 

@@ -9,6 +9,7 @@ from verifier.evidence.chain import contracts
 from verifier.evidence.chain.contracts import BootInfo, Call
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.chain.log_scan import LogFilter
+from verifier.evidence.endpoint import parse_endpoint
 from verifier.reference.generations import Generation, generation_named
 from verifier.reference.values import KmsRecord
 
@@ -132,6 +133,14 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
             *(contracts.is_app_allowed(self.kms, boot, block) for boot in self.boot_infos),
             *([self.controller_call(block)] if self.app is None else []),
         ]
+
+
+def cluster_of(subject: str) -> str:
+    """The base domain of the cluster that an attester was met in, as its name says; "" for a guest
+    that answered by itself, at an address or on this machine."""
+    host = subject.partition("/")[0]
+    endpoint = parse_endpoint(host)
+    return host if endpoint is not None and endpoint.is_name else ""
 
 
 def head_calls() -> list[Call]:

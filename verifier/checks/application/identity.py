@@ -131,7 +131,7 @@ def _requested(case: Case) -> AppId:
     if requested is None:
         raise MissingEvidence(
             f"no app was asked for; the evidence is about {app_id}",
-            hint=f"name the app that you mean: verify {app_id} --bundle …",
+            hint=f"if that is the app that you mean, name it: --expect-app-id {app_id}",
         )
     if case.identity.instance_id and requested == case.identity.instance_id.hex():
         raise MissingEvidence(

@@ -48,6 +48,10 @@ def audit_app(
       verify APP_ID --compare trust-center=report.json
 
       verify https://APP_ID-8090.dstack-pha-prod9.phala.network/ --policy genuine
+
+      verify APP_ID --instance INSTANCE_ID --instance INSTANCE_ID
+
+      verify http://localhost:8090 --expect-app-id APP_ID
     """
     from verifier.api import Past, known  # noqa: PLC0415
     from verifier.cli.question import one_app_id  # noqa: PLC0415
