@@ -73,13 +73,14 @@ def asked_of_any(reach: "Reach") -> "Question":
 
     reference = asked.with_images(asked.reference_values(reach.unsafe_root), reach.os_image or ())
     known = read_known(reach.manifests, reference)
+    _, implied = asked.challenge_url(reach.challenge_url, reach.challenge)
     return Question(
         app_id=None,
         reference=reference,
         at=reach.judged_at,
         trusted=False,
         challenge=asked.challenge_bytes(reach.challenge),
-        binds=tuple(parse_binding(item) for item in reach.bind or ()),
+        binds=(*map(parse_binding, reach.bind or ()), *implied),
         kms=asked.named_kms(reach.kms, reference),
         kms_code=asked.kms_code(reach.kms_code or []),
         endpoint=asked.serving_endpoint(reach.endpoint),
@@ -145,7 +146,7 @@ def sources_of(
         rpc_urls=tuple(asked.rpc_endpoint(item) for item in reach.rpc_url or ()),
         explorer_urls=tuple(asked.explorer(item) for item in reach.explorer_url or ()),
         safe_urls=tuple(asked.plain_url(item, "--safe-url") for item in reach.safe_url or ()),
-        challenge_url=asked.challenge_url(reach.challenge_url, reach.challenge),
+        challenge_url=asked.challenge_url(reach.challenge_url, reach.challenge)[0],
         kms_url=asked.plain_url(reach.kms_url, "--kms-url") if reach.kms_url else "",
         pcs_url=asked.plain_url(reach.pccs_url, "--pccs-url") if reach.pccs_url else "",
         log_cache=None if reach.no_cache else default_log_cache(),

@@ -197,9 +197,10 @@ ChallengeUrl = Annotated[
     str,
     typer.Option(
         "--challenge-url",
-        metavar="URL",
-        help="Where the app answers --challenge with a quote (GetQuote's JSON); {challenge} stands "
-        "for it in hex.",
+        metavar="URL|WAY=URL",
+        help="Where the app answers --challenge with a quote: an address with {challenge} in it, "
+        "or a known way to ask below URL, such as get-quote= or v1-attestation-report= "
+        "(docs/challenge.md).",
     ),
 ]
 Binds = Annotated[

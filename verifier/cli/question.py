@@ -12,7 +12,9 @@ from verifier.cli.target import named_endpoint, split_url
 from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.bundle import Bundle
 from verifier.evidence.chain.ethereum import checksum_address
+from verifier.evidence.challenges import CHALLENGE, CHALLENGE_ENDPOINTS
 from verifier.evidence.endpoint import Endpoint
+from verifier.evidence.td.report_data import Binding
 from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
 from verifier.patterns import pattern
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues, embedded, parse_reference
@@ -124,21 +126,27 @@ def challenge_bytes(text: str) -> bytes:
     return bytes.fromhex(match[1])
 
 
-def challenge_url(text: str, challenge: str) -> str:
-    """Where the app answers a challenge, as it was written, "" when none was given."""
+def challenge_url(text: str, challenge: str) -> tuple[str, tuple[Binding, ...]]:
+    """Where the app answers a challenge, as it was written or as a known way of asking has it, ""
+    when none was given; and what the report data commits to there."""
     if not text:
-        return ""
+        return "", ()
     if not challenge:
         raise UsageError(
             "--challenge-url needs --challenge", hint="choose 32 random bytes: openssl rand -hex 32"
         )
-    if "{challenge}" not in text:
+    name, _, base = text.partition("=")
+    if name in CHALLENGE_ENDPOINTS:
+        endpoint, value = CHALLENGE_ENDPOINTS[name], challenge_bytes(challenge)
+        return endpoint.address(plain_url(base, "--challenge-url"), value), endpoint.bindings(value)
+    if CHALLENGE not in text:
         raise UsageError(
-            f"--challenge-url {text!a} has no {{challenge}}",
-            hint="write {challenge} where the app takes it, such as ?nonce={challenge}",
+            f"--challenge-url {text!a} has no {CHALLENGE}",
+            hint=f"write {CHALLENGE} where the app takes it, such as ?nonce={CHALLENGE}, or name a "
+            f"known way: {'=URL, '.join(CHALLENGE_ENDPOINTS)}=URL",
         )
-    split_url(text.replace("{challenge}", challenge), "--challenge-url")
-    return text
+    split_url(text.replace(CHALLENGE, challenge), "--challenge-url")
+    return text, ()
 
 
 def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:

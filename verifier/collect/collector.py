@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from verifier.collect import requests
 from verifier.collect.budget import SpentError
 from verifier.collect.chain_state import heads_of, state_requests
+from verifier.collect.challenged import record_challenged
 from verifier.collect.endpoint import endpoint_requests, search_requests
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
@@ -30,7 +31,6 @@ from verifier.collect.instances import (
     claimed_instance,
     instance_in_certificate,
     listed_instances,
-    session_certificate,
 )
 from verifier.collect.key_holders import manifest_requests, record_certificate
 from verifier.collect.refusals import lags
@@ -289,6 +289,12 @@ class _Collection:
         self._count(request, answer)
         if isinstance(answer, Response):
             failure = _failure(request, answer)
+            if failure is None and request.kind is Kind.GET_QUOTE:
+                about = self._scope.app_id
+                record_challenged(
+                    self.builder, request, answer, moment, guests=self._named, app_id=about
+                )
+                return
             if failure is None or _is_rpc_error(request, answer):
                 for name in self._subjects(request, answer.body, subject):
                     self._add(request, answer, name, moment)
@@ -321,8 +327,7 @@ class _Collection:
                 name: answer.header(name) for name in request.keep_headers if answer.header(name)
             },
             request=request.body,
-            peer=record_certificate(self.builder, request, answer, moment)
-            or session_certificate(request.kind, answer.peer_certificate),
+            peer=record_certificate(self.builder, request, answer, moment),
         )
 
     def _subjects(self, request: Request, body: bytes, asked: str) -> tuple[str, ...]:
@@ -330,10 +335,6 @@ class _Collection:
         every instance that it lists."""
         if asked.startswith(KEY_HOLDER):
             return (asked,)
-        if request.kind is Kind.GET_QUOTE:
-            instance = claimed_instance(request.kind, body)
-            host = urlsplit(request.url).netloc
-            return (self._named.get(instance, f"{host}/{instance}" if instance else ""),)
         if request.kind in _GUEST_KINDS:
             return (self._guest_subject(request, body),)
         if request.kind is Kind.TLS_PEER:

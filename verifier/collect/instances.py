@@ -9,6 +9,7 @@ from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.page import parse_page
 from verifier.evidence.guest.tcb_info import parse_info, parse_quote_answer
 from verifier.evidence.subject import certificate_source, parse_peer
+from verifier.evidence.td.attestation import parse_attestation
 from verifier.evidence.td.event_log import first_payload, parse_event_log
 from verifier.model.result import EvidenceRef
 
@@ -53,13 +54,28 @@ def claimed_instance(kind: Kind, body: bytes) -> str:
     try:
         if kind is Kind.PAGE:
             return _hex_id(parse_page(body, "page").labels.get("Instance ID", ""))
-        if kind is Kind.INFO:
-            return _hex_id(parse_info(body, "Info").stated.get("instance_id", ""))
-        answer = parse_quote_answer(body, "quote answer")
-        events = parse_event_log(answer.event_log, "event log")
-        return _hex_id((first_payload(events, "instance-id") or b"").hex())
+        return claimed_ids(kind, body)[1]
     except EvidenceError:
         return ""
+
+
+def claimed_ids(kind: Kind, body: bytes) -> tuple[str, str]:
+    """The app id and the instance id (hex) that evidence about one guest claims, "" for none.
+    Raises EvidenceError for what is malformed."""
+    if kind is Kind.INFO:
+        stated = parse_info(body, "Info").stated
+        return _hex_id(stated.get("app_id", "")), _hex_id(stated.get("instance_id", ""))
+    if kind is Kind.ATTESTATION:
+        events = parse_attestation(body, "attestation").events
+    elif kind in (Kind.GET_QUOTE, Kind.APP_KEY_QUOTE):
+        answer = parse_quote_answer(body, "quote answer")
+        events = parse_event_log(answer.event_log, "event log")
+    elif kind is Kind.EVENT_LOG:
+        events = parse_event_log(body, "event log")
+    else:
+        return "", ""
+    app_id, instance = (first_payload(events, name) or b"" for name in ("app-id", "instance-id"))
+    return _hex_id(app_id.hex()), _hex_id(instance.hex())
 
 
 def instance_in_certificate(pem: bytes) -> str:

@@ -16,14 +16,12 @@ from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
 from verifier.evidence.chain.contracts import Call
 from verifier.evidence.chain.safe_service import queue_path
+from verifier.evidence.challenges import CHALLENGE
 from verifier.evidence.dns_message import encode_query
 from verifier.evidence.domain import dns_source
 from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.guest.sightings import numbered
 from verifier.evidence.td.collateral import CHAIN_HEADERS
-
-CHALLENGE: Final = "{challenge}"
-"""What stands for the challenge (hex) in the address where an app answers one."""
 
 _GUEST_PORT: Final = 8090
 _ROUTED: Final = re.compile(r"[0-9a-zA-Z]+-[0-9]+[sg]?", re.ASCII)

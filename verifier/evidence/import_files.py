@@ -141,7 +141,7 @@ def import_files(
     empty = True
     for name, raw in files:
         empty = False
-        for attester, kind, blob in _split(name, raw):
+        for attester, kind, blob in split_report(name, raw):
             for subject in [attester] if attester else _subjects(kind, blob, name):
                 builder.add(kind, blob, source=name, collected_at=collected_at, subject=subject)
     for name, raw in of_kms:
@@ -154,9 +154,10 @@ def import_files(
     return builder.build()
 
 
-def _split(name: str, raw: bytes) -> list[tuple[str, Kind, bytes]]:
+def split_report(name: str, raw: bytes) -> list[tuple[str, Kind, bytes]]:
     """Kind and bytes of the parts of a file, and the attester that each is about, "" for the only
-    one. An attester of a report is named by its quote, so that no two reports share one."""
+    one. An attester of a report is named by its quote, so that no two reports share one. Raises
+    EvidenceError for what is no evidence."""
     document = _listing(raw)
     if document is None:
         return [("", kind, blob) for kind, blob in recognise(name, raw)]

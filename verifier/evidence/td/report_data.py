@@ -168,7 +168,7 @@ _KNOWN: Final = (
     ),
     Convention(
         "app-data",
-        (Value("PAYLOAD"),),
+        (Value("PAYLOAD", nonce=True),),
         'sha512("app-data:" || payload)',
         "Dstack-TEE/dstack QuoteContentType::AppData",
         lambda payload: hashlib.sha512(b"app-data:" + payload).digest(),
