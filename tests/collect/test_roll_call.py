@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.collect.instances import MAX_CALLS, RollCall
+from verifier.collect.guests import MAX_CALLS, RollCall
 
 
 def asked(answers: list[str]) -> tuple[RollCall, list[int]]:

@@ -23,15 +23,10 @@ from verifier.collect.budget import SpentError
 from verifier.collect.chain_state import heads_of, state_requests
 from verifier.collect.challenged import record_challenged
 from verifier.collect.endpoint import endpoint_requests, search_requests
+from verifier.collect.guests import Guests
 from verifier.collect.histories import Histories, Job, Scanning
 from verifier.collect.http import LIMITS, HttpClient, Response
-from verifier.collect.instances import (
-    MAX_INSTANCES,
-    RollCall,
-    claimed_instance,
-    instance_in_certificate,
-    listed_instances,
-)
+from verifier.collect.instances import listed_instances
 from verifier.collect.key_holders import manifest_requests, record_certificate
 from verifier.collect.refusals import lags
 from verifier.collect.requests import Request
@@ -41,7 +36,7 @@ from verifier.errors import CollectError, EvidenceError, NotFoundError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.chain.log_scan import LogFilter
-from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint, endpoint_of
+from verifier.evidence.endpoint import Endpoint, endpoint_of
 from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
 from verifier.evidence.guest.proof import parse_proof
@@ -159,11 +154,8 @@ class _Collection:
         self._sent: dict[Request, Future[Response | CollectError]] = {}
         self._workers: dict[str, Workers] = {}
         self._scanned: set[Job] = set()
-        self._guests: dict[str, None] = dict.fromkeys(scope.guests)
-        self._named: dict[str, str] = {}
-        self._calls: dict[str, RollCall] = {}
+        self._guests = Guests(scope.guests, alone=scope.named)
         self._answers: dict[Request, Future[Response | CollectError]] = {}
-        self._plain = False  # whether the endpoint showed a certificate without a quote
 
     def look_up(self) -> None:
         """Find the guest that a custom domain is mapped to, and what is published there; without a
@@ -182,14 +174,10 @@ class _Collection:
                     else None
                 )
                 if identifier:
-                    self._behind(identifier)
+                    self._guests.behind(identifier, self._scope.gateways)
                     return
         if self._scope.domain and published:
-            self._behind(published)
-
-    def _behind(self, identifier: str) -> None:
-        for gateway in self._scope.gateways:
-            self._guests.setdefault(requests.guest_url(identifier, gateway))
+            self._guests.behind(published, self._scope.gateways)
 
     def _published(self) -> str:
         """Ask for the attestation proof; the app id (hex) that it names, "" for none."""
@@ -209,10 +197,7 @@ class _Collection:
         bundle = self.builder.build()
         plans = self._planner.plans(bundle) if self._asked else ()
         found: dict[Request, None] = {}
-        for guest in self._guests:
-            found.update(dict.fromkeys(requests.guest_requests(guest)))
-        for base, call in self._calls.items():
-            found.update((requests.roll_call(base, number), None) for number in call.numbers())
+        found.update(dict.fromkeys(self._guests.requests()))
         for chain_id, endpoint in self._scope.rpc:
             if chain_id in (None, self._scope.likely_chain):
                 found.update(dict.fromkeys(requests.rpc_requests(endpoint, head_calls())))
@@ -232,7 +217,9 @@ class _Collection:
     def send(self, wanted: Iterable[Request]) -> None:
         """Ask, each origin in its own queue: a slow one makes no other wait."""
         for request in wanted:
-            workers = self._workers.setdefault(_base(request.url), Workers(MAX_SIDE_BY_SIDE))
+            workers = self._workers.setdefault(
+                requests.base_of(request.url), Workers(MAX_SIDE_BY_SIDE)
+            )
             # What is asked for several attesters is asked once.
             plain = replace(request, subject="")
             if plain not in self._answers:
@@ -285,15 +272,14 @@ class _Collection:
         source = request.label or request.url
         earlier = answer.received_at if isinstance(answer, Response) else None
         moment = self._client.clock() if earlier is None else earlier
-        subject = request.subject or self._host_subject(request)
-        self._count(request, answer)
+        of_guest = request.kind in _GUEST_KINDS
+        subject = request.subject or (self._guests.at(request) if of_guest else "")
+        self._guests.count(request, answer.body if isinstance(answer, Response) else b"")
         if isinstance(answer, Response):
             failure = _failure(request, answer)
             if failure is None and request.kind is Kind.GET_QUOTE:
-                about = self._scope.app_id
-                record_challenged(
-                    self.builder, request, answer, moment, guests=self._named, app_id=about
-                )
+                about, names = self._scope.app_id, self._guests.names
+                record_challenged(self.builder, request, answer, moment, guests=names, app_id=about)
                 return
             if failure is None or _is_rpc_error(request, answer):
                 for name in self._subjects(request, answer.body, subject):
@@ -336,13 +322,14 @@ class _Collection:
         if asked.startswith(KEY_HOLDER):
             return (asked,)
         if request.kind in _GUEST_KINDS:
-            return (self._guest_subject(request, body),)
+            return (self._guests.answered(request, body),)
         if request.kind is Kind.TLS_PEER:
-            return (self._peer_subject(endpoint_of(request.label), body),)
+            return (self._guests.met(endpoint_of(request.label), body),)
         if request.kind is Kind.CLOUD_ATTESTATIONS:
             host = urlsplit(request.url).netloc
             listed = listed_instances(body)
-            return tuple(self._named.get(item, f"{host}/{item}") for item in listed) or (asked,)
+            names = self._guests.names
+            return tuple(names.get(item, f"{host}/{item}") for item in listed) or (asked,)
         return (asked,)
 
     def _exchange(self, request: Request, url: str) -> Response:
@@ -364,9 +351,9 @@ class _Collection:
         leads there: once guests have answered, an instance is known by its id."""
         known = bool(self._asked) or not self._guests
         if self._scope.endpoint is not None:
-            asked = [*self._scope.gateways, *(requests.gateway_of(url)[1] for url in self._guests)]
+            asked = [*self._scope.gateways, *self._guests.gateways]
             yield from endpoint_requests(
-                self._scope.endpoint, asked, known=known, plain=self._plain
+                self._scope.endpoint, asked, known=known, plain=self._guests.plain
             )
             yield from search_requests(
                 self._scope.endpoint, self._scope.searches, bundle, self._client.clock()
@@ -423,49 +410,6 @@ class _Collection:
             for scan in scans:
                 yield endpoint, scan
 
-    def _count(self, request: Request, answer: Response | CollectError) -> None:
-        """Whom an address of the app led to, so that the others behind it are asked for."""
-        base = _base(request.url)
-        if request.kind is not Kind.INFO or request.subject or self._scope.named:
-            return
-        body = answer.body if isinstance(answer, Response) else b""
-        instance = claimed_instance(request.kind, body)
-        if requests.gateway_of(base)[0] not in ("", instance):
-            self._calls.setdefault(base, RollCall()).record(instance, called=request.fresh)
-
-    def _guest_subject(self, request: Request, body: bytes) -> str:
-        """`<gateway host>/<instance id>` as the answer claims it; its instance is asked next."""
-        label, gateway = requests.gateway_of(_base(request.url))
-        instance = claimed_instance(request.kind, body)
-        others = label and instance and instance != label
-        if others and len(self._guests) < MAX_INSTANCES:
-            self._guests.setdefault(requests.guest_url(instance, gateway))
-        subject = f"{urlsplit(gateway).netloc}/{instance or label}".rstrip("/")
-        self._named.setdefault(instance or label, subject)
-        return subject
-
-    def _peer_subject(self, endpoint: Endpoint, body: bytes) -> str:
-        """The guest that answered, as the log in its certificate says, or the name of the address;
-        "" where nobody can tell."""
-        route = endpoint.route
-        instance = instance_in_certificate(body)
-        self._plain = not instance
-        routed = route.identifier if route and route.ending is Ending.GUEST else ""
-        name = instance or (routed if routed in self._named else "")
-        if name in self._named or not name:
-            return self._named.get(name, "")
-        port = "" if endpoint.port == HTTPS_PORT else f":{endpoint.port}"
-        host = f"{route.base if route else endpoint.host}{port}"
-        if route and len(self._guests) < MAX_INSTANCES:
-            self._guests.setdefault(requests.guest_url(name, f"https://{host}"))
-        return f"{host}/{name}"
-
-    def _host_subject(self, request: Request) -> str:
-        if request.kind not in _GUEST_KINDS:
-            return ""
-        label, gateway = requests.gateway_of(_base(request.url))
-        return f"{urlsplit(gateway).netloc}/{label}".rstrip("/")
-
     def _is_noise(self, request: Request, error: CollectError) -> bool:
         """One failure per silent gateway is enough; a method that a version lacks is none."""
         if request.kind in _OPTIONAL and isinstance(error, NotFoundError):
@@ -507,11 +451,6 @@ def _nearest(urls: tuple[str, ...], subject: str) -> str:
     """The KMS of the attester's own cluster where its record has one, else the first."""
     cluster = f"kms.{subject.partition('/')[0]}"
     return next((url for url in urls if urlsplit(url).netloc == cluster), urls[0])
-
-
-def _base(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _describe(wanted: list[Request]) -> str:

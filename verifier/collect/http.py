@@ -300,17 +300,14 @@ class HttpClient:
         try:
             self.budget.check(limits.share)
             target = _checked_url(httpx.URL(url))
+            sent_by = {"verify_tls": limits.verify_tls, "fresh": fresh}
             for _ in range(MAX_REDIRECTS + 1):
                 request = self._client.build_request(
                     method,
                     target,
                     headers=sent,
                     content=body,
-                    extensions={
-                        "deadline": deadline,
-                        "verify_tls": limits.verify_tls,
-                        "fresh": fresh,
-                    },
+                    extensions={"deadline": deadline, **sent_by},
                 )
                 response = self._send(request, limits)
                 location = response.header("location")

@@ -15,38 +15,6 @@ from verifier.model.result import EvidenceRef
 
 MAX_INSTANCES: Final = 64
 """How many instances of one app are followed."""
-MAX_CALLS: Final = 128
-"""How often one address is asked who else answers there."""
-_QUIET: Final = 4
-_AT_ONCE: Final = 16
-
-
-class RollCall:
-    """Who answers at an address that leads to any instance, asked until nobody new is met.
-
-    With k instances met, another one that is led to as often as these is missed by 4 (k + 1)
-    requests in fewer than one of 50 cases. One that hides is met by no number of requests.
-    """
-
-    def __init__(self) -> None:
-        self._met: set[str] = set()
-        self._sent = self._waiting = self._quiet = 0
-
-    def record(self, instance: str, *, called: bool) -> None:
-        """Take an answer by the instance id that it claims, "" for none; `called` where it is that
-        to one of the numbers that were handed out."""
-        self._waiting -= called
-        new = bool(instance) and instance not in self._met
-        self._met.update({instance} - {""})
-        self._quiet = 0 if new else self._quiet + called
-
-    def numbers(self) -> range:
-        """The numbers of the requests to send now; none before anybody was met."""
-        wanted = _QUIET * (len(self._met) + 1) - self._quiet - self._waiting if self._met else 0
-        first = self._sent
-        self._sent += max(min(wanted, _AT_ONCE - self._waiting, MAX_CALLS - self._sent), 0)
-        self._waiting += self._sent - first
-        return range(first + 1, self._sent + 1)
 
 
 def claimed_instance(kind: Kind, body: bytes) -> str:

@@ -64,6 +64,12 @@ def guest_url(identifier: str, gateway: str) -> str:
     return f"{parts.scheme}://{identifier}-{_GUEST_PORT}.{parts.netloc}"
 
 
+def base_of(url: str) -> str:
+    """Scheme, host and port of a URL."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def gateway_of(base: str) -> tuple[str, str]:
     """Label and gateway URL of a guest agent's base URL: the reverse of `guest_url`. Where the
     guest answers by itself, "" and its own URL."""

@@ -1,0 +1,122 @@
+"""Who answers: the guests of an app, under which names, and at which addresses they are asked."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+from urllib.parse import urlsplit
+
+from verifier.collect import requests
+from verifier.collect.instances import MAX_INSTANCES, claimed_instance, instance_in_certificate
+from verifier.collect.requests import Request
+from verifier.evidence.bundle import Kind
+from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint
+
+MAX_CALLS: Final = 128
+"""How often one address is asked who else answers there."""
+_QUIET: Final = 4
+_AT_ONCE: Final = 16
+
+
+class RollCall:
+    """Who answers at an address that leads to any instance, asked until nobody new is met.
+
+    With k instances met, another one that is led to as often as these is missed by 4 (k + 1)
+    requests in fewer than one of 50 cases. One that hides is met by no number of requests.
+    """
+
+    def __init__(self) -> None:
+        self._met: set[str] = set()
+        self._sent = self._waiting = self._quiet = 0
+
+    def record(self, instance: str, *, called: bool) -> None:
+        """Take an answer by the instance id that it claims, "" for none; `called` where it is that
+        to one of the numbers that were handed out."""
+        self._waiting -= called
+        new = bool(instance) and instance not in self._met
+        self._met.update({instance} - {""})
+        self._quiet = 0 if new else self._quiet + called
+
+    def numbers(self) -> range:
+        """The numbers of the requests to send now; none before anybody was met."""
+        wanted = _QUIET * (len(self._met) + 1) - self._quiet - self._waiting if self._met else 0
+        first = self._sent
+        self._sent += max(min(wanted, _AT_ONCE - self._waiting, MAX_CALLS - self._sent), 0)
+        self._waiting += self._sent - first
+        return range(first + 1, self._sent + 1)
+
+
+class Guests:
+    """The guests that are asked, and the name under which each is known in the evidence:
+    `<gateway host>/<instance id>`, as it claims. A claim only decides what is asked next.
+
+    `urls` are the addresses of guest agents to begin with; with `alone`, nobody else is looked for.
+    """
+
+    def __init__(self, urls: Iterable[str], *, alone: bool) -> None:
+        self.names: dict[str, str] = {}
+        self.plain = False  # whether an endpoint showed a certificate without a quote
+        self._urls = dict.fromkeys(urls)
+        self._calls: dict[str, RollCall] = {}
+        self._alone = alone
+
+    def __bool__(self) -> bool:
+        """Whether any guest is asked."""
+        return bool(self._urls)
+
+    @property
+    def gateways(self) -> tuple[str, ...]:
+        """The URLs of the gateways that they are behind, or their own."""
+        return tuple(requests.gateway_of(url)[1] for url in self._urls)
+
+    def behind(self, identifier: str, gateways: Iterable[str]) -> None:
+        """Ask for an app or an instance at each of these gateways, too."""
+        for gateway in gateways:
+            self._urls.setdefault(requests.guest_url(identifier, gateway))
+
+    def requests(self) -> Iterator[Request]:
+        """What is asked of them: of each, what it is; of an address that leads to several, who else
+        is there."""
+        for url in self._urls:
+            yield from requests.guest_requests(url)
+        for base, call in self._calls.items():
+            for number in call.numbers():
+                yield requests.roll_call(base, number)
+
+    def count(self, request: Request, body: bytes) -> None:
+        """Take an answer to Info, b"" for none, as to whom an address of the app led."""
+        base = requests.base_of(request.url)
+        if request.kind is not Kind.INFO or request.subject or self._alone:
+            return
+        instance = claimed_instance(request.kind, body)
+        if requests.gateway_of(base)[0] not in ("", instance):
+            self._calls.setdefault(base, RollCall()).record(instance, called=request.fresh)
+
+    def at(self, request: Request) -> str:
+        """The name of a guest that did not say who it is."""
+        label, gateway = requests.gateway_of(requests.base_of(request.url))
+        return f"{urlsplit(gateway).netloc}/{label}".rstrip("/")
+
+    def answered(self, request: Request, body: bytes) -> str:
+        """The name of the guest that gave an answer; an instance is asked at its own address."""
+        label, gateway = requests.gateway_of(requests.base_of(request.url))
+        instance = claimed_instance(request.kind, body)
+        if label and instance and instance != label and len(self._urls) < MAX_INSTANCES:
+            self.behind(instance, [gateway])
+        name = f"{urlsplit(gateway).netloc}/{instance or label}".rstrip("/")
+        self.names.setdefault(instance or label, name)
+        return name
+
+    def met(self, endpoint: Endpoint, body: bytes) -> str:
+        """The name of the guest that was met at an address that users connect to, as the log in its
+        certificate says, or as the address is called; "" where nobody can tell."""
+        route = endpoint.route
+        instance = instance_in_certificate(body)
+        self.plain = not instance
+        routed = route.identifier if route and route.ending is Ending.GUEST else ""
+        name = instance or (routed if routed in self.names else "")
+        if name in self.names or not name:
+            return self.names.get(name, "")
+        port = "" if endpoint.port == HTTPS_PORT else f":{endpoint.port}"
+        host = f"{route.base if route else endpoint.host}{port}"
+        if route and len(self._urls) < MAX_INSTANCES:
+            self.behind(name, [f"https://{host}"])
+        return f"{host}/{name}"
