@@ -387,7 +387,7 @@ def test_world_in_memory_meets_the_same_limits() -> None:
 
 HANDED_OVER = {
     *(Kind.GPU_EVIDENCE, Kind.GPU_RIM, Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS),
-    *(Kind.PLATFORM_ATTESTATION, Kind.PLATFORM_CERT),
+    *(Kind.PLATFORM_ATTESTATION, Kind.PLATFORM_CERT, Kind.PLACE),
 }
 """Nobody is asked for these: they come in files."""
 ANSWERED_BY_GUESTS = {Kind.GET_QUOTE, Kind.INGRESS_QUOTE, Kind.INGRESS_FILE}

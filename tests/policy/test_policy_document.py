@@ -33,6 +33,11 @@ notice_days = 7
 owners = ["0x{"ab" * 20}"]
 [manifest]
 not_before = 2026-03-01
+[platform]
+ppid = ["{"55" * 16}"]
+proof_of_cloud = "signed"
+proof_of_cloud_keys = ["{"66" * 32}"]
+proof_of_cloud_days = 7
 [expect]
 device = ["{"11" * 32}"]
 kms = ["8453:0x{"33" * 20}"]
@@ -70,6 +75,8 @@ def test_the_effective_policy_is_the_same_policy(written: Load, tmp_path: Path, 
     assert load_policy(str(path)).digest == policy.digest
 
 
+KEY = "66" * 32
+PLACE = f"[platform]\nproof_of_cloud = 'signed'\nproof_of_cloud_keys = ['{KEY}']\n"
 REVIEW = f"""\
 [[reviews]]
 requirement = 2
@@ -87,6 +94,14 @@ REFUSED = {
     "review-by-nobody": REVIEW.replace('"ops"', '" "'),
     "review-until-text": REVIEW.replace("2026-12-31", '"2026-12-31"'),
     "review-with-more": REVIEW + 'scope = "x"\n',
+    "ppid-of-another-size": f"[platform]\nppid = ['{'55' * 15}']\n",
+    "ppid-of-none": "[platform]\nppid = []\n",
+    "place-by-anybody": "[platform]\nproof_of_cloud = 'signed'\n",
+    "place-by-word": f"[platform]\nproof_of_cloud = 'stated'\nproof_of_cloud_keys = ['{KEY}']\n",
+    "place-keys-unused": f"[platform]\nproof_of_cloud_keys = ['{KEY}']\n",
+    "place-key-of-no-kind": PLACE.replace(KEY, "66" * 31),
+    "place-key-not-hex": PLACE.replace(KEY, "zz"),
+    "place-of-any-age": PLACE + "proof_of_cloud_days = -1\n",
     "floor-as-text": '[manifest]\nnot_before = "2026-03-01"\n',
     "floor-with-time": "[manifest]\nnot_before = 2026-03-01T00:00:00Z\n",
     "floor-misspelt": "[manifest]\nnotbefore = 2026-03-01\n",

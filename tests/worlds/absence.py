@@ -21,6 +21,7 @@ from verifier.evidence.codec import JsonObject
 from verifier.lab import forged_kms, host, keys
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks import ATTACKS, gpu, snp
+from verifier.lab.attacks import host as machines
 from verifier.lab.attacks.attack import BY_GATEWAY, HONEST, PASSED_THROUGH
 from verifier.lab.attacks.endpoint import web_certificate_of, without_caa
 from verifier.lab.events import MACHINE
@@ -39,7 +40,7 @@ Edit = Callable[[Bundle], Bundle]
 class Lacking:
     """A world in which something is lacking, in words, and how it comes about: `knobs`, an edit of
     its evidence or of the reference values, a bundle for which nobody vouches. `endpoint` is the
-    address that is asked about."""
+    address that is asked about, `policy` what is demanded besides `baseline` (TOML)."""
 
     words: str
     knobs: Knobs = HONEST
@@ -47,6 +48,7 @@ class Lacking:
     reference: Callable[[JsonObject], JsonObject] | None = None
     trusted: bool = True
     endpoint: str = ""
+    policy: str = ""
 
     def audited(self) -> Audited:
         """The audit of this world's evidence."""
@@ -57,7 +59,8 @@ class Lacking:
             else _base(self.knobs, self.endpoint)
         )
         bundle = self.edit(found.bundle) if self.edit is not None else found.bundle
-        return found.again(bundle, trusted=self.trusted)
+        judged = found.again(bundle, trusted=self.trusted)
+        return judged.under(self.policy) if self.policy else judged
 
 
 _MADE: Final[dict[str, Audited]] = {}
@@ -107,6 +110,19 @@ def _quote_alone(bundle: Bundle) -> Bundle:
 def _without_rows(name: str) -> Callable[[JsonObject], JsonObject]:
     def edit(document: JsonObject) -> JsonObject:
         return {**document, name: []}
+
+    return edit
+
+
+def _placed(attack: str, *, cut: bool = False) -> Edit:
+    """What an attack says of the machine's place, or half of what is true."""
+
+    def edit(bundle: Bundle) -> Bundle:
+        named = next(item for item in ATTACKS if item.name == attack)
+        given = named.handed_over or named.twin_handed_over
+        assert given is not None
+        found = add(bundle, given(build(HONEST)), DEFAULT_NOW)
+        return garbled(Kind.PLACE)(found) if cut else found
 
     return edit
 
@@ -266,6 +282,18 @@ WORLDS: Final[dict[str, Lacking]] = {
     "unvouched-endpoint": Lacking(
         words="somebody says that he met the guest at the endpoint, and nobody vouches for him",
         endpoint=DOMAIN, trusted=False),
+    "no-place": Lacking(
+        words="nobody says where the machine stands, and the policy asks for it",
+        policy=machines.policy()),
+    "cut-place": Lacking(
+        words="the statement about the machine's place is cut off, and the policy asks for it",
+        edit=_placed("place-unspoken", cut=True), policy=machines.policy()),
+    "own-place": Lacking(
+        words="the operator signs where the machine stands, and the policy asks for another's word",
+        edit=_placed("place-forged"), policy=machines.policy()),
+    "other-place": Lacking(
+        words="a statement is about a machine that the policy does not mean",
+        edit=_placed("place-of-another-machine"), policy=machines.policy()),
     "no-dns": Lacking(
         words="no resolver answered", edit=gone(Kind.DNS_MESSAGE), endpoint=DOMAIN),
     "cut-dns": Lacking(
@@ -293,6 +321,7 @@ CELLS: Final[dict[str, tuple[str, str, str, str]]] = {
     "hardware.td": ("no-guest", "cut-guest", "unknown-attributes", _PROVES_ITSELF),
     "hardware.tcb": ("no-collateral", "cut-collateral", "other-platform", _PROVES_ITSELF),
     "hardware.freshness": ("no-collateral", "cut-collateral", "other-platform", "nobody-vouches"),
+    "hardware.host": ("no-place", "cut-place", "other-place", "own-place"),
     "hardware.gpu": ("silent-gpus", "cut-gpus", "unknown-gpus", "own-manifests"),
     "hardware.snp": ("unendorsed-chip", "cut-snp", "unknown-chip", _PROVES_ITSELF),
     "boot.registers": ("no-log", "cut-log", _ONLY_DIGESTS, _ONLY_DIGESTS),

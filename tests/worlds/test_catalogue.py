@@ -14,7 +14,7 @@ from tests.worlds.reworded import decided, reworded
 from verifier.checks.catalogue import CHECKS
 from verifier.checks.engine import CheckSpec
 from verifier.cli.output import exit_code
-from verifier.lab.attacks import ATTACKS, Attack, gpu, render_attacks, snp
+from verifier.lab.attacks import ATTACKS, Attack, gpu, host, render_attacks, snp
 from verifier.lab.attacks.attack import HONEST
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import DOMAIN
@@ -105,6 +105,8 @@ def test_every_check_passes_honest_evidence_and_refuses_some_attack(
         world = met.handing_over(snp.honest(met.world))
     if check_id == "endpoint.logged":
         world = twin(HONEST, DOMAIN)
+    if check_id == host.CHECK:
+        world = met.handing_over(host.honest(met.world)).under(host.policy())
     assert [result.status for result in world.check(check_id)] == [Status.PASS]
     assert world.report.verdict is Verdict.AFFIRMING
     outcome = "warned" if check_id in WARNS_ONLY else "refused"

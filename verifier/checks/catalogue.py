@@ -6,7 +6,7 @@ from verifier.checks import boot, endpoint, runtime
 from verifier.checks.application import consistency, identity
 from verifier.checks.authorization import contract, governance, history
 from verifier.checks.engine import CheckSpec
-from verifier.checks.hardware import freshness, gpu, quote, snp
+from verifier.checks.hardware import freshness, gpu, host, quote, snp
 from verifier.checks.key_management import attestation
 from verifier.checks.key_management import keys as key_management
 from verifier.checks.manifest import rules as manifest
@@ -15,6 +15,7 @@ from verifier.checks.provenance import check as provenance
 CHECKS: Final[tuple[CheckSpec, ...]] = (
     *quote.CHECKS,
     *freshness.CHECKS,
+    *host.CHECKS,
     *gpu.CHECKS,
     *snp.CHECKS,
     *boot.CHECKS,

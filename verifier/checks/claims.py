@@ -16,6 +16,7 @@ from verifier.checks.application.app_certificate import vouched
 from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
 from verifier.checks.hardware import gpu
+from verifier.checks.hardware.host import about_this_machine
 from verifier.checks.key_management.key_holder import confirmed_ca_key
 from verifier.checks.key_management.kms_guest import tried_guests
 from verifier.checks.provenance.named_images import named_images
@@ -54,6 +55,7 @@ def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, 
         _image,
         _machine,
         _gpus,
+        _place,
         _named,
         _kms,
         _kms_guest,
@@ -171,6 +173,17 @@ def _gpus(_: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
             basis = Basis.HARDWARE if attached and complete else Basis.ASSERTED
             evidence = result.evidence if result is not None else ()
             yield _claim("gpus", list(gpus), basis, evidence, "hardware.quote", "hardware.gpu")
+
+
+def _place(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
+    """Where statements say that the machine stands: somebody's word, whoever signed it."""
+    for item in about_this_machine(case):
+        value: JsonValue = {
+            "label": item.value.label,
+            "machine_id": item.value.machine_id.hex(),
+            "stated": format_time(item.value.stated),
+        }
+        yield _claim("host_place", value, Basis.ASSERTED, (item.artifact.ref,))
 
 
 def _named(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:

@@ -142,6 +142,11 @@ class Demands(Struct, frozen=True, kw_only=True):
                                renewed once a year
     max_quote_age              days since the earliest time at which the quote can have been made; 0
                                asks for a challenge in its report data
+    ppids                      provisioning ids of the only machines that may run it, 16 bytes of
+                               lower-case hex each; () for any
+    place_keys                 keys of those who may say where the machine stands: Ed25519 keys (32
+                               bytes) or RSA keys (DER SubjectPublicKeyInfo), hex; () asks nobody
+    place_days                 days since such a statement was signed, at most
     expect                     allowed values by name: `app_id`, `compose_hash`, `os_image_hash` and
                                `device` in lower-case hex, `image` as NAME=sha256:DIGEST, `kms` as
                                `verifier.model.identifiers.parse_key_holder` gives it; a name that
@@ -176,6 +181,9 @@ class Demands(Struct, frozen=True, kw_only=True):
     max_collateral_age: int = 30
     max_root_crl_age: int = 400
     max_quote_age: int = 0
+    ppids: tuple[str, ...] = ()
+    place_keys: tuple[str, ...] = ()
+    place_days: int = 30
     expect: Mapping[str, tuple[str, ...]] = {}
     kms_signed: bool = False
     endpoint_named: bool = False
@@ -189,6 +197,17 @@ class Demands(Struct, frozen=True, kw_only=True):
     governance: GovernanceDemands = field(default_factory=GovernanceDemands)
     not_before: date | None = None
     waivers: tuple[Waiver, ...] = ()
+
+    @property
+    def platform_json(self) -> dict[str, JsonValue]:
+        """What is demanded of the machine, by its names in a policy; {} for nothing."""
+        signed: dict[str, JsonValue] = {
+            "proof_of_cloud": "signed",
+            "proof_of_cloud_keys": list(self.place_keys),
+            "proof_of_cloud_days": self.place_days,
+        }
+        named: dict[str, JsonValue] = {"ppid": list(self.ppids)}
+        return {**(named if self.ppids else {}), **(signed if self.place_keys else {})}
 
     @property
     def expected_images(self) -> tuple[tuple[str, str], ...]:

@@ -85,6 +85,7 @@ class Kind(StrEnum):
     GPU_RIM = "gpu-rim"
     PLATFORM_ATTESTATION = "platform-attestation"
     PLATFORM_CERT = "platform-cert"
+    PLACE = "proof-of-cloud"
     JSON_RPC = "json-rpc"
     LOG_SCAN = "log-scan"
     EXPLORER_LOGS = "explorer-logs"

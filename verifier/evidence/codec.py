@@ -70,6 +70,18 @@ def parse_base64(text: str, what: str) -> bytes:
     return raw
 
 
+def parse_base64url(text: str, what: str) -> bytes:
+    """Bytes of a canonical base64url string without padding, as in JSON Web Tokens (RFC 7515).
+    Raises EvidenceError."""
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise EvidenceError(f"{what}: not base64url") from error
+    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != text:
+        raise EvidenceError(f"{what}: not canonical base64url")
+    return raw
+
+
 def parse_utf8(raw: bytes, what: str) -> str:
     """Strict UTF-8, without a byte order mark. Raises EvidenceError."""
     if raw.startswith(b"\xef\xbb\xbf"):

@@ -31,6 +31,8 @@ from verifier.evidence.guest.cloud import parse_cloud_attestations
 from verifier.evidence.guest.proof import is_proof, parse_proof
 from verifier.evidence.guest.tcb_info import parse_quote_answer
 from verifier.evidence.platforms.envelope import other_platform, parse_platform
+from verifier.evidence.platforms.place import is_answer as is_place
+from verifier.evidence.platforms.place import is_token, parse_place
 from verifier.evidence.platforms.snp import is_amds
 from verifier.evidence.td.attestation import FIRST_BYTES, parse_attestation
 from verifier.evidence.td.collateral import DER_SEQUENCE, PEM_CRL, parse_crl
@@ -48,7 +50,8 @@ ACCEPTED: Final = (
     "KMS answer, key signature chain, attestation proof, cloud attestations, a dashboard's report, "
     "image manifest or configuration, "
     "Sigstore bundle, GPU evidence (nvidia_payload), answer or key set of NVIDIA's attestation "
-    "service, GPU reference manifest (RIM), attestation of a guest on AMD SEV-SNP or AWS Nitro"
+    "service, GPU reference manifest (RIM), attestation of a guest on AMD SEV-SNP or AWS Nitro, "
+    "Proof of Cloud statement"
 )
 
 _SHAPES: Final[tuple[tuple[Kind, frozenset[str]], ...]] = (
@@ -240,9 +243,14 @@ def recognise(name: str, raw: bytes) -> Recognised:
         return [(Kind.PCS_PCK_CRL, parse_crl(raw, name))]
     if start[0] in '{["':
         return _json(name, raw)
+    return _place(name, raw) if is_token(start) else _spelled_out(name, text)
+
+
+def _spelled_out(name: str, text: str) -> Recognised:
+    """What a text spells in hex or base64."""
     decoded = _decoded(text)
     if decoded is None:
-        raise _unknown(name, f"text that starts with {start[:24]!a}")
+        raise _unknown(name, f"text that starts with {text.lstrip(_WHITE_SPACE)[:24]!a}")
     return _binary(name, decoded)
 
 
@@ -295,6 +303,11 @@ def _rim(name: str, raw: bytes) -> Recognised:
     return [(Kind.GPU_RIM, raw)]
 
 
+def _place(name: str, raw: bytes) -> Recognised:
+    parse_place(raw, name)
+    return [(Kind.PLACE, raw)]
+
+
 def _page(name: str, raw: bytes, text: str) -> Recognised:
     if not any(mark in text for mark in _PAGE_MARKS):
         raise EvidenceError(
@@ -335,7 +348,7 @@ def _object(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
     blob = document.get("attestation")
     if isinstance(blob, str):  # the answer of the guest agent's Attest
         return recognise(f"{name} at /attestation", blob.encode("utf-8"))
-    if is_proof(document) or is_key_set(document) or _holds_a_key(document):
+    if is_place(document) or is_proof(document) or is_key_set(document) or _holds_a_key(document):
         return _of_keys(name, raw, document)
     for kind, keys in _SHAPES:
         if keys <= document.keys():
@@ -359,7 +372,10 @@ def _holds_a_key(document: codec.JsonObject) -> bool:
 
 
 def _of_keys(name: str, raw: bytes, document: codec.JsonObject) -> Recognised:
-    """A key set; or an attestation proof, and the quote in it. A private key is not kept."""
+    """A key set; a statement about a place; or an attestation proof, and the quote in it. A private
+    key is not kept."""
+    if is_place(document):
+        return _place(name, raw)
     if is_key_set(document):
         parse_keys(raw, name)
         return [(Kind.GPU_VERDICT_KEYS, raw)]

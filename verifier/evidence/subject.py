@@ -39,6 +39,7 @@ from verifier.evidence.platforms.envelope import (
     other_platform,
     parse_platform,
 )
+from verifier.evidence.platforms.place import PlaceStatement, parse_place
 from verifier.evidence.td import event_log as log_format
 from verifier.evidence.td.attestation import TDX, parse_attestation
 from verifier.evidence.td.event_log import Event, parse_event_log
@@ -152,6 +153,7 @@ class SubjectEvidence(Struct):
     gpu_rims          NVIDIA's manifests of drivers and VBIOSes
     platforms         the attestations of guests on other platforms than TDX
     platform_certs    the certificates of such platforms, leaf first
+    places            the signed statements about where the machine stands
     malformed         the artifacts that do not parse, and why
     """
 
@@ -172,6 +174,7 @@ class SubjectEvidence(Struct):
     gpu_rims: list[Located[Rim]] = []
     platforms: list[Located[PlatformAttestation]] = []
     platform_certs: "list[Located[tuple[Certificate, ...]]]" = []
+    places: list[Located[PlaceStatement]] = []
     malformed: list[tuple[Artifact, EvidenceError]] = []
 
     def artifacts(self, kind: Kind) -> list[Artifact]:
@@ -235,6 +238,7 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
     subject.gpu_rims = subject.parsed(Kind.GPU_RIM, parse_rim)
     subject.platforms = subject.parsed(Kind.PLATFORM_ATTESTATION, parse_platform)
     subject.platform_certs = subject.parsed(Kind.PLATFORM_CERT, parse_pem_chain)
+    subject.places = subject.parsed(Kind.PLACE, parse_place)
     of_kms = name.startswith(KEY_HOLDER)
     for sources in (
         _from_peers,

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Final
 
-from verifier.checks.demands import Demands, GovernanceDemands
+from verifier.checks.demands import Demands
 from verifier.model.result import Requirement
 from verifier.patterns import pattern
 from verifier.policy.policy import DECIDED_BY, FLOOR, Policy
@@ -58,6 +58,7 @@ def effective_policy(policy: Policy) -> str:
             "max_root_crl_age": demands.max_root_crl_age,
             "max_quote_age": demands.max_quote_age,
         },
+        "platform": demands.platform_json,
         "expect": demands.expect,
         "identity": _made(kms_signed=demands.kms_signed),
         "endpoint": _made(named=demands.endpoint_named),
@@ -123,6 +124,16 @@ def _of_image(demands: Demands) -> Iterator[str]:
         yield "the files of the OS image were measured by whoever runs the audit (--image)"
 
 
+def _worded_platform(demands: Demands) -> Iterator[str]:
+    if demands.ppids:
+        yield f"the PPID of the machine is {_any(demands.ppids)}"
+    if demands.place_keys:
+        yield (
+            f"a statement about the machine's place, of at most {demands.place_days} days, is "
+            f"signed by {_any(demands.place_keys)}"
+        )
+
+
 def _worded_tcb(demands: Demands) -> Iterator[str]:
     yield f"the TCB status is {_any(demands.tcb_statuses)}"
     if demands.tcb_grace:
@@ -145,6 +156,8 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
     age = demands.max_quote_age
     quote = f"is at most {age} days old" if age else "answers a challenge of this audit"
     yield f"the quote {quote}", "hardware.freshness"
+    for words in _worded_platform(demands):
+        yield words, DECIDED_BY["platform"]
     for name, values in demands.expect.items():
         yield f"{name} is {_any(values)}", DECIDED_BY[name]
     if demands.kms_signed:
@@ -159,14 +172,12 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
         yield f"images were built by {_any(demands.workflows)}", DECIDED_BY["signers"]
     if demands.sources:
         yield f"images were built from {_any(demands.sources)}", DECIDED_BY["signers"]
-    for text in _governance(demands.governance):
+    for text in _governance(demands):
         yield text, DECIDED_BY["governance"]
-    if demands.not_before:
-        words = f"no manifest that may start was allowed before {demands.not_before}"
-        yield words, DECIDED_BY["manifest"]
 
 
-def _governance(demands: GovernanceDemands) -> Iterator[str]:
+def _governance(asked: Demands) -> Iterator[str]:
+    demands = asked.governance
     if demands.notice_days:
         yield f"a change is announced {demands.notice_days} days ahead"
     if demands.owners:
@@ -177,6 +188,8 @@ def _governance(demands: GovernanceDemands) -> Iterator[str]:
         yield "the contract's code can no longer be changed"
     if demands.max_unknown_manifests is not None:
         yield f"at most {demands.max_unknown_manifests} allowed manifests are unknown"
+    if asked.not_before:
+        yield f"no manifest that may start was allowed before {asked.not_before}"
 
 
 def _waivers(policy: Policy, now: int) -> Iterator[str]:

@@ -4,6 +4,9 @@
     [checks]      check id = "required" | "advisory" | "not-asked"
     [tcb]         statuses, reject_advisories, minimum_evaluation_number, grace_days
     [freshness]   max_collateral_age, max_root_crl_age, max_quote_age (days)
+    [platform]    ppid: the machines that may run it
+                  proof_of_cloud: "signed", where a statement about the machine's place is needed
+                  proof_of_cloud_keys, proof_of_cloud_days: who may sign it, and how old it may be
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
                   image: list of "NAME=sha256:…", NAME a service or a repository
                   kms: list of "CHAIN:ADDRESS", CA keys (DER, hex) and root addresses
@@ -61,6 +64,7 @@ from verifier.policy.document import (
     text,
     texts,
 )
+from verifier.policy.platform import PPID_BYTES, platform_demands
 from verifier.policy.reviews import Review, parse_reviews
 from verifier.policy.waivers import parse_waivers
 from verifier.reference.values import Origin
@@ -88,18 +92,18 @@ DECIDED_BY: Final = {
     "signers": "provenance.images",
     "governance": "authorization.governance",
     "manifest": "authorization.governance",
+    "platform": "hardware.host",
     "endpoint": ENDPOINT_TLS,
 }
 """Which check decides a demand of the relying party; it is required then."""
 
 EXPECTABLE: Final = {"app_id": 20, "compose_hash": 32, "os_image_hash": 32, "device": 32}
-PPID_BYTES: Final = 16
-"""Of a platform's provisioning id, which an expected device may be, too: its id is the sha256."""
-
+"""Bytes of each value. A device may be its PPID, too: its id is the sha256 of that."""
 SECTIONS: Final = {
     "checks": None,
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number", "grace_days"),
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
+    "platform": ("ppid", "proof_of_cloud", "proof_of_cloud_keys", "proof_of_cloud_days"),
     "expect": (*EXPECTABLE, "image", "kms"),
     "identity": ("kms_signed",),
     "endpoint": ("named",),
@@ -158,6 +162,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             **({"sources": list(demands.sources)} if demands.sources else {}),
             **({"os_origin": demands.os_origin.value} if demands.os_origin else {}),
             **({"endpoint_named": True} if demands.endpoint_named else {}),
+            **demands.platform_json,
             **({"not_before": demands.not_before.isoformat()} if demands.not_before else {}),
             **({"reviews": [item.to_json() for item in self.reviews]} if self.reviews else {}),
         }
@@ -175,6 +180,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             "governance": bool(demands.governance.made),
             "endpoint": demands.endpoint_named,
             "manifest": demands.not_before is not None,
+            "platform": bool(demands.ppids or demands.place_keys),
         }
         return tuple(name for name in DECIDED_BY if made.get(name))
 
@@ -270,6 +276,7 @@ def _demands(
         ),
         max_root_crl_age=number(freshness, "max_root_crl_age", default.max_root_crl_age, where),
         max_quote_age=number(freshness, "max_quote_age", default.max_quote_age, where),
+        **platform_demands(sections["platform"], where),
         expect={
             name: _expected_values(name, values) for name, values in sections["expect"].items()
         },

@@ -13,7 +13,8 @@ from verifier.manifest.rules.catalogue import TEXTS as RULE_TEXTS
 from verifier.model.result import Requirement, Severity
 from verifier.policy import reviews
 from verifier.policy.document import MAX_NUMBER
-from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR, PPID_BYTES
+from verifier.policy.platform import PPID_BYTES, SIGNED
+from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR
 from verifier.reference.values import Origin
 
 SCHEMA: Final = "dstack-audit/policy/v1"
@@ -47,6 +48,7 @@ def policy_schema() -> str:
                 },
                 "checks": _checks(),
                 **_hardware(),
+                "platform": _platform(),
                 "expect": _expect(),
                 **_software(),
                 "manifest": _manifest(),
@@ -121,6 +123,34 @@ def _hardware() -> _Schema:
         "tcb": _table(tcb, "The platform's firmware, decided by hardware.tcb."),
         "freshness": _table(freshness, "Ages in days, decided by hardware.freshness."),
     }
+
+
+def _platform() -> _Schema:
+    key = "^(0x)?([0-9a-fA-F]{2})+$"
+    named = {
+        "ppid": {
+            **_TEXTS,
+            "items": {"type": "string", "pattern": f"^(0x)?[0-9a-fA-F]{{{2 * PPID_BYTES}}}$"},
+            "description": "PPIDs of the machines that may run it, 16 bytes of hex each.",
+        },
+        "proof_of_cloud": {
+            "const": SIGNED,
+            "description": "A signed statement says where the machine stands.",
+        },
+        "proof_of_cloud_keys": {
+            **_TEXTS,
+            "items": {"type": "string", "pattern": key},
+            "description": "Who may sign it: Ed25519 keys (32 bytes of hex), or RSA keys (DER "
+            "SubjectPublicKeyInfo, hex).",
+        },
+        "proof_of_cloud_days": _number(
+            "Days since the statement was signed, at most.", _DEFAULT.place_days
+        ),
+    }
+    described = "The machine, and whose word about its place counts, decided by hardware.host."
+    both = ("proof_of_cloud", "proof_of_cloud_keys")
+    together = {both[0]: [both[1]], both[1]: [both[0]]}
+    return {**_table(named, described), "dependentRequired": together}
 
 
 def _expect() -> _Schema:

@@ -9,8 +9,6 @@ attestation failed: `x-nvidia-overall-att-result` is false then, and the detache
 `x-nvidia-error-details` alone.
 """
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -153,9 +151,9 @@ def _token(text: str, what: str) -> Token:
     parts = text.split(".")
     if len(text) > _MAX_TOKEN or len(parts) != _PARTS or not text.isascii():
         raise EvidenceError(f"{what}: not a JSON Web Token")
-    header = codec.parse_json_object(_base64url(parts[0], what), f"{what}: header")
-    claims = codec.parse_json_object(_base64url(parts[1], what), f"{what}: claims")
-    signature = _base64url(parts[2], what)
+    header = codec.parse_json_object(codec.parse_base64url(parts[0], what), f"{what}: header")
+    claims = codec.parse_json_object(codec.parse_base64url(parts[1], what), f"{what}: claims")
+    signature = codec.parse_base64url(parts[2], what)
     if header.get("alg") != _ALGORITHM or len(signature) != _SIGNATURE_BYTES:
         raise EvidenceError(f"{what}: not signed by {_ALGORITHM}")
     return Token(
@@ -167,13 +165,3 @@ def _token(text: str, what: str) -> Token:
         signed=f"{parts[0]}.{parts[1]}".encode("ascii"),
         signature=signature,
     )
-
-
-def _base64url(text: str, what: str) -> bytes:
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise EvidenceError(f"{what}: not base64url") from error
-    if base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii") != text:
-        raise EvidenceError(f"{what}: not canonical base64url")
-    return raw

@@ -13,6 +13,7 @@ from verifier.lab.attacks import (
     guest,
     hardware,
     history,
+    host,
     images,
     instances,
     key_holder,
@@ -27,6 +28,7 @@ __all__ = ["ATTACKS", "Attack", "render_attacks"]
 ATTACKS: Final = (
     *hardware.quote(),
     *hardware.platform(),
+    *host.attacks(),
     *gpu.attacks(),
     *snp.attacks(),
     *guest.boot(),

@@ -1,0 +1,79 @@
+"""[platform] of a policy: which machines may run an app, and whose word on their place counts."""
+
+from typing import Any, Final, TypedDict
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from verifier.checks.demands import Demands
+from verifier.errors import EvidenceError, PolicyError
+from verifier.evidence.codec import parse_hex
+from verifier.policy.document import demanded, number, one_of
+
+SIGNED: Final = "signed"
+PPID_BYTES: Final = 16
+"""Of a platform's provisioning id."""
+
+_ED25519_BYTES: Final = 32
+_MIN_RSA_BITS: Final = 2048
+
+
+class PlatformDemands(TypedDict):
+    """The fields of `Demands` that the section fills."""
+
+    ppids: tuple[str, ...]
+    place_keys: tuple[str, ...]
+    place_days: int
+
+
+def platform_demands(table: dict[str, Any], where: str) -> PlatformDemands:
+    """What the section demands. Raises PolicyError."""
+    what = f"policy {where}: [platform]"
+    ppids = demanded(table, "ppid", what)
+    keys = demanded(table, "proof_of_cloud_keys", what)
+    asked = "proof_of_cloud" in table
+    if asked:
+        one_of(table["proof_of_cloud"], (SIGNED,), f"{what} proof_of_cloud")
+    if asked != bool(keys):
+        raise PolicyError(
+            f"{what} proof_of_cloud and proof_of_cloud_keys need each other",
+            hint="a signature says something only where you name the key that you believe",
+        )
+    return {
+        "ppids": tuple(sorted({_hex(item, PPID_BYTES, f"{what} ppid") for item in ppids})),
+        "place_keys": tuple(sorted({_key(item, what) for item in keys})),
+        "place_days": number(table, "proof_of_cloud_days", Demands().place_days, where),
+    }
+
+
+def _hex(text: str, size: int | None, what: str) -> str:
+    try:
+        return parse_hex(text, what, length=size, allow_0x=True).hex()
+    except EvidenceError as error:
+        raise PolicyError(error.message) from error
+
+
+def _key(text: str, what: str) -> str:
+    """A public key in lower-case hex: 32 bytes of Ed25519, or the DER of an RSA key."""
+    digits = _hex(text, None, f"{what} proof_of_cloud_keys")
+    raw = bytes.fromhex(digits)
+    try:
+        if len(raw) == _ED25519_BYTES:
+            Ed25519PublicKey.from_public_bytes(raw)
+            return digits
+        key = load_der_public_key(raw)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise _unfit(what) from error
+    if not isinstance(key, RSAPublicKey) or key.key_size < _MIN_RSA_BITS:
+        raise _unfit(what)
+    return digits
+
+
+def _unfit(what: str) -> PolicyError:
+    return PolicyError(
+        f"{what} proof_of_cloud_keys: no Ed25519 key, and no RSA key of {_MIN_RSA_BITS} bits",
+        hint="write an Ed25519 key as 64 hex digits, or an RSA key as the hex of its DER "
+        "SubjectPublicKeyInfo",
+    )
