@@ -1,4 +1,4 @@
-"""Three simulated apps, watched over loopback through an upgrade, an outage and a downgrade.
+"""Three simulated apps, watched through an upgrade, an outage and a downgrade.
 
 `python -m tests.watch.story` writes docs/watch-example.md, which a test holds against this.
 """
@@ -17,7 +17,6 @@ from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import DEFAULT_NOW, Knobs
 from verifier.lab.registry import Image
 from verifier.lab.response import Response
-from verifier.lab.serve import serve
 from verifier.lab.sigstore import Sigstore, Workflow, provenance
 from verifier.lab.world import World, build
 from verifier.model.identifiers import format_time
@@ -30,15 +29,12 @@ from verifier.watch.rounds import watching
 PAGE: Final = Path(__file__).parents[2] / "docs" / "watch-example.md"
 PATIENCE: Final = 3
 INTRODUCTION: Final = """\
-Three simulated apps, audited every half minute over HTTP on loopback. Their hardware, contracts and
-manifests are made up, and every line says so. `shop` is upgraded, `mail` goes out and comes back,
-`vault` is upgraded and then put back to what it ran before, which its contract no longer allows. An
-outage is told after three misses in a row."""
+Three simulated apps: evidence about each is collected anew, and audited, every half minute. Their
+hardware, contracts and manifests are made up, and every line says so. `shop` is upgraded, `mail`
+goes out and comes back, `vault` is upgraded and then put back to what it ran before, which its
+contract no longer allows. An outage is told after three misses in a row."""
 _BETWEEN: Final = 30
 """Seconds from round to round: the simulated KMS's answers count for five minutes."""
-_SHOP: Final = Knobs(seed="shop", app_name="shop")
-_MAIL: Final = Knobs(seed="mail", app_name="mail")
-_VAULT: Final = Knobs(seed="vault", app_name="vault")
 
 
 def _upgraded(knobs: Knobs) -> Knobs:
@@ -56,13 +52,15 @@ def _withdrawn(knobs: Knobs) -> Knobs:
     return replace(knobs, compose_hash_on_chain="removed")
 
 
+_SHOP, _MAIL, _VAULT = (Knobs(seed=name, app_name=name) for name in ("shop", "mail", "vault"))
+_SHOP_2, _VAULT_2, _VAULT_3 = _upgraded(_SHOP), _upgraded(_VAULT), _withdrawn(_VAULT)
 ROUNDS: Final[tuple[tuple[Knobs | None, Knobs | None, Knobs | None], ...]] = (
     (_SHOP, _MAIL, _VAULT),
-    (_SHOP, _MAIL, _upgraded(_VAULT)),
-    (_upgraded(_SHOP), None, _upgraded(_VAULT)),
-    (_upgraded(_SHOP), None, _upgraded(_VAULT)),
-    (_upgraded(_SHOP), None, _withdrawn(_VAULT)),
-    (_upgraded(_SHOP), _MAIL, _withdrawn(_VAULT)),
+    (_SHOP, _MAIL, _VAULT_2),
+    (_SHOP_2, None, _VAULT_2),
+    (_SHOP_2, None, _VAULT_2),
+    (_SHOP_2, None, _VAULT_3),
+    (_SHOP_2, _MAIL, _VAULT_3),
 )
 """What each app is, round by round; None where it is out."""
 _APPS: Final = (("shop", _SHOP), ("mail", _MAIL), ("vault", _VAULT))
@@ -95,15 +93,13 @@ def _respond(world: World, *, out: bool) -> Any:
     return respond
 
 
-def observed(name: str, usual: Knobs, knobs: Knobs | None, time: int) -> Observation:
-    """One audit of an app over HTTP on loopback."""
-    world = build(knobs or usual)
+def observed(name: str, world: World, time: int, *, out: bool) -> Observation:
+    """One audit of an app, whose evidence is collected anew."""
     question = simulated_question(world.app_id, world.reference(), time)
-    with serve(_respond(world, out=knobs is None)) as served:
-        sources = Sources(
-            routes=served.routes, handshakes=world.handshake, cloud=False, past=Past.APP
-        )
-        bundle = collect_evidence(question, sources, lambda: time)
+    sources = Sources(
+        responder=_respond(world, out=out), handshakes=world.handshake, cloud=False, past=Past.APP
+    )
+    bundle = collect_evidence(question, sources, lambda: time)
     audit = Audit(target=world.app_id, question=question, bundle=bundle)
     return observe(audit.report(load_policy("baseline")), world.app_id, name)
 
@@ -111,13 +107,19 @@ def observed(name: str, usual: Knobs, knobs: Knobs | None, time: int) -> Observa
 def tell(folder: Path) -> list[Alert]:
     """The whole story, with its log in a directory."""
     told = Told()
+    worlds = {id(knobs): build(knobs) for states in ROUNDS for knobs in states if knobs is not None}
     for number, states in enumerate(ROUNDS):
         # Each round is a run of its own, as from cron.
         with watching(folder, KEY, [told], PATIENCE) as watch:
             watch.begin_round()
             watch.take(
                 [
-                    observed(name, usual, knobs, DEFAULT_NOW + number * _BETWEEN)
+                    observed(
+                        name,
+                        worlds[id(knobs or usual)],
+                        DEFAULT_NOW + number * _BETWEEN,
+                        out=knobs is None,
+                    )
                     for (name, usual), knobs in zip(_APPS, states, strict=True)
                 ]
             )
