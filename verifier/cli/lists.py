@@ -55,7 +55,9 @@ def _spelled(word: str, folder: Path) -> str:
     from verifier.cli.target import parse_target  # noqa: PLC0415
 
     beside = folder / word
-    if "://" not in word and beside.exists():
-        return str(beside)
-    target = parse_target(word)
-    return target.text if target.bundle is None else str(folder / target.bundle)
+    if "://" in word or not beside.exists():
+        target = parse_target(word)
+        if target.bundle is None:
+            return target.text
+    text = str(beside)
+    return text if "/" in text else f"./{text}"

@@ -31,6 +31,7 @@ _ROOT: Final = "hardware.quote"
 _LONG: Final = 2048
 """Bytes of a fact's JSON from which on its hash is kept in its place, where an entry is too
 long."""
+_LONGEST_ERROR: Final = 500
 Facts = dict[str, Any]
 """Values by `Fact`, as JSON."""
 
@@ -142,10 +143,17 @@ def observe(report: Report, app: str, name: str) -> Observation:
     )
 
 
-def unobserved(app: str, name: str, time: int, error: str) -> Observation:
-    """An audit that could not be made, and why."""
+def unobserved(app: str, name: str, time: int, error: str, anchor: str) -> Observation:
+    """An audit that could not be made, and why; `anchor` as in an observation."""
     return Observation(
-        app=app, name=name, time=time, reached=False, verdict="", accepted=False, error=error[:500]
+        app=app,
+        name=name,
+        time=time,
+        reached=False,
+        verdict="",
+        accepted=False,
+        anchor=anchor,
+        error=error[:_LONGEST_ERROR],
     )
 
 

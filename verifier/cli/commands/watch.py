@@ -175,16 +175,21 @@ def _observed(item: "Listed", reach: Reach, policy: "Policy") -> "Observation":
     """What an audit of one app comes to; no app keeps the others from being audited."""
     from verifier.api import Past  # noqa: PLC0415
     from verifier.cli.gather import gather  # noqa: PLC0415
+    from verifier.cli.question import reference_values  # noqa: PLC0415
+    from verifier.cli.target import parse_target  # noqa: PLC0415
     from verifier.watch.observation import observe, unobserved  # noqa: PLC0415
 
     try:
         audit = gather(item.text, reach, past=Past.APP)
         return observe(audit.report(policy), item.text, item.name)
     except VerifierError as error:
-        return unobserved(item.text, item.name, reach.judged_at, error.message)
+        if isinstance(error, UsageError) and parse_target(item.text).bundle is None:
+            raise  # an option is wrong: nothing follows about the app
+        told = error.message
     except Exception as error:  # noqa: BLE001 - a crash over one app is that app's
         told = f"the auditor crashed: {type(error).__name__}: {error}"
-        return unobserved(item.text, item.name, reach.judged_at, told)
+    anchor = reference_values(reach.unsafe_root).anchor
+    return unobserved(item.text, item.name, reach.judged_at, told, anchor.value if anchor else "")
 
 
 def _code(observation: "Observation") -> int:
