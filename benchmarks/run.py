@@ -42,7 +42,7 @@ EVIDENCE = HERE.parents[1] / "shared" / "evidence" / "near-mpc" / "2026-03-23_d8
 JUDGED_AT = 1774300620
 VERIFY = str(Path(sys.executable).with_name("verify"))
 ROUND_TRIP = 0.1
-ROUNDS = 6
+ROUNDS = 5
 
 SMALLEST_APP = """
 import typer

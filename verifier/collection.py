@@ -215,7 +215,7 @@ def _scope(
         else None,
         rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
         safes=safes or tuple((row.chain_id, row.url) for row in reference.safe_services),
-        likely_chain=next((row.chain_id for row in reference.kms if row.chain_id), None),
+        likely=question.chain_plan or _likely(question),
         pcs_url=sources.pcs_url or reference.pcs_url,
         cloud_url=CLOUD_URL if sources.cloud else "",
         dashboards=sources.dashboards,
@@ -227,6 +227,15 @@ def _scope(
             operator_of=reference.operator_of,
         ),
     )
+
+
+def _likely(question: Question) -> ChainPlan | None:
+    """What to read where the app has the first known KMS with a contract, None without one."""
+    if question.app_id is None:
+        return None
+    app_id = bytes.fromhex(question.app_id)
+    plans = (ChainPlan.of(row, app_id) for row in question.reference.kms)
+    return next((plan for plan in plans if plan is not None), None)
 
 
 def share_collections(per_host: int) -> "Shared":

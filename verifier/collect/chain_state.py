@@ -24,17 +24,21 @@ def state_requests(
     for url, head in known.items():
         calls = plan.state_calls(number, head.app, tuple(implementations))
         yield from requests.rpc_requests(url, calls)
+        # An owner may be a contract, whose logs are asked for once its code is there.
+        owners = [contracts.get_code(owner, hex(number)) for owner in head.owners]
+        yield from requests.rpc_requests(url, owners)
         label = requests.public_label(url)
         yield from requests.rpc_requests(url, _later_code(plan, exchanges, label, head.app, number))
 
 
 class Head(Struct, frozen=True):
-    """What one endpoint tells of a chain's finalized block: its number, the app's contract, and the
-    implementations behind it and the KMS's."""
+    """What one endpoint tells of a chain's finalized block: its number, the app's contract, the
+    implementations behind it and the KMS's, and the owners of both."""
 
     number: int
     app: str
     implementations: tuple[str, ...]
+    owners: tuple[str, ...]
 
 
 def heads_of(plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]) -> dict[str, Head]:
@@ -57,11 +61,13 @@ def _head(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> Head | None:
         app = plan.app or _controller(plan, exchanges, endpoint)
     except EvidenceError:
         return None
-    found = []
+    found: list[str] = []
+    owners: list[str] = []
     for address in (plan.kms, app):
-        call = contracts.get_implementation(address, "finalized")
-        found.extend(_address(exchanges, endpoint, call))
-    return Head(number, app, tuple(found))
+        found += _address(exchanges, endpoint, contracts.get_implementation(address, "finalized"))
+        owner = contracts.eth_call(address, contracts.OWNER, "finalized")
+        owners += _address(exchanges, endpoint, owner)
+    return Head(number, app, tuple(found), tuple(dict.fromkeys(owners)))
 
 
 def _controller(plan: ChainPlan, exchanges: Exchanges, endpoint: str) -> str:

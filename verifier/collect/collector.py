@@ -2,8 +2,9 @@
 
 In each round everything that the evidence so far calls for, and that was not asked yet, is asked
 side by side; the collection ends when nothing new is called for, or when its budget is spent. For
-an app behind a gateway that is five rounds: the guest; its instances, collateral, KMS and the
-chain's head; contract state and logs; what the logs name; what that names.
+an app behind a gateway that is five rounds: the guest, and the chain's head; its instances,
+collateral and KMS, contract state and logs; what these name, and the logs of owners; what these
+logs name; what that names.
 
 What a source does not give is recorded with the reason, and the collection goes on. Nothing is
 believed here: what an answer names only decides what is asked next.
@@ -40,12 +41,13 @@ from verifier.evidence.endpoint import Endpoint, endpoint_of
 from verifier.evidence.guest.dns import RECORD_NAMES, parse_app_address
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
 from verifier.evidence.guest.proof import parse_proof
-from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan, head_calls
+from verifier.evidence.plan import ChainPlan, HistoryPlan, SubjectPlan
 from verifier.model.identifiers import KEY_HOLDER
 
 MAX_ROUNDS: Final = 12
-MAX_SIDE_BY_SIDE: Final = 16
-"""Requests to one origin at once."""
+MAX_SIDE_BY_SIDE: Final = 32
+"""Requests to one origin at once. A round asks an endpoint of a chain up to ninety things, each of
+which its limit of requests a second counts anyway."""
 ROUND_PART: Final = 1 / 6
 """Of the whole time, how long a round waits for the slowest source. The others go on then, and what
 comes later is recorded when it comes."""
@@ -79,8 +81,8 @@ class Scope(Struct, frozen=True, kw_only=True):
     challenged    asks the app for a quote over the challenge; None where nothing does
     rpc           (chain id, URL) of chain endpoints; those under None are asked for every chain
     safes         (chain id, URL) of transaction services of Safes, as `rpc`
-    likely_chain  the chain whose endpoints are asked for their head before any guest has told which
-                  chain its app is on; None for none
+    likely        what endpoints of its chain are asked before any guest has told which KMS its app
+                  has; None for nothing
     pcs_url       where collateral is asked for
     cloud_url     base URL of the cloud's API, which is asked only when no guest gives a quote; ""
                   for never
@@ -99,7 +101,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     challenged: Request | None = None
     rpc: tuple[tuple[int | None, str], ...]
     safes: tuple[tuple[int | None, str], ...] = ()
-    likely_chain: int | None = None
+    likely: ChainPlan | None = None
     pcs_url: str
     cloud_url: str = requests.CLOUD_URL
     dashboards: tuple[str, ...] = ()
@@ -199,8 +201,10 @@ class _Collection:
         found: dict[Request, None] = {}
         found.update(dict.fromkeys(self._guests.requests()))
         for chain_id, endpoint in self._scope.rpc:
-            if chain_id in (None, self._scope.likely_chain):
-                found.update(dict.fromkeys(requests.rpc_requests(endpoint, head_calls())))
+            likely = self._scope.likely
+            if likely is not None and chain_id in (None, likely.chain_id):
+                calls = likely.speculative_calls()
+                found.update(dict.fromkeys(requests.rpc_requests(endpoint, calls)))
         found.update(dict.fromkeys(self._for_endpoint(bundle)))
         exchanges = Exchanges(bundle)
         for plan in plans:

@@ -72,11 +72,13 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
         return checksum_address(self.app_id) if self.generation.app_id_is_address else None
 
     def speculative_calls(self) -> list[Call]:
-        """Calls at the finalized tag that do not need to know the block."""
+        """Calls at the finalized tag that do not need to know the block. What they answer only
+        says what to ask for at the block that is agreed upon."""
         addresses = [self.kms] + ([self.app] if self.app else [])
         return [
             *head_calls(),
             *(contracts.get_implementation(address, "finalized") for address in addresses),
+            *(contracts.eth_call(address, contracts.OWNER, "finalized") for address in addresses),
             *([self.controller_call("finalized")] if self.app is None else []),
         ]
 
