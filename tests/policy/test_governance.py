@@ -32,7 +32,7 @@ WEEK = 7 * 86400
 def measured(demands: Demands) -> SimpleNamespace:
     """What the check reads of a case besides its timeline."""
     identity = SimpleNamespace(compose_hash=bytes.fromhex(SECOND))
-    return SimpleNamespace(identity=identity, demands=demands)
+    return SimpleNamespace(identity=identity, demands=demands, once=lambda _key, compute: compute())
 
 
 def timeline(

@@ -365,7 +365,7 @@ class Case:
             hashlib.sha256(self.quote.user_data).digest(),
         )
 
-    @property
+    @cached_property
     def chain_plan(self) -> ChainPlan | None:
         """What to read for this attester; None when its KMS has no public contract.
 

@@ -196,6 +196,11 @@ def _blocked(other: str) -> Outcome:
 
 
 def _run(spec: CheckSpec, case: "Case") -> Outcome:
+    """The outcome of a check, which is made once for a case."""
+    return case.once(spec, lambda: _made(spec, case))
+
+
+def _made(spec: CheckSpec, case: "Case") -> Outcome:
     try:
         return tried(lambda: spec.run(case))
     except Exception as error:  # noqa: BLE001 - a crash in one check must not end the others

@@ -19,6 +19,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -165,7 +166,7 @@ class Artifact(Struct, frozen=True, kw_only=True, gc=False):
 _CANONICAL: Final = msgspec.json.Encoder(order="sorted")
 
 
-class Bundle(Struct, frozen=True):
+class Bundle(Struct, frozen=True, dict=True):
     """Artifacts in canonical order, and the bytes they name by sha256."""
 
     artifacts: tuple[Artifact, ...]
@@ -187,13 +188,21 @@ class Bundle(Struct, frozen=True):
 
     def of(self, kind: Kind, subject: str | None = None) -> list[Artifact]:
         """The received artifacts of a kind, in canonical order; `subject` None takes every one."""
-        return [
-            item
-            for item in self.artifacts
-            if item.kind is kind
-            and item.sha256 is not None
-            and (subject is None or item.subject == subject)
-        ]
+        received = self._received.get(kind, [])
+        return [item for item in received if subject is None or item.subject == subject]
+
+    @cached_property
+    def _received(self) -> dict[Kind, list[Artifact]]:
+        found: dict[Kind, list[Artifact]] = {}
+        for item in self.artifacts:
+            if item.sha256 is not None:
+                found.setdefault(item.kind, []).append(item)
+        return found
+
+    @cached_property
+    def collected_until(self) -> int:
+        """When the last artifact was collected (Unix seconds); 0 without any."""
+        return max((item.collected_at for item in self.artifacts), default=0)
 
     def blob(self, artifact: Artifact) -> bytes:
         """The raw bytes of a received artifact."""

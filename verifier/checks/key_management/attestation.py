@@ -16,6 +16,7 @@ from verifier.checks.engine import (
     badness,
     check,
     failed,
+    holds,
     malformed,
     missing,
     not_applicable,
@@ -84,7 +85,7 @@ def attestation(case: Case) -> Outcome:
         "guests": [_json(guest, parts) for guest, parts in judged.items()],
         **{name: _part_json(outcome) for name, outcome in shared.items()},
     }
-    if tried(lambda: provider.run(case)).status not in USABLE:
+    if not holds(provider, case):
         return replace(_unidentified(guests), actual=actual if guests else None)
     met = [guest for guest in judged if not guest.signed and _is_met(case, guest)]
     accused = [found for found in map(_of(judged), met) if found.status is Status.FAIL]

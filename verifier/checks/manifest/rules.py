@@ -43,8 +43,7 @@ class Judged(Struct, frozen=True):
 
 def judged_at(case: Case) -> int:
     """When waivers are judged: the later of the time of judgement and that of collection."""
-    times = (item.collected_at for item in case.evidence.bundle.artifacts)
-    return max((case.question.at, *times))
+    return max(case.question.at, case.evidence.bundle.collected_until)
 
 
 def judge_manifest(case: Case) -> Judged:
