@@ -12,7 +12,7 @@ import pytest
 from tests.watch import workers
 from verifier.api import Audit, Question, Sources, collect_evidence, share_collections
 from verifier.cli.question import simulated_question
-from verifier.cli.streams import ignore_warnings
+from verifier.cli.streams import prepare_process
 from verifier.errors import LimitError
 from verifier.evidence import bundle as bundles
 from verifier.evidence.bundle import Bundle, Kind
@@ -80,7 +80,7 @@ def jobs(world: World, evidence: Bundle, tmp_path: Path) -> list[Job]:
 
 
 def pool(asked: Asked, *, seconds: float = 60, starts: bool = True) -> Pool[Job, Outcome]:
-    prepare = ignore_warnings if starts else workers.never_ready
+    prepare = prepare_process if starts else workers.never_ready
     work = Work(run=workers.judge_or_die, context=asked, lost=lost, prepare=prepare)
     return Pool(work, workers=2, seconds=seconds, monotonic=time.monotonic)
 

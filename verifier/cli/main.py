@@ -7,7 +7,6 @@ Exit codes: 0 the policy accepts the verdict · 1 the tool crashed · 2 usage ·
 4 contraindicated · 5 warning.
 """
 
-import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -24,8 +23,8 @@ from verifier.cli.streams import (
     end_as_a_pipe,
     end_progress,
     flush,
-    ignore_warnings,
     leave_stdout,
+    prepare_process,
     warn,
 )
 from verifier.cli.variables import (
@@ -195,9 +194,6 @@ _GROUPS: Final = {
 _NAMES: Final = frozenset(COMMANDS)
 _SENTENCE: Final = 200
 """Letters of a command's first sentence that help shows."""
-_GARBAGE: Final = 300_000
-"""New objects after which garbage is looked for. One command leaves hardly any, and what it imports
-is more than the hundreds after which Python would look through all of it again."""
 _CHOICE: Final = pattern(r"'([^']*)' is not one of (.*)")
 _QUOTED: Final = pattern(r"'([^']*)'")
 _LEAKED: Final = pattern(r" \(env var: '\w+'\)|Value error, ")
@@ -435,8 +431,7 @@ def _listed() -> None:
 
 def main() -> None:
     """Run the command line; every error on purpose is one line and a hint on stderr."""
-    gc.set_threshold(_GARBAGE)
-    ignore_warnings()
+    prepare_process()
     arguments = sys.argv[1:]
     if arguments[:1] == ["help"]:
         arguments = [*arguments[1:], "--help"]

@@ -1,6 +1,7 @@
 """The streams of the process: what is written, where it goes, and how it ends."""
 
 import errno
+import gc
 import os
 import shutil
 import signal
@@ -11,6 +12,9 @@ from contextlib import suppress
 from typing import Final, TextIO
 
 MAX_WIDTH: Final = 100
+_GARBAGE: Final = 300_000
+"""New objects after which garbage is looked for. One audit leaves hardly any, and what it imports
+is more than the hundreds after which Python would look through all of it again."""
 _ERASE: Final = "\r\x1b[K"
 """Back to the start of the line, and nothing on it."""
 
@@ -110,8 +114,10 @@ def _is_dumb() -> bool:
     return os.environ.get("TERM", "") in {"", "dumb"}
 
 
-def ignore_warnings() -> None:
-    """Let libraries warn of nothing: what is odd about evidence is for the checks to say."""
+def prepare_process() -> None:
+    """What each process of the command begins with. Libraries warn of nothing, since what is odd
+    about evidence is for the checks to say, and garbage is looked for rarely."""
+    gc.set_threshold(_GARBAGE)
     warnings.simplefilter("ignore")
 
 

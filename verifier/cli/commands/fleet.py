@@ -14,7 +14,7 @@ from verifier.cli.clock import monotonic, now
 from verifier.cli.gather import asked_of_any
 from verifier.cli.options import Expected, PolicyName, Reach, command
 from verifier.cli.output import EXIT_CODES, check_places, write
-from verifier.cli.streams import ignore_warnings, progress, warn
+from verifier.cli.streams import prepare_process, progress, warn
 from verifier.errors import UsageError
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def _engine(spread: Spread, asked: "Asked") -> "Engine":
         from verifier.watch.processes import Pool, Work, processors  # noqa: PLC0415
 
         return Pool(
-            Work(run=judge, context=asked, lost=lost, prepare=ignore_warnings),
+            Work(run=judge, context=asked, lost=lost, prepare=prepare_process),
             workers=spread.workers or processors(),
             seconds=spread.app_timeout,
             monotonic=monotonic,

@@ -8,7 +8,7 @@ import typer
 from verifier.cli.clock import monotonic
 from verifier.cli.options import At, command
 from verifier.cli.question import plain_url
-from verifier.cli.streams import ignore_warnings, warn, write_stdout
+from verifier.cli.streams import prepare_process, warn, write_stdout
 from verifier.errors import UsageError
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _rendered(wanted: "tuple[Page, ...]", workers: int | None) -> "Iterator[Rend
     if len(wanted) < _FEW or count == 1:
         yield from (render_page(None, page) for page in wanted)
         return
-    work = Work(run=render_page, context=None, lost=lost_page, prepare=ignore_warnings)
+    work = Work(run=render_page, context=None, lost=lost_page, prepare=prepare_process)
     pool = Pool(work, workers=count, seconds=_SECONDS, monotonic=monotonic)
     yield from pool.run(iter(wanted))
 
