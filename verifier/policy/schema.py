@@ -28,6 +28,7 @@ def policy_schema() -> str:
     """The schema (JSON Schema 2020-12) as indented JSON with a newline at the end."""
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:dstack-audit:schema:policy:v1",
         "title": SCHEMA,
         "description": "An appraisal policy, as its TOML document reads. A TOML date is YYYY-MM-DD "
         "in JSON.",
