@@ -121,6 +121,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
         divergences=divergences(audited),
         shared_keys=shared_keys(audited),
         allowed=allowed_manifests(timeline, asked, audited),
+        project=question.project,
     )
     report = replace(report, comparisons=tuple(_comparisons(report, bundle, question)))
     return masked_report(report)

@@ -1,5 +1,7 @@
 """The project file and the variables of options: what counts, and what is refused in one line."""
 
+import hashlib
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +14,14 @@ from hypothesis import strategies as st
 
 from tests.cli.command import Ran, Run
 from tests.gates.test_action import APP_ID, BUNDLE, DIGEST
+from verifier.api import Past
+from verifier.cli.gather import gather
 from verifier.cli.main import app, register
+from verifier.cli.options import Reach
 from verifier.cli.project import Project, parse_project
 from verifier.cli.variables import _NAMES, _NEVER_SET, long_name
 from verifier.errors import UsageError
+from verifier.model.project import ProjectFile
 
 ROOT: Final = Path(__file__).parents[2]
 OTHER: Final = "89abcdef0123456789abcdef0123456789abcdef"
@@ -168,3 +174,60 @@ def test_the_example_of_the_documents_is_one() -> None:
 def test_any_bytes_are_a_project_or_one_error(raw: bytes) -> None:
     with suppress(UsageError):
         assert isinstance(parse_project(raw, Path("dstack-audit.toml")), Project)
+
+
+@pytest.mark.usefixtures("project")
+def test_a_report_names_the_file_and_what_it_chose(call: Run, tmp_path: Path) -> None:
+    ran = call("demo-app", *ASKED, "--report", "json=r.json", "--report", "markdown=r.md")
+    project = json.loads((tmp_path / "r.json").read_bytes())["project"]
+    raw = (tmp_path / "dstack-audit.toml").read_bytes()
+    assert project["file"] == "dstack-audit.toml"
+    assert project["sha256"] == hashlib.sha256(raw).hexdigest()
+    assert {item["option"]: item["values"] for item in project["sets"]} == {
+        "--policy": ["release.toml"],
+        "--rpc-url": ["https://one.example", "https://two.example"],
+        "--expect-compose-hash": ["00" * 32],
+    }
+    assert "by policy release.toml (from the project file)" in ran.out
+    assert "Whoever wrote that file chose" in (tmp_path / "r.md").read_text()
+    own = call("demo-app", *ASKED, "--policy", "genuine", "--report", "json=own.json")
+    assert "by policy genuine:" in own.out
+    options = [
+        item["option"]
+        for item in json.loads((tmp_path / "own.json").read_bytes())["project"]["sets"]
+    ]
+    assert options == ["--rpc-url", "--expect-compose-hash"]
+
+
+def test_no_key_of_an_endpoint_is_told(call: Run, tmp_path: Path) -> None:
+    key = "Zq3xT9vLk2PwYb7RmN4sHd8JcF6gAe1U"
+    rpc = f'rpc_url = ["https://x.example/v2/{key}", "https://u:{key}@y.example"]'
+    (tmp_path / "dstack-audit.toml").write_text(f"[endpoints]\n{rpc}\n")
+    forms = ("json", "markdown", "html", "summary", "junit")
+    call(APP_ID, *ASKED, *(word for form in forms for word in ("--report", f"{form}=r.{form}")))
+    for form in forms:
+        assert key not in (tmp_path / f"r.{form}").read_text()
+    assert "https://x.example/#" in (tmp_path / "r.json").read_text()
+
+
+def test_a_path_is_told_as_the_file_has_it(call: Run, tmp_path: Path, project: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    for name in (project.name, "release.toml"):
+        (tmp_path / name).rename(folder / name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VERIFY_PROJECT", str(folder / project.name))
+        ran = call("demo-app", *ASKED, "--report", "json=r.json")
+    assert "(from the project file)" in ran.out
+    assert str(folder) not in (tmp_path / "r.json").read_text()
+
+
+def test_endpoints_that_a_project_file_names_are_lent() -> None:
+    chosen = (("--rpc-url", ("https://one.example",)), ("--explorer-url", ("https://e.example",)))
+    project = ProjectFile("dstack-audit.toml", "00" * 32, (*chosen, ("--policy", ("genuine",))))
+    for reach, lent in (
+        (Reach(project=project), ("https://one.example", "https://e.example")),
+        (Reach(rpc_url=["https://one.example"]), ()),
+    ):
+        question = gather(APP_ID, reach, past=Past.NONE, bundle=Path(BUNDLE)).question
+        assert (question.reference.lent, question.project) == (lent, reach.project)

@@ -2,6 +2,7 @@
 
 from verifier.collect import requests
 from verifier.evidence.bundle import Kind
+from verifier.evidence.chain.endpoint_label import public_label
 
 PLATFORM = ("90C06F000000", "platform")
 
@@ -33,8 +34,8 @@ def test_guest_addresses() -> None:
 
 
 def test_a_key_in_an_endpoint_is_not_shown() -> None:
-    assert requests.public_label("https://rpc.example/") == "https://rpc.example"
-    label = requests.public_label("https://rpc.example/v2/SECRET")
+    assert public_label("https://rpc.example/") == "https://rpc.example"
+    label = public_label("https://rpc.example/v2/SECRET")
     assert label.startswith("https://rpc.example/#")
     assert "SECRET" not in label
-    assert label != requests.public_label("https://rpc.example/v2/OTHER")
+    assert label != public_label("https://rpc.example/v2/OTHER")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from msgspec.structs import replace
 
 from verifier.evidence.chain.contracts import identify_code
 from verifier.machine.firmware import layout_from_witness
@@ -134,3 +135,13 @@ def test_the_compiled_timelock_of_the_chain_tests_is_a_known_owner() -> None:
     assert found is not None
     assert found.generation == "TimelockController 5.2.0"
     assert identify_code(embedded().contracts, runtime[:-60] + bytes(60), "timelock") is None
+
+
+def test_whoever_lends_two_endpoints_may_run_both() -> None:
+    known = next(row for row in embedded().rpc if row.operator)
+    lent = ("https://one.example/a", "https://other.invalid/b", known.url)
+    own, borrowed = embedded(), replace(embedded(), lent=lent)
+    assert len({own.operator_of(url) for url in lent}) == 3
+    assert len({borrowed.operator_of(url) for url in lent}) == 2
+    assert borrowed.operator_of(known.url) == known.operator
+    assert borrowed.operator_of("https://mine.example/") == "mine.example"

@@ -1,6 +1,7 @@
 """JSON: canonical, complete, as the schema says."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,18 @@ import rfc8785
 from msgspec.structs import replace
 from syrupy.assertion import SnapshotAssertion
 
+from verifier.model.project import ProjectFile
 from verifier.model.report import Report
+from verifier.report.audit.earlier import read_report
+from verifier.report.audit.html import render_html
 from verifier.report.audit.json import render_json
+from verifier.report.audit.markdown import render_markdown
+from verifier.report.audit.sentences import verdict_line
+from verifier.report.audit.terminal import render_terminal
+from verifier.report.masking import masked_report
 
-SCHEMA = json.loads(
-    (Path(__file__).parents[2] / "docs" / "schema" / "report-v1.schema.json").read_text()
-)
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "schema" / "report-v1.schema.json").read_text())
 
 
 def test_schema_is_itself_valid() -> None:
@@ -24,6 +31,26 @@ def test_schema_is_itself_valid() -> None:
 
 def test_matches_schema(any_report: Report) -> None:
     jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(render_json(any_report)))
+
+
+def test_a_project_file_is_in_every_form(reports: dict[str, Report]) -> None:
+    settings = (("--policy", ("release.toml",)), ("--rpc-url", ("https://x.example/#0011",)))
+    project = ProjectFile("dstack-audit.toml", "ab" * 32, settings)
+    report = masked_report(replace(reports["affirming"], project=project))
+    document = json.loads(render_json(report))
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+    assert document["project"]["file"] == "dstack-audit.toml"
+    assert [item["option"] for item in document["project"]["sets"]] == ["--policy", "--rpc-url"]
+    demo = read_report((ROOT / "reports" / "demo.json").read_bytes())
+    assert read_report(render_json(replace(demo, project=report.project))).project == report.project
+    terminal = " ".join(render_terminal(report, color=False, width=100).split())
+    for rendered in (terminal, render_markdown(report), render_html(report)):
+        text = re.sub(r"[\\`]", "", rendered)
+        assert "(sha256 abababababababab" in text
+        assert "(from the project file)" in text
+    assert "(from the project file)" in verdict_line(report)
+    own = replace(report, project=replace(project, settings=settings[1:]))
+    assert "(from the project file)" not in verdict_line(own)
 
 
 def test_schema_refuses_unknown_names(reports: dict[str, Report]) -> None:

@@ -32,6 +32,7 @@ from verifier.evidence.td.report_data import Binding
 from verifier.evidence.unanswered import unreachable_hint, why_absent, why_unreachable
 from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time
+from verifier.model.project import ProjectFile
 from verifier.model.report import SecondOpinion
 from verifier.reference.values import KmsRecord, Origin, OsImage, ReferenceValues
 
@@ -71,6 +72,7 @@ class Question(Struct, frozen=True, kw_only=True):
     second_opinion  whether another reader has to read the chain's answers too
     compared        (name, bytes) of documents of dashboards that it has, which no check reads; ()
                     for none
+    project         the project file that chose some of this; None where none did
     """
 
     app_id: AppId | None
@@ -90,6 +92,7 @@ class Question(Struct, frozen=True, kw_only=True):
     sightings: "tuple[Sighting, ...]" = ()
     second_opinion: bool = False
     compared: tuple[tuple[str, bytes], ...] = ()
+    project: ProjectFile | None = None
 
     @property
     def chain_plan(self) -> ChainPlan | None:

@@ -72,6 +72,9 @@ def asked_of_any(reach: "Reach") -> "Question":
     from verifier.evidence.td.report_data import parse_binding  # noqa: PLC0415
 
     reference = asked.with_images(asked.reference_values(reach.unsafe_root), reach.os_image or ())
+    if reach.project is not None:
+        lent = (*reach.project.of("--rpc-url"), *reach.project.of("--explorer-url"))
+        reference = replace(reference, lent=lent)
     known = read_known(reach.manifests, reference)
     _, implied = asked.challenge_url(reach.challenge_url, reach.challenge)
     return Question(
@@ -91,6 +94,7 @@ def asked_of_any(reach: "Reach") -> "Question":
         deploy_paths=known.paths,
         sightings=known.sightings,
         second_opinion=reach.second_opinion,
+        project=reach.project,
     )
 
 

@@ -268,6 +268,10 @@ class DefaultCommandGroup(TyperGroup):
         taken = dict(_defaults(command.params, settings, given))
         ctx.default_map = {name: {key: value for key, (_, value) in taken.items()}}
         if taken:
+            ctx.obj = project.used(
+                (flag, tuple(value) if isinstance(value, list) else (value,))
+                for flag, value in taken.values()
+            )
             warn(f"{project.path} sets {', '.join(flag for flag, _ in taken.values())}")
         return args
 

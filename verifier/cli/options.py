@@ -19,6 +19,7 @@ from msgspec.structs import FieldInfo, fields
 from verifier.cli.clock import moment, now, span
 from verifier.errors import UsageError
 from verifier.model.identifiers import format_time
+from verifier.model.project import ProjectFile
 
 
 class Format(StrEnum):
@@ -276,6 +277,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     no_cache        whether logs of earlier audits are neither used nor kept
     timeout         the seconds that asking the network may take
     second_opinion  whether another reader has to read the chain's answers too
+    project         the project file that gave some of these; None where none did
     """
 
     at: AtOrEnd = None
@@ -301,6 +303,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     no_cache: NoCache = False
     timeout: Timeout = None
     second_opinion: SecondOpinion = False
+    project: ProjectFile | None = None
 
     @property
     def judged_at(self) -> int:
@@ -402,7 +405,8 @@ class Written(Struct, frozen=True, kw_only=True):
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
-    """The function as typer takes it: in place of each parameter that is a record, its fields."""
+    """The function as typer takes it: in place of each parameter that is a record, its fields that
+    are options; a field for the project file is what the context has of it."""
     signature = inspect.signature(function)
     records: dict[str, type[Struct]] = {
         name: parameter.annotation
@@ -413,21 +417,31 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def run(**values: Any) -> None:  # noqa: ANN401 - whatever the options are
         for name, record in records.items():
-            values[name] = record(**{item: values.pop(item) for item in record.__struct_fields__})
-        function(**values)
+            given = {item.name: values.pop(item.name) for item in _options(record)}
+            if "project" in record.__struct_fields__:
+                given["project"] = values["context"].obj
+            values[name] = record(**given)
+        function(**{name: values[name] for name in signature.parameters})
 
     options = [
         option
         for name, parameter in signature.parameters.items()
         for option in (
-            map(_option, fields(records[name]))
+            map(_option, _options(records[name]))
             if name in records
             else (parameter.replace(kind=_KEYWORD),)
         )
     ]
+    if "context" not in signature.parameters:
+        options.append(inspect.Parameter("context", _KEYWORD, annotation=typer.Context))
     run.__signature__ = signature.replace(parameters=options)  # type: ignore[attr-defined]
     run.__annotations__ = {option.name: option.annotation for option in options}
     return run
+
+
+def _options(record: type[Struct]) -> list[FieldInfo]:
+    """The fields of a record that the user may set."""
+    return [item for item in fields(record) if item.name != "project"]
 
 
 def _option(item: FieldInfo) -> inspect.Parameter:

@@ -18,6 +18,7 @@ commands that have the option. A project file grants no trust: another root, vou
 and the time of judgement belong on the command line alone.
 """
 
+import hashlib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -28,6 +29,7 @@ from msgspec import Struct
 
 from verifier.errors import UsageError
 from verifier.model.identifiers import parse_app_id
+from verifier.model.project import ProjectFile
 from verifier.patterns import pattern
 from verifier.policy.document import BUILT_IN, refuse_unknown
 
@@ -53,17 +55,35 @@ class App(Struct, frozen=True):
 
 
 class Project(Struct, frozen=True):
-    """A project file: its path, the settings for every app, and the apps by name."""
+    """A project file: its path, the settings for every app, the apps by name, and its sha256."""
 
     path: Path
     settings: Settings
     apps: Mapping[str, App]
+    sha256: str = ""
 
     def named(self, words: Iterable[str]) -> tuple[App, ...]:
         """The apps that arguments name, by name or id, each once."""
         ids = {app.app_id: app for app in self.apps.values()}
         found = (self.apps.get(word) or ids.get(parse_app_id(word) or "") for word in words)
         return tuple({app.app_id: app for app in found if app is not None}.values())
+
+    def used(self, settings: Iterable[tuple[str, tuple[str, ...]]]) -> ProjectFile:
+        """What a report says of it: these settings of options, paths as the file has them, and URLs
+        without what may be a key."""
+        from verifier.evidence.chain.endpoint_label import public_label  # noqa: PLC0415
+
+        folder = f"{self.path.parent}/"
+
+        def told(flag: str, value: str) -> str:
+            if flag.removeprefix("--") in _PATHS:
+                return value.removeprefix(folder)
+            return public_label(value) if "://" in value else value
+
+        chosen = tuple(
+            (flag, tuple(told(flag, item) for item in values)) for flag, values in settings
+        )
+        return ProjectFile(self.path.name, self.sha256, chosen)
 
     def settings_for(self, words: Iterable[str]) -> Settings:
         """The settings of a command with these arguments: with one app, its own before those of
@@ -102,7 +122,8 @@ def parse_project(raw: bytes, path: Path) -> Project:
     apps = {
         name: _app(name, value, path) for name, value in _table(document, "apps", f"{path}").items()
     }
-    return Project(path, _settings(document, path, f"{path}"), apps)
+    settings = _settings(document, path, f"{path}")
+    return Project(path, settings, apps, hashlib.sha256(raw).hexdigest())
 
 
 def _app(name: str, value: object, path: Path) -> App:

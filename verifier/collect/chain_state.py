@@ -8,6 +8,7 @@ from verifier.collect import requests
 from verifier.collect.requests import Request
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
+from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.plan import ChainPlan
 
@@ -27,7 +28,7 @@ def state_requests(
         # An owner may be a contract, whose logs are asked for once its code is there.
         owners = [contracts.get_code(owner, hex(number)) for owner in head.owners]
         yield from requests.rpc_requests(url, owners)
-        label = requests.public_label(url)
+        label = public_label(url)
         yield from requests.rpc_requests(url, _later_code(plan, exchanges, label, head.app, number))
 
 
@@ -43,7 +44,7 @@ class Head(Struct, frozen=True):
 
 def heads_of(plan: ChainPlan, exchanges: Exchanges, endpoints: Iterable[str]) -> dict[str, Head]:
     """The endpoints that told the head of this chain: others would only cost time."""
-    heads = {url: _head(plan, exchanges, requests.public_label(url)) for url in endpoints}
+    heads = {url: _head(plan, exchanges, public_label(url)) for url in endpoints}
     return {url: head for url, head in heads.items() if head is not None}
 
 

@@ -30,7 +30,7 @@ from verifier.collect.http import LIMITS, HttpClient
 from verifier.collect.log_cache import LogCache
 from verifier.collect.meter import ScanBudget
 from verifier.collect.refusals import lags
-from verifier.collect.requests import public_label, rpc_requests
+from verifier.collect.requests import rpc_requests
 from verifier.collect.scan import (
     EndpointProfile,
     KnownLog,
@@ -45,6 +45,7 @@ from verifier.evidence import codec
 from verifier.evidence.bundle import BundleBuilder, Kind
 from verifier.evidence.chain import contracts, json_rpc
 from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.explorer_logs import Asked, ExplorerLogs, encode_explorer_logs
 from verifier.evidence.chain.log_scan import LogFilter, LogScan, RangeAnswer, encode_scan
 from verifier.evidence.plan import ScanPlan

@@ -1,7 +1,6 @@
 """What is asked of whom: the requests that collection makes, as plain values."""
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from verifier.evidence import ingress
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
 from verifier.evidence.chain.contracts import Call
+from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.safe_service import queue_path
 from verifier.evidence.challenges import CHALLENGE
 from verifier.evidence.dns_message import encode_query
@@ -205,13 +205,3 @@ def cloud_request(base: str, app_id: str, subject: str = "") -> Request:
     """Phala Cloud's account of an app, or for its KMS as `subject`, of that."""
     url = f"{base}/apps/{app_id}/attestations"
     return Request(kind=Kind.CLOUD_ATTESTATIONS, url=url, subject=subject)
-
-
-def public_label(endpoint: str) -> str:
-    """An endpoint without what may be a key: path and query give way to a digest of them."""
-    parts = urlsplit(endpoint)
-    origin = f"{parts.scheme}://{parts.hostname or ''}" + (f":{parts.port}" if parts.port else "")
-    secret = parts.path.strip("/") + parts.query
-    if not secret:
-        return origin
-    return f"{origin}/#{hashlib.sha256(secret.encode()).hexdigest()[:8]}"

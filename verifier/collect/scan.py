@@ -22,12 +22,12 @@ from verifier.collect.log_cache import CachedStream, LogCache
 from verifier.collect.meter import Meter, ScanBudget, spelled
 from verifier.collect.network import System
 from verifier.collect.refusals import Refusal, RefusalKind, classify
-from verifier.collect.requests import public_label
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, LimitError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import json_rpc
 from verifier.evidence.chain.canonical_logs import TimedLog
+from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.log_scan import (
     LogFilter,
     LogScan,

@@ -6,6 +6,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from verifier.model.pending import Outlook, PendingOperation
+from verifier.model.project import ProjectFile
 from verifier.model.result import Anchor, CheckResult, Claim, Finding, Severity, Verdict
 from verifier.model.timeline import Timeline
 
@@ -239,6 +240,7 @@ class Report(Struct, frozen=True, kw_only=True):
     divergences       the guests that do not run what most do, worst first; () for none
     shared_keys       the signing keys that several guests name; () for none
     allowed           the manifests that the app's contract allows now; () for none, or not known
+    project           the project file that chose options of it; None where none did
     """
 
     tool: str
@@ -272,6 +274,7 @@ class Report(Struct, frozen=True, kw_only=True):
     divergences: tuple[Divergence, ...] = ()
     shared_keys: tuple[SharedKey, ...] = ()
     allowed: tuple[AllowedManifest, ...] = ()
+    project: ProjectFile | None = None
 
 
 class Source(Struct, frozen=True, kw_only=True):

@@ -234,6 +234,8 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
     anchors          the trust anchors of other evidence than TD quotes; () for none
     sigstore         the trusted root (JSON) of a simulated world's Sigstore; None for the
                      public-good one
+    lent             URLs of endpoints and explorers that somebody else than the user chose; () for
+                     none
     """
 
     root: bytes
@@ -254,6 +256,7 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
     safe_services: tuple[Endpoint, ...] = ()
     anchors: tuple[TrustAnchor, ...] = ()
     sigstore: bytes | None = None
+    lent: tuple[str, ...] = ()
 
     def with_root(self, root: bytes, unsafe: str) -> "ReferenceValues":
         """The same values under another trust anchor."""
@@ -287,13 +290,18 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
 
     def operator_of(self, url: str) -> str:
         """Who runs an endpoint or explorer: the `rpc` rows say it by host; hosts that they do not
-        know and that share the last two labels of their name are one operator."""
+        know and that share the last two labels of their name are one operator. So are all those
+        that somebody else than the user chose: whoever lends two may run both."""
         host = _host(url)
         known = next((row.operator for row in self.rpc if _host(row.url) == host), None)
+        if known is None and host in map(_host, self.lent):
+            return _LENDER
         labels = host.split(".")
         return known or (host if labels[-1].isdigit() else ".".join(labels[-2:]))
 
 
+_LENDER: Final = "-"
+"""No host's name."""
 _TABLES: Final[Mapping[str, type[Any]]] = {
     "kms": KmsRecord,
     "key_providers": KeyProvider,

@@ -6,6 +6,7 @@ from functools import cache
 from msgspec.structs import replace
 
 from verifier.manifest.secret_text import masked, masked_value
+from verifier.model.project import ProjectFile
 from verifier.model.report import Divergence, Report, SubjectReport
 from verifier.model.result import CheckResult, Claim
 
@@ -27,6 +28,7 @@ def masked_report(report: Report) -> Report:
             replace(item, message=hide(item.message), service=hide(item.service))
             for item in report.findings
         ),
+        project=None if report.project is None else _project(report.project, hide),
         divergences=tuple(_divergence(item, hide) for item in report.divergences),
         allowed=tuple(replace(item, name=hide(item.name)) for item in report.allowed),
     )
@@ -42,6 +44,11 @@ def _divergence(item: Divergence, hide: Callable[[str], str]) -> Divergence:
             for one in item.differences
         ),
     )
+
+
+def _project(project: ProjectFile, hide: Callable[[str], str]) -> ProjectFile:
+    settings = tuple((name, tuple(map(hide, values))) for name, values in project.settings)
+    return replace(project, settings=settings)
 
 
 def _subject(subject: SubjectReport, hide: Callable[[str], str]) -> SubjectReport:

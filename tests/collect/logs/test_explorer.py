@@ -14,7 +14,7 @@ from verifier.collect import explorer as asking
 from verifier.collect.explorer import Explorer, ask_explorer, logs_url
 from verifier.collect.http import HttpClient
 from verifier.collect.network import System
-from verifier.collect.requests import public_label
+from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.explorer_logs import (
     Asked,
     ExplorerLogs,

@@ -21,6 +21,7 @@ from verifier.evidence.codec import (
     parse_json_object,
 )
 from verifier.model.identifiers import parse_app_id, parse_time
+from verifier.model.project import ProjectFile
 from verifier.model.report import (
     AllowedManifest,
     Beside,
@@ -113,6 +114,7 @@ def read_report(raw: bytes) -> Report:
         divergences=tuple(map(_divergence, _later(document, "divergences"))),
         shared_keys=tuple(map(_shared_key, _later(document, "shared_keys"))),
         allowed=tuple(map(_allowed, _later(document, "allowed_manifests"))),
+        project=_project(document),
     )
     _refuse_better(report)
     return report
@@ -280,6 +282,19 @@ def _days(document: _Object) -> int | None:
     if not 0 <= days <= MAX_NUMBER:
         raise EvidenceError(f"{_WHAT}: max_age_days is not a number of days")
     return days
+
+
+def _project(document: _Object) -> ProjectFile | None:
+    if document.get("project") is None:
+        return None
+    value = as_object(document["project"], f"{_WHAT}: project")
+    return ProjectFile(
+        name=_text(value, "file"),
+        sha256=_digest(value, "sha256"),
+        settings=tuple(
+            (_text(item, "option"), _texts(item, "values")) for item in _objects(value, "sets")
+        ),
+    )
 
 
 def _comparisons(document: _Object) -> tuple[Comparison, ...]:

@@ -60,10 +60,13 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
     if instances.several(report):
         _instances(page, report)
     page.value("Time", sentences.when(report) if page.full else sentences.as_of(report))
-    if told := sentences.retold(report):
-        page.value("Not verified", told)
-    if old := sentences.outdated(report):
-        page.value("Outdated", old)
+    for label, text in (
+        ("Not verified", sentences.retold(report)),
+        ("Outdated", sentences.outdated(report)),
+        ("Project file", sentences.chosen_by_project(report)),
+    ):
+        if text:
+            page.value(label, text)
     page.value("Checks", sentences.tally(subject.checks))
     for check in sentences.not_counted(subject)[:_NOT_COUNTED]:
         said = f"{check.id} {mark(check).value}: {check.summary}"

@@ -10,6 +10,7 @@ from typing import Final
 import rfc8785
 
 from verifier.model.identifiers import format_time
+from verifier.model.project import ProjectFile
 from verifier.model.report import (
     AllowedManifest,
     Comparison,
@@ -73,6 +74,8 @@ def render_json(report: Report) -> bytes:
     }
     if report.second_opinion is not None:
         document["second_opinion"] = _second_opinion(report.second_opinion)
+    if report.project is not None:
+        document["project"] = _project(report.project)
     if report.comparisons:
         document["comparisons"] = [_comparison(item) for item in report.comparisons]
     return rfc8785.dumps(encodable(document)) + b"\n"
@@ -135,6 +138,14 @@ def _second_opinion(opinion: SecondOpinion) -> _Object:
         "calls": opinion.calls,
         "logs": opinion.logs,
         "disagreements": list(opinion.disagreements),
+    }
+
+
+def _project(project: ProjectFile) -> _Object:
+    return {
+        "file": project.name,
+        "sha256": project.sha256,
+        "sets": [{"option": name, "values": [*values]} for name, values in project.settings],
     }
 
 

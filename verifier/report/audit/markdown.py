@@ -137,6 +137,8 @@ def _header(report: Report) -> Iterator[str]:
         ("Time", markdown(sentences.when(report))),
         ("Checks", sentences.tally(subject.checks)),
     ]
+    if chosen := sentences.chosen_by_project(report):
+        rows.append(("Project file", markdown(chosen)))
     if reader := sentences.second_reader(report):
         rows.append(("Second reader", markdown(reader)))
     if link := sentences.weakest_link(report):

@@ -75,7 +75,8 @@ def verdict_line(report: Report) -> str:
     anchor = f" [{report.anchor.value}]" if report.anchor is not None else ""
     return visible(
         f"{report.verdict.value}{anchor}, "
-        f"{'accepted' if report.accepted else 'not accepted'} by policy {report.policy_name}: "
+        f"{'accepted' if report.accepted else 'not accepted'} by policy {report.policy_name}"
+        f"{policy_origin(report)}: "
         f"{app}, "
         f"{f'weakest link {link.id} {mark(link).value}' if link else tally(checks)}, "
         f"as of {format_time(report.evaluated_at)}"
@@ -397,7 +398,7 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
             if report.bundle_trusted
             else "untrusted: what its collector witnessed counts as said only",
         ),
-        ("Policy", report.policy_name),
+        ("Policy", f"{report.policy_name}{policy_origin(report)}"),
         ("Policy digest", report.policy_digest),
         ("Reference", report.reference_digest),
         ("Tool", report.tool),
@@ -442,13 +443,32 @@ def _relied_days(report: Report) -> int:
     return _VALID_DAYS if report.max_age_days is None else report.max_age_days
 
 
+def chosen_by_project(report: Report) -> str:
+    """What a project file chose of the audit; "" where none did."""
+    project = report.project
+    if project is None:
+        return ""
+    sets = "; ".join(f"{name} {' '.join(values)}" for name, values in project.settings)
+    return (
+        f"{project.name} (sha256 {project.sha256[:16]}…) chose: {sets}. Whoever wrote that file "
+        "chose this, not who ran the audit."
+    )
+
+
+def policy_origin(report: Report) -> str:
+    """Where the policy came from, in brackets; "" where who ran the audit chose it."""
+    chosen = report.project is not None and report.project.of("--policy")
+    return " (from the project file)" if chosen else ""
+
+
 def capital(text: str) -> str:
     """A text as a sentence begins."""
     return text[:1].upper() + text[1:]
 
 
 def _acceptance(report: Report) -> str:
-    return f"Policy {report.policy_name} {'accepts' if report.accepted else 'does not accept'} this"
+    policy = f"{report.policy_name}{policy_origin(report)}"
+    return f"Policy {policy} {'accepts' if report.accepted else 'does not accept'} this"
 
 
 def _meaning(report: Report) -> str:
