@@ -1,10 +1,13 @@
 """What report data commits to, by conventions that the relying party names."""
 
+import base64
 import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 from tests.evidence import recorded
 from tests.evidence.test_recorded_evidence import NEAR, near_files
@@ -12,6 +15,7 @@ from tests.worlds.audited import audit
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
 from verifier.errors import UsageError
+from verifier.evidence.certificates import spki_digest
 from verifier.evidence.import_files import import_files
 from verifier.evidence.td.report_data import (
     CHALLENGE_LEAF,
@@ -19,6 +23,7 @@ from verifier.evidence.td.report_data import (
     parse_binding,
     stated_bindings,
 )
+from verifier.lab.endpoint import web_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
 from verifier.model.identifiers import parse_time
@@ -53,6 +58,10 @@ LAYOUTS = {
     ).digest()
     + NONCE,
     f"certificate-nonce={DIGEST.hex()}:{NONCE.hex()}": DIGEST + NONCE,
+    f"chutes={NONCE.hex()}:{b'key of 7'.hex()}:{DIGEST.hex()}": hashlib.sha256(
+        b"4e" * 32 + b"a2V5IG9mIDc="
+    ).digest()
+    + DIGEST,
     f"nonce-exporter={NONCE.hex()}:{DIGEST.hex()}": hashlib.sha512(NONCE + DIGEST).digest(),
     f"file=sha256:{DIGEST.hex()}": DIGEST + bytes(32),
     f"app-data={b'hello'.hex()}": hashlib.sha512(b"app-data:hello").digest(),
@@ -175,3 +184,39 @@ def test_what_a_service_states_of_its_quotes_is_found_where_they_commit_to_it() 
     assert [parse_binding(item).report_data for item in found] == [second, first]
     for raw in (b"{", b"[]", b'"signing_address"', b"signing_address"):
         assert stated_bindings(raw) == ()
+
+
+def test_what_chutes_states_of_its_quotes_is_found_where_they_commit_to_it() -> None:
+    guest = build().guest
+    certificate = x509.load_pem_x509_certificate(web_certificate("a.invalid", 1781524800, "key"))
+    der = certificate.public_bytes(serialization.Encoding.DER)
+    key, nonce = b"\5" * 1184, b"\6" * 32
+    tls_key = bytes.fromhex(spki_digest(certificate))
+    report_data = CONVENTIONS["chutes"].compose(nonce, key, tls_key)
+
+    def stated(**changes: str) -> tuple[str, ...]:
+        members = {
+            "nonce": nonce.hex(),
+            "e2e_pubkey": base64.b64encode(key).decode(),
+            "certificate": base64.b64encode(der).decode(),
+            "intel_quote": base64.b64encode(guest.quote(report_data)).decode(),
+        }
+        document = {"all_attestations": [{**members, **changes}]}
+        return stated_bindings(json.dumps(document).encode())
+
+    assert stated() == (f"chutes={nonce.hex()}:{key.hex()}:{tls_key.hex()}",)
+    for changes in (
+        {"nonce": "00" * 32},
+        {"e2e_pubkey": "AAAA"},
+        {"e2e_pubkey": "not base64"},
+        {"certificate": ""},
+        {"certificate": "AAAA"},
+        {"intel_quote": "not a quote"},
+    ):
+        assert stated(**changes) == ()
+
+
+def test_what_chutes_binds_answers_the_nonce_that_was_asked() -> None:
+    named = parse_binding(f"chutes={NONCE.hex()}:{b'key'.hex()}:{DIGEST.hex()}")
+    assert named.answers(NONCE)
+    assert not named.answers(named.report_data[:32])

@@ -5,6 +5,7 @@ values: KIND=VALUE or KIND=VALUE:VALUE, each value in hex, or a key as NEAR writ
 then is that the quote commits to those values, whoever chose them.
 """
 
+import base64
 import hashlib
 import re
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError, UsageError
 from verifier.evidence import codec
+from verifier.evidence.certificates import parse_der_chain, spki_digest
 from verifier.evidence.td.quote import parse_quote
 from verifier.patterns import pattern
 
@@ -121,6 +123,11 @@ def _near_mpc(tls_key: bytes, account_key: bytes) -> bytes:
     return _padded(b"\0\1" + hashlib.sha3_384(tls_key + account_key).digest(), 64)
 
 
+def _chutes(nonce: bytes, key: bytes, certificate: bytes) -> bytes:
+    spelled = nonce.hex().encode("ascii") + base64.b64encode(key)
+    return hashlib.sha256(spelled).digest() + certificate
+
+
 _NONCE: Final = Value("NONCE", (32,), nonce=True)
 _ADDRESS: Final = Value("ADDRESS", (20, 32))
 _KNOWN: Final = (
@@ -153,6 +160,13 @@ _KNOWN: Final = (
         lambda digest, nonce: digest + nonce,
     ),
     Convention(
+        "chutes",
+        (_NONCE, Value("KEY"), Value("SHA256", (32,))),
+        "sha256(nonce in hex || ML-KEM key in base64) || sha256 of the evidence service's TLS key",
+        "Chutes; its GPUs answer the first half: 13rac1/teep internal/provider/chutes",
+        _chutes,
+    ),
+    Convention(
         "nonce-exporter",
         (Value("NONCE", (16, 32, 64), nonce=True), Value("EXPORTER", (32, 48, 64))),
         "sha512(nonce || exported keying material of the TLS session)",
@@ -180,9 +194,10 @@ CONVENTIONS: Final = {item.kind: item for item in _KNOWN}
 
 def stated_bindings(raw: bytes) -> tuple[str, ...]:
     """The bindings (as `parse_binding` reads them) that the attestations in a service's report
-    follow from what they state of themselves: a signing address, a TLS fingerprint and a nonce.
-    Nothing is verified; whoever asked knows which of these values are its own."""
-    if b"signing_address" not in raw:
+    follow from what they state of themselves: a signing address, a TLS fingerprint and a nonce, or
+    a nonce, a key for encryption and a certificate. Nothing is verified; whoever asked knows which
+    of these values are its own."""
+    if not any(name in raw for name in (b"signing_address", b"e2e_pubkey")):
         return ()
     try:
         document = codec.parse_json_object(raw, "report", codec.MAX_LISTED)
@@ -201,16 +216,44 @@ def _stated(attestation: codec.JsonObject) -> str:
     values = {name: _bytes(str(attestation.get(name) or "")) for name in members}
     spelled = attestation.get("intel_quote") or attestation.get("quote")
     try:
-        quote = codec.parse_hex(spelled, "quote", allow_0x=True)
+        quote = _quote(spelled)
         report_data = parse_quote(quote, "quote").report_data
     except EvidenceError:
         return ""
     address, fingerprint = values["signing_address"], values["tls_cert_fingerprint"]
+    key, certificate = _decoded(attestation.get("e2e_pubkey")), _tls_key(attestation)
     for nonce in (values["request_nonce"], values["nonce"]):
         for kind, given in (
             ("address-fingerprint-nonce", (address, fingerprint, nonce)),
             ("address-nonce", (address, nonce)),
+            ("chutes", (nonce, key, certificate)),
         ):
             if all(given) and CONVENTIONS[kind].compose(*given) == report_data:
                 return f"{kind}={':'.join(value.hex() for value in given)}"
     return ""
+
+
+def _quote(spelled: object) -> bytes:
+    """A quote in hex or in base64. Raises EvidenceError."""
+    try:
+        return codec.parse_hex(spelled, "quote", allow_0x=True)
+    except EvidenceError:
+        return codec.parse_base64(str(spelled), "quote")
+
+
+def _decoded(spelled: object) -> bytes:
+    """The bytes of a member in base64, b"" where it has none."""
+    try:
+        return codec.parse_base64(spelled, "member") if isinstance(spelled, str) else b""
+    except EvidenceError:
+        return b""
+
+
+def _tls_key(attestation: codec.JsonObject) -> bytes:
+    """sha256 of the key of the certificate (DER in base64) in an attestation, b"" without one."""
+    raw = _decoded(attestation.get("certificate"))
+    try:
+        (certificate,) = parse_der_chain((raw,), "certificate") if raw else (None,)
+    except EvidenceError:
+        return b""
+    return bytes.fromhex(spki_digest(certificate)) if certificate is not None else b""
