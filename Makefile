@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop node browser demo test lint bench peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
+.PHONY: setup develop node browser demo test lint bench instances peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -96,6 +96,10 @@ SEED ?= 1
 qemu-oracle: develop
 	@.ci/qemu .qemu/$(SUITE) $(SUITE)
 	@QEMU_ROOT=.qemu/$(SUITE) $(BIN)/python benchmarks/qemu_oracle.py $(COUNT) $(SEED)
+
+# Ten instances of an app live, beside one.
+instances: develop
+	@$(BIN)/python -W ignore -m benchmarks.instances
 
 fuzz: develop
 	@$(BIN)/python benchmarks/fuzz.py

@@ -51,6 +51,10 @@ _MOST_ANSWERED: Final = 1 << 20
 """Bytes of an answer that is not looked at."""
 
 
+_PLANNED_FOR: Final = 60
+"""Seconds for which what to ask next is planned as of one time: reads that are later count."""
+
+
 class Past(Enum):
     """How much of the past of an app's contracts is collected."""
 
@@ -154,10 +158,13 @@ def collect_evidence(
         LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
     ):
         images: dict[ImageReference, Future[None]] = {}
+        present = question
 
         def plan(bundle: Bundle) -> tuple[SubjectPlan, ...]:
+            nonlocal present
             # What was read since the collection began is read for this question, too.
-            present = replace(question, at=max(question.at, clock()))
+            if clock() - present.at > _PLANNED_FOR:
+                present = replace(question, at=clock())
             # Registries need not wait for the chain: both only need the measured manifest.
             cases = _cases(bundle, present)
             wanted = [item for item in _images(cases.values()) if item not in images]

@@ -268,7 +268,12 @@ class Case:
                 hint="collect again, so that all of it is of one time",
             )
         moment = at if inside else (start + end) // 2
-        result = verify_quote(self.quote.raw, chosen.members, self.reference.root, moment)
+        quote, members, root = self.quote.raw, chosen.members, self.reference.root
+        # Bundles that grow from each other, as a collection goes on, verify a quote once.
+        result = self.evidence.bundle.readings.once(
+            (verify_quote, quote, frozenset(members.items()), root, moment),
+            lambda: verify_quote(quote, members, root, moment),
+        )
         if inside or result.failure:
             return result
         raise MissingEvidence(

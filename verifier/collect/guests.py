@@ -1,5 +1,6 @@
 """Who answers: the guests of an app, under which names, and at which addresses they are asked."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Final
 from urllib.parse import urlsplit
@@ -57,6 +58,7 @@ class Guests:
         self._urls = dict.fromkeys(urls)
         self._calls: dict[str, RollCall] = {}
         self._alone = alone
+        self._claims: dict[tuple[Kind, bytes], str] = {}
 
     def __bool__(self) -> bool:
         """Whether any guest is asked."""
@@ -86,9 +88,16 @@ class Guests:
         base = requests.base_of(request.url)
         if request.kind is not Kind.INFO or request.subject or self._alone:
             return
-        instance = claimed_instance(request.kind, body)
+        instance = self._claimed(request.kind, body)
         if requests.gateway_of(base)[0] not in ("", instance):
             self._calls.setdefault(base, RollCall()).record(instance, called=request.fresh)
+
+    def _claimed(self, kind: Kind, body: bytes) -> str:
+        """The instance that an answer claims; one that says the same again is read once."""
+        key = kind, hashlib.sha256(body).digest()
+        if key not in self._claims:
+            self._claims[key] = claimed_instance(kind, body)
+        return self._claims[key]
 
     def at(self, request: Request) -> str:
         """The name of a guest that did not say who it is."""
@@ -98,7 +107,9 @@ class Guests:
     def answered(self, request: Request, body: bytes) -> str:
         """The name of the guest that gave an answer; an instance is asked at its own address."""
         label, gateway = requests.gateway_of(requests.base_of(request.url))
-        instance = claimed_instance(request.kind, body)
+        # What the page of a known instance says of itself, a check holds against what it measures.
+        known = request.kind is Kind.PAGE and label in self.names
+        instance = label if known else self._claimed(request.kind, body)
         if label and instance and instance != label and len(self._urls) < MAX_INSTANCES:
             self.behind(instance, [gateway])
         name = f"{urlsplit(gateway).netloc}/{instance or label}".rstrip("/")

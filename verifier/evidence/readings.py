@@ -13,6 +13,7 @@ class Readings:
 
     def __init__(self) -> None:
         self._found: dict[tuple[str, object], Any] = {}
+        self._once: dict[object, Any] = {}
 
     # What was read follows from the bytes, so that two bundles of the same bytes are equal.
     def __eq__(self, other: object) -> bool:
@@ -20,6 +21,13 @@ class Readings:
 
     def __hash__(self) -> int:
         return hash(Readings)
+
+    def once(self, key: object, compute: Callable[[], T]) -> T:
+        """What `compute` gives, once for a key that holds all that it follows from."""
+        if key not in self._once:
+            self._once[key] = compute()
+        found: T = self._once[key]
+        return found
 
     def read(self, digest: str, raw: bytes, parse: Callable[[bytes, str], T], what: str) -> T:
         """What `parse` makes of a blob, or the EvidenceError that it raises. `parse` is a function
