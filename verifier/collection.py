@@ -355,7 +355,8 @@ def post_document(
     (seconds) is for all of it. No redirect is followed. Raises CollectError unless it is taken.
     """
     from verifier.collect.budget import Budget, Share  # noqa: PLC0415 - as in collect_evidence
-    from verifier.collect.http import HttpClient, Limits  # noqa: PLC0415
+    from verifier.collect.http import HttpClient  # noqa: PLC0415
+    from verifier.collect.limits import Limits  # noqa: PLC0415
 
     host = urlsplit(url).hostname or ""
     limits = Limits(share=Share.GUESTS, max_bytes=_MOST_ANSWERED, deadline_seconds=timeout)

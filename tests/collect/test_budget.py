@@ -6,7 +6,8 @@ import threading
 import pytest
 
 from verifier.collect.budget import PARTS, Budget, Share, SpentError
-from verifier.collect.http import HttpClient, Limits
+from verifier.collect.http import HttpClient
+from verifier.collect.limits import Limits
 from verifier.collect.workers import Workers
 from verifier.lab.response import Response, answer
 

@@ -4,7 +4,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 
-from verifier.collect.http import LIMITS, HttpClient
+from verifier.collect.http import HttpClient
+from verifier.collect.limits import LIMITS
 from verifier.evidence.bundle import Kind
 
 

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.collect.loopback import ADDRESS, Server, answer, send
 from verifier.collect.budget import Budget, Share
-from verifier.collect.http import HttpClient, Limits
+from verifier.collect.http import HttpClient
+from verifier.collect.limits import Limits
 from verifier.collect.network import System
 from verifier.errors import Cause, CollectError, LimitError, NetworkError
 from verifier.evidence.subject import parse_peer

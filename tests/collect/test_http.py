@@ -22,7 +22,8 @@ from tests.collect.loopback import (
     send,
 )
 from verifier.collect.budget import Share
-from verifier.collect.http import LIMITS, HttpClient, Limits, printable
+from verifier.collect.http import HttpClient, printable
+from verifier.collect.limits import LIMITS, Limits
 from verifier.collect.network import System
 from verifier.errors import CollectError, LimitError, NetworkError, NotFoundError
 from verifier.evidence.bundle import Kind

@@ -14,7 +14,8 @@ import trustme
 
 from tests.collect.loopback import ADDRESS, Server, answer
 from verifier.collect.budget import Share
-from verifier.collect.http import HttpClient, Limits
+from verifier.collect.http import HttpClient
+from verifier.collect.limits import Limits
 from verifier.collect.network import System, is_public, matching_host
 from verifier.errors import CollectError, LimitError, NetworkError
 

@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.collect.http import LIMITS, HttpClient, Response
+from verifier.collect.http import HttpClient, Response
 from verifier.collect.image_download import PUBLISHED
+from verifier.collect.limits import LIMITS
 from verifier.collect.requests import (
     CLOUD_URL,
     DNS_URL,

@@ -26,9 +26,10 @@ from verifier.collect.challenged import record_challenged
 from verifier.collect.endpoint import endpoint_requests, search_requests
 from verifier.collect.guests import Guests
 from verifier.collect.histories import Histories, Job, Scanning
-from verifier.collect.http import LIMITS, HttpClient, Response
+from verifier.collect.http import HttpClient, Response
 from verifier.collect.instances import listed_instances
 from verifier.collect.key_holders import manifest_requests, record_certificate
+from verifier.collect.limits import LIMITS
 from verifier.collect.refusals import lags
 from verifier.collect.requests import Request
 from verifier.collect.shared import COLLATERAL

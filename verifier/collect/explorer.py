@@ -11,7 +11,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from msgspec import Struct, field
 
-from verifier.collect.http import LIMITS, HttpClient, printable
+from verifier.collect.http import HttpClient, printable
+from verifier.collect.limits import LIMITS
 from verifier.collect.network import System
 from verifier.collect.scan import without_secrets
 from verifier.errors import CollectError, EvidenceError, NetworkError

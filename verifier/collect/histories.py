@@ -26,7 +26,8 @@ from verifier.collect.differences import (
     stale,
 )
 from verifier.collect.explorer import Explorer, ask_explorer
-from verifier.collect.http import LIMITS, HttpClient
+from verifier.collect.http import HttpClient
+from verifier.collect.limits import LIMITS
 from verifier.collect.log_cache import LogCache
 from verifier.collect.meter import ScanBudget
 from verifier.collect.refusals import lags

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from verifier.collect.budget import PARTS, Share
-from verifier.collect.http import HttpClient, Limits, Response
+from verifier.collect.http import HttpClient, Response
+from verifier.collect.limits import Limits
 from verifier.errors import CollectError, LimitError, NetworkError
 from verifier.patterns import pattern
 

@@ -29,7 +29,8 @@ from sigstore_models.trustroot.v1 import ClientTrustConfig as ConfigModel
 from sigstore_models.trustroot.v1 import TrustedRoot as RootModel
 
 from verifier.collect.budget import Share
-from verifier.collect.http import HttpClient, Limits
+from verifier.collect.http import HttpClient
+from verifier.collect.limits import Limits
 from verifier.errors import CollectError, UsageError
 from verifier.evidence.codec import as_list, as_object, as_str, parse_json_object
 

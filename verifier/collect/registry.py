@@ -22,7 +22,8 @@ from msgspec.structs import replace
 
 from verifier.collect.budget import Share
 from verifier.collect.challenges import Challenge, parse_challenges
-from verifier.collect.http import LIMITS, REDIRECTS, HttpClient, Limits, Response, printable
+from verifier.collect.http import REDIRECTS, HttpClient, Response, printable
+from verifier.collect.limits import LIMITS, Limits
 from verifier.collect.network import is_loopback, is_public, parse_address
 from verifier.collect.workers import Workers
 from verifier.errors import CollectError, EvidenceError, LimitError, NetworkError

@@ -17,7 +17,8 @@ from urllib.parse import parse_qsl, urlsplit
 from msgspec import Struct, field
 
 from verifier.collect.budget import SpentError
-from verifier.collect.http import LIMITS, HttpClient, printable
+from verifier.collect.http import HttpClient, printable
+from verifier.collect.limits import LIMITS
 from verifier.collect.log_cache import CachedStream, LogCache
 from verifier.collect.meter import Meter, ScanBudget, spelled
 from verifier.collect.network import System

@@ -6,11 +6,28 @@ from typing import Final
 from cryptography import x509
 
 from verifier.evidence.codec import JsonObject
+from verifier.lab.endpoint import (
+    GATEWAY_NAME,
+    OLDER_GATEWAY_KEY,
+    gateway_certificate,
+    web_certificate,
+)
+from verifier.lab.guest import Guest
+from verifier.lab.ingress import ingress_certificate
+from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response, answer, answer_json
 from verifier.model.result import JsonValue
 
 CT_URL: Final = "https://ct.lab.invalid"
 _PEM_TYPE: Final = "application/pkix-cert"
+
+
+def logged_certificates(knobs: Knobs, domain: str, guest: Guest) -> tuple[bytes, ...]:
+    """The certificates (PEM) that are logged in a world: the gateway's, the one that dstack-ingress
+    in a guest has for a domain, and what the knobs add."""
+    more = [web_certificate(name, knobs.now, key) for name, key in knobs.logged]
+    older = web_certificate(GATEWAY_NAME, knobs.now, OLDER_GATEWAY_KEY)
+    return (older, gateway_certificate(knobs.now), ingress_certificate(domain, guest), *more)
 
 
 class CertificateLogs:

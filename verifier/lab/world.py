@@ -36,19 +36,14 @@ from verifier.lab import contracts, dns, history, ingress, keys, safe_service
 from verifier.lab.chain import Chain
 from verifier.lab.cloud import attestations
 from verifier.lab.collateral import Collateral, CollateralOptions
-from verifier.lab.endpoint import (
-    GATEWAY_NAME,
-    OLDER_GATEWAY_KEY,
-    gateway_certificate,
-    web_certificate,
-)
+from verifier.lab.endpoint import gateway_certificate
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE
 from verifier.lab.gateway import ACCOUNT_URI, Gateway, gateway_knobs
 from verifier.lab.gpu import Gpus
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.kms import PLATFORM, ContractPlace, Kms
 from verifier.lab.knobs import CHAIN_ID, DAY, TCB_EVALUATION, Knobs
-from verifier.lab.logged import CT_URL, CertificateLogs
+from verifier.lab.logged import CT_URL, CertificateLogs, logged_certificates
 from verifier.lab.pki import FMSPC, Pki, PkiOptions, build_pki
 from verifier.lab.published import published_proof
 from verifier.lab.quote import MR_SEAM
@@ -181,11 +176,8 @@ class World:
 
     @cached_property
     def certificate_logs(self) -> CertificateLogs:
-        """What public CAs logged: the gateway's certificates, those of dstack-ingress, and more."""
-        more = [web_certificate(name, self.now, key) for name, key in self.knobs.logged]
-        older = web_certificate(GATEWAY_NAME, self.now, OLDER_GATEWAY_KEY)
-        own = (gateway_certificate(self.now), ingress.ingress_certificate(WEB_DOMAIN, self.guest))
-        return CertificateLogs((older, *own, *more))
+        """What public CAs logged of the names of this world."""
+        return CertificateLogs(logged_certificates(self.knobs, WEB_DOMAIN, self.guest))
 
     @cached_property
     def gpus(self) -> Gpus:
