@@ -418,13 +418,13 @@ def doubted(bundle: Bundle, question: Question) -> tuple[LogFilter, ...]:
 
 
 def image_references(bundle: Bundle, question: Question) -> tuple[ImageReference, ...]:
-    """The images that the measured manifests name, each once."""
+    """The images that the measured manifests name, those of KMSs' guests too, each once."""
     return _images(_cases(bundle, question).values())
 
 
 def _images(cases: Iterable[Case]) -> tuple[ImageReference, ...]:
     found: dict[str, ImageReference] = {}
-    for case in cases:
+    for case in [each for app in cases for each in (app, *(x.case for x in tried_guests(app)))]:
         with suppress(MissingEvidence, EvidenceError):
             texts = {item.reference for item in named_images(case)}
             for text in sorted(texts - found.keys()):

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.evidence.recorded import needs_recorded, read
+from tests.worlds.absence import gone
 from tests.worlds.audited import Audited, audit
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
@@ -249,3 +250,14 @@ def test_a_signature_over_something_else_accuses_the_kms_of_no_second_root_key()
     assert [item.status for item in found.check("key_management.root")] == [Status.FAIL]
     assert [item.status for item in found.check("key_management.attestation")] == [Status.PASS]
     assert found.report.verdict is Verdict.CONTRAINDICATED
+
+
+def test_of_what_source_the_images_of_the_kms_are_built(honest: Audited) -> None:
+    told = parts(found(honest))["provenance.images"]
+    assert (told["status"], told["said"]) == (
+        "pass",
+        "3 images attested by a workflow of the source",
+    )
+    unasked = honest.again(gone(Kind.OCI_MANIFEST, Kind.OCI_CONFIG)(honest.bundle))
+    assert parts(found(unasked))["provenance.images"]["status"] == "missing-evidence"
+    assert found(unasked).skip_kind is SkipKind.MISSING_EVIDENCE

@@ -29,6 +29,7 @@ from verifier.lab.events import LOCAL_SGX_MRENCLAVE, release
 from verifier.lab.guest import Guest, KeySource, manifest_app_id
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.pki import PkiOptions, build_pki, pem_chain
+from verifier.lab.registry import KMS_IMAGES
 from verifier.lab.response import Response, answer_json
 
 PLATFORM: Final = "kms-platform"
@@ -337,10 +338,9 @@ def _manifest(place: ContractPlace | None) -> str:
 
 
 def _service(name: str, *, environment: Sequence[str] = (), volumes: Sequence[str] = ()) -> str:
-    digest = keys.labelled(f"image {name}", 32).hex()
     lines = [
         f"{name}:",
-        f"  image: registry.lab.invalid/dstack-{name}@sha256:{digest}",
+        f"  image: {KMS_IMAGES[name].reference}",
         "  restart: unless-stopped",
         "  read_only: true",
         '  user: "1000:1000"',

@@ -94,6 +94,9 @@ class Image(Struct, frozen=True, dict=True):
 WEB: Final = Image("lab/web-nginx")
 """The image that the world's app runs."""
 
+KMS_IMAGES: Final = {name: Image(f"dstack-{name}") for name in ("kms", "auth-api", "node")}
+"""The images that the guest of a KMS runs, by service."""
+
 Attest = Callable[[Sigstore, Image], list[JsonObject]]
 """The Sigstore bundles that somebody makes about an image."""
 
@@ -104,19 +107,19 @@ def attest(sigstore: Sigstore, image: Image) -> list[JsonObject]:
 
 
 class Registry(Struct, frozen=True):
-    """The registry and GitHub, about one image and the attestations of it."""
+    """The registry and GitHub, about the app's image, and those of its KMS, which are attested."""
 
     image: Image
     sigstore: Sigstore
     attest: Attest = attest
 
     def images(self, path: str) -> Response:
-        """The registry's answer. It has no referrers API, and nothing stands beside the image."""
-        prefix = f"/v2/{self.image.repository}"
-        documents = {
-            f"{prefix}/manifests/{self.image.digest}": self.image.manifest,
-            f"{prefix}/blobs/{digest_of(self.image.config)}": self.image.config,
-        }
+        """The registry's answer. It has no referrers API, and nothing stands beside an image."""
+        documents: dict[str, bytes] = {}
+        for image in (self.image, *KMS_IMAGES.values()):
+            prefix = f"/v2/{image.repository}"
+            documents[f"{prefix}/manifests/{image.digest}"] = image.manifest
+            documents[f"{prefix}/blobs/{digest_of(image.config)}"] = image.config
         if path not in documents:
             return NOT_FOUND
         kind = "manifest" if "/manifests/" in path else "config"
@@ -124,11 +127,13 @@ class Registry(Struct, frozen=True):
 
     def attestations(self, path: str) -> Response:
         """GitHub's answer."""
-        owner_and_name = self.image.source.removeprefix("https://github.com/")
-        if path != f"/repos/{owner_and_name}/attestations/{self.image.digest}":
-            return answer_json(404, {"message": "Not Found", "status": "404"})
-        bundles = self.attest(self.sigstore, self.image)
-        return answer_json(200, {"attestations": [{"bundle": item} for item in bundles]})
+        for image in (self.image, *KMS_IMAGES.values()):
+            owner_and_name = image.source.removeprefix("https://github.com/")
+            if path == f"/repos/{owner_and_name}/attestations/{image.digest}":
+                made = self.attest if image is self.image else attest
+                bundles = made(self.sigstore, image)
+                return answer_json(200, {"attestations": [{"bundle": item} for item in bundles]})
+        return answer_json(404, {"message": "Not Found", "status": "404"})
 
 
 def digest_of(raw: bytes) -> str:

@@ -34,6 +34,7 @@ from verifier.checks.key_management.kms_root import (
     root_keys,
 )
 from verifier.checks.manifest.rules import judge_manifest, judged_at
+from verifier.checks.provenance.check import asked_images, judge_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
 from verifier.manifest.read import read_manifest
@@ -63,7 +64,8 @@ def attestation(case: Case) -> Outcome:
     of the TD that holds its key; in this collection a TLS session ended there. That TD passes what
     any guest has to: a genuine quote and an acceptable TCB, a production OS image, a known machine,
     and a log that replays. The manifest that it measured is there, no rule finds that who runs it
-    can have the keys, and it asks the contract of the KMS's record whom to serve. A known enclave
+    can have the keys, each of its images is tied to a source as an app's is, and it asks the
+    contract of the KMS's record whom to serve. A known enclave
     seals its keys; and the contract allows its build, its OS image and its device, as it does the
     build that the app's guest met. The root key is tied to the CA key: by the contract, by the
     quote of the TD that made both, or by a signature in such a session.
@@ -160,6 +162,7 @@ def _parts(case: Case, guest: KmsGuest) -> Parts:
         "session": _session(guest),
         **{name: _waived(case, name, _outcome(result)) for name, result in results.items()},
         "manifest.rules": tried(lambda: _rules(guest)),
+        "provenance.images": tried(lambda: judge_images(asked_images(guest.case))),
         "contract": tried(lambda: _obeyed(case, guest)),
         "allowed": tried(lambda: _allowed(case, guest)),
         "met": tried(lambda: _met(case, guest)),

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
+from msgspec.structs import replace
+
 from verifier.lab import forged_kms, keys
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import Attack, missing, refused, warned
@@ -11,6 +13,8 @@ from verifier.lab.history import KMS_ADDRESS
 from verifier.lab.host import firmware_event_added
 from verifier.lab.knobs import Knobs
 from verifier.lab.quote import DEBUG, SEPT_VE_DISABLE
+from verifier.lab.registry import KMS_IMAGES, WEB
+from verifier.lab.response import NOT_FOUND, Response
 
 _CHECK: Final = "key_management.attestation"
 _CONTRACT: Final = "KMS_CONTRACT_ADDR=0x"
@@ -59,6 +63,18 @@ def guest() -> Iterator[Attack]:
     yield warned("kms-enclave-unknown", _CHECK, title, knobs, why)
 
 
+def _is_kms_image(url: str) -> bool:
+    return url.endswith(f"/manifests/{KMS_IMAGES['kms'].digest}")
+
+
+def _other_image(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    return replace(response, body=WEB.manifest) if _is_kms_image(url) else response
+
+
+def _no_image(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    return NOT_FOUND if _is_kms_image(url) else response
+
+
 def code() -> Iterator[Attack]:
     """The code that the KMS runs, and who allows it."""
     edit = forged_kms.manifest("http://node:8545", "http://auth-api:8545")
@@ -87,9 +103,13 @@ def code() -> Iterator[Attack]:
     yield warned("kms-asks-operator", _CHECK, title, Knobs(edit_kms=edit), why)
     why = "the KMS is genuine; its image is whatever the registry says at the next boot"
     title = "runs the KMS from an image that a tag names"
-    digest = keys.labelled("image kms", 32).hex()
-    edit = forged_kms.manifest(f"@sha256:{digest}", ":latest")
+    edit = forged_kms.manifest(f"@{KMS_IMAGES['kms'].digest}", ":latest")
     yield warned("kms-image-by-tag", _CHECK, title, Knobs(edit_kms=edit), why)
+    title = "has the registry show another image in the place of the one that the KMS runs"
+    yield refused("kms-image-exchanged", _CHECK, title, Knobs(edit_response=_other_image))
+    why = "the KMS is genuine; from what its image was built nobody can see"
+    title = "has the registry show nothing of the image that the KMS runs"
+    yield warned("kms-image-withheld", _CHECK, title, Knobs(edit_response=_no_image), why)
     why = "a manifest that nobody sees is not a false one; nobody knows what the KMS runs"
     title = "hides what the KMS runs"
     knobs = Knobs(edit_kms=forged_kms.guest(public_tcbinfo=False))
