@@ -10,7 +10,7 @@ from rich.text import Text
 
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Verdict
-from verifier.report.audit import beside, instances, sentences
+from verifier.report.audit import beside, chosen, instances, sentences
 from verifier.report.audit.answers import Standing, statements
 from verifier.report.audit.families import mark
 from verifier.report.escape import visible
@@ -63,7 +63,7 @@ def _verdict(page: Page, report: Report, subject: SubjectReport) -> None:
     for label, text in (
         ("Not verified", sentences.retold(report)),
         ("Outdated", sentences.outdated(report)),
-        ("Project file", sentences.chosen_by_project(report)),
+        ("Project file", chosen.by_project(report)),
     ):
         if text:
             page.value(label, text)

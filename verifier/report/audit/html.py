@@ -17,7 +17,15 @@ from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Report, SubjectReport
 from verifier.model.result import CheckResult
 from verifier.report import pending
-from verifier.report.audit import answers, beside, drawing, instances, publication, sentences
+from verifier.report.audit import (
+    answers,
+    beside,
+    chosen,
+    drawing,
+    instances,
+    publication,
+    sentences,
+)
 from verifier.report.audit.families import FAMILIES, MEANINGS, Mark, by_family, mark
 from verifier.report.escape import visible
 from verifier.report.limits import LIMITS
@@ -63,6 +71,7 @@ def render_html(report: Report) -> str:
             style=sheet,
             policy=_policy(sheet),
             sentences=sentences,
+            chosen=chosen,
             beside=beside,
             instances=instances,
             links=publication.links(subject),

@@ -15,7 +15,7 @@ from verifier.model.identifiers import format_time
 from verifier.model.report import Beside, Comparison, Report, SubjectReport
 from verifier.model.result import CheckResult, EvidenceRef
 from verifier.report import pending
-from verifier.report.audit import beside, instances, publication, sentences
+from verifier.report.audit import beside, chosen, instances, publication, sentences
 from verifier.report.audit.answers import Standing, standing, statements, value_text
 from verifier.report.audit.families import (
     FAMILIES,
@@ -137,8 +137,8 @@ def _header(report: Report) -> Iterator[str]:
         ("Time", markdown(sentences.when(report))),
         ("Checks", sentences.tally(subject.checks)),
     ]
-    if chosen := sentences.chosen_by_project(report):
-        rows.append(("Project file", markdown(chosen)))
+    if by_project := chosen.by_project(report):
+        rows.append(("Project file", markdown(by_project)))
     if reader := sentences.second_reader(report):
         rows.append(("Second reader", markdown(reader)))
     if link := sentences.weakest_link(report):

@@ -23,6 +23,7 @@ from verifier.model.result import (
     Severity,
     Verdict,
 )
+from verifier.report.audit import chosen
 from verifier.report.audit.answers import Standing, value_words
 from verifier.report.audit.families import Mark, in_chain_order, mark, needs_attention, weakest
 from verifier.report.escape import visible
@@ -76,7 +77,7 @@ def verdict_line(report: Report) -> str:
     return visible(
         f"{report.verdict.value}{anchor}, "
         f"{'accepted' if report.accepted else 'not accepted'} by policy {report.policy_name}"
-        f"{policy_origin(report)}: "
+        f"{chosen.policy_origin(report)}: "
         f"{app}, "
         f"{f'weakest link {link.id} {mark(link).value}' if link else tally(checks)}, "
         f"as of {format_time(report.evaluated_at)}"
@@ -398,7 +399,7 @@ def provenance(report: Report) -> tuple[tuple[str, str], ...]:
             if report.bundle_trusted
             else "untrusted: what its collector witnessed counts as said only",
         ),
-        ("Policy", f"{report.policy_name}{policy_origin(report)}"),
+        ("Policy", f"{report.policy_name}{chosen.policy_origin(report)}"),
         ("Policy digest", report.policy_digest),
         ("Reference", report.reference_digest),
         ("Tool", report.tool),
@@ -443,31 +444,13 @@ def _relied_days(report: Report) -> int:
     return _VALID_DAYS if report.max_age_days is None else report.max_age_days
 
 
-def chosen_by_project(report: Report) -> str:
-    """What a project file chose of the audit; "" where none did."""
-    project = report.project
-    if project is None:
-        return ""
-    sets = "; ".join(f"{name} {' '.join(values)}" for name, values in project.settings)
-    return (
-        f"{project.name} (sha256 {project.sha256[:16]}…) chose: {sets}. Whoever wrote that file "
-        "chose this, not who ran the audit."
-    )
-
-
-def policy_origin(report: Report) -> str:
-    """Where the policy came from, in brackets; "" where who ran the audit chose it."""
-    chosen = report.project is not None and report.project.of("--policy")
-    return " (from the project file)" if chosen else ""
-
-
 def capital(text: str) -> str:
     """A text as a sentence begins."""
     return text[:1].upper() + text[1:]
 
 
 def _acceptance(report: Report) -> str:
-    policy = f"{report.policy_name}{policy_origin(report)}"
+    policy = f"{report.policy_name}{chosen.policy_origin(report)}"
     return f"Policy {policy} {'accepts' if report.accepted else 'does not accept'} this"
 
 
