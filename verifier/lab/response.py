@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
+from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
+from verifier.errors import EvidenceError
+from verifier.evidence import codec
 from verifier.model.result import JsonValue
 
 
@@ -34,6 +38,16 @@ def answer_json(
     """An answer in compact JSON."""
     body = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
     return answer(status, "application/json", body, headers)
+
+
+def arguments_of(query: str, body: bytes) -> dict[str, str]:
+    """What a request asks about: its query, and the texts of a JSON object in its body."""
+    arguments = dict(parse_qsl(query, keep_blank_values=True))
+    if body:
+        with suppress(EvidenceError):
+            document = codec.parse_json_object(body, "request")
+            arguments |= {key: value for key, value in document.items() if isinstance(value, str)}
+    return arguments
 
 
 NOT_FOUND: Final = answer(404, "text/plain", b"")

@@ -22,14 +22,13 @@ import json
 from collections.abc import Callable, Mapping
 from functools import cached_property, partial
 from typing import Final, get_args
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from eth_utils.address import to_checksum_address
 from msgspec import to_builtins as asdict
 from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
-from verifier.evidence import codec
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.guest.proof import PATH as PROOF_PATH
 from verifier.lab import contracts, dns, history, ingress, keys, safe_service
@@ -49,7 +48,7 @@ from verifier.lab.published import published_proof
 from verifier.lab.quote import MR_SEAM
 from verifier.lab.reference_rows import SOURCE, anchor_rows, firmware_row, image_row
 from verifier.lab.registry import GITHUB_URL, REGISTRY_URL, Registry
-from verifier.lab.response import NOT_FOUND, Response, answer, answer_json
+from verifier.lab.response import NOT_FOUND, Response, answer, answer_json, arguments_of
 from verifier.lab.rpc import Node
 from verifier.lab.sigstore import Sigstore
 from verifier.model.chain import ContractCode
@@ -247,7 +246,7 @@ class World:
         }
         if f"https://{host}" in services:
             return services[f"https://{host}"]()
-        arguments = _arguments(parts.query, body)
+        arguments = arguments_of(parts.query, body)
         named: dict[str, Callable[[], Response]] = {
             f"gateway.{GATEWAY_BASE}": lambda: self.gateway.respond(path),
             urlsplit(KMS_URL).hostname or "": lambda: self.kms.respond(path, arguments),
@@ -483,14 +482,3 @@ class World:
 def build(knobs: Knobs | None = None) -> World:
     """The world of these knobs; the honest one by default."""
     return World(knobs or Knobs())
-
-
-def _arguments(query: str, body: bytes) -> dict[str, str]:
-    arguments = dict(parse_qsl(query, keep_blank_values=True))
-    if body:
-        try:
-            document = codec.parse_json_object(body, "request")
-        except EvidenceError:
-            return arguments
-        arguments |= {key: value for key, value in document.items() if isinstance(value, str)}
-    return arguments
