@@ -75,7 +75,7 @@ def test_a_safe(chain: Anvil, shape: owners.Shape) -> None:
     assert {name: args for name, args in told if name in wanted} == wanted
     assert {name for name, _ in told} == {
         *wanted,
-        *("SafeSetup", "ChangedThreshold", "ExecutionSuccess"),
+        *("SafeSetup", "ChangedThreshold", "ApproveHash", "ExecutionSuccess"),
     }
 
 

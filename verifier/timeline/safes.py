@@ -54,10 +54,11 @@ def safe_ahead(
     safe: Safe, queues: SafeQueues, events: Sequence[TimelineEvent], touches: Touches
 ) -> SafeAhead:
     """What a Safe's signers are about to do. `events` are settled ones in chain order."""
-    reads = safe.reads
+    reads, approvals = safe.reads, _approvals(safe, events)
     if reads.nonce is None or reads.version is None:
-        return SafeAhead(why="nobody told how many transactions it has made, and by which rules")
-    approvals = _approvals(safe, events)
+        unseen = tuple(_unseen(safe, *item) for item in approvals.items())
+        why = "nobody told how many transactions it has made, and by which rules"
+        return SafeAhead(operations=unseen, why=why)
     told = queues.of(safe.address, reads.nonce)
     problems = [f"{item.source}: {item.problem}" for item in told if item.problem]
     proposals: dict[bytes, Proposal] = {}

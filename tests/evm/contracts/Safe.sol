@@ -18,6 +18,7 @@ abstract contract SafeShape {
         address indexed initiator, address[] owners, uint256 threshold, address initializer, address fallbackHandler
     );
     event ChangedThreshold(uint256 threshold);
+    event ApproveHash(bytes32 indexed approvedHash, address indexed owner);
 
     modifier authorized() {
         require(msg.sender == address(this), "GS031");
@@ -87,6 +88,7 @@ abstract contract SafeShape {
     function approveHash(bytes32 txHash) external {
         require(_isOwner(msg.sender), "GS030");
         approvedHashes[msg.sender][txHash] = true;
+        emit ApproveHash(txHash, msg.sender);
     }
 
     function txHashOf(address to, bytes calldata data, uint256 nonce_) public view returns (bytes32) {
