@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.chain import calls
@@ -13,11 +14,9 @@ from verifier.evidence.chain.creation_calldata import InitialTerms, initial_term
 from verifier.model.chain import OPERATORS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import (
-    AppState,
     AsOf,
     Coverage,
     Governance,
-    KmsState,
     Timeline,
     TimelineEvent,
 )
@@ -31,7 +30,7 @@ from verifier.timeline.history import History, Stream
 from verifier.timeline.initial import InitialFlags, initial_flags
 from verifier.timeline.notice import changes
 from verifier.timeline.outlook import Present, ahead
-from verifier.timeline.owners import OwnerReads
+from verifier.timeline.owners import OwnerReads, Past, Then
 from verifier.timeline.permissions import permissions
 
 T = TypeVar("T")
@@ -60,8 +59,8 @@ def build_timeline(
     folded = fold(settled, initial=flags, codes=codes)
     covered = _covered(history, folded, flags)
     notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
-    reads = _reads(history, known)
-    governed = _governed(history, reads, settled, folded, notice_period)
+    accounts = _Accounts(_reads(history, known), _then(history, known))
+    governed = _governed(history, accounts, settled, folded, notice_period)
     periods = tuple(period for item in governed for period in item.periods)
     if on is not None:
         events = settled = tuple(event for event in settled if _before(event, on))
@@ -69,12 +68,9 @@ def build_timeline(
         periods = tuple(_period_until(item, on) for item in periods if _began(item, on))
     now = head.time if on is None else min(on, head.time)
     attested = _until(attested, on)
-    states: dict[Role, AppState | KmsState] = {
-        Role.APP: folded.app_state(),
-        Role.KMS: folded.kms_state(),
-    }
-    present = [item for item in periods if item.until is None]
-    about_to_change = ahead(history, Present(present, states, reads), settled, now, on is not None)
+    app, kms = folded.app_state(), folded.kms_state()
+    present = Present(periods, app, kms, accounts.reads)
+    about_to_change = ahead(history, present, settled, now, on is not None)
     return Timeline(
         chain_id=history.plan.chain_id,
         app_id=history.plan.app_id.hex(),
@@ -83,8 +79,8 @@ def build_timeline(
         as_of=AsOf(block=reader.number, hash=head.hash, time=head.time),
         coverage=covered,
         events=events,
-        app_state=folded.app_state(),
-        kms_state=folded.kms_state(),
+        app_state=app,
+        kms_state=kms,
         governance=periods,
         pending=about_to_change.operations,
         outlook=about_to_change.outlook,
@@ -117,9 +113,32 @@ def _reads(history: History, known: tuple[ContractCode, ...]) -> dict[str, Owner
     }
 
 
+class _Accounts(Struct, frozen=True):
+    """What accounts say of themselves at present, and what they were before."""
+
+    reads: Mapping[str, OwnerReads]
+    then: Then
+
+
+def _then(history: History, known: tuple[ContractCode, ...]) -> Then:
+    """What an account was, by the code that an archive node gives of it."""
+    roles = {"safe-proxy": "safe", "safe": "safe", "timelock": "timelock"}
+
+    def then(account: str, at: Place) -> Past:
+        call = contracts.get_code(account, hex(at.block))
+        try:
+            code = history.reader.find(call, contracts.decode_bytes, marks=False)
+        except EvidenceError:
+            return Past(None)
+        found = (name for name in roles if code and contracts.identify_code(known, code, name))
+        return Past(code, roles.get(next(found, ""), ""))
+
+    return then
+
+
 def _governed(
     history: History,
-    owners: Mapping[str, OwnerReads],
+    accounts: _Accounts,
     settled: tuple[TimelineEvent, ...],
     whole: Fold,
     notice_period: int | None,
@@ -131,7 +150,14 @@ def _governed(
         return proxy and whole.upgrades_disabled(at).value is not True
 
     return tuple(
-        governance(role, settled, owners, notice_period=notice_period, replaceable=replaceable)
+        governance(
+            role,
+            settled,
+            accounts.reads,
+            notice_period=notice_period,
+            replaceable=replaceable,
+            then=accounts.then,
+        )
         for role in (Role.APP, Role.KMS)
     )
 

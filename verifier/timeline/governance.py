@@ -23,7 +23,7 @@ from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance, TimelineEvent
-from verifier.timeline.owners import Behind, OwnerReads
+from verifier.timeline.owners import Behind, OwnerReads, Past, Then
 
 ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
 PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()
@@ -35,6 +35,12 @@ BEHIND_OWN_WORD: Final = (
     "this audit"
 )
 REPLACED: Final = "the owner contract replaced its own code: how it decides since then is unknown"
+AS_NOW: Final = "no node tells what it was then: it is judged as it is now"
+NOT_YET: Final = "it had no code yet then: whoever could create it acted for it"
+OTHER_CODE: Final = (
+    "it ran other code then than it has now: how many keys it took, and how fast they were, is not "
+    "known"
+)
 MAX_RULES: Final = 256
 """How many changes of an owner contract's own rules make periods: the latest ones."""
 
@@ -85,21 +91,23 @@ class _Rules(Struct, frozen=True, kw_only=True):
         return tuple(sorted({item for role in roles for item in self.roles.get(role, ())}))
 
 
-def governance(
+def governance(  # noqa: PLR0913 - each tells something else about who governs
     role: Role,
     events: Sequence[TimelineEvent],
     reads: Mapping[str, OwnerReads],
     *,
     notice_period: int | None = None,
     replaceable: Callable[[Place | None], bool] = lambda _: False,
+    then: Then | None = None,
 ) -> Governed:
     """Who could change the contract of `role` (APP or KMS), from its first event on.
 
     `events` are all events of the timeline in chain order; those of owner contracts are found by
     their address. `reads` is by EIP-55 address, for owners and for holders of a timelock's roles.
     `notice_period` (seconds) is what the app says of a delay of its own, which is only its word;
-    `replaceable` says whether its code could be replaced at a place, None for the present. Before
-    the first transfer of ownership, and without any, the owner is unknown.
+    `replaceable` says whether its code could be replaced at a place, None for the present. `then`
+    tells the code of an owner when it became one; without it a past owner is judged as it is now.
+    Before the first transfer of ownership, and without any, the owner is unknown.
     """
     owned: dict[str, list[TimelineEvent]] = {}
     for event in events:
@@ -116,6 +124,8 @@ def governance(
         for mark, end in zip(marks, [*marks[1:], until], strict=True):
             period = _period(role, owner, found.kind, (mark, end))
             period = _detailed(period, tracks[owner], behind)
+            if then is not None and end is not None and mark.address != owner:
+                period = _as_then(period, found, then(owner, since.place))
             if role is Role.APP and notice_period:
                 named = _own_delay(period, replaceable=replaceable(period.until))
                 period = replace(period, remarks=(*period.remarks, *named))
@@ -141,6 +151,30 @@ def accounts(events: Sequence[TimelineEvent]) -> tuple[str, ...]:
             found.setdefault(str(event.args.get("owner")))
     found.pop(ZERO_ADDRESS, None)
     return tuple(found)
+
+
+def _as_then(period: Governance, found: OwnerReads, was: Past) -> Governance:
+    """A period that is over, by what its owner was when it began; what an owner contract says of
+    itself in a later event, it says when it has its code."""
+    if not period.owner or found.code is None:
+        return period
+    if was.code is None:
+        return replace(period, remarks=(*period.remarks, AS_NOW))
+    if was.code == found.code or (was.kind is OwnerKind.EOA and found.kind is OwnerKind.EOA):
+        return period
+    unknown = Governance(
+        role=period.role,
+        owner=period.owner,
+        kind=was.kind,
+        since=period.since,
+        since_time=period.since_time,
+        until=period.until,
+        until_time=period.until_time,
+        remarks=(OTHER_CODE,),
+    )
+    if was.kind is OwnerKind.EOA:
+        return replace(unknown, kind=OwnerKind.UNKNOWN, remarks=(NOT_YET,))
+    return unknown
 
 
 def _own_delay(period: Governance, *, replaceable: bool) -> Iterator[str]:

@@ -267,6 +267,7 @@ class History:
         wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
         wanted.extend(calls.transaction(digest) for digest in _transactions(events))
         wanted.extend(self._creation_calls())
+        wanted.extend(contracts.get_code(*item) for item in _first_owned(streams[:2]))
         for account, operation in waiting_ids(events, self.owners):
             wanted.append(calls.timestamp_call(account, operation, block))
         return HistoryPlan(
@@ -431,6 +432,15 @@ class History:
         if found[0] != digest:
             raise EvidenceError(f"transaction 0x{digest}: a node gave another one")
         return found[1:]
+
+
+def _first_owned(streams: Iterable[Stream]) -> Iterator[tuple[str, str]]:
+    """The accounts that ever became owners, and the block (hex) in which each did."""
+    for stream in streams:
+        for event in stream.events:
+            owner = event.args.get("newOwner")
+            if event.name == "OwnershipTransferred" and owner != ZERO_ADDRESS:
+                yield str(owner), hex(event.place.block)
 
 
 def key_calls(

@@ -27,25 +27,28 @@ _THEN = "what waited at that time is not known"
 
 
 class Present(Struct, frozen=True):
-    """Who governs at present: the periods that last, the states of both contracts, and what the
-    accounts behind them (EIP-55) say of themselves."""
+    """Who governs at present: all periods, of which those that last count, the states of both
+    contracts, and what the accounts behind them (EIP-55) say of themselves."""
 
     periods: Sequence[Governance]
-    states: Mapping[Role, AppState | KmsState]
+    app: AppState
+    kms: KmsState
     reads: Mapping[str, OwnerReads]
+
+    def lasting(self) -> Iterator[Governance]:
+        """The periods that have not ended."""
+        return (item for item in self.periods if item.until is None)
 
     def governing(self) -> Iterator[tuple[Role, str]]:
         """Whose acts take effect: (contract, account) of owners, and of who may become one."""
-        for item in self.periods:
-            if item.owner:
-                yield item.role, item.owner
-        for role, state in self.states.items():
+        yield from ((item.role, item.owner) for item in self.lasting() if item.owner)
+        for role, state in ((Role.APP, self.app), (Role.KMS, self.kms)):
             if state.pending_owner:
                 yield role, state.pending_owner
 
     def proposing(self) -> Iterator[tuple[Role, str]]:
         """The Safes that propose to a timelock which owns a contract: (contract, Safe)."""
-        for item in self.periods:
+        for item in self.lasting():
             for account in item.proposers if item.kind is OwnerKind.TIMELOCK else ():
                 found = self.reads.get(account)
                 if found is not None and found.kind is OwnerKind.SAFE:
@@ -138,7 +141,7 @@ def _lacking(account: str, found: OwnerReads, events: Sequence[TimelineEvent]) -
 def _touching(history: History, present: Present) -> Touches:
     """What an account is to the app."""
     found: dict[str, Role] = {}
-    for item in present.periods:
+    for item in present.lasting():
         behind = (*item.signers, *item.proposers, *item.executors, *item.admins, *item.modules)
         for account in filter(None, (item.owner, item.guard, *behind)):
             found.setdefault(account, _OWNER[item.role])

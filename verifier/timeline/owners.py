@@ -8,13 +8,13 @@ Sources: safe-global/safe-smart-account Safe (checkNSignatures), FallbackManager
 with code.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from msgspec import Struct
 
-from verifier.model.chain import ContractCode, OwnerKind
+from verifier.model.chain import ContractCode, OwnerKind, Place
 
 ANYBODY: Final = (
     "whatever it does not understand it passes on, in its own name, to a contract that governs: "
@@ -67,8 +67,7 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
         """What the account is, by its code and its own word."""
         if self.code is None:
             return OwnerKind.UNKNOWN
-        delegated = len(self.code) == _DELEGATED_SIZE and self.code.startswith(_DELEGATED)
-        if not self.code or delegated:
+        if _is_key(self.code):
             return OwnerKind.EOA
         if self.signers and self.threshold and self.threshold <= len(set(self.signers)):
             return OwnerKind.SAFE
@@ -80,6 +79,29 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
         if self.known is None:
             return self.kind in (OwnerKind.SAFE, OwnerKind.TIMELOCK)
         return _KIND_OF[self.known.role] is not self.kind
+
+
+class Past(Struct, frozen=True):
+    """What an account was at an earlier block: its code, None where no node tells, and the role of
+    the known build that it was (`safe`, `timelock`), "" for none."""
+
+    code: bytes | None
+    role: str = ""
+
+    @property
+    def kind(self) -> OwnerKind:
+        """What the account was, by its code alone."""
+        if self.code is None:
+            return OwnerKind.UNKNOWN
+        return OwnerKind.EOA if _is_key(self.code) else _KIND_OF.get(self.role, OwnerKind.CONTRACT)
+
+
+Then = Callable[[str, Place], Past]
+"""(account, place) → what the account was at the end of that block."""
+
+
+def _is_key(code: bytes) -> bool:
+    return not code or (len(code) == _DELEGATED_SIZE and code.startswith(_DELEGATED))
 
 
 class Behind(Struct, frozen=True):
