@@ -13,6 +13,7 @@ from msgspec import Struct
 from verifier.model.chain import ContractCode, OwnerKind, Place, Role
 from verifier.model.pending import Outlook, PendingOperation
 from verifier.model.result import JsonValue
+from verifier.model.witness import WitnessHistory
 
 T = TypeVar("T")
 
@@ -376,6 +377,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
     root_note      what it means that the attested app rests on another trust anchor than Intel's,
                    in words; "" for Intel's
     notes          what a reader has to know besides
+    witness        what an auditor's own log saw; None where none was named
     """
 
     chain_id: int
@@ -398,6 +400,7 @@ class Timeline(Struct, frozen=True, kw_only=True):
     single_source: bool = False
     root_note: str = ""
     notes: tuple[str, ...] = ()
+    witness: WitnessHistory | None = None
 
     @property
     def complete(self) -> bool:

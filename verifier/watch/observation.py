@@ -57,12 +57,14 @@ class Fact(StrEnum):
 
 
 class Attester(Struct, frozen=True):
-    """One guest: its measured instance id (hex, "" where none is proven), what is proven of it, and
-    the release of its operating system in words ("" where it is not recognised)."""
+    """One guest: its measured instance id (hex, "" where none is proven), what is proven of it, the
+    release of its operating system in words ("" where it is not recognised), and the app id (hex)
+    that it was proven to have ("" for none)."""
 
     instance: str
     facts: Facts
     release: str = ""
+    app_id: str = ""
 
 
 class Observation(Struct, frozen=True, kw_only=True):
@@ -218,12 +220,9 @@ def _attester(subject: SubjectReport) -> Attester:
     facts: Facts = {fact.value: value for fact, value in _facts(claims) if value is not None}
     image = _value(claims, "os_image")
     release = image.get("release") if isinstance(image, dict) else ""
-    instance = _value(claims, "instance_id")
-    return Attester(
-        instance if isinstance(instance, str) else "",
-        facts,
-        release if isinstance(release, str) else "",
-    )
+    texts = (_value(claims, "instance_id"), release, _value(claims, "app_id"))
+    instance, release, app_id = (item if isinstance(item, str) else "" for item in texts)
+    return Attester(instance, facts, release, app_id)
 
 
 def _facts(claims: Mapping[str, Claim]) -> Iterator[tuple[Fact, JsonValue]]:

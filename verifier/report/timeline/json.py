@@ -26,6 +26,7 @@ from verifier.model.timeline import (
 )
 from verifier.report.audit.json import encodable
 from verifier.report.pending import outlook_json, pending_json
+from verifier.report.timeline import witnessed
 from verifier.report.timeline.overview import concerns
 from verifier.report.timeline.sentences import Narrator
 
@@ -73,6 +74,8 @@ def render_json(timeline: Timeline) -> bytes:
         "coverage": [_coverage(item) for item in timeline.coverage],
         "notes": list(timeline.notes),
     }
+    if timeline.witness is not None:
+        document["witness"] = witnessed.member(timeline.witness)
     return rfc8785.dumps(encodable(document)) + b"\n"
 
 

@@ -11,7 +11,7 @@ from typing import Final
 from verifier.model.timeline import Governance, Timeline
 from verifier.report import pending
 from verifier.report.escape import markdown, markdown_code
-from verifier.report.timeline import sentences
+from verifier.report.timeline import sentences, witnessed
 from verifier.report.timeline.gantt import gantt
 from verifier.report.timeline.overview import (
     Row,
@@ -42,11 +42,18 @@ def render_markdown(timeline: Timeline) -> str:
         _ahead(timeline),
         _windows(timeline),
         _owners(timeline),
+        _witness(timeline),
         _coverage(timeline),
         _notes(timeline),
         _words(),
     )
     return "\n\n".join("\n".join(lines) for lines in map(list, sections) if lines) + "\n"
+
+
+def _witness(timeline: Timeline) -> Iterator[str]:
+    if timeline.witness is not None:
+        yield from ("## What an auditor saw", "")
+        yield from witnessed.markdown_section(timeline.witness)
 
 
 def _words() -> Iterator[str]:

@@ -16,7 +16,7 @@ from verifier.model.timeline import Exposure, Timeline
 from verifier.patterns import pattern
 from verifier.report import pending
 from verifier.report.page import Page
-from verifier.report.timeline import sentences
+from verifier.report.timeline import sentences, witnessed
 from verifier.report.timeline.json import render_json
 from verifier.report.timeline.overview import (
     Row,
@@ -60,6 +60,7 @@ def render_terminal(timeline: Timeline, *, color: bool, width: int, verbose: int
     _ahead(page, timeline, shorten)
     _windows(page, timeline, shorten)
     _owners(page, timeline, shorten)
+    _witness(page, timeline, shorten)
     _coverage(page, timeline, shorten)
     _notes(page, timeline)
     _words(page)
@@ -119,6 +120,15 @@ def _header(page: Page, timeline: Timeline, shorten: _Shortener) -> None:
     page.entry(title, _LABEL, stands_out(timeline))
     for text in found:
         page.entry(Text("            - "), _LABEL, shorten(text))
+
+
+def _witness(page: Page, timeline: Timeline, shorten: _Shortener) -> None:
+    if timeline.witness is None:
+        return
+    page.heading("SEEN BY AN AUDITOR")
+    page.entry(Text("  "), 2, witnessed.standing(timeline.witness))
+    for text in witnessed.rows(timeline.witness):
+        page.entry(Text("  - "), _LABEL, shorten(text))
 
 
 def _words(page: Page) -> None:
