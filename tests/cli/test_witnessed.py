@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.cli.command import Run
 from tests.watch.logs import KEY, OTHER_KEY
@@ -61,6 +62,7 @@ def test_an_app_without_a_public_log_has_the_history_that_was_witnessed(
     ]
     assert [item["looks"] for item in document["unanswered"]] == [1]
     assert document["reason"]
+    _schema("witness-history").validate(document)
     for form in ("terminal", "markdown"):
         said = call(*asked, *own, "--format", form).out
         assert "key you named" in said
@@ -68,6 +70,11 @@ def test_an_app_without_a_public_log_has_the_history_that_was_witnessed(
         assert str(manifest) in said
     rows = call(*asked, *own, "--format", "csv").out.splitlines()
     assert (len(rows), rows[1].rpartition(",")[2]) == (2, '"witness"')
+
+
+def _schema(name: str) -> Draft202012Validator:
+    path = Path(__file__).parents[2] / "docs" / "schema" / f"{name}-v1.schema.json"
+    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
 
 
 def test_without_the_key_it_is_only_said(call: Run, kept: tuple[Path, Audited, Audited]) -> None:
@@ -84,6 +91,7 @@ def test_what_was_witnessed_stands_beside_what_the_chain_says(
     ran = call(*asked, "--log-key", str(KEY.verifier), "--format", "json")
     document = json.loads(ran.out)
     assert document["witness"]["basis"] == "witness"
+    _schema("timeline").validate(document)
     assert [item["looks"] for item in document["witness"]["periods"]] == [3]
     at = asked.index("--log")
     plain = json.loads(call(*asked[:at], *asked[at + 2 :], "--format", "json").out)

@@ -1,17 +1,21 @@
 """What is a change, what is none, and in which words it is told."""
 
+import json
 from collections.abc import Iterable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec.structs import replace
 
 from tests.watch.observed import CHAIN, FACTS, HONEST, later, out, with_chain, with_facts
 from verifier.model.result import Severity
 from verifier.watch.alerts import alert_of
+from verifier.watch.alerts import encode as encode_alert
 from verifier.watch.memory import Change, ChangeKind, Memory, remember
 from verifier.watch.observation import Attester, Observation, decode, encode
 
@@ -211,6 +215,21 @@ STEPS = st.sampled_from(
         later(0, verdict="contraindicated", accepted=False, failed=("a",)),
     ]
 )
+
+
+def test_entries_and_alerts_hold_to_their_schemas() -> None:
+    observation, alert = (_schema(name) for name in ("observation", "alert"))
+    every = [HONEST, with_facts(1, **OTHER), with_chain(2, **OTHER_CHAIN)]
+    outage = [out(hours) for hours in range(3, 7)]
+    again = [later(8, verdict="contraindicated", accepted=False, failed=("a",)), later(9)]
+    for change, item in folded([*every, *outage, *again]):
+        observation.validate(json.loads(encode(item)))
+        alert.validate(json.loads(encode_alert(alert_of(0, 0, change, item))))
+
+
+def _schema(name: str) -> Draft202012Validator:
+    path = Path(__file__).parents[2] / "docs" / "schema" / f"{name}-v1.schema.json"
+    return Draft202012Validator(json.loads(path.read_text(encoding="utf-8")))
 
 
 @given(st.lists(STEPS, max_size=12))
