@@ -1,7 +1,7 @@
 """`verify watch LIST`: what changed, since the last time that somebody looked."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -9,27 +9,38 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 from msgspec import Struct
+from msgspec.structs import replace
 
-from verifier.cli.clock import now, pause
+from verifier.cli.clock import monotonic, now, pause
+from verifier.cli.commands.fleet import VouchFor
+from verifier.cli.gather import asked_of_any
 from verifier.cli.options import PolicyName, Reach, command
 from verifier.cli.output import EXIT_CODES
-from verifier.cli.streams import end_progress, print_row, warn
-from verifier.errors import UsageError, VerifierError
+from verifier.cli.streams import end_progress, prepare_process, print_row, progress, warn
+from verifier.errors import UsageError
 from verifier.model.identifiers import format_time
 from verifier.model.result import Verdict
 
 if TYPE_CHECKING:
-    from verifier.policy.policy import Policy
     from verifier.watch.alerts import Alert, Recipient
+    from verifier.watch.fleet.job import Asked
+    from verifier.watch.fleet.run import Engine
     from verifier.watch.log.notes import SigningKey
     from verifier.watch.observation import Observation
     from verifier.watch.rounds import Watch
-    from verifier.watch.targets import Listed
+    from verifier.watch.targets import Listing
 
 _INTERRUPTED: Final = 130
 _BATCH: Final = 32
 """Observations that are appended together, at most: each appending signs a checkpoint."""
 _LONGEST: Final = 604_800
+_PER_HOST: Final = 4
+"""Questions that one server is asked at once."""
+_WORTH_PROCESSES: Final = 16
+"""From so many apps on, their evidence is judged in processes of its own."""
+_LONGEST_AUDIT: Final = 120.0
+"""Seconds that judging the evidence of one app may take."""
+_WAIT: Final = 0.05
 _WORST: Final = (0, 5, 3, 4)
 """Exit codes from best to worst."""
 
@@ -91,17 +102,31 @@ class Rhythm(Struct, frozen=True, kw_only=True):
     ] = 3
 
 
+class Spread(Struct, frozen=True, kw_only=True):
+    """How the work of a round is spread, as options."""
+
+    side_by_side: Annotated[
+        int, typer.Option(min=1, max=64, help="Apps that are collected at once.")
+    ] = 8
+    workers: Annotated[
+        int | None,
+        typer.Option(min=0, max=256, help="Processes that judge; by default none for a few apps."),
+    ] = None
+
+
 @command
 def watch_apps(
     *,
     listed: Annotated[
-        Path,
+        str,
         typer.Argument(metavar="LIST", help="Apps, one a line, or a dstack-audit.toml with apps."),
     ],
     kept: Kept,
     rhythm: Rhythm,
     told: Told,
+    spread: Spread,
     policy: PolicyName = "baseline",
+    vouch_for: VouchFor = None,
     reach: Reach,
 ) -> None:
     """Audit apps again and again, log what is observed, and tell what changed.
@@ -125,42 +150,96 @@ def watch_apps(
     Exit codes: 0 stopped, or with --once every app is accepted; 2 usage; else with --once the worst
     of all apps: 3 none, or an alert that nobody took, 4 contraindicated, 5 warning.
     """
-    from verifier.api import known  # noqa: PLC0415
-    from verifier.cli.lists import read_list  # noqa: PLC0415
+    from verifier.api import known  # noqa: PLC0415 - help needs none of it
+    from verifier.cli.fleet_given import digests_vouched  # noqa: PLC0415
+    from verifier.cli.lists import watched_apps  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.watch.fleet.job import Asked  # noqa: PLC0415
     from verifier.watch.rounds import watching  # noqa: PLC0415
 
-    judged = known(load_policy(policy))
-    listing = read_list(listed)
-    signing = _signing_key(kept)
-    recipients = _recipients(told, signing)
-    code = EXIT_CODES[Verdict.NONE] if listing.refused else 0
+    asked = Asked(
+        question=asked_of_any(reach),
+        policy=known(load_policy(policy)),
+        vouched=digests_vouched(vouch_for, reach.trust_bundle),
+    )
+    listing = watched_apps(listed)
+    audit = _Audit(asked, listing, reach, spread)
+    key = _signing_key(kept)
+    who = _recipients(told, key)
     try:
-        with _stopped_by_signals(), watching(kept.log, signing, recipients, rhythm.misses) as watch:
-            while True:
-                began = now()
-                found = _round(watch, listing.targets, lambda item: _observed(item, reach, judged))
-                if rhythm.once:
-                    raise typer.Exit(_worse(code, found))
-                pause(began + rhythm.interval - now())
+        with _stopped_by_signals(), watching(kept.log, key, who, rhythm.misses) as watch:
+            code = _rounds(watch, audit, rhythm)
     except KeyboardInterrupt:
         end_progress()
         warn("stopped: what was observed is in the log")
         raise typer.Exit(_INTERRUPTED if rhythm.once else 0) from None
+    raise typer.Exit(_worse(code, EXIT_CODES[Verdict.NONE]) if listing.refused else code)
 
 
-def _round(
-    watch: "Watch",
-    targets: "Sequence[Listed]",
-    audit: "Callable[[Listed], Observation]",
-) -> int:
+def _rounds(watch: "Watch", audit: "_Audit", rhythm: Rhythm) -> int:
+    """One round, and its exit code; or rounds without an end."""
+    while True:
+        began = now()
+        code = _round(watch, audit.outcomes())
+        if rhythm.once:
+            return code
+        pause(began + rhythm.interval - now())
+
+
+class _Audit:
+    """One audit of every app, again and again. Raises UsageError for an option that an app of the
+    list contradicts."""
+
+    def __init__(self, asked: "Asked", listing: "Listing", reach: Reach, spread: Spread) -> None:
+        from verifier.api import Sources, share_collections  # noqa: PLC0415
+        from verifier.cli.fleet_given import app_of  # noqa: PLC0415
+        from verifier.watch.fleet.run import Collecting  # noqa: PLC0415
+
+        self._asked = asked
+        self._at = reach.at
+        together = Sources(shared=share_collections(_PER_HOST))
+        self._apps = tuple(
+            app_of(item, asked.question, reach, together) for item in listing.targets
+        )
+        self._collecting = Collecting(side_by_side=spread.side_by_side, clock=now, at=reach.at)
+        self._workers = spread.workers
+
+    def outcomes(self) -> "Iterator[Observation]":
+        """What is observed of each app, as it comes."""
+        from verifier.watch.fleet.run import run  # noqa: PLC0415
+        from verifier.watch.look import observed  # noqa: PLC0415
+
+        present = now() if self._at is None else self._at
+        asked = replace(self._asked, question=replace(self._asked.question, at=present))
+        for done, outcome in enumerate(run(self._apps, self._engine(asked), self._collecting), 1):
+            yield observed(outcome, asked, now() if self._at is None else self._at)
+            progress(f"{done} of {len(self._apps)} audited")
+
+    def _engine(self, asked: "Asked") -> "Engine":
+        from verifier.watch.fleet.job import lost  # noqa: PLC0415
+        from verifier.watch.look import Here, look  # noqa: PLC0415
+        from verifier.watch.processes import Pool, Work, processors  # noqa: PLC0415
+
+        few = len(self._apps) < _WORTH_PROCESSES
+        workers = (0 if few else processors()) if self._workers is None else self._workers
+        if not workers:
+            return Here(asked, lambda: pause(_WAIT))
+        return Pool(
+            Work(run=look, context=asked, lost=lost, prepare=prepare_process),
+            workers=workers,
+            seconds=_LONGEST_AUDIT,
+            monotonic=monotonic,
+        )
+
+
+def _round(watch: "Watch", observations: "Iterator[Observation]") -> int:
     """Audit every app once; the worst exit code. What was observed is kept if that ends early."""
     watch.begin_round()
     code, batch = 0, list["Observation"]()
     try:
-        for item in targets:
-            batch.append(audit(item))
-            code = _worse(code, _code(batch[-1]))
+        for item in observations:
+            batch.append(item)
+            code = _worse(code, _code(item))
             if len(batch) == _BATCH:
                 watch.take(batch)
                 batch = []
@@ -169,27 +248,6 @@ def _round(
     for name, error in watch.refused.items():
         warn(f"{name}: {error.message}", f"{watch.waiting} alerts wait for the next round")
     return _worse(code, EXIT_CODES[Verdict.NONE]) if watch.refused else code
-
-
-def _observed(item: "Listed", reach: Reach, policy: "Policy") -> "Observation":
-    """What an audit of one app comes to; no app keeps the others from being audited."""
-    from verifier.api import Past  # noqa: PLC0415
-    from verifier.cli.gather import gather  # noqa: PLC0415
-    from verifier.cli.question import reference_values  # noqa: PLC0415
-    from verifier.cli.target import parse_target  # noqa: PLC0415
-    from verifier.watch.observation import observe, unobserved  # noqa: PLC0415
-
-    try:
-        audit = gather(item.text, reach, past=Past.APP)
-        return observe(audit.report(policy), item.text, item.name)
-    except VerifierError as error:
-        if isinstance(error, UsageError) and parse_target(item.text).bundle is None:
-            raise  # an option is wrong: nothing follows about the app
-        told = error.message
-    except Exception as error:  # noqa: BLE001 - a crash over one app is that app's
-        told = f"the auditor crashed: {type(error).__name__}: {error}"
-    anchor = reference_values(reach.unsafe_root).anchor
-    return unobserved(item.text, item.name, reach.judged_at, told, anchor.value if anchor else "")
 
 
 def _code(observation: "Observation") -> int:

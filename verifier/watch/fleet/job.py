@@ -6,7 +6,7 @@ machine, a worker of a cluster and `verify APP_ID --bundle BUNDLE` come to the s
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -129,14 +129,23 @@ class Outcome(Struct, frozen=True):
 
 def judge(asked: Asked, job: Job) -> Outcome:
     """Audit the evidence of one job. Whatever is wrong with it is its result; nothing is raised."""
+
+    def told(report: Report) -> Outcome:
+        raw = render_json(report)
+        kept = raw if asked.reports else b""
+        return Outcome(without_evidence(job), result_of(job, report, raw), kept)
+
+    return audited(asked, job, told)
+
+
+def audited(asked: Asked, job: Job, told: Callable[[Report], Outcome]) -> Outcome:
+    """What is told of the report about one job, else why there is none."""
     try:
-        report = _report(asked, job)
+        return told(_report(asked, job))
     except VerifierError as error:
         return failed(job, Cause.UNREADABLE, error.message)
     except Exception as error:  # noqa: BLE001 - one app's evidence never stops the others
         return failed(job, Cause.CRASHED, f"the audit crashed: {type(error).__name__}: {error}")
-    raw = render_json(report)
-    return Outcome(without_evidence(job), _result(job, report, raw), raw if asked.reports else b"")
 
 
 def failed(job: Job, cause: Cause, why: str) -> Outcome:
@@ -192,7 +201,8 @@ def _report(asked: Asked, job: Job) -> Report:
     return Audit(target=target, question=question, bundle=bundle).report(asked.policy)
 
 
-def _result(job: Job, report: Report, raw: bytes) -> Result:
+def result_of(job: Job, report: Report, raw: bytes) -> Result:
+    """The line of results about a report, whose JSON is `raw`."""
     weakest = weakest_link(report)
     statuses = Counter(check.status.value for check in worst_subject(report).checks)
     return Result(
