@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop node browser demo test lint bench instances peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
+.PHONY: setup develop dask fleet node browser demo test lint bench instances peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -120,6 +120,16 @@ oracle: develop
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/oracle/build.txt
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --no-build-isolation -r tests/oracle/requirements.txt
 	@$(BIN)/python -m benchmarks.compose_oracle
+
+# A fleet on a real local Dask cluster, in an environment of its own: the extra is in no lock but its own.
+dask:
+	@$(PYTHON) .ci/set_up.py $(VENV)-dask requirements-dev.txt
+	@$(VENV)-dask/bin/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/dask/requirements.txt
+	@$(VENV)-dask/bin/pytest tests/watch/test_dask.py
+
+# What many apps cost: COUNT bundles on one process and on two, and a site of 1,000 reports.
+fleet: develop
+	@$(BIN)/python -W ignore -m benchmarks.fleet $(or $(COUNT),10000)
 
 # Results of this checkout beside those of another commit: make same BASE=COMMIT [PARTS="demo fixture"]
 same: develop

@@ -22,6 +22,7 @@ BREAKS = (
     ("collect/scan.py", "import asyncio", "collect.scan -> asyncio"),
     ("collect/scan.py", "import subprocess", "collect.scan -> subprocess"),
     ("collect/scan.py", "import multiprocessing", "collect.scan -> multiprocessing"),
+    ("audit.py", "import distributed", "audit -> distributed"),
     ("lab/rpc.py", "import http.client", "lab.rpc -> http"),
     ("checks/runtime.py", "import dns.message", "checks.runtime -> dns"),
     ("evidence/td/quote.py", "import dcap_qvl", "evidence.td.quote -> dcap_qvl"),

@@ -239,8 +239,28 @@ def _engine(spread: Spread, asked: "Asked") -> "Engine":
             seconds=spread.app_timeout,
             monotonic=monotonic,
         )
+    if spread.engine.startswith(_DASK):
+        return _cluster(spread, asked)
     raise UsageError(
         f"--engine {spread.engine!a} is no engine", hint=f"{_PROCESSES}, or {_DASK}HOST:PORT"
+    )
+
+
+def _cluster(spread: Spread, asked: "Asked") -> "Engine":
+    """A Dask cluster. Raises UsageError where Dask is not installed."""
+    try:
+        from verifier.watch.fleet.cluster import Cluster  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"--engine {spread.engine}: Dask is not installed",
+            hint="it is an extra: pip install 'dstack-audit[dask]'",
+        ) from error
+    return Cluster(
+        asked,
+        spread.engine.removeprefix(_DASK),
+        seconds=spread.app_timeout,
+        prepare=prepare_process,
+        monotonic=monotonic,
     )
 
 

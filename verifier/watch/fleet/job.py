@@ -160,6 +160,13 @@ def lost(job: Job, loss: Loss) -> Outcome:
     return failed(job, cause, f"the audit was ended: {loss.value}")
 
 
+def with_evidence(job: Job) -> Job:
+    """A job with its bundle's files, for a worker that cannot read them. Raises EvidenceError."""
+    if job.files is not None:
+        return job
+    return replace(job, files=bundles.read_files(Path(job.path)))
+
+
 def without_evidence(job: Job) -> Job:
     """A job by what names it."""
     return replace(job, files=None)

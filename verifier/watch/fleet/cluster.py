@@ -1,0 +1,219 @@
+"""Audits over a Dask cluster, past one machine.
+
+The scheduler and the workers run whatever they run: whoever runs the cluster makes the verdicts.
+Workers get the bytes of each bundle, since they may not see the files, and judge them by the same
+pure function; one of another version judges nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from contextlib import suppress
+from typing import Any, Final
+
+import dask
+
+# Before its loggers are made: what goes wrong on the cluster is said once, as an error of ours.
+dask.config.set({"logging": {"distributed": "critical", "tornado": "critical"}})
+
+from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, wait  # noqa: E402
+
+from verifier.errors import EvidenceError, UsageError, VerifierError  # noqa: E402
+from verifier.version import tool_version  # noqa: E402
+from verifier.watch.fleet.job import (  # noqa: E402
+    Asked,
+    Cause,
+    Job,
+    Outcome,
+    failed,
+    judge,
+    lost,
+    with_evidence,
+)
+from verifier.watch.processes import Loss  # noqa: E402
+
+_CONNECT_SECONDS: Final = 10
+_IDLE_SECONDS: Final = 60.0
+"""How long a cluster may be without any worker."""
+_LOOK_SECONDS: Final = 1.0
+"""How often the cluster is looked at as a whole."""
+_POLL: Final = 0.1
+_AHEAD: Final = 3
+"""Jobs that are handed out for each thread of the cluster."""
+_PLUGIN: Final = "dstack-audit"
+_GONE: Final = "what is finished is kept: --resume goes on, with this engine or another"
+
+
+class ClusterError(VerifierError):
+    """The cluster is not there, or no longer."""
+
+
+class _Prepared(WorkerPlugin):  # type: ignore[misc]  # an extra without types here
+    """What each worker is told once, new ones too: what is asked, and by which version."""
+
+    name = _PLUGIN
+
+    def __init__(self, asked: Asked, prepare: Callable[[], None]) -> None:
+        self.asked = asked
+        self.version = tool_version()
+        self.prepare = prepare
+
+    def setup(self, worker: Any) -> None:  # noqa: ANN401, ARG002 - Dask's
+        """Begin as every process does."""
+        self.prepare()
+
+
+def _judge_there(job: Job) -> Outcome:
+    """Judge a job on a worker, as it was told to."""
+    told = get_worker().plugins[_PLUGIN]
+    if told.version != tool_version():
+        why = f"a worker runs version {tool_version()}, and this run {told.version}"
+        return failed(job, Cause.CRASHED, why)
+    return judge(told.asked, job)
+
+
+class Cluster:
+    """Judges jobs on a Dask cluster, none longer than so many `seconds`.
+
+    `address` is HOST:PORT of its scheduler. `prepare`, a function of a module, is called first on
+    each worker. `monotonic` is in seconds.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        address: str,
+        *,
+        seconds: float,
+        prepare: Callable[[], None],
+        monotonic: Callable[[], float],
+    ) -> None:
+        self._asked = asked
+        self._address = address
+        self._seconds = seconds
+        self._prepare = prepare
+        self._monotonic = monotonic
+        self._pending: dict[Future, tuple[Job, float]] = {}
+        self._number = 0
+        self._more = True
+        self._threads = 0
+        self._seen = self._next_look = monotonic()
+
+    def run(self, jobs: Iterator[Job | None]) -> Iterator[Outcome]:
+        """The outcome of every job, as they come. None among the jobs says that there will be more
+        and none is ready. Raises ClusterError, UsageError."""
+        client = self._connected()
+        try:
+            while self._more or self._pending:
+                yield from self._handed_out(client, jobs)
+                yield from self._settled(client)
+        except OSError as error:
+            raise self._gone() from error
+        finally:
+            with suppress(Exception):
+                client.cancel(list(self._pending))
+                client.unregister_worker_plugin(_PLUGIN)
+            with suppress(Exception):
+                client.close(timeout=_CONNECT_SECONDS)
+
+    def _connected(self) -> Client:
+        try:
+            client = Client(
+                f"tcp://{self._address}", timeout=_CONNECT_SECONDS, set_as_default=False
+            )
+        except (OSError, ValueError) as error:
+            raise ClusterError(
+                f"no Dask scheduler answers at {self._address}: {error}",
+                hint="start one with `dask scheduler`, or leave --engine out",
+            ) from error
+        try:
+            versions = set(client.run(tool_version).values())
+            client.register_plugin(_Prepared(self._asked, self._prepare))
+        except Exception as error:
+            client.close()
+            raise ClusterError(
+                f"the workers at {self._address} cannot audit: {type(error).__name__}: {error}",
+                hint="install this very version, with [dask], where they run",
+            ) from error
+        others = sorted(versions - {tool_version()})
+        if others:
+            client.close()
+            raise UsageError(
+                f"workers at {self._address} run version {others[0]}, and this is {tool_version()}",
+                hint="install the same version on all of them",
+            )
+        return client
+
+    def _handed_out(self, client: Client, jobs: Iterator[Job | None]) -> Iterator[Outcome]:
+        """Hand out jobs, not many more than are worked on; those without evidence have ended."""
+        while self._more and len(self._pending) < max(self._threads, 1) * _AHEAD:
+            try:
+                job = next(jobs)
+            except StopIteration:
+                self._more = False
+                return
+            if job is None:
+                return
+            try:
+                sent = with_evidence(job)
+            except EvidenceError as error:
+                yield failed(job, Cause.UNREADABLE, error.message)
+                continue
+            self._number += 1
+            key = f"{_PLUGIN}-{client.id}-{self._number}"
+            future = client.submit(_judge_there, sent, key=key, pure=False)
+            self._pending[future] = (job, self._monotonic())
+
+    def _settled(self, client: Client) -> Iterator[Outcome]:
+        if self._pending:
+            with suppress(TimeoutError, CancelledError), client.as_current():
+                wait(list(self._pending), timeout=_POLL, return_when="FIRST_COMPLETED")
+        self._look_after(client)
+        for future in [item for item in self._pending if item.done()]:
+            job, _ = self._pending.pop(future)
+            yield self._outcome(future, job)
+            future.release()
+        limit = self._seconds * _AHEAD
+        late = [
+            item for item, (_, since) in self._pending.items() if self._monotonic() - since > limit
+        ]
+        for future in late:
+            job, _ = self._pending.pop(future)
+            self._end(client, future)
+            yield lost(job, Loss.HUNG)
+
+    def _outcome(self, future: Future, job: Job) -> Outcome:
+        if future.status == "finished":
+            outcome: Outcome = future.result()
+            return outcome
+        if future.status == "error":
+            error = future.exception()
+            if isinstance(error, KilledWorker):
+                return lost(job, Loss.DIED)
+            return failed(job, Cause.CRASHED, f"the audit crashed: {type(error).__name__}: {error}")
+        raise self._gone()
+
+    def _gone(self) -> ClusterError:
+        return ClusterError(f"the Dask cluster at {self._address} is gone", hint=_GONE)
+
+    def _look_after(self, client: Client) -> None:
+        """Raise ClusterError where the scheduler is gone, or there has been no worker for long."""
+        present = self._monotonic()
+        if client.status != "running":
+            raise self._gone()
+        if present < self._next_look:
+            return
+        self._next_look = present + _LOOK_SECONDS
+        self._threads = sum(client.nthreads().values())
+        if self._threads:
+            self._seen = present
+        elif present - self._seen > _IDLE_SECONDS:
+            raise ClusterError(
+                f"the Dask cluster at {self._address} has no worker any more", hint=_GONE
+            )
+
+    def _end(self, client: Client, future: Future) -> None:
+        """Take a job back, and end the worker that hangs on it."""
+        with suppress(Exception):
+            holding = [name for name, keys in client.processing().items() if future.key in keys]
+            future.cancel(force=True)
+            client.restart_workers(holding, timeout=_CONNECT_SECONDS, raise_for_error=False)
