@@ -143,6 +143,6 @@ same: develop
 	$(BIN)/python benchmarks/same_results.py compare "$$folder/before" "$$folder/after"
 
 clean:
-	@rm -rf $(VENV) $(VENV)-latest .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+	@rm -rf $(VENV) $(VENV)-latest $(VENV)-dask .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
 	@rm -rf tests/evm/node_modules tests/browser/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -61,6 +61,8 @@ _SURROGATE: Final = pattern("[\ud800-\udfff]")
 
 def visible(text: str) -> str:
     r"""`text` with every character that acts, hides or breaks lines written as `\u{HEX}`."""
+    if text.isascii() and text.isprintable() and "\\" not in text:
+        return text  # nearly all of it
     return _HOSTILE.sub(lambda match: _escape(match[0]), text)
 
 
