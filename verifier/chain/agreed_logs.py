@@ -80,7 +80,7 @@ class Scans:
                 with suppress(EvidenceError):
                     scan = self._parsed(artifact)
                     found.extend(answer.first for answer in scan.answers[:1])
-                    logs.extend(item.log.block for item in scan.logs(artifact.source)[:1])
+                    logs.extend(item.log.block for item in self._logs(artifact)[:1])
         highest = max(found, default=None)
         return None if highest is None or min(logs, default=highest) < highest else highest
 
@@ -170,6 +170,9 @@ class Scans:
     def _parsed(self, artifact: Artifact) -> LogScan:
         return self._bundle.read(artifact, parse_scan, f"log scan at {artifact.source}")
 
+    def _logs(self, artifact: Artifact) -> tuple[TimedLog, ...]:
+        return self._bundle.read(artifact, _decoded, f"log scan at {artifact.source}")
+
     def _read(self, artifact: Artifact, wanted: LogFilter, first: int, last: int) -> "_Scanned":
         what = f"log scan at {artifact.source}"
         scan = self._parsed(artifact)
@@ -177,11 +180,16 @@ class Scans:
             raise EvidenceError(f"{what}: it holds the logs of another filter than it names")
         logs = {
             Place(item.log.block, item.log.log_index): item
-            for item in scan.logs(what)
+            for item in self._logs(artifact)
             if first <= item.log.block <= last
         }
         cached = sum(answer.cached for answer in scan.answers)
         return _Scanned(logs, scan.gaps(first, last), cached)
+
+
+def _decoded(raw: bytes, what: str) -> tuple[TimedLog, ...]:
+    """Every log of a scan, once for all who read it."""
+    return parse_scan(raw, what).logs(what)
 
 
 class _Scanned(Struct, frozen=True):

@@ -6,6 +6,7 @@ genuine quote, and must not vanish either.
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -91,7 +92,7 @@ class Located(Struct, Generic[T], frozen=True):
     artifact: Artifact
 
 
-class QuoteSource(Struct, frozen=True, kw_only=True):
+class QuoteSource(Struct, frozen=True, kw_only=True, dict=True):
     """A quote and what came with it.
 
     channel        by which way it came, one of `CHANNEL_…`
@@ -126,6 +127,10 @@ class QuoteSource(Struct, frozen=True, kw_only=True):
 
     def events(self) -> tuple[Event, ...]:
         """The event log. Raises EvidenceError when it is malformed."""
+        return self._events
+
+    @cached_property
+    def _events(self) -> tuple[Event, ...]:
         if self.parsed_events is not None:
             return self.parsed_events
         return parse_event_log(self.log, f"event log ({self.channel})")

@@ -46,6 +46,10 @@ def vouched(case: Case) -> str:
     Raises MissingEvidence where the contract of a KMS that the relying party named does not tell
     its CA key, EvidenceError for what is malformed.
     """
+    return case.once(vouched, lambda: _vouched(case))
+
+
+def _vouched(case: Case) -> str:
     record = case.kms_record
     if record is None or not confirmed_ca_key(case, record):
         return ""
@@ -114,6 +118,11 @@ def _named(case: Case) -> bool:
 
 def problems_of(case: Case, source: QuoteSource) -> list[str]:
     """Why a certificate is not one that the CA which the guest names issued to this app."""
+    key = (problems_of, source.channel, source.evidence)
+    return case.once(key, lambda: _problems_of(case, source))
+
+
+def _problems_of(case: Case, source: QuoteSource) -> list[str]:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
 
     chain = source.chain
