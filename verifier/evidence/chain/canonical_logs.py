@@ -21,7 +21,7 @@ from verifier.patterns import pattern
 _QUANTITY: Final = r"0x(?:0|[1-9a-f][0-9a-f]{0,15})"
 _WORD: Final = r"0x[0-9a-f]{64}"
 _LOG: Final = pattern(
-    rf"0x[0-9a-f]{{40}} 0x(?:[0-9a-f]{{2}})* {_QUANTITY} {_QUANTITY} (?:{_QUANTITY})?"
+    rf"0x[0-9a-f]{{40}} 0x[0-9a-f]* {_QUANTITY} {_QUANTITY} (?:{_QUANTITY})?"
     rf" {_WORD} {_WORD}(?: {_WORD}){{0,{MAX_TOPICS}}}",
     re.ASCII,
 )
@@ -82,7 +82,7 @@ def _read(item: _Spelled) -> TimedLog | None:
     fields = (item.address, item.data, item.block_number, item.log_index, stamp or "")
     line = " ".join((*fields, item.transaction_hash, item.block_hash, *topics))
     # As many spaces as were put in: no field holds one, so each is what the pattern takes it for.
-    whole = line.count(" ") == _LEAST_SPACES + len(topics)
+    whole = line.count(" ") == _LEAST_SPACES + len(topics) and len(item.data) % 2 == 0
     if item.removed or stamp == "" or not whole or not _LOG.fullmatch(line):
         return None
     time = None if stamp is None else int(stamp, 16)
