@@ -14,11 +14,12 @@ from verifier.cli.target import parse_target
 from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.bundle_files import MANIFEST_NAME
 from verifier.model.identifiers import AppId, parse_app_id
+from verifier.patterns import pattern
 from verifier.watch.fleet.job import Job
 from verifier.watch.fleet.run import Live
 from verifier.watch.targets import Listed, Listing, read_targets
 
-_DIGEST: Final = re.compile(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
+_DIGEST: Final = pattern(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _TIMEOUT: Final = 180.0
 """Seconds that the sources of one app may take together, where the user names no other number."""
 

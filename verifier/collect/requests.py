@@ -22,9 +22,10 @@ from verifier.evidence.domain import dns_source
 from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.guest.sightings import numbered
 from verifier.evidence.td.collateral import CHAIN_HEADERS
+from verifier.patterns import pattern
 
 _GUEST_PORT: Final = 8090
-_ROUTED: Final = re.compile(r"[0-9a-zA-Z]+-[0-9]+[sg]?", re.ASCII)
+_ROUTED: Final = pattern(r"[0-9a-zA-Z]+-[0-9]+[sg]?", re.ASCII)
 _APP_KEY: Final = "/prpc/GetAttestationForAppKey?algorithm=ed25519"
 _INTEL_PCS: Final = "api.trustedservices.intel.com"
 INTEL_ROOT_CRL_URL: Final = "https://certificates.trustedservices.intel.com/IntelSGXRootCA.der"

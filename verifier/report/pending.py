@@ -3,7 +3,6 @@
 All text is raw and in full: the renderer escapes it, once.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Final, TypeVar
@@ -14,6 +13,7 @@ from verifier.model.chain import OwnerKind, Role
 from verifier.model.identifiers import LATEST_TIME, format_time, parse_time
 from verifier.model.pending import Effect, Look, Outlook, PendingCall, PendingOperation
 from verifier.model.result import Basis, JsonValue
+from verifier.patterns import pattern
 from verifier.report.audit.answers import value_text
 from verifier.timeline.pending import whole_number
 
@@ -24,7 +24,7 @@ TITLE: Final = "About to change"
 _Object = dict[str, JsonValue]
 _SHOWN: Final = 16
 """How many operations, and how many calls of one, are said; the JSON has all of them."""
-_PLACEHOLDER: Final = re.compile(r"\{(\d)\}")
+_PLACEHOLDER: Final = pattern(r"\{(\d)\}")
 _TIMES: Final = ("announced", "due")
 _CONTRACTS: Final = {
     Role.APP: "the app",

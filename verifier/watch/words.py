@@ -5,13 +5,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from verifier.model.identifiers import format_time
+from verifier.patterns import pattern
 from verifier.watch.memory import Change, ChangeKind
 from verifier.watch.observation import Fact, Observation
 
 _SHOWN: Final = 3
 _DIGITS: Final = 10
-_RELEASE: Final = re.compile(r"([0-9]+)\.([0-9]+)\.([0-9]+)", re.ASCII)
-_HEX: Final = re.compile(r"\b([0-9a-f]{8})[0-9a-f]{25,}\b", re.ASCII)
+_RELEASE: Final = pattern(r"([0-9]+)\.([0-9]+)\.([0-9]+)", re.ASCII)
+_HEX: Final = pattern(r"\b([0-9a-f]{8})[0-9a-f]{25,}\b", re.ASCII)
 _ANCHORED: Final = {
     "simulated": "This world is simulated.",
     "unsafe root": "Another trust anchor than Intel's was used.",

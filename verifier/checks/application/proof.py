@@ -23,13 +23,14 @@ from verifier.evidence.td.quote import TdQuote, parse_quote
 from verifier.model.identifiers import format_time, parse_time
 from verifier.model.report import ProvenParts
 from verifier.model.result import CheckResult, EvidenceRef
+from verifier.patterns import pattern
 
 Statement = tuple[str, str, str, EvidenceRef]
 WHO: Final = "proof"
 _OF_ONE_TD: Final = ("rtmr0", "rtmr3", "cvm_id")
 """What differs between instances of one app: machine, instance id and boot."""
 
-_INSTANCE: Final = re.compile(r"(?:0x)?[0-9a-fA-F]{40}", re.ASCII)
+_INSTANCE: Final = pattern(r"(?:0x)?[0-9a-fA-F]{40}", re.ASCII)
 _BRANCH: Final = "refs/heads/"
 
 

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 from verifier.errors import EvidenceError
 from verifier.evidence.chain.ethereum import checksum_address, keccak256
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 SELECTOR_SIZE: Final = 4
 MAX_CALLS: Final = 64
@@ -108,7 +109,7 @@ _WORD: Final = 32
 _ADDRESS_PADDING: Final = bytes(12)
 _LARGEST_NUMBER: Final = 2**53
 _BYTE: Final = 256
-_ARGUMENT: Final = re.compile(r"(\([a-z0-9,]+\)|[a-z0-9]+(?:\[\])?) (\w+)", re.ASCII)
+_ARGUMENT: Final = pattern(r"(\([a-z0-9,]+\)|[a-z0-9]+(?:\[\])?) (\w+)", re.ASCII)
 _PACKED: Final = 1 + 20 + _WORD + _WORD
 """multiSend packs operation (1), to (20), value (32), length of data (32), data."""
 

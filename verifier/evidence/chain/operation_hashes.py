@@ -11,6 +11,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.evidence.chain.ethereum import keccak256
+from verifier.patterns import pattern
 
 SAFE_TX_TYPE: Final = keccak256(
     b"SafeTx(address to,uint256 value,bytes data,uint8 operation,uint256 safeTxGas,uint256 baseGas,"
@@ -18,7 +19,7 @@ SAFE_TX_TYPE: Final = keccak256(
 )
 DOMAIN_TYPE: Final = keccak256(b"EIP712Domain(uint256 chainId,address verifyingContract)")
 _WORD: Final = 32
-_VERSION: Final = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?:\+L2)?", re.ASCII)
+_VERSION: Final = pattern(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})(?:\+L2)?", re.ASCII)
 _CHAIN_IN_DOMAIN: Final = (1, 3, 0)
 
 

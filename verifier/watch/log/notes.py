@@ -25,6 +25,7 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError, UsageError
 from verifier.evidence import codec
+from verifier.patterns import pattern
 
 MAX_CHECKPOINT_BYTES: Final = 1 << 16
 _ED25519: Final = b"\x01"
@@ -32,8 +33,8 @@ _KEY_ID: Final = 4
 _HASH: Final = 32
 _SIGNATURE: Final = 64
 _HEAD: Final = "\u2014 "
-_NAME: Final = re.compile(r"[^\s+\u0000-\u001f\u007f-\u009f]{1,200}")
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_NAME: Final = pattern(r"[^\s+\u0000-\u001f\u007f-\u009f]{1,200}")
+_NUMBER: Final = pattern(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _HOW: Final = "make one with: openssl genpkey -algorithm ed25519 -out log.key"
 
 
