@@ -31,22 +31,29 @@ Range = tuple[int, int]
 class AgreedLogs(Struct, frozen=True, kw_only=True):
     """The logs of one filter over one range.
 
-    logs      every log that some endpoint gives, in chain order
-    sources   those whose logs count: the endpoints that answered for every block, with the
-              explorers that did too; or all endpoints where they did so only together; () where
-              some block has no answer
-    partial   (endpoint or explorer, what it lacks), for each that did not give every block
-    problems  where endpoints or explorers contradict each other, or a scan cannot be read
-    pieced    whether the endpoints answered for every block only together
-    cached    how many answers come from earlier audits
+    logs          every log that some endpoint gives, in chain order
+    sources       those whose logs count: the endpoints that answered for every block, with the
+                  explorers that did too; or all endpoints where they did so only together; () where
+                  some block has no answer
+    partial       (endpoint or explorer, what it lacks), for each that did not give every block
+    contradicted  where endpoints or explorers contradict each other
+    unreadable    why a scan cannot be read; nothing of it counts
+    pieced        whether the endpoints answered for every block only together
+    cached        how many answers come from earlier audits
     """
 
     logs: tuple[TimedLog, ...]
     sources: tuple[str, ...]
     partial: tuple[tuple[str, str], ...]
-    problems: tuple[str, ...]
+    contradicted: tuple[str, ...]
+    unreadable: tuple[str, ...]
     pieced: bool
     cached: int
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Everything that is wrong with the answers."""
+        return (*self.unreadable, *self.contradicted)
 
 
 class Scans:
@@ -97,7 +104,8 @@ class Scans:
         sure = set(endpoints)
         allowed = sure.union(doubtful)
         scans: dict[str, _Scanned] = {}
-        problems: list[str] = []
+        contradicted: list[str] = []
+        unreadable: list[str] = []
         partial: list[tuple[str, str]] = []
         for artifact in self._artifacts.get(wanted.text, ()):
             if artifact.source not in allowed:
@@ -105,12 +113,13 @@ class Scans:
             if artifact.sha256 is None:
                 partial.append((artifact.source, artifact.error))
             elif artifact.source in scans:
-                problems.append(f"{artifact.source}: the evidence holds two scans of {wanted.text}")
+                said = f"{artifact.source}: the evidence holds two scans of {wanted.text}"
+                contradicted.append(said)
             else:
                 try:
                     scans[artifact.source] = self._read(artifact, wanted, first, last)
                 except EvidenceError as error:
-                    problems.append(error.message)
+                    unreadable.append(error.message)
         explored = {name: scans.pop(name) for name in sorted(scans.keys() - sure)}
         if scans:
             by_explorers, unread = self._explored(wanted, first, last)
@@ -118,7 +127,7 @@ class Scans:
             partial.extend(unread)
         everyone = [*sorted(scans.items()), *sorted(explored.items())]
         for (one, left), (other, right) in combinations(everyone, 2):
-            problems.extend(_disagreements(one, left, other, right))
+            contradicted.extend(_disagreements(one, left, other, right))
         whole = tuple(name for name, item in sorted(scans.items()) if not item.gaps)
         if whole:
             whole += tuple(name for name, item in sorted(explored.items()) if not item.gaps)
@@ -128,7 +137,8 @@ class Scans:
             logs=_merged(scans.values()),
             sources=tuple(sorted(scans)) if pieced else whole,
             partial=tuple(partial),
-            problems=tuple(problems),
+            contradicted=tuple(contradicted),
+            unreadable=tuple(unreadable),
             pieced=pieced,
             cached=sum(item.cached for item in scans.values()),
         )

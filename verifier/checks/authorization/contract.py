@@ -210,14 +210,14 @@ def _is_known_proxy(reference: ReferenceValues, view: ChainView, address: str) -
 
 
 def _app_logs(case: Case, view: ChainView) -> tuple[Log, ...] | None:
-    """The app's logs, or None where no endpoint gave all of them.
+    """The app's logs, or None where no endpoint gave all of them; what cannot be read, nobody gave.
 
-    Raises EvidenceError when endpoints contradict each other about them.
+    Raises DisagreementError when endpoints contradict each other about them.
     """
     agreed = app_logs(case)
-    if agreed is not None and agreed.problems:
+    if agreed is not None and agreed.contradicted:
         raise DisagreementError(
-            f"the app's logs: {agreed.problems[0]}",
+            f"the app's logs: {agreed.contradicted[0]}",
             hint="one of the endpoints is wrong: ask another with --rpc-url",
         )
     if agreed is None or not agreed.sources:
