@@ -134,13 +134,6 @@ def authorization() -> Iterator[Attack]:
     ):
         knobs = Knobs(rpc_faults={"a": fault})
         yield refused(f"rpc-{fault}", check, f"has one operator {title}", knobs)
-    for fault, title in (
-        (RpcFault.DUPLICATED_LOG, "give a log twice"),
-        (RpcFault.REORDERED_LOGS, "give the logs in another order"),
-    ):
-        knobs = Knobs(rpc_faults={"a": fault})
-        history = "authorization.history"
-        yield refused(f"rpc-{fault}", history, f"has one operator {title}", knobs)
     both = dict.fromkeys("ab", RpcFault.NO_LOGS)
     title = "has every operator answer that there are no logs"
     yield refused("rpc-no-logs-anywhere", check, title, Knobs(rpc_faults=both))

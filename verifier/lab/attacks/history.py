@@ -85,6 +85,12 @@ def _answers() -> Iterator[Attack]:
     yield refused("rpc-pruned-everywhere", _HISTORY, title, knobs)
     title = "has one operator forget old logs, and say that there are none"
     yield refused("rpc-pruned", _HISTORY, title, Knobs(rpc_faults={"a": RpcFault.PRUNED}))
+    for fault, title in (
+        (RpcFault.DUPLICATED_LOG, "give a log twice"),
+        (RpcFault.REORDERED_LOGS, "give the logs in another order"),
+    ):
+        knobs = Knobs(rpc_faults={"a": fault})
+        yield refused(f"rpc-{fault}", _HISTORY, f"has one operator {title}", knobs)
     title = "has one operator give times that are hours ahead"
     future = {"a": RpcFault.FUTURE_BLOCK}
     yield refused("rpc-future-block", "authorization.contract", title, Knobs(rpc_faults=future))
