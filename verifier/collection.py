@@ -214,7 +214,7 @@ def _scope(
         domain=sources.domain,
         proof=sources.proof,
         gateways=gateways,
-        named=bool(sources.instances),
+        named=sources.instances,
         endpoint=question.endpoint,
         searches=question.ct_searches,
         challenged=challenge_request(sources.challenge_url, question.challenge)

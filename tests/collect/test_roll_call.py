@@ -1,9 +1,13 @@
 """How long it is asked who else answers: until nobody new is met, and never for ever."""
 
+import json
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifier.collect.guests import MAX_CALLS, RollCall
+from verifier.collect.guests import MAX_CALLS, MAX_NAMES, Guests, RollCall
+from verifier.collect.requests import guest_requests
+from verifier.evidence.bundle import Kind
 
 
 def asked(answers: list[str]) -> tuple[RollCall, list[int]]:
@@ -39,3 +43,18 @@ def test_it_ends(answers: list[str]) -> None:
     _, numbers = asked(answers)
     assert numbers == list(range(1, len(numbers) + 1))
     assert len(numbers) <= MAX_CALLS
+
+
+def test_names_are_bounded_however_many_a_server_gives() -> None:
+    base = f"https://{'aa' * 20}-8090.gw.example"
+    guests = Guests([base], alone=False)
+    info = next(item for item in guest_requests(base) if item.kind is Kind.INFO)
+    found = set()
+    for number in range(2 * MAX_NAMES):
+        body = json.dumps({"app_id": "aa" * 20, "instance_id": f"{number:040x}"}).encode()
+        guests.count(info, body)
+        found.add(guests.answered(info, body))
+    assert len(guests.names) == MAX_NAMES
+    assert len(found) == MAX_NAMES + 1
+    assert f"gw.example/{'aa' * 20}" in found
+    assert len(list(guests.requests())) <= 3 * 64 + MAX_CALLS

@@ -14,6 +14,7 @@ from verifier.lab.attacks.instances import (
     THREE,
     renamed,
 )
+from verifier.lab.forgeries import info_field
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
 from verifier.model.result import SkipKind, Status, Verdict
@@ -146,6 +147,16 @@ def test_another_at_the_address_of_a_named_one_is_said() -> None:
     found = audit(replace(PAIR, edit_response=lend), instances=(1,))
     (result,) = found.check("hardware.quote")
     assert f"another answered: {good.instance_ids[0]}" in result.reason
+
+
+def test_one_that_goes_by_another_id_than_it_measures_is_said() -> None:
+    claimed = "ab" * 20
+    found = audit(Knobs(edit_response=info_field("instance_id", claimed)))
+    row = next(row for row in instances.rows(found.report) if row.asked_as)
+    assert (row.asked_as, row.instance_id) == (claimed, found.world.instance_ids[0])
+    assert f"{claimed} was asked for, and the guest measures" in instances.notes(found.report)[0]
+    assert Status.FAIL in {item.status for item in found.check("application.consistency")}
+    assert document(found)["instances_seen"]["count"] == 1  # type: ignore[index]
 
 
 def test_a_named_instance_is_known_by_what_it_measures(twin: Twin) -> None:

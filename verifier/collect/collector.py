@@ -76,7 +76,7 @@ class Scope(Struct, frozen=True, kw_only=True):
                   at each of `gateways`; "" for none
     proof         URL of an attestation proof; "" for that of `domain`, if there is one
     gateways      URLs of gateways
-    named         whether certain instances were named, so that no others are looked for
+    named         the ids (hex) of the only instances that are asked for; () for all that are met
     endpoint      the address that users connect to; None where none was named
     searches      addresses of searches of certificate logs about it; () for none
     challenged    asks the app for a quote over the challenge; None where nothing does
@@ -96,7 +96,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     domain: str = ""
     proof: str = ""
     gateways: tuple[str, ...] = ()
-    named: bool = False
+    named: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
     searches: tuple[str, ...] = ()
     challenged: Request | None = None
@@ -157,7 +157,7 @@ class _Collection:
         self._sent: dict[Request, Future[Response | CollectError]] = {}
         self._workers: dict[str, Workers] = {}
         self._scanned: set[Job] = set()
-        self._guests = Guests(scope.guests, alone=scope.named)
+        self._guests = Guests(scope.guests, alone=bool(scope.named))
         self._answers: dict[Request, Future[Response | CollectError]] = {}
 
     def look_up(self) -> None:
@@ -177,10 +177,14 @@ class _Collection:
                     else None
                 )
                 if identifier:
-                    self._guests.behind(identifier, self._scope.gateways)
+                    self._behind(identifier)
                     return
         if self._scope.domain and published:
-            self._guests.behind(published, self._scope.gateways)
+            self._behind(published)
+
+    def _behind(self, app_id: str) -> None:
+        for identifier in self._scope.named or (app_id,):
+            self._guests.behind(identifier, self._scope.gateways)
 
     def _published(self) -> str:
         """Ask for the attestation proof; the app id (hex) that it names, "" for none."""

@@ -11,6 +11,8 @@ from verifier.collect.requests import Request
 from verifier.evidence.bundle import Kind
 from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint
 
+MAX_NAMES: Final = 128
+"""How many names guests may give themselves; whoever gives more is known by its address."""
 MAX_CALLS: Final = 128
 """How often one address is asked who else answers there."""
 _QUIET: Final = 4
@@ -110,6 +112,8 @@ class Guests:
         # What the page of a known instance says of itself, a check holds against what it measures.
         known = request.kind is Kind.PAGE and label in self.names
         instance = label if known else self._claimed(request.kind, body)
+        if len(self.names) >= MAX_NAMES and instance not in self.names:
+            return self.at(request)
         if label and instance and instance != label and len(self._urls) < MAX_INSTANCES:
             self.behind(instance, [gateway])
         name = f"{urlsplit(gateway).netloc}/{instance or label}".rstrip("/")
@@ -124,7 +128,7 @@ class Guests:
         self.plain = not instance
         routed = route.identifier if route and route.ending is Ending.GUEST else ""
         name = instance or (routed if routed in self.names else "")
-        if name in self.names or not name:
+        if name in self.names or not name or len(self.names) >= MAX_NAMES:
             return self.names.get(name, "")
         port = "" if endpoint.port == HTTPS_PORT else f":{endpoint.port}"
         host = f"{route.base if route else endpoint.host}{port}"
