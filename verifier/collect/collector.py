@@ -212,7 +212,7 @@ class _Collection:
                 found.update(dict.fromkeys(requests.rpc_requests(endpoint, calls)))
         found.update(dict.fromkeys(self._for_endpoint(bundle)))
         exchanges = Exchanges(bundle)
-        for plan in plans:
+        for plan in _each_history_once(plans):
             found.update(dict.fromkeys(self._for_plan(plan, exchanges)))
         found.update(dict.fromkeys(self._for_cloud(plans)))
         found.update(dict.fromkeys(map(requests.dashboard_request, self._scope.dashboards)))
@@ -430,6 +430,14 @@ class _Collection:
 def _of_chain(sources: Iterable[tuple[int | None, str]], chain_id: int) -> list[str]:
     """The sources of a chain, and those for every chain."""
     return [url for chain, url in sources if chain in (None, chain_id)]
+
+
+def _each_history_once(plans: Iterable[SubjectPlan]) -> Iterator[SubjectPlan]:
+    """The plans, of which only the first has a history that all guests of an app share."""
+    shared: set[int] = set()
+    for plan in plans:
+        yield replace(plan, history=HistoryPlan()) if id(plan.history) in shared else plan
+        shared.add(id(plan.history))
 
 
 def _reason(request: Request, error: CollectError) -> str:

@@ -29,15 +29,21 @@ def named_images(case: Case) -> tuple[NamedImage, ...]:
 
 
 def _read(case: Case) -> tuple[NamedImage, ...]:
-    app = parse_app_compose(case.measured_manifest.value)
+    row, raw = case.os_image, case.measured_manifest.value
+    release = row.release if row else ""
+    readings = case.evidence.bundle.readings
+    return readings.once((_read, raw, release), lambda: _named(raw, release))
+
+
+def _named(raw: bytes, release: str) -> tuple[NamedImage, ...]:
+    app = parse_app_compose(raw)
     if app.runner not in COMPOSE_RUNNERS:
         raise MissingEvidence(
             f"the runner {app.runner!a} reads no compose file: which images it starts is not known"
         )
     if not (app.compose or "").strip():
         raise MissingEvidence("the manifest holds no compose file, or hides it")
-    row = case.os_image
-    manifest = manifest_of(app, Context(os_version=row.release if row else ""))
+    manifest = manifest_of(app, Context(os_version=release))
     if manifest.error is not None:
         raise manifest.error
     named = [
