@@ -12,6 +12,7 @@ from verifier.cli.question import challenge_url
 from verifier.errors import UsageError
 from verifier.evidence.challenges import CHALLENGE_ENDPOINTS
 from verifier.evidence.codec import JsonObject
+from verifier.evidence.td.report_data import parse_binding
 from verifier.lab import cert
 from verifier.lab.attacks.attack import PASSED_THROUGH
 from verifier.lab.forgeries import OTHER_APP
@@ -105,6 +106,14 @@ def test_of_a_report_only_what_is_about_the_app_counts() -> None:
     assert len(found.report.subjects) == 1
     (name,) = found.bundle.subjects
     assert name.rpartition("/")[2] == found.world.instance_ids[0]
+
+
+def test_what_stands_beside_the_challenge_can_be_named() -> None:
+    found = asked("v1-attestation-report")
+    for address, status in ((ADDRESS, Status.PASS), (b"\1" * 20, Status.SKIP)):
+        named = parse_binding(f"address-nonce={address.hex()}:{CHALLENGE.hex()}")
+        (result,) = found.again(binds=(named,)).check(BOUND)
+        assert result.status is status
 
 
 def test_every_way_is_answered_here() -> None:

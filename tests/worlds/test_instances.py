@@ -64,6 +64,7 @@ def test_their_number_is_never_called_all_of_them(twin: Twin) -> None:
     assert isinstance(found, dict)
     assert (found["count"], found["exhaustive"]) == (3, False)
     assert "whether there are others, nothing proves" in instances.summary(three.report)
+    assert "as the bundle says" in instances.summary(three.again(trusted=False).report)
 
 
 def test_what_all_share_is_asked_once() -> None:

@@ -146,7 +146,8 @@ def summary(report: Report) -> str:
     asked = f"in {seen.requests} request{'s' * (seen.requests != 1)} at the app's address"
     silent = seen.requests - seen.answered
     unanswered = f", {silent} unanswered" if silent else ""
-    return f"{found} {asked}{unanswered}; whether there are others, nothing proves"
+    said = "" if report.bundle_trusted else ", as the bundle says"
+    return f"{found} {asked}{unanswered}{said}; whether there are others, nothing proves"
 
 
 def notes(report: Report) -> tuple[str, ...]:
