@@ -106,6 +106,24 @@ def test_a_development_image_is_the_gravest_difference() -> None:
     assert [instances.worst(item).value for item in found] == ["critical"]
 
 
+def test_a_manifest_that_is_hidden_cannot_be_compared() -> None:
+    hidden = replace(PAIR, others=(Knobs(app_name="x", public_tcbinfo=False),))
+    found = audit(replace(hidden, spread=lambda call: call % 2)).report.divergences
+    (item,) = found
+    assert item.differences == ()
+    assert "is not in the evidence" in item.not_comparable[0]
+    assert instances.worst(item).value == "critical"
+
+
+def test_a_comparison_that_crashes_ends_no_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("verifier.manifest.diff.compare", crash)
+    (item,) = audit(ONE_OTHER).report.divergences
+    assert "crashed: RecursionError" in item.not_comparable[0]
+
+
 def test_each_allowed_manifest_is_known_or_not() -> None:
     other = Knobs(app_name="second")
     two = audit(replace(PAIR, others=(other,), spread=lambda call: call % 2))

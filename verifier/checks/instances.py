@@ -147,7 +147,8 @@ def divergences(audited: Sequence[Audited]) -> tuple[Divergence, ...]:
         return ()
     most = groups[0][1]
     found = [_divergence(most, others) for _, others in groups[1:]]
-    return tuple(sorted(found, key=lambda item: (_rank(item), item.subjects)))
+    telling = (item for item in found if item.differences or item.not_comparable)
+    return tuple(sorted(telling, key=lambda item: (_rank(item), item.subjects)))
 
 
 def _likeness(subject: SubjectReport) -> str:
@@ -170,7 +171,8 @@ def _divergence(most: Sequence[Audited], others: Sequence[Audited]) -> Divergenc
         document, problem = _document(subject, case)
         missing.extend([problem] if problem else [])
         documents.append(document)
-    comparison = _compared(*documents)
+    comparison, problem = _compared(*documents)
+    missing.extend([problem] if problem else [])
     return Divergence(
         subjects=_names(others),
         most=_names(most),
@@ -197,12 +199,20 @@ def _document(subject: SubjectReport, case: Case) -> "tuple[Document | None, str
         return read_document(subject.name, raw, facts), ""
     except EvidenceError as error:
         return None, error.message
+    except Exception as error:  # noqa: BLE001 - nobody's manifest may end an audit
+        return None, f"{subject.name}: reading its manifest crashed: {type(error).__name__}"
 
 
-def _compared(old: "Document | None", new: "Document | None") -> "Comparison | None":
+def _compared(old: "Document | None", new: "Document | None") -> "tuple[Comparison | None, str]":
+    """What changed from one to the other, None where that is not known; and why it is not."""
     from verifier.manifest.diff import compare  # noqa: PLC0415 - as above
 
-    return None if old is None or new is None else compare(old, new)
+    if old is None or new is None:
+        return None, ""
+    try:
+        return compare(old, new), ""
+    except Exception as error:  # noqa: BLE001 - as above
+        return None, f"{new.name}: the comparison crashed: {type(error).__name__}"
 
 
 def _differences(comparison: "Comparison | None") -> Iterator[Difference]:
