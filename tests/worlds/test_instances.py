@@ -17,6 +17,7 @@ from verifier.lab.attacks.instances import (
 from verifier.lab.forgeries import info_field
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
+from verifier.lab.world import build
 from verifier.model.result import SkipKind, Status, Verdict
 from verifier.report.audit import instances
 from verifier.report.audit.earlier import read_report
@@ -143,7 +144,7 @@ def test_an_instance_that_is_named_has_to_answer() -> None:
     def absent(_method: str, url: str, _body: bytes, response: Response) -> Response:
         return NOT_FOUND if hidden in url else response
 
-    hidden = audit(PAIR).world.instance_ids[1]
+    hidden = build(PAIR).instance_ids[1]
     found = audit(replace(PAIR, edit_response=absent), instances=(0, 1))
     assert found.report.verdict is Verdict.NONE
     worst, other = instances.rows(found.report)
@@ -156,7 +157,7 @@ def test_an_instance_that_is_named_has_to_answer() -> None:
 
 
 def test_another_at_the_address_of_a_named_one_is_said() -> None:
-    good = audit(PAIR).world
+    good = build(PAIR)
 
     def lend(_method: str, url: str, _body: bytes, response: Response) -> Response:
         lent = good.instance_ids[1] in url
