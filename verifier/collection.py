@@ -49,10 +49,8 @@ if TYPE_CHECKING:
 
 _MOST_ANSWERED: Final = 1 << 20
 """Bytes of an answer that is not looked at."""
-
-
 _PLANNED_FOR: Final = 60
-"""Seconds for which what to ask next is planned as of one time: reads that are later count."""
+"""Seconds for which what to ask next is planned as of one time: what is read later counts."""
 
 
 class Past(Enum):
@@ -158,15 +156,11 @@ def collect_evidence(
         LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
     ):
         images: dict[ImageReference, Future[None]] = {}
-        present = question
+        present = _presently(question, clock)
 
         def plan(bundle: Bundle) -> tuple[SubjectPlan, ...]:
-            nonlocal present
-            # What was read since the collection began is read for this question, too.
-            if clock() - present.at > _PLANNED_FOR:
-                present = replace(question, at=clock())
             # Registries need not wait for the chain: both only need the measured manifest.
-            cases = _cases(bundle, present)
+            cases = _cases(bundle, present())
             wanted = [item for item in _images(cases.values()) if item not in images]
             if wanted:
                 asked = aside.submit(collect_images, client, wanted, builder, progress)
@@ -185,6 +179,20 @@ def collect_evidence(
             budget.stop()
             raise CollectionInterrupted(builder.build()) from error
     return builder.build()
+
+
+def _presently(question: Question, clock: Callable[[], int]) -> Callable[[], Question]:
+    """The question as of the present, so that what was read since the collection began is read for
+    it, too; as of one time for a minute, so that what was judged need not be judged again."""
+    present = question
+
+    def asked() -> Question:
+        nonlocal present
+        if clock() - present.at > _PLANNED_FOR:
+            present = replace(question, at=clock())
+        return present
+
+    return asked
 
 
 def _scope(
