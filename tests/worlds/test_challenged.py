@@ -7,6 +7,7 @@ from functools import cache
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from verifier.cli.question import challenge_url
@@ -24,6 +25,7 @@ from verifier.lab.world import build
 from verifier.model.result import SkipKind, Status, Verdict
 
 CHALLENGE = bytes(range(32))
+EXPORTER = b"\5" * 32
 ADDRESS = b"\7" * 20
 FRESH, BOUND = "hardware.freshness", "application.binding"
 
@@ -57,6 +59,10 @@ def hashed(guest: Guest, challenge: bytes) -> JsonObject:
     return quoted(guest, hashlib.sha512(b"app-data:" + challenge).digest())
 
 
+def of_session(guest: Guest, challenge: bytes) -> JsonObject:
+    return {"quote": quoted(guest, hashlib.sha512(challenge + EXPORTER).digest())}
+
+
 ANSWERS: dict[str, Callable[[Guest, bytes], JsonObject]] = {
     "get-quote": quoted,
     "attest": attest,
@@ -65,6 +71,7 @@ ANSWERS: dict[str, Callable[[Guest, bytes], JsonObject]] = {
     "attestation": quoted,
     "attestation-report": report,
     "v1-attestation-report": report,
+    "atlas": of_session,
 }
 
 
@@ -72,14 +79,15 @@ ANSWERS: dict[str, Callable[[Guest, bytes], JsonObject]] = {
 def asked(way: str, *, stale: bool = False) -> Audited:
     """An app that answers in one way; over another challenge than it was asked for, if `stale`."""
 
-    def answer(_method: str, url: str, _body: bytes, response: Response) -> Response:
+    def answer(_method: str, url: str, body: bytes, response: Response) -> Response:
         parts = urlsplit(url)
         template = urlsplit(CHALLENGE_ENDPOINTS[way].path)
         if not parts.netloc.endswith("-443s.gw.lab.invalid") or parts.path != template.path:
             return response
-        (value,) = parse_qs(parts.query)[template.query.partition("=")[0]]
+        asked = parse_qs(parts.query) or {"": [json.loads(body)["nonce_hex"]]}
+        (value,) = asked[template.query.partition("=")[0]]
         given = bytes(32) if stale else bytes.fromhex(value)[:32]
-        return answer_json(200, ANSWERS[way](guest, given))
+        return replace(answer_json(200, ANSWERS[way](guest, given)), exporter=EXPORTER)
 
     guest = build(Knobs()).guest
     base = f"{way}=https://{PASSED_THROUGH}"
@@ -97,7 +105,7 @@ def test_each_known_way_bounds_the_age_of_the_quote(way: str) -> None:
     assert found.report.verdict is not Verdict.CONTRAINDICATED
 
 
-@pytest.mark.parametrize("way", ["get-quote", "tdx-quote"])
+@pytest.mark.parametrize("way", ["get-quote", "tdx-quote", "atlas"])
 def test_an_answer_over_another_challenge_is_none(way: str) -> None:
     (result,) = asked(way, stale=True).check(BOUND)
     assert result.status is Status.FAIL or result.skip_kind is SkipKind.MISSING_EVIDENCE

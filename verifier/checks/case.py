@@ -6,6 +6,7 @@ there raises `MissingEvidence`; one that needs a quote which did not verify rais
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -28,7 +29,7 @@ from verifier.evidence.td.event_log import Event
 from verifier.evidence.td.identity import MeasuredIdentity, measured_identity
 from verifier.evidence.td.measurements import boot_rtmr3, mr_aggregated, mr_system
 from verifier.evidence.td.quote import TdQuote, parse_quote
-from verifier.evidence.td.report_data import Binding
+from verifier.evidence.td.report_data import Binding, session_binding
 from verifier.evidence.unanswered import unreachable_hint, why_absent, why_unreachable
 from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time
@@ -185,7 +186,7 @@ class Case:
                 "/prpc/GetAttestationForAppKey; or hand one over with `verify import`",
             )
         challenge = self.question.challenge
-        named = {item.report_data for item in self.question.binds} - {b""}
+        named = {item.report_data for item in self.binds} - {b""}
         fitting: dict[tuple[bool, bool], QuoteSource] = {}
         for source in sources if challenge or named else ():
             try:
@@ -199,11 +200,22 @@ class Case:
         met = self.evidence.quote_met_at(endpoint.source) if endpoint is not None else None
         return fitting[best] if any(best) else met or sources[0]
 
+    @cached_property
+    def binds(self) -> tuple[Binding, ...]:
+        """What report data may commit to, as the relying party says: what it named, and where it
+        asked for a quote over its challenge and the TLS session of the asking, these two."""
+        challenge, noted = self.question.challenge, {x.exporter for x in self.evidence.quotes}
+        sessions = list[Binding]()
+        for exporter in sorted(noted - {""}) if challenge else ():
+            with suppress(EvidenceError):
+                sessions.append(session_binding(challenge, exporter))
+        return (*self.question.binds, *sessions)
+
     @property
     def bound(self) -> Binding | None:
         """What the relying party named and the judged quote's report data commits to."""
         report_data = self.quote.report_data
-        return next((item for item in self.question.binds if item.report_data == report_data), None)
+        return next((item for item in self.binds if item.report_data == report_data), None)
 
     @property
     def answers_challenge(self) -> bool:

@@ -41,7 +41,9 @@ def record_challenged(  # noqa: PLR0913 - what an answer is recorded with
             subject=subject,
             status=answer.status,
             media_type=answer.header("content-type"),
+            request=request.body,
             peer=session_certificate(kind, answer.peer_certificate),
+            exporter=answer.exporter.hex() if kind is Kind.GET_QUOTE else "",
         )
 
 

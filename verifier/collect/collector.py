@@ -348,7 +348,11 @@ class _Collection:
             return self._client.handshake(endpoint.host, endpoint.port, limits=limits)
         if request.body:
             return self._client.request(
-                "POST", url, limits=limits, body=request.body.encode("utf-8")
+                "POST",
+                url,
+                limits=limits,
+                body=request.body.encode("utf-8"),
+                session=request.session,
             )
         accepted = {"Accept": "application/dns-message"} if request.kind is Kind.DNS_MESSAGE else {}
         return self._client.request(

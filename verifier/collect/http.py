@@ -58,6 +58,7 @@ class Response(Struct, frozen=True, kw_only=True):
     body              the raw bytes
     headers           (name, value) pairs in the order received
     peer_certificate  the TLS server's leaf certificate (DER); None without TLS
+    exporter          what both ends of the TLS session alone compute; b"" where nobody asked for it
     received_at       when it was received, Unix seconds, where that was in another collection,
                       earlier; None where it was in this one
     """
@@ -67,6 +68,7 @@ class Response(Struct, frozen=True, kw_only=True):
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     peer_certificate: bytes | None = None
+    exporter: bytes = b""
     received_at: int | None = None
 
     def header(self, name: str) -> str:
@@ -212,12 +214,13 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         body: bytes = b"",
         fresh: bool = False,
+        session: bool = False,
     ) -> Response:
         """The final answer of any status, after redirects (of GET) and retries.
 
         A `body` is sent as JSON; it must be a query, since it may be sent three times. `fresh` asks
-        over a connection of its own, which a load balancer may lead elsewhere. Raises NetworkError,
-        LimitError.
+        over a connection of its own, which a load balancer may lead elsewhere; `session` too, and
+        notes its exporter. Raises NetworkError, LimitError.
         """
         sent = {**({"Content-Type": "application/json"} if body else {}), **(headers or {})}
         began = self._system.monotonic()
@@ -225,7 +228,7 @@ class HttpClient:
         try:
             self.budget.check(limits.share)
             target = _checked_url(httpx.URL(url))
-            sent_by = {"verify_tls": limits.verify_tls, "fresh": fresh}
+            sent_by = {"verify_tls": limits.verify_tls, "fresh": fresh, "session": session}
             for _ in range(MAX_REDIRECTS + 1):
                 request = self._client.build_request(
                     method,
@@ -287,6 +290,7 @@ class HttpClient:
                 headers=tuple(response.headers.multi_items()),
                 peer_certificate=response.extensions["peer_certificate"]
                 or self._simulated_peer(request.url, limits),
+                exporter=response.extensions.get("exporter", b""),
             )
         finally:
             response.close()
@@ -320,7 +324,10 @@ class _Memory(httpx.BaseTransport):
             response.status,
             headers=dict(response.headers),
             stream=httpx.ByteStream(response.body),
-            extensions={"peer_certificate": getattr(response, "peer_certificate", None)},
+            extensions={
+                "peer_certificate": getattr(response, "peer_certificate", None),
+                "exporter": getattr(response, "exporter", b""),
+            },
         )
 
 

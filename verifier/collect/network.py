@@ -29,6 +29,7 @@ import httpcore
 import httpx
 from msgspec import Struct
 
+from verifier.collect.exporter import KeyLog
 from verifier.errors import Cause, CollectError, LimitError, NetworkError
 
 MAX_CONNECTIONS: Final = 64
@@ -128,8 +129,10 @@ class Transport(httpx.BaseTransport):
     `allow_hosts` holds what the user named: host names, `.suffixes` and addresses. `routes` sends
     a logical host (a name or `.suffix`) to a loopback (address, port) over plain HTTP, or with
     `https://` before its name over TLS; the Host header stays the logical one. A request carries
-    three extensions: `deadline`, on the system's monotonic clock, `verify_tls`, and `fresh`, which
-    asks for a connection of its own. A response carries `peer_certificate`, DER or None.
+    four extensions: `deadline`, on the system's monotonic clock, `verify_tls`, `fresh`, which asks
+    for a connection of its own, and `session`, which asks for one whose exporter is noted, and of
+    which nothing is verified. A response carries `peer_certificate`, DER or None, and `exporter`
+    where that was asked for.
     Raises LimitError for a refused address, NetworkError, and httpcore's exceptions.
     """
 
@@ -153,7 +156,7 @@ class Transport(httpx.BaseTransport):
         unverified.check_hostname = False
         unverified.verify_mode = ssl.CERT_NONE
         guarded, routed = _Backend(guard, system), _Backend(lambda address, _: [address], system)
-        self._unchecked, self._direct = unverified, guarded
+        self._unchecked, self._direct, self._routed = unverified, guarded, routed
         self._makers = {
             _Peer.VERIFIED: functools.partial(_pool, system.trust(), guarded),
             _Peer.UNVERIFIED: functools.partial(_pool, unverified, guarded),
@@ -165,7 +168,15 @@ class Transport(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; the response's body is still on its way."""
-        url, pool, own = self._target(request)
+        if request.extensions["session"]:
+            with KeyLog() as log:
+                answer = self._sent(request, log)
+                answer.extensions["exporter"] = log.exporter
+                return answer
+        return self._sent(request, None)
+
+    def _sent(self, request: httpx.Request, log: KeyLog | None) -> httpx.Response:
+        url, pool, own = self._target(request, log)
         deadline: float = request.extensions["deadline"]
         phases = {"connect": deadline, "read": deadline, "write": deadline}
         answer = pool.handle_request(
@@ -202,7 +213,9 @@ class Transport(httpx.BaseTransport):
         for pool in self._pools.values():
             pool.close()
 
-    def _target(self, request: httpx.Request) -> tuple[httpcore.URL, httpcore.ConnectionPool, bool]:
+    def _target(
+        self, request: httpx.Request, log: KeyLog | None
+    ) -> tuple[httpcore.URL, httpcore.ConnectionPool, bool]:
         """What is asked, over which connections, and whether these are the request's own."""
         url = request.url
         scheme, host, port = url.raw_scheme, url.raw_host, url.port
@@ -215,6 +228,9 @@ class Transport(httpx.BaseTransport):
             host, peer = address.encode("ascii"), _Peer.ROUTED
         origin = (peer, scheme, host, port)
         target = httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path)
+        if log is not None:
+            backend = self._routed if peer is _Peer.ROUTED else self._direct
+            return target, _pool(log.context, backend), True
         if request.extensions["fresh"]:
             return target, self._makers[peer](), True
         with self._lock:

@@ -16,7 +16,7 @@ from verifier.evidence.chain import json_rpc
 from verifier.evidence.chain.contracts import Call
 from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.safe_service import queue_path
-from verifier.evidence.challenges import CHALLENGE
+from verifier.evidence.challenges import CHALLENGE, asks_of_session
 from verifier.evidence.dns_message import encode_query
 from verifier.evidence.domain import dns_source
 from verifier.evidence.endpoint import Endpoint
@@ -46,6 +46,7 @@ class Request(Struct, frozen=True, kw_only=True):
     label         what is recorded in place of the URL, since an RPC URL may hold a key; "" for the
                   URL
     fallback      the URL to ask when the answer is 404; "" for none
+    session       whether the answer is about the TLS session that it comes by
     fresh         whether it needs a connection of its own
     """
 
@@ -56,6 +57,7 @@ class Request(Struct, frozen=True, kw_only=True):
     keep_headers: tuple[str, ...] = ()
     label: str = ""
     fallback: str = ""
+    session: bool = False
     fresh: bool = False
 
 
@@ -102,6 +104,9 @@ def _info_request(base: str) -> Request:
 
 def challenge_request(url: str, challenge: bytes) -> Request:
     """A quote over a challenge, from where the app gives one."""
+    if asks_of_session(url):
+        body = json.dumps({"nonce_hex": challenge.hex()}, separators=(",", ":"))
+        return Request(kind=Kind.GET_QUOTE, url=url, body=body, session=True)
     return Request(kind=Kind.GET_QUOTE, url=url.replace(CHALLENGE, challenge.hex()))
 
 

@@ -4,7 +4,7 @@ A bundle is a directory, or a plain tar of the same names:
 
     manifest.json       RFC 8785 JSON: {"schema": …, "artifacts": [{kind, trust, subject, source,
                         collected_at, sha256, size, status, media_type, headers, request, error,
-                        cause, peer}]}
+                        cause, peer, exporter}]}
     blobs/<sha256>      the raw bytes of each artifact, once
 
 The digest of a bundle is the sha256 of its manifest's bytes. Artifacts are sorted, so that the same
@@ -133,6 +133,7 @@ class Artifact(Struct, frozen=True, kw_only=True, gc=False):
                   received
     peer          sha256 (hex) of the certificate of the TLS session in which a KMS answered; "" for
                   any other
+    exporter      what both ends of that session alone compute (32 bytes, hex); "" where unasked
     """
 
     kind: Kind
@@ -148,6 +149,7 @@ class Artifact(Struct, frozen=True, kw_only=True, gc=False):
     error: str = ""
     cause: Cause = Cause.OTHER
     peer: str = ""
+    exporter: str = ""
 
     @property
     def ref(self) -> EvidenceRef:
@@ -251,6 +253,7 @@ class BundleBuilder:
         headers: Mapping[str, str] | None = None,
         request: str = "",
         peer: str = "",
+        exporter: str = "",
     ) -> Artifact:
         """Record received bytes."""
         digest = hashlib.sha256(raw).hexdigest()
@@ -266,6 +269,7 @@ class BundleBuilder:
             headers=tuple(sorted((headers or {}).items())),
             request=request,
             peer=peer,
+            exporter=exporter,
         )
         self._blobs[digest] = raw
         self._artifacts.append(artifact)
@@ -395,6 +399,7 @@ def _sort_key(item: Artifact) -> tuple[str, ...]:
         repr(item.headers),
         str(item.size),
         item.peer,
+        item.exporter,
     )
 
 
@@ -414,6 +419,7 @@ def _to_json(item: Artifact) -> dict[str, JsonValue]:
         "error": item.error,
         **({"cause": item.cause.value} if item.cause else {}),
         **({"peer": item.peer} if item.peer else {}),
+        **({"exporter": item.exporter} if item.exporter else {}),
     }
 
 
@@ -464,6 +470,7 @@ def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
         error=codec.text_field(item, "error", what),
         cause=cause,
         peer=codec.text_field(item, "peer", what),
+        exporter=codec.text_field(item, "exporter", what),
     )
 
 

@@ -1,9 +1,8 @@
 """Where apps answer a challenge with a quote over it, and what the quote's report data then holds.
 
 A guest agent takes no challenge from outside: its GetQuote is a socket in the guest. What is listed
-here are the ways in which apps and self-hosted guests pass it on, each named. Two other ways are no
-such endpoint: dstack-ingress publishes one quote for all (`/evidences/`), and attested TLS by
-exporter (atlas, `/tdx_quote`) needs the very session whose keys it exports.
+here are the ways in which apps and self-hosted guests pass it on, each named. dstack-ingress is not
+among them: it publishes one quote for all (`/evidences/`).
 """
 
 from typing import Final
@@ -15,6 +14,7 @@ from verifier.evidence.td.report_data import Binding
 
 CHALLENGE: Final = "{challenge}"
 """What stands for the challenge (hex) in the address where an app answers one."""
+_SESSION_PATH: Final = "/tdx_quote"
 _HALF, _WHOLE = 32, 64
 """Bytes of one half of the report data, and of all."""
 
@@ -30,6 +30,8 @@ class ChallengeEndpoint(Struct, frozen=True, kw_only=True):
     padded   whether it is sent with zeros up to 64 bytes
     binding  the kind of `--bind` by which the report data follows from the challenge alone; ""
              where it holds the challenge itself
+    session  whether the report data commits to the TLS session, too, by which it is asked: the
+             challenge is posted then, as JSON {"nonce_hex"}
     """
 
     name: str
@@ -39,6 +41,7 @@ class ChallengeEndpoint(Struct, frozen=True, kw_only=True):
     sizes: tuple[int, ...] = ()
     padded: bool = False
     binding: str = ""
+    session: bool = False
 
     def address(self, base: str, challenge: bytes) -> str:
         """Where to ask, below the app's own address. Raises UsageError for a challenge that the
@@ -89,6 +92,14 @@ _KNOWN: Final = (
         binding="app-data",
     ),
     ChallengeEndpoint(
+        name="atlas",
+        path=_SESSION_PATH,
+        holds="sha512(the challenge || the exporter of the TLS session, EXPORTER-Channel-Binding)",
+        source="attested TLS of atlas (concrete-security/atlas core/src/dstack/verifier.rs)",
+        sizes=(_HALF,),
+        session=True,
+    ),
+    ChallengeEndpoint(
         name="attestation",
         path="/attestation?nonce={challenge}",
         holds="the challenge, first or last",
@@ -111,3 +122,8 @@ _KNOWN: Final = (
 )
 CHALLENGE_ENDPOINTS: Final = {item.name: item for item in _KNOWN}
 """The known ways, by name."""
+
+
+def asks_of_session(url: str) -> bool:
+    """Whether an address is one where the challenge is posted, and the TLS session quoted too."""
+    return CHALLENGE not in url and url.endswith(_SESSION_PATH)

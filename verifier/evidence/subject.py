@@ -106,6 +106,8 @@ class QuoteSource(Struct, frozen=True, kw_only=True, dict=True):
     vm_config      the machine that the guest states, JSON text; "" when absent
     peer           the key of the TLS session that it came by, as its collector says (sha256, hex);
                    "" where nobody noted it
+    exporter       what both ends of that session alone compute, as its collector says (hex); ""
+                   where nobody noted it
     platform       the platform of the blob that it came in; `tdx` without one
     """
 
@@ -118,6 +120,7 @@ class QuoteSource(Struct, frozen=True, kw_only=True, dict=True):
     chain: RaTlsChain | None = None
     vm_config: str = ""
     peer: str = ""
+    exporter: str = ""
     platform: str = TDX
 
     @property
@@ -282,6 +285,7 @@ def _from_answers(subject: SubjectEvidence) -> list[QuoteSource]:
             log_evidence=item.artifact.at("/event_log"),
             vm_config=item.value.vm_config,
             peer=item.artifact.peer,
+            exporter=item.artifact.exporter,
         )
         for kind, channel in (
             (Kind.APP_KEY_QUOTE, CHANNEL_APP_KEY),

@@ -14,14 +14,23 @@ from verifier.model.result import JsonValue
 
 
 class Response(Struct, frozen=True, kw_only=True):
-    """One HTTP answer; header names as they were sent. `peer_certificate` (DER) is that of the TLS
-    session that it comes in, where the world says which; `peer_key` (PEM) is its private key."""
+    """One HTTP answer.
+
+    status            the HTTP status
+    headers           by name, as they were sent
+    body              the bytes
+    peer_certificate  that of the TLS session that it comes in (DER), where the world says which;
+                      None where it does not
+    peer_key          the private key of that certificate (PEM); b"" where there is none
+    exporter          the exporter of that session, 32 bytes; b"" for none
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     peer_certificate: bytes | None = None
     peer_key: bytes = b""
+    exporter: bytes = b""
 
 
 def answer(

@@ -26,7 +26,14 @@ from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.endpoint import Ending, Endpoint
 from verifier.evidence.subject import Located, certificate_source, is_of_leaf
-from verifier.evidence.td.ra_tls import EXT_APP_ID, RaTlsChain, leaf_report_data, spki
+from verifier.evidence.td.ra_tls import (
+    EXT_APP_ID,
+    RaTlsChain,
+    fingerprint,
+    leaf_report_data,
+    spki,
+)
+from verifier.evidence.td.report_data import SESSION
 from verifier.evidence.unanswered import hint_for
 from verifier.model.result import EvidenceRef, JsonValue, Status
 
@@ -212,6 +219,8 @@ def committed(case: Case, key: bytes) -> str:
     does not."""
     if case.quote.report_data == leaf_report_data(key):
         return "the judged quote was made for the key"
+    if _in_session(case, key):
+        return "the judged quote commits to a TLS session that was ended by the key"
     for source in certificates(case):
         # A certificate that carries this very quote is one about the key that it was made for.
         lent = source.quote == case.source.quote or not is_of_leaf(source)
@@ -219,6 +228,17 @@ def committed(case: Case, key: bytes) -> str:
         if words and source.chain and spki(source.chain.certificates[0]) == key:
             return f"{words}: the key"
     return ""
+
+
+def _in_session(case: Case, key: bytes) -> bool:
+    """Whether the judged quote commits to a TLS session of this collection whose server proved that
+    it holds a key: both ends of a session alone compute its exporter."""
+    bound, source = case.bound, case.source
+    if not (case.question.trusted and bound and bound.kind == SESSION and source.exporter):
+        return False
+    shown = [item.value.certificates[0] for item in case.evidence.peers]
+    ended = any(spki(leaf) == key and fingerprint(leaf) == source.peer for leaf in shown)
+    return ended and bound.values[-1].hex() == source.exporter
 
 
 def _at_gateway(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcome:

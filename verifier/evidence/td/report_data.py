@@ -24,6 +24,9 @@ CHALLENGE_LEAF: Final = "challenge-leaf"
 two quotes where the app's code lets nobody else choose these bytes, so that its only value is the
 compose hash of the manifest that it is named for."""
 
+SESSION: Final = "nonce-exporter"
+"""What attested TLS commits to: whoever has its exporter has a key of that very session."""
+
 _HEX: Final = pattern(r"(?:0x|sha256:)?((?:[0-9a-fA-F]{2})+)", re.ASCII)
 _NEAR_KEY: Final = pattern(r"ed25519-([1-9A-HJ-NP-Za-km-z]{32,44})", re.ASCII)
 _BASE58: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -74,6 +77,12 @@ class Binding(Struct, frozen=True):
         """Whether the nonce among the values is this challenge."""
         held = zip(self.convention.values, self.values, strict=True) if self.convention else ()
         return bool(challenge) and any(item.nonce and value == challenge for item, value in held)
+
+
+def session_binding(challenge: bytes, exporter: str) -> Binding:
+    """A challenge and the exporter (hex) of the TLS session in which it was asked. Raises
+    EvidenceError for an exporter that is none."""
+    return Binding(SESSION, (challenge, codec.parse_hex(exporter, "exporter of a TLS session")))
 
 
 def parse_binding(text: str) -> Binding:
@@ -167,7 +176,7 @@ _KNOWN: Final = (
         _chutes,
     ),
     Convention(
-        "nonce-exporter",
+        SESSION,
         (Value("NONCE", (16, 32, 64), nonce=True), Value("EXPORTER", (32, 48, 64))),
         "sha512(nonce || exported keying material of the TLS session)",
         "attested TLS of atlas",
