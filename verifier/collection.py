@@ -36,8 +36,6 @@ from verifier.evidence.subject import read_subject
 from verifier.model.identifiers import KEY_HOLDER
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
     from verifier.checks.provenance.sigstore import SignedStatement
     from verifier.collect.collector import Scope
     from verifier.collect.http import Handshakes, Responder
@@ -139,10 +137,9 @@ def collect_evidence(
     from verifier.collect.collector import Planner, collect  # noqa: PLC0415
     from verifier.collect.http import HttpClient  # noqa: PLC0415
     from verifier.collect.log_cache import LogCache  # noqa: PLC0415
-    from verifier.collect.registry import collect_images  # noqa: PLC0415
-    from verifier.collect.workers import Workers  # noqa: PLC0415
+    from verifier.collect.registry import Registries  # noqa: PLC0415
 
-    builder, budget, aside = BundleBuilder(), Budget(sources.timeout), Workers(1)
+    builder, budget = BundleBuilder(), Budget(sources.timeout)
     with (
         HttpClient(
             clock=clock,
@@ -155,16 +152,11 @@ def collect_evidence(
         ) as client,
         LogCache(sources.log_cache) if sources.log_cache else nullcontext() as cache,
     ):
-        images: dict[ImageReference, Future[None]] = {}
-        present = _presently(question, clock)
+        images, present = Registries(client, builder, progress), _presently(question, clock)
 
         def plan(bundle: Bundle) -> tuple[SubjectPlan, ...]:
-            # Registries need not wait for the chain: both only need the measured manifest.
             cases = _cases(bundle, present())
-            wanted = [item for item in _images(cases.values()) if item not in images]
-            if wanted:
-                asked = aside.submit(collect_images, client, wanted, builder, progress)
-                images.update(dict.fromkeys(wanted, asked))
+            images.ask(_images(cases.values()))
             return _asked_at(sources.kms_url, _plans(cases, sources.past))
 
         def doubts(bundle: Bundle) -> tuple[LogFilter, ...]:
@@ -173,8 +165,7 @@ def collect_evidence(
         try:
             scope = _scope(question, sources, cache, warn)
             collect(client, scope, Planner(plan, doubts), builder, progress)
-            for asked in images.values():
-                asked.result()
+            images.wait()
         except KeyboardInterrupt as error:
             budget.stop()
             raise CollectionInterrupted(builder.build()) from error

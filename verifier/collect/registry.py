@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import httpx
 from msgspec import Struct
@@ -34,6 +34,9 @@ from verifier.evidence.images.oci import ImageReference
 from verifier.evidence.images.oci_resolution import Resolution
 from verifier.patterns import pattern
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 MAX_IMAGES: Final = 64
 MAX_ATTACHED: Final = 16
 MAX_WORKERS: Final = 16
@@ -50,6 +53,31 @@ _GITHUB_HEADERS: Final = {
     "X-GitHub-Api-Version": "2022-11-28",
 }
 _TOKEN: Final = pattern(r"[A-Za-z0-9._~+/-]{1,16384}=*", re.ASCII)
+
+
+class Registries:
+    """What registries tell of images, asked beside the rest of a collection: they need not wait for
+    the chain, nor it for them, since both only need the measured manifest."""
+
+    def __init__(
+        self, client: HttpClient, builder: BundleBuilder, progress: Callable[[str], None]
+    ) -> None:
+        self._client, self._builder, self._progress = client, builder, progress
+        self._aside = Workers(1)
+        self._asked: dict[ImageReference, Future[None]] = {}
+
+    def ask(self, images: Iterable[ImageReference]) -> None:
+        """Ask about the images that were not asked about."""
+        wanted = [item for item in images if item not in self._asked]
+        if wanted:
+            given = (self._client, wanted, self._builder, self._progress)
+            asked = self._aside.submit(collect_images, *given)
+            self._asked.update(dict.fromkeys(wanted, asked))
+
+    def wait(self) -> None:
+        """Wait for what was asked; raises what it raised."""
+        for asked in self._asked.values():
+            asked.result()
 
 
 def collect_images(
