@@ -346,6 +346,8 @@ def aliases(*chain: str) -> Callable[[str, str, str, list[Record]], list[Record]
     ("chain", "status", "words"),
     [
         (["gateway.gw.lab.invalid"], Status.PASS, "by the gateway gw.lab.invalid"),
+        (["0123.gw.lab.invalid"], Status.PASS, "by the gateway gw.lab.invalid"),
+        (["a.b.gw.lab.invalid"], Status.WARN, "which is no known gateway"),
         (["app.deleg.invalid", "_.gw.lab.invalid"], Status.PASS, "by the gateway gw.lab.invalid"),
         (["_.gw.lab.invalid.attacker.invalid"], Status.WARN, "which is no known gateway"),
         ([], Status.WARN, "is no alias of a gateway's name"),

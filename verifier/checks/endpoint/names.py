@@ -138,7 +138,8 @@ def _through(case: Case, host: str, names: Names) -> Route:
     aliases = names.agreed((host, "CAA")).aliases[1:] or aliases
     if not aliases:
         return Route("", (f"{host} is no alias of a gateway's name",))
-    bases = {gateway_base(name) for name in aliases}
+    # Every name right below a gateway's base leads to the gateway.
+    bases = {base for name in aliases for base in (gateway_base(name), name.partition(".")[2])}
     measured, decided_later = _measured_gateways(case)
     if measured and not bases & measured:
         named = ", ".join(sorted(measured))
