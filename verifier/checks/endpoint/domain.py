@@ -48,8 +48,7 @@ def domain(case: Case) -> Outcome:
     manifest names one (GATEWAY_DOMAIN), of that one; any other is a warning. So is a standing
     permission in the DNS (TXT of _validation-persist, ACME's dns-persist-01) for another account.
     Two resolvers have to tell the same: one alone is no evidence, and two that differ are an error
-    that names both. Where they agree they are believed: DNSSEC is not validated, and the logs of
-    Certificate Transparency are not read."""
+    that names both. Where they agree they are believed: DNSSEC is not validated."""
     return worst_met(case, _judged)
 
 

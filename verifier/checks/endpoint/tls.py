@@ -65,16 +65,16 @@ def unasked(case: Case) -> Outcome | None:
 def tls(case: Case) -> Outcome:
     """The server at the address that was asked about proved in a TLS handshake that it holds the
     key of its certificate, and the quote that this audit judges commits to that key: it is the key
-    of the RA-TLS certificate that the quote was made for, or the report data holds it by a
-    convention that the relying party names for this manifest. Then the connection ends in this TD,
-    as far as its code gives neither its keys nor its quotes away, nor leaves a key on its disk to a
-    later version of itself. A certificate that carries a quote for another key fails. One that only
-    the app's CA issued is a warning, since every guest of the app can get it. So is a key that only
-    the evidences of dstack-ingress name, in a genuine quote of this manifest; and one that the
-    gateway holds, which reads what users send: it has to prove itself by a quote over this key, as
-    an app that the KMS's contract names, of a manifest that its own contract allows. Where nothing
-    ties the key to a quote, evidence is missing. Nothing is looked at where no address was named; a
-    policy may demand one."""
+    of the RA-TLS certificate that the quote was made for, or the report data holds it, or a TLS
+    session that it ended, by a convention that the relying party names for this manifest. Then the
+    connection ends in this TD, as far as its code gives neither its keys nor its quotes away, nor
+    leaves a key on its disk to a later version of itself. A certificate that carries a quote for
+    another key fails. One that only the app's CA issued is a warning, since every guest of the app
+    can get it. So is a key that only the evidences of dstack-ingress name, in a genuine quote of
+    this manifest; and one that the gateway holds, which reads what users send: it has to prove
+    itself by a quote over this key, as an app that the KMS's contract names, of a manifest that its
+    own contract allows. Where nothing ties the key to a quote, evidence is missing. Nothing is
+    looked at where no address was named; a policy may demand one."""
     return worst_met(case, _judged)
 
 
