@@ -17,6 +17,7 @@ from verifier.model.result import Severity
 from verifier.report.diff.json import render_json
 from verifier.report.diff.markdown import render_markdown
 from verifier.report.diff.terminal import render_terminal
+from verifier.report.diff.told import read_diff, tell
 
 EVIL = "a\x1b[31m\u202eb\n| [x](http://evil.example) `${{ x }}` <b>"
 
@@ -27,12 +28,15 @@ SCHEMA = json.loads(
 
 
 def all_formats(comparison: Any) -> tuple[str, str, bytes]:
-    series = [comparison]
-    return (
-        render_terminal(series, threshold=Severity.MEDIUM, color=False, width=80),
-        render_markdown(series, threshold=Severity.MEDIUM),
-        render_json(series, threshold=Severity.MEDIUM),
+    """Every form, which the JSON of it gives again."""
+    told = tell([comparison], Severity.MEDIUM)
+    again = read_diff(render_json(told))
+    found, repeated = (
+        (render_terminal(item, color=False, width=80), render_markdown(item), render_json(item))
+        for item in (told, again)
     )
+    assert found == repeated
+    return found
 
 
 def test_the_schema_is_itself_valid() -> None:

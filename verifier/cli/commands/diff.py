@@ -21,7 +21,8 @@ from verifier.patterns import pattern
 if TYPE_CHECKING:
     from verifier.api import Audit
     from verifier.evidence.subject import SubjectEvidence
-    from verifier.manifest.diff import Comparison, Document, Fact
+    from verifier.manifest.diff import Document, Fact
+    from verifier.report.diff.told import ToldDiff
 
 EXIT_NOT_EVALUABLE: Final = 3
 EXIT_REGRESSION: Final = 4
@@ -83,6 +84,7 @@ def compare_manifests(
     from itertools import pairwise  # noqa: PLC0415
 
     from verifier.manifest.diff import compare  # noqa: PLC0415
+    from verifier.report.diff.told import tell  # noqa: PLC0415
 
     check_places(output)
     points = Points(reach)
@@ -94,12 +96,16 @@ def compare_manifests(
     if len(documents) < 2:  # noqa: PLR2004
         raise UsageError("one manifest alone: nothing to compare", hint="verify diff OLD NEW")
     comparisons = [compare(old, new) for old, new in pairwise(documents)]
-    raw = _render(comparisons, min_severity, form, to_file=output is not None, verbose=verbose)
-    write(raw, output, "the comparison")
-    if any(item.at_least(min_severity) for item in comparisons):
-        raise typer.Exit(EXIT_REGRESSION)
-    if any(item.not_evaluable for item in comparisons):
-        raise typer.Exit(EXIT_NOT_EVALUABLE)
+    told = tell(comparisons, min_severity)
+    write(render(told, form, to_file=output is not None, verbose=verbose), output, "the comparison")
+    raise typer.Exit(exit_code(told))
+
+
+def exit_code(told: "ToldDiff") -> int:
+    """4 with a change at or above the least severity, 3 where something could not be compared."""
+    if any(item.at_least(told.min_severity) for item in told.comparisons):
+        return EXIT_REGRESSION
+    return EXIT_NOT_EVALUABLE if any(item.not_evaluable for item in told.comparisons) else 0
 
 
 def _names(texts: list[str]) -> list[str]:
@@ -186,27 +192,20 @@ def _document(name: str, evidence: "SubjectEvidence", facts: dict[str, "Fact"]) 
     return read_document(name, (matching or list(found))[0], facts)
 
 
-def _render(
-    comparisons: list["Comparison"],
-    threshold: Severity,
-    form: Format,
-    *,
-    to_file: bool,
-    verbose: bool,
-) -> bytes:
+def render(told: "ToldDiff", form: Format, *, to_file: bool, verbose: bool) -> bytes:
+    """A comparison in a form."""
     if form is Format.JSON:
         from verifier.report.diff.json import render_json  # noqa: PLC0415
 
-        return json_for(render_json(comparisons, threshold=threshold), to_terminal=not to_file)
+        return json_for(render_json(told), to_terminal=not to_file)
     if form is Format.MARKDOWN:
         from verifier.report.diff.markdown import render_markdown  # noqa: PLC0415
 
-        return render_markdown(comparisons, threshold=threshold).encode("utf-8")
+        return render_markdown(told).encode("utf-8")
     from verifier.report.diff.terminal import render_terminal  # noqa: PLC0415
 
     return render_terminal(
-        comparisons,
-        threshold=threshold,
+        told,
         color=not to_file and uses_color(),
         width=terminal_width(_MAX_WIDTH),
         verbose=verbose,

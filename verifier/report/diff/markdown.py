@@ -5,32 +5,30 @@ Every string passes `escape.markdown` or `escape.markdown_code`, once.
 
 from collections.abc import Iterator, Sequence
 
-from verifier.manifest.diff import Change, Comparison, Row, divergence_table
-from verifier.model.result import Severity
 from verifier.report.diff import sentences
+from verifier.report.diff.told import ToldChange, ToldComparison, ToldDiff, ToldRow
 from verifier.report.escape import markdown, markdown_code
 
 
-def render_markdown(comparisons: Sequence[Comparison], *, threshold: Severity) -> str:
+def render_markdown(told: ToldDiff) -> str:
     """The comparison as a Markdown document with a new line at its end."""
-    documents = sentences.documents_of(comparisons)
     lines = [
         "# Manifest comparison",
         "",
-        f"**{sentences.headline(comparisons, threshold).capitalize()}.**",
+        f"**{sentences.headline(told).capitalize()}.**",
         "",
     ]
-    for place, document in enumerate(documents):
+    for place, document in enumerate(told.documents):
         lines.append(
             f"- **{sentences.label(place)}**: {markdown_code(sentences.source_of(document))}"
         )
-    lines.extend(("", "## Side by side", "", *_table(divergence_table(documents), len(documents))))
-    for place, comparison in enumerate(comparisons):
+    lines.extend(("", "## Side by side", "", *_table(told.table, len(told.documents))))
+    for place, comparison in enumerate(told.comparisons):
         lines.extend(("", *_comparison(comparison, place)))
     return "\n".join(lines) + "\n"
 
 
-def _table(table: Sequence[Row], count: int) -> Iterator[str]:
+def _table(table: Sequence[ToldRow], count: int) -> Iterator[str]:
     names = " | ".join(sentences.label(place) for place in range(count))
     yield f"| | {names} | |"
     yield f"|---|{'---|' * count}---|"
@@ -41,10 +39,10 @@ def _table(table: Sequence[Row], count: int) -> Iterator[str]:
         yield f"| {markdown(row.label)} | {cells} | {sentences.mark(row)} |"
 
 
-def _comparison(comparison: Comparison, place: int) -> Iterator[str]:
+def _comparison(comparison: ToldComparison, place: int) -> Iterator[str]:
     pair = f"{sentences.label(place)} → {sentences.label(place + 1)}"
     yield f"## {pair}: {sentences.tally(comparison.changes)}"
-    for text in sentences.conclusions(comparison):
+    for text in comparison.conclusions:
         yield from ("", markdown(text))
     for text in comparison.not_evaluable:
         yield from ("", f"**Not evaluable:** {markdown(text)}")
@@ -54,7 +52,7 @@ def _comparison(comparison: Comparison, place: int) -> Iterator[str]:
     yield from (_change(change) for change in comparison.changes)
 
 
-def _change(change: Change) -> str:
+def _change(change: ToldChange) -> str:
     where = sentences.location(change)
     what = markdown_code(sentences.subject(change)) + (f" ({where})" if where else "")
     before, after = (

@@ -7,9 +7,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from verifier.manifest.diff import Change, Comparison, Row, divergence_table
 from verifier.model.result import Severity
 from verifier.report.diff import sentences
+from verifier.report.diff.told import ToldChange, ToldComparison, ToldDiff, ToldRow
 from verifier.report.escape import visible
 
 MIN_WIDTH: Final = 60
@@ -36,29 +36,27 @@ class _Style:
 
 
 def render_terminal(
-    comparisons: Sequence[Comparison],
+    told: ToldDiff,
     *,
-    threshold: Severity,
     color: bool,
     width: int,
     verbose: bool = False,
 ) -> str:
     """The comparison as text of `width` columns; without `color` no escape byte is in it. Changes
     of severity info are counted alone, unless `verbose` shows them."""
-    documents = sentences.documents_of(comparisons)
     style, width = _Style(color=color), max(width, MIN_WIDTH)
-    lines = [style(sentences.headline(comparisons, threshold).capitalize() + ".", "1"), ""]
-    for place, document in enumerate(documents):
+    lines = [style(sentences.headline(told).capitalize() + ".", "1"), ""]
+    for place, document in enumerate(told.documents):
         lines.extend(
             _wrap(sentences.source_of(document), f"  {sentences.label(place)}  ", 5, width)
         )
-    lines.extend(_table(divergence_table(documents), len(documents), width, style))
-    for place, comparison in enumerate(comparisons):
+    lines.extend(_table(told.table, len(told.documents), width, style))
+    for place, comparison in enumerate(told.comparisons):
         lines.extend(_comparison(comparison, place, width, style, verbose=verbose))
     return "\n".join(lines) + "\n"
 
 
-def _table(table: Sequence[Row], count: int, width: int, style: _Style) -> Iterator[str]:
+def _table(table: Sequence[ToldRow], count: int, width: int, style: _Style) -> Iterator[str]:
     """The rows; where the documents do not fit side by side, some at a time."""
     fitting = max((width - _LABEL - _MARK) // _CELL, 1)
     for start in range(0, count, fitting):
@@ -73,7 +71,7 @@ def _table(table: Sequence[Row], count: int, width: int, style: _Style) -> Itera
             yield f"  {_cut(visible(row.label), _LABEL - 3):<{_LABEL - 2}}{cells}{shown}"
 
 
-def _cell(row: Row, place: int) -> str:
+def _cell(row: ToldRow, place: int) -> str:
     value = row.values[place]
     if value is None:
         return "(absent)"
@@ -85,12 +83,12 @@ def _cut(text: str, length: int) -> str:
 
 
 def _comparison(
-    comparison: Comparison, place: int, width: int, style: _Style, *, verbose: bool
+    comparison: ToldComparison, place: int, width: int, style: _Style, *, verbose: bool
 ) -> Iterator[str]:
     yield ""
     pair = f"{sentences.label(place)} → {sentences.label(place + 1)}"
     yield style(f"{pair}  {sentences.tally(comparison.changes)}", "1")
-    for text in sentences.conclusions(comparison):
+    for text in comparison.conclusions:
         yield from _wrap(text, "  ", 2, width)
     for text in comparison.not_evaluable:
         yield from _wrap(f"not evaluable: {text}", "  ", 2, width)
@@ -103,7 +101,7 @@ def _comparison(
         yield from ("", f"  {what} of severity info: -v shows {'it' if hidden == 1 else 'them'}")
 
 
-def _change(change: Change, width: int, style: _Style) -> Iterator[str]:
+def _change(change: ToldChange, width: int, style: _Style) -> Iterator[str]:
     brief = change.severity is Severity.INFO
     severity = style(f"{change.severity.value:<8}", _COLORS[change.severity])
     first, *rest = _wrap(sentences.subject(change), "", 0, width - _BODY)
