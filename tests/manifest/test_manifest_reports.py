@@ -20,6 +20,7 @@ from verifier.model.result import Severity
 from verifier.report.lint.places import Lint, spots
 from verifier.report.lint.sarif import render_github, render_lint_json, render_sarif
 from verifier.report.lint.text import render_lint, render_lint_markdown
+from verifier.report.lint.told import ToldLint, ToldLints, read_lints, tell
 from verifier.report.rule_docs import rule_pages
 
 DOCS = Path(__file__).parents[2] / "docs" / "rules"
@@ -204,6 +205,20 @@ def lint(case: Case | str, baseline: str = "", **changes: Any) -> Lint:
     return Lint(**(fields | changes))
 
 
+def told(*given: Lint) -> ToldLints:
+    """What every form tells of lints, read back from its JSON."""
+    first = tell(given, "dstack-audit 0.1.0")
+    again = read_lints(render_lint_json(first).encode())
+    assert again == first
+    return again
+
+
+def one(given: Lint) -> ToldLint:
+    """The same of one."""
+    (found,) = told(given).files
+    return found
+
+
 COMPOSE: Final = (
     "services:\n  web:\n    image: redis:7-alpine\n    ports: ['22:22']\n"
     "    environment:\n      - API_URL=${API_URL}\n"
@@ -212,31 +227,29 @@ BASELINE: Final = '[[ignore]]\nrule = "IMG-005"\nreason = "known"\nexpires = 202
 
 
 def test_the_caret_stands_under_the_column() -> None:
-    lines = render_lint(lint(COMPOSE), color=False, width=100).splitlines()
+    lines = render_lint(one(lint(COMPOSE)), color=False, width=100).splitlines()
     place = next(number for number, line in enumerate(lines) if "image: redis" in line)
     assert lines[place].index("redis") == lines[place + 1].index("^")
 
 
 def test_ignored_findings_are_listed() -> None:
     given = lint(COMPOSE, BASELINE)
-    text = render_lint(given, color=False, width=100)
+    text = render_lint(one(given), color=False, width=100)
     assert "1 ignored" in text
     assert re.search(r"Ignored\n +high IMG-005 web: .* — known", text)
-    assert "Reason: known" in render_lint_markdown(given)
-    assert (
-        json.loads(render_lint_json((given,), "t"))["files"][0]["ignored"][0]["reason"] == "known"
-    )
+    assert "Reason: known" in render_lint_markdown(one(given))
+    assert json.loads(render_lint_json(told(given)))["files"][0]["ignored"][0]["reason"] == "known"
 
 
 def test_colour_is_asked_for() -> None:
-    assert "\x1b" not in render_lint(lint(COMPOSE), color=False, width=80)
-    assert "\x1b[31m" in render_lint(lint(COMPOSE), color=True, width=80)
+    assert "\x1b" not in render_lint(one(lint(COMPOSE)), color=False, width=80)
+    assert "\x1b[31m" in render_lint(one(lint(COMPOSE)), color=True, width=80)
 
 
 @pytest.mark.parametrize("verbose", [False, True])
 def test_lines_fit(verbose: bool) -> None:  # noqa: FBT001 - both ways
     for width in (60, 100):
-        text = render_lint(lint(COMPOSE), color=False, width=width, verbose=verbose)
+        text = render_lint(one(lint(COMPOSE)), color=False, width=width, verbose=verbose)
         assert all(len(line) <= width or "sha256" in line for line in text.splitlines())
 
 
@@ -249,16 +262,16 @@ def hostile() -> Lint:
 def test_hostile_text_cannot_act() -> None:
     given = hostile()
     for text in (
-        render_lint(given, color=False, width=100, verbose=True),
-        render_lint_markdown(given),
-        render_github((given,)),
-        render_sarif((given,), "1.0"),
-        render_lint_json((given,), "t"),
+        render_lint(one(given), color=False, width=100, verbose=True),
+        render_lint_markdown(one(given)),
+        render_github(told(given)),
+        render_sarif(told(given)),
+        render_lint_json(told(given)),
     ):
         assert not set("\x1b\u202e\u200b") & set(text)
-    for line in render_github((given,)).splitlines():
+    for line in render_github(told(given)).splitlines():
         assert line.startswith(("::error ", "::warning ", "::notice "))
-    html = MarkdownIt().enable("table").render(render_lint_markdown(given))
+    html = MarkdownIt().enable("table").render(render_lint_markdown(one(given)))
     assert "<b>" not in html
 
 
@@ -266,7 +279,7 @@ def test_hostile_text_cannot_act() -> None:
     "given", [lint(COMPOSE, BASELINE), lint(app("privileged: true")), hostile()]
 )
 def test_sarif_has_the_standards_shape(given: Lint) -> None:
-    document = json.loads(render_sarif((given,), "0.1.0"))
+    document = json.loads(render_sarif(told(given)))
     jsonschema.validate(document, SARIF, format_checker=jsonschema.FormatChecker())
     run_ = document["runs"][0]
     rules = run_["tool"]["driver"]["rules"]

@@ -13,6 +13,7 @@ from verifier.model.report import Report
 from verifier.model.result import Requirement, Severity, Status, Verdict
 from verifier.report.audit.junit import render_junit, render_lint_junit
 from verifier.report.lint.places import Lint, Unread
+from verifier.report.lint.told import tell
 
 HOSTILE = "]]>&<failure/>\x00\x1b[2J\u202e\ud800\ufffe\n\"'"
 
@@ -82,7 +83,7 @@ def test_a_rule_with_findings_that_count_is_red(tag: str, *, red: bool) -> None:
         notes=(),
         min_severity=Severity.MEDIUM,
     )
-    root = parsed(render_lint_junit((lint,)))
+    root = parsed(render_lint_junit(tell((lint,), "t 1")))
     failed = {
         case.get("name", "")[:7]
         for case in root.iter("testcase")
@@ -94,7 +95,7 @@ def test_a_rule_with_findings_that_count_is_red(tag: str, *, red: bool) -> None:
 
 
 def test_a_file_that_could_not_be_read_is_an_error() -> None:
-    root = parsed(render_lint_junit((), (Unread(HOSTILE, "there is no such file", "look"),)))
+    root = parsed(render_lint_junit(tell((), "t 1", (Unread(HOSTILE, "no such file", "look"),))))
     assert number(root, "errors") == 1
     assert number(root, "tests") == 1
 

@@ -19,7 +19,8 @@ from verifier.errors import EvidenceError, UsageError
 if TYPE_CHECKING:
     from verifier.manifest.audit import ManifestAudit
     from verifier.manifest.ignore import BaselineEntry
-    from verifier.report.lint.places import Lint, Unread
+    from verifier.report.lint.places import Lint
+    from verifier.report.lint.told import ToldLints
 
 EXIT_NOT_EVALUABLE: Final = 3
 _WIDTH: Final = 100
@@ -108,21 +109,24 @@ def lint_manifest(
 
     Exit codes: 0 no finding, 2 usage, 3 not evaluable, 4 findings.
     """
+    from verifier.report.lint.told import tell  # noqa: PLC0415
+    from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
+
     check_places(output)
     entries, expected = _baseline(baselines.baseline), _digest(expect_compose_hash)
     _refuse_overwriting(baselines)
     today = datetime.fromtimestamp(reach.judged_at, UTC).date()
     given, unread = read_given(targets, reach)
     lints = _lints(given, entries, today, Level(min_severity).value, expected)
-    text = _render(lints, tuple(unread), form, to_terminal=output is None, verbose=verbose)
+    told = tell(lints, f"{DISTRIBUTION} {tool_version()}", unread)
+    text = render(told, form, to_terminal=output is None, verbose=verbose)
     write(text.encode("utf-8", "backslashreplace"), output, "the findings")
     if baselines.write_baseline is not None:
         own = [lint for lint, item in zip(lints, given, strict=True) if item.own]
         _write_baseline(baselines.write_baseline, entries, own, today)
     for item in unread:
         warn(f"{item.name}: {item.problem}", item.hint)
-    codes = {lint.exit_code for lint in lints} | ({EXIT_NOT_EVALUABLE} if unread else set())
-    raise typer.Exit(max(codes, default=0))
+    raise typer.Exit(told.exit_code)
 
 
 def _refuse_overwriting(baselines: Baselines) -> None:
@@ -237,32 +241,24 @@ def _audited(item: "Given", compose_hash: str) -> "ManifestAudit":
     return (audit_manifest if item.whole else audit_compose_file)(item.raw, context)
 
 
-def _render(
-    lints: "tuple[Lint, ...]",
-    unread: "tuple[Unread, ...]",
-    form: LintFormat,
-    *,
-    to_terminal: bool,
-    verbose: bool,
-) -> str:
+def render(told: "ToldLints", form: LintFormat, *, to_terminal: bool, verbose: bool) -> str:
+    """Lints in a form."""
     from verifier.report.lint import sarif, text  # noqa: PLC0415
 
     if form is LintFormat.MARKDOWN:
-        return "\n".join(text.render_lint_markdown(lint) for lint in lints)
+        return "\n".join(text.render_lint_markdown(lint) for lint in told.files)
     if form is LintFormat.GITHUB:
-        return sarif.render_github(lints, unread)
+        return sarif.render_github(told)
     if form is LintFormat.JUNIT:
         from verifier.report.audit.junit import render_lint_junit  # noqa: PLC0415
 
-        return render_lint_junit(lints, unread)
-    if form in {LintFormat.JSON, LintFormat.SARIF}:
-        from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
-
-        if form is LintFormat.SARIF:
-            return sarif.render_sarif(lints, tool_version(), unread, root=Path.cwd())
-        return sarif.render_lint_json(lints, f"{DISTRIBUTION} {tool_version()}", unread)
+        return render_lint_junit(told)
+    if form is LintFormat.SARIF:
+        return sarif.render_sarif(told, root=Path.cwd())
+    if form is LintFormat.JSON:
+        return sarif.render_lint_json(told)
     color = to_terminal and uses_color()
     width = terminal_width(_WIDTH)
     return "\n".join(
-        text.render_lint(lint, color=color, width=width, verbose=verbose) for lint in lints
+        text.render_lint(lint, color=color, width=width, verbose=verbose) for lint in told.files
     )

@@ -5,7 +5,6 @@ its verdict, a missing answer too, is a `failure` or an `error`, never `skipped`
 evidence has its control characters made visible, which XML 1.0 could not carry either.
 """
 
-from collections.abc import Iterable
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
@@ -15,8 +14,8 @@ from verifier.model.result import CheckResult, Requirement
 from verifier.report.audit.families import Mark, mark
 from verifier.report.audit.sentences import anchor_note, verdict_line
 from verifier.report.escape import visible
-from verifier.report.lint.places import Lint, Unread, missing_reasons
 from verifier.report.lint.sarif import finding_text, rules_of
+from verifier.report.lint.told import ToldLint, ToldLints
 
 _MISSING: Final = frozenset({Mark.MISSING, Mark.BLOCKED})
 _COUNTED: Final = ("failure", "error", "skipped")
@@ -40,14 +39,14 @@ def render_junit(report: Report) -> str:
     return _document(f"dstack audit of {report.target}", suites)
 
 
-def render_lint_junit(lints: Iterable[Lint], unread: Iterable[Unread] = ()) -> str:
+def render_lint_junit(told: ToldLints) -> str:
     """Lints as JUnit XML: a suite for each file, a test for each rule that it was asked about.
 
     A rule with findings that count is a `failure`, one that needs evidence which is not there is
     `skipped`, and what could not be read is an `error`.
     """
-    suites = [_file(lint) for lint in lints]
-    for item in unread:
+    suites = [_file(lint) for lint in told.files]
+    for item in told.unread:
         suite = _suite(item.name)
         _result(_case(suite, item.name, "read"), "error", item.problem, item.hint)
         suites.append(suite)
@@ -82,11 +81,11 @@ def _outcome(check: CheckResult) -> str:
     return "" if found is Mark.WARN else "error"
 
 
-def _file(lint: Lint) -> Element:
+def _file(lint: ToldLint) -> Element:
     suite = _suite(lint.name)
-    if lint.audit.compose_problem:
-        _result(_case(suite, lint.name, "read"), "error", lint.audit.compose_problem)
-    skipped = {rule: reason for reason, rules in missing_reasons(lint).items() for rule in rules}
+    if lint.problem:
+        _result(_case(suite, lint.name, "read"), "error", lint.problem)
+    skipped = {rule: reason for reason, rules in lint.missing_reasons().items() for rule in rules}
     for rule in rules_of((lint,)):
         case = _case(suite, lint.name, f"{rule.id}: {rule.title}")
         counted = [finding for finding in lint.counted if finding.rule == rule.id]
@@ -97,7 +96,9 @@ def _file(lint: Lint) -> Element:
         ]
         if counted:
             lines = "\n".join(finding_text(lint, finding) for finding in counted)
-            _result(case, "failure", f"{rule.title} ({len(counted)})", lines, counted[0].severity)
+            _result(
+                case, "failure", f"{rule.title} ({len(counted)})", lines, counted[0].severity.value
+            )
         elif rule.id in skipped:
             _result(case, "skipped", skipped[rule.id])
         elif others:

@@ -9,7 +9,7 @@ from verifier.evidence.compose.compose_yaml import lines_of
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.ignore import Ignored, fingerprints
 from verifier.manifest.secret_text import masked
-from verifier.model.result import SEVERITIES, Finding, Severity
+from verifier.model.result import Finding, Severity
 
 EXIT_CLEAN: Final = 0
 EXIT_NOT_EVALUABLE: Final = 3
@@ -102,19 +102,3 @@ def spots(lint: Lint) -> dict[Finding, Spot]:
 def named_fingerprints(lint: Lint) -> dict[Finding, str]:
     """The fingerprint of every finding."""
     return dict(zip(lint.audit.findings, fingerprints(lint.audit), strict=True))
-
-
-def tally(findings: tuple[Finding, ...]) -> str:
-    """`2 critical, 1 high`, or `none`."""
-    counts = {s: sum(finding.severity == s for finding in findings) for s in SEVERITIES}
-    return (
-        ", ".join(f"{number} {name.value}" for name, number in counts.items() if number) or "none"
-    )
-
-
-def missing_reasons(lint: Lint) -> dict[str, list[str]]:
-    """The rules that could not be judged, by what they need."""
-    reasons: dict[str, list[str]] = {}
-    for item in lint.audit.not_evaluable:
-        reasons.setdefault(item.reason, []).append(item.rule)
-    return reasons

@@ -11,16 +11,17 @@ from posixpath import normpath
 from typing import Any, Final
 from urllib.parse import quote
 
-from verifier.manifest.model import COMPOSE_POINTER
+import msgspec
+
 from verifier.manifest.rule import RuleText
 from verifier.manifest.rules.catalogue import BUILD_RULES, RULES
-from verifier.model.result import Finding, Severity
+from verifier.model.result import JsonValue, Severity
+from verifier.report.audit.json import encodable
 from verifier.report.escape import visible, without_surrogates
-from verifier.report.lint.places import Lint, Spot, Unread, named_fingerprints, spots
+from verifier.report.lint.told import ToldFinding, ToldIgnored, ToldLint, ToldLints, ToldUnread
 from verifier.report.rule_docs import anchor
 from verifier.version import homepage
 
-LINT_SCHEMA: Final = "dstack-audit/lint/v1"
 SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 FINGERPRINT: Final = "verifyFinding/v1"
 _LEVELS: Final = {
@@ -41,36 +42,25 @@ _SCORES: Final = {
 _COMMANDS: Final = {"error": "error", "warning": "warning", "note": "notice"}
 
 
-def render_lint_json(lints: tuple[Lint, ...], tool: str, unread: tuple[Unread, ...] = ()) -> str:
+def render_lint_json(told: ToldLints) -> str:
     """Lints as one JSON document (docs/schema/lint-v1.schema.json)."""
-    return _dump(
-        {
-            "schema": LINT_SCHEMA,
-            "tool": tool,
-            "files": [_file(lint) for lint in lints],
-            "unread": [{"name": item.name, "problem": item.problem} for item in unread],
-        }
-    )
+    return _dump(encodable(msgspec.to_builtins(told)))
 
 
-def render_sarif(
-    lints: tuple[Lint, ...],
-    version: str,
-    unread: tuple[Unread, ...] = (),
-    root: PurePath | None = None,
-) -> str:
+def render_sarif(told: ToldLints, root: PurePath | None = None) -> str:
     """Lints as one SARIF run. Findings below the least severity are in it, as notes.
 
     A file below `root`, the working directory, is named relative to it, as code scanning wants it.
     """
+    lints, unread = told.files, told.unread
     rules = rules_of(lints)
     driver = {
         "name": "dstack-audit",
         **({"informationUri": homepage()} if homepage() else {}),
-        "semanticVersion": version,
+        "semanticVersion": told.tool.partition(" ")[2],
         "rules": [_rule(rule) for rule in rules],
     }
-    run = {
+    run: dict[str, Any] = {
         "tool": {"driver": driver},
         "columnKind": "unicodeCodePoints",
         "results": [result for lint in lints for result in _results(lint, rules, root)],
@@ -87,65 +77,26 @@ def render_sarif(
     return _dump({"$schema": SARIF_SCHEMA, "version": "2.1.0", "runs": [run]})
 
 
-def render_github(lints: tuple[Lint, ...], unread: tuple[Unread, ...] = ()) -> str:
+def render_github(told: ToldLints) -> str:
     """The findings that count as workflow commands, one per line."""
     lines: list[str] = []
-    for lint in lints:
-        places = spots(lint)
+    for lint in told.files:
         for finding in lint.counted:
-            spot = places[finding]
-            properties = {"file": lint.name, "line": str(max(spot.line, 1))}
-            properties |= {"col": str(spot.column)} if spot.column else {}
+            place = finding.location
+            properties = {"file": lint.name, "line": str(max(place.file_line, 1))}
+            properties |= {"col": str(place.file_column)} if place.file_column else {}
             properties["title"] = f"{finding.rule} {finding.title}"
-            command = _COMMANDS[_LEVELS[Severity(finding.severity)]]
+            command = _COMMANDS[_LEVELS[finding.severity]]
             said = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
             lines.append(f"::{command} {said}::{_command_text(finding_text(lint, finding))}")
-        if lint.audit.compose_problem:
-            problem = _command_text(lint.audit.compose_problem)
+        if lint.problem:
+            problem = _command_text(lint.problem)
             lines.append(f"::error file={_property(lint.name)}::{problem}")
     lines += [
-        f"::error file={_property(item.name)}::{_command_text(item.problem)}" for item in unread
+        f"::error file={_property(item.name)}::{_command_text(item.problem)}"
+        for item in told.unread
     ]
     return "".join(f"{line}\n" for line in lines)
-
-
-def _file(lint: Lint) -> dict[str, Any]:
-    prints, places = named_fingerprints(lint), spots(lint)
-
-    def entry(finding: Finding) -> dict[str, Any]:
-        spot, place = places[finding], finding.location
-        return {
-            "rule": finding.rule,
-            "severity": finding.severity,
-            "title": finding.title,
-            "service": finding.service,
-            "location": {
-                "pointer": place.pointer,
-                "line": place.line,
-                "column": place.column,
-                "file_line": spot.line,
-                "file_column": spot.column,
-            },
-            "message": finding.message,
-            "fix": finding.fix,
-            "conditional": finding.conditional,
-            "fingerprint": prints[finding],
-        }
-
-    return {
-        "name": lint.name,
-        "kind": lint.kind,
-        "sha256": lint.audit.sha256,
-        "min_severity": lint.min_severity.value,
-        "exit_code": lint.exit_code,
-        "problem": lint.audit.compose_problem,
-        "findings": [entry(finding) for finding in lint.findings],
-        "ignored": [{**entry(i.finding), "reason": i.reason} for i in lint.ignored],
-        "not_evaluable": [
-            {"rule": item.rule, "reason": item.reason} for item in lint.audit.not_evaluable
-        ],
-        "notes": list(lint.notes),
-    }
 
 
 def _page_of(rule: RuleText) -> str:
@@ -175,44 +126,43 @@ def _name(title: str) -> str:
     return "".join(word[:1].upper() + word[1:] for word in words)
 
 
-def rules_of(lints: tuple[Lint, ...]) -> tuple[RuleText, ...]:
+def rules_of(lints: tuple[ToldLint, ...]) -> tuple[RuleText, ...]:
     """The rules that were asked: of manifests, of Dockerfiles (inline ones too), or of both."""
-    builds = [lint.audit.dockerfile for lint in lints]
+    builds = [lint.kind == "dockerfile" for lint in lints]
     manifests: tuple[RuleText, ...] = () if builds and all(builds) else RULES
     asked = {rule.id for rule in BUILD_RULES}
-    found = any(finding.rule in asked for lint in lints for finding in lint.audit.findings)
+    found = any(item.rule in asked for lint in lints for item in (*lint.findings, *lint.ignored))
     return (*manifests, *(BUILD_RULES if any(builds) or found else ()))
 
 
 def _results(
-    lint: Lint, rules: tuple[RuleText, ...], root: PurePath | None
+    lint: ToldLint, rules: tuple[RuleText, ...], root: PurePath | None
 ) -> list[dict[str, Any]]:
-    prints, places = named_fingerprints(lint), spots(lint)
     index = {rule.id: place for place, rule in enumerate(rules)}
-    reasons = {item.finding: item.reason for item in lint.ignored}
     results: list[dict[str, Any]] = []
-    for finding in (*lint.findings, *reasons):
+    for finding in (*lint.findings, *lint.ignored):
         result: dict[str, Any] = {
             "ruleId": finding.rule,
             "ruleIndex": index[finding.rule],
-            "level": _LEVELS[Severity(finding.severity)],
+            "level": _LEVELS[finding.severity],
             "message": {"text": _linkless(finding_text(lint, finding))},
-            "locations": [_location(lint, finding, places[finding], root)],
-            "partialFingerprints": {FINGERPRINT: prints[finding]},
-            "properties": {"severity": finding.severity, "conditional": finding.conditional},
+            "locations": [_location(lint, finding, root)],
+            "partialFingerprints": {FINGERPRINT: finding.fingerprint},
+            "properties": {"severity": finding.severity.value, "conditional": finding.conditional},
         }
-        if finding in reasons:
-            result["suppressions"] = [{"kind": "external", "justification": reasons[finding]}]
+        if isinstance(finding, ToldIgnored):
+            result["suppressions"] = [{"kind": "external", "justification": finding.reason}]
         results.append(result)
     return results
 
 
-def _location(lint: Lint, finding: Finding, spot: Spot, root: PurePath | None) -> dict[str, Any]:
-    region: dict[str, Any] = {"startLine": max(spot.line, 1)}
-    if spot.column:
-        region["startColumn"] = spot.column
-    if spot.source_line and not lint.whole:
-        region["snippet"] = {"text": spot.source}
+def _location(lint: ToldLint, finding: ToldFinding, root: PurePath | None) -> dict[str, Any]:
+    place = finding.location
+    region: dict[str, Any] = {"startLine": max(place.file_line, 1)}
+    if place.file_column:
+        region["startColumn"] = place.file_column
+    if place.source_line and not lint.whole:
+        region["snippet"] = {"text": lint.source(finding)}
     return {
         "physicalLocation": {"artifactLocation": {"uri": _uri(lint.name, root)}, "region": region},
         "logicalLocations": [
@@ -230,14 +180,14 @@ def _uri(name: str, root: PurePath | None) -> str:
     return scheme + quote(path.as_posix(), safe="/")
 
 
-def _failure(item: Unread) -> dict[str, Any]:
+def _failure(item: ToldUnread) -> dict[str, Any]:
     text = _linkless(f"{visible(item.name)}: {visible(item.problem)}")
     return {"level": "error", "message": {"text": text}}
 
 
-def _notifications(lint: Lint) -> list[dict[str, Any]]:
-    said = [lint.audit.compose_problem] if lint.audit.compose_problem else []
-    said += [f"{item.rule} was not evaluated: {item.reason}" for item in lint.audit.not_evaluable]
+def _notifications(lint: ToldLint) -> list[dict[str, Any]]:
+    said = [lint.problem] if lint.problem else []
+    said += [f"{item.rule} was not evaluated: {item.reason}" for item in lint.not_evaluable]
     texts = (_linkless(f"{lint.name}: {text}") for text in said)
     return [{"level": "note", "message": {"text": text}} for text in texts]
 
@@ -248,16 +198,11 @@ def _linkless(text: str) -> str:
     return re.sub(r"([\\\[\]])", r"\\\1", text)
 
 
-def finding_text(lint: Lint, finding: Finding) -> str:
+def finding_text(lint: ToldLint, finding: ToldFinding) -> str:
     """What is wrong and what to do; of a manifest, with the line in its compose file, which the
     region cannot tell."""
     service = f"{finding.service}: " if finding.service else ""
-    in_compose = (
-        lint.whole
-        and lint.audit.compose_text
-        and finding.location.line
-        and finding.location.pointer.startswith(COMPOSE_POINTER)
-    )
+    in_compose = lint.whole and finding.location.source_line
     place = f" (line {finding.location.line} of the compose file)" if in_compose else ""
     conditional = " [conditional]" if finding.conditional else ""
     return f"{service}{visible(finding.message)}{place}{conditional}. {finding.fix}"
@@ -272,5 +217,5 @@ def _property(text: str) -> str:
     return _command_text(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def _dump(document: dict[str, Any]) -> str:
+def _dump(document: JsonValue) -> str:
     return without_surrogates(json.dumps(document, indent=2)) + "\n"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from verifier.manifest.rules.catalogue import TEXTS
-from verifier.model.result import Finding, Severity
+from verifier.model.result import Severity
 from verifier.report.audit.sentences import has_fix
 from verifier.report.escape import markdown, markdown_code, visible
-from verifier.report.lint.places import Lint, Spot, missing_reasons, spots, tally
+from verifier.report.lint.told import ToldFinding, ToldLint, tally
 
 _STYLES: Final = {
     Severity.CRITICAL: "1;31",
@@ -28,22 +28,21 @@ _KINDS: Final = {
 }
 
 
-def render_lint(lint: Lint, *, color: bool, width: int, verbose: bool = False) -> str:
+def render_lint(lint: ToldLint, *, color: bool, width: int, verbose: bool = False) -> str:
     """One lint as text; without `color` there is no escape byte in it."""
     return "\n".join(_lines(lint, color=color, width=max(width, 40), verbose=verbose)) + "\n"
 
 
-def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[str]:
-    places = spots(lint)
+def _lines(lint: ToldLint, *, color: bool, width: int, verbose: bool) -> Iterator[str]:
     yield from _summary(lint, width)
     shown = lint.findings if verbose else lint.counted
     for rule_id, found in _by_rule(shown):
         rule = TEXTS[rule_id]
-        worst = min((Severity(f.severity) for f in found), key=lambda severity: severity.rank)
+        worst = min((item.severity for item in found), key=lambda severity: severity.rank)
         yield ""
         yield f"{_paint(f'{worst.value:8}', _STYLES[worst], color=color)} {rule_id}  {rule.title}"
         for finding in found:
-            yield from _place(finding, worst, places[finding], width)
+            yield from _place(lint, finding, worst, width)
         yield from _wrapped("Why:  ", rule.why, width)
         if has_fix(rule.fix):
             yield from _wrapped("Fix:  ", rule.fix, width)
@@ -58,11 +57,11 @@ def _lines(lint: Lint, *, color: bool, width: int, verbose: bool) -> Iterator[st
     yield from _rest(lint, width, verbose=verbose)
 
 
-def _summary(lint: Lint, width: int) -> Iterator[str]:
+def _summary(lint: ToldLint, width: int) -> Iterator[str]:
     yield from _wrapped("", f"{visible(lint.name)}: {_KINDS[lint.kind]}", width)
-    yield f"sha256 {lint.audit.sha256}"
-    if lint.audit.compose_problem:
-        yield from _wrapped("Not judged: ", visible(lint.audit.compose_problem), width)
+    yield f"sha256 {lint.sha256}"
+    if lint.problem:
+        yield from _wrapped("Not judged: ", visible(lint.problem), width)
     counted = lint.counted
     word = "finding" if len(counted) == 1 else "findings"
     ignored = f", {len(lint.ignored)} ignored" if lint.ignored else ""
@@ -74,21 +73,22 @@ def _summary(lint: Lint, width: int) -> Iterator[str]:
         yield from _wrapped("", text, width)
 
 
-def _place(finding: Finding, shown: Severity, spot: Spot, width: int) -> Iterator[str]:
-    severity = f"{finding.severity}: " if finding.severity != shown else ""
+def _place(lint: ToldLint, finding: ToldFinding, shown: Severity, width: int) -> Iterator[str]:
+    severity = f"{finding.severity.value}: " if finding.severity != shown else ""
     conditional = " (conditional)" if finding.conditional else ""
     service = f"{visible(finding.service)}: " if finding.service else ""
     yield from _wrapped(
         _INDENT, f"{severity}{service}{visible(finding.message)}{conditional}", width
     )
-    if spot.source_line:
-        number = str(spot.source_line)
-        line, caret = _excerpt(spot.source, finding.location.column)
+    place = finding.location
+    if place.source_line:
+        number = str(place.source_line)
+        line, caret = _excerpt(lint.source(finding), place.column)
         yield f"{_INDENT}  {number} | {line}"
         yield f"{_INDENT}  {' ' * len(number)} | {caret}^"
     else:
-        line = f", line {spot.line}" if spot.line > 1 else ""
-        yield f"{_INDENT}  at {visible(finding.location.pointer) or '/'}{line}"
+        line = f", line {place.file_line}" if place.file_line > 1 else ""
+        yield f"{_INDENT}  at {visible(place.pointer) or '/'}{line}"
 
 
 def _excerpt(source: str, column: int) -> tuple[str, str]:
@@ -106,19 +106,18 @@ def _cells(text: str) -> int:
     return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
-def _rest(lint: Lint, width: int, *, verbose: bool) -> Iterator[str]:
+def _rest(lint: ToldLint, width: int, *, verbose: bool) -> Iterator[str]:
     if lint.ignored:
         yield from ("", "Ignored")
         for item in lint.ignored:
-            finding = item.finding
-            where = f"{finding.rule} {visible(finding.service)}".strip()
-            text = f"{finding.severity} {where}: {visible(finding.message)}"
+            where = f"{item.rule} {visible(item.service)}".strip()
+            text = f"{item.severity.value} {where}: {visible(item.message)}"
             yield from _wrapped(_INDENT, f"{text} — {visible(item.reason)}", width)
     for note in lint.notes:
         yield from _wrapped("Note: ", visible(note), width)
-    reasons = missing_reasons(lint)
+    reasons = lint.missing_reasons()
     if reasons:
-        count = len(lint.audit.not_evaluable)
+        count = len(lint.not_evaluable)
         what = "1 rule" if count == 1 else f"{count} rules"
         yield from ("", f"Not evaluable: {what}, for want of evidence")
         for reason, rules in reasons.items():
@@ -139,15 +138,15 @@ def _wrapped(lead: str, text: str, width: int) -> Iterator[str]:
     ) or [lead]
 
 
-def _by_rule(findings: tuple[Finding, ...]) -> list[tuple[str, list[Finding]]]:
+def _by_rule(findings: tuple[ToldFinding, ...]) -> list[tuple[str, list[ToldFinding]]]:
     """Findings by rule, in the order of each rule's worst one."""
-    groups: dict[str, list[Finding]] = {}
+    groups: dict[str, list[ToldFinding]] = {}
     for finding in findings:
         groups.setdefault(finding.rule, []).append(finding)
     return list(groups.items())
 
 
-def _counts(findings: list[Finding]) -> list[str]:
+def _counts(findings: list[ToldFinding]) -> list[str]:
     return [
         f"{rule} ({len(found)})" if len(found) > 1 else rule
         for rule, found in _by_rule(tuple(findings))
@@ -158,19 +157,18 @@ def _paint(text: str, style: str, *, color: bool) -> str:
     return f"\x1b[{style}m{text}\x1b[0m" if color else text
 
 
-def render_lint_markdown(lint: Lint) -> str:
+def render_lint_markdown(lint: ToldLint) -> str:
     """One lint as Markdown."""
     return "\n".join(_markdown_lines(lint)) + "\n"
 
 
-def _markdown_lines(lint: Lint) -> Iterator[str]:
-    places = spots(lint)
+def _markdown_lines(lint: ToldLint) -> Iterator[str]:
     yield f"# Lint of {markdown_code(lint.name)}"
     yield ""
-    yield f"sha256 {markdown_code(lint.audit.sha256)}. Findings at {lint.min_severity.value} or"
+    yield f"sha256 {markdown_code(lint.sha256)}. Findings at {lint.min_severity.value} or"
     yield f"above: {tally(lint.counted)}. Ignored: {len(lint.ignored)}."
-    if lint.audit.compose_problem:
-        yield from ("", f"**Not judged:** {markdown(lint.audit.compose_problem)}")
+    if lint.problem:
+        yield from ("", f"**Not judged:** {markdown(lint.problem)}")
     if lint.findings:
         yield from (
             "",
@@ -178,14 +176,13 @@ def _markdown_lines(lint: Lint) -> Iterator[str]:
             "|---|---|---|--:|---|---|",
         )
     for finding in lint.findings:
-        spot = places[finding]
         rule = TEXTS[finding.rule]
         conditional = " (conditional)" if finding.conditional else ""
         cells = (
-            finding.severity,
+            finding.severity.value,
             finding.rule,
             markdown_code(finding.service) if finding.service else "",
-            str(spot.source_line or ""),
+            str(finding.location.source_line or ""),
             f"{rule.title}: {markdown(finding.message)}{conditional}",
             markdown(rule.fix) if has_fix(rule.fix) else "",
         )
@@ -193,11 +190,10 @@ def _markdown_lines(lint: Lint) -> Iterator[str]:
     if lint.ignored:
         yield from ("", "## Ignored", "")
     for item in lint.ignored:
-        message = markdown(item.finding.message)
-        yield f"- {item.finding.rule}: {message}. Reason: {markdown(item.reason)}"
+        yield f"- {item.rule}: {markdown(item.message)}. Reason: {markdown(item.reason)}"
     for note in lint.notes:
         yield from ("", f"Note: {markdown(note)}")
-    reasons = missing_reasons(lint)
+    reasons = lint.missing_reasons()
     if reasons:
         yield from ("", "## Not evaluable", "")
         for reason, rules in reasons.items():
