@@ -6,7 +6,7 @@ from typing import Any, Final
 from verifier.errors import UsageError
 
 _VARIABLE: Final = "VERIFY_"
-_NEVER_SET: Final = frozenset({"--unsafe-root"})
+_NEVER_SET: Final = frozenset({"--trust-config", "--trusted-root", "--unsafe-root"})
 """Options that have no variable: a trust anchor is named where the command is."""
 _NAMES: Final = (
     "alerts allow app-id app-timeout at base-url baseline bind bundle bundles challenge "
