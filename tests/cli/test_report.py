@@ -37,7 +37,8 @@ def test_a_report_that_was_refused_is_refused_again(call: Run, tmp_path: Path) -
     ("change", "code", "said"),
     [
         ({"schema": "dstack-audit/report/v9"}, 3, "dstack-audit/report/v9, and this version reads"),
-        ({"schema": "dstack-audit/lint/v1"}, 3, "it is the JSON of a lint"),
+        ({"schema": "dstack-audit/lint/v1"}, 3, "the lint cannot be rendered again"),
+        ({"schema": "dstack-audit/stage/v1"}, 3, "it is the JSON of a stage"),
         ({"verdict": "none"}, 3, "contradicts itself"),
         ({"mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json"}, 2, "--key key.pub"),
     ],
@@ -132,3 +133,54 @@ def test_a_report_that_nobody_signed_is_held_against_its_evidence(
         assert (ran.code, said in ran.err) == (code, True), ran.err
     assert call("report", "r.json", "--check", "--bundle", BUNDLE).code == 2
     assert call("report", BUNDLE, APP_ID, "--check").code == 2
+
+
+COMPOSE = "services:\n  web:\n    image: redis:7\n    ports: ['22:22']\n    privileged: true\n"
+TIMELINE = (
+    *("timeline", APP_ID, "--bundle", BUNDLE, "--trust-bundle", DIGEST),
+    *("--at", "2026-06-15T12:00:00Z"),
+    *("--unsafe-root", str(ROOT / "fixtures" / "demo-reference.json")),
+)
+
+
+@pytest.mark.parametrize(
+    ("words", "forms"),
+    [
+        (
+            ("lint", "old.yaml", "Dockerfile", "missing.json"),
+            ("terminal", "markdown", "json", "sarif", "github", "junit"),
+        ),
+        (("diff", "old.yaml", "new.yaml"), ("terminal", "markdown", "json")),
+        (TIMELINE, ("terminal", "markdown", "json", "csv")),
+    ],
+    ids=["lint", "diff", "timeline"],
+)
+def test_every_form_is_the_same_when_it_is_rendered_again(
+    call: Run, tmp_path: Path, words: tuple[str, ...], forms: tuple[str, ...]
+) -> None:
+    (tmp_path / "old.yaml").write_text(COMPOSE)
+    (tmp_path / "new.yaml").write_text(COMPOSE.replace("redis:7", "redis:8"))
+    (tmp_path / "Dockerfile").write_text("FROM debian:latest\n")
+    # What is missing is told with the name of a file that is like it.
+    for folder in ("first", "again"):
+        (tmp_path / folder).mkdir()
+    codes = {call(*words, "--format", form, "-o", f"first/r.{form}").code for form in forms}
+    also = [word for form in forms for word in ("--report", f"{form}=again/r.{form}")]
+    ran = call("report", "first/r.json", *also, "-o", "again/r.terminal")
+    assert codes == {ran.code}, ran.err
+    assert "nothing was verified again" in ran.err
+    for form in forms:
+        first, again = ((tmp_path / item / f"r.{form}").read_bytes() for item in ("first", "again"))
+        assert first == again, form
+    for more in (("--format", "html"), ("--report", "badge=b.svg"), ("-q",), ("--offline",)):
+        assert call("report", "first/r.json", *more).code == 2
+
+
+@pytest.mark.parametrize("kind", ["lint", "diff", "timeline"])
+def test_what_lacks_a_member_is_one_line(call: Run, tmp_path: Path, kind: str) -> None:
+    for document in ({}, {"files": [], "documents": 1, "comparisons": [], "events": [[]]}):
+        raw = json.dumps({"schema": f"dstack-audit/{kind}/v1"} | document)
+        (tmp_path / "d.json").write_text(raw)
+        ran = call("report", "d.json")
+        assert (ran.code, ran.out) == (3, "")
+        assert "cannot be rendered again" in ran.err

@@ -34,7 +34,7 @@ from tests.report.timelines import (
 from verifier.evidence.chain.contract_events import DECLARATIONS
 from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import ZERO_ADDRESS, Role
-from verifier.model.result import JsonValue
+from verifier.model.result import Basis, JsonValue
 from verifier.model.timeline import (
     UNKNOWN,
     Beginning,
@@ -46,9 +46,11 @@ from verifier.model.timeline import (
     Timeline,
     TimelineEvent,
 )
+from verifier.model.witness import Unanswered, Witnessed, WitnessHistory
 from verifier.report.page import MIN_WIDTH
 from verifier.report.timeline import sentences
 from verifier.report.timeline.csv import render_csv
+from verifier.report.timeline.earlier import read_timeline
 from verifier.report.timeline.json import render_json
 from verifier.report.timeline.markdown import render_markdown
 from verifier.report.timeline.overview import (
@@ -431,3 +433,31 @@ def test_an_assumed_beginning_is_said() -> None:
     said = "BEGINNING: Where the history of the KMS begins is assumed: asked from block 7 on."
     assert " ".join(text.split()).startswith(f"{said} COMPLETE: ")
     assert "BEGINNING" not in terminal(CALM)
+
+
+def test_the_json_gives_every_form_again(timeline: Timeline) -> None:
+    seen = Witnessed(
+        compose_hash="ab" * 32,
+        instance="",
+        release="0.5.8",
+        first=1_770_000_000,
+        last=1_770_000_009,
+        looks=2,
+        entries=(3, 4),
+    )
+    history = WitnessHistory(
+        app_id=timeline.app_id,
+        log="lab+00000000+KEY",
+        size=5,
+        root="00" * 32,
+        basis=Basis.ASSERTED,
+        periods=(seen,),
+        unanswered=(Unanswered(1_770_000_000, 1_770_000_001, 1),),
+    )
+    timeline = replace(timeline, witness=history, on=1_780_000_000)
+    again = read_timeline(render_json(timeline))
+    assert render_json(again) == render_json(timeline)
+    assert render_csv(again) == render_csv(timeline)
+    assert render_markdown(again) == render_markdown(timeline)
+    for verbose in range(3):
+        assert terminal(again, verbose=verbose) == terminal(timeline, verbose=verbose)

@@ -7,6 +7,7 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
+from verifier.cli.again import KINDS, Again, write_again
 from verifier.cli.files import names_target, read_file
 from verifier.cli.gather import gather
 from verifier.cli.options import (
@@ -149,7 +150,7 @@ def render_again(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="A report's JSON, a bundle, or what `verify sign` wrote."
+            metavar="FILE", help="The JSON of a report, a bundle, or what `verify sign` wrote."
         ),
     ],
     target: Annotated[
@@ -157,7 +158,7 @@ def render_again(
         typer.Argument(metavar="[TARGET]", help="Of a bundle and of a signed result: the app."),
     ] = None,
     author: Author,
-    written: Written,
+    again: Again,
     policy: PolicyName = "baseline",
     bundle: BundlePath = None,
     reach: Reach,
@@ -166,13 +167,14 @@ def render_again(
 ) -> None:
     """Render an earlier report again, or check a signed result against its evidence.
 
-    The JSON of an audit is rendered as it is: nothing in it is verified again; it says so where it
-    is older, at the present or `--at`, than its policy relies on evidence. A bundle is audited
-    again, without the network. A signed result (--key, --identity) holds where the signature is the
-    author's, and this evidence gives this very report; TARGET, evidence and options are then those
-    of the audit that was signed, its time is in the statement, and `--at` says as of when it is
-    relied on. `--check` alone asks the same of a report that nobody signed, and of a result whose
-    author you do not know: it is then never relied on.
+    The JSON of an audit is rendered as it is, and so is that of a timeline, a lint or a comparison:
+    nothing in it is verified again; it says so where it is older, at the present or `--at`, than
+    its policy relies on evidence. A bundle is audited again, without the network. A signed result
+    (--key, --identity) holds where the signature is the author's, and this evidence gives this very
+    report; TARGET, evidence and options are then those of the audit that was signed, its time is in
+    the statement, and `--at` says as of when it is relied on. `--check` alone asks the same of a
+    report that nobody signed, and of a result whose author you do not know: it is then never relied
+    on.
 
     Examples:
 
@@ -188,16 +190,21 @@ def render_again(
     version's or of an author whom nobody named, 4 for a signature that is not the author's, or a
     report that this evidence does not give.
     """
-    check_places(written.output)
+    check_places(again.output)
     asked = Asked(
         target=target, bundle=bundle, policy=policy, reach=reach, expected=expected, compare=compare
     )
+    if not (names_target(str(file)) or author.named or author.check):
+        kind = _kind(file, judges=_given(context))
+        if kind in KINDS:
+            raise typer.Exit(write_again(kind, read_file(file), again))
+    written = again.of_an_audit()
     if names_target(str(file)):
         report = _audited_again(file, author, asked)
     elif author.named or author.check:
         _hold(file, author, asked, written)
     else:
-        report = _read(file, reach, written, judges=_given(context))
+        report = _read(file, reach, written)
     write_report(report, written)
     raise typer.Exit(exit_code(report))
 
@@ -219,10 +226,10 @@ def _given(context: typer.Context) -> bool:
     return any(source is not None and source.name == "COMMANDLINE" for source in sources)
 
 
-def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Report":
-    """The report that a file holds. Raises UsageError for what would have to be judged anew."""
-    from verifier.model.identifiers import format_time  # noqa: PLC0415
-    from verifier.report.audit.earlier import read_report  # noqa: PLC0415
+def _kind(file: Path, *, judges: bool) -> str:
+    """Which document a file holds, "" for none that has a name. Raises UsageError for what would
+    have to be judged anew."""
+    from verifier.report.audit.earlier import kind_of  # noqa: PLC0415
 
     raw = read_file(file)
     if _is_signed(raw):
@@ -234,13 +241,24 @@ def _read(file: Path, reach: Reach, written: Written, *, judges: bool) -> "Repor
             f"{file} is a report, which is rendered as it was judged",
             hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
         )
+    kind = kind_of(raw)
+    if kind in KINDS:
+        warn(f"{file}: rendered as its author wrote it; nothing was verified again")
+    return kind
+
+
+def _read(file: Path, reach: Reach, written: Written) -> "Report":
+    """The report that a file holds. Raises UsageError for what is made of evidence alone."""
+    from verifier.model.identifiers import format_time  # noqa: PLC0415
+    from verifier.report.audit.earlier import read_report  # noqa: PLC0415
+
     if {*SIGNABLE} & {written.form, *(form for form, _ in written.others)}:
         raise UsageError(
             "a statement is made of evidence, not of a report that anybody may have written",
             hint="verify APP_ID --bundle BUNDLE --format statement",
         )
     try:
-        report = read_report(raw)
+        report = read_report(read_file(file))
     except EvidenceError as error:
         raise EvidenceError(f"{file}: {error.message}", hint=error.hint) from error
     warn(

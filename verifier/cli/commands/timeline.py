@@ -87,7 +87,13 @@ def show_timeline(
     audit = gather(target, reach, past=Past.GATEWAY, bundle=bundle, timeout=_TIMEOUT, save=save)
     unsaved = save_bundle(audit.bundle, save)
     seen = None if log is None else _seen(log, log_key, audit.question, past)
-    raw, code = _told(audit, past, seen, lambda item: _render(item, form, verbose, output), form)
+    raw, code = _told(
+        audit,
+        past,
+        seen,
+        lambda item: render(item, form, verbose, to_terminal=output is None),
+        form,
+    )
     write(raw, output, "the timeline")
     if unsaved is not None:
         raise unsaved
@@ -155,8 +161,8 @@ def _render_seen(seen: "WitnessHistory", reason: str, form: TimelineFormat) -> b
     return witnessed.render_text(seen, reason).encode("utf-8")
 
 
-def _render(timeline: "Timeline", form: TimelineFormat, verbose: int, output: Path | None) -> bytes:
-    to_terminal = output is None
+def render(timeline: "Timeline", form: TimelineFormat, verbose: int, *, to_terminal: bool) -> bytes:
+    """A timeline in a form."""
     if form is TimelineFormat.JSON:
         from verifier.report.timeline.json import render_json  # noqa: PLC0415
 

@@ -120,6 +120,14 @@ def read_report(raw: bytes) -> Report:
     return report
 
 
+def kind_of(raw: bytes) -> str:
+    """Which document of this program its JSON is, such as `report` or `lint`, by the schema that it
+    names; "" for none. Raises EvidenceError."""
+    schema = parse_json_object(raw, _WHAT, MAX_LISTED).get("schema")
+    found = _NAMED.fullmatch(schema) if isinstance(schema, str) else None
+    return found[1] if found is not None else ""
+
+
 def _refuse_others(document: _Object) -> None:
     """Raise EvidenceError for what is no report about an audit, or one of another schema."""
     schema = document.get("schema")

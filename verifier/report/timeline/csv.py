@@ -10,6 +10,7 @@ from typing import Final
 
 from verifier.model.identifiers import LATEST_TIME, format_time
 from verifier.model.timeline import Timeline, TimelineEvent
+from verifier.report.audit.json import encodable
 from verifier.report.escape import csv_cell
 from verifier.report.timeline.sentences import ROLES, Narrator, is_digest
 
@@ -37,6 +38,12 @@ def render_csv(timeline: Timeline) -> str:
     return "".join(f"{row}\r\n" for row in rows)
 
 
+def _arguments(event: TimelineEvent) -> str:
+    """The arguments as the timeline's JSON has them."""
+    args = encodable(dict(event.args))
+    return json.dumps(args, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+
+
 def _cells(event: TimelineEvent, narrator: Narrator) -> Iterator[str]:
     known = event.time is not None and 0 <= event.time <= LATEST_TIME
     change = narrator.change(event)
@@ -48,7 +55,7 @@ def _cells(event: TimelineEvent, narrator: Narrator) -> Iterator[str]:
     yield csv_cell(event.address)
     yield csv_cell(ROLES[event.role])
     yield csv_cell(event.name)
-    yield csv_cell(json.dumps(dict(event.args), ensure_ascii=False, separators=(",", ":")))
+    yield csv_cell(_arguments(event))
     yield csv_cell(event.sender) if event.sender else ""
     yield "false" if event.provisional else "true"
     yield str(change.notice) if change else ""

@@ -150,6 +150,7 @@ def _governance(period: Governance) -> _Object:
         "keys": period.keys,
         "notice": period.notice,
         "own_word": period.own_word,
+        "disputed": period.disputed,
         "remarks": list(period.remarks),
     }
 
@@ -191,6 +192,8 @@ def _coverage(item: Coverage) -> _Object:
         "last": item.last,
         "origin": item.origin.words,
         "begins": item.origin.kind.value,
+        "asked": item.origin.asked,
+        "first_log": {"block": item.origin.block, "event": item.origin.event},
         "sources": list(item.sources),
         "partial": [{"source": source, "missing": missing} for source, missing in item.partial],
         "problems": list(item.problems),
