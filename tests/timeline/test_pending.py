@@ -10,7 +10,13 @@ from tests.timeline.events import ALICE, APP, BOB, KMS, SAFE, TIMELOCK, History,
 from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import Role
 from verifier.model.pending import Effect, PendingOperation
-from verifier.timeline.pending import DONE, MAX_OPERATIONS, Announced, timelock_operations
+from verifier.timeline.pending import (
+    DONE,
+    MAX_OPERATIONS,
+    Announced,
+    proposed_manifests,
+    timelock_operations,
+)
 
 ZERO = bytes(32)
 GATEWAY = BOB
@@ -189,3 +195,19 @@ def test_a_flood_is_cut_off_and_said() -> None:
     found = announced(history)
     assert len(found.operations) == MAX_OPERATIONS
     assert "67 operations" in found.doubts[TIMELOCK]
+
+
+def test_a_manifest_that_the_app_itself_announced_waits_until_it_is_allowed_or_taken_back() -> None:
+    for over in ("ComposeHashActivated", "ComposeHashCancelled"):
+        history = born()
+        first, second = "aa" * 32, "bb" * 32
+        history.app("ComposeHashProposed", hash=first, activatesAt=2_000_000_000)
+        history.app("ComposeHashProposed", hash=second, activatesAt=2_000_000_009)
+        history.app(over, hash=first)
+        (found,) = proposed_manifests(history.events, 2_000_000_000)
+        assert (found.id, found.due, found.ready) == (second, 2_000_000_009, False)
+        assert [(call.function, call.effect) for call in found.calls] == [
+            ("activateComposeHash", Effect.OPENS)
+        ]
+        (later,) = proposed_manifests(history.events, 2_000_000_009)
+        assert later.ready

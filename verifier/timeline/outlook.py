@@ -19,7 +19,7 @@ from verifier.model.pending import Look, Outlook, PendingOperation
 from verifier.model.timeline import AppState, Governance, KmsState, TimelineEvent
 from verifier.timeline.history import History
 from verifier.timeline.owners import OwnerReads
-from verifier.timeline.pending import Touches, timelock_operations
+from verifier.timeline.pending import Touches, proposed_manifests, timelock_operations
 from verifier.timeline.safes import Safe, SafeAhead, safe_ahead
 
 _OWNER: dict[Role, Role] = {Role.APP: Role.APP_OWNER, Role.KMS: Role.KMS_OWNER}
@@ -88,7 +88,8 @@ def ahead(
     accounts = {account for _, account in governing}
     announced = timelock_operations(events, accounts, touches, stamp, now)
     doubts = {account: why for (account, _), why in stamps.items()} | dict(announced.doubts)
-    operations, outlook = list(announced.operations), list[Outlook]()
+    operations = [*announced.operations, *proposed_manifests(events, now)]
+    outlook: list[Outlook] = []
     asked: dict[str, SafeAhead] = {}
     for role, account, direct in (
         *((role, account, True) for role, account in governing),

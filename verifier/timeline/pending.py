@@ -5,6 +5,9 @@ id that is the hash of them all, of the salt (`CallSalt`, left out for zero) and
 calls that were left out of what is shown give another id. The operation is over with `CallExecuted`
 or `Cancelled`. What its storage says of the id is held against that.
 
+An app may have a delay of its own: TimelockAppAuth (amiller/dstack-tutorial) proposes a manifest,
+which anybody may activate after it.
+
 Source: OpenZeppelin TimelockController (`_DONE_TIMESTAMP`, getTimestamp).
 """
 
@@ -27,6 +30,7 @@ DONE: Final = 1
 SHOWN_DATA: Final = 72
 """How much of calldata that is not read is shown, in hex: the selector and one word."""
 _ZERO: Final = "00" * 32
+_PROPOSAL_OVER: Final = frozenset({"ComposeHashActivated", "ComposeHashCancelled"})
 
 _OPENS: Final = frozenset(
     {
@@ -104,6 +108,41 @@ def timelock_operations(
                 doubts[account] = f"by its storage the operation {item.id} is {over}"
             operations.append(_operation(item, touches, said, now))
     return Announced(tuple(operations), doubts)
+
+
+def proposed_manifests(events: Iterable[TimelineEvent], now: int) -> tuple[PendingOperation, ...]:
+    """The manifests that an app with a delay of its own announced, and neither allowed nor took
+    back: from the time that it named on, anybody may have it allow them."""
+    waiting: dict[str, TimelineEvent] = {}
+    for event in events:
+        if event.role is Role.APP and event.name == "ComposeHashProposed":
+            waiting[str(event.args.get("hash"))] = event
+        elif event.role is Role.APP and event.name in _PROPOSAL_OVER:
+            waiting.pop(str(event.args.get("hash")), None)
+    return tuple(
+        PendingOperation(
+            account=event.address,
+            kind=OwnerKind.TIMELOCK,
+            id=digest,
+            basis=Basis.CHAIN,
+            calls=(
+                PendingCall(
+                    target=event.address,
+                    touches=Role.APP,
+                    function="activateComposeHash",
+                    args={"composeHash": digest},
+                    data="",
+                    effect=Effect.OPENS,
+                ),
+            ),
+            whole=True,
+            announced=event.time,
+            due=(due := whole_number(event.args.get("activatesAt"))),
+            ready=due is None or due <= now,
+            sender=event.sender,
+        )
+        for digest, event in list(waiting.items())[-MAX_OPERATIONS:]
+    )
 
 
 def pending_call(inner: InnerCall, touches: Touches) -> PendingCall:

@@ -21,7 +21,7 @@ _SHOWN_VALUE: Final = 64
 def announced(case: Case, timeline: "Timeline") -> list[str]:
     """What is about to change for the worse, by whoever can act at once or has announced it: as
     reservations, in words."""
-    direct = {item.account for item in timeline.outlook if item.direct}
+    direct = {timeline.app, *(item.account for item in timeline.outlook if item.direct)}
     found = [
         _named(item, weighty)
         for item in timeline.pending
@@ -40,7 +40,11 @@ def _weighty(
     images = {row.os_image_hash for row in case.reference.os_images if row.kind == _PRODUCTION} - {
         ""
     }
-    known = {"addComposeHash": manifests, "addOsImageHash": images}
+    known = {
+        "addComposeHash": manifests,
+        "activateComposeHash": manifests,
+        "addOsImageHash": images,
+    }
 
     def weighs(call: "PendingCall") -> bool:
         if call.effect in (Effect.UNKNOWN, Effect.CONTROL):
