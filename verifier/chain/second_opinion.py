@@ -73,7 +73,8 @@ _FUNCTIONS: Final = (
     _Function("getOwners", (), ("address[]",), contracts.decode_addresses),
     _Function("owner", (), ("address",), contracts.decode_address),
     *(_Function(name, (), ("uint256",), contracts.decode_uint)
-      for name in ("getThreshold", "getMinDelay", "noticePeriod")),
+      for name in ("getThreshold", "getMinDelay", "noticePeriod", "nonce")),
+    _Function("getTimestamp", ("bytes32",), ("uint256",), contracts.decode_uint),
     *(_Function(name, (), ("string",), contracts.decode_string)
       for name in ("VERSION", "version", "gatewayAppId")),
     _flag("registeredApps", "address"),
