@@ -34,6 +34,7 @@ from verifier.evidence.plan import (
 )
 from verifier.evidence.subject import read_subject
 from verifier.model.identifiers import KEY_HOLDER
+from verifier.reference.values import EXPLORER, RPC
 
 if TYPE_CHECKING:
     from verifier.checks.provenance.sigstore import SignedStatement
@@ -207,6 +208,7 @@ def _scope(
     at_gateways = tuple(guest_url(label, url) for label in labels for url in gateways)
     rpc: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.rpc_urls)
     safes: tuple[tuple[int | None, str], ...] = tuple((None, url) for url in sources.safe_urls)
+    reserves = () if sources.rpc_urls or sources.explorer_urls else reference.reserves
     return Scope(
         app_id=question.app_id,
         guests=sources.guests or (() if sources.domain else at_gateways),
@@ -220,6 +222,7 @@ def _scope(
         if sources.challenge_url
         else None,
         rpc=rpc or tuple((row.chain_id, row.url) for row in reference.rpc),
+        reserves=tuple((row.chain_id, row.url) for row in reserves if row.kind == RPC),
         safes=safes or tuple((row.chain_id, row.url) for row in reference.safe_services),
         likely=question.chain_plan or _likely(question),
         pcs_url=sources.pcs_url or reference.pcs_url,
@@ -231,6 +234,8 @@ def _scope(
             explorers=tuple(dict.fromkeys(sources.explorer_urls)),
             others=tuple((row.chain_id, row.url) for row in reference.rpc),
             operator_of=reference.operator_of,
+            reserves=tuple((row.chain_id, row.url) for row in reserves if row.kind == EXPLORER),
+            ranges={row.url: row.log_range for row in reserves if row.log_range},
         ),
     )
 

@@ -3,17 +3,22 @@
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from urllib.parse import urlsplit
 
 import pytest
+from msgspec.structs import replace
 
+from tests.timeline.explorers import given, refusal
 from verifier.cli.question import simulated_reference
+from verifier.collect.canaries import canaries
 from verifier.collection import Sources, examine_sources
 from verifier.errors import Cause
 from verifier.evidence.sources import Outlook, Purpose, Sounding, outlook, short_of_operators
 from verifier.lab.knobs import Knobs
+from verifier.lab.response import Response as Answer
 from verifier.lab.serve import serve
 from verifier.lab.world import KMS_URL, PCS_URL, RPC_URLS, World, build
-from verifier.reference.values import ReferenceValues
+from verifier.reference.values import ReferenceValues, embedded
 
 Routes = Mapping[str, tuple[str, int]]
 OTHERS = (
@@ -134,3 +139,36 @@ def test_one_of_several_is_enough_but_for_the_collateral() -> None:
         doubled = [*every, sounding(purpose, works=False, operator="b")]
         lacking = purpose is Purpose.COLLATERAL
         assert outlook(doubled) is (Outlook.TOO_FEW if lacking else Outlook.ENOUGH)
+
+
+def test_every_embedded_source_is_asked() -> None:
+    reference = embedded()
+    asked = {urlsplit(item.request.url).hostname or "" for item in canaries(reference)}
+    urls = [*(row.url for row in reference.rpc), *(row.url for row in reference.reserves)]
+    urls += [url for record in reference.kms for url in record.urls]
+    assert {urlsplit(url).hostname for url in urls} <= asked
+    for row in reference.gateways:
+        assert any(name.endswith(f"{urlsplit(row.url).hostname}") for name in asked)
+
+
+@pytest.mark.parametrize(
+    ("body", "works"),
+    [
+        (given([]), True),
+        (refusal("NOTOK", "Free API access is not supported for this chain"), False),
+        (b"<html>", False),
+    ],
+)
+def test_an_explorer_works_that_lists_the_logs_of_an_address(body: bytes, *, works: bool) -> None:
+    asked: list[str] = []
+
+    def respond(_method: str, url: str, _headers: Mapping[str, str], _body: bytes) -> Answer:
+        asked.append(url)
+        return Answer(status=200, body=body, headers={})
+
+    reference = replace(embedded(), gateways=(), kms=(), rpc=())
+    found = examine_sources(reference, Sources(responder=respond), lambda: 0)
+    explorers = [item for item in found if "blockscout" in item.place]
+    assert {item.works for item in explorers} == {works}
+    assert {item.group for item in explorers} == {"chain 1", "chain 8453"}
+    assert any("module=logs" in url and "toBlock=1" in url for url in asked)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from verifier.evidence.chain.contracts import identify_code
 from verifier.machine.firmware import layout_from_witness
-from verifier.reference.values import OsImage, embedded, parse_reference
+from verifier.reference.values import EXPLORER, OsImage, embedded, parse_reference
 
 OVMF = "76888ce69c91aed86c43f840b913899b40b981964b7ce6018667f91ad06301f0"
 FILES = {
@@ -49,7 +49,7 @@ def test_every_row_says_where_it_is_from_and_when_that_was_read() -> None:
     reference = embedded()
     tables = (
         *(reference.kms, reference.key_providers, reference.tdx_modules),
-        *(reference.os_images, reference.contracts),
+        *(reference.os_images, reference.contracts, reference.rpc, reference.reserves),
     )
     for row in (row for table in tables for row in table):
         assert row.source, row
@@ -145,3 +145,15 @@ def test_whoever_lends_two_endpoints_may_run_both() -> None:
     assert len({borrowed.operator_of(url) for url in lent}) == 2
     assert borrowed.operator_of(known.url) == known.operator
     assert borrowed.operator_of("https://mine.example/") == "mine.example"
+
+
+@pytest.mark.parametrize("chain_id", [1, 8453])
+def test_each_chain_has_an_explorer_of_another_operator_than_its_endpoints(chain_id: int) -> None:
+    reference = embedded()
+    endpoints = {row.operator for row in reference.rpc if row.chain_id == chain_id}
+    reserves = [row for row in reference.reserves if row.chain_id == chain_id]
+    assert len(endpoints) >= 2
+    assert [row for row in reserves if row.kind == EXPLORER and row.operator not in endpoints]
+    assert all(row.limits for row in reserves)
+    urls = [*(row.url for row in reference.rpc), *(row.url for row in reference.reserves)]
+    assert len(set(urls)) == len(urls)

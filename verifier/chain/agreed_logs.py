@@ -91,6 +91,22 @@ class Scans:
         highest = max(found, default=None)
         return None if highest is None or min(logs, default=highest) < highest else highest
 
+    def told(self, wanted: LogFilter, first: int, last: int) -> tuple[str, ...]:
+        """The endpoints and explorers that answered for every block of an inclusive range, as far
+        as what they gave can be read."""
+        found: list[str] = []
+        given = [(item, False) for item in self._artifacts.get(wanted.text, ())]
+        given += [(item, True) for item in self._explorers.get(wanted.text, ())]
+        for artifact, explorer in given:
+            if artifact.sha256 is not None:
+                with suppress(EvidenceError):
+                    if explorer:
+                        scanned, _ = self._read_explorer(artifact, wanted, first, last)
+                    else:
+                        scanned = self._read(artifact, wanted, first, last)
+                    found += [] if scanned.gaps else [artifact.source]
+        return tuple(dict.fromkeys(found))
+
     def agree(
         self,
         wanted: LogFilter,

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 from msgspec.structs import replace
 
+from verifier.collect.explorer import logs_url
 from verifier.collect.http import HttpClient, Response
 from verifier.collect.image_download import PUBLISHED
 from verifier.collect.limits import LIMITS
@@ -29,14 +30,17 @@ from verifier.collect.workers import Workers
 from verifier.errors import Cause, CollectError, EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
+from verifier.evidence.chain.explorer_logs import entries
+from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.dns_message import parse_answer
 from verifier.evidence.guest.kms_answers import parse_meta
 from verifier.evidence.images.sigstore import GITHUB_API
 from verifier.evidence.sources import Purpose, Sounding
 from verifier.evidence.td.collateral import parse_crl
-from verifier.reference.values import KmsRecord, ReferenceValues
+from verifier.reference.values import EXPLORER, KmsRecord, ReferenceValues
 
 _NOBODYS_APP: Final = "00" * 20
+_NOBODYS_ADDRESS: Final = f"0x{'00' * 19}01"
 _REGISTRIES: Final = ("https://registry-1.docker.io/v2/", "https://ghcr.io/v2/")
 _PLATFORM: Final = ("90C06F000000", "platform")
 """An FMSPC that Intel's service knows."""
@@ -77,7 +81,7 @@ def canaries(reference: ReferenceValues) -> tuple[Canary, ...]:
     ask."""
     return tuple(
         item
-        for source in (_collateral, _gateways, _kms, _chains, _safes, _images, _hints)
+        for source in (_collateral, _gateways, _kms, _chains, _reserves, _safes, _images, _hints)
         for item in source(reference)
     )
 
@@ -166,6 +170,24 @@ def _safes(reference: ReferenceValues) -> Iterator[Canary]:
         yield Canary(purpose=Purpose.SAFES, request=request, judge=_is_json, operator=row.operator)
 
 
+def _reserves(reference: ReferenceValues) -> Iterator[Canary]:
+    """Endpoints tell their chain; explorers are asked for the logs of an address that has none."""
+    for row in reference.reserves:
+        (request,) = rpc_requests(row.url, [("eth_chainId", [])])
+        judge = _is_chain(row.chain_id)
+        if row.kind == EXPLORER:
+            nothing = LogFilter(chain_id=row.chain_id, address=_NOBODYS_ADDRESS)
+            url = logs_url(row.url, nothing, "", (1, 1))
+            request, judge = Request(kind=Kind.EXPLORER_LOGS, url=url), _is_logs
+        yield Canary(
+            purpose=Purpose.LOGS,
+            request=request,
+            judge=judge,
+            operator=row.operator,
+            group=f"chain {row.chain_id}",
+        )
+
+
 def _images(_: ReferenceValues) -> Iterator[Canary]:
     for url in _REGISTRIES:
         request = Request(kind=Kind.OCI_MANIFEST, url=url)
@@ -223,6 +245,13 @@ def _is_kms(record: KmsRecord) -> Judge:
         return "" if record.k256 in ("", key) else "another KMS answers than the one that is known"
 
     return judge
+
+
+def _is_logs(response: Response) -> str:
+    said = _has(_OK)(response)
+    if not said:
+        entries(response.body, "its answer")
+    return said
 
 
 def _is_chain(chain_id: int) -> Judge:

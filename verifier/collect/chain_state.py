@@ -1,6 +1,6 @@
 """What is asked of a chain's endpoints: the state of contracts at a block that all of them have."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 
@@ -11,6 +11,7 @@ from verifier.evidence.chain import contracts
 from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.plan import ChainPlan
+from verifier.model.chain import OPERATORS
 
 
 def state_requests(
@@ -30,6 +31,20 @@ def state_requests(
         yield from requests.rpc_requests(url, owners)
         label = public_label(url)
         yield from requests.rpc_requests(url, _later_code(plan, exchanges, label, head.app, number))
+
+
+def further(
+    plan: ChainPlan,
+    exchanges: Exchanges,
+    endpoints: Iterable[str],
+    rows: Iterable[tuple[int, str]],
+    operator_of: Callable[[str], str],
+) -> list[tuple[int, str]]:
+    """The next endpoint of a chain among `rows` (chain id, URL), where fewer than two operators
+    stand behind those that told its head; [] where that is not so, and where there is none."""
+    told = {operator_of(url) for url in heads_of(plan, exchanges, endpoints)}
+    of_chain = [row for row in rows if row[0] == plan.chain_id]
+    return of_chain[:1] if len(told) < OPERATORS else []
 
 
 class Head(Struct, frozen=True):

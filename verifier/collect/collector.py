@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from verifier.collect import requests
 from verifier.collect.budget import SpentError
-from verifier.collect.chain_state import heads_of, state_requests
+from verifier.collect.chain_state import further, heads_of, state_requests
 from verifier.collect.challenged import record_challenged
 from verifier.collect.endpoint import endpoint_requests, search_requests
 from verifier.collect.guests import Guests
@@ -81,6 +81,8 @@ class Scope(Struct, frozen=True, kw_only=True):
     searches      addresses of searches of certificate logs about it; () for none
     challenged    asks the app for a quote over the challenge; None where nothing does
     rpc           (chain id, URL) of chain endpoints; those under None are asked for every chain
+    reserves      (chain id, URL) of endpoints that are asked one after another, as long as fewer
+                  than two operators told a chain's head
     safes         (chain id, URL) of transaction services of Safes, as `rpc`
     likely        what endpoints of its chain are asked before any guest has told which KMS its app
                   has; None for nothing
@@ -101,6 +103,7 @@ class Scope(Struct, frozen=True, kw_only=True):
     searches: tuple[str, ...] = ()
     challenged: Request | None = None
     rpc: tuple[tuple[int | None, str], ...]
+    reserves: tuple[tuple[int, str], ...] = ()
     safes: tuple[tuple[int | None, str], ...] = ()
     likely: ChainPlan | None = None
     pcs_url: str
@@ -159,6 +162,7 @@ class _Collection:
         self._scanned: set[Job] = set()
         self._guests = Guests(scope.guests, alone=bool(scope.named))
         self._answers: dict[Request, Future[Response | CollectError]] = {}
+        self._reserved: list[tuple[int, str]] = []
 
     def look_up(self) -> None:
         """Find the guest that a custom domain is mapped to, and what is published there; without a
@@ -400,6 +404,10 @@ class _Collection:
     def _for_chain(
         self, chain: ChainPlan, history: HistoryPlan, exchanges: Exchanges
     ) -> Iterator[Request]:
+        if self._settled(chain):
+            rows = (row for row in self._scope.reserves if row not in self._reserved)
+            told, known = self._endpoints(chain.chain_id), self._scope.scanning.operator_of
+            self._reserved += further(chain, exchanges, told, rows, known)
         endpoints = self._endpoints(chain.chain_id)
         for endpoint in endpoints:
             yield from requests.rpc_requests(endpoint, chain.speculative_calls())
@@ -410,7 +418,14 @@ class _Collection:
             yield from (requests.safe_request(url, *safe) for safe in history.safes)
 
     def _endpoints(self, chain_id: int) -> list[str]:
-        return _of_chain(self._scope.rpc, chain_id)
+        return _of_chain((*self._scope.rpc, *self._reserved), chain_id)
+
+    def _settled(self, chain: ChainPlan) -> bool:
+        """Whether every endpoint of a chain was asked for its head, and answered or failed."""
+        calls = chain.speculative_calls()
+        endpoints = self._endpoints(chain.chain_id)
+        asked = {item for url in endpoints for item in requests.rpc_requests(url, calls)}
+        return asked <= self._asked and asked.isdisjoint(self._sent)
 
     def _scans(self, plan: SubjectPlan, exchanges: Exchanges) -> Iterator[Job]:
         if plan.chain is None:

@@ -50,6 +50,7 @@ from verifier.evidence.chain.endpoint_label import public_label
 from verifier.evidence.chain.explorer_logs import Asked, ExplorerLogs, encode_explorer_logs
 from verifier.evidence.chain.log_scan import LogFilter, LogScan, RangeAnswer, encode_scan
 from verifier.evidence.plan import ScanPlan
+from verifier.model.chain import OPERATORS
 
 _PERCENT: Final = 100
 _STEP: Final = 5
@@ -72,13 +73,17 @@ class Scanning(Struct, frozen=True, kw_only=True):
     """How logs are read. `cache` keeps what finalized blocks hold for later audits, and `warn` is
     told why it is not used. `explorers` are asked for the same logs; what they say is not
     cached. `others` are endpoints by chain id that are asked only where nobody else can decide what
-    an earlier answer is worth, and `operator_of` tells who runs an endpoint."""
+    an earlier answer is worth, and `operator_of` tells who runs an endpoint. `reserves` are
+    explorers by chain id, asked one after another where fewer than two operators gave every log;
+    `ranges` has the blocks of which an endpoint shows logs at once, where that is known."""
 
     cache: LogCache | None = None
     warn: Callable[[str], None] = lambda _: None
     explorers: tuple[str, ...] = ()
     others: tuple[tuple[int | None, str], ...] = ()
     operator_of: Callable[[str], str] = lambda url: url
+    reserves: tuple[tuple[int, str], ...] = ()
+    ranges: Mapping[str, int] = {}
 
 
 class Scanned(Struct):
@@ -133,6 +138,8 @@ class Histories(Struct):
         running = [workers.submit(self._scan_all, *item) for item in queues.items()]
         try:
             _results([*asked, *running])
+            for plan in plans:
+                self._ask_reserves(plan)
         except BaseException:
             self._store(queues)
             raise
@@ -144,6 +151,29 @@ class Histories(Struct):
             for endpoint, queue in queues.items():
                 for plan in queue:
                     self._record(endpoint, plan)
+
+    def _ask_reserves(self, plan: ScanPlan) -> None:
+        """Ask further explorers, one after another, until two operators gave all logs of a plan."""
+        for chain_id, url in self.scanning.reserves:
+            if chain_id != plan.filter.chain_id or (url, plan.filter) in self._explored:
+                continue
+            if len(self._operators(plan)) >= OPERATORS:
+                return
+            self._explore(url, [plan])
+
+    def _operators(self, plan: ScanPlan) -> set[str]:
+        """Who gave every log of a plan."""
+        whole = [
+            endpoint
+            for (endpoint, asked), scanned in self._scanned.items()
+            if asked == plan and not scanned.failure
+        ]
+        for (url, wanted), answers in self._explored.items():
+            with suppress(EvidenceError):
+                told = ExplorerLogs(filter=wanted, answers=answers)
+                if wanted == plan.filter and not told.read(plan.first, plan.last, "logs")[1]:
+                    whole.append(url)
+        return {self.scanning.operator_of(url) for url in whole}
 
     def _store(self, queues: Mapping[str, Iterable[ScanPlan]]) -> None:
         """Put into the cache what the scans that nobody waits for have not put there yet."""
@@ -247,7 +277,7 @@ class Histories(Struct):
             self.scanning.cache.replace(plan.filter, public_label(endpoint), spans, fresh)
 
     def _scan_all(self, endpoint: str, plans: list[ScanPlan]) -> None:
-        profile = self._profiles.setdefault(endpoint, EndpointProfile())
+        profile = self._profile(endpoint)
         for plan, seconds in self._shared(plans):
             scanned = self._scanned.setdefault((endpoint, plan), Scanned())
             began = time.monotonic()
@@ -283,9 +313,13 @@ class Histories(Struct):
         return Node(
             client=self.client,
             endpoint=endpoint,
-            profile=self._profiles.setdefault(endpoint, EndpointProfile()),
+            profile=self._profile(endpoint),
             block_hash=lambda number: self._block_hash(endpoint, number),
         )
+
+    def _profile(self, endpoint: str) -> EndpointProfile:
+        cap = self.scanning.ranges.get(endpoint)
+        return self._profiles.setdefault(endpoint, EndpointProfile(cap=cap))
 
     def _explore(self, url: str, plans: list[ScanPlan]) -> None:
         explorer = Explorer(client=self.client, url=url)

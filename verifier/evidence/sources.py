@@ -17,6 +17,7 @@ class Purpose(StrEnum):
     GUESTS = "guests, behind gateways"
     KMS = "key management services"
     CHAIN = "contracts and their history"
+    LOGS = "further sources of chains, where fewer than two operators answer"
     IMAGES = "images, and who built them"
     ENDPOINT = "who may certify an endpoint's name"
     HINTS = "custom domains, and the cloud's account"

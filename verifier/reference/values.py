@@ -24,6 +24,9 @@ from verifier.model.result import Anchor
 from verifier.reference.generations import GENERATIONS, Generation
 
 SCHEMA: Final = "dstack-audit/reference/v1"
+RPC: Final = "rpc"
+EXPLORER: Final = "explorer"
+"""The kinds of `Reserve`."""
 
 
 class KmsRecord(Struct, frozen=True, kw_only=True):
@@ -179,6 +182,29 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     date: str
 
 
+class Reserve(Struct, frozen=True, kw_only=True):
+    """A further place to ask about a chain, where fewer than two operators answered.
+
+    url        where it is asked
+    operator   who runs it
+    chain_id   the EIP-155 id of its chain
+    kind       `rpc`, or `explorer` for one that only gives logs
+    log_range  the most blocks of which it shows logs at once; 0 where ranges have no limit
+    limits     what its operator, or whoever measured it, says of its limits
+    source     where the row comes from
+    date       when the source was read, ISO 8601
+    """
+
+    url: str
+    operator: str
+    chain_id: int
+    kind: str
+    log_range: int
+    limits: str
+    source: str
+    date: str
+
+
 class TrustAnchor(Struct, frozen=True, kw_only=True):
     """A key that signs hardware or its verdicts, beside Intel's: `use` says of what it is the root,
     such as `nvidia-device` or `amd-snp`.
@@ -232,6 +258,7 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
     tdx_modules      the builds of Intel's TDX module that are known; () for none
     safe_services    transaction services of Safes, by chain; () for none
     anchors          the trust anchors of other evidence than TD quotes; () for none
+    reserves         further places to ask about chains, in their order; () for none
     sigstore         the trusted root (JSON) of a simulated world's Sigstore; None for the
                      public-good one
     lent             URLs of endpoints and explorers that somebody else than the user chose; () for
@@ -255,6 +282,7 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
     tdx_modules: tuple[TdxModule, ...] = ()
     safe_services: tuple[Endpoint, ...] = ()
     anchors: tuple[TrustAnchor, ...] = ()
+    reserves: tuple[Reserve, ...] = ()
     sigstore: bytes | None = None
     lent: tuple[str, ...] = ()
 
@@ -289,11 +317,13 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
         return next((row for row in self.denied if (row.kind, row.value) == (kind, value)), None)
 
     def operator_of(self, url: str) -> str:
-        """Who runs an endpoint or explorer: the `rpc` rows say it by host; hosts that they do not
-        know and that share the last two labels of their name are one operator. So are all those
-        that somebody else than the user chose: whoever lends two may run both."""
+        """Who runs an endpoint or explorer: the `rpc` and `reserves` rows say it by host; hosts
+        that they do not know and that share the last two labels of their name are one operator. So
+        are all those that somebody else than the user chose: whoever lends two may run both."""
         host = _host(url)
-        known = next((row.operator for row in self.rpc if _host(row.url) == host), None)
+        rows = [(row.url, row.operator) for row in self.rpc]
+        rows += [(row.url, row.operator) for row in self.reserves]
+        known = next((operator for place, operator in rows if _host(place) == host), None)
         if known is None and host in map(_host, self.lent):
             return _LENDER
         labels = host.split(".")
@@ -314,9 +344,12 @@ _TABLES: Final[Mapping[str, type[Any]]] = {
     "gateways": Endpoint,
     "rpc": Endpoint,
     "safe_services": Endpoint,
+    "reserves": Reserve,
     "denied": Denied,
 }
-_OPTIONAL: Final = ("firmwares", "key_providers", "tdx_modules", "safe_services", "anchors")
+_OPTIONAL: Final = (
+    *("firmwares", "key_providers", "tdx_modules", "safe_services", "anchors", "reserves"),
+)
 """Tables that a simulated world's document may lack."""
 
 
@@ -341,6 +374,9 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             for name, row_type in _TABLES.items()
             if name in document or name not in _OPTIONAL
         }
+        for row in tables.get("reserves", ()):
+            if row.kind not in (RPC, EXPLORER):
+                raise UsageError(f"reference values: a reserve of no known kind: {row.kind!r}")
         _require_known_generations(*tables["kms"], *tables["contracts"])
         tables["os_images"] = tuple(
             replace(row, origin=Origin(row.origin)) for row in tables["os_images"]

@@ -28,7 +28,7 @@ from verifier.evidence.chain.contracts import Call
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.chain.log_scan import LogFilter, decode_answer
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
-from verifier.model.chain import ZERO_ADDRESS, Place, Role
+from verifier.model.chain import OPERATORS, ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import TimelineEvent
 from verifier.reference.generations import newest_like, slots_of
@@ -218,10 +218,11 @@ class History:
         return tuple(dict.fromkeys([*named, *signers]))
 
     def _signers(self, account: str) -> tuple[str, ...]:
-        """The owners that an account names, as a Safe does."""
+        """The owners that an account names, as a Safe does; one without code names nobody."""
         call = contracts.eth_call(account, calls.GET_OWNERS, hex(self.reader.number))
         with suppress(DisagreementError):
-            return self.reader.said(call, contracts.decode_addresses) or ()
+            if self._code(account) != b"":
+                return self.reader.said(call, contracts.decode_addresses) or ()
         return ()
 
     def streams(self) -> tuple[Stream, ...]:
@@ -354,12 +355,18 @@ class History:
 
     def _first_block(self, wanted: LogFilter) -> int:
         """Where the logs of a contract begin: where it has no code in the block before, there;
-        else where the KMS's contract was deployed, before which no app of it is."""
+        else where the KMS's contract was deployed, before which no app of it is.
+
+        Only who shows short ranges looks for that block. Where another operator answered for the
+        blocks before it, too, nothing rests on the first one alone."""
         begins = self._scans.begins(wanted, self._asked)
         if begins is None or begins <= self.plan.deployed_block:
             return self.plan.deployed_block
         call = contracts.get_code(wanted.address, hex(begins - 1))
-        code = self.reader.find(call, contracts.decode_bytes)
+        before = self._scans.told(wanted, self.plan.deployed_block, begins - 1)
+        after = self._scans.told(wanted, begins, self.reader.number)
+        alone = not before or self.reader.operators_of((*before, *after)) < OPERATORS
+        code = self.reader.find(call, contracts.decode_bytes, marks=alone)
         return begins if code == b"" else self.plan.deployed_block
 
     @property

@@ -18,6 +18,7 @@ _ADVICE: Final = {
     "GUESTS": "the apps behind a silent gateway give no fresh evidence; import what they gave you",
     "KMS": "the keys of the apps of a silent KMS are not confirmed by it",
     "CHAIN": "name other endpoints with --rpc-url, of two operators for each chain",
+    "LOGS": "nothing, as long as two operators of each chain answer above",
     "IMAGES": "provenance.images lacks evidence; import manifests with `verify import`",
     "ENDPOINT": "endpoint.domain lacks evidence",
     "HINTS": "name the app by its id, not by a domain or as the cloud lists it",
