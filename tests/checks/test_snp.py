@@ -20,6 +20,23 @@ from verifier.lab.snp import LAUNCHED, TCB, Snp
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
 
+@pytest.mark.parametrize(
+    ("least", "said"),
+    [
+        ("microcode = 213", ""),
+        ("boot_loader = 4, tee = 0, snp = 24, microcode = 213", ""),
+        ("microcode = 214", "its platform has microcode 213, the policy demands 214"),
+        ("boot_loader = 5", "its platform has boot_loader 4, the policy demands 5"),
+        ("fmc = 0", "its chip has no fmc, of which the policy demands 0"),
+    ],
+)
+def test_a_policy_sets_the_least_firmware(world: Audited, least: str, said: str) -> None:
+    audited = alone(world, own(world).attestation()).under(f"[snp]\nmin_tcb = {{ {least} }}")
+    (found,) = audited.check("hardware.snp")
+    assert found.status is (Status.FAIL if said else Status.PASS)
+    assert said in found.summary
+
+
 @pytest.fixture(scope="module")
 def world() -> Audited:
     return audit(Knobs())

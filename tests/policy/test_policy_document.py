@@ -38,6 +38,8 @@ ppid = ["{"55" * 16}"]
 proof_of_cloud = "signed"
 proof_of_cloud_keys = ["{"66" * 32}"]
 proof_of_cloud_days = 7
+[snp]
+min_tcb = {{ boot_loader = 4, microcode = 213 }}
 [expect]
 device = ["{"11" * 32}"]
 kms = ["8453:0x{"33" * 20}"]
@@ -102,6 +104,11 @@ REFUSED = {
     "place-key-of-no-kind": PLACE.replace(KEY, "66" * 31),
     "place-key-not-hex": PLACE.replace(KEY, "zz"),
     "place-of-any-age": PLACE + "proof_of_cloud_days = -1\n",
+    "snp-of-no-part": "[snp]\nmin_tcb = {}\n",
+    "snp-part-misspelt": "[snp]\nmin_tcb = { bootloader = 4 }\n",
+    "snp-part-over-a-byte": "[snp]\nmin_tcb = { snp = 256 }\n",
+    "snp-part-as-text": "[snp]\nmin_tcb = { snp = '4' }\n",
+    "snp-as-number": "[snp]\nmin_tcb = 4\n",
     "floor-as-text": '[manifest]\nnot_before = "2026-03-01"\n',
     "floor-with-time": "[manifest]\nnot_before = 2026-03-01T00:00:00Z\n",
     "floor-misspelt": "[manifest]\nnotbefore = 2026-03-01\n",

@@ -142,6 +142,8 @@ class Demands(Struct, frozen=True, kw_only=True):
                                renewed once a year
     max_quote_age              days since the earliest time at which the quote can have been made; 0
                                asks for a challenge in its report data
+    snp_min_tcb                the least version of each part of an SEV-SNP platform's firmware, by
+                               its name in a policy; {} for any
     ppids                      provisioning ids of the only machines that may run it, 16 bytes of
                                lower-case hex each; () for any
     place_keys                 keys of those who may say where the machine stands: Ed25519 keys (32
@@ -181,6 +183,7 @@ class Demands(Struct, frozen=True, kw_only=True):
     max_collateral_age: int = 30
     max_root_crl_age: int = 400
     max_quote_age: int = 0
+    snp_min_tcb: Mapping[str, int] = {}
     ppids: tuple[str, ...] = ()
     place_keys: tuple[str, ...] = ()
     place_days: int = 30

@@ -69,6 +69,8 @@ def effective_policy(policy: Policy) -> str:
         "manifest": _made(not_before=demands.not_before),
         "governance": demands.governance.made,
     }
+    if demands.snp_min_tcb:
+        tables["snp.min_tcb"] = demands.snp_min_tcb
     lines = [f"name = {_toml(policy.name)}", f"accept = {_toml([*policy.accept])}"]
     for name, table in tables.items():
         entries = [f"{_key(key)} = {_toml(value)}" for key, value in table.items()]
@@ -125,6 +127,8 @@ def _of_image(demands: Demands) -> Iterator[str]:
 
 
 def _worded_platform(demands: Demands) -> Iterator[str]:
+    for part, version in demands.snp_min_tcb.items():
+        yield f"of an SEV-SNP platform, {part} is {version} or later"
     if demands.ppids:
         yield f"the PPID of the machine is {_any(demands.ppids)}"
     if demands.place_keys:

@@ -1,4 +1,5 @@
-"""[platform] of a policy: which machines may run an app, and whose word on their place counts."""
+"""[platform] and [snp] of a policy: which machines may run an app, whose word on their place
+counts, and how old the firmware of SEV-SNP platforms may be."""
 
 from typing import Any, Final, TypedDict
 
@@ -10,9 +11,13 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from verifier.checks.demands import Demands
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.codec import parse_hex
-from verifier.policy.document import demanded, number, one_of
+from verifier.policy.document import demanded, number, one_of, section
 
 SIGNED: Final = "signed"
+TCB_PARTS: Final = ("fmc", "boot_loader", "tee", "snp", "microcode")
+"""The parts of an SEV-SNP platform's TCB version, each one byte; chips before Turin have no FMC."""
+
+MAX_VERSION: Final = 255
 PPID_BYTES: Final = 16
 """Of a platform's provisioning id."""
 
@@ -77,3 +82,18 @@ def _unfit(what: str) -> PolicyError:
         hint="write an Ed25519 key as 64 hex digits, or an RSA key as the hex of its DER "
         "SubjectPublicKeyInfo",
     )
+
+
+def least_tcb(table: dict[str, Any], where: str) -> dict[str, int]:
+    """The least version of each part that is named; {} for none. Raises PolicyError."""
+    if "min_tcb" not in table:
+        return {}
+    parts = section(table, "min_tcb", TCB_PARTS, where)
+    if not parts:
+        raise PolicyError(
+            f"policy {where}: [snp] min_tcb names no part", hint=f"such as {TCB_PARTS[-1]} = 115"
+        )
+    for name in parts:
+        if number(parts, name, 0, where) > MAX_VERSION:
+            raise PolicyError(f"policy {where}: [snp] {name} is over {MAX_VERSION}")
+    return dict(parts)

@@ -7,6 +7,7 @@
     [platform]    ppid: the machines that may run it
                   proof_of_cloud: "signed", where a statement about the machine's place is needed
                   proof_of_cloud_keys, proof_of_cloud_days: who may sign it, and how old it may be
+    [snp]         min_tcb: the least version of each part of an SEV-SNP platform's firmware
     [expect]      app_id, compose_hash, os_image_hash, device: lists of hex strings
                   image: list of "NAME=sha256:…", NAME a service or a repository
                   kms: list of "CHAIN:ADDRESS", CA keys (DER, hex) and root addresses
@@ -64,7 +65,7 @@ from verifier.policy.document import (
     text,
     texts,
 )
-from verifier.policy.platform import PPID_BYTES, platform_demands
+from verifier.policy.platform import PPID_BYTES, least_tcb, platform_demands
 from verifier.policy.reviews import Review, parse_reviews
 from verifier.policy.waivers import parse_waivers
 from verifier.reference.values import Origin
@@ -93,6 +94,7 @@ DECIDED_BY: Final = {
     "governance": "authorization.governance",
     "manifest": "authorization.governance",
     "platform": "hardware.host",
+    "snp": "hardware.snp",
     "endpoint": ENDPOINT_TLS,
 }
 """Which check decides a demand of the relying party; it is required then."""
@@ -104,6 +106,7 @@ SECTIONS: Final = {
     "tcb": ("statuses", "reject_advisories", "minimum_evaluation_number", "grace_days"),
     "freshness": ("max_collateral_age", "max_root_crl_age", "max_quote_age"),
     "platform": ("ppid", "proof_of_cloud", "proof_of_cloud_keys", "proof_of_cloud_days"),
+    "snp": ("min_tcb",),
     "expect": (*EXPECTABLE, "image", "kms"),
     "identity": ("kms_signed",),
     "endpoint": ("named",),
@@ -163,6 +166,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             **({"os_origin": demands.os_origin.value} if demands.os_origin else {}),
             **({"endpoint_named": True} if demands.endpoint_named else {}),
             **demands.platform_json,
+            **({"snp_min_tcb": dict(demands.snp_min_tcb)} if demands.snp_min_tcb else {}),
             **({"not_before": demands.not_before.isoformat()} if demands.not_before else {}),
             **({"reviews": [item.to_json() for item in self.reviews]} if self.reviews else {}),
         }
@@ -181,6 +185,7 @@ class Policy(Struct, frozen=True, kw_only=True):
             "endpoint": demands.endpoint_named,
             "manifest": demands.not_before is not None,
             "platform": bool(demands.ppids or demands.place_keys),
+            "snp": bool(demands.snp_min_tcb),
         }
         return tuple(name for name in DECIDED_BY if made.get(name))
 
@@ -277,6 +282,7 @@ def _demands(
         max_root_crl_age=number(freshness, "max_root_crl_age", default.max_root_crl_age, where),
         max_quote_age=number(freshness, "max_quote_age", default.max_quote_age, where),
         **platform_demands(sections["platform"], where),
+        snp_min_tcb=least_tcb(sections["snp"], where),
         expect={
             name: _expected_values(name, values) for name, values in sections["expect"].items()
         },

@@ -13,7 +13,7 @@ from verifier.manifest.rules.catalogue import TEXTS as RULE_TEXTS
 from verifier.model.result import Requirement, Severity
 from verifier.policy import reviews
 from verifier.policy.document import MAX_NUMBER
-from verifier.policy.platform import PPID_BYTES, SIGNED
+from verifier.policy.platform import MAX_VERSION, PPID_BYTES, SIGNED, TCB_PARTS
 from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR
 from verifier.reference.values import Origin
 
@@ -50,6 +50,7 @@ def policy_schema() -> str:
                 "checks": _checks(),
                 **_hardware(),
                 "platform": _platform(),
+                "snp": _snp(),
                 "expect": _expect(),
                 **_software(),
                 "manifest": _manifest(),
@@ -152,6 +153,12 @@ def _platform() -> _Schema:
     both = ("proof_of_cloud", "proof_of_cloud_keys")
     together = {both[0]: [both[1]], both[1]: [both[0]]}
     return {**_table(named, described), "dependentRequired": together}
+
+
+def _snp() -> _Schema:
+    parts = {name: {"type": "integer", "minimum": 0, "maximum": MAX_VERSION} for name in TCB_PARTS}
+    least = {**_table(parts, "The least version of each part of the firmware."), "minProperties": 1}
+    return _table({"min_tcb": least}, "Platforms of AMD SEV-SNP, decided by hardware.snp.")
 
 
 def _expect() -> _Schema:

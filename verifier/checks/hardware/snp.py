@@ -26,9 +26,10 @@ def snp(case: Case) -> Outcome:
     measurement is recomputed, page by page, from what the VMM says that it launched: firmware,
     kernel, initrd, command line and CPUs; where nobody says, or the CPU model is not known, that
     is a warning. Platform firmware of several versions at once is one, too. There is no register
-    at run time: what the event log says is nobody's word. Whether the image is a released one, and
-    whether AMD knows of holes in this firmware, is not asked. It does not apply where no
-    attestation is AMD's; beside a TD quote, it says nothing about that TD."""
+    at run time: what the event log says is nobody's word. Whether the image is a released one is
+    not asked. AMD publishes no list of firmware versions with holes as Intel does: a policy can set
+    the least version of each part, of which none may be older, at launch or now. It does not apply
+    where no attestation is AMD's; beside a TD quote, it says nothing about that TD."""
     unread = [
         unreadable(error)
         for item, error in case.evidence.malformed

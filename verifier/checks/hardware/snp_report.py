@@ -25,6 +25,15 @@ _OIDS: Final = "1.3.6.1.4.1.3704.1."
 _HWID: Final = f"{_OIDS}4"
 _PRODUCT: Final = f"{_OIDS}2"
 _FMC: Final = f"{_OIDS}3.9"
+_NAMES: Final = {
+    "fmc": _FMC,
+    "boot_loader": f"{_OIDS}3.1",
+    "tee": f"{_OIDS}3.2",
+    "snp": f"{_OIDS}3.3",
+    "microcode": f"{_OIDS}3.8",
+}
+"""The parts of a TCB version, as a policy names them, and their extensions."""
+
 _PARTS: Final = {
     "": {f"{_OIDS}3.1": 0, f"{_OIDS}3.2": 1, f"{_OIDS}3.3": 6, f"{_OIDS}3.8": 7},
     "Turin": {_FMC: 0, f"{_OIDS}3.1": 1, f"{_OIDS}3.2": 2, f"{_OIDS}3.3": 3, f"{_OIDS}3.8": 7},
@@ -64,7 +73,8 @@ def judge(case: Case, item: Located[PlatformAttestation]) -> Outcome:
     return passed(
         summary,
         actual=actual,
-        reason="it launched what its VMM says; whether that is a released image is not asked",
+        reason="it launched what its VMM says; whether that is a released image is not asked"
+        + ("" if case.demands.snp_min_tcb else ", nor whether AMD knows of holes in its firmware"),
         evidence=evidence,
     )
 
@@ -90,6 +100,7 @@ def _judged(case: Case, attestation: PlatformAttestation, report: SnpReport) -> 
         wrong.append("its chip's certificate is about another chip")
     if _certified_tcb(extensions) != report.reported_tcb:
         wrong.append("its chip's certificate is about another TCB")
+    wrong.extend(_too_old(case.demands.snp_min_tcb, _places(extensions), report))
     versions = {
         report.current_tcb,
         report.reported_tcb,
@@ -103,6 +114,22 @@ def _judged(case: Case, attestation: PlatformAttestation, report: SnpReport) -> 
     if asked is not None and named != asked:
         doubts.append("its configuration does not name the app that was asked for")
     return _Judged(tuple(wrong), tuple(doubts))
+
+
+def _too_old(
+    least: Mapping[str, int], places: Mapping[str, int], report: SnpReport
+) -> Iterable[str]:
+    """The parts of the firmware that are older than the policy allows, at launch or now."""
+    for when, tcb in (
+        ("its platform has", report.reported_tcb),
+        ("it began on", report.launch_tcb),
+    ):
+        for name, version in least.items():
+            place = places.get(_NAMES[name])
+            if place is None:
+                yield f"its chip has no {name}, of which the policy demands {version}"
+            elif tcb[place] < version:
+                yield f"{when} {name} {tcb[place]}, the policy demands {version}"
 
 
 def _launched(attestation: PlatformAttestation, report: SnpReport) -> str:
@@ -177,11 +204,16 @@ def _extensions(certificate: x509.Certificate) -> Mapping[str, bytes]:
     }
 
 
+def _places(extensions: Mapping[str, bytes]) -> Mapping[str, int]:
+    """Where chips of this product have each part of a TCB version."""
+    product = extensions.get(_PRODUCT, b"")[2:].decode("ascii", "replace").partition("-")[0]
+    return _PARTS.get(product, _PARTS[""])
+
+
 def _certified_tcb(extensions: Mapping[str, bytes]) -> bytes:
     """The TCB version that a chip's certificate is about, b"" where it names none."""
-    product = extensions.get(_PRODUCT, b"")[2:].decode("ascii", "replace").partition("-")[0]
     tcb = bytearray(8)
-    for oid, place in _PARTS.get(product, _PARTS[""]).items():
+    for oid, place in _places(extensions).items():
         raw = extensions.get(oid, b"")
         if raw[:1] != b"\x02" or len(raw) < 3 or raw[1] != len(raw) - 2:  # noqa: PLR2004
             return b""

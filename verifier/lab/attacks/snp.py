@@ -6,10 +6,12 @@ from typing import Final
 from verifier.evidence.bundle import Kind
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import HONEST, Attack, refused, warned
-from verifier.lab.snp import Snp
+from verifier.lab.snp import TCB, Snp
 from verifier.lab.world import World
 
 CHECK: Final = "hardware.snp"
+LEAST: Final = f"[snp]\nmin_tcb = {{ snp = {TCB[6]}, microcode = {TCB[7]} }}\n"
+_OLD: Final = TCB[:7] + bytes([TCB[7] - 1])
 
 
 def honest(world: World) -> forge.HandedOver:
@@ -44,6 +46,15 @@ def attacks() -> Iterator[Attack]:
             handed_over=lambda _, guest=guest: given(guest),
             twin_handed_over=honest,
         )
+    yield refused(
+        "snp-old-firmware",
+        CHECK,
+        "starts an SEV-SNP guest on firmware from before the version that the policy demands",
+        HONEST,
+        policy=LEAST,
+        handed_over=lambda _: given(Snp(launch_tcb=_OLD)),
+        twin_handed_over=honest,
+    )
     yield warned(
         "snp-of-another-app",
         CHECK,
