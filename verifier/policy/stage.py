@@ -146,6 +146,18 @@ def minor_findings(requirement: StageRequirement, report: Report) -> tuple[Findi
     )
 
 
+def measured_manifests(report: Report) -> tuple[str, ...]:
+    """The hash of the manifest that each attester measured, "" where that is not proven."""
+    return tuple(
+        "".join(
+            str(item.value)
+            for item in subject.claims
+            if item.name == "compose_hash" and item.basis is Basis.MEASURED
+        )
+        for subject in report.subjects
+    )
+
+
 def was_measured(report: Report) -> bool:
     """Whether any attester gave a quote that could be looked at."""
     return any(_measured(subject) for subject in report.subjects)
@@ -233,12 +245,7 @@ def _reviews(number: int, report: Report, policy: Policy) -> tuple[Review, ...]:
     """The reviews of a requirement for the manifests that were measured, one for each; () where an
     attester's manifest is not known, or nobody reviewed it."""
     found: list[Review] = []
-    for subject in report.subjects:
-        measured = "".join(
-            str(item.value)
-            for item in subject.claims
-            if item.name == "compose_hash" and item.basis is Basis.MEASURED
-        )
+    for measured in measured_manifests(report):
         review = review_of(policy.reviews, number, measured, report.evaluated_at)
         if review is None:
             return ()

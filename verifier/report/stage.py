@@ -17,6 +17,7 @@ from verifier.policy.stage import (
     Assessed,
     Standing,
     conclusion,
+    measured_manifests,
     minor_findings,
     stage_of,
     was_measured,
@@ -26,6 +27,12 @@ from verifier.report.audit.sentences import about, anchor_note, weakest_link, wh
 from verifier.report.escape import visible, without_surrogates
 
 SCHEMA: Final = "dstack-audit/stage/v1"
+_STANDINGS: Final = {
+    Standing.MET: "met",
+    Standing.NOT_MET: "NOT MET",
+    Standing.NOT_KNOWN: "not known, for want of evidence",
+    Standing.NOT_CHECKABLE: "open: what a machine can tell holds",
+}
 
 
 def render_stage(report: Report, assessed: tuple[Assessed, ...], width: int) -> str:
@@ -69,6 +76,8 @@ def render_stage_json(report: Report, assessed: tuple[Assessed, ...]) -> bytes:
 def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
     yield f"ERC-733 stage of {about(report)}, as of {format_time(report.evaluated_at)}"
     yield conclusion(assessed)
+    for compose_hash in dict.fromkeys(filter(None, measured_manifests(report))):
+        yield f"Manifest  {compose_hash}"
     if report.root_note:
         yield report.root_note
     if not report.bundle_trusted:
@@ -80,9 +89,12 @@ def _lines(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
         return
     for number, item in enumerate(assessed, 1):
         yield ""
-        yield f"{number}. {item.requirement.title}: {item.standing.value}"
-        for reason in _grouped(item.reasons):
+        yield f"{number}. {item.requirement.title}: {_STANDINGS[item.standing]}"
+        left = () if item.reviews else (item.requirement.remains,)
+        for reason in _grouped(reason for reason in item.reasons if reason not in left):
             yield f"   - {reason}"
+        for reason in left:
+            yield from [f"   - for you to judge: {reason}"] if reason else []
         for review in item.reviews:
             yield f"   - judged by {review.reviewer} until {review.expires}: {review.reason}"
         if minor := minor_findings(item.requirement, report):
@@ -99,7 +111,7 @@ def _next(report: Report, assessed: tuple[Assessed, ...]) -> Iterator[str]:
         if Standing.NOT_CHECKABLE in standings:
             yield (
                 "Next  judge what is left open below, and write what you found as [[reviews]] of "
-                "the measured manifest into a policy: docs/policy.md"
+                "this manifest into a policy (docs/policy.md), and name that with --policy"
             )
     elif (link := weakest_link(report)) is not None:
         yield f"Weakest link  {link.id} {mark(link).value}: {link.summary}{anchor_note(link)}"

@@ -67,7 +67,10 @@ def examine(
             print(json.dumps({**_fields(item)}, sort_keys=True))
     elif judged is Outlook.NO_NETWORK:
         why = found[0].said
-        warn(f"no source answers: there is no network here, or nothing gets out ({visible(why)})")
+        warn(
+            f"no source answers: there is no network here, or nothing gets out ({visible(why)}); "
+            "files that you have can be audited all the same: verify import --help"
+        )
     else:
         _print(found, judged)
     raise typer.Exit({Outlook.ALL: 0, Outlook.ENOUGH: _ENOUGH}.get(judged, _TOO_FEW))
