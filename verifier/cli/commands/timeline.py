@@ -8,7 +8,7 @@ import typer
 from msgspec.structs import replace
 
 from verifier.cli.clock import moment
-from verifier.cli.commands.log import LogKey
+from verifier.cli.commands.log import LogKey, verifier_key
 from verifier.cli.gather import gather
 from verifier.cli.options import BundlePath, Output, Reach, Save, Target, command
 from verifier.cli.output import check_places, json_for, save_bundle, write
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from verifier.api import Audit, Question
     from verifier.model.timeline import Timeline
     from verifier.model.witness import WitnessHistory
+    from verifier.watch.log.notes import VerifierKey
 
 EXIT_INCOMPLETE: Final = 3
 _TIMEOUT: Final = 3600.0
@@ -84,9 +85,10 @@ def show_timeline(
 
     check_places(output, save)
     past = moment(on, "--on") if on else None
+    key = None if log is None else verifier_key(log, log_key)
     audit = gather(target, reach, past=Past.GATEWAY, bundle=bundle, timeout=_TIMEOUT, save=save)
     unsaved = save_bundle(audit.bundle, save)
-    seen = None if log is None else _seen(log, log_key, audit.question, past)
+    seen = None if log is None or key is None else _seen(log, key, audit.question, past)
     raw, code = _told(
         audit,
         past,
@@ -108,17 +110,17 @@ def exit_code(timeline: "Timeline") -> int:
     return 0 if timeline.complete and known else EXIT_INCOMPLETE
 
 
-def _seen(log: Path, named: str, question: "Question", on: int | None) -> "WitnessHistory":
+def _seen(
+    log: Path, key: "tuple[VerifierKey, bool]", question: "Question", on: int | None
+) -> "WitnessHistory":
     """What a witness log says of the app in question. Raises UsageError, EvidenceError."""
-    from verifier.cli.commands.log import verifier_key  # noqa: PLC0415
     from verifier.watch.history import read_history, up_to  # noqa: PLC0415
 
     if question.app_id is None:
         raise UsageError("--log needs an app id", hint="name the app, and the bundle by --bundle")
-    key, given = verifier_key(log, named)
     anchor = question.reference.anchor
     history = read_history(
-        log, key, question.app_id, named=given, anchor=anchor.value if anchor else ""
+        log, key[0], question.app_id, named=key[1], anchor=anchor.value if anchor else ""
     )
     return up_to(history, question.at if on is None else on)
 
