@@ -93,6 +93,8 @@ class Watch:
     def take(self, observations: Sequence[Observation]) -> tuple[Alert, ...]:
         """Append observations to the log, and hand out what they changed. Raises UsageError where
         the log cannot be written: then none of them counts."""
+        if not observations:
+            return ()
         first, entries = self._log.size, [encode(item) for item in observations]
         self._log.append(entries)
         alerts: list[Alert] = []

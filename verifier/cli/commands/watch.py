@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from msgspec import Struct
@@ -167,8 +167,8 @@ def watch_apps(
     key = _signing_key(kept)
     who = _recipients(told, key)
     try:
-        with _stopped_by_signals(), watching(kept.log, key, who, rhythm.misses) as watch:
-            code = _rounds(watch, audit, rhythm)
+        with _stopped() as stop, watching(kept.log, key, who, rhythm.misses) as watch:
+            code = _rounds(watch, audit, rhythm, stop)
     except KeyboardInterrupt:
         end_progress()
         warn("stopped: what was observed is in the log")
@@ -176,11 +176,11 @@ def watch_apps(
     raise typer.Exit(_worse(code, EXIT_CODES[Verdict.NONE]) if listing.refused else code)
 
 
-def _rounds(watch: "Watch", audit: "_Audit", rhythm: Rhythm) -> int:
+def _rounds(watch: "Watch", audit: "_Audit", rhythm: Rhythm, stop: "_Stop") -> int:
     """One round, and its exit code; or rounds without an end."""
     while True:
         began = now()
-        code = _round(watch, audit.outcomes())
+        code = _round(watch, audit.outcomes(), stop)
         if rhythm.once:
             return code
         pause(began + rhythm.interval - now())
@@ -232,19 +232,22 @@ class _Audit:
         )
 
 
-def _round(watch: "Watch", observations: "Iterator[Observation]") -> int:
+def _round(watch: "Watch", observations: "Iterator[Observation]", stop: "_Stop") -> int:
     """Audit every app once; the worst exit code. What was observed is kept if that ends early."""
-    watch.begin_round()
+    with stop.held():
+        watch.begin_round()
     code, batch = 0, list["Observation"]()
     try:
         for item in observations:
             batch.append(item)
             code = _worse(code, _code(item))
             if len(batch) == _BATCH:
-                watch.take(batch)
-                batch = []
+                full, batch = batch, []
+                with stop.held():
+                    watch.take(full)
     finally:
-        watch.take(batch)
+        with stop.held():
+            watch.take(batch)
     for name, error in watch.refused.items():
         warn(f"{name}: {error.message}", f"{watch.waiting} alerts wait for the next round")
     return _worse(code, EXIT_CODES[Verdict.NONE]) if watch.refused else code
@@ -265,11 +268,13 @@ def _signing_key(kept: Kept) -> "SigningKey":
     """The key that signs the log: the user's, else one of its own, made where there is none."""
     from verifier.cli.files import read_file  # noqa: PLC0415
     from verifier.watch.log import files, notes  # noqa: PLC0415
-    from verifier.watch.log.writer import PRIVATE, VERIFIER_KEY  # noqa: PLC0415
+    from verifier.watch.log.writer import LOCK, PRIVATE, VERIFIER_KEY  # noqa: PLC0415
 
     own, named, name = kept.log / PRIVATE / "log.key", kept.key, kept.log_name
     if named is None and files.get(own) is None:
-        files.put(own, notes.new_key(), private=True)
+        with files.locked(own.with_name(LOCK)):
+            if files.get(own) is None:
+                files.put(own, notes.new_key(), private=True)
     pem = read_file(named or own)
     private = notes.read_private_key(pem, str(named or own))
     beside = files.get(kept.log / VERIFIER_KEY)
@@ -314,15 +319,39 @@ def _print_json(alert: "Alert") -> None:
     write_stdout(json_for(encode(alert) + b"\n", to_terminal=True))
 
 
+class _Stop:
+    """Ctrl-C and SIGTERM: the watch ends by KeyboardInterrupt, but not between the log and what
+    follows from it. A second one ends it there, too."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._asked = False
+
+    def __call__(self, *_: object) -> None:
+        if not self._held or self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Let nothing stop what is done here; it ends after it."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._asked:
+            raise KeyboardInterrupt
+
+
 @contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends the watch as Ctrl-C does."""
-
-    def stop(*_: object) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
+def _stopped() -> Iterator[_Stop]:
+    """What ends the watch."""
+    stop = _Stop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, stop) for number in numbers]
     try:
-        yield
+        yield stop
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

@@ -26,7 +26,7 @@ from verifier.watch.log.tiles import (
 VERIFIER_KEY: Final = "log.vkey"
 PRIVATE: Final = "private"
 """What is not for others: the key, the state of the watch, the lock."""
-_LOCK: Final = "lock"
+LOCK: Final = "lock"
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def writing(folder: Path, key: SigningKey) -> Iterator["LogWriter"]:
     Raises UsageError where the directory cannot be used or another program writes it, EvidenceError
     for a log that its checkpoint does not fit, and KeyMismatch for one that another key signed.
     """
-    with files.locked(folder / PRIVATE / _LOCK):
+    with files.locked(folder / PRIVATE / LOCK):
         yield LogWriter(folder, key)
 
 
