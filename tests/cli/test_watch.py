@@ -36,6 +36,7 @@ def watch(call: Run, places: tuple[Path, World], *more: str | Path) -> Ran:
     return call(
         *("watch", "apps.txt", "--log", "log", "--once", "--policy", "genuine", "--misses", "2"),
         *("--unsafe-root", folder / "reference.json", "--at", format_time(world.now)),
+        *("--workers", "0"),
         *more,
     )
 
@@ -156,7 +157,8 @@ def test_a_signal_ends_a_watch_cleanly(
 ) -> None:
     folder, world = places
     (tmp_path / "apps.txt").write_text(f"{folder / 'before'}\n", encoding="utf-8")
-    arguments = ["watch", "apps.txt", "--log", "log", "--policy", "genuine", "--unsafe-root"]
+    arguments = ["watch", "apps.txt", "--log", "log", "--policy", "genuine", "--workers", "0"]
+    arguments += ["--unsafe-root"]
     arguments += [str(folder / "reference.json"), "--at", format_time(world.now)]
     process = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments],

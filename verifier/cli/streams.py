@@ -118,6 +118,11 @@ def prepare_process() -> None:
     """What each process of the command begins with. Libraries warn of nothing, since what is odd
     about evidence is for the checks to say, and garbage is looked for rarely."""
     gc.set_threshold(_GARBAGE)
+    prepare_small_process()
+
+
+def prepare_small_process() -> None:
+    """The same for one that has to stay small: garbage is looked for as often as Python does."""
     warnings.simplefilter("ignore")
 
 

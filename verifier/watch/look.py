@@ -15,8 +15,8 @@ class Look(Outcome, frozen=True):
 
 
 class Here:
-    """An engine that looks in this process: a few apps are not worth another one. `wait` is called
-    while none is ready."""
+    """An engine that looks in this process: evidence that ends the process ends the watch. `wait`
+    is called while no job is ready."""
 
     def __init__(self, asked: Asked, wait: Callable[[], None]) -> None:
         self._asked = asked

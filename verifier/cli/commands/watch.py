@@ -16,7 +16,7 @@ from verifier.cli.commands.fleet import VouchFor
 from verifier.cli.gather import asked_of_any
 from verifier.cli.options import PolicyName, Reach, command
 from verifier.cli.output import EXIT_CODES
-from verifier.cli.streams import end_progress, prepare_process, print_row, progress, warn
+from verifier.cli.streams import end_progress, prepare_small_process, print_row, progress, warn
 from verifier.errors import UsageError
 from verifier.model.identifiers import format_time
 from verifier.model.result import Verdict
@@ -36,8 +36,6 @@ _BATCH: Final = 32
 _LONGEST: Final = 604_800
 _PER_HOST: Final = 4
 """Questions that one server is asked at once."""
-_WORTH_PROCESSES: Final = 16
-"""From so many apps on, their evidence is judged in processes of its own."""
 _LONGEST_AUDIT: Final = 120.0
 """Seconds that judging the evidence of one app may take."""
 _WAIT: Final = 0.05
@@ -109,9 +107,9 @@ class Spread(Struct, frozen=True, kw_only=True):
         int, typer.Option(min=1, max=64, help="Apps that are collected at once.")
     ] = 8
     workers: Annotated[
-        int | None,
-        typer.Option(min=0, max=256, help="Processes that judge; by default none for a few apps."),
-    ] = None
+        int,
+        typer.Option(min=0, max=256, help="Processes that judge; 0: this one, with no other."),
+    ] = 1
 
 
 @command
@@ -218,15 +216,13 @@ class _Audit:
     def _engine(self, asked: "Asked") -> "Engine":
         from verifier.watch.fleet.job import lost  # noqa: PLC0415
         from verifier.watch.look import Here, look  # noqa: PLC0415
-        from verifier.watch.processes import Pool, Work, processors  # noqa: PLC0415
+        from verifier.watch.processes import Pool, Work  # noqa: PLC0415
 
-        few = len(self._apps) < _WORTH_PROCESSES
-        workers = (0 if few else processors()) if self._workers is None else self._workers
-        if not workers:
+        if not self._workers:
             return Here(asked, lambda: pause(_WAIT))
         return Pool(
-            Work(run=look, context=asked, lost=lost, prepare=prepare_process),
-            workers=workers,
+            Work(run=look, context=asked, lost=lost, prepare=prepare_small_process),
+            workers=self._workers,
             seconds=_LONGEST_AUDIT,
             monotonic=monotonic,
         )
