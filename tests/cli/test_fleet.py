@@ -1,8 +1,12 @@
 """`verify fleet`: lists, results that are resumed, and how it ends."""
 
+import json
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.cli.command import Run
 from verifier.api import Sources, collect_evidence
@@ -10,6 +14,11 @@ from verifier.cli.question import simulated_question
 from verifier.evidence import bundle as bundles
 from verifier.lab.world import build
 from verifier.model.identifiers import format_time
+
+SCHEMA: Final = Draft202012Validator(
+    json.loads((Path(__file__).parents[2] / "docs/schema/fleet-v1.schema.json").read_bytes())
+)
+APP_ID: Final = build().app_id
 
 
 @pytest.fixture
@@ -43,6 +52,10 @@ def test_the_command_ends_as_its_worst_app_and_goes_on_where_it_was_torn(
     assert "line 8 names the app of line 1" in first.err
     whole = (tmp_path / "results.jsonl").read_bytes()
     assert len(list((tmp_path / "reports").iterdir())) == 1
+    rows = [json.loads(row) for row in whole.splitlines()]
+    for row in rows:
+        SCHEMA.validate(row)
+    assert [row["target"] for row in rows[1:3]] == ["0123", f"{APP_ID}@0.tar"]
     again = run(*arguments, "-o", "results.jsonl")
     assert (again.code, "exists already" in again.err) == (2, True)
     other = run(*arguments, "-o", "results.jsonl", "--resume", "--policy", "genuine")
@@ -98,3 +111,11 @@ def test_what_cannot_be_meant_is_said_at_once(
     ran = call("fleet", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+
+
+@pytest.mark.skipif(find_spec("distributed") is not None, reason="Dask is installed")
+def test_the_extra_is_named_where_it_is_not_installed(call: Run, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("some.tar\n")
+    ran = call("fleet", "list.txt", "--engine", "dask://127.0.0.1:9")
+    assert (ran.code, ran.out) == (2, "")
+    assert "pip install 'dstack-audit[dask]'" in ran.err

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES: Final = 1 << 30
 _PART: Final = ".part"
+_TOLD: Final = frozenset({"app_id", "at", "reference", "trusted"})
 
 
 def heading(asked: Asked) -> bytes:
@@ -238,21 +239,10 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
 
 
 def _digest_of(asked: Asked) -> str:
-    """A digest of what else is asked of every app, and decides results."""
-    question = asked.question
-    parts: tuple[object, ...] = (
-        question.challenge.hex(),
-        tuple(item.report_data.hex() for item in question.binds),
-        question.kms,
-        question.kms_code,
-        question.instances,
-        str(question.endpoint),
-        sorted(question.manifests.items()),
-        sorted(question.deploy_paths.items()),
-        question.sightings,
-        question.second_opinion,
-        sorted(asked.vouched),
-    )
+    """A digest of what else is asked of every app: whatever a question holds, but what stands
+    beside the digest in the first line, or is each app's own."""
+    told = [item for item in asked.question.__struct_fields__ if item not in _TOLD]
+    parts = (*((item, getattr(asked.question, item)) for item in told), sorted(asked.vouched))
     return hashlib.sha256(repr(parts).encode("utf-8", "backslashreplace")).hexdigest()
 
 
