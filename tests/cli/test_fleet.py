@@ -1,6 +1,10 @@
 """`verify fleet`: lists, results that are resumed, and how it ends."""
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -9,6 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.cli.command import Run
+from tests.cli.conftest import PROGRAM
 from verifier.api import Sources, collect_evidence
 from verifier.cli.question import simulated_question
 from verifier.evidence import bundle as bundles
@@ -119,3 +124,31 @@ def test_the_extra_is_named_where_it_is_not_installed(call: Run, tmp_path: Path)
     ran = call("fleet", "list.txt", "--engine", "dask://127.0.0.1:9")
     assert (ran.code, ran.out) == (2, "")
     assert "pip install 'dstack-audit[dask]'" in ran.err
+
+
+def test_ctrl_c_keeps_what_is_finished_and_leaves_nobody_behind(
+    listed: tuple[Run, list[str]], tmp_path: Path
+) -> None:
+    _, arguments = listed
+    for number in range(6, 30):
+        (tmp_path / f"{number}.tar").hardlink_to(tmp_path / "0.tar")
+    (tmp_path / "list.txt").write_text("\n".join(f"{APP_ID}@{number}.tar" for number in range(30)))
+    command = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *arguments, "-o", "results.jsonl"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    results = tmp_path / "results.jsonl"
+    for _ in range(600):
+        if results.exists() and results.read_bytes().count(b"\n") > 2:
+            break
+        time.sleep(0.05)
+    command.send_signal(signal.SIGINT)
+    # The pipes are closed by the last process that holds them: the worker is gone, too.
+    _, err = command.communicate(timeout=60)
+    assert command.returncode == 130
+    finished = results.read_bytes().count(b"\n") - 1
+    assert f"the results of {finished} apps of this run are in results.jsonl" in err.decode()
+    assert "Traceback" not in err.decode()
+    assert 2 <= finished < 30
