@@ -6,10 +6,12 @@ job. What a worker died of is tried once more, since the machine may have killed
 long would again.
 """
 
+import gc
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
 from enum import Enum
+from itertools import count
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Final, Generic, TypeVar
@@ -25,6 +27,8 @@ START_SECONDS: Final = 120.0
 """The time in which a worker has to have loaded the auditor."""
 MAX_STARTS: Final = 3
 """Workers in a row that may end before they are ready."""
+_TIDIED: Final = 100
+"""Jobs after which a worker looks for garbage, so that it never grows."""
 _POLL: Final = 0.1
 """Seconds between looks for a job, while none is ready."""
 
@@ -227,7 +231,11 @@ def _serve(pipe: Connection, work: Work[Any, Any]) -> None:
     try:
         work.prepare()
         pipe.send(None)
-        while True:
+        # What is loaded by now stays, and need not be looked through again.
+        gc.freeze()
+        for number in count(1):
             pipe.send(work.run(work.context, pipe.recv()))
+            if number % _TIDIED == 0:
+                gc.collect()
     except BaseException:  # noqa: BLE001 - the run sees that the pipe is closed, and says so
         return
