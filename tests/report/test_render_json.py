@@ -8,14 +8,17 @@ from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
 import rfc8785
+from hypothesis import example, given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from syrupy.assertion import SnapshotAssertion
 
 from verifier.model.project import ProjectFile
 from verifier.model.report import Report
+from verifier.model.result import JsonValue
 from verifier.report.audit.earlier import read_report
 from verifier.report.audit.html import render_html
-from verifier.report.audit.json import render_json
+from verifier.report.audit.json import canonical_json, encodable, render_json
 from verifier.report.audit.markdown import render_markdown
 from verifier.report.audit.sentences import verdict_line
 from verifier.report.audit.terminal import render_terminal
@@ -99,3 +102,21 @@ def test_does_not_import_rich() -> None:
 def test_snapshot(reports: dict[str, Report], snapshot: SnapshotAssertion) -> None:
     for name, report in reports.items():
         assert json.loads(render_json(report)) == snapshot(name=name)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(VALUES)
+@example({"\U00010000": 1, "\uffff": 2, "\x7f": '\x00\x1f\x7f\u2028"\\/', "a": [1.5e300, -0.0]})
+@example({"a": ["\b\f\n\r\t", 2**53, -(2**53), True, None, {}], "A": []})
+def test_canonical_json_is_that_of_the_rfc(value: JsonValue) -> None:
+    assert canonical_json(value) == rfc8785.dumps(encodable(value))

@@ -96,7 +96,7 @@ def csv_cell(text: str) -> str:
 
 def without_surrogates(text: str) -> str:
     r"""`text` with lone surrogates, which UTF-8 and JSON cannot carry, as `\u{HEX}`."""
-    return _SURROGATE.sub(lambda match: _escape(match[0]), text)
+    return text if text.isascii() else _SURROGATE.sub(lambda match: _escape(match[0]), text)
 
 
 def _chunk(tokens: list[re.Match[str]]) -> str:

@@ -11,7 +11,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-import rfc8785
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -25,7 +24,7 @@ from verifier.model.report import Report
 from verifier.model.result import JsonValue, Verdict
 from verifier.policy.policy import Policy
 from verifier.report.audit.badge import proven_manifest
-from verifier.report.audit.json import encodable, render_json
+from verifier.report.audit.json import canonical_json, render_json
 from verifier.report.audit.sentences import weakest_link, worst_subject
 from verifier.watch.processes import Loss
 
@@ -190,7 +189,7 @@ def line(result: Result) -> bytes:
         "cause": result.cause.value if result.cause else None,
         "error": result.error,
     }
-    return rfc8785.dumps(encodable(document)) + b"\n"
+    return canonical_json(document) + b"\n"
 
 
 def _report(asked: Asked, job: Job) -> Report:
