@@ -1,5 +1,6 @@
 """`verify fleet`: lists, results that are resumed, and how it ends."""
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -116,6 +117,15 @@ def test_what_cannot_be_meant_is_said_at_once(
     ran = call("fleet", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+
+
+def test_two_runs_write_no_file_together(call: Run, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("some.tar\n")
+    with (tmp_path / "r.jsonl").open("ab") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        ran = call("fleet", "list.txt", "-o", "r.jsonl")
+    assert (ran.code, ran.out) == (2, "")
+    assert "r.jsonl: another run is writing it" in ran.err
 
 
 @pytest.mark.skipif(find_spec("distributed") is not None, reason="Dask is installed")

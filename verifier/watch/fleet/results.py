@@ -5,10 +5,12 @@ ends puts them into the order of its list, so that two runs can be compared byte
 last line is dropped, and its app audited again.
 """
 
+import fcntl
 import hashlib
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 import rfc8785
 
@@ -22,9 +24,6 @@ from verifier.model.result import JsonValue, Verdict
 from verifier.version import DISTRIBUTION, tool_version
 from verifier.watch.fleet.job import AGAIN, SCHEMA, Asked, Cause, Job, Result, line
 from verifier.watch.fleet.run import Live
-
-if TYPE_CHECKING:
-    from io import FileIO
 
 MAX_BYTES: Final = 1 << 30
 _PART: Final = ".part"
@@ -70,24 +69,42 @@ class Results:
     """
 
     def __init__(self, path: Path | None, asked: Asked, *, resume: bool) -> None:
-        """Without a `path` nothing is written. Raises UsageError where the file exists and is not
-        to be resumed, is of another run, or cannot be written."""
+        """Without a `path` nothing is written."""
         self._path = path
         self._heading = heading(asked)
+        self._resume = resume
         self._stream: FileIO | None = None
         self.found: dict[str, Result] = {}
-        if path is None:
-            return
-        self.found = _earlier(path, self._heading, resume=resume)
-        try:
-            self._stream = path.open("ab", buffering=0)
-            if not path.stat().st_size:
-                self._stream.write(self._heading)
-        except OSError as error:
-            raise _unwritable(path, error) from error
 
     def __enter__(self) -> Self:
+        """Open the file. Raises UsageError where it exists and is not to be resumed, is of another
+        run, is being written by one, or cannot be written."""
+        if self._path is None:
+            return self
+        try:
+            stream = self._path.open("ab", buffering=0)
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+        try:
+            self._begin(stream, self._path)
+        except BaseException:
+            stream.close()
+            raise
+        self._stream = stream
         return self
+
+    def _begin(self, stream: FileIO, path: Path) -> None:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.found = _earlier(path, self._heading, resume=self._resume)
+            if not path.stat().st_size:
+                stream.write(self._heading)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"{path}: another run is writing it", hint="wait for that one, or name another file"
+            ) from error
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
