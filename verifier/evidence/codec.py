@@ -147,6 +147,13 @@ def as_int(value: JsonValue, what: str) -> int:
     return value
 
 
+def whole_number(value: JsonValue) -> int | None:
+    """A number of an event or a service, of which large ones are decimal text; else None."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 78:  # noqa: PLR2004 - 2^256 in decimal
+        return int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
 def text_field(document: Mapping[str, JsonValue], key: str, what: str) -> str:
     """A string field; absent or null reads as the empty string. Raises EvidenceError."""
     value = document.get(key)

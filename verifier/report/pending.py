@@ -15,7 +15,6 @@ from verifier.model.pending import Effect, Look, Outlook, PendingCall, PendingOp
 from verifier.model.result import Basis, JsonValue
 from verifier.patterns import pattern
 from verifier.report.audit.answers import value_text
-from verifier.timeline.pending import whole_number
 
 _Word = TypeVar("_Word", bound=StrEnum)
 
@@ -169,9 +168,9 @@ def read_pending(value: Mapping[str, JsonValue]) -> PendingOperation:
         sender=codec.text_field(value, "sender", _WHAT),
         through=codec.text_field(value, "through", _WHAT),
         signers=_texts(value.get("signers")),
-        threshold=whole_number(value.get("threshold")),
-        nonce=whole_number(value.get("nonce")),
-        next_nonce=whole_number(value.get("next_nonce")),
+        threshold=codec.whole_number(value.get("threshold")),
+        nonce=codec.whole_number(value.get("nonce")),
+        next_nonce=codec.whole_number(value.get("next_nonce")),
         remarks=_texts(value.get("remarks")),
     )
 

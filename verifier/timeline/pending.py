@@ -18,9 +18,10 @@ from msgspec import Struct, field
 
 from verifier.evidence.chain.calldata import InnerCall, inner_calls
 from verifier.evidence.chain.operation_hashes import TimelockCall, operation_ids
+from verifier.evidence.codec import whole_number
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.pending import Effect, PendingCall, PendingOperation
-from verifier.model.result import Basis, JsonValue
+from verifier.model.result import Basis
 from verifier.model.timeline import TimelineEvent
 
 MAX_OPERATIONS: Final = 64
@@ -243,10 +244,3 @@ def _is_whole(item: _Waiting) -> bool:
     predecessor = bytes.fromhex(str(item.first.args.get("predecessor")))
     ids = operation_ids(calls, predecessor, bytes.fromhex(item.salt))
     return bytes.fromhex(item.id) in ids
-
-
-def whole_number(value: JsonValue) -> int | None:
-    """A number of an event or a service, of which large ones are decimal text; else None."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 78:  # noqa: PLR2004 - 2^256 in decimal
-        return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
