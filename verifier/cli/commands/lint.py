@@ -65,6 +65,11 @@ class Baselines(Struct, frozen=True, kw_only=True):
     ] = None
 
 
+MinSeverity = Annotated[
+    Level, typer.Option(help="Exit with 4 for findings of this severity or worse.")
+]
+
+
 @command
 def lint_manifest(
     *,
@@ -80,9 +85,7 @@ def lint_manifest(
         LintFormat, typer.Option("--format", help="How to write it.")
     ] = LintFormat.TERMINAL,
     output: Output = None,
-    min_severity: Annotated[
-        Level, typer.Option(help="Exit with 4 for findings of this severity or worse.")
-    ] = Level.MEDIUM,
+    min_severity: MinSeverity = Level.MEDIUM,
     baselines: Baselines,
     expect_compose_hash: Annotated[
         str, typer.Option(metavar="HASH", help="The measured hash, for rule MAN-001.")

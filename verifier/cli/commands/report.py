@@ -143,20 +143,24 @@ class Opened(Struct, frozen=True):
     asked_for: bool = True
 
 
+Result = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="The JSON of a report, a bundle, or what `verify sign` wrote."
+    ),
+]
+OfApp = Annotated[
+    str | None,
+    typer.Argument(metavar="[TARGET]", help="Of a bundle and of a signed result: the app."),
+]
+
+
 @command
 def render_again(
     *,
     context: typer.Context,
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="The JSON of a report, a bundle, or what `verify sign` wrote."
-        ),
-    ],
-    target: Annotated[
-        str | None,
-        typer.Argument(metavar="[TARGET]", help="Of a bundle and of a signed result: the app."),
-    ] = None,
+    file: Result,
+    target: OfApp = None,
     author: Author,
     again: Again,
     policy: PolicyName = "baseline",
@@ -194,12 +198,13 @@ def render_again(
     asked = Asked(
         target=target, bundle=bundle, policy=policy, reach=reach, expected=expected, compare=compare
     )
-    if not (names_target(str(file)) or author.named or author.check):
+    handed_over = names_target(str(file))
+    if not (handed_over or author.named or author.check):
         kind = _kind(file, judges=_given(context))
         if kind in KINDS:
             raise typer.Exit(write_again(kind, read_file(file), again))
     written = again.of_an_audit()
-    if names_target(str(file)):
+    if handed_over:
         report = _audited_again(file, author, asked)
     elif author.named or author.check:
         _hold(file, author, asked, written)

@@ -37,6 +37,15 @@ class TimelineFormat(StrEnum):
     CSV = "csv"
 
 
+On = Annotated[
+    str, typer.Option(metavar="TIME", help="Show how things stood at this time (RFC 3339).")
+]
+Log = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="The witness log of a watch: what it saw is told, too."),
+]
+
+
 @command
 def show_timeline(
     *,
@@ -47,13 +56,8 @@ def show_timeline(
     output: Output = None,
     save: Save = None,
     bundle: BundlePath = None,
-    on: Annotated[
-        str, typer.Option(metavar="TIME", help="Show how things stood at this time (RFC 3339).")
-    ] = "",
-    log: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="The witness log of a watch: what it saw is told, too."),
-    ] = None,
+    on: On = "",
+    log: Log = None,
     log_key: LogKey = "",
     reach: Reach,
     verbose: Annotated[
