@@ -25,6 +25,7 @@ def _asked(attack: Attack) -> Audited:
     return audit(
         attack.knobs,
         challenge=attack.challenge,
+        challenge_url=attack.challenge_url,
         denied=attack.denied,
         reference=attack.reference,
         endpoint=attack.endpoint,

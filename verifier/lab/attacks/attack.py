@@ -47,6 +47,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     denied                a row that the relying party's deny list holds; None for none
     reference             the relying party's edit of the world's reference values; None for none
     challenge             the report data that the relying party asked for; b"" for none
+    challenge_url         where the app is asked to quote it; "" for nowhere
     expected_images       NAME=DIGEST of the images that its policy expects; () for none
     twin_expected_images  the same in the honest world
     governance            what its policy demands in [governance], TOML; "" for nothing
@@ -73,6 +74,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     denied: Callable[[World], JsonObject] | None = None
     reference: Callable[[JsonObject], JsonObject] | None = None
     challenge: bytes = b""
+    challenge_url: str = ""
     expected_images: tuple[str, ...] = ()
     twin_expected_images: tuple[str, ...] = ()
     governance: str = ""

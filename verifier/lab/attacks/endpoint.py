@@ -26,13 +26,16 @@ from verifier.lab.gateway import ACCOUNT_URI
 from verifier.lab.ingress import FOLDER
 from verifier.lab.knobs import Knobs
 from verifier.lab.logged import CT_URL
-from verifier.lab.response import NOT_FOUND, Response
+from verifier.lab.response import NOT_FOUND, Response, answer_json
 from verifier.lab.world import DOMAIN, GATEWAY_BASE, RESOLVERS, WEB_DOMAIN, World, build
 from verifier.model.result import Verdict
 
 _TLS: Final = "endpoint.tls"
 _DOMAIN: Final = "endpoint.domain"
 _LOGGED: Final = "endpoint.logged"
+_SESSION: Final = "/tdx_quote"
+"""Where an app of attested TLS (atlas) quotes the session that it is asked in."""
+
 _ATTACKER: Final = "attacker's TLS key"
 EditDns = Callable[[str, str, str, list[Record]], list[Record]]
 """(resolver, name, type, records): changes what a resolver says."""
@@ -54,8 +57,22 @@ def endpoint() -> Iterator[Attack]:
     title = "answers with a certificate that the app's CA issued to some guest of the app"
     why = "the CA is the app's; which of its guests holds the key, nothing says"
     yield warned("endpoint-of-the-apps-ca", _TLS, title, Knobs(peer=_without_quote), why, **asked)
+    title = "stands between users and an app of attested TLS, in a session with each of them"
+    knobs = Knobs(peer=web_certificate_of, edit_response=_relayed)
+    yield refused("session-relayed", "application.binding", title, knobs, endpoint=DOMAIN,
+                  challenge=b"\5" * 32, challenge_url=f"https://{DOMAIN}{_SESSION}")  # fmt: skip
     yield from _at_gateways()
     yield from _names()
+
+
+def _relayed(_method: str, url: str, body: bytes, response: Response) -> Response:
+    """The app quotes the session that the attacker has with it; the user is in another one."""
+    if not url.endswith(_SESSION):
+        return response
+    nonce = bytes.fromhex(json.loads(body)["nonce_hex"])
+    named = hashlib.sha512(nonce + keys.labelled("attacker's session", 32)).digest()
+    answer = answer_json(200, {"quote": build(HONEST).guest.get_quote(named)})
+    return replace(answer, exporter=keys.labelled("user's session", 32))
 
 
 def _names() -> Iterator[Attack]:
