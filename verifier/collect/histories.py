@@ -70,12 +70,18 @@ Job = tuple[str, ScanPlan]
 
 
 class Scanning(Struct, frozen=True, kw_only=True):
-    """How logs are read. `cache` keeps what finalized blocks hold for later audits, and `warn` is
-    told why it is not used. `explorers` are asked for the same logs; what they say is not
-    cached. `others` are endpoints by chain id that are asked only where nobody else can decide what
-    an earlier answer is worth, and `operator_of` tells who runs an endpoint. `reserves` are
-    explorers by chain id, asked one after another where fewer than two operators gave every log;
-    `ranges` has the blocks of which an endpoint shows logs at once, where that is known."""
+    """How logs are read.
+
+    cache        keeps what finalized blocks hold for later audits; None for none
+    warn         is told why the cache is not used
+    explorers    are asked for the same logs; what they say is not cached; () for none
+    others       (chain id, URL) of endpoints that are asked only where nobody else can decide what
+                 an earlier answer is worth; () for none
+    operator_of  tells who runs an endpoint or explorer
+    reserves     (chain id, URL) of explorers that are asked one after another where fewer than two
+                 operators gave every log; () for none
+    ranges       endpoint → the most blocks of which it shows logs at once, where that is known
+    """
 
     cache: LogCache | None = None
     warn: Callable[[str], None] = lambda _: None
