@@ -14,6 +14,7 @@ from tests.cli.command import Ran, Run
 from tests.cli.conftest import PROGRAM
 from tests.cli.test_live import on_localhost, options
 from tests.worlds.audited import audit
+from verifier.cli.commands.watch import _Stop
 from verifier.evidence.bundle import save
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import World, build
@@ -85,7 +86,7 @@ def test_a_live_app_is_watched_through_an_outage(run: Run, tmp_path: Path) -> No
     assert ran.code == 0
     assert json.loads(ran.out)["text"].startswith("shop: now watched.")
     with on_localhost(world, silent=("/",)) as port:
-        ran = run(*how, *options(world, port, root)[1:], "--timeout", "3")
+        ran = run(*how, *options(world, port, root)[1:], "--timeout", "3", "--workers", "0")
     assert ran.code == 3
     assert json.loads(ran.out)["kind"] == "outage"
 
@@ -151,9 +152,8 @@ def test_a_list_without_apps_is_refused(
     assert "names no app" in ran.err
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_a_watch_cleanly(
-    tmp_path: Path, places: tuple[Path, World], number: signal.Signals, call: Run
+def test_sigterm_ends_a_watch_cleanly(
+    tmp_path: Path, places: tuple[Path, World], call: Run
 ) -> None:
     folder, world = places
     (tmp_path / "apps.txt").write_text(f"{folder / 'before'}\n", encoding="utf-8")
@@ -169,9 +169,24 @@ def test_a_signal_ends_a_watch_cleanly(
     assert process.stdout is not None
     assert b"now watched" in process.stdout.readline()
     time.sleep(0.1)
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 0
     assert b"stopped" in said
     assert b"Traceback" not in said
     assert call("log", "check", "log").code == 0
+
+
+def test_nothing_ends_a_watch_between_its_log_and_what_follows() -> None:
+    stop, done = _Stop(), list[str]()
+
+    def take() -> None:
+        with stop.held():
+            stop(signal.SIGINT, None)
+            done.append("written")
+
+    with pytest.raises(KeyboardInterrupt):
+        take()
+    assert done == ["written"]
+    with pytest.raises(KeyboardInterrupt):
+        stop(signal.SIGTERM, None)
