@@ -94,12 +94,13 @@ def _standing(judged: Mapping[str, Any]) -> str:
 
 def _outage(change: Change) -> str:
     after = change.after
-    last = "never" if change.before is None else f"last on {format_time(change.before)}"
+    before = change.before
+    last = "none ever came" if before is None else f"the last came on {format_time(before)}"
     many = "one audit" if after["misses"] == 1 else f"{after['misses']} audits in a row"
     why = f" The audit said: {after['error']}." if after["error"] else ""
     return (
         f"it gives no evidence: {many}, since {format_time(after['since'])}, got no quote from "
-        f"it; one came {last}.{why} "
+        f"it; {last}.{why} "
         "Until it does, nobody can tell what it runs."
     )
 
