@@ -218,6 +218,7 @@ def _outcomes(
         side_by_side=spread.side_by_side, clock=now, at=reach.at, keep=_kept_in(kept.bundles)
     )
     course = _Course(len(rest), monotonic)
+    progress(f"{len(rest)} apps to audit")
     try:
         for outcome in chain(_refused(listing), run(rest, engine, collecting)):
             yield outcome
