@@ -293,3 +293,40 @@ def test_places_that_are_not_the_site_s_are_refused(reports: Path, tmp_path: Pat
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(UsageError, match="another run"):
             site_of(reports, output)
+
+
+def test_reports_about_no_named_app_are_listed_and_never_compared(tmp_path: Path) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    for day in (15, 16):
+        raw = report(
+            {"compose_hash": f"{day}" * 32},
+            requested_app_id=None,
+            evaluated_at=f"2026-06-{day}T12:00:00Z",
+        )
+        (folder / f"{day}.json").write_bytes(raw)
+    output = tmp_path / "site"
+    assert site_of(folder, output).reports == 2
+    page = (output / "apps/unnamed/index.html").read_text(encoding="utf-8")
+    assert "each is about the app that its evidence names" in page
+    assert "→" not in page
+    assert not (output / "apps/unnamed/badge.svg").exists()
+    items = json.loads((output / "feed.json").read_bytes())["items"]
+    assert all("→" not in item["content_text"] for item in items)
+
+
+@pytest.mark.parametrize("names", [("a.json", "b.json"), ("b.json", "a.json")])
+def test_of_two_reports_of_one_moment_the_worse_counts(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    folder = tmp_path / "reports"
+    folder.mkdir()
+    refused = (Path(__file__).parents[2] / "reports" / "refused.json").read_bytes()
+    for name, raw in zip(names, (report(), refused), strict=True):
+        (folder / name).write_bytes(raw)
+    output = tmp_path / "site"
+    assert site_of(folder, output).apps == 1
+    index = (output / "index.html").read_text(encoding="utf-8")
+    assert '<span class="mark contraindicated">' in index
+    assert '<span class="mark affirming">' not in index
+    assert "contraindicated" in (output / f"apps/{APP}/badge.svg").read_text(encoding="utf-8")
