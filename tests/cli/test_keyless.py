@@ -12,7 +12,7 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
 from tests.cli.command import Ran, Run
-from tests.cli.test_signed import ASKED, SOON, THEN, write_keys
+from tests.cli.test_signed import ASKED, ROOT, SOON, THEN, write_keys
 from tests.gates.test_action import APP_ID
 from verifier.cli.clock import now as clock
 from verifier.lab.keyless import Lie, Services
@@ -281,3 +281,28 @@ def test_a_root_has_no_variable(
     monkeypatch.setenv("VERIFY_TRUSTED_ROOT", str(signers.folder / "root.json"))
     ran = call("report", "signed.json", APP_ID, *ASKED, "--at", SOON, "--identity", IDENTITY)
     assert ran.code != 0
+
+
+def test_the_lines_of_the_document(
+    serving: Callable[[Lie], Signers],
+    call: Run,
+    httpserver: HTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """docs/ci.md, with the demo's evidence, and the lab in place of the public instance."""
+    folder = serving(Lie.NONE).folder
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "bearer")
+    monkeypatch.setenv("ACTIONS_ID_TOKEN_REQUEST_URL", httpserver.url_for("/token"))
+    text = (ROOT / "docs" / "ci.md").read_text().split("## Signed results")[1].split("```")[3]
+    sign, report = (line.split()[1:] for line in text.replace("\\\n", "").strip().splitlines())
+    (folder / "s.json").rename(folder / "app.intoto.json")
+    (folder / "policy.toml").write_text('name = "release"\nextends = "baseline"\n')
+    made = ("--report", "statement=app.intoto.json", "-q")
+    assert call("app", APP_ID, *ASKED, "--at", THEN, "--policy", "policy.toml", *made).code == 0
+    assert call(*sign, "--trust-config", "config.json").code == 0
+    given = {"APP_ID": APP_ID, "evidence": ASKED[1], report[-1]: IDENTITY}
+    words = [given.get(word, word) for word in report]
+    more = ("--trusted-root", "root.json", "--at", SOON)
+    ran = call(*words, *ASKED[2:], *more)
+    assert ran.code == 0, ran.err

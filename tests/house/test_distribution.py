@@ -1,14 +1,18 @@
 """Wheel and sdist: the same bytes from every copy, with what their readers need."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from verifier.version import commit
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("verifier", "docs")
@@ -52,3 +56,38 @@ def test_schemas_and_rules_are_in_the_wheel(builds: list[dict[str, Path]]) -> No
     rules = {f"dstack-audit/rules/{path.name}" for path in (ROOT / "docs/rules").glob("*.md")}
     assert shared == {"man/man1/verify.1"} | schemas | rules
     assert not [name for name in names if "pycache" in name or "/tests/" in name]
+
+
+def test_the_version_names_the_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commits = tuple(letter * 40 for letter in "abc")
+    git = tmp_path / "a checkout" / ".git"
+    (git / "refs/heads").mkdir(parents=True)
+    (git / "refs/heads/main").write_text(f"{commits[0]}\n")
+    (git / "packed-refs").write_text(f"# pack-refs\n{commits[1]} refs/heads/old\n")
+    editable = {"url": git.parent.as_uri(), "dir_info": {"editable": True}}
+    told = {"url": "https://repository.example", "vcs_info": {"commit_id": commits[2]}}
+
+    def recorded(document: object) -> str:
+        class Recorded:
+            """What an installer left."""
+
+            def read_text(self, _: str) -> str:
+                """The record."""
+                return json.dumps(document)
+
+        monkeypatch.setattr(metadata, "distribution", lambda _: Recorded())
+        return commit()
+
+    assert recorded(told) == commits[2]
+    for head, expected in (
+        ("ref: refs/heads/main\n", commits[0]),
+        ("ref: refs/heads/old\n", commits[1]),
+        ("ref: refs/heads/gone\n", ""),
+        (f"{commits[2]}\n", commits[2]),
+        ("ref: ../../etc/passwd\n", ""),
+    ):
+        (git / "HEAD").write_text(head)
+        assert recorded(editable) == expected
+    (git / "HEAD").unlink()
+    nothing: tuple[object, ...] = ({}, [], {"vcs_info": {"commit_id": "main"}}, editable)
+    assert [recorded(item) for item in nothing] == ["", "", "", ""]

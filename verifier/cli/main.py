@@ -379,9 +379,10 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        from verifier.version import DISTRIBUTION, tool_version  # noqa: PLC0415
+        from verifier.version import DISTRIBUTION, commit, tool_version  # noqa: PLC0415
 
-        typer.echo(f"{DISTRIBUTION} {tool_version()}")
+        named = f" (commit {commit()})" if commit() else ""
+        typer.echo(f"{DISTRIBUTION} {tool_version()}{named}")
         raise typer.Exit
 
 
@@ -390,7 +391,10 @@ def group(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
+            "--version",
+            help="Print the version, and the commit.",
+            callback=_print_version,
+            is_eager=True,
         ),
     ] = False,
 ) -> None:
