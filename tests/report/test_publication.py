@@ -141,5 +141,8 @@ def test_what_is_shown_too_late_is_grey(values: dict[str, Any], *, late: bool) -
     given = replace(good, **moved)
     assert bool(outdated(given)) is late
     badge = badge_of(given)
-    assert (badge.color, badge.certain) == (("lightgrey", False) if late else ("brightgreen", True))
+    copied = given.shown_at is not None
+    grey = late or copied
+    assert (badge.color, badge.certain) == (("lightgrey", False) if grey else ("brightgreen", True))
     assert ("outdated" in badge.message) is late
+    assert ("unverified copy" in badge.message) is copied
