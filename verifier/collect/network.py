@@ -29,11 +29,10 @@ import httpcore
 import httpx
 from msgspec import Struct
 
+from verifier.collect.connections import Connections
 from verifier.collect.exporter import KeyLog
 from verifier.errors import Cause, CollectError, LimitError, NetworkError
 
-MAX_CONNECTIONS: Final = 64
-"""More than one origin is asked at once."""
 KEEPALIVE_SECONDS: Final = 5.0
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -158,12 +157,11 @@ class Transport(httpx.BaseTransport):
         guarded, routed = _Backend(guard, system), _Backend(lambda address, _: [address], system)
         self._unchecked, self._direct, self._routed = unverified, guarded, routed
         self._makers = {
-            _Peer.VERIFIED: functools.partial(_pool, system.trust(), guarded),
-            _Peer.UNVERIFIED: functools.partial(_pool, unverified, guarded),
-            _Peer.ROUTED: functools.partial(_pool, unverified, routed),
+            _Peer.VERIFIED: functools.partial(_connections, system.trust(), guarded),
+            _Peer.UNVERIFIED: functools.partial(_connections, unverified, guarded),
+            _Peer.ROUTED: functools.partial(_connections, unverified, routed),
         }
-        # One for each origin: the work of a pool for one request grows with all its connections.
-        self._pools: dict[tuple[_Peer, bytes, bytes, int | None], httpcore.ConnectionPool] = {}
+        self._connections: dict[tuple[_Peer, bytes, bytes, int | None], Connections] = {}
         self._lock = threading.Lock()
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -176,24 +174,28 @@ class Transport(httpx.BaseTransport):
         return self._sent(request, None)
 
     def _sent(self, request: httpx.Request, log: KeyLog | None) -> httpx.Response:
-        url, pool, own = self._target(request, log)
+        url, connections, own = self._target(request, log)
         deadline: float = request.extensions["deadline"]
-        phases = {"connect": deadline, "read": deadline, "write": deadline}
-        answer = pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=url,
-                headers=request.headers.raw,
-                content=request.read(),
-                extensions={"timeout": {**phases, "pool": max(deadline - self._monotonic(), 0)}},
-            )
+        asked = httpcore.Request(
+            method=request.method,
+            url=url,
+            headers=request.headers.raw,
+            content=request.read(),
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write"), deadline)},
         )
+        connection = connections.take()
+        ended = connections.close if own else functools.partial(connections.give, connection)
+        try:
+            answer = connection.handle_request(asked)
+        except BaseException:
+            ended()
+            raise
         stream: httpcore.NetworkStream = answer.extensions["network_stream"]
         tls = stream.get_extra_info("ssl_object")
         return httpx.Response(
             answer.status,
             headers=answer.headers,
-            stream=_Body(answer, pool if own else None),
+            stream=_Body(answer, ended),
             extensions={"peer_certificate": None if tls is None else tls.getpeercert(_DER)},
         )
 
@@ -210,12 +212,13 @@ class Transport(httpx.BaseTransport):
 
     def close(self) -> None:
         """Close every connection."""
-        for pool in self._pools.values():
-            pool.close()
+        with self._lock:
+            for connections in self._connections.values():
+                connections.close()
 
     def _target(
         self, request: httpx.Request, log: KeyLog | None
-    ) -> tuple[httpcore.URL, httpcore.ConnectionPool, bool]:
+    ) -> tuple[httpcore.URL, Connections, bool]:
         """What is asked, over which connections, and whether these are the request's own."""
         url = request.url
         scheme, host, port = url.raw_scheme, url.raw_host, url.port
@@ -226,16 +229,16 @@ class Transport(httpx.BaseTransport):
             address, port = self._routes[logical]
             scheme = b"https" if logical == with_tls else b"http"
             host, peer = address.encode("ascii"), _Peer.ROUTED
-        origin = (peer, scheme, host, port)
+        key = (peer, scheme, host, port)
         target = httpcore.URL(scheme=scheme, host=host, port=port, target=url.raw_path)
         if log is not None:
             backend = self._routed if peer is _Peer.ROUTED else self._direct
-            return target, _pool(log.context, backend), True
+            return target, _connections(log.context, backend, target.origin), True
+        made = self._makers[peer](target.origin)
         if request.extensions["fresh"]:
-            return target, self._makers[peer](), True
+            return target, made, True
         with self._lock:
-            pool = self._pools.get(origin) or self._pools.setdefault(origin, self._makers[peer]())
-        return target, pool, False
+            return target, self._connections.setdefault(key, made), False
 
 
 class _Peer(Enum):
@@ -247,19 +250,18 @@ class _Peer(Enum):
 
 
 class _Body(httpx.SyncByteStream):
-    """A response body on its way, and the connections that end with it."""
+    """A response body on its way; `ended` is told when it was read or is given up."""
 
-    def __init__(self, answer: httpcore.Response, own: httpcore.ConnectionPool | None) -> None:
+    def __init__(self, answer: httpcore.Response, ended: Callable[[], None]) -> None:
         self._answer = answer
-        self._own = own
+        self._ended = ended
 
     def __iter__(self) -> Iterator[bytes]:
         return self._answer.iter_stream()
 
     def close(self) -> None:
         self._answer.close()
-        if self._own is not None:
-            self._own.close()
+        self._ended()
 
 
 class _Guard:
@@ -440,12 +442,15 @@ def _sent_chain(tls: ssl.SSLSocket) -> tuple[bytes, str]:
     return pem.encode("ascii"), tls.version() or ""
 
 
-def _pool(tls: ssl.SSLContext | None, backend: _Backend) -> httpcore.ConnectionPool:
-    return httpcore.ConnectionPool(
-        ssl_context=tls,
-        max_connections=MAX_CONNECTIONS,
-        keepalive_expiry=KEEPALIVE_SECONDS,
-        network_backend=backend,
+def _connections(tls: ssl.SSLContext, backend: _Backend, origin: httpcore.Origin) -> Connections:
+    return Connections(
+        functools.partial(
+            httpcore.HTTPConnection,
+            origin,
+            ssl_context=tls,
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=backend,
+        )
     )
 
 
