@@ -33,6 +33,16 @@ def test_a_connection_is_used_again_by_the_next_request() -> None:
     assert node.take() is first
 
 
+def test_a_connection_that_is_given_back_twice_is_one() -> None:
+    node = connections(*ANSWER)
+    first = node.take()
+    assert asked(first) == b"ok"
+    node.give(first)
+    node.give(first)
+    assert node.take() is first
+    assert node.take() is not first
+
+
 def test_a_connection_in_use_is_nobody_elses() -> None:
     node = connections(*ANSWER)
     assert node.take() is not node.take()

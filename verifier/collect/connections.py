@@ -18,7 +18,7 @@ class Connections:
         self._make = make
         self._lock = threading.Lock()
         self._idle: list[httpcore.HTTPConnection] = []
-        self._open: set[httpcore.HTTPConnection] = set()
+        self._busy: set[httpcore.HTTPConnection] = set()
 
     def take(self) -> httpcore.HTTPConnection:
         """A connection that nobody else uses until it is given back."""
@@ -26,27 +26,28 @@ class Connections:
             while self._idle:
                 connection = self._idle.pop()
                 if not connection.has_expired():
-                    return connection
-                self._end(connection)
-            connection = self._make()
-            self._open.add(connection)
+                    break
+                connection.close()
+            else:
+                connection = self._make()
+            self._busy.add(connection)
             return connection
 
     def give(self, connection: httpcore.HTTPConnection) -> None:
-        """Take a connection back, once its answer was read or it failed."""
+        """Take a connection back, once its answer was read or it failed; a second time is none."""
         with self._lock:
+            if connection not in self._busy:
+                return
+            self._busy.remove(connection)
             if connection.is_available():
                 self._idle.append(connection)
             else:
-                self._end(connection)
+                connection.close()
 
     def close(self) -> None:
         """Close every connection, also those that are in use."""
         with self._lock:
-            for connection in tuple(self._open):
-                self._end(connection)
+            for connection in (*self._idle, *self._busy):
+                connection.close()
             self._idle.clear()
-
-    def _end(self, connection: httpcore.HTTPConnection) -> None:
-        self._open.discard(connection)
-        connection.close()
+            self._busy.clear()

@@ -149,7 +149,6 @@ class Transport(httpx.BaseTransport):
                     f"route for {host}: {address} is not a loopback address",
                     hint="plain HTTP stays on this machine: serve the simulated world on 127.0.0.1",
                 )
-        self._monotonic = system.monotonic
         guard = _Guard(allow_hosts, system).addresses
         unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         unverified.check_hostname = False
