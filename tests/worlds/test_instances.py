@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
+from verifier.evidence.bundle import Bundle
 from verifier.lab.attacks.instances import (
     DEVELOPMENT,
     ONE_OTHER,
@@ -187,6 +188,27 @@ def test_a_named_instance_is_known_by_what_it_measures(twin: Twin) -> None:
     alone = three.again(instances=(third,))
     (row,) = instances.rows(alone.report)
     assert (row.instance_id, row.named) == (third, True)
+
+
+def test_one_named_instance_lends_its_evidence_to_no_other(twin: Twin) -> None:
+    pair = twin(PAIR, instances=(0, 1))
+    assert pair.report.verdict is Verdict.AFFIRMING
+    first, second = (
+        next(name for name in pair.bundle.subjects if name.endswith(instance))
+        for instance in pair.world.instance_ids
+    )
+    lent = [
+        replace(item, subject=subject)
+        for item in pair.bundle.artifacts
+        if item.subject != second
+        for subject in ((first, second) if item.subject == first else (item.subject,))
+    ]
+    found = pair.again(Bundle(tuple(lent), pair.bundle.blobs))
+    assert found.report.verdict is Verdict.CONTRAINDICATED
+    assert {item.status for item in found.check("application.identity")} == {
+        Status.FAIL,
+        Status.PASS,
+    }
 
 
 def test_a_report_that_is_read_back_tells_the_same(one_other: Audited) -> None:
