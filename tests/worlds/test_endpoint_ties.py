@@ -50,6 +50,21 @@ def honest_answer() -> Audited:
     return asked(Knobs())
 
 
+def test_nobody_who_hands_evidence_over_says_that_another_was_met(met: Audited) -> None:
+    (guest,) = met.bundle.subjects
+    assert met.under("endpoint").report.verdict is Verdict.AFFIRMING
+    as_reported = {guest: "all_attestations/1"}
+
+    def named(item: Artifact) -> Artifact:
+        other = "all_attestations/2" if item.kind is Kind.TLS_PEER else ""
+        return replace(item, subject=other or as_reported.get(item.subject, item.subject))
+
+    renamed = Bundle(tuple(map(named, met.bundle.artifacts)), met.bundle.blobs)
+    found = met.again(renamed, trusted=False).under("endpoint")
+    assert found.report.verdict is Verdict.NONE
+    assert {item.skip_kind for item in found.check(TLS)} == {SkipKind.MISSING_EVIDENCE}
+
+
 def own_certificate(world: World, quote: bytes) -> str:
     """A certificate for the attacker's key that carries a quote."""
     guest = world.guest

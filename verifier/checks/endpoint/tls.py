@@ -86,14 +86,20 @@ def worst_met(
     endpoint = case.question.endpoint
     if endpoint is None:
         raise MissingEvidence("no address that users connect to was named", hint=_NAME_IT)
-    peers, unread = _peers(case, endpoint)
-    if not peers and not unread:
-        return _unseen(case, endpoint)
-    if not case.question.trusted:
+    recorded = [
+        item
+        for item in case.evidence.bundle.artifacts
+        if item.kind is Kind.TLS_PEER and item.source == endpoint.source
+    ]
+    # That another guest answered is said by whoever collected the evidence, too.
+    if any(item.sha256 for item in recorded) and not case.question.trusted:
         raise MissingEvidence(
             f"nobody vouches for who answered at {endpoint}",
             hint="collect the evidence yourself, or vouch for the bundle with --trust-bundle",
         )
+    peers, unread = _peers(case, endpoint)
+    if not peers and not unread:
+        return _unseen(case, endpoint, recorded)
     judged = [tried(partial(judge, case, endpoint, item)) for item in peers]
     return max((*map(unreadable, unread), *judged), key=badness)
 
@@ -108,13 +114,8 @@ def _peers(case: Case, endpoint: Endpoint) -> tuple[list[Located[RaTlsChain]], l
     return [item for item in case.evidence.peers if item.artifact.source == endpoint.source], unread
 
 
-def _unseen(case: Case, endpoint: Endpoint) -> Outcome:
-    """The outcome where this guest was not met at the address."""
-    recorded = [
-        item
-        for item in case.evidence.bundle.artifacts
-        if item.kind is Kind.TLS_PEER and item.source == endpoint.source
-    ]
+def _unseen(case: Case, endpoint: Endpoint, recorded: list[Artifact]) -> Outcome:
+    """The outcome where this guest was not met at the address, of all handshakes with it."""
     others = sorted({item.subject for item in recorded if item.sha256 and item.subject})
     named = case.question.instances
     if others and (not named or any(item.rpartition("/")[2] in named for item in others)):
