@@ -18,8 +18,8 @@ from tests.watch.reports import APP, NOW, OTHER, fill, report
 from verifier.errors import UsageError
 from verifier.report.site.pages import Site
 from verifier.watch.publish.pages import Page, Rendered, render_page
-from verifier.watch.publish.site import Published, publish
-from verifier.watch.publish.staged import Staged
+from verifier.watch.publish.site import STATE, Published, publish
+from verifier.watch.publish.staged import STAGE, Staged
 
 ATOM: Final = "{http://www.w3.org/2005/Atom}"
 SITE: Final = Site(title="Our <apps>", published_at=NOW)
@@ -330,3 +330,35 @@ def test_of_two_reports_of_one_moment_the_worse_counts(
     assert '<span class="mark contraindicated">' in index
     assert '<span class="mark affirming">' not in index
     assert "contraindicated" in (output / f"apps/{APP}/badge.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("named", ["../kept", "{outside}/kept", "away/kept", "a\0b"])
+def test_a_site_of_somebody_else_changes_nothing_beside_it(
+    reports: Path, tmp_path: Path, named: str
+) -> None:
+    output, kept = tmp_path / "site", tmp_path / "kept"
+    kept.write_text("not of the site")
+    site_of(reports, output)
+    (output / "away").symlink_to(tmp_path)
+    path = named.format(outside=tmp_path)
+    state = output / STATE
+    document = json.loads(state.read_text())
+    document["files"][path] = ["", 1]
+    state.write_text(json.dumps(document))
+    with pytest.raises(UsageError, match="leads out of the site"):
+        site_of(reports, output)
+    assert kept.is_file()
+
+
+@pytest.mark.parametrize("raw", ["{", "{}", '{"move": ["../../../kept"], "remove": []}'])
+def test_a_list_of_moves_that_nobody_here_wrote_is_refused(
+    reports: Path, tmp_path: Path, raw: str
+) -> None:
+    output = tmp_path / "site"
+    site_of(reports, output)
+    (output / STAGE / "new").mkdir(parents=True)
+    (output / STAGE / "moves.json").write_text(raw)
+    with pytest.raises(UsageError) as refused:
+        site_of(reports, output)
+    assert "new folder" in refused.value.hint
+    assert not (tmp_path / "kept").exists()

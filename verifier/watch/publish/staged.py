@@ -6,12 +6,14 @@ that breaks later is completed by the next, from the list.
 """
 
 import fcntl
-import json
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+import msgspec
+from msgspec import Struct
 
 from verifier.errors import UsageError
 
@@ -19,8 +21,16 @@ STAGE: Final = ".publish"
 _NEW: Final = "new"
 _MOVES: Final = "moves.json"
 _LOCK: Final = ".publish.lock"
+_REMOVE: Final = "somebody changed this site: name a new folder"
 OWN: Final = frozenset({STAGE, _LOCK})
 """Names in the folder that are the writer's own."""
+
+
+class _Moves(Struct, frozen=True):
+    """The list: paths in the folder that staged files take, and those of files to remove."""
+
+    move: tuple[str, ...]
+    remove: tuple[str, ...]
 
 
 class Staged:
@@ -38,28 +48,42 @@ class Staged:
 
     def commit(self, paths: Iterable[str], removed: Iterable[str]) -> None:
         """Let the staged files take their places in this order, then remove others. Raises
-        OSError."""
+        OSError, and UsageError for a path that leads out of the folder."""
         moves = self._stage / _MOVES
         part = moves.with_suffix(".part")
-        part.write_text(json.dumps({"move": list(paths), "remove": list(removed)}))
+        part.write_bytes(msgspec.json.encode(_Moves(tuple(paths), tuple(removed))))
         part.replace(moves)
         self.follow()
 
     def follow(self) -> None:
-        """Do what the list says that is not done yet, if there is one; nothing stays staged."""
+        """Do what the list says that is not done yet, if there is one; nothing stays staged.
+
+        A site may be somebody's copy, so that the list is, too. Raises UsageError for one that
+        cannot be read, or leads out of the folder."""
         moves = self._stage / _MOVES
         if moves.is_file():
-            listed = json.loads(moves.read_text())
-            for path in listed["move"]:
-                staged, place = self._stage / _NEW / path, self._folder / path
+            try:
+                listed = msgspec.json.decode(moves.read_bytes(), type=_Moves)
+            except (msgspec.MsgspecError, ValueError) as error:
+                raise UsageError(f"{moves}: it is no list of moves", hint=_REMOVE) from error
+            places = {path: self._place(path) for path in (*listed.move, *listed.remove)}
+            for path in listed.move:
+                staged, place = self._stage / _NEW / path, places[path]
                 if staged.is_file():
                     place.parent.mkdir(parents=True, exist_ok=True)
                     staged.replace(place)
-            for path in listed["remove"]:
-                self._remove(self._folder / path)
+            for path in listed.remove:
+                self._remove(places[path])
             moves.unlink()
         if self._stage.is_dir():
             shutil.rmtree(self._stage)
+
+    def _place(self, path: str) -> Path:
+        """Where a path leads, which is in the folder, links followed. Raises UsageError."""
+        place = self._folder / path
+        if "\0" in path or not place.parent.resolve().is_relative_to(self._folder.resolve()):
+            raise UsageError(f"{self._folder}: {path!a} leads out of the site", hint=_REMOVE)
+        return place
 
     def _remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
