@@ -114,13 +114,16 @@ def test_a_report_that_nobody_signed_is_held_against_its_evidence(
     root = ("--unsafe-root", ROOT / "fixtures" / "demo-reference.json", "--trust-bundle", DIGEST)
     made = ("app", APP_ID, "--bundle", BUNDLE, *root, "--at", "2026-06-15T12:00:00Z", "-q")
     assert call(*made, "--report", "json=r.json").code == 0
-    words = ("report", "r.json", APP_ID, "--check", "--bundle", BUNDLE, *root)
+    held = ("report", "r.json", APP_ID, "--check", "--bundle", BUNDLE, *root)
+    words = (*held, "--at", "2026-07-15T12:00:00Z")
     ran = call(*words, "--report", "badge=b.svg")
     assert ran.code == 0, ran.err
     assert call("report", "r.json", "-q", "--report", "badge=copy.svg").code == 0
     copied, checked = ((tmp_path / f"{name}.svg").read_text() for name in ("copy", "b"))
     assert ("unverified copy" in copied, "unverified copy" in checked) == (True, False)
     assert "this evidence gives this very report, which nobody signed" in ran.err
+    late = call(*held, "--at", "2026-07-16T12:00:00Z")
+    assert (late.code, "relies on evidence for 30 days" in late.err) == (3, True), late.err
     document = json.loads((tmp_path / "r.json").read_bytes())
     for change, code, said in (
         ({"target": "another"}, 4, "do not give this report"),

@@ -178,7 +178,7 @@ def render_again(
     report; TARGET, evidence and options are then those of the audit that was signed, its time is in
     the statement, and `--at` says as of when it is relied on. `--check` alone asks the same of a
     report that nobody signed, and of a result whose author you do not know: it is then never relied
-    on.
+    on; nor is a report that is older, at the present or `--at`, than its policy relies on evidence.
 
     Examples:
 
@@ -284,7 +284,8 @@ def _hold(file: Path, author: Author, asked: Asked, written: Written) -> NoRetur
     found = _opened(file, author)
     report = asked.audited(at=found.made_at)
     if isinstance(found.holds, Report):
-        agreement, said = statement.compare_report(found.raw, found.holds, report)
+        now = asked.reach.judged_at
+        agreement, said = statement.compare_report(found.raw, found.holds, report, now)
     else:
         agreement, said = statement.compare(found.holds, report, asked.reach.judged_at)
     if written == Written():

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 import rfc8785
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import parse_json
@@ -31,6 +32,7 @@ from verifier.policy.policy import load_policy
 from verifier.report.audit.badge import proven_manifest
 from verifier.report.audit.ear import DAY, PROFILE, VALID_DAYS, read_ear, render_ear
 from verifier.report.audit.json import encodable, render_json
+from verifier.report.audit.sentences import outdated
 
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: Final = "https://in-toto.io/attestation/svr/v0.2"
@@ -212,9 +214,14 @@ def compare(signed: Signed, report: Report, now: int) -> tuple[Agreement, str]:
     return Agreement.DIFFERENT, "this evidence, policy and options do not give the signed report"
 
 
-def compare_report(raw: bytes, earlier: Report, again: Report) -> tuple[Agreement, str]:
-    """Whether an audit gives the very bytes of an earlier report's JSON, and what to say."""
+def compare_report(raw: bytes, earlier: Report, again: Report, now: int) -> tuple[Agreement, str]:
+    """Whether an audit gives the very bytes of an earlier report's JSON, and what to say. The
+    report names the time as of which it was judged: nobody relies on it for longer after that than
+    its policy does."""
     if render_json(again) == raw:
+        late = outdated(replace(again, shown_at=now))
+        if late:
+            return Agreement.EXPIRED, f"this evidence gives this very report. {late}"
         return Agreement.SAME, "this evidence gives this very report, which nobody signed"
     if earlier.bundle_digest != again.bundle_digest:
         return Agreement.DIFFERENT, "the report is about other evidence"
