@@ -147,3 +147,10 @@ def test_secrets_are_long_enough(tmp_path: Path) -> None:
 def test_words_that_are_no_command_are_refused(words: str) -> None:
     with pytest.raises(UsageError):
         Program(words)
+
+
+def test_the_name_of_a_program_holds_no_argument_of_it() -> None:
+    one, other = (Program(f"notify --token {token}") for token in ("s3cret", "another"))
+    assert one.name.startswith("program notify (")
+    assert "s3cret" not in one.name
+    assert one.name != other.name

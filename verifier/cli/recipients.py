@@ -106,7 +106,9 @@ class Program:
             raise UsageError(f"--exec {words!a}: {error}", hint="close the quotes") from error
         if not self._words:
             raise UsageError("--exec is empty", hint="name a program and its arguments")
-        self.name = f"program {words}"
+        # Its arguments may hold a secret, as an address does.
+        digest = hashlib.sha256(words.encode("utf-8", "surrogateescape")).hexdigest()
+        self.name = f"program {self._words[0]} ({digest[:8]})"
         self._timeout = timeout
 
     def deliver(self, alert: Alert) -> None:
