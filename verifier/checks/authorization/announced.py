@@ -6,6 +6,7 @@ from verifier.checks.case import Case
 from verifier.model.chain import OwnerKind, Role
 from verifier.model.identifiers import format_time
 from verifier.model.pending import Effect, Look
+from verifier.model.result import Basis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,8 @@ def _is_void(operation: "PendingOperation") -> bool:
 
 
 def _named(operation: "PendingOperation", calls: "Sequence[PendingCall]") -> str:
-    """An operation: who announced it, what it would call, and from when on."""
+    """An operation: who announced it, or who says so of whom, what it would call, and from when
+    on."""
     said = "calls that are not all shown"
     if calls:
         call = calls[0]
@@ -79,7 +81,11 @@ def _named(operation: "PendingOperation", calls: "Sequence[PendingCall]") -> str
         when = f"from {format_time(operation.due)} on"
     elif not operation.ready:
         when = "once enough signers agree"
-    return f"{operation.kind.value} {operation.account} announced {said}, which it can make {when}"
+    who = f"{operation.kind.value} {operation.account}"
+    if operation.basis is Basis.CHAIN:
+        return f"{who} announced {said}, which it can make {when}"
+    agreed = f"{len(operation.signers)} signers are proven to have agreed"
+    return f"by the word of a service, {who} waits to make {said} {when} ({agreed})"
 
 
 def _unknown(call: "PendingCall") -> str:
