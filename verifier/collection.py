@@ -136,9 +136,9 @@ def collect_evidence(
     question = replace(question, second_opinion=False)
     from verifier.collect.budget import Budget  # noqa: PLC0415 - offline needs no network
     from verifier.collect.collector import Planner, collect  # noqa: PLC0415
+    from verifier.collect.container_registry import Registries  # noqa: PLC0415
     from verifier.collect.http import HttpClient  # noqa: PLC0415
     from verifier.collect.log_cache import LogCache  # noqa: PLC0415
-    from verifier.collect.registry import Registries  # noqa: PLC0415
 
     builder, budget = BundleBuilder(), Budget(sources.timeout)
     with (
@@ -478,7 +478,7 @@ def _plan_subject(case: Case, name: str, past: Past) -> SubjectPlan:
 def _plan_key_holder(guest: KmsGuest) -> KeyHolderPlan:
     platform: tuple[str, str] | None = None
     app_id = ""
-    source = guest.case.source
+    source = guest.case.presented
     with suppress(MissingEvidence, EvidenceError):
         platform = platform_of(source.quote)
     with suppress(EvidenceError):

@@ -16,8 +16,8 @@ from verifier.checks.provenance import check as provenance
 from verifier.checks.provenance.check import Images
 from verifier.checks.provenance.named_images import NamedImage
 from verifier.checks.provenance.source_link import Provenance, Tie
+from verifier.collect.container_registry import collect_images
 from verifier.collect.http import HttpClient
-from verifier.collect.registry import collect_images
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle

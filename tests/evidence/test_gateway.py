@@ -14,7 +14,7 @@ from verifier.evidence.gateway import (
     account_report_data,
     key_report_data,
     parse_acme_info,
-    quote_source,
+    presented_quote,
 )
 from verifier.lab import cert, keys
 from verifier.lab.endpoint import GATEWAY_KEY
@@ -37,11 +37,11 @@ def test_keys_and_account() -> None:
     key = keys.spki(keys.p256(GATEWAY_KEY))
     assert found.account_uri == ACCOUNT_URI
     assert [item.content == key for item in found.keys] == [False, True]
-    source = quote_source(found.keys[1], ARTIFACT)
+    source = presented_quote(found.keys[1], ARTIFACT)
     assert source is not None
     assert source.quote[568 : 568 + 64] == key_report_data(key)
     assert source.has_log
-    account = quote_source(found.account, ARTIFACT)
+    account = presented_quote(found.account, ARTIFACT)
     assert account is not None
     assert account.quote[568 : 568 + 64] == account_report_data(ACCOUNT_URI)
 
@@ -55,14 +55,14 @@ def test_an_attestation_in_place_of_a_quote() -> None:
         "attestation": json.dumps({"attestation": blob}),
     }
     raw = changed(lambda info: info["quoted_hist_keys"].insert(0, entry))
-    source = quote_source(parse_acme_info(raw, "acme-info").keys[0], ARTIFACT)
+    source = presented_quote(parse_acme_info(raw, "acme-info").keys[0], ARTIFACT)
     assert source is not None
     assert source.quote[568 : 568 + 64] == bound
 
 
 def test_what_was_not_quoted_has_no_source() -> None:
     raw = changed(lambda info: info["quoted_hist_keys"][0].update(quote=""))
-    assert quote_source(parse_acme_info(raw, "acme-info").keys[0], ARTIFACT) is None
+    assert presented_quote(parse_acme_info(raw, "acme-info").keys[0], ARTIFACT) is None
 
 
 @pytest.mark.parametrize(

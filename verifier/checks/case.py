@@ -23,7 +23,7 @@ from verifier.evidence.chain.contracts import BootInfo
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.plan import ChainPlan
-from verifier.evidence.subject import Located, QuoteSource, SubjectEvidence
+from verifier.evidence.subject import Located, PresentedQuote, SubjectEvidence
 from verifier.evidence.td.collateral import read_collateral
 from verifier.evidence.td.event_log import Event
 from verifier.evidence.td.identity import MeasuredIdentity, measured_identity
@@ -113,7 +113,7 @@ class Case:
         question: Question,
         exchanges: Exchanges,
         demands: Demands | None = None,
-        source: QuoteSource | None = None,
+        source: PresentedQuote | None = None,
     ) -> None:
         self.evidence = evidence
         self.question = question
@@ -129,7 +129,7 @@ class Case:
         found: T = self._once[key]
         return found
 
-    def for_attester(self, evidence: SubjectEvidence, source: QuoteSource) -> "Case":
+    def for_attester(self, evidence: SubjectEvidence, source: PresentedQuote) -> "Case":
         """The case about another TD, by one of its quotes. Of what the relying party asks and
         demands, only what is about any guest counts there; nothing is about this app."""
         question = replace(
@@ -148,7 +148,7 @@ class Case:
         return self.question.reference
 
     @cached_property
-    def source(self) -> QuoteSource:
+    def presented(self) -> PresentedQuote:
         """The quote that the audit rests on: the one with the challenge, or that commits to what
         the relying party named, else the one about the key of the endpoint that it asks about,
         else the best channel."""
@@ -187,7 +187,7 @@ class Case:
             )
         challenge = self.question.challenge
         named = {item.report_data for item in self.binds} - {b""}
-        fitting: dict[tuple[bool, bool], QuoteSource] = {}
+        fitting: dict[tuple[bool, bool], PresentedQuote] = {}
         for source in sources if challenge or named else ():
             try:
                 report_data = parse_quote(source.quote, source.channel).report_data
@@ -236,7 +236,7 @@ class Case:
     @cached_property
     def quote(self) -> TdQuote:
         """The parsed quote. Raises EvidenceError when it is malformed."""
-        return parse_quote(self.source.quote, f"TD quote ({self.source.channel})")
+        return parse_quote(self.presented.quote, f"TD quote ({self.presented.channel})")
 
     @property
     def collateral(self) -> Endorsements:
@@ -305,12 +305,12 @@ class Case:
     @cached_property
     def events(self) -> tuple[Event, ...]:
         """The event log of the quote."""
-        if not self.source.has_log:
+        if not self.presented.has_log:
             raise MissingEvidence(
                 "no event log came with the quote",
                 hint="hand over the event_log or tcb_info of the same guest with the quote",
             )
-        return self.source.events()
+        return self.presented.events()
 
     @cached_property
     def identity(self) -> MeasuredIdentity:

@@ -92,7 +92,7 @@ def _holds(results: Mapping[str, CheckResult], *ids: str) -> bool:
 
 def _hardware(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     basis = Basis.HARDWARE if _holds(results, "hardware.quote") else Basis.ASSERTED
-    quote, evidence = case.quote, (case.source.evidence,)
+    quote, evidence = case.quote, (case.presented.evidence,)
     for name, register in zip(REGISTERS, (quote.mr_td, *quote.rtmrs), strict=True):
         yield _claim(name, register.hex(), basis, evidence, "hardware.td")
     yield _claim("report_data", quote.report_data.hex(), basis, evidence, "hardware.td")
@@ -102,7 +102,7 @@ def _hardware(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
 
 def _platform(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
     verified = case.verified
-    evidence = (case.source.evidence, *case.collateral.evidence)
+    evidence = (case.presented.evidence, *case.collateral.evidence)
     for name, value in (
         ("tcb_status", verified.worst_status),
         ("tcb_advisories", list(verified.advisory_ids)),
@@ -118,7 +118,7 @@ def _platform(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
 def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     basis = Basis.MEASURED if _holds(results, *_RUNTIME) else Basis.ASSERTED
     identity = case.identity
-    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    evidence = tuple(filter(None, (case.presented.log_evidence,)))
     conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
     bound = (*conditions, "application.identity")
     yield _claim("app_id", identity.app_id.hex(), basis, evidence, *bound)
@@ -142,7 +142,7 @@ def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     if row is None:
         return
     basis = Basis.REFERENCE if _holds(results, "hardware.quote") else Basis.ASSERTED
-    evidence = (case.source.evidence,)
+    evidence = (case.presented.evidence,)
     value: JsonValue = {
         "release": row.release,
         "kind": row.kind,
@@ -159,7 +159,7 @@ def _machine(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     result = results.get("boot.machine")
     match result.actual if result is not None and result.status is Status.PASS else None:
         case {"machine": machine}:
-            evidence = (case.source.evidence,)
+            evidence = (case.presented.evidence,)
             conditions = ("hardware.quote", "hardware.td", "boot.machine")
             yield _claim("machine", machine, Basis.MEASURED, evidence, *conditions)
 
@@ -204,7 +204,7 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
         return
     signed_for = _holds(results, *_RUNTIME) and bool(vouched(case))
     basis = Basis.REFERENCE if signed_for else Basis.ASSERTED
-    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    evidence = tuple(filter(None, (case.presented.log_evidence,)))
     value: JsonValue = {
         "name": record.name,
         "chain_id": record.chain_id,

@@ -59,7 +59,7 @@ def replayed(case: Case) -> Outcome:
     """Extending the digests of the log's RTMR3 entries gives the quote's RTMR3, where the digest
     of every dstack event is recomputed from its name and payload. A digest in the log that differs
     from the recomputed one fails: a payload that no register covers is how a manifest is forged."""
-    evidence = tuple(filter(None, (case.source.log_evidence, case.source.evidence)))
+    evidence = tuple(filter(None, (case.presented.log_evidence, case.presented.evidence)))
     try:
         events = [event for event in case.events if event.imr == RUNTIME_IMR]
         digests = [_digest(event) for event in events]
@@ -95,7 +95,7 @@ def events(case: Case) -> Outcome:
     missing event is a failure. Whatever the app appends after `system-ready` is no finding."""
     system = system_events(case.events)
     names = [event.name for event in system]
-    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    evidence = tuple(filter(None, (case.presented.log_evidence,)))
     problems = _problems(case.events, names)
     if not problems:
         try:

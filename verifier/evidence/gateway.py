@@ -26,7 +26,7 @@ from verifier.evidence.guest.tcb_info import parse_quote_answer
 from verifier.evidence.subject import (
     CHANNEL_BLOB,
     CHANNEL_GET_QUOTE,
-    QuoteSource,
+    PresentedQuote,
     SubjectEvidence,
     read_subject,
 )
@@ -89,13 +89,13 @@ def account_report_data(uri: str) -> bytes:
     return hashlib.sha512(b"acme-account:" + uri.encode("utf-8")).digest()
 
 
-def quote_source(item: Quoted, artifact: Artifact) -> QuoteSource | None:
+def presented_quote(item: Quoted, artifact: Artifact) -> PresentedQuote | None:
     """The quote over a key or account, None where the gateway made none. Raises EvidenceError."""
     what = f"{artifact.kind.value} from {artifact.source}, {item.pointer or 'account'}"
     evidence = artifact.at(item.pointer)
     if item.quote:
         answer = parse_quote_answer(item.quote.encode("utf-8"), what)
-        return QuoteSource(
+        return PresentedQuote(
             channel=CHANNEL_GET_QUOTE,
             quote=answer.quote,
             evidence=evidence,
@@ -108,7 +108,7 @@ def quote_source(item: Quoted, artifact: Artifact) -> QuoteSource | None:
         blob = parse_attestation(
             codec.parse_hex(document.get("attestation"), f"{what}: attestation"), what
         )
-        return QuoteSource(
+        return PresentedQuote(
             channel=CHANNEL_BLOB,
             quote=blob.quote,
             evidence=evidence,
@@ -119,7 +119,7 @@ def quote_source(item: Quoted, artifact: Artifact) -> QuoteSource | None:
     return None
 
 
-def gateway_evidence(bundle: Bundle, source: QuoteSource) -> SubjectEvidence:
+def gateway_evidence(bundle: Bundle, source: PresentedQuote) -> SubjectEvidence:
     """The evidence about the gateway that made a quote: what it says of itself, and what all
     guests share."""
     view = Bundle(

@@ -20,7 +20,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.guest.tcb_info import parse_quote_answer
-from verifier.evidence.subject import CHANNEL_GET_QUOTE, QuoteSource, parse_peer
+from verifier.evidence.subject import CHANNEL_GET_QUOTE, PresentedQuote, parse_peer
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import spki
 from verifier.patterns import pattern
@@ -37,7 +37,7 @@ class NamedKey(Struct, frozen=True):
     """A TLS key that a quote names through the list of files: the quote, the account that asked for
     its certificate ("" where none is listed), and the artifacts that say so."""
 
-    source: QuoteSource
+    source: PresentedQuote
     account: str
     artifacts: tuple[Artifact, ...]
 
@@ -94,7 +94,7 @@ def named_key(bundle: Bundle, key: bytes) -> NamedKey | None:
             continue
         account = there.get(ACCOUNT)
         return NamedKey(
-            QuoteSource(
+            PresentedQuote(
                 channel=CHANNEL_GET_QUOTE,
                 quote=answer.quote,
                 evidence=artifact.at("/quote"),

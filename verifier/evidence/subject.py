@@ -92,23 +92,23 @@ class Located(Struct, Generic[T], frozen=True):
     artifact: Artifact
 
 
-class QuoteSource(Struct, frozen=True, kw_only=True, dict=True):
+class PresentedQuote(Struct, frozen=True, kw_only=True, dict=True):
     """A quote and what came with it.
 
-    channel        by which way it came, one of `CHANNEL_…`
-    quote          its bytes
-    evidence       where in the bundle it stands
-    log            the event log, as JSON or the text of it; None when absent
-    log_evidence   where in the bundle the event log stands; None when absent
-    parsed_events  the event log of a channel whose log is not JSON, in place of `log`; None for
-                   others
-    chain          the RA-TLS certificates that it stood in; None when it stood elsewhere
-    vm_config      the machine that the guest states, JSON text; "" when absent
-    peer           the key of the TLS session that it came by, as its collector says (sha256, hex);
-                   "" where nobody noted it
-    exporter       what both ends of that session alone compute, as its collector says (hex); ""
-                   where nobody noted it
-    platform       the platform of the blob that it came in; `tdx` without one
+    channel            by which way it came, one of `CHANNEL_…`
+    quote              its bytes
+    evidence           where in the bundle it stands
+    log                the event log, as JSON or the text of it; None when absent
+    log_evidence       where in the bundle the event log stands; None when absent
+    parsed_events      the event log of a channel whose log is not JSON, in place of `log`; None for
+                       others
+    certificate_chain  the RA-TLS certificates that it stood in; None when it stood elsewhere
+    vm_config          the machine that the guest states, JSON text; "" when absent
+    peer               the key of the TLS session that it came by, as its collector says (sha256,
+                       hex); "" where nobody noted it
+    exporter           what both ends of that session alone compute, as its collector says (hex); ""
+                       where nobody noted it
+    platform           the platform of the blob that it came in; `tdx` without one
     """
 
     channel: str
@@ -117,7 +117,7 @@ class QuoteSource(Struct, frozen=True, kw_only=True, dict=True):
     log: JsonValue | bytes = None
     log_evidence: EvidenceRef | None = None
     parsed_events: tuple[Event, ...] | None = None
-    chain: RaTlsChain | None = None
+    certificate_chain: RaTlsChain | None = None
     vm_config: str = ""
     peer: str = ""
     exporter: str = ""
@@ -171,7 +171,7 @@ class SubjectEvidence(Struct):
     infos: list[Located[Info]] = []
     tcb_infos: list[Located[TcbInfo]] = []
     manifests: list[Located[bytes]] = []
-    quotes: list[QuoteSource] = []
+    quotes: list[PresentedQuote] = []
     env_keys: list[Located[EnvKey]] = []
     key_chains: list[Located[SignatureChain]] = []
     proofs: list[Located[Proof]] = []
@@ -197,7 +197,7 @@ class SubjectEvidence(Struct):
         # A guest that was asked many times says the same many times.
         return list({item.sha256: item for item in reversed(found)}.values())[::-1]
 
-    def quote_met_at(self, source: str) -> QuoteSource | None:
+    def quote_met_at(self, source: str) -> PresentedQuote | None:
         """The quote in the certificate that a recorded handshake showed, None where there is no
         such quote that was made for the certificate's key."""
         met = {item.artifact.ref for item in self.peers if item.artifact.source == source}
@@ -275,9 +275,9 @@ def _what(artifact: Artifact) -> str:
     return f"{artifact.kind.value} from {artifact.source}"
 
 
-def _from_answers(subject: SubjectEvidence) -> list[QuoteSource]:
+def _from_answers(subject: SubjectEvidence) -> list[PresentedQuote]:
     return [
-        QuoteSource(
+        PresentedQuote(
             channel=channel,
             quote=item.value.quote,
             evidence=item.artifact.at("/quote"),
@@ -300,10 +300,10 @@ def parse_peer(raw: bytes, what: str) -> RaTlsChain:
     return parse_chain(raw.decode("ascii", "replace"), what)
 
 
-def _from_peers(subject: SubjectEvidence) -> list[QuoteSource]:
+def _from_peers(subject: SubjectEvidence) -> list[PresentedQuote]:
     """The quote in the certificate of an address that users connect to, where it was made for the
     key that they meet. Any other is lent, and about somebody else."""
-    found: list[QuoteSource] = []
+    found: list[PresentedQuote] = []
     for item in subject.peers:
         try:
             source = certificate_source(item.value, item.artifact.ref)
@@ -316,17 +316,17 @@ def _from_peers(subject: SubjectEvidence) -> list[QuoteSource]:
     return found
 
 
-def is_of_leaf(source: QuoteSource) -> bool:
+def is_of_leaf(source: PresentedQuote) -> bool:
     """Whether the quote in a certificate was made for its key. Raises EvidenceError."""
-    if source.chain is None:
+    if source.certificate_chain is None:
         return False
     carried = parse_quote(source.quote, f"TD quote ({source.channel})")
-    return carried.report_data == leaf_report_data(spki(source.chain.certificates[0]))
+    return carried.report_data == leaf_report_data(spki(source.certificate_chain.certificates[0]))
 
 
-def _from_kms(subject: SubjectEvidence) -> list[QuoteSource]:
+def _from_kms(subject: SubjectEvidence) -> list[PresentedQuote]:
     """The quotes in the certificates that a KMS shows to whoever connects to it."""
-    found: list[QuoteSource] = []
+    found: list[PresentedQuote] = []
     for item in subject.parsed(Kind.KMS_TLS, parse_pem):
         try:
             source = certificate_source(item.value, item.artifact.ref)
@@ -343,8 +343,8 @@ def parse_pem(raw: bytes, what: str) -> RaTlsChain:
     return parse_chain(raw.decode("ascii", "replace"), what)
 
 
-def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
-    found: list[QuoteSource] = []
+def _from_certificates(subject: SubjectEvidence) -> list[PresentedQuote]:
+    found: list[PresentedQuote] = []
     given = [
         *((item.value.app_cert, item.artifact, "/app_cert") for item in subject.infos),
         *((item.value.app_cert, item.artifact, "") for item in subject.pages),
@@ -372,37 +372,37 @@ def _from_certificates(subject: SubjectEvidence) -> list[QuoteSource]:
     return found
 
 
-def certificate_source(chain: RaTlsChain, evidence: EvidenceRef) -> QuoteSource | None:
+def certificate_source(chain: RaTlsChain, evidence: EvidenceRef) -> PresentedQuote | None:
     """The quote that a chain's leaf carries, and its log. Raises EvidenceError."""
     if EXT_QUOTE in chain.leaf:
         raw_log = chain.leaf.get(EXT_EVENT_LOG)
         log = log_format.inflate_event_log(raw_log, "event log extension") if raw_log else None
-        return QuoteSource(
+        return PresentedQuote(
             channel=CHANNEL_APP_CERT,
             quote=chain.leaf[EXT_QUOTE],
             evidence=evidence,
             log=log,
             log_evidence=evidence,
-            chain=chain,
+            certificate_chain=chain,
         )
     if EXT_ATTESTATION in chain.leaf:
         blob = parse_attestation(chain.leaf[EXT_ATTESTATION], "attestation extension")
-        return QuoteSource(
+        return PresentedQuote(
             channel=CHANNEL_APP_CERT,
             quote=blob.quote,
             evidence=evidence,
             parsed_events=blob.events,
             log_evidence=evidence,
-            chain=chain,
+            certificate_chain=chain,
             vm_config=blob.config,
             platform=blob.platform,
         )
     return None
 
 
-def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
+def _from_blobs(subject: SubjectEvidence) -> list[PresentedQuote]:
     return [
-        QuoteSource(
+        PresentedQuote(
             channel=CHANNEL_BLOB,
             quote=item.value.quote,
             evidence=item.artifact.ref,
@@ -415,7 +415,7 @@ def _from_blobs(subject: SubjectEvidence) -> list[QuoteSource]:
     ]
 
 
-def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
+def _from_raw(subject: SubjectEvidence) -> list[PresentedQuote]:
     """Bare quotes, each with the log that replays to its RTMR3, of those that came beside it; the
     first one where none does."""
     logs: list[_Log] = [
@@ -428,13 +428,13 @@ def _from_raw(subject: SubjectEvidence) -> list[QuoteSource]:
     ]
     quotes = subject.artifacts(Kind.QUOTE)
     registers = [_replayed(log) for log, _ in logs] if quotes and len(logs) > 1 else []
-    found: list[QuoteSource] = []
+    found: list[PresentedQuote] = []
     for artifact in quotes:
         quote = subject.bundle.blob(artifact)
         place = registers.index(rtmr3) if (rtmr3 := _rtmr3(quote)) in registers else 0
         log, log_evidence = logs[place] if logs else (None, None)
         found.append(
-            QuoteSource(
+            PresentedQuote(
                 channel=CHANNEL_QUOTE,
                 quote=quote,
                 evidence=artifact.ref,
@@ -459,8 +459,8 @@ def _rtmr3(quote: bytes) -> bytes:
     return b"malformed"
 
 
-def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:
-    found: list[QuoteSource] = []
+def _from_cloud(subject: SubjectEvidence) -> list[PresentedQuote]:
+    found: list[PresentedQuote] = []
     meant = subject.name.rpartition("/")[2]
     for item in subject.parsed(Kind.CLOUD_ATTESTATIONS, parse_cloud_attestations):
         listed = {instance.instance_id for instance in item.value}
@@ -475,7 +475,7 @@ def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:
                     manifest = tcb_info.app_compose.encode("utf-8")
                     subject.manifests.append(Located(manifest, item.artifact))
             found.append(
-                QuoteSource(
+                PresentedQuote(
                     channel=CHANNEL_CLOUD,
                     quote=instance.quote,
                     evidence=item.artifact.at(f"{pointer}/quote"),
@@ -486,7 +486,7 @@ def _from_cloud(subject: SubjectEvidence) -> list[QuoteSource]:
     return found
 
 
-def _account_of_kms(subject: SubjectEvidence) -> list[QuoteSource]:
+def _account_of_kms(subject: SubjectEvidence) -> list[PresentedQuote]:
     """A vendor's account of a KMS's guest holds no quote; but the manifest in it may be the one
     that a quote measured."""
     for item in subject.parsed(Kind.CLOUD_ATTESTATIONS, parse_kms_account):

@@ -14,7 +14,7 @@ from tests.worlds.audited import Audited, audit
 from verifier.audit import audit_bundle
 from verifier.checks.case import Case
 from verifier.checks.provenance.named_images import named_images
-from verifier.collect import registry
+from verifier.collect import container_registry
 from verifier.collection import image_references
 from verifier.errors import EvidenceError, MissingEvidence, PolicyError, UsageError
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
@@ -188,7 +188,7 @@ def test_only_images_of_the_measured_manifest_are_asked_about() -> None:
 
 
 def test_more_images_than_the_limit_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "MAX_IMAGES", 1)
+    monkeypatch.setattr(container_registry, "MAX_IMAGES", 1)
     compose = f"services: {{a: {{image: '{WEB.reference}'}}, b: {{image: '{PRIVATE.reference}'}}}}"
     outcome = found(audit(Knobs(edit_manifest=with_compose(compose))))
     assert outcome.skip_kind is SkipKind.MISSING_EVIDENCE

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from verifier.checks.case import Case
 from verifier.checks.key_management.key_holder import confirmed_ca_key
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
-from verifier.evidence.subject import QuoteSource, is_of_leaf
+from verifier.evidence.subject import PresentedQuote, is_of_leaf
 from verifier.evidence.td.event_log import RUNTIME_IMR, replay, runtime_digest
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import (
@@ -60,22 +60,22 @@ def _vouched(case: Case) -> str:
     return ""
 
 
-def certificates(case: Case) -> tuple[QuoteSource, ...]:
+def certificates(case: Case) -> tuple[PresentedQuote, ...]:
     """The app certificates in the evidence; those that are about the judged quote come first."""
-    found = [source for source in case.evidence.quotes if source.chain is not None]
+    found = [source for source in case.evidence.quotes if source.certificate_chain is not None]
     return tuple(sorted(found, key=lambda source: not tie(case, source)))
 
 
-def tie(case: Case, source: QuoteSource) -> str:
+def tie(case: Case, source: PresentedQuote) -> str:
     """What makes a certificate one about the judged quote, in words; "" where nothing does."""
-    if source.chain is None:
+    if source.certificate_chain is None:
         return ""
-    if source.quote == case.source.quote:
+    if source.quote == case.presented.quote:
         return "a certificate carries this very quote"
     challenge, report_data = case.question.challenge, case.quote.report_data
-    leaf = hashlib.sha256(spki(source.chain.certificates[0])).digest()
-    shown = fingerprint(source.chain.certificates[0])
-    in_session = case.question.trusted and case.source.peer == shown
+    leaf = hashlib.sha256(spki(source.certificate_chain.certificates[0])).digest()
+    shown = fingerprint(source.certificate_chain.certificates[0])
+    in_session = case.question.trusted and case.presented.peer == shown
     if in_session and _of_same_boot(case, source):
         return "the judged quote came in a TLS session whose server showed a certificate"
     if _named(case) and len(challenge) == _HALF and report_data == challenge + leaf:
@@ -86,7 +86,7 @@ def tie(case: Case, source: QuoteSource) -> str:
     return ""
 
 
-def _of_same_boot(case: Case, source: QuoteSource) -> bool:
+def _of_same_boot(case: Case, source: PresentedQuote) -> bool:
     """Whether the quote in a certificate is genuine, was made for the certificate's key, and shows
     a guest that booted and measured the very same: what holds the key of another manifest's
     certificate may pass on another guest's quote."""
@@ -116,16 +116,16 @@ def _named(case: Case) -> bool:
     return (case.identity.compose_hash or b"",) in named
 
 
-def problems_of(case: Case, source: QuoteSource) -> list[str]:
+def problems_of(case: Case, source: PresentedQuote) -> list[str]:
     """Why a certificate is not one that the CA which the guest names issued to this app."""
     key = (problems_of, source.channel, source.evidence)
     return case.once(key, lambda: _problems_of(case, source))
 
 
-def _problems_of(case: Case, source: QuoteSource) -> list[str]:
+def _problems_of(case: Case, source: PresentedQuote) -> list[str]:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
 
-    chain = source.chain
+    chain = source.certificate_chain
     if chain is None:
         return ["there is no certificate"]
     problems: list[str] = []

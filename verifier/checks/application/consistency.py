@@ -129,7 +129,7 @@ def _statements(case: Case) -> Iterator[Statement]:
         digest = hashlib.sha256(manifest.value).hexdigest()
         yield "compose_hash", digest, "manifest", manifest.artifact.ref
     for source in evidence.quotes:
-        for extensions in source.chain.extensions if source.chain else ():
+        for extensions in source.certificate_chain.extensions if source.certificate_chain else ():
             if EXT_APP_ID in extensions:
                 yield "app_id", extensions[EXT_APP_ID].hex(), "certificate", source.evidence
     yield from proof.statements(case)
@@ -275,12 +275,12 @@ def _read_runtime_states(case: Case) -> tuple[bytes, ...]:
         *(
             source.events
             for source in case.evidence.quotes
-            if source.has_log and source is not case.source
+            if source.has_log and source is not case.presented
         ),
         *(
             functools.partial(parse_event_log, item.value.event_log, "event log (tcb_info)")
             for item in case.evidence.tcb_infos
-            if item.value.event_log is not None and item.value.event_log is not case.source.log
+            if item.value.event_log is not None and item.value.event_log is not case.presented.log
         ),
     ]
     for read in logs:
@@ -311,7 +311,7 @@ def _other_quotes(case: Case) -> Iterator[Statement]:
     other field except the report data, such as TD attributes."""
     foreign = {item.value.quote for item in proof.set_aside(case)} - {b""}
     for source in case.evidence.quotes:
-        if source is case.source or source.quote in foreign:
+        if source is case.presented or source.quote in foreign:
             continue
         try:
             other = parse_quote(source.quote, f"TD quote ({source.channel})")

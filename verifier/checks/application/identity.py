@@ -40,7 +40,7 @@ def identity(case: Case) -> Outcome:
     missing. Anybody can start a genuine OS with any app id; an id that nothing binds is refused."""
     measured = case.identity
     app_id = measured.app_id.hex()
-    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    evidence = tuple(filter(None, (case.presented.log_evidence,)))
     denied = case.reference.is_denied("app-id", app_id) or case.reference.is_denied(
         "rtmr3", case.quote.rtmrs[3].hex()
     )
@@ -72,7 +72,7 @@ def identity(case: Case) -> Outcome:
 def _bound(case: Case) -> Outcome:
     """What binds the app id."""
     measured, app_id = case.identity, case.identity.app_id.hex()
-    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    evidence = tuple(filter(None, (case.presented.log_evidence,)))
     holder = denied_holder(case)
     if holder:
         return failed(f"its key holder is denied: {holder.why}", evidence=evidence)
@@ -101,7 +101,7 @@ def _bound(case: Case) -> Outcome:
 def _by_kms(case: Case) -> Outcome:
     """What binds an app id that is not the start of the manifest's hash, under a KMS."""
     app_id, ca_key = case.identity.app_id.hex(), case.identity.provider_id.hex()
-    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    evidence = tuple(filter(None, (case.presented.log_evidence,)))
     record = case.kms_record
     if record is None or not confirmed_ca_key(case, record):
         raise MissingEvidence(
@@ -188,7 +188,7 @@ def manifest(case: Case) -> Outcome:
             "MRCONFIGID commits to another manifest",
             expected=mr_config_id_v1(measured).hex(),
             actual=case.quote.mr_config_id.hex(),
-            evidence=(case.source.evidence,),
+            evidence=(case.presented.evidence,),
         )
     return passed(
         f"sha256 of {len(found.value)} bytes equals the compose-hash event and {config_id}",
@@ -211,7 +211,7 @@ def binding(case: Case) -> Outcome:
     binding, and so are named values that no quote commits to. A bound key is vouched for by the
     app's code: that it never left the TD is not proven."""
     report_data = case.quote.report_data
-    evidence = (case.source.evidence,)
+    evidence = (case.presented.evidence,)
     challenge = case.question.challenge
     if any(item.report_data for item in case.question.binds) and case.bound is None:
         # A challenge proves nothing about a key: the one who answers it may name another key beside
@@ -237,8 +237,8 @@ def binding(case: Case) -> Outcome:
             actual=report_data.hex(),
             evidence=evidence,
         )
-    if case.source.chain is not None:
-        expected = leaf_report_data(spki(case.source.chain.certificates[0]))
+    if case.presented.certificate_chain is not None:
+        expected = leaf_report_data(spki(case.presented.certificate_chain.certificates[0]))
         if report_data != expected:
             return failed(
                 "the quote was made for another key than that of its certificate",

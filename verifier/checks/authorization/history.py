@@ -303,7 +303,7 @@ def _running(case: Case) -> "Running | None":
     seen = [
         item.collected_at
         for item in case.evidence.bundle.artifacts
-        if item.sha256 == case.source.evidence.blob
+        if item.sha256 == case.presented.evidence.blob
     ]
     record = case.kms_record
     return Running(

@@ -13,7 +13,7 @@ from verifier.checks.engine import (
     warned,
 )
 from verifier.errors import EvidenceError, MissingEvidence
-from verifier.evidence.subject import QuoteSource
+from verifier.evidence.subject import PresentedQuote
 from verifier.evidence.td.event_log import Event, replay
 from verifier.image.lite import parse_lite
 from verifier.machine.shape import vm_config_of
@@ -50,13 +50,13 @@ def registers(case: Case) -> Outcome:
     events = boot_events(case)
     if is_stripped(events):
         return not_applicable(
-            f"the {case.source.channel} strips boot events from its log; "
+            f"the {case.presented.channel} strips boot events from its log; "
             "the registers themselves are signed"
         )
     if any(event.digest is None for event in events):
         return failed(
             "the event log has the digests of some boot events, and lacks others",
-            evidence=tuple(filter(None, (case.source.log_evidence,))),
+            evidence=tuple(filter(None, (case.presented.log_evidence,))),
             remediation="no channel of dstack strips a log in part: collect it again",
         )
     digests: list[list[bytes]] = [[], [], []]
@@ -67,7 +67,7 @@ def registers(case: Case) -> Outcome:
         for index in range(_BOOT_REGISTERS)
         if replay(digests[index]) != case.quote.rtmrs[index]
     }
-    evidence = tuple(filter(None, (case.source.log_evidence, case.source.evidence)))
+    evidence = tuple(filter(None, (case.presented.log_evidence, case.presented.evidence)))
     if wrong:
         return failed(
             f"the event log does not replay to {', '.join(sorted(wrong))}",
@@ -94,7 +94,7 @@ def image(case: Case) -> Outcome:
         "mrtd": case.quote.mr_td.hex(),
         **{f"rtmr{index}": case.quote.rtmrs[index].hex() for index in (1, 2)},
     }
-    evidence = (case.source.evidence,)
+    evidence = (case.presented.evidence,)
     denied = case.reference.is_denied("mrtd", case.quote.mr_td.hex())
     if denied:
         return failed(f"denied: {denied.why}", actual=actual, evidence=evidence)
@@ -131,7 +131,7 @@ def _by_origin(case: Case, row: OsImage, actual: dict[str, JsonValue]) -> Outcom
             f"{known}; the policy demands that you measure them yourself",
             expected="files measured by whoever runs this audit",
             actual=actual,
-            evidence=(case.source.evidence,),
+            evidence=(case.presented.evidence,),
             reason="nobody named a measurement of this image with --image",
             remediation=_MEASURE,
         )
@@ -140,10 +140,10 @@ def _by_origin(case: Case, row: OsImage, actual: dict[str, JsonValue]) -> Outcom
             known,
             expected="registers that follow from the published image",
             actual=actual,
-            evidence=(case.source.evidence,),
+            evidence=(case.presented.evidence,),
             remediation=_MEASURE,
         )
-    return passed(known, actual=actual, evidence=(case.source.evidence,))
+    return passed(known, actual=actual, evidence=(case.presented.evidence,))
 
 
 def _unknown(case: Case) -> MissingEvidence:
@@ -177,7 +177,7 @@ def _described(case: Case) -> str:
     return "".join(f"; {text}" for text in sorted(said))
 
 
-def _of_document(case: Case, source: QuoteSource) -> str:
+def _of_document(case: Case, source: PresentedQuote) -> str:
     try:
         lite = parse_lite(vm_config_of(source.vm_config)) if source.vm_config else None
     except EvidenceError as error:

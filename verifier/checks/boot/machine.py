@@ -47,7 +47,7 @@ def machine(case: Case) -> Outcome:
             hint="compute the image with `verify image DIR -o IMAGE.json`, and name that file with "
             "--image",
         )
-    evidence = tuple(filter(None, (case.source.log_evidence, case.source.evidence)))
+    evidence = tuple(filter(None, (case.presented.log_evidence, case.presented.evidence)))
     rtmr0 = case.quote.rtmrs[_RTMR0].hex()
     if found.strange:
         return failed(
@@ -114,7 +114,7 @@ def _logged(case: Case) -> tuple[list[bytes], bool]:
 
     Raises EvidenceError for a log that cannot be read, Blocked for one that does not replay.
     """
-    events = boot_events(case) if case.source.has_log else []
+    events = boot_events(case) if case.presented.has_log else []
     digests = [item.digest for item in events if item.imr == _RTMR0 and item.digest]
     stripped = is_stripped(events)
     if not stripped and replay(digests) != case.quote.rtmrs[_RTMR0]:

@@ -28,9 +28,9 @@ from verifier.evidence.gateway import (
     gateway_evidence,
     key_report_data,
     parse_acme_info,
-    quote_source,
+    presented_quote,
 )
-from verifier.evidence.subject import QuoteSource
+from verifier.evidence.subject import PresentedQuote
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import spki
 from verifier.model.identifiers import AppId
@@ -101,10 +101,10 @@ def judge_gateway(case: Case, key: bytes) -> GatewayKey | None:
 def judge_account(case: Case) -> tuple[str, GatewayKey]:
     """The URI of the account with which the gateway asks for certificates, and how the gateway
     proves itself by a quote over it. Raises MissingEvidence, EvidenceError."""
-    bundle, found = case.evidence.bundle, dict[str, list[QuoteSource]]()
+    bundle, found = case.evidence.bundle, dict[str, list[PresentedQuote]]()
     for artifact in bundle.of(Kind.GATEWAY_ACME):
         told = bundle.read(artifact, parse_acme_info, "acme-info of the gateway")
-        source = quote_source(told.account, artifact)
+        source = presented_quote(told.account, artifact)
         if source is not None:
             found.setdefault(told.account_uri, []).append(source)
     if len(found) > 1:
@@ -120,7 +120,7 @@ def judge_account(case: Case) -> tuple[str, GatewayKey]:
     )
 
 
-def _chosen(case: Case, sources: Iterable[QuoteSource], report_data: bytes) -> GatewayKey | None:
+def _chosen(case: Case, sources: Iterable[PresentedQuote], report_data: bytes) -> GatewayKey | None:
     """How one of several quotes over one thing comes out, None where one is over something else.
 
     Whoever holds it anywhere reads what users send: one that is false counts before all. But a
@@ -150,7 +150,7 @@ def _chosen(case: Case, sources: Iterable[QuoteSource], report_data: bytes) -> G
     return failing or next((item for item in judged if item.unproven), judged[0])
 
 
-def _judged(case: Case, source: QuoteSource, report_data: bytes) -> GatewayKey | None:
+def _judged(case: Case, source: PresentedQuote, report_data: bytes) -> GatewayKey | None:
     if parse_quote(source.quote, "TD quote (gateway)").report_data != report_data:
         return None
     asked = _named_by_contract(case)
@@ -171,7 +171,7 @@ def _judged(case: Case, source: QuoteSource, report_data: bytes) -> GatewayKey |
     return GatewayKey(measured, source.evidence, run_checks(_CHECKS, gateway))
 
 
-def quoted(case: Case, key: bytes) -> tuple[QuoteSource, ...]:
+def quoted(case: Case, key: bytes) -> tuple[PresentedQuote, ...]:
     """The gateway's quotes over a key that can be read, at least one. Raises MissingEvidence,
     EvidenceError."""
     sources, unread = _over(case, key)
@@ -180,9 +180,9 @@ def quoted(case: Case, key: bytes) -> tuple[QuoteSource, ...]:
     return sources
 
 
-def _over(case: Case, key: bytes) -> tuple[tuple[QuoteSource, ...], list[EvidenceError]]:
+def _over(case: Case, key: bytes) -> tuple[tuple[PresentedQuote, ...], list[EvidenceError]]:
     """The gateway's quotes over a key, and why others of them cannot be read."""
-    bundle, sources, unread = case.evidence.bundle, list[QuoteSource](), list[EvidenceError]()
+    bundle, sources, unread = case.evidence.bundle, list[PresentedQuote](), list[EvidenceError]()
     for artifact in bundle.of(Kind.GATEWAY_ACME):
         try:
             listed = bundle.read(artifact, parse_acme_info, "acme-info of the gateway").keys
@@ -192,7 +192,7 @@ def _over(case: Case, key: bytes) -> tuple[tuple[QuoteSource, ...], list[Evidenc
         for item in listed:
             if item.content == key:
                 try:
-                    source = quote_source(item, artifact)
+                    source = presented_quote(item, artifact)
                 except EvidenceError as error:
                     unread.append(error)
                 else:
@@ -210,7 +210,7 @@ def _none_over(case: Case) -> MissingEvidence:
     )
 
 
-def gateway_case(case: Case, source: QuoteSource) -> Case:
+def gateway_case(case: Case, source: PresentedQuote) -> Case:
     """The case of the gateway that made a quote; nothing of the app's own question is asked."""
     question = replace(
         case.question, app_id=None, challenge=b"", binds=(), instances=(), endpoint=None

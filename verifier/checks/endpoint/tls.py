@@ -146,7 +146,7 @@ def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcom
     """What ties the key of one handshake to the judged quote."""
     key = spki(peer.value.certificates[0])
     digest = hashlib.sha256(key).hexdigest()
-    evidence = (peer.artifact.ref, case.source.evidence)
+    evidence = (peer.artifact.ref, case.presented.evidence)
     actual: dict[str, JsonValue] = {"endpoint": str(endpoint), KEY: digest, HELD_BY: ""}
     carried = certificate_source(peer.value, peer.artifact.ref)
     if carried is not None and not is_of_leaf(carried):
@@ -224,9 +224,13 @@ def committed(case: Case, key: bytes) -> str:
         return "the judged quote commits to a TLS session that was ended by the key"
     for source in certificates(case):
         # A certificate that carries this very quote is one about the key that it was made for.
-        lent = source.quote == case.source.quote or not is_of_leaf(source)
+        lent = source.quote == case.presented.quote or not is_of_leaf(source)
         words = "" if lent else tie(case, source)
-        if words and source.chain and spki(source.chain.certificates[0]) == key:
+        if (
+            words
+            and source.certificate_chain
+            and spki(source.certificate_chain.certificates[0]) == key
+        ):
             return f"{words}: the key"
     return ""
 
@@ -234,7 +238,7 @@ def committed(case: Case, key: bytes) -> str:
 def _in_session(case: Case, key: bytes) -> bool:
     """Whether the judged quote commits to a TLS session of this collection whose server proved that
     it holds a key: both ends of a session alone compute its exporter."""
-    bound, source = case.bound, case.source
+    bound, source = case.bound, case.presented
     if not (case.question.trusted and bound and bound.kind == SESSION and source.exporter):
         return False
     shown = [item.value.certificates[0] for item in case.evidence.peers]

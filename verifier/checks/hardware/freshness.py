@@ -50,14 +50,14 @@ def freshness(case: Case) -> Outcome:
                 "max_root_crl_age": f"{demands.max_root_crl_age} days",
                 "max_quote_age": f"{demands.max_quote_age} days",
             },
-            evidence=(case.source.evidence,),
+            evidence=(case.presented.evidence,),
             remediation="ask the app for a quote over a challenge of your own, and pass it with "
             "--challenge",
         )
     bound = "it answers the challenge" if since == at else f"made after {format_time(since or 0)}"
     return passed(
         f"collateral of {format_time(case.collateral.oldest)}; quote: {bound}",
-        evidence=(case.source.evidence, *case.collateral.evidence),
+        evidence=(case.presented.evidence, *case.collateral.evidence),
     )
 
 

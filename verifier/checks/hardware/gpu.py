@@ -78,7 +78,7 @@ def without_evidence(case: Case) -> Outcome:
         return warned(
             f"{expected}; the guest measured that it attested them when it booted, and no report "
             "is in the evidence",
-            evidence=tuple(filter(None, (case.source.log_evidence,))),
+            evidence=tuple(filter(None, (case.presented.log_evidence,))),
             remediation=hint,
         )
     if expected:

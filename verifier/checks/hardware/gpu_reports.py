@@ -70,7 +70,7 @@ def judge(case: Case) -> Outcome:
         return warned(
             f"{_words(found)}; {'; '.join(found.doubts[:4])}",
             actual=actual,
-            evidence=(case.source.evidence, *found.evidence),
+            evidence=(case.presented.evidence, *found.evidence),
             remediation=""
             if attached
             else "ask the guest over a nonce of your own, import the "
@@ -80,7 +80,7 @@ def judge(case: Case) -> Outcome:
         f"{_words(found)}, over the nonce of the quote",
         actual=actual,
         reason="that they are attached to this TD rests on its measured code, which asked them",
-        evidence=(case.source.evidence, *found.evidence),
+        evidence=(case.presented.evidence, *found.evidence),
     )
 
 

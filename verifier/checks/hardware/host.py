@@ -57,13 +57,13 @@ def host(case: Case) -> Outcome:
             f"the machine with the PPID {ppid} is none that the policy names",
             expected=list(demands.ppids),
             actual={"ppid": ppid},
-            evidence=(case.source.evidence,),
+            evidence=(case.presented.evidence,),
             remediation="the evidence is genuine, but of another machine: ask its operator why",
         )
     named = "it is one that the policy names" if demands.ppids else "the policy names no machine"
     summary, actual = f"PPID {ppid}: {named}", dict[str, JsonValue]({"ppid": ppid})
     if not demands.place_keys:
-        return passed(summary, actual=actual, evidence=(case.source.evidence,))
+        return passed(summary, actual=actual, evidence=(case.presented.evidence,))
     places = _believed(case)
     labels = list(dict.fromkeys(item.value.label for item in places))
     return passed(
@@ -71,13 +71,13 @@ def host(case: Case) -> Outcome:
         actual={**actual, "labels": list[JsonValue](labels)},
         reason="where it stands is the signer's word, of "
         f"{format_time(max(item.value.stated for item in places))}",
-        evidence=(case.source.evidence, *(item.artifact.ref for item in places)),
+        evidence=(case.presented.evidence, *(item.artifact.ref for item in places)),
     )
 
 
 def about_this_machine(case: Case) -> list[Located[PlaceStatement]]:
     """The statements about the machine of the judged quote, by their labels, whoever signed."""
-    device, quote = case.device_ids[0], hashlib.sha256(case.source.quote).digest()
+    device, quote = case.device_ids[0], hashlib.sha256(case.presented.quote).digest()
     found = [item for item in case.evidence.places if item.value.is_about(device, quote)]
     return sorted(found, key=lambda item: (item.value.label, item.artifact.sha256 or ""))
 

@@ -30,7 +30,7 @@ def quote(case: Case) -> Outcome:
     collateral the newest one that verifies counts, and one that does not is set aside; a quote that
     nothing in the evidence endorses at that time is not wrong, its endorsement is missing. The
     quote must be exactly one quote: anything but zero padding after it is refused."""
-    evidence = (case.source.evidence,)
+    evidence = (case.presented.evidence,)
     try:
         parsed = case.quote
     except EvidenceError as error:
@@ -47,7 +47,7 @@ def quote(case: Case) -> Outcome:
             remediation="do not trust this quote",
         )
     return passed(
-        f"TD quote v{parsed.version} from the {case.source.channel} verifies to the root, "
+        f"TD quote v{parsed.version} from the {case.presented.channel} verifies to the root, "
         f"platform FMSPC {case.dcap.fmspc.hex().upper()}",
         reason="; ".join(f"set aside: {text}" for text in case.collateral.set_aside),
         evidence=references,
@@ -85,7 +85,7 @@ def td(case: Case) -> Outcome:
             "; ".join(problems),
             expected=f"{SEPT_VE_DISABLE_BIT:#018x}, signer zero, no service TD",
             actual=details,
-            evidence=(case.source.evidence,),
+            evidence=(case.presented.evidence,),
             remediation="do not trust this TD with data",
         )
     doubts = [
@@ -109,10 +109,10 @@ def td(case: Case) -> Outcome:
                 "mr_seam": [row.mr_seam for row in case.reference.tdx_modules],
                 "xfam": [value.to_bytes(8, "little").hex() for value in sorted(_KNOWN_XFAM)],
             },
-            evidence=(case.source.evidence,),
+            evidence=(case.presented.evidence,),
             remediation="compare the TDX module with Intel's releases",
         )
-    return passed(f"debug off, attributes {details}", evidence=(case.source.evidence,))
+    return passed(f"debug off, attributes {details}", evidence=(case.presented.evidence,))
 
 
 def _refused_statuses(case: Case) -> tuple[list[str], list[str]]:

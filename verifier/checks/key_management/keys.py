@@ -61,7 +61,7 @@ def provider(case: Case) -> Outcome:
     signed. A release that measures the build of its KMS (mr-kms, dstack 0.4.2 to 0.5.11) and did
     not is a doubt; so are keys that the host's TPM seals, or an enclave that nobody knows."""
     measured = case.identity
-    evidence = tuple(filter(None, (case.source.log_evidence,)))
+    evidence = tuple(filter(None, (case.presented.log_evidence,)))
     ca_key = measured.provider_id.hex()
     denied = denied_holder(case)
     if denied:
@@ -218,7 +218,7 @@ def certificate(case: Case) -> Outcome:
     if case.identity.provider != "kms":
         return not_applicable("the guest names no KMS that could have issued a certificate to it")
     found = certificates(case)
-    if not found or found[0].chain is None:
+    if not found or found[0].certificate_chain is None:
         raise MissingEvidence(
             "no app certificate was collected",
             hint="guests before 0.6.0 give one in /prpc/Info, sometimes only at the second call",
@@ -240,7 +240,7 @@ def certificate(case: Case) -> Outcome:
             remediation=UNTIED_HINT,
         )
     return passed(
-        f"{len(found[0].chain.certificates)} certificates chain to the KMS CA; {words}",
+        f"{len(found[0].certificate_chain.certificates)} certificates chain to the KMS CA; {words}",
         evidence=(source.evidence,),
     )
 

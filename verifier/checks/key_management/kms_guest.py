@@ -23,7 +23,7 @@ from verifier.checks.hardware import quote
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import contracts
-from verifier.evidence.subject import CHANNEL_KMS, QuoteSource, read_subject
+from verifier.evidence.subject import CHANNEL_KMS, PresentedQuote, read_subject
 from verifier.evidence.td.measurements import mr_aggregated_forms
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import (
@@ -64,13 +64,13 @@ class KmsGuest(Struct, frozen=True, dict=True):
     @property
     def chain(self) -> RaTlsChain | None:
         """The certificate that it shows at its own address, None where none was collected."""
-        source = self.case.source
-        return source.chain if source.channel == CHANNEL_KMS else None
+        source = self.case.presented
+        return source.certificate_chain if source.channel == CHANNEL_KMS else None
 
     @property
     def evidence(self) -> tuple[EvidenceRef, ...]:
         """Where its quote is."""
-        return (self.case.source.evidence,)
+        return (self.case.presented.evidence,)
 
     @cached_property
     def results(self) -> Mapping[str, CheckResult]:
@@ -171,7 +171,7 @@ def _guests(case: Case, ca_pubkey: bytes) -> tuple[KmsGuest, ...]:
     return tuple(found[key] for key in sorted(found) if key[1] or key[0] not in shown)
 
 
-def _chosen(sources: list[QuoteSource]) -> list[QuoteSource]:
+def _chosen(sources: list[PresentedQuote]) -> list[PresentedQuote]:
     return [item for item in sources if item.channel == CHANNEL_KMS] or sources[:1]
 
 
@@ -218,7 +218,7 @@ def _problems(case: Case, chain: RaTlsChain) -> list[str]:
         problems.append("it is an app's")
     if not leaf.not_valid_before_utc.timestamp() <= at <= leaf.not_valid_after_utc.timestamp():
         problems.append(f"it is not in force at {format_time(at)}")
-    carried = parse_quote(case.source.quote, "TD quote (certificate of the KMS)")
+    carried = parse_quote(case.presented.quote, "TD quote (certificate of the KMS)")
     if carried.report_data != leaf_report_data(spki(leaf)):
         problems.append("the quote that it carries was made for another key")
     return problems

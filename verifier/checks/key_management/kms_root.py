@@ -30,7 +30,7 @@ from verifier.evidence.guest.kms_answers import (
 from verifier.evidence.subject import (
     CHANNEL_BOOTSTRAP,
     Located,
-    QuoteSource,
+    PresentedQuote,
     SubjectEvidence,
 )
 from verifier.model.result import EvidenceRef
@@ -113,7 +113,7 @@ def bootstrap_problem(case: Case, made: Located[Bootstrap], code: Iterable[bytes
 def _maker(case: Case, made: Located[Bootstrap]) -> KmsGuest:
     """The TD that made a KMS's keys, by its own record."""
     record = made.value
-    source = QuoteSource(
+    source = PresentedQuote(
         channel=CHANNEL_BOOTSTRAP,
         quote=record.quote,
         evidence=made.artifact.at("/bootstrap_info"),
