@@ -235,13 +235,11 @@ def test_what_is_false_counts_before_what_nobody_can_read(world: Audited) -> Non
     assert result(world, forged).status is Status.FAIL
 
 
-def test_a_verdict_on_others_is_no_evidence_of_this_machine(
+def test_a_verdict_of_failure_fails_whichever_gpus_it_names(
     world: Audited, honest_world: Audited
 ) -> None:
     gpus = replace(world.world.gpus, label="other gpu")
-    verdict = (Kind.GPU_VERDICT, gpus.verdict(bytes(31) + b"\1", success=False))
     keys = (Kind.GPU_VERDICT_KEYS, gpus.key_set())
-    assert result(world, (verdict, keys)).skip_kind is SkipKind.MISSING_EVIDENCE
-    beside = result(honest_world, (verdict, keys))
-    assert beside.status is Status.WARN
-    assert "on other GPUs" in beside.summary
+    for given in (world, honest_world):
+        failure = (Kind.GPU_VERDICT, gpus.verdict(bytes(31) + b"\1", success=False))
+        assert result(given, (failure, keys)).status is Status.FAIL

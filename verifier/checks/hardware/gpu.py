@@ -40,10 +40,10 @@ def gpu(case: Case) -> Outcome:
     that does not commit to its nonce says nothing about that TD. Driver and VBIOS are compared with
     NVIDIA's signed manifests (RIM), or by a verdict of NVIDIA's service over the same nonce, where
     they are in the evidence; a manifest that the measurements contradict and a validly signed
-    verdict of failure fail, whatever else there is. A manifest or verdict that NVIDIA did not sign,
-    or that is not in force, is set aside; so is a verdict on other GPUs, over a nonce that neither
-    the quote nor a report carries. Revocation is not asked. An operator can ask any genuine
-    GPU over the same nonce, so that it is this machine's rests on the guest's code, which asked it.
+    verdict of failure fail, whatever else there is and whichever GPUs it names. A manifest or
+    verdict that NVIDIA did not sign, or that is not in force, is set aside. Revocation is not
+    asked. An operator can ask any genuine GPU over the same nonce, so that it is this machine's
+    rests on the guest's code, which asked it.
     Without GPU evidence the check does not apply, unless the measured machine has ports for GPUs,
     or the image is one for them; then that a known image measured, when it booted, that it attested
     its GPUs and found them confidential is a warning: their reports are not there."""

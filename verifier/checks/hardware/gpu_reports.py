@@ -10,7 +10,7 @@ from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, failed, passed, warned
 from verifier.checks.hardware import nvidia
 from verifier.checks.hardware.gpu import ATTACHED, COMPLETE, without_evidence
-from verifier.errors import EvidenceError, MissingEvidence
+from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.certificates import spki_digest
 from verifier.evidence.gpu.nras import NrasAnswer
@@ -125,9 +125,7 @@ def _verdicts(case: Case, found: _Findings) -> None:
             found.doubts.append(f"a verdict that NVIDIA's service did not sign: {unsigned}")
             continue
         negative = nvidia.negative_verdict(item.value)
-        if negative and not _is_about(case, found, item.value):
-            found.doubts.append("a verdict of failure on other GPUs says nothing of this machine")
-        elif negative:
+        if negative:
             found.problems.append(f"the verdict of NVIDIA's service: {negative}")
         elif not overall.issued - _SKEW <= case.question.at <= overall.expires:
             found.doubts.append(
@@ -144,18 +142,6 @@ def _verdicts(case: Case, found: _Findings) -> None:
     )
     if found.verdicts and not found.reports:
         found.doubts.append("NVIDIA's service alone speaks of these GPUs: no report was given")
-
-
-def _is_about(case: Case, found: _Findings, verdict: NrasAnswer) -> bool:
-    """Whether a verdict is on a GPU that is shown here, or over a nonce that one of them or the
-    judged quote carries."""
-    entries = [entry for given in found.reports.values() for entry in given]
-    nonces = {item.nonce for item in (verdict.overall, *verdict.detached.values())} - {b""}
-    if any(entry.report.nonce in nonces or nvidia.names(verdict, entry) for entry in entries):
-        return True
-    with suppress(MissingEvidence, EvidenceError):
-        return any(_commits(case.quote.report_data, nonce, case) for nonce in nonces)
-    return False
 
 
 def _compare(case: Case, found: _Findings) -> None:

@@ -109,11 +109,6 @@ def vouches(answer: NrasAnswer, gpu: GpuEvidence) -> bool:
     )
 
 
-def names(answer: NrasAnswer, gpu: GpuEvidence) -> bool:
-    """Whether a genuine answer is about this GPU, over any nonce."""
-    return any(_is_of(token, gpu) for token in _named_tokens(answer).values())
-
-
 def _is_of(token: Token, gpu: GpuEvidence) -> bool:
     serial = serial_of(gpu)
     return bool(serial) and token.claims.get("ueid") == _ueid(serial)

@@ -118,10 +118,9 @@ def _said_about_them() -> Iterator[Attack]:
             (Kind.GPU_VERDICT_KEYS, world.gpus.key_set()),
         ),
     )
-    yield _warned(
+    yield _refused(
         "gpu-verdict-on-others",
-        "discredits an honest machine by a genuine verdict of failure on somebody else's GPUs",
-        "the GPUs are genuine; what is said of others says nothing of them",
+        "hands over, with its own GPUs, a genuine verdict of failure on others",
         lambda world: (
             *_given(world, world.gpus),
             (Kind.GPU_VERDICT, _others(world).verdict(_OTHER_NONCE, success=False)),
