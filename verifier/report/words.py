@@ -84,3 +84,15 @@ AUDIT_WORDS: Final = (
 def explained(words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     """Some words of the glossary with their meanings."""
     return tuple((word, GLOSSARY[word]) for word in words)
+
+
+def words_document() -> str:
+    """The glossary as a Markdown page, in alphabetical order."""
+    rows = (f"| {word} | {GLOSSARY[word]} |" for word in sorted(GLOSSARY, key=str.casefold))
+    head = (
+        "# Words\n\n"
+        "The words of reports and timelines; `verify explain WORD` says the same. Generated from "
+        "`verifier/report/words.py`.\n\n"
+        "| Word | Means |\n|---|---|\n"
+    )
+    return head + "\n".join(rows) + "\n"
