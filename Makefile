@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask fleet node browser demo test lint bench instances peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
+.PHONY: setup develop dask docs fleet node browser demo test lint bench instances peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -127,6 +127,12 @@ dask:
 	@$(VENV)-dask/bin/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/dask/requirements.txt
 	@$(VENV)-dask/bin/pytest tests/watch/test_dask.py
 
+# The site of docs/, in dist/docs: its links checked, and nothing loaded from elsewhere.
+docs:
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/docs/requirements.txt
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --clean --strict
+
 # What many apps cost: COUNT bundles on one process and on two, and a site of 1,000 reports.
 fleet: develop
 	@$(BIN)/python -W ignore -m benchmarks.fleet $(or $(COUNT),10000)
@@ -143,6 +149,6 @@ same: develop
 	$(BIN)/python benchmarks/same_results.py compare "$$folder/before" "$$folder/after"
 
 clean:
-	@rm -rf $(VENV) $(VENV)-latest $(VENV)-dask .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+	@rm -rf $(VENV) $(VENV)-latest $(VENV)-dask $(VENV)-docs .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
 	@rm -rf tests/evm/node_modules tests/browser/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
