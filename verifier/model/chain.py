@@ -43,12 +43,14 @@ class ContractCode(Struct, frozen=True, kw_only=True):
     """Fingerprint of one contract build.
 
     role               `app` or `kms` (an implementation), `proxy` (of either), `safe` (a Safe's
-                       singleton), `safe-proxy`, or `timelock` (OpenZeppelin's TimelockController)
+                       singleton), `safe-proxy`, `timelock` (OpenZeppelin's TimelockController), or
+                       `app-creation` (creation code of an app without a proxy, without arguments)
     generation         dstack's generation, such as `G5`; name and release for an owner's code
     build              release and compiler settings, as text
-    length             bytes of the runtime code as deployed, with its metadata
+    length             bytes of the code, with its metadata: of the runtime code as deployed, or of
+                       creation code
     immutable_offsets  where in the code 32 bytes are zeroed before hashing; () for no immutables
-    fingerprint        keccak256 (0x and hex) of the runtime code without its CBOR metadata trailer
+    fingerprint        keccak256 (0x and hex) of the code without its CBOR metadata trailer
                        and with the immutables zeroed
     source             where the code comes from
     date               when the source was read, ISO 8601

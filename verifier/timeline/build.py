@@ -10,6 +10,7 @@ from verifier.chain import calls
 from verifier.chain.view import DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
+from verifier.evidence.chain.constructor import constructor_terms
 from verifier.evidence.chain.creation_calldata import InitialTerms, initial_terms
 from verifier.model.chain import OPERATORS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
@@ -27,7 +28,12 @@ from verifier.timeline.exposures import Attested, exposures
 from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, governance
 from verifier.timeline.history import History, Stream
-from verifier.timeline.initial import InitialFlags, initial_flags
+from verifier.timeline.initial import (
+    InitialFlags,
+    constructed,
+    constructor_flags,
+    initial_flags,
+)
 from verifier.timeline.notice import changes
 from verifier.timeline.outlook import Present, ahead
 from verifier.timeline.owners import OwnerReads, Past, Then
@@ -52,18 +58,21 @@ def build_timeline(
     head = history.header(reader.number)
     if head is None:
         raise EvidenceError(f"no endpoint gave the header of block {reader.number}")
-    events = history.events()
+    created = _constructed(history, known)
+    events = (*created.events, *history.events())
+    events = tuple(sorted(events, key=lambda event: event.place))
     settled = tuple(event for event in events if not event.provisional)
     codes = _codes(history, known)
-    flags = _initial_flags(history, settled, codes)
+    flags = created.flags or _initial_flags(history, settled, codes)
     folded = fold(settled, initial=flags, codes=codes)
-    covered = _covered(history, folded, flags)
+    covered = _covered(history, folded, flags, created)
     notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
     accounts = _Accounts(_reads(history, known), _then(history, known))
     governed = _governed(history, accounts, settled, folded, notice_period)
     periods = tuple(period for item in governed for period in item.periods)
     if on is not None:
         events = settled = tuple(event for event in settled if _before(event, on))
+        flags = flags if flags.code is None or _before(created.events[0], on) else InitialFlags()
         folded = fold(settled, initial=flags, codes=codes)
         periods = tuple(_period_until(item, on) for item in periods if _began(item, on))
     now = head.time if on is None else min(on, head.time)
@@ -91,13 +100,18 @@ def build_timeline(
         on=on,
         single_source=reader.single_source
         or any(item.operators < OPERATORS for item in covered[:2]),
-        notes=(*_notes(flags, folded, governed), *_left_out(history)),
+        notes=(*created.notes, *_notes(flags, folded, governed), *_left_out(history)),
     )
 
 
-def _covered(history: History, folded: Fold, flags: InitialFlags) -> tuple[Coverage, ...]:
+def _covered(
+    history: History, folded: Fold, flags: InitialFlags, created: "_Constructed"
+) -> tuple[Coverage, ...]:
     """How far each contract's logs can be relied on."""
     covered = coverage(history, folded.app_state(), folded.kms_state())
+    if created.disputed:
+        app = replace(covered[0], disputed=(*covered[0].disputed, created.disputed))
+        covered = (app, *covered[1:])
     if not flags.problems:
         return covered
     # Only code that changes state without an event can bring these about.
@@ -252,6 +266,33 @@ def _initial_flags(
         tcb_at_creation=word(tcb, at_creation),
         tcb_now=word(tcb, now),
     )
+
+
+class _Constructed(Struct, frozen=True, kw_only=True):
+    """What the constructor of an app without a proxy set: an event and flags, where that is known;
+    else what is said of it, and what endpoints disagree about."""
+
+    events: tuple[TimelineEvent, ...] = ()
+    flags: InitialFlags | None = None
+    notes: tuple[str, ...] = ()
+    disputed: str = ""
+
+
+def _constructed(history: History, known: tuple[ContractCode, ...]) -> _Constructed:
+    search = history.creation
+    if not search.calls:
+        return _Constructed()
+    creation = search.creation
+    header = None if creation is None else history.header(creation.block)
+    if creation is None or header is None or header.hash != creation.block_hash:
+        said = "what the app's constructor set is not known: no endpoint gave the transaction that "
+        return _Constructed(notes=(f"{said}created it",), disputed=search.disputed)
+    terms = constructor_terms(known, creation.input)
+    if terms is None:
+        said = "what the app's constructor set is not known: no reference value is of the creation "
+        return _Constructed(notes=(f"{said}code in transaction 0x{creation.transaction}",))
+    event = constructed(history.app, creation, header.time, terms)
+    return _Constructed(events=(event,), flags=constructor_flags(terms))
 
 
 def _executed_terms(history: History) -> InitialTerms | None:

@@ -18,13 +18,16 @@ from verifier.chain.storage import Layout, Proven, proven_words
 from verifier.chain.view import DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
+from verifier.evidence.chain.constructor import CREATION_ROLE
 from verifier.evidence.chain.contracts import Call
 from verifier.model.chain import OPERATORS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import AppState, Beginning, Coverage, KmsState, Known, Origin
 from verifier.reference.generations import NEWEST, slots_of
 from verifier.reference.values import generation_of
+from verifier.timeline.creation import first_manifest_call
 from verifier.timeline.history import KEYED, History, Stream, key_calls
+from verifier.timeline.initial import CONSTRUCTED
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
 
@@ -70,7 +73,7 @@ def _cover(
         found.problems.extend(_impossible(history))
         found.unproven.extend(history.left_out)
     if agreed.sources and stream.role in (Role.APP, Role.KMS):
-        if not stream.events:
+        if not stream.events and _created_in(history, stream) is None:
             said = f"no source has any log of {stream.address}, not even its creation"
             found.unproven.append(said)
         proven = _proven(history, stream, code)
@@ -176,7 +179,16 @@ def _proven(history: History, stream: Stream, code: ContractCode | None) -> Prov
     )
 
 
+def _created_in(history: History, stream: Stream) -> int | None:
+    """The block of the transaction that created the app's contract, where that was found."""
+    creation = history.creation.creation if stream.role is Role.APP else None
+    return None if creation is None else creation.block
+
+
 def _origin(history: History, stream: Stream) -> Origin:
+    block = _created_in(history, stream)
+    if block is not None:
+        return Origin(kind=Beginning.CREATED, asked=stream.first, block=block, event=CONSTRUCTED)
     if not stream.events:
         return Origin(kind=Beginning.ASSUMED, asked=stream.first)
     first = stream.events[0]
@@ -192,13 +204,19 @@ def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]
     address, block = history.app, hex(history.reader.number)
     sets = {"ComposeHash": state.compose_hashes, "Device": state.devices}
     yield from _keyed(history.app_stream, sets, block)
+    creation = history.creation.creation
+    constructed = state.code is not None and state.code.role == CREATION_ROLE
+    if creation is not None and constructed:
+        key, call = creation.input[-32:].hex(), first_manifest_call(creation, block)
+        name = f"allowedComposeHashes({key})"
+        yield _Comparison(name, key in state.compose_hashes, call, contracts.decode_bool)
     yield from _scalars(address, state, block, f"app {address}")
     if state.any_device.value is not None:
         call = contracts.eth_call(address, contracts.ALLOW_ANY_DEVICE, block)
         yield _Comparison("allowAnyDevice()", state.any_device.value, call, contracts.decode_bool)
     generation = generation_of(state.code)
     slots = (generation or NEWEST).app
-    if slots is None:
+    if slots is None or constructed:
         return
     yield from _flag("_upgradesDisabled", state.upgrades_disabled, address, slots.flags, block)
     if generation is not None and slots.require_tcb is not None:

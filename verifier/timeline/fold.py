@@ -153,7 +153,7 @@ class Fold:
         """What the app's contract allows after the event at a place; without one, at the end."""
         app = self._app
         implementation = app.text(Setting.IMPLEMENTATION, at)
-        code = self._codes.get(implementation)
+        code = self._codes.get(implementation) if implementation else self._initial.code
         tcb = app.flag(Setting.REQUIRE_TCB, at, self._initial.require_tcb)
         generation = generation_of(code)
         if generation is not None and not generation.can_require_tcb:
@@ -247,7 +247,9 @@ def fold(events: Iterable[TimelineEvent], *, initial: InitialFlags, codes: Codes
         if lost and contract.lost is None:
             contract.lost = event.place
     for role, contract in contracts.items():
-        if contract.begins is not None and Setting.IMPLEMENTATION not in contract.settings:
+        no_proxy = Setting.IMPLEMENTATION not in contract.settings
+        constructed = role is Role.APP and initial.code is not None
+        if contract.begins is not None and no_proxy and not constructed:
             contract.lost = contract.begins
             notes.setdefault(_no_proxy(role), []).append(contract.begins.block)
     folded.notes = tuple(f"{note}: {_blocks(blocks)}" for note, blocks in notes.items())
@@ -269,6 +271,8 @@ def _effects(event: TimelineEvent) -> tuple[_Effect, ...]:
             found = [_Effect(Setting.OWNER, "", owner), _Effect(Setting.PENDING_OWNER, "", "")]
         case "OwnershipTransferStarted":
             found = [_Effect(Setting.PENDING_OWNER, "", owner)]
+        case "Constructed" if args.get("composeHash"):
+            found = [_Effect(Keyed.COMPOSE_HASH, str(args["composeHash"]), value=True)]
         case "ComposeHashActivated":
             found = [_Effect(Keyed.COMPOSE_HASH, str(args.get("hash")), value=True)]
         case "PolicyChanged":

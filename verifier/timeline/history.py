@@ -2,7 +2,7 @@
 
 Four kinds of contracts make one history: the app's own, its KMS's, the contracts that own either,
 and the gateway's app. The first two are known from the start; what they say names the others.
-Nothing is asked here: `History.plan` says what to ask, and the same object reads the answers.
+Nothing is asked here: `plan_further` says what to ask, and the same object reads the answers.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -32,6 +32,7 @@ from verifier.model.chain import OPERATORS, ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import TimelineEvent
 from verifier.reference.generations import newest_like, slots_of
+from verifier.timeline.creation import Search, find_creation
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
 from verifier.timeline.pending import waiting_ids
@@ -268,6 +269,7 @@ class History:
         wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
         wanted.extend(calls.transaction(digest) for digest in _transactions(events))
         wanted.extend(self._creation_calls())
+        wanted.extend(self.creation.calls)
         wanted.extend(contracts.get_code(*item) for item in _first_owned(streams[:2]))
         for account, operation in waiting_ids(events, self.owners):
             wanted.append(calls.timestamp_call(account, operation, block))
@@ -328,11 +330,17 @@ class History:
         events = self.app_stream.events
         return events[0].place if events else None
 
-    def singleton(self, account: str) -> str:
-        """Whose code a Safe's proxy runs (EIP-55), "" where its first slot holds no address.
+    @cached_property
+    def creation(self) -> Search:
+        """The search for the transaction that created an app which is no proxy."""
+        stream = self.app_stream
+        if not stream.agreed.sources:
+            return Search()
+        return find_creation(self.reader, self.app, stream.first, stream.events)
 
-        Raises DisagreementError.
-        """
+    def singleton(self, account: str) -> str:
+        """Whose code a Safe's proxy runs (EIP-55), "" where its first slot holds no address. Raises
+        DisagreementError."""
         call = calls.storage(account, calls.SINGLETON_SLOT, hex(self.reader.number))
         return self.reader.said(call, calls.decode_optional_account) or ""
 

@@ -7,8 +7,9 @@ nothing in it could have changed them again, else from present storage where not
 since; otherwise they stay unknown.
 
 The constructor of TimelockAppAuth (amiller/dstack-tutorial) allows its first manifest silently,
-too. It emits nothing at all, so that no log leads to the transaction that holds its arguments: what
-such an app allowed from its creation on is not known.
+too, and emits nothing at all. Where the transaction that created it is found, and its creation
+code is that of a reference value, its arguments are believed; otherwise what such an app allowed
+from its creation on is not known. That code cannot be replaced, and asks for no TCB.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,10 +17,14 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from verifier.evidence.chain.constructor import ConstructorTerms, Creation
 from verifier.evidence.chain.creation_calldata import InitialTerms
-from verifier.model.chain import Role
+from verifier.model.chain import ContractCode, Place, Role
 from verifier.model.timeline import UNKNOWN, Known, Method, TimelineEvent
 
+CONSTRUCTED: Final = "Constructed"
+"""The name under which a constructor that emits nothing stands among the events."""
+_LARGEST_NUMBER: Final = 2**53
 _WORD: Final = 32
 _SETTERS: Final = {
     "AllowAnyDeviceSet": "allow-any-device",
@@ -35,13 +40,15 @@ class InitialFlags(Struct, frozen=True, kw_only=True):
     """An app's settings from its creation on.
 
     `problems` are contradictions between the places where a setting can be read; it is unknown
-    then.
+    then. `code` is the reference build of the creation code that set them, None for a proxy's app
+    and for unknown code.
     """
 
     any_device: Known[bool] = UNKNOWN
     require_tcb: Known[bool] = UNKNOWN
     upgrades_disabled: Known[bool] = UNKNOWN
     problems: tuple[str, ...] = field(default=())
+    code: ContractCode | None = None
 
 
 def initial_flags(  # noqa: PLR0913 - one storage word each
@@ -99,6 +106,42 @@ def initial_flags(  # noqa: PLR0913 - one storage word each
             for item, found in zip(said, ways, strict=True)
             if _contradict(found)
         ),
+    )
+
+
+def constructed(
+    address: str, creation: Creation, time: int, terms: ConstructorTerms
+) -> TimelineEvent:
+    """What a known constructor did, as an event before all logs of its block: it emits none.
+
+    `address` is the contract's, `time` the block's (Unix seconds).
+    """
+    period = terms.notice_period
+    return TimelineEvent(
+        place=Place(creation.block, -1),
+        time=time,
+        block_hash=creation.block_hash,
+        transaction=creation.transaction,
+        role=Role.APP,
+        address=address,
+        name=CONSTRUCTED,
+        args={
+            "noticePeriod": period if period <= _LARGEST_NUMBER else str(period),
+            "allowAnyDevice": terms.allow_any_device,
+            "composeHash": terms.compose_hash,
+        },
+        sender=creation.sender,
+        calldata=creation.input,
+    )
+
+
+def constructor_flags(terms: ConstructorTerms) -> InitialFlags:
+    """The settings that a known constructor left, for good: its code has no function for them."""
+    return InitialFlags(
+        any_device=Known(terms.allow_any_device, Method.CALLDATA),
+        require_tcb=Known(value=False, method=Method.CODE),
+        upgrades_disabled=Known(value=True, method=Method.CODE),
+        code=terms.code,
     )
 
 

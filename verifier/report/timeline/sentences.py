@@ -87,6 +87,10 @@ _ACTS: Final = {
 }
 # What happened, with whoever did it named by the event itself or by nothing.
 _FACTS: Final = {
+    "Constructed true": "the contract was created: any machine, first manifest {composeHash}, and "
+    "{noticePeriod} between the announcement of a manifest and its permission",
+    "Constructed false": "the contract was created: no machine, first manifest {composeHash}, and "
+    "{noticePeriod} between the announcement of a manifest and its permission",
     "Initialized": "the contract was set up, version {0}",
     "AppRegistered": "app {0} was registered with the KMS",
     "AppDeployedViaFactory": "app {appId} was created through the KMS by {deployer}",
@@ -300,6 +304,8 @@ def allowed_by(event: TimelineEvent) -> str | None:
     """The hash of the manifest that an event allows, None where it allows none."""
     if event.role is not Role.APP:
         return None
+    if event.name == "Constructed":
+        return str(event.args.get("composeHash") or "") or None
     if event.name in ("ComposeHashAdded", "ComposeHashActivated"):
         return str(next(iter(event.args.values()), ""))
     record = event.name == "PolicyChanged" and event.args.get("policyName") == "compose-hash"
@@ -467,5 +473,6 @@ _NUMBERS: Final[Mapping[str, Callable[[int], str]]] = {
     "delay": duration,
     "oldDuration": duration,
     "newDuration": duration,
+    "noticePeriod": duration,
     "activatesAt": when,
 }
