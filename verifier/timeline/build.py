@@ -42,6 +42,28 @@ from verifier.timeline.permissions import permissions
 T = TypeVar("T")
 
 
+class Told(Struct, frozen=True):
+    """What logs and reads say about an app, whatever runs: its timeline without exposures and
+    permissions, the settled events in chain order, and what follows from them."""
+
+    timeline: Timeline
+    settled: tuple[TimelineEvent, ...]
+    folded: Fold
+
+    def beside(self, attested: Attested) -> Timeline:
+        """The timeline, with what it means for what is known besides the chain."""
+        bare, settled = self.timeline, self.settled
+        end = bare.as_of.time
+        now = end if bare.on is None else min(bare.on, end)
+        attested = _until(attested, bare.on)
+        return replace(
+            bare,
+            exposures=exposures(self.folded, settled, bare.governance, now=now, attested=attested),
+            permissions=permissions(self.folded, settled, attested.sightings),
+            manifests=attested.manifests,
+        )
+
+
 def build_timeline(
     history: History,
     known: tuple[ContractCode, ...],
@@ -49,10 +71,16 @@ def build_timeline(
     *,
     on: int | None = None,
 ) -> Timeline:
-    """Everything that the collected logs and reads say about an app, now or `on` a time.
+    """Everything that the collected logs and reads say about an app, now or `on` a time, beside
+    what is known besides the chain. Raises what `tell` raises."""
+    return tell(history, known, on=on).beside(attested)
 
-    `known` are the reference builds of contracts, `attested` is what is known besides the chain.
-    Raises EvidenceError where endpoints contradict each other about a block or a transaction.
+
+def tell(history: History, known: tuple[ContractCode, ...], *, on: int | None = None) -> Told:
+    """What the collected logs and reads say about an app, now or `on` a time (Unix seconds).
+
+    `known` are the reference builds of contracts. Raises EvidenceError where endpoints contradict
+    each other about a block or a transaction.
     """
     reader = history.reader
     head = history.header(reader.number)
@@ -76,11 +104,10 @@ def build_timeline(
         folded = fold(settled, initial=flags, codes=codes)
         periods = tuple(_period_until(item, on) for item in periods if _began(item, on))
     now = head.time if on is None else min(on, head.time)
-    attested = _until(attested, on)
     app, kms = folded.app_state(), folded.kms_state()
     present = Present(periods, app, kms, accounts.reads)
     about_to_change = ahead(history, present, settled, now, on is not None)
-    return Timeline(
+    timeline = Timeline(
         chain_id=history.plan.chain_id,
         app_id=history.plan.app_id.hex(),
         app=history.app,
@@ -94,14 +121,15 @@ def build_timeline(
         pending=about_to_change.operations,
         outlook=about_to_change.outlook,
         changes=changes(settled, notice_period=notice_period),
-        exposures=exposures(folded, settled, periods, now=now, attested=attested),
-        permissions=permissions(folded, settled, attested.sightings),
-        manifests=attested.manifests,
+        exposures=(),
+        permissions=(),
+        manifests={},
         on=on,
         single_source=reader.single_source
         or any(item.operators < OPERATORS for item in covered[:2]),
         notes=(*created.notes, *_notes(flags, folded, governed), *_left_out(history)),
     )
+    return Told(timeline, settled, folded)
 
 
 def _covered(

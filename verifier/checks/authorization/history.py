@@ -225,14 +225,17 @@ def timeline_of(case: Case, on: int | None = None) -> "Timeline | None":
         found = history_of(case)
         if found is None:
             return None
-        from verifier.timeline.build import build_timeline  # noqa: PLC0415 - as in history_of
+        from verifier.timeline.build import tell  # noqa: PLC0415 - as in history_of
 
         if not any(stream.agreed.sources or stream.agreed.problems for stream in found.streams()):
             raise MissingEvidence(
                 f"no endpoint gave the logs of {found.app}: {_first_refusal(found)}",
                 hint="audit online, and name an endpoint that gives old logs with --rpc-url",
             )
-        timeline = build_timeline(found, case.reference.contracts, _attested(case), on=on)
+        told = case.exchanges.once(
+            (tell, id(found), on), lambda: tell(found, case.reference.contracts, on=on)
+        )
+        timeline = told.beside(_attested(case))
         notes = (*_reservations(case), *timeline.notes)
         return replace(timeline, root_note=case.reference.unsafe, notes=notes)
 

@@ -34,10 +34,9 @@ from verifier.checks.key_management.kms_root import (
     root_keys,
 )
 from verifier.checks.manifest.rules import judge_manifest, judged_at
-from verifier.checks.provenance.check import asked_images, judge_images
+from verifier.checks.provenance.check import judge_images_of
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
-from verifier.manifest.read import read_manifest
 from verifier.manifest.rules.kms import asked_for_permission
 from verifier.manifest.service import Env
 from verifier.model.result import CheckResult, EvidenceRef, JsonValue, Severity, SkipKind, Status
@@ -162,7 +161,7 @@ def _parts(case: Case, guest: KmsGuest) -> Parts:
         "session": _session(guest),
         **{name: _waived(case, name, _outcome(result)) for name, result in results.items()},
         "manifest.rules": tried(lambda: _rules(guest)),
-        "provenance.images": tried(lambda: judge_images(asked_images(guest.case))),
+        "provenance.images": tried(lambda: judge_images_of(guest.case)),
         "contract": tried(lambda: _obeyed(case, guest)),
         "allowed": tried(lambda: _allowed(case, guest)),
         "met": tried(lambda: _met(case, guest)),
@@ -222,7 +221,7 @@ def _rules(guest: KmsGuest) -> Outcome:
 
 def _obeyed(case: Case, guest: KmsGuest) -> Outcome:
     """Whom the KMS asks whether a guest may have its keys, as its own manifest says."""
-    manifest = read_manifest(guest.case.measured_manifest.value)
+    manifest = guest.manifest
     services = {service.name: service.environment for service in manifest.services}
     asked = {_host(url) for url in asked_for_permission(manifest)}
     answering = [services[host] for host in asked if host in services]

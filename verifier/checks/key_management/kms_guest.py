@@ -36,6 +36,7 @@ from verifier.evidence.td.ra_tls import (
 )
 from verifier.manifest.image import Kind as ImageKind
 from verifier.manifest.image import image_of
+from verifier.manifest.model import Manifest
 from verifier.manifest.read import read_manifest
 from verifier.model.identifiers import KEY_HOLDER, format_time
 from verifier.model.result import CheckResult, EvidenceRef, Status
@@ -90,11 +91,16 @@ class KmsGuest(Struct, frozen=True, dict=True):
         return self.case.identity.compose_hash or b""
 
     @cached_property
+    def manifest(self) -> Manifest:
+        """The manifest that it measured. Raises MissingEvidence, EvidenceError."""
+        return read_manifest(self.case.measured_manifest.value)
+
+    @cached_property
     def pinned(self) -> bool:
         """Whether the measured manifest is there and fixes the code: images that a tag names, or
         that are built on the guest, are whatever the host's registry says at that boot."""
         try:
-            manifest = read_manifest(self.case.measured_manifest.value)
+            manifest = self.manifest
         except (MissingEvidence, EvidenceError):
             return False
         return bool(manifest.services) and not (

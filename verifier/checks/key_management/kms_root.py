@@ -111,7 +111,13 @@ def bootstrap_problem(case: Case, made: Located[Bootstrap], code: Iterable[bytes
 
 
 def _maker(case: Case, made: Located[Bootstrap]) -> KmsGuest:
-    """The TD that made a KMS's keys, by its own record."""
+    """The TD that made a KMS's keys, by its own record: one for all guests that name this KMS."""
+    question, about = case.question, (made.artifact.sha256, made.artifact.source)
+    key = (_maker, *about, case.identity.provider_id, question.at, question.trusted)
+    return case.exchanges.once(key, lambda: _read_maker(case, made))
+
+
+def _read_maker(case: Case, made: Located[Bootstrap]) -> KmsGuest:
     record = made.value
     source = PresentedQuote(
         channel=CHANNEL_BOOTSTRAP,
@@ -124,8 +130,7 @@ def _maker(case: Case, made: Located[Bootstrap]) -> KmsGuest:
     )
     manifests = [item for guest in tried_guests(case) for item in guest.case.evidence.manifests]
     subject = SubjectEvidence(made.artifact.subject, case.evidence.bundle, manifests=manifests)
-    about = case.once(("maker", made.artifact), lambda: case.for_attester(subject, source))
-    return KmsGuest(made.artifact.source, about, record.ca_pubkey)
+    return KmsGuest(made.artifact.source, case.for_attester(subject, source), record.ca_pubkey)
 
 
 def _by_contract(case: Case) -> Iterator[RootKey]:

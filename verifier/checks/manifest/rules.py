@@ -56,7 +56,7 @@ def judge_manifest(case: Case) -> Judged:
 
 def _judge(case: Case) -> Judged:
     raw, context, demands = case.measured_manifest.value, context_of(case), case.demands
-    audit = audit_manifest(raw, context)
+    audit = _audited(case, raw, context)
     found = [_override(item, demands) for item in audit.findings]
     found += _foreign_images(raw, context, demands)
     found.sort(key=lambda item: Severity(item.severity).rank)
@@ -75,6 +75,16 @@ def _judge(case: Case) -> Judged:
         if severity in _COUNTED and not (waiver and waiver.holds(now)):
             undecided.append(row)
     return Judged(audit, tuple(findings), tuple(counted), tuple(undecided))
+
+
+def _audited(case: Case, raw: bytes, context: Context) -> ManifestAudit:
+    """What the rules find in a manifest, once for all guests about which the same is known."""
+    known: list[tuple[Context, ManifestAudit]] = case.exchanges.once((_audited, raw), list)
+    found = next((audit for other, audit in known if other == context), None)
+    if found is None:
+        found = audit_manifest(raw, context)
+        known.append((context, found))
+    return found
 
 
 @check(

@@ -95,8 +95,13 @@ def images(case: Case) -> Outcome:
     one is missing evidence. Any repository, and any branch, may call a workflow that is made for
     reuse: the source that was built has to be the workflow's own repository at the ref that the
     policy names, or another repository that the policy names."""
+    return judge_images_of(case)
+
+
+def judge_images_of(case: Case) -> Outcome:
+    """The result for the images of the measured manifest, once for all guests of one manifest: the
+    bundle says the same of their images. Raises what `asked_images` raises."""
     asked = asked_images(case)
-    # Guests of one manifest have the same images, about which the bundle says the same.
     about = tuple(getattr(asked, name) for name in asked.__struct_fields__ if name != "bundle")
     return case.exchanges.once((judge_images, about), lambda: judge_images(asked))
 
