@@ -187,3 +187,27 @@ def test_what_lacks_a_member_is_one_line(call: Run, tmp_path: Path, kind: str) -
         ran = call("report", "d.json")
         assert (ran.code, ran.out) == (3, "")
         assert "cannot be rendered again" in ran.err
+
+
+def test_lints_and_comparisons_that_contradict_themselves_are_one_line(
+    call: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "old.yaml").write_text(COMPOSE)
+    (tmp_path / "new.yaml").write_text(COMPOSE.replace("redis:7", "redis:8"))
+    assert call("lint", "old.yaml", "--format", "json", "-o", "lint.json").code == 4
+    call("diff", "old.yaml", "new.yaml", "--format", "json", "-o", "diff.json")
+    lint, diff = (json.loads((tmp_path / f"{name}.json").read_bytes()) for name in ("lint", "diff"))
+    for document in (
+        lint | {"files": [lint["files"][0] | {"exit_code": 0}]},
+        lint | {"files": [lint["files"][0] | {"kind": "another"}]},
+        diff | {"documents": diff["documents"][:1]},
+        diff | {"table": [diff["table"][0] | {"values": []}]},
+        diff | {"comparisons": [diff["comparisons"][0] | {"new": 1 << 70}]},
+    ):
+        (tmp_path / "d.json").write_text(json.dumps(document))
+        ran = call("report", "d.json")
+        assert (ran.code, ran.out) == (3, ""), ran.err
+    change = diff["comparisons"][0]["changes"][0]
+    change["location"]["column"] = 1 << 70
+    (tmp_path / "d.json").write_text(json.dumps(diff))
+    assert call("report", "d.json", "--format", "json").code in {0, 4}

@@ -302,7 +302,7 @@ def encodable(value: JsonValue) -> JsonValue:
     """The value with what RFC 8785 cannot write, large integers and lone surrogates, as text."""
     if isinstance(value, dict):
         return {without_surrogates(key): encodable(item) for key, item in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [encodable(item) for item in value]
     if isinstance(value, str):
         return without_surrogates(value)

@@ -5,6 +5,7 @@ form again, byte for byte. Nothing is compared again: the author of the file is 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -142,6 +143,10 @@ def read_diff(raw: bytes) -> ToldDiff:
         ) from error
     if found.schema != SCHEMA or not found.comparisons:
         raise EvidenceError(f"{what} is no {SCHEMA}")
+    count = len(found.documents)
+    steps = [(item.old, item.new) for item in found.comparisons]
+    if steps != list(pairwise(range(count))) or any(len(x.values) != count for x in found.table):
+        raise EvidenceError(f"{what} contradicts itself: it is not between {count} documents")
     return found
 
 

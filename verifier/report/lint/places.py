@@ -1,6 +1,6 @@
 """The lint of one manifest, as the renderers see it, and what they share."""
 
-from typing import Final
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -10,6 +10,9 @@ from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.ignore import Ignored, fingerprints
 from verifier.manifest.secret_text import masked
 from verifier.model.result import Finding, Severity
+
+Kind = Literal["app-compose", "compose", "dockerfile"]
+"""What was linted."""
 
 EXIT_CLEAN: Final = 0
 EXIT_NOT_EVALUABLE: Final = 3
@@ -48,7 +51,7 @@ class Lint(Struct, frozen=True, kw_only=True):
     min_severity: Severity
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> Kind:
         """What was linted: `dockerfile`, `app-compose` (a manifest) or `compose`."""
         if self.audit.dockerfile:
             return "dockerfile"

@@ -15,7 +15,17 @@ from verifier.errors import EvidenceError
 from verifier.evidence.codec import MAX_LISTED, parse_json_object
 from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.result import SEVERITIES, Finding, Severity
-from verifier.report.lint.places import Lint, Spot, Unread, named_fingerprints, spots
+from verifier.report.lint.places import (
+    EXIT_CLEAN,
+    EXIT_FINDINGS,
+    EXIT_NOT_EVALUABLE,
+    Kind,
+    Lint,
+    Spot,
+    Unread,
+    named_fingerprints,
+    spots,
+)
 
 SCHEMA: Final = "dstack-audit/lint/v1"
 
@@ -94,7 +104,7 @@ class ToldLint(Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    kind: str
+    kind: Kind
     sha256: str
     min_severity: Severity
     exit_code: int
@@ -186,6 +196,13 @@ def read_lints(raw: bytes) -> ToldLints:
             f"{what} is no {SCHEMA}, or has rules that this version does not know",
             hint="render it with the version that its `tool` names",
         )
+    for lint in found.files:
+        judged = (EXIT_FINDINGS,) if lint.counted else (EXIT_CLEAN,)
+        if lint.exit_code not in ((EXIT_FINDINGS, EXIT_NOT_EVALUABLE) if lint.problem else judged):
+            raise EvidenceError(
+                f"{what} contradicts itself: its findings do not give exit code {lint.exit_code}",
+                hint="it was changed after the lint; run `verify lint` on the file",
+            )
     return found
 
 
