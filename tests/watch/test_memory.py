@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec.structs import replace
 
-from tests.watch.observed import CHAIN, FACTS, HONEST, later, out, with_chain, with_facts
+from tests.watch.observed import BEGAN, CHAIN, FACTS, HONEST, later, out, with_chain, with_facts
 from verifier.model.result import Severity
 from verifier.watch.alerts import alert_of
 from verifier.watch.alerts import encode as encode_alert
 from verifier.watch.memory import Change, ChangeKind, Memory, remember
-from verifier.watch.observation import Attester, Observation, decode, encode
+from verifier.watch.observation import Attester, Observation, decode, encode, unobserved
 
 PATIENCE = 3
 
@@ -242,3 +242,13 @@ def test_ends_and_beginnings_take_turns_whatever_happens(steps: list[Observation
     outages = [kind for kind in found if kind in {ChangeKind.OUTAGE, ChangeKind.RECOVERY}]
     assert all(one is not other for one, other in pairwise(outages))
     assert found.count(ChangeKind.FIRST) == 1
+
+
+def test_a_secret_in_the_name_of_an_app_is_not_in_the_log() -> None:
+    shown = "sk-abcdef0123456789abcdef"
+    url = f"https://guest.example/?api_key={shown}"
+    seen = unobserved(url, f"shop {shown}", BEGAN, "no answer", "")
+    assert shown.encode() not in encode(seen)
+    other = unobserved(url.replace("abc", "abd"), "shop", BEGAN, "no answer", "")
+    assert seen.app != other.app
+    assert seen.app.startswith("https://guest.example/?api_key=")

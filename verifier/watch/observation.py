@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import parse_json_object
+from verifier.manifest.secret_text import masked
 from verifier.model.identifiers import format_time, parse_time
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Basis, CheckResult, Claim, JsonValue, SkipKind, Status
@@ -70,8 +71,8 @@ class Attester(Struct, frozen=True):
 class Observation(Struct, frozen=True, kw_only=True):
     """One audit of an app, by its values.
 
-    app        what names the app, in the list's spelling
-    name       what people call it
+    app        what names the app, in the list's spelling, with secrets masked
+    name       what people call it, with secrets masked
     time       as of when it was judged, Unix seconds
     reached    whether any guest gave a quote
     verdict    the verdict; "" where no audit could be made
@@ -117,12 +118,12 @@ class Observation(Struct, frozen=True, kw_only=True):
 
 
 def observe(report: Report, app: str, name: str) -> Observation:
-    """What a report comes to."""
+    """What a report comes to. Secrets in how the app is named are masked: others read the log."""
     checks = [item for subject in report.subjects for item in subject.checks]
     chain, block = _chain(report)
     return Observation(
-        app=app,
-        name=name,
+        app=masked(app),
+        name=masked(name),
         time=report.evaluated_at,
         reached=any(_has_quote(item) for item in checks if item.id == _ROOT),
         verdict=report.verdict.value,
@@ -148,8 +149,8 @@ def observe(report: Report, app: str, name: str) -> Observation:
 def unobserved(app: str, name: str, time: int, error: str, anchor: str) -> Observation:
     """An audit that could not be made, and why; `anchor` as in an observation."""
     return Observation(
-        app=app,
-        name=name,
+        app=masked(app),
+        name=masked(name),
         time=time,
         reached=False,
         verdict="",
