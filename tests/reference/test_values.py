@@ -147,6 +147,14 @@ def test_whoever_lends_two_endpoints_may_run_both() -> None:
     assert borrowed.operator_of("https://mine.example/") == "mine.example"
 
 
+def test_another_host_of_a_known_operator_is_no_second_one() -> None:
+    reference = embedded()
+    assert reference.operator_of("https://base.publicnode.com") == "Allnodes"
+    assert reference.operator_of("https://base-rpc.publicnode.com") == "Allnodes"
+    assert reference.operator_of("https://lb.drpc.org/ogrpc?network=base") == "dRPC"
+    assert reference.operator_of("https://base.example.org") == "example.org"
+
+
 @pytest.mark.parametrize("chain_id", [1, 8453])
 def test_each_chain_has_an_explorer_of_another_operator_than_its_endpoints(chain_id: int) -> None:
     reference = embedded()

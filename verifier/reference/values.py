@@ -318,16 +318,24 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
 
     def operator_of(self, url: str) -> str:
         """Who runs an endpoint or explorer: the `rpc` and `reserves` rows say it by host; hosts
-        that they do not know and that share the last two labels of their name are one operator. So
-        are all those that somebody else than the user chose: whoever lends two may run both."""
+        that they do not know and that share the last two labels of their name, with each other or
+        with a row's, are one operator. So are all those that somebody else than the user chose:
+        whoever lends two may run both."""
         host = _host(url)
         rows = [(row.url, row.operator) for row in self.rpc]
         rows += [(row.url, row.operator) for row in self.reserves]
         known = next((operator for place, operator in rows if _host(place) == host), None)
         if known is None and host in map(_host, self.lent):
             return _LENDER
-        labels = host.split(".")
-        return known or (host if labels[-1].isdigit() else ".".join(labels[-2:]))
+        domain = _domain(host)
+        beside = (operator for place, operator in rows if _domain(_host(place)) == domain)
+        return known or next(beside, domain)
+
+
+def _domain(host: str) -> str:
+    """The last two labels of a host's name; an address as it is."""
+    labels = host.split(".")
+    return host if labels[-1].isdigit() else ".".join(labels[-2:])
 
 
 _LENDER: Final = "-"
