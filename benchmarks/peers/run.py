@@ -15,11 +15,12 @@ HERE: Final = Path(__file__).parent
 CORPUS: Final = HERE.parents[1] / "fixtures" / "vectors"
 VERIFY: Final = Path(sys.executable).parent / "verify"
 PYTHON: Final = {
-    "dcap-qvl": "dcap_qvl_python.py",
-    "secretvm-verify": "secretvm_python.py",
-    "tinfoil": "tinfoil_python.py",
-    "dstack-sdk": "dstack_sdk_python.py",
+    "dcap-qvl": ("dcap_qvl_python.py", ("quote",)),
+    "secretvm-verify": ("secretvm_python.py", ("quote",)),
+    "tinfoil": ("tinfoil_python.py", ("quote",)),
+    "dstack-sdk": ("dstack_sdk_python.py", ("log", "manifest")),
 }
+"""What asks each of them, and about which links: of others it says `unsupported` at once."""
 NODE: Final = "@phala/dcap-qvl"
 ABOUT: Final = (
     "Right answers of all vectors of a link; in brackets: forged evidence that was *accepted*, "
@@ -33,19 +34,19 @@ def main() -> None:
     """Install, try, write."""
     found: Rows = {"verify (this auditor)": tried("")}
     with tempfile.TemporaryDirectory() as folder:
-        for package, adapter in PYTHON.items():
+        for package, (adapter, links) in PYTHON.items():
             python = Path(folder) / package / "bin" / "python"
             run(sys.executable, "-m", "venv", str(python.parents[1]))
             run(str(python), "-m", "pip", "install", "--quiet", package)
             release = run(str(python), "-m", "pip", "show", package).splitlines()[1].split()[1]
-            found[f"{package} {release}"] = tried(f"{python} {HERE / adapter}")
+            found[f"{package} {release}"] = tried(f"{python} {HERE / adapter}", links)
         node = Path(folder) / "node"
         node.mkdir()
         run("npm", "install", "--ignore-scripts", "--silent", "--prefix", str(node), NODE)
         release = json.loads((node / "node_modules" / NODE / "package.json").read_bytes())
         script = node / "dcap_qvl_node.js"
         script.write_bytes((HERE / script.name).read_bytes())
-        found[f"{NODE} {release['version']}"] = tried(f"node {script}")
+        found[f"{NODE} {release['version']}"] = tried(f"node {script}", ("quote",))
     (HERE.parent / "peers.md").write_text(document(found), encoding="utf-8")
 
 
@@ -54,9 +55,10 @@ def run(*words: str) -> str:
     return subprocess.run(words, check=True, capture_output=True, text=True).stdout
 
 
-def tried(command: str) -> list[dict[str, Any]]:
-    """What a verifier says of each vector."""
+def tried(command: str, links: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """What a verifier says of each vector of these links, of all with ()."""
     words = [str(VERIFY), "conformance", str(CORPUS), "--json"]
+    words += [word for link in links for word in ("--link", link)]
     words += ["--command", command] if command else []
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     rows: list[dict[str, Any]] = json.loads(done.stdout)["answers"]
@@ -86,7 +88,7 @@ def document(found: Rows) -> str:
 
 
 def _cell(rows: list[dict[str, Any]]) -> str:
-    if all(row["said"] == "unsupported" for row in rows):
+    if not rows or all(row["said"] == "unsupported" for row in rows):
         return "-"
     right = sum(row["right"] for row in rows)
     accepted = sum(row["said"] == "accept" and not row["right"] for row in rows)
