@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs fleet node browser demo test lint bench instances peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone corpus same oracle parts qemu-oracle release latest clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -132,6 +132,12 @@ docs:
 	@$(PYTHON) -m venv $(VENV)-docs
 	@$(VENV)-docs/bin/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/docs/requirements.txt
 	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --clean --strict
+
+# The bill of materials of what the auditor runs on: CycloneDX, from the lock alone.
+sbom:
+	@mkdir -p dist
+	@$(PYTHON) .ci/sbom.py requirements.txt >dist/sbom.cdx.json
+	@echo dist/sbom.cdx.json
 
 # What many apps cost: COUNT bundles on one process and on two, and a site of 1,000 reports.
 fleet: develop
