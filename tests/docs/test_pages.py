@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from verifier.checks.catalogue import CHECKS
 from verifier.evidence.bundle import Kind, trust_of
 from verifier.lab.attacks import ATTACKS
+from verifier.version import VERSION
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
@@ -104,3 +105,14 @@ def test_every_check_stands_in_the_threat_model() -> None:
     assert len(ROWS) == len(re.findall(r"\]\(checks\.md#[^|]+\| `", THREAT_MODEL))
     named = {check for row in ROWS for check in re.findall(r"\[([a-z_.]+)\]", row[1])}
     assert named == {spec.id for spec in CHECKS}
+
+
+def test_the_changelog_begins_with_the_version_of_the_sources() -> None:
+    """Before its release it has no date; every earlier one has, the newest first."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    sections = re.findall(r"^## \[(.+)\] - (unreleased|\d{4}-\d\d-\d\d)$", text, re.MULTILINE)
+    assert len(sections) == len(re.findall("^## ", text, re.MULTILINE))
+    assert sections[0][0] == VERSION
+    days = [day for _, day in sections]
+    assert "unreleased" not in days[1:]
+    assert days[1:] == sorted(days[1:], reverse=True)
