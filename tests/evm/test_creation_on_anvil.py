@@ -9,13 +9,14 @@ from msgspec.structs import replace
 from tests.evm.anvil import Anvil, compiled
 from tests.evm.audits import ONE, TWO, Audit, Lie, Scene, eip55, scene
 from tests.evm.world import App, key
+from verifier.audit import app_timeline
 from verifier.evidence.chain.constructor import CREATION_ROLE
 from verifier.evidence.chain.contracts import code_fingerprint
 from verifier.evidence.codec import JsonObject
 from verifier.model.result import Status
 from verifier.model.timeline import UNKNOWN, Beginning, Known, Method
 
-PERIOD = 120
+PERIOD, STEPS = 120, 32
 LATER = key("announced first")
 
 
@@ -41,11 +42,13 @@ def app(chain: Anvil) -> Scene:
     """A manifest of the constructor, and one that was announced, allowed after its notice."""
     made, owner = scene(chain, "G5"), chain.accounts[1]
     first = made.world.guest.compose_hash
+    chain.mine(2 * STEPS)
     contract = chain.deploy("TimelockApp", PERIOD, True, first, sender=owner)
     receipt = chain.last_receipt()
     made.deployment.kms.send(owner, "registerApp", contract.address)
     made.app = App(contract=contract, app_id=contract.address, receipt=receipt)
     made.reference = with_creation_code
+    chain.mine(2 * STEPS)
     contract.send(owner, "proposeComposeHash", LATER)
     chain.wait(PERIOD)
     contract.send(owner, "activateComposeHash", LATER)
@@ -71,10 +74,10 @@ def creating(app: Scene, changes: dict[str, Any]) -> Lie:
 
 
 def altered(app: Scene) -> dict[str, Any]:
-    """The same creation code with another manifest behind it."""
+    """The same creation code with another period and another manifest behind it."""
     digest = app.app.receipt["transactionHash"]
     given = app.chain.rpc("eth_getTransactionByHash", digest)["input"]
-    return {"input": given[:-64] + key("of a liar").hex()}
+    return {"input": given[:-192] + f"{9:064x}" + given[-128:-64] + key("of a liar").hex()}
 
 
 def told(audit: Audit) -> list[str]:
@@ -104,10 +107,17 @@ def test_what_a_known_constructor_set_is_known(app: Scene) -> None:
     assert event.args == {"noticePeriod": PERIOD, "allowAnyDevice": True, "composeHash": first}
     assert event.sender == eip55(app.chain.accounts[1])
     origin = timeline.coverage[0].origin
-    assert (origin.kind, origin.block) == (Beginning.CREATED, event.place.block)
+    assert (origin.kind, origin.block) == (Beginning.BY_CONSTRUCTOR, event.place.block)
     assert not timeline.coverage[0].disputed
     assert not timeline.coverage[0].problems
     assert not timeline.single_source
+    assert audit.check("authorization.history").status is Status.PASS
+    before, then = (
+        app_timeline(audit.bundle, audit.question, (event.time or 0) - ago).app_state
+        for ago in (1, 0)
+    )
+    assert (before.compose_hashes, before.any_device) == (frozenset(), UNKNOWN)
+    assert (then.compose_hashes, then.any_device) == (frozenset({first}), state.any_device)
 
 
 def test_a_removed_first_manifest_is_allowed_no_more(chain: Anvil, app: Scene) -> None:
@@ -140,6 +150,7 @@ def test_arguments_that_both_alter_contradict_storage(app: Scene) -> None:
     audit = replace(app, lies={ONE: lie, TWO: lie}).audit()
     problems = " ".join(audit.timeline.coverage[0].problems)
     assert f"allowedComposeHashes({key('of a liar').hex()}) is false" in problems
+    assert f"noticePeriod() is {PERIOD}" in problems
     assert audit.check("authorization.history").status is Status.FAIL
 
 

@@ -19,9 +19,9 @@ T = TypeVar("T")
 
 
 class TimelineEvent(Struct, frozen=True, kw_only=True, gc=False):
-    """One log, decoded.
+    """One log, decoded; or what a known constructor set that emits none, as `Constructed`.
 
-    place        its block and its index in the block
+    place        its block and its index in the block; -1 for what has no log
     time         the block's time; None where no node gave it
     block_hash   hash of the block
     transaction  hash of the transaction
@@ -273,13 +273,15 @@ class Beginning(StrEnum):
     """How it is known that a history begins with the first log."""
 
     BY_FACTORY = "created by the KMS's factory"
+    BY_CONSTRUCTOR = "created by a known constructor"
     CREATED = "created"
     ASSUMED = "assumed"
 
 
 class Origin(Struct, frozen=True, kw_only=True):
     """Where the logs of a contract begin. They were asked for from block `asked` on; `block` and
-    `event` are those of the first log, None and "" without any."""
+    `event` are those of the first log, None and "" without any; `Constructed` and its block where
+    the transaction that created the contract was found."""
 
     kind: Beginning
     asked: int
@@ -290,6 +292,12 @@ class Origin(Struct, frozen=True, kw_only=True):
     def assumed(self) -> bool:
         """Whether nothing shows that the first log is the contract's creation."""
         return self.kind is Beginning.ASSUMED
+
+    @property
+    def silent(self) -> bool:
+        """Whether the contract's creator may have set anything that neither an event says nor the
+        transaction that created it."""
+        return self.kind not in (Beginning.BY_FACTORY, Beginning.BY_CONSTRUCTOR)
 
     @property
     def words(self) -> str:

@@ -87,8 +87,7 @@ def tell(history: History, known: tuple[ContractCode, ...], *, on: int | None = 
     if head is None:
         raise EvidenceError(f"no endpoint gave the header of block {reader.number}")
     created = _constructed(history, known)
-    events = (*created.events, *history.events())
-    events = tuple(sorted(events, key=lambda event: event.place))
+    events = created.among(history.events())
     settled = tuple(event for event in events if not event.provisional)
     codes = _codes(history, known)
     flags = created.flags or _initial_flags(history, settled, codes)
@@ -96,7 +95,9 @@ def tell(history: History, known: tuple[ContractCode, ...], *, on: int | None = 
     covered = _covered(history, folded, flags, created)
     notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
     accounts = _Accounts(_reads(history, known), _then(history, known))
-    governed = _governed(history, accounts, settled, folded, notice_period)
+    # Known code keeps to its notice period; what any other says of one is its own word.
+    word = None if created.events else notice_period
+    governed = _governed(history, accounts, settled, folded, word)
     periods = tuple(period for item in governed for period in item.periods)
     if on is not None:
         events = settled = tuple(event for event in settled if _before(event, on))
@@ -304,6 +305,10 @@ class _Constructed(Struct, frozen=True, kw_only=True):
     flags: InitialFlags | None = None
     notes: tuple[str, ...] = ()
     disputed: str = ""
+
+    def among(self, events: tuple[TimelineEvent, ...]) -> tuple[TimelineEvent, ...]:
+        """These events and the constructor's, in chain order."""
+        return tuple(sorted((*self.events, *events), key=lambda event: event.place))
 
 
 def _constructed(history: History, known: tuple[ContractCode, ...]) -> _Constructed:

@@ -84,7 +84,7 @@ def _cover(
         address=stream.address,
         first=stream.first,
         last=reader.number,
-        origin=_origin(history, stream),
+        origin=_origin(history, stream, code),
         sources=agreed.sources,
         partial=agreed.partial,
         disputed=tuple(found.disputed),
@@ -179,16 +179,23 @@ def _proven(history: History, stream: Stream, code: ContractCode | None) -> Prov
     )
 
 
+def _is_constructed(code: ContractCode | None) -> bool:
+    """Whether an app's code is known by its creation code: it keeps its state in slots of its own,
+    and is no proxy."""
+    return code is not None and code.role == CREATION_ROLE
+
+
 def _created_in(history: History, stream: Stream) -> int | None:
     """The block of the transaction that created the app's contract, where that was found."""
     creation = history.creation.creation if stream.role is Role.APP else None
     return None if creation is None else creation.block
 
 
-def _origin(history: History, stream: Stream) -> Origin:
+def _origin(history: History, stream: Stream, code: ContractCode | None) -> Origin:
     block = _created_in(history, stream)
     if block is not None:
-        return Origin(kind=Beginning.CREATED, asked=stream.first, block=block, event=CONSTRUCTED)
+        kind = Beginning.BY_CONSTRUCTOR if _is_constructed(code) else Beginning.CREATED
+        return Origin(kind=kind, asked=stream.first, block=block, event=CONSTRUCTED)
     if not stream.events:
         return Origin(kind=Beginning.ASSUMED, asked=stream.first)
     first = stream.events[0]
@@ -205,11 +212,14 @@ def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]
     sets = {"ComposeHash": state.compose_hashes, "Device": state.devices}
     yield from _keyed(history.app_stream, sets, block)
     creation = history.creation.creation
-    constructed = state.code is not None and state.code.role == CREATION_ROLE
+    constructed = _is_constructed(state.code)
     if creation is not None and constructed:
         key, call = creation.input[-32:].hex(), first_manifest_call(creation, block)
         name = f"allowedComposeHashes({key})"
         yield _Comparison(name, key in state.compose_hashes, call, contracts.decode_bool)
+        period = int.from_bytes(creation.input[-96:-64], "big")
+        call = contracts.eth_call(address, calls.NOTICE_PERIOD, block)
+        yield _Comparison("noticePeriod()", period, call, contracts.decode_uint)
     yield from _scalars(address, state, block, f"app {address}")
     if state.any_device.value is not None:
         call = contracts.eth_call(address, contracts.ALLOW_ANY_DEVICE, block)

@@ -9,7 +9,6 @@ from verifier.checks.demands import Demands
 from verifier.errors import MissingEvidence
 from verifier.model.identifiers import LATEST_TIME, format_time
 from verifier.model.result import JsonValue
-from verifier.model.timeline import Beginning
 
 if TYPE_CHECKING:
     from verifier.model.timeline import Permission, Timeline
@@ -56,7 +55,7 @@ def _undated(case: Case, timeline: "Timeline", floor: int) -> Iterator[str]:
         yield "by two operators, which manifests may start, and since when,"
     elif app is None or not (app.complete and timeline.app_state.continuous):
         yield "which manifests may start, and since when,"
-    elif app.origin.kind is not Beginning.BY_FACTORY:
+    elif app.origin.silent:
         yield "what the app's creator allowed without an event"
     measured = (case.identity.compose_hash or b"").hex()
     if measured not in {item.compose_hash for item in timeline.permissions}:

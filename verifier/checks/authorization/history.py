@@ -84,8 +84,6 @@ def history(case: Case) -> Outcome:
             f"the history is not complete: {missing[0]}",
             hint="audit online, and name an endpoint that gives old logs with --rpc-url",
         )
-    from verifier.model.timeline import Beginning  # noqa: PLC0415 - only for apps on a chain
-
     app, kms = timeline.coverage[0], timeline.coverage[1]
     summary = (
         f"{app.logs} app logs and {kms.logs} KMS logs up to block {timeline.as_of.block} "
@@ -97,7 +95,7 @@ def history(case: Case) -> Outcome:
         for text, doubted in (
             ("from one operator only", timeline.single_source),
             (app.origin.words, app.origin.assumed),
-            (NOT_BY_FACTORY, app.origin.kind is not Beginning.BY_FACTORY),
+            (NOT_BY_FACTORY, app.origin.silent),
             (f"KMS: {kms.origin.words}", kms.origin.assumed),
             (f"the app {_UNBOUND}", not timeline.app_state.continuous),
             (f"the KMS {_UNBOUND}", not timeline.kms_state.continuous),

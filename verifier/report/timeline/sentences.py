@@ -87,10 +87,6 @@ _ACTS: Final = {
 }
 # What happened, with whoever did it named by the event itself or by nothing.
 _FACTS: Final = {
-    "Constructed true": "the contract was created: any machine, first manifest {composeHash}, and "
-    "{noticePeriod} between the announcement of a manifest and its permission",
-    "Constructed false": "the contract was created: no machine, first manifest {composeHash}, and "
-    "{noticePeriod} between the announcement of a manifest and its permission",
     "Initialized": "the contract was set up, version {0}",
     "AppRegistered": "app {0} was registered with the KMS",
     "AppDeployedViaFactory": "app {appId} was created through the KMS by {deployer}",
@@ -215,8 +211,8 @@ class Narrator:
         name, args = event.name, event.args
         if name in ("unknown", "undecodable"):
             return _unreadable(event)
-        if name == "Upgraded":
-            return self._upgrade(event)
+        if name in ("Upgraded", "Constructed"):
+            return self._upgrade(event) if name == "Upgraded" else self._constructed(args)
         if name.startswith("OwnershipTransfer"):
             return _ownership(name, args)
         flag = next((item for item in args.values() if isinstance(item, bool)), None)
@@ -254,6 +250,18 @@ class Narrator:
         if key in _MANIFEST:
             return manifest(self._timeline, value)
         return (_ROLE_NAMES.get(value) if key == "role" else None) or value_text(value)
+
+    def _constructed(self, args: Mapping[str, JsonValue]) -> str:
+        """What a constructor set that emits nothing."""
+        first = "no manifest was allowed"
+        if args.get("composeHash"):
+            first = self._filled("its creator allowed manifest {composeHash}", args)
+        machines = "every machine" if args.get("allowAnyDevice") else "no machine"
+        period = self._filled("{noticePeriod}", args)
+        return (
+            f"the contract was created for {machines}, with {period} from the announcement of a "
+            f"manifest to its permission; {first}"
+        )
 
     def _upgrade(self, event: TimelineEvent) -> str:
         code = str(event.args.get("implementation", ""))

@@ -194,7 +194,8 @@ def _group(
         lead = Text(f"    {sentences.contract(event)}", "dim")
         page.entry(lead, _LABEL, shorten(narrator.sentence(event)))
         if page.full:
-            page.entry(Text(), _LABEL, f"log {event.place.log_index}: {sentences.arguments(event)}")
+            where = f"log {event.place.log_index}" if event.place.log_index >= 0 else "no log"
+            page.entry(Text(), _LABEL, f"{where}: {sentences.arguments(event)}")
     if group.creates_app:
         for text in narrator.silent():
             page.entry(Text("    silently", "yellow"), _LABEL, text)
