@@ -250,13 +250,13 @@ class Case:
         return self.exchanges.once(key, lambda: _settled(compute))()
 
     def _choose_collateral(self) -> Endorsements:
-        once = self.exchanges.once
+        bundle = self.evidence.bundle
         return choose_endorsements(
-            once(read_collateral, lambda: read_collateral(self.evidence.bundle)),
+            self.exchanges.once(read_collateral, lambda: read_collateral(bundle)),
             self.quote.raw,
             self.reference.root,
             self.question.at,
-            once,
+            bundle.readings.once,
         )
 
     @property

@@ -6,7 +6,7 @@ genuine quote, and must not vanish either.
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from msgspec import Struct
@@ -344,7 +344,7 @@ def parse_pem(raw: bytes, what: str) -> RaTlsChain:
 
 
 def _from_certificates(subject: SubjectEvidence) -> list[PresentedQuote]:
-    found: list[PresentedQuote] = []
+    found, readings = list[PresentedQuote](), subject.bundle.readings
     given = [
         *((item.value.app_cert, item.artifact, "/app_cert") for item in subject.infos),
         *((item.value.app_cert, item.artifact, "") for item in subject.pages),
@@ -357,7 +357,8 @@ def _from_certificates(subject: SubjectEvidence) -> list[PresentedQuote]:
         if not pem.strip():
             continue
         try:
-            chain = parse_chain(pem, f"app certificate in {_what(artifact)}")
+            what = f"app certificate in {_what(artifact)}"
+            chain = readings.once((parse_chain, pem), partial(parse_chain, pem, what))
             blob = chain.leaf.get(EXT_ATTESTATION, b"")
             if other_platform(blob) is not None:
                 attestation = parse_platform(blob, f"attestation in {_what(artifact)}")

@@ -7,6 +7,7 @@ ERC-7201. Words are read strictly: a boolean is 0 or 1, an address has twelve ze
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -143,6 +144,12 @@ def get_block(block: str) -> Call:
 
 def is_app_allowed(kms: str, boot: BootInfo, block: str) -> Call:
     """`DstackKms.isAppAllowed(AppBootInfo)` at a block."""
+    return eth_call(kms, IS_APP_ALLOWED + _boot_words(boot), block)
+
+
+@lru_cache(maxsize=1 << 10)
+def _boot_words(boot: BootInfo) -> str:
+    """An AppBootInfo as the contract takes it (hex): every endpoint is asked about the same."""
     from eth_abi.abi import encode  # noqa: PLC0415 - costs 0.2 s that only chain checks need
 
     values = (
@@ -156,8 +163,8 @@ def is_app_allowed(kms: str, boot: BootInfo, block: str) -> Call:
         boot.tcb_status,
         list(boot.advisory_ids),
     )
-    data = IS_APP_ALLOWED + encode([_BOOT_INFO_TYPE], [values]).hex()
-    return eth_call(kms, data, block)
+    encoded: str = encode([_BOOT_INFO_TYPE], [values]).hex()
+    return encoded
 
 
 def decode_bytes(value: JsonValue, what: str) -> bytes:
