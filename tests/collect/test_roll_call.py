@@ -38,6 +38,15 @@ def test_silence_counts_as_nobody_new() -> None:
     assert len(asked(["a", ""])[1]) == 8
 
 
+def test_an_endpoint_is_asked_before_anybody_is_known() -> None:
+    call = RollCall(3)
+    assert list(call.numbers()) == [1, 2, 3]
+    for shown in ("", "", "a"):
+        assert not call.numbers()
+        call.record(shown, called=True)
+    assert len(call.numbers()) == 8
+
+
 @given(st.lists(st.sampled_from([*map(str, range(40)), ""]), min_size=1, max_size=300))
 def test_it_ends(answers: list[str]) -> None:
     _, numbers = asked(answers)

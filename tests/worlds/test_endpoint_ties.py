@@ -20,6 +20,7 @@ from verifier.evidence.endpoint import parse_endpoint
 from verifier.lab import cert
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.attacks.endpoint import without_caa
+from verifier.lab.attacks.instances import DEVELOPMENT
 from verifier.lab.dns import Record, name_data, text_data
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.gateway import ACCOUNT_URI
@@ -28,6 +29,7 @@ from verifier.lab.response import Response
 from verifier.lab.serve import serve
 from verifier.lab.world import ATTESTATION_PATH, DOMAIN, WEB_DOMAIN, World, build
 from verifier.model.identifiers import AppId
+from verifier.model.report import Report
 from verifier.model.result import Basis, SkipKind, Status, Verdict
 from verifier.policy.policy import load_policy
 from verifier.report.audit.connection import render_connection
@@ -241,8 +243,10 @@ def test_the_answer_in_words(met: Audited, honest: Audited) -> None:
     assert answer_to(honest, "app.example.org:443").startswith("NOT KNOWN: ")
 
 
-def test_every_instance_that_is_met_is_audited() -> None:
-    world = build(Knobs(others=(Knobs(),)))
+def met_in_turn(*others: Knobs) -> tuple[World, Report]:
+    """An app of several instances, and its audit where its address leads to each of them in turn,
+    and nothing else names any."""
+    world = build(Knobs(others=others))
     certificates = itertools.cycle([guest.app_cert.encode() for guest in world.guests])
     question = Question(
         app_id=AppId(world.app_id),
@@ -255,13 +259,24 @@ def test_every_instance_that_is_met_is_audited() -> None:
         responder=world.respond, handshakes=lambda *_: next(certificates), cloud=False
     )
     bundle = collect_evidence(question, sources, lambda: world.now)
-    report = audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
+    return world, audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
+
+
+def test_every_instance_that_is_met_is_audited() -> None:
+    world, report = met_in_turn(*[Knobs()] * 4)
     assert report.verdict is Verdict.AFFIRMING
     assert [subject.name.rpartition("/")[2] for subject in report.subjects] == sorted(
         world.instance_ids
     )
     found = [item for subject in report.subjects for item in subject.checks if item.id == TLS]
-    assert [item.status for item in found] == [Status.PASS] * 2
+    assert [item.status for item in found] == [Status.PASS] * 5
+
+
+def test_one_behind_the_fifth_handshake_decides() -> None:
+    world, report = met_in_turn(*[Knobs()] * 3, DEVELOPMENT)
+    assert report.verdict is Verdict.CONTRAINDICATED
+    assert len(report.subjects) == 5
+    assert report.subjects[0].name.rpartition("/")[2] == world.instance_ids[4]
 
 
 def test_strict_affirms_an_honest_world_over_http() -> None:

@@ -369,9 +369,7 @@ class _Collection:
         known = bool(self._asked) or not self._guests
         if self._scope.endpoint is not None:
             asked = [*self._scope.gateways, *self._guests.gateways]
-            yield from endpoint_requests(
-                self._scope.endpoint, asked, known=known, plain=self._guests.plain
-            )
+            yield from endpoint_requests(self._scope.endpoint, asked, self._guests, known=known)
             yield from search_requests(
                 self._scope.endpoint, self._scope.searches, bundle, self._client.clock()
             )

@@ -1,10 +1,10 @@
 """What is asked about an address that users connect to, and of whom."""
 
 from collections.abc import Iterable, Iterator
-from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.collect import requests
+from verifier.collect.guests import Guests
 from verifier.collect.requests import Request
 from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.certificate_log import (
@@ -15,29 +15,27 @@ from verifier.evidence.certificate_log import (
 )
 from verifier.evidence.domain import questions
 from verifier.evidence.endpoint import HTTPS_PORT, Ending, Endpoint
-
-HANDSHAKES: Final = 3
-"""A gateway may lead each connection to another instance: every one that is met is audited."""
+from verifier.evidence.guest.sightings import numbered
 
 
 def endpoint_requests(
-    endpoint: Endpoint, gateways: Iterable[str], *, known: bool, plain: bool
+    endpoint: Endpoint, gateways: Iterable[str], guests: Guests, *, known: bool
 ) -> Iterator[Request]:
     """Handshakes, its name in the DNS, and what whoever ends the connection shows of itself.
 
-    `gateways` are those that were named, `known` says whether guests had time to answer, `plain`
-    whether the certificate there carries no quote.
+    `gateways` are those that were named, `guests` those that are asked; `known` says whether they
+    had time to answer.
     """
     route = endpoint.route
     if route or known:
-        for number in range(HANDSHAKES):
-            url = f"{endpoint.source}#{number}"
-            yield Request(kind=Kind.TLS_PEER, url=url, label=endpoint.source)
+        for number in guests.at_endpoint.numbers():
+            url = numbered(endpoint.source, number)
+            yield Request(kind=Kind.TLS_PEER, url=url, label=endpoint.source, fresh=True)
     for name, kind in questions(endpoint):
         yield from requests.dns_requests(name, kind)
     if route is not None and route.ending is Ending.GATEWAY:
         yield from requests.gateway_requests(_gateway(endpoint, route.base, gateways))
-    elif plain:
+    elif guests.plain:
         yield from requests.ingress_requests(endpoint)
 
 

@@ -15,32 +15,38 @@ MAX_NAMES: Final = 128
 """How many names guests may give themselves; whoever gives more is known by its address."""
 MAX_CALLS: Final = 128
 """How often one address is asked who else answers there."""
+HANDSHAKES: Final = 3
+"""How many are made with an endpoint before anybody was met there."""
 _QUIET: Final = 4
 _AT_ONCE: Final = 16
 
 
 class RollCall:
-    """Who answers at an address that leads to any instance, asked until nobody new is met.
+    """Who answers at an address that leads to any instance, asked until nobody new is met; `first`
+    is how often before anybody is.
 
     With k instances met, another one that is led to as often as these is missed by 4 (k + 1)
     requests in fewer than one of 50 cases. One that hides is met by no number of requests.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, first: int = 0) -> None:
+        self._first = first
         self._met: set[str] = set()
         self._sent = self._waiting = self._quiet = 0
 
     def record(self, instance: str, *, called: bool) -> None:
-        """Take an answer by the instance id that it claims, "" for none; `called` where it is that
-        to one of the numbers that were handed out."""
+        """Take an answer by what tells instances apart in it, "" for nothing; `called` where it is
+        that to one of the numbers that were handed out."""
         self._waiting -= called
         new = bool(instance) and instance not in self._met
         self._met.update({instance} - {""})
         self._quiet = 0 if new else self._quiet + called
 
     def numbers(self) -> range:
-        """The numbers of the requests to send now; none before anybody was met."""
-        wanted = _QUIET * (len(self._met) + 1) - self._quiet - self._waiting if self._met else 0
+        """The numbers of the requests to send now."""
+        wanted = self._first - self._sent
+        if self._met:
+            wanted = _QUIET * (len(self._met) + 1) - self._quiet - self._waiting
         first = self._sent
         self._sent += max(min(wanted, _AT_ONCE - self._waiting, MAX_CALLS - self._sent), 0)
         self._waiting += self._sent - first
@@ -56,6 +62,7 @@ class Guests:
 
     def __init__(self, urls: Iterable[str], *, alone: bool) -> None:
         self.names: dict[str, str] = {}
+        self.at_endpoint = RollCall(HANDSHAKES)
         self.plain = False  # whether an endpoint showed a certificate without a quote
         self._urls = dict.fromkeys(urls)
         self._calls: dict[str, RollCall] = {}
@@ -86,7 +93,12 @@ class Guests:
                 yield requests.roll_call(base, number)
 
     def count(self, request: Request, body: bytes) -> None:
-        """Take an answer to Info, b"" for none, as to whom an address of the app led."""
+        """Take an answer to Info or to a handshake, b"" for none, as to whom an address led."""
+        if request.kind is Kind.TLS_PEER:
+            # What a certificate says is read later; another instance has another one.
+            shown = hashlib.sha256(body).hexdigest() if body else ""
+            self.at_endpoint.record(shown, called=request.fresh)
+            return
         base = requests.base_of(request.url)
         if request.kind is not Kind.INFO or request.subject or self._alone:
             return

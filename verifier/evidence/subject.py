@@ -192,10 +192,11 @@ class SubjectEvidence(Struct):
         names = (self.name,) if self.name.startswith(KEY_HOLDER) else (self.name, "")
         found = [item for item in self.bundle.of(kind) if item.subject in names]
         found.sort(key=lambda item: (item.subject == "", item.sha256 or ""))
-        if kind is not Kind.INFO:
+        if kind not in (Kind.INFO, Kind.TLS_PEER):
             return found
         # A guest that was asked many times says the same many times.
-        return list({item.sha256: item for item in reversed(found)}.values())[::-1]
+        told = {(item.sha256, _asked_at(item)): item for item in reversed(found)}
+        return list(told.values())[::-1]
 
     def quote_met_at(self, source: str) -> PresentedQuote | None:
         """The quote in the certificate that a recorded handshake showed, None where there is no
@@ -269,6 +270,11 @@ def parse_tcb_info_bytes(raw: bytes, what: str) -> TcbInfo:
 
 def _as_it_is(raw: bytes, _what: str) -> bytes:
     return raw
+
+
+def _asked_at(artifact: Artifact) -> str:
+    """The address that an answer is about, "" where it is about the guest alone."""
+    return artifact.source if artifact.kind is Kind.TLS_PEER else ""
 
 
 def _what(artifact: Artifact) -> str:
