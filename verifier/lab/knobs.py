@@ -51,6 +51,8 @@ class Knobs(Struct, frozen=True, kw_only=True):
                                guest and what its contract allows is used
         spread                 which instance (0 is the first) answers the n-th question for Info
                                that comes by the app's own address; None for always the first
+        spread_tls             which instance ends the n-th connection that users make with the app;
+                               None for always the first
     Guest
         version                the dstack release of the guest
         app_name               the app's name in the manifest
@@ -165,6 +167,7 @@ class Knobs(Struct, frozen=True, kw_only=True):
     app_id: bytes | None = None
     others: tuple["Knobs", ...] = ()
     spread: Callable[[int], int] | None = None
+    spread_tls: Callable[[int], int] | None = None
 
     version: str = "0.5.8"
     app_name: str = "lab-app"

@@ -90,7 +90,7 @@ class World:
             self._guest(each, index) for index, each in enumerate((knobs, *knobs.others))
         )
         self.instance_ids = tuple(guest.instance_id.hex() for guest in self.guests)
-        self._calls = itertools.count()
+        self._calls, self._connections = itertools.count(), itertools.count()
 
     @property
     def guest(self) -> Guest:
@@ -228,6 +228,8 @@ class World:
         if host == WEB_DOMAIN:
             return ingress.ingress_certificate(host, self.guest)
         guest = self.guest if host == DOMAIN else self._passed_through(host)
+        if guest is self.guest and self.knobs.spread_tls is not None:
+            guest = self.guests[self.knobs.spread_tls(next(self._connections))]
         if guest is not None:
             return guest.app_cert.encode()
         return gateway_certificate(self.now) if host.endswith(f".{GATEWAY_BASE}") else b""

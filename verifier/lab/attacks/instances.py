@@ -6,7 +6,7 @@ from typing import Final
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import forgeries as forge
-from verifier.lab.attacks.attack import Attack, missing, refused
+from verifier.lab.attacks.attack import PASSED_THROUGH, Attack, missing, refused
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import NOT_FOUND, Response
 from verifier.lab.world import GATEWAY_BASE, build
@@ -53,6 +53,13 @@ def instances() -> Iterator[Attack]:
     title = "leads no connection to its instance on a development image, which somebody names"
     knobs = Knobs(others=(DEVELOPMENT,), spread=_never)
     yield refused("instance-hidden-and-named", "boot.image", title, knobs, **named)
+    title = (
+        "lets its instance on a development image end one connection in seven, and hides it else"
+    )
+    knobs = Knobs(others=(DEVELOPMENT,), spread=_never, spread_tls=_seldom)
+    met = Knobs(others=(Knobs(),), spread=_never, spread_tls=_seldom)
+    yield refused("instance-hides-from-auditors", "boot.image", title, knobs, twin=met,
+                  endpoint=PASSED_THROUGH)  # fmt: skip
     check = "application.identity"
     title = "passes another app off as an instance, by its id"
     knobs = Knobs(others=(Knobs(guest_app_id=forge.OTHER_APP),), spread=_never)
