@@ -194,8 +194,9 @@ class SubjectEvidence(Struct):
         found.sort(key=lambda item: (item.subject == "", item.sha256 or ""))
         if kind not in (Kind.INFO, Kind.TLS_PEER):
             return found
-        # A guest that was asked many times says the same many times.
-        told = {(item.sha256, _asked_at(item)): item for item in reversed(found)}
+        # A guest that is asked many times says the same; what a handshake shows is of an address.
+        by_place = kind is Kind.TLS_PEER
+        told = {(item.sha256, item.source if by_place else ""): item for item in reversed(found)}
         return list(told.values())[::-1]
 
     def quote_met_at(self, source: str) -> PresentedQuote | None:
@@ -270,11 +271,6 @@ def parse_tcb_info_bytes(raw: bytes, what: str) -> TcbInfo:
 
 def _as_it_is(raw: bytes, _what: str) -> bytes:
     return raw
-
-
-def _asked_at(artifact: Artifact) -> str:
-    """The address that an answer is about, "" where it is about the guest alone."""
-    return artifact.source if artifact.kind is Kind.TLS_PEER else ""
 
 
 def _what(artifact: Artifact) -> str:
