@@ -13,6 +13,7 @@ from verifier.audit import app_timeline
 from verifier.evidence.chain.constructor import CREATION_ROLE
 from verifier.evidence.chain.contracts import code_fingerprint
 from verifier.evidence.codec import JsonObject
+from verifier.model.chain import Role
 from verifier.model.result import Status
 from verifier.model.timeline import UNKNOWN, Beginning, Known, Method
 
@@ -104,8 +105,16 @@ def test_what_a_known_constructor_set_is_known(app: Scene) -> None:
     assert state.continuous
     assert told(audit) == []
     event = next(item for item in timeline.events if item.name == "Constructed")
-    assert event.args == {"noticePeriod": PERIOD, "allowAnyDevice": True, "composeHash": first}
-    assert event.sender == eip55(app.chain.accounts[1])
+    owner = eip55(app.chain.accounts[1])
+    assert event.sender == owner
+    assert event.args == {
+        "newOwner": owner,
+        "noticePeriod": PERIOD,
+        "allowAnyDevice": True,
+        "composeHash": first,
+    }
+    (governs,) = (item for item in timeline.governance if item.role is Role.APP)
+    assert (governs.owner, governs.keys, governs.notice) == (owner, 1, PERIOD)
     origin = timeline.coverage[0].origin
     assert (origin.kind, origin.block) == (Beginning.BY_CONSTRUCTOR, event.place.block)
     assert not timeline.coverage[0].disputed

@@ -29,6 +29,7 @@ from verifier.timeline.fold import Fold, fold
 from verifier.timeline.governance import Governed, governance
 from verifier.timeline.history import History, Stream
 from verifier.timeline.initial import (
+    LARGEST_NUMBER,
     InitialFlags,
     constructed,
     constructor_flags,
@@ -95,9 +96,8 @@ def tell(history: History, known: tuple[ContractCode, ...], *, on: int | None = 
     covered = _covered(history, folded, flags, created)
     notice_period = _find(history, history.app, calls.NOTICE_PERIOD, contracts.decode_uint)
     accounts = _Accounts(_reads(history, known), _then(history, known))
-    # Known code keeps to its notice period; what any other says of one is its own word.
     word = None if created.events else notice_period
-    governed = _governed(history, accounts, settled, folded, word)
+    governed = created.bound(_governed(history, accounts, settled, folded, word))
     periods = tuple(period for item in governed for period in item.periods)
     if on is not None:
         events = settled = tuple(event for event in settled if _before(event, on))
@@ -305,6 +305,17 @@ class _Constructed(Struct, frozen=True, kw_only=True):
     flags: InitialFlags | None = None
     notes: tuple[str, ...] = ()
     disputed: str = ""
+    notice_period: int = 0
+
+    def bound(self, governed: tuple[Governed, ...]) -> tuple[Governed, ...]:
+        """Who governs, where known code keeps to its notice period whoever owns the app; what any
+        other says of one is its own word."""
+        app, *rest = governed
+        periods = tuple(
+            replace(period, notice=max(period.notice or 0, self.notice_period))
+            for period in app.periods
+        )
+        return (replace(app, periods=periods), *rest) if self.events else governed
 
     def among(self, events: tuple[TimelineEvent, ...]) -> tuple[TimelineEvent, ...]:
         """These events and the constructor's, in chain order."""
@@ -325,7 +336,11 @@ def _constructed(history: History, known: tuple[ContractCode, ...]) -> _Construc
         said = "what the app's constructor set is not known: no reference value is of the creation "
         return _Constructed(notes=(f"{said}code in transaction 0x{creation.transaction}",))
     event = constructed(history.app, creation, header.time, terms)
-    return _Constructed(events=(event,), flags=constructor_flags(terms))
+    return _Constructed(
+        events=(event,),
+        flags=constructor_flags(terms),
+        notice_period=min(terms.notice_period, LARGEST_NUMBER),
+    )
 
 
 def _executed_terms(history: History) -> InitialTerms | None:

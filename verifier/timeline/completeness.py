@@ -220,7 +220,10 @@ def _app_comparisons(history: History, state: AppState) -> Iterator[_Comparison]
         period = int.from_bytes(creation.input[-96:-64], "big")
         call = contracts.eth_call(address, calls.NOTICE_PERIOD, block)
         yield _Comparison("noticePeriod()", period, call, contracts.decode_uint)
-    yield from _scalars(address, state, block, f"app {address}")
+        call = contracts.eth_call(address, contracts.OWNER, block)
+        yield _Comparison("owner()", state.owner, call, contracts.decode_address)
+    slotted = replace(state, owner="") if constructed else state
+    yield from _scalars(address, slotted, block, f"app {address}")
     if state.any_device.value is not None:
         call = contracts.eth_call(address, contracts.ALLOW_ANY_DEVICE, block)
         yield _Comparison("allowAnyDevice()", state.any_device.value, call, contracts.decode_bool)

@@ -271,8 +271,10 @@ def _effects(event: TimelineEvent) -> tuple[_Effect, ...]:
             found = [_Effect(Setting.OWNER, "", owner), _Effect(Setting.PENDING_OWNER, "", "")]
         case "OwnershipTransferStarted":
             found = [_Effect(Setting.PENDING_OWNER, "", owner)]
-        case "Constructed" if args.get("composeHash"):
-            found = [_Effect(Keyed.COMPOSE_HASH, str(args["composeHash"]), value=True)]
+        case "Constructed":
+            found = [_Effect(Setting.OWNER, "", owner)]
+            if args.get("composeHash"):
+                found.append(_Effect(Keyed.COMPOSE_HASH, str(args["composeHash"]), value=True))
         case "ComposeHashActivated":
             found = [_Effect(Keyed.COMPOSE_HASH, str(args.get("hash")), value=True)]
         case "PolicyChanged":

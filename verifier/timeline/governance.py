@@ -23,6 +23,7 @@ from verifier.evidence.chain.ethereum import keccak256
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance, TimelineEvent
+from verifier.timeline.initial import CONSTRUCTED
 from verifier.timeline.owners import Behind, OwnerReads, Past, Then
 
 ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
@@ -189,7 +190,7 @@ def _spans(
 ) -> Iterator[tuple[str, TimelineEvent, TimelineEvent | None]]:
     """Each owner's time: from one transfer to the next, or to the present; "" is an unknown one."""
     own = [event for event in events if event.role is role]
-    transfers = [event for event in own if event.name == "OwnershipTransferred"]
+    transfers = [event for event in own if event.name in ("OwnershipTransferred", CONSTRUCTED)]
     first = transfers[0] if transfers else None
     if own and (first is None or first.transaction != own[0].transaction):
         yield "", own[0], first

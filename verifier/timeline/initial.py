@@ -24,7 +24,8 @@ from verifier.model.timeline import UNKNOWN, Known, Method, TimelineEvent
 
 CONSTRUCTED: Final = "Constructed"
 """The name under which a constructor that emits nothing stands among the events."""
-_LARGEST_NUMBER: Final = 2**53
+LARGEST_NUMBER: Final = 2**53
+"""Integers beyond it are strings in reports, or capped."""
 _WORD: Final = 32
 _SETTERS: Final = {
     "AllowAnyDeviceSet": "allow-any-device",
@@ -126,7 +127,8 @@ def constructed(
         address=address,
         name=CONSTRUCTED,
         args={
-            "noticePeriod": period if period <= _LARGEST_NUMBER else str(period),
+            "newOwner": creation.sender,
+            "noticePeriod": period if period <= LARGEST_NUMBER else str(period),
             "allowAnyDevice": terms.allow_any_device,
             "composeHash": terms.compose_hash,
         },
