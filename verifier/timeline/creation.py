@@ -6,14 +6,13 @@ address, and to be the same for every endpoint. Only an app that tells a notice 
 into: apps of the KMS's factory are created by a call that their first log names.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
 
 from verifier.chain import calls
-from verifier.chain.view import ChainView
+from verifier.chain.view import ChainView, DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.constructor import Creation, decode_creation, decode_creations
@@ -52,13 +51,17 @@ def find_creation(
     listed = tuple(events)
     if any(event.name == "Upgraded" for event in listed):
         return Search()
-    with suppress(EvidenceError):
-        period = reader.find(notice, contracts.decode_uint, marks=False)
-        present = reader.find(code, contracts.decode_bytes, marks=False)
-        if period is not None and present:
+    try:
+        if reader.find(notice, contracts.decode_uint, marks=False) is None:
+            return Search()
+        if reader.find(code, contracts.decode_bytes, marks=False):
             last = min((event.place.block for event in listed), default=reader.number)
             return _search(reader, app, first, last)
-    return Search()
+    except DisagreementError as error:
+        return Search(calls=(notice, code), disputed=error.message)
+    except EvidenceError:
+        return Search()
+    return Search(calls=(notice, code))
 
 
 def _search(reader: ChainView, app: str, first: int, last: int) -> Search:
@@ -79,11 +82,13 @@ def _search(reader: ChainView, app: str, first: int, last: int) -> Search:
     if len(digests) > 1:
         said = f"endpoints name different transactions that created {app} in block {block}"
         return Search(calls=tuple(asked), disputed=said)
+    found = None
     try:
-        found = next(_found(reader, app, digests), None)
+        for digest in digests:
+            found = reader.find(calls.transaction(digest), decode_creation)
     except EvidenceError as error:
         return Search(calls=tuple(asked), disputed=error.message)
-    if found is None:
+    if found is None or found.address != app or found.transaction not in digests:
         return Search(calls=tuple(asked))
     # Its last argument may be a manifest: whether that is still allowed is held against events.
     asked.append(first_manifest_call(found, hex(reader.number)))
@@ -97,17 +102,6 @@ def first_manifest_call(creation: Creation, block: str) -> Call:
     return contracts.eth_call(creation.address, contracts.ALLOWED_COMPOSE_HASHES + key, block)
 
 
-def _found(reader: ChainView, app: str, digests: Iterable[str]) -> Iterator[Creation]:
-    """The transactions of these hashes, as all endpoints give them. Raises EvidenceError."""
-    for digest in digests:
-        item = reader.find(calls.transaction(digest), decode_creation)
-        if item is None:
-            continue
-        if item.transaction != digest or item.address != app or item.block > reader.number:
-            raise EvidenceError(f"transaction 0x{digest}: a node gave another one")
-        yield item
-
-
 def _points(without: int, block: int) -> list[int]:
     """Some blocks between two, evenly."""
     count = min(_STEPS, block - without - 1)
@@ -117,13 +111,16 @@ def _points(without: int, block: int) -> list[int]:
 def _between(
     reader: ChainView, app: str, points: list[int], bounds: tuple[int, int]
 ) -> tuple[int, int]:
-    """The narrower bounds that answers about these blocks give: code is there for good."""
+    """The narrower bounds that answers about these blocks give: code is there for good.
+
+    Any endpoint's word is enough that it was there: one that lost old state may tell of none.
+    """
     without, block = bounds
     for point in points:
-        code = reader.find(contracts.get_code(app, hex(point)), contracts.decode_bytes, marks=False)
-        if code:
+        told = reader.each(contracts.get_code(app, hex(point)), contracts.decode_bytes)
+        if any(told):
             return without, point
-        if code is not None:
+        if told:
             without = point
     return without, block
 
