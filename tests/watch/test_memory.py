@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec.structs import replace
 
 from tests.watch.observed import BEGAN, CHAIN, FACTS, HONEST, later, out, with_chain, with_facts
+from verifier.errors import EvidenceError
 from verifier.model.result import Severity
 from verifier.watch.alerts import alert_of
 from verifier.watch.alerts import encode as encode_alert
@@ -252,3 +253,15 @@ def test_a_secret_in_the_name_of_an_app_is_not_in_the_log() -> None:
     other = unobserved(url.replace("abc", "abd"), "shop", BEGAN, "no answer", "")
     assert seen.app != other.app
     assert seen.app.startswith("https://guest.example/?api_key=")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        replace(HONEST, chain={"unheard": 1}, block=1),
+        replace(HONEST, attesters=(Attester("i1" * 20, {"unheard": 1}),)),
+    ],
+)
+def test_a_fact_that_this_version_does_not_know_is_refused(changed: Observation) -> None:
+    with pytest.raises(EvidenceError, match="'unheard', which this version does not know"):
+        decode(encode(changed), "entry")

@@ -14,8 +14,8 @@
     expect = { device = ["…"] }
 
 A setting is what an option is where neither the command line nor the environment names it, of the
-commands that have the option. A project file grants no trust: another root, vouching for a bundle,
-and the time of judgement belong on the command line alone.
+commands that have the option. A project file names no anchor of trust: another root, vouching for a
+bundle, and the time of judgement belong on the command line alone.
 """
 
 import hashlib

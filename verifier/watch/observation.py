@@ -188,9 +188,17 @@ def decode(raw: bytes, what: str) -> Observation:
     time = document.get("time")
     document["time"] = parse_time(time) if isinstance(time, str) else None
     try:
-        return msgspec.convert(document, Observation)
+        found = msgspec.convert(document, Observation)
     except msgspec.ValidationError as error:
         raise EvidenceError(f"{what}: it is no observation: {error}") from error
+    told = {*found.chain, *(name for item in found.attesters for name in item.facts)}
+    unknown = sorted(told - set(Fact))
+    if unknown:
+        raise EvidenceError(
+            f"{what}: it tells {unknown[0][:40]!a}, which this version does not know",
+            hint="use a newer version to read it",
+        )
+    return found
 
 
 def _encoded(observation: Observation) -> bytes:
