@@ -126,16 +126,17 @@ def _of_image(demands: Demands) -> Iterator[str]:
         yield "the files of the OS image were measured by whoever runs the audit (--image)"
 
 
-def _worded_platform(demands: Demands) -> Iterator[str]:
+def _worded_platform(demands: Demands) -> Iterator[tuple[str, str]]:
     for part, version in demands.snp_min_tcb.items():
-        yield f"of an SEV-SNP platform, {part} is {version} or later"
+        yield f"of an SEV-SNP platform, {part} is {version} or later", DECIDED_BY["snp"]
     if demands.ppids:
-        yield f"the PPID of the machine is {_any(demands.ppids)}"
+        yield f"the PPID of the machine is {_any(demands.ppids)}", DECIDED_BY["platform"]
     if demands.place_keys:
-        yield (
+        words = (
             f"a statement about the machine's place, of at most {demands.place_days} days, is "
             f"signed by {_any(demands.place_keys)}"
         )
+        yield words, DECIDED_BY["platform"]
 
 
 def _worded_tcb(demands: Demands) -> Iterator[str]:
@@ -160,8 +161,7 @@ def _worded(demands: Demands) -> Iterator[tuple[str, str]]:
     age = demands.max_quote_age
     quote = f"is at most {age} days old" if age else "answers a challenge of this audit"
     yield f"the quote {quote}", "hardware.freshness"
-    for words in _worded_platform(demands):
-        yield words, DECIDED_BY["platform"]
+    yield from _worded_platform(demands)
     for name, values in demands.expect.items():
         yield f"{name} is {_any(values)}", DECIDED_BY[name]
     if demands.kms_signed:
