@@ -155,7 +155,8 @@ def _instances(page: Page, report: Report) -> None:
     """A row for each guest, and what they differ in."""
     if not report.subjects:
         return
-    page.heading("Instances", instances.summary(report))
+    page.heading("Instances")
+    page.entry(Text(), 2, sentences.capital(instances.summary(report)))
     for name, *cells in instances.table(report):
         known = zip(instances.HEAD[1:], cells, strict=True)
         said = "; ".join(f"{title} {cell}" for title, cell in known)
