@@ -3,6 +3,7 @@
 import os
 import pty
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,16 @@ def test_no_option_stands_apart_from_a_value_that_fits_beside_it(width: int) -> 
     assert bool(apart) == (width < 100)
 
 
+def all_of(terminal: int) -> str:
+    """What was written to the other side of a terminal, which gives it in parts."""
+    written = b""
+    with suppress(OSError):  # the end of a terminal is an error
+        while part := os.read(terminal, 10_000):
+            written += part
+    os.close(terminal)
+    return written.decode()
+
+
 def test_progress_is_one_line_that_is_replaced_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     ours, theirs = pty.openpty()
     monkeypatch.setenv("TERM", "xterm")
@@ -69,8 +80,7 @@ def test_progress_is_one_line_that_is_replaced_and_goes(monkeypatch: pytest.Monk
         for number in range(3):
             streams.progress(f"step {number} {'x' * 500}")
         streams.warn("said")
-    written = os.read(ours, 10_000).decode()
-    os.close(ours)
+    written = all_of(ours)
     assert written.count("\n") == 1
     assert written.rpartition("\r\x1b[K")[2] == "verify: said\r\n"
 
@@ -82,8 +92,7 @@ def test_progress_is_lines_where_nothing_can_be_erased(monkeypatch: pytest.Monke
         monkeypatch.setattr(sys, "stderr", screen)
         streams.progress("one")
         streams.warn("said")
-    written = os.read(ours, 10_000).decode()
-    os.close(ours)
+    written = all_of(ours)
     assert written == "verify: one\r\nverify: said\r\n"
 
 
