@@ -10,6 +10,7 @@
 
 import argparse
 import hashlib
+import heapq
 import itertools
 import json
 import time
@@ -97,11 +98,16 @@ def sampled(world: str, audited: Audited, count: int) -> list[str]:
     """The breaches of `count` damages, chosen by the name of the world, of each kind of evidence in
     turn."""
     by_kind: dict[str, list[Damage]] = {}
-    for damage in allowed(world, audited):
+    for damage in _harmful(world, audited):
         kind = audited.bundle.artifacts[damage.artifact].kind
         by_kind.setdefault(kind.value, []).append(damage)
     kinds = sorted(by_kind, key=lambda kind: _digest(f"{world} {kind}"))
-    turns = itertools.zip_longest(*(by_kind[kind] for kind in kinds))
+    each = -(-count // len(kinds))
+    firsts = [
+        heapq.nsmallest(each, by_kind[kind], lambda item: _digest(f"{world} {item}"))
+        for kind in kinds[:count]
+    ]
+    turns = itertools.zip_longest(*firsts)
     chosen = [damage for turn in turns for damage in turn if damage is not None][:count]
     found = []
     for damage in chosen:
@@ -116,14 +122,17 @@ def _digest(text: str) -> str:
 
 def allowed(world: str, audited: Audited) -> list[Damage]:
     """The damages that must not help in a world, in an order that its name gives."""
+    return sorted(_harmful(world, audited), key=lambda item: _digest(f"{world} {item}"))
+
+
+def _harmful(world: str, audited: Audited) -> Iterator[Damage]:
+    """The damages that must not help in a world."""
     beside = {*NOBODYS_WORD.get(world, ()), *((Kind.KMS_ENV_KEY,) if world in LEGACY else ())}
     artifacts = audited.bundle.artifacts
-    found = [
-        item
-        for item in damages(audited.bundle)
-        if artifacts[item.artifact].kind not in beside and item.path[-1:] != (ONE_FLAG.get(world),)
-    ]
-    return sorted(found, key=lambda item: _digest(f"{world} {item}"))
+    for item in damages(audited.bundle):
+        told = item.path[-1:] == (ONE_FLAG.get(world),)
+        if artifacts[item.artifact].kind not in beside and not told:
+            yield item
 
 
 def _only_unanswered(before: Audited, after: Audited) -> bool:
