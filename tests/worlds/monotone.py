@@ -217,7 +217,7 @@ def main() -> None:
     asked = options.parse_args()
     names = sorted(worlds())
     state = json.loads(asked.state.read_text("utf-8")) if asked.state.is_file() else {}
-    share = max(5.0, asked.seconds * asked.workers / len(names))
+    share = max(1.0, asked.seconds * asked.workers / len(names))
     begun = time.monotonic()
     with Pool(asked.workers, maxtasksperchild=8) as pool:
         tasks = [(name, share) for name in names if _open(state.get(name))]
