@@ -57,7 +57,8 @@ def consistency(case: Case) -> Outcome:
     or of nothing. A vm_config that names another OS image than the os-image-hash event is a
     warning: the host writes the one, a KMS says the other, and the registers alone tell. Evidence
     that could not be read counts against this check, and what an answer leaves out that every such
-    answer states is missing: it might have contradicted."""
+    answer states is missing, as is that by which a proof's source is judged: it might have
+    contradicted."""
     statements = list(_statements(case))
     wrong = [item for item in statements if not _agrees(case, item[0], item[1])]
     wrong.extend(_other_quotes(case))
@@ -88,11 +89,11 @@ def consistency(case: Case) -> Outcome:
         )
     if not statements and not images:
         raise MissingEvidence("only the quote and its log were given: nothing is stated")
-    withheld = next(_withheld(case), "")
-    if withheld:
+    left_out = (f"{text}, which every such answer states" for text in _withheld(case))
+    unjudged = next(left_out, "") or next(proof.withheld(case), "")
+    if unjudged:
         raise MissingEvidence(
-            f"{withheld}, which every such answer states",
-            hint="collect it again from the guest, and hand it over whole",
+            unjudged, hint="collect it again from the guest, and hand it over whole"
         )
     foreign = proof.set_aside(case)
     if foreign:
@@ -163,7 +164,6 @@ def _withheld(case: Case) -> Iterator[str]:
         yield from (f"the page has no {name}" for name in names if not stated.get(name))
         if shown and page.value.tcb_info is None:
             yield "the page has no TCB Info"
-    yield from proof.withheld(case)
 
 
 def _since_0_4(stated: Iterable[str], hidden: tuple[str, ...]) -> tuple[str, ...]:

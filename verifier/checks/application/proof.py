@@ -24,6 +24,7 @@ from verifier.model.identifiers import format_time, parse_time
 from verifier.model.report import ProvenParts
 from verifier.model.result import CheckResult, EvidenceRef
 from verifier.patterns import pattern
+from verifier.reference.values import KmsRecord
 
 Statement = tuple[str, str, str, EvidenceRef]
 WHO: Final = "proof"
@@ -114,7 +115,7 @@ def said(case: Case) -> Iterator[tuple[str, str, EvidenceRef]]:
 
 
 def withheld(case: Case) -> Iterator[str]:
-    """What proofs leave out of a part that says nothing without it."""
+    """What proofs state of which that is missing by which it is judged, in the proof or beside."""
     for item in own(case):
         proof = item.value
         if proof.kms_root_address and not proof.kms_signature:
@@ -123,6 +124,14 @@ def withheld(case: Case) -> Iterator[str]:
             yield "the proof has a kms_signature, and no app_public_key that it is about"
         if proof.registers and not proof.quote:
             yield "the proof states registers, and has no td_quote"
+        if proof.timestamp and not proof.quote:
+            yield "the proof says when it was made, and has no td_quote"
+        if (proof.commit or proof.branch) and not proof.repository:
+            yield "the proof states a commit or a branch, and no repository"
+        if proof.repository and not _all_attested(attested(case)):
+            yield "the proof names a source, and no signature shows that of every image"
+        if case.kms_record is None and _known_as(case, proof.kms_id):
+            yield "the proof names a KMS, and which the guest measured is not known"
 
 
 def signer_of(case: Case, proof: Proof) -> str:
@@ -212,7 +221,7 @@ def _source(case: Case, item: Located[Proof]) -> Iterator[tuple[Statement, str]]
     from; where one image has none, it may be the one that is meant."""
     proof, artifact = item.value, item.artifact
     found = attested(case)
-    if not proof.repository or not found or any(row.tie is not Tie.ATTESTED for row in found):
+    if not proof.repository or not _all_attested(found):
         return
     own_rows = [row for row in found if _same_repository(row.source, proof.repository)]
     if not own_rows:
@@ -232,10 +241,15 @@ def _source(case: Case, item: Located[Proof]) -> Iterator[tuple[Statement, str]]
 def _key_holder(case: Case, item: Located[Proof]) -> Iterator[tuple[Statement, str]]:
     """The KMS that a proof names, where it is one of the known ones: the guest measured which."""
     stated, record = item.value.kms_id, case.kms_record
-    meant = [row for row in case.reference.kms if row.is_called(stated)] if stated else []
+    meant = _known_as(case, stated)
     if record is not None and meant and record not in meant:
         place = item.artifact.at("/deployment/kms_id")
         yield ("kms_id", stated, WHO, place), record.name
+
+
+def _known_as(case: Case, stated: str) -> list[KmsRecord]:
+    """The known KMSes that are called so."""
+    return [row for row in case.reference.kms if row.is_called(stated)] if stated else []
 
 
 def _moment(item: Located[Proof]) -> Iterator[tuple[Statement, str]]:
@@ -258,6 +272,11 @@ def attested(case: Case) -> tuple[Provenance, ...]:
     with suppress(MissingEvidence, Blocked, EvidenceError):
         return case.once(attested, lambda: examine(asked_images(case)))
     return ()
+
+
+def _all_attested(found: tuple[Provenance, ...]) -> bool:
+    """Whether a signature shows of each image what it is built from."""
+    return bool(found) and all(row.tie is Tie.ATTESTED for row in found)
 
 
 def _same_repository(source: str, stated: str) -> bool:
