@@ -2,14 +2,14 @@
 
 from typing import Final
 
-from verifier.chain.view import Agreed, ChainView, DisagreementError
-from verifier.checks.authorization.history import app_logs, without_contract
+from verifier.chain.view import Agreed, ChainView
+from verifier.checks.authorization.history import without_contract
 from verifier.checks.case import MAX_CLOCK_SKEW, Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
-from verifier.errors import EvidenceError, MissingEvidence
+from verifier.errors import MissingEvidence
 from verifier.evidence.chain import contracts
-from verifier.evidence.chain.contracts import BootInfo, Log
-from verifier.model.chain import OPERATORS, ZERO_ADDRESS, ContractCode
+from verifier.evidence.chain.contracts import BootInfo
+from verifier.model.chain import ZERO_ADDRESS, ContractCode
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef, JsonValue
 from verifier.reference.generations import generation_named
@@ -30,11 +30,10 @@ _OLDER_ID: Final = (
 def contract(case: Case) -> Outcome:
     """On the chain that the KMS record names, at a finalized block whose hash two operators agree
     on, the code at the app's address is a known proxy, and the implementations behind app and KMS
-    are known builds of DstackApp and DstackKms, of the generation that the record says. Every
-    implementation that the app ever had, by its Upgraded events, is known too: code that was
-    swapped and swapped back may have allowed anything in between. A KMS without a contract has no
-    public log, which is a warning; so is one that only the relying party names, behind a proxy of
-    unknown code, which shows any implementation it likes."""
+    are known builds of DstackApp and DstackKms, of the generation that the record says. What code
+    the app ran before is told by logs, which `authorization.history` judges. A KMS without a
+    contract has no public log, which is a warning; so is one that only the relying party names,
+    behind a proxy of unknown code, which shows any implementation it likes."""
     found = case.kms_contract()
     if found is None:
         return without_contract(case)
@@ -55,12 +54,6 @@ def contract(case: Case) -> Outcome:
     if problems:
         return _refused(view, problems, header.evidence)
     vouched = record in case.reference.kms or _is_known_proxy(case.reference, view, view.plan.kms)
-    logs = _app_logs(case, view)
-    if logs is not None:
-        problems.extend(_upgrade_problems(case.reference, view, logs))
-    if problems:
-        view.single_source |= _recalled(case)
-        return _refused(view, problems, header.evidence)
     summary = (
         f"KMS {view.plan.kms} and app {app} on chain {view.plan.chain_id} run known code "
         f"({kms_code.generation if kms_code else '?'}, {app_code.generation if app_code else '?'})"
@@ -68,7 +61,6 @@ def contract(case: Case) -> Outcome:
     doubts = [
         text
         for text, doubted in (
-            ("its past upgrades were not readable", logs is None),
             (f"the record says {record.generation}: the KMS was upgraded", upgraded),
             ("read from one operator only", view.single_source),
             (_of_other_chains(view), view.single_source and view.foreign),
@@ -207,51 +199,6 @@ def _proxy_problems(reference: ReferenceValues, view: ChainView, app: str) -> li
 def _is_known_proxy(reference: ReferenceValues, view: ChainView, address: str) -> bool:
     code = view.read(contracts.get_code(address, hex(view.number)), contracts.decode_bytes).value
     return contracts.identify_code(reference.contracts, code, "proxy") is not None
-
-
-def _app_logs(case: Case, view: ChainView) -> tuple[Log, ...] | None:
-    """The app's logs, or None where no endpoint gave all of them; what cannot be read, nobody gave.
-
-    Raises DisagreementError when endpoints contradict each other about them.
-    """
-    agreed = app_logs(case)
-    if agreed is not None and agreed.contradicted:
-        raise DisagreementError(
-            f"the app's logs: {agreed.contradicted[0]}",
-            hint="one of the endpoints is wrong: ask another with --rpc-url",
-        )
-    if agreed is None or not agreed.sources:
-        return None
-    view.single_source |= agreed.pieced or view.operators_of(agreed.sources) < OPERATORS
-    return tuple(item.log for item in agreed.logs)
-
-
-def _recalled(case: Case) -> bool:
-    """Whether some of the app's logs are answers of earlier audits, which accuse nobody."""
-    agreed = app_logs(case)
-    return agreed is not None and agreed.cached > 0
-
-
-def _upgrade_problems(
-    reference: ReferenceValues, view: ChainView, logs: tuple[Log, ...]
-) -> list[str]:
-    problems: list[str] = []
-    upgrades = [log for log in logs if log.topics and log.topics[0].hex() == contracts.UPGRADED[2:]]
-    if not upgrades:
-        problems.append("the app's logs have no Upgraded event, which every proxy emits")
-    for address in sorted({_implementation_of(log) for log in upgrades}):
-        code = view.read(
-            contracts.get_code(address, hex(view.number)), contracts.decode_bytes
-        ).value
-        if contracts.identify_code(reference.contracts, code, "app") is None:
-            problems.append(f"the app once ran the unknown implementation {address}")
-    return problems
-
-
-def _implementation_of(log: Log) -> str:
-    if len(log.topics) != 2:  # noqa: PLR2004 - Upgraded(address indexed implementation)
-        raise EvidenceError("an Upgraded event without its implementation")
-    return contracts.decode_address("0x" + log.topics[1].hex(), "Upgraded event")
 
 
 def _getters(

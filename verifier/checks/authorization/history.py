@@ -12,9 +12,11 @@ from verifier.checks.engine import Outcome, check, failed, holds, not_applicable
 from verifier.checks.hardware.quote import GENUINE
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
+from verifier.evidence.chain import contracts
+from verifier.evidence.chain.contracts import Log
 from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.plan import HistoryPlan
-from verifier.model.chain import Role
+from verifier.model.chain import OPERATORS, Role
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef
 
@@ -58,14 +60,16 @@ def history(case: Case) -> Outcome:
     contracts hold there: each manifest, device and OS image that was ever named, each flag, owner
     and implementation.
     What every source leaves out, and a later event undid, does not show: agreement is all that is
-    known of it. A value that the events of two operators do not explain is a failure that is named.
+    known of it. A value that the events of two operators do not explain is a failure that is named,
+    and so is code that the app once ran and nobody knows: code that was swapped and swapped back
+    may have allowed anything in between.
     A log that one endpoint has and another lacks is an error that names both, and so is what one
     operator alone, or an earlier answer, contradicts: nobody can tell who is wrong. One operator
     alone, a beginning that had to be assumed, an app that the KMS's factory is not known to have
     created, whose creator may have set anything silently, code that changes state without events,
     events that nobody knows or dates, and flags that nothing tells are reservations."""
-    timeline = timeline_of(case)
-    if timeline is None:
+    timeline, found = timeline_of(case), history_of(case)
+    if timeline is None or found is None:
         return without_contract(case)
     evidence = _scans(case)
     problems = [text for item in timeline.coverage for text in item.problems]
@@ -78,6 +82,9 @@ def history(case: Case) -> Outcome:
             remediation="it changed without a log, or all sources hide one: do not rely on it",
         )
     _refuse_disputes(timeline)
+    once = _unknown_upgrades(case, found)
+    if once:
+        return _accused(found, once, evidence)
     missing = [text for item in timeline.coverage for text in _missing(item)]
     if missing:
         raise MissingEvidence(
@@ -117,6 +124,50 @@ def _refuse_disputes(timeline: "Timeline") -> None:
             hint="one of these sources is wrong: ask another one with --rpc-url, and leave out an "
             "--explorer-url that lags behind",
         )
+
+
+def _unknown_upgrades(case: Case, found: "History") -> list[str]:
+    """Implementations of the app, by the Upgraded events that somebody gave, that are no known
+    build. A proxy emits the first when it is created."""
+    if not found.app_stream.agreed.sources:
+        return []
+    topic = bytes.fromhex(contracts.UPGRADED[2:])
+    logs = [item.log for item in found.app_stream.agreed.logs]
+    upgrades = [log for log in logs if log.topics[:1] == (topic,)]
+    if not upgrades:
+        return ["the app's logs have no Upgraded event, which every proxy emits"]
+    problems, block = [], hex(found.reader.number)
+    for address in sorted({_implementation_of(log) for log in upgrades}):
+        code = found.reader.value(contracts.get_code(address, block), contracts.decode_bytes)
+        if contracts.identify_code(case.reference.contracts, code, "app") is None:
+            problems.append(f"the app once ran the unknown implementation {address}")
+    return problems
+
+
+def _implementation_of(log: Log) -> str:
+    if len(log.topics) != 2:  # noqa: PLR2004 - Upgraded(address indexed implementation)
+        raise EvidenceError("an Upgraded event without its implementation")
+    return contracts.decode_address("0x" + log.topics[1].hex(), "Upgraded event")
+
+
+def _accused(found: "History", problems: list[str], evidence: tuple[EvidenceRef, ...]) -> Outcome:
+    """The failure, where two operators gave in this audit what it rests on.
+
+    Raises DisagreementError.
+    """
+    view, agreed = found.reader, found.app_stream.agreed
+    lone = view.single_source or agreed.pieced or agreed.cached > 0
+    if lone or view.operators_of(agreed.sources) < OPERATORS:
+        raise DisagreementError(
+            f"by what one operator alone says, or said in an earlier audit: {'; '.join(problems)}",
+            hint="ask another endpoint of the same chain with --rpc-url",
+        )
+    return failed(
+        "; ".join(problems),
+        expected="known DstackApp builds behind the app's proxy, ever since its creation",
+        evidence=evidence,
+        remediation="unknown code may have allowed anything in between, unseen by any event",
+    )
 
 
 def _unknowns(timeline: "Timeline") -> tuple[tuple[str, bool], ...]:

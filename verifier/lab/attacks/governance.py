@@ -117,8 +117,6 @@ def authorization() -> Iterator[Attack]:
          forge.unknown_app_code, upgraded),
         ("unknown-kms-code", "upgrades the KMS contract to unknown code",
          forge.unknown_kms_code, HONEST),
-        ("swapped-and-back", "swaps the app's code for a week, and back",
-         forge.swapped_and_back, upgraded),
     ):  # fmt: skip
         yield refused(name, check, title, Knobs(edit_chain=edit), twin=twin)
     title = "names an app id at which there is no contract"
@@ -126,17 +124,9 @@ def authorization() -> Iterator[Attack]:
     title = "passes a KMS of one contract generation as one of another"
     knobs = HONEST
     yield refused("other-generation", check, title, knobs, reference=forge.older_generation)
-    for fault, title in (
-        (RpcFault.OTHER_HASH, "give another block at the same height"),
-        (RpcFault.NO_LOGS, "answer that there are no logs"),
-        (RpcFault.DROPPED_LOG, "drop a log"),
-        (RpcFault.INVENTED_LOG, "invent a log"),
-    ):
-        knobs = Knobs(rpc_faults={"a": fault})
-        yield refused(f"rpc-{fault}", check, f"has one operator {title}", knobs)
-    both = dict.fromkeys("ab", RpcFault.NO_LOGS)
-    title = "has every operator answer that there are no logs"
-    yield refused("rpc-no-logs-anywhere", check, title, Knobs(rpc_faults=both))
+    title = "has one operator give another block at the same height"
+    knobs = Knobs(rpc_faults={"a": RpcFault.OTHER_HASH})
+    yield refused("rpc-other-hash", check, title, knobs)
     for fault in (RpcFault.ERROR, RpcFault.NULL):
         title = f"has one operator answer every question with {fault}"
         why = "what one operator says is worth less than what two agree on"
@@ -149,7 +139,8 @@ def authorization() -> Iterator[Attack]:
     knobs = Knobs(rpc_faults={"a": RpcFault.OTHER_CHAIN})
     yield warned("rpc-other-chain", check, "has one operator serve another chain", knobs, why)
     why = "history that no endpoint gives is unknown, which is a doubt"
-    yield warned("rpc-log-range", check, "refuses a wide range of logs", Knobs(log_range=9), why)
+    knobs, title = Knobs(log_range=9), "refuses a wide range of logs"
+    yield missing("rpc-log-range", "authorization.history", title, knobs, why)
     yield from _allowed()
 
 

@@ -86,11 +86,17 @@ def _answers() -> Iterator[Attack]:
     title = "has one operator forget old logs, and say that there are none"
     yield refused("rpc-pruned", _HISTORY, title, Knobs(rpc_faults={"a": RpcFault.PRUNED}))
     for fault, title in (
+        (RpcFault.NO_LOGS, "answer that there are no logs"),
+        (RpcFault.DROPPED_LOG, "drop a log"),
+        (RpcFault.INVENTED_LOG, "invent a log"),
         (RpcFault.DUPLICATED_LOG, "give a log twice"),
         (RpcFault.REORDERED_LOGS, "give the logs in another order"),
     ):
         knobs = Knobs(rpc_faults={"a": fault})
         yield refused(f"rpc-{fault}", _HISTORY, f"has one operator {title}", knobs)
+    title = "has every operator answer that there are no logs"
+    knobs = Knobs(rpc_faults=dict.fromkeys("ab", RpcFault.NO_LOGS))
+    yield refused("rpc-no-logs-anywhere", _HISTORY, title, knobs)
     title = "has one operator give times that are hours ahead"
     future = {"a": RpcFault.FUTURE_BLOCK}
     yield refused("rpc-future-block", "authorization.contract", title, Knobs(rpc_faults=future))
@@ -115,11 +121,14 @@ def _state() -> Iterator[Attack]:
     title = "changes the KMS's root key without an event"
     knobs = Knobs(edit_chain=_silent_root_key)
     yield refused("silent-root-key", "key_management.provider", title, knobs)
-    why = "all is known that happened, but not what the code did in the meantime"
-    title = "runs code for a week that nobody knows"
+    title = "swaps the app's code for a week, and back"
     twin = Knobs(edit_chain=forge.upgraded_to_known)
     knobs = Knobs(edit_chain=forge.swapped_and_back)
-    yield warned("unknown-code-in-the-past", _HISTORY, title, knobs, why, twin=twin)
+    yield refused("swapped-and-back", _HISTORY, title, knobs, twin=twin)
+    knobs = Knobs(edit_chain=forge.swapped_and_back, rpc_faults={"b": RpcFault.ERROR})
+    title = "has one operator alone say that the app's code was swapped, and back"
+    twin = Knobs(edit_chain=forge.upgraded_to_known)
+    yield refused("swapped-says-one", _HISTORY, title, knobs, twin=twin)
     why = "only the KMS's factory is known to set only what it was asked for"
     for name, title, made in (
         ("outside-factory", "deploys the app itself, with a permission in no event", _own),
