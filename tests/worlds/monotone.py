@@ -86,9 +86,11 @@ def breaches(before: Audited, after: Audited, damage: Damage) -> list[str]:
         found += _claims(old[subject.name], subject)
     verdicts = before.report.verdict, after.report.verdict
     improved = WORTH.get(verdicts[1], 0) > WORTH.get(verdicts[0], 0)
-    # What is about a KMS serves one check alone: spoiling it does what keeping it back does.
-    of_the_kms = before.bundle.artifacts[damage.artifact].subject.startswith(KEY_HOLDER)
-    kept_back = damage.path == () or of_the_kms
+    # What is about a KMS serves one check alone, and attestations whose signature does not hold are
+    # none, since anybody can make them: spoiling either does what keeping it back does.
+    artifact = before.bundle.artifacts[damage.artifact]
+    as_none = artifact.subject.startswith(KEY_HOLDER) or artifact.kind is Kind.SIGSTORE_BUNDLE
+    kept_back = damage.path == () or as_none
     if improved and not (kept_back and _only_unanswered(before, after)):
         found.append(f"the verdict was {verdicts[0]} and is {verdicts[1]}")
     return found
