@@ -21,7 +21,7 @@ from typing import Final
 
 from tests.worlds.attacked import carry_out
 from tests.worlds.audited import Audited, audit
-from tests.worlds.damage import Damage, damaged, damages
+from tests.worlds.damage import Damage, Json, damaged, damages
 from verifier.evidence.bundle import Kind
 from verifier.lab.attacks import ATTACKS
 from verifier.model.identifiers import KEY_HOLDER
@@ -90,7 +90,10 @@ def breaches(before: Audited, after: Audited, damage: Damage) -> list[str]:
     # none, since anybody can make them: spoiling either does what keeping it back does.
     artifact = before.bundle.artifacts[damage.artifact]
     as_none = artifact.subject.startswith(KEY_HOLDER) or artifact.kind is Kind.SIGSTORE_BUNDLE
-    kept_back = damage.path == () or as_none
+    # So does leaving out of a scan of logs what was answered for some blocks.
+    of_answers = damage.path[:2] == (Json(), "answers") and len(damage.path) == 2 + damage.removed
+    answers = artifact.kind is Kind.LOG_SCAN and of_answers
+    kept_back = damage.path == () or as_none or answers
     if improved and not (kept_back and _only_unanswered(before, after)):
         found.append(f"the verdict was {verdicts[0]} and is {verdicts[1]}")
     return found

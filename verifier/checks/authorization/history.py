@@ -129,12 +129,10 @@ def _refuse_disputes(timeline: "Timeline") -> None:
 def _unknown_upgrades(case: Case, found: "History") -> list[str]:
     """Implementations of the app, by the Upgraded events that somebody gave, that are no known
     build. A proxy emits the first when it is created."""
-    if not found.app_stream.agreed.sources:
-        return []
     topic = bytes.fromhex(contracts.UPGRADED[2:])
     logs = [item.log for item in found.app_stream.agreed.logs]
     upgrades = [log for log in logs if log.topics[:1] == (topic,)]
-    if not upgrades:
+    if not upgrades and found.app_stream.agreed.sources:
         return ["the app's logs have no Upgraded event, which every proxy emits"]
     problems, block = [], hex(found.reader.number)
     for address in sorted({_implementation_of(log) for log in upgrades}):
