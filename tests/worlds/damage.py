@@ -5,10 +5,11 @@ as text in JSON, or escaped in a page), a text of its page, a certificate of a P
 extension of such a certificate.
 """
 
+import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -17,46 +18,45 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder
+from verifier.evidence.bundle import Artifact, Bundle
 
 PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 TEXT: Final = re.compile(r"(?<=>)[^<]*[^<\s][^<]*(?=<)")
 STRANGER: Final = ec.derive_private_key(0x5EED, ec.SECP256R1())
 """Who signs a certificate from which an extension was taken: not its issuer, who has the key."""
 
-Step = str | int
+GONE: Final = object()
+"""What an edit gives for a part that is to be removed."""
+
+Edit = Callable[[Any], Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Json:
+class Json(Struct, frozen=True, tag=True):
     """The document that a text holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class PageText:
+class PageText(Struct, frozen=True, tag=True):
     """The text of this number in a page, unescaped."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(Struct, frozen=True, tag=True):
     """The value of a header that was kept with the answer, without percent-encoding."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(Struct, frozen=True, tag=True):
     """The certificate of this number in a text."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Extension:
+class Extension(Struct, frozen=True, tag=True):
     """The extension of this number in a certificate."""
 
     number: int
@@ -102,29 +102,28 @@ def damages(bundle: Bundle) -> list[Damage]:
 
 def damaged(bundle: Bundle, damage: Damage) -> Bundle:
     """The bundle with this damage done to it."""
-    builder = BundleBuilder()
-    kept = []
-    for index, item in enumerate(bundle.artifacts):
-        if index != damage.artifact:
-            kept.append(item)
-            continue
-        if not damage.path and damage.removed:
-            continue
-        changed, raw = _change(item, bundle.blob(item), damage)
-        builder.add(
-            changed.kind,
-            raw,
-            source=changed.source,
-            collected_at=changed.collected_at,
-            subject=changed.subject,
-            status=changed.status,
-            media_type=changed.media_type,
-            headers=dict(changed.headers),
-            request=changed.request,
-            peer=changed.peer,
-        )
-    new = builder.build()
-    return Bundle((*kept, *new.artifacts), {**bundle.blobs, **new.blobs})
+    edit = (lambda _: GONE) if damage.removed else _spoiled
+    return changed(bundle, damage.artifact, damage.path, edit)
+
+
+def changed(bundle: Bundle, place: int, path: Sequence[object], edit: Edit) -> Bundle:
+    """The bundle after the part at `path` of the artifact at this place went through `edit`, which
+    gives `GONE` for what is to be removed; the whole artifact, as text, has no path."""
+    item = bundle.artifacts[place]
+    before, after = bundle.artifacts[:place], bundle.artifacts[place + 1 :]
+    if path and isinstance(path[0], Header):
+        return Bundle((*before, _with_header(item, path, edit), *after), bundle.blobs)
+    text = _in(bundle.blob(item).decode(errors="replace"), path, edit)
+    if text is GONE:
+        return Bundle((*before, *after), bundle.blobs)
+    raw = text.encode()
+    new = with_blob(item, raw)
+    return Bundle((*before, new, *after), {**bundle.blobs, str(new.sha256): raw})
+
+
+def with_blob(item: Artifact, raw: bytes) -> Artifact:
+    """An artifact that names other bytes."""
+    return replace(item, sha256=hashlib.sha256(raw).hexdigest(), size=len(raw))
 
 
 def _in_text(text: str) -> Iterator[tuple[object, ...]]:
@@ -167,50 +166,47 @@ def _certificates(text: str) -> Iterator[tuple[object, ...]]:
         yield from ((Certificate(number), Extension(each)) for each in range(len(held)))
 
 
-def _change(item: Artifact, raw: bytes, damage: Damage) -> tuple[Artifact, bytes]:
-    if not damage.path:
-        return item, _spoiled(raw.decode(errors="replace")).encode()
-    first, *rest = damage.path
-    if isinstance(first, Header):
-        headers = []
-        for name, value in item.headers:
-            if name != first.name:
-                headers.append((name, value))
-            elif rest or not damage.removed:
-                headers.append((name, quote(_in(unquote(value), rest, damage.removed))))
-        return replace(item, headers=tuple(headers)), raw
-    return item, _in(raw.decode(errors="replace"), damage.path, damage.removed).encode()
+def _with_header(item: Artifact, path: Sequence[object], edit: Edit) -> Artifact:
+    """An artifact after a part of one of its headers went through `edit`."""
+    headers = []
+    for name, value in item.headers:
+        if Header(name) != path[0]:
+            headers.append((name, value))
+        elif (new := _in(unquote(value), path[1:], edit)) is not GONE:
+            headers.append((name, quote(new)))
+    return replace(item, headers=tuple(headers))
 
 
-def _in(value: Any, path: Any, removed: bool) -> Any:  # noqa: FBT001
-    """A value in which the part at `path` is spoiled, or is removed from what holds it."""
+def _in(value: Any, path: Any, edit: Edit) -> Any:
+    """A value in which the part at `path` went through `edit`."""
     if not path:
-        return _spoiled(value)
+        return edit(value)
     step, *rest = path
-    gone = removed and not rest
 
     def part(held: Any) -> Any:
-        return _in(held, rest, removed)
+        return _in(held, rest, edit)
 
     if isinstance(step, Json):
         return json.dumps(part(json.loads(value)))
     if isinstance(step, PageText):
         return _nth(
-            TEXT,
-            value,
-            step.number,
-            lambda held: "" if gone else html.escape(part(html.unescape(held))),
+            TEXT, value, step.number, lambda held: html.escape(_text(part(html.unescape(held))))
         )
     if isinstance(step, Certificate):
-        return _nth(PEM, value, step.number, lambda held: "" if gone else part(held))
+        return _nth(PEM, value, step.number, lambda held: _text(part(held)))
     if isinstance(step, Extension):
         return _without_extension(value, step.number)
     copy = value.copy()
-    if gone:
+    new = part(value[step])
+    if new is GONE:
         del copy[step]
     else:
-        copy[step] = part(value[step])
+        copy[step] = new
     return copy
+
+
+def _text(part: Any) -> str:
+    return "" if part is GONE else str(part)
 
 
 def _nth(pattern: re.Pattern[str], text: str, number: int, edit: Callable[[str], str]) -> str:
@@ -249,5 +245,5 @@ def _without_extension(pem: str, number: int) -> str:
     for index, extension in enumerate(held.extensions):
         if index != number:
             builder = builder.add_extension(extension.value, extension.critical)
-    signed = builder.sign(STRANGER, hashes.SHA256())
+    signed = builder.sign(STRANGER, hashes.SHA256(), ecdsa_deterministic=True)
     return signed.public_bytes(Encoding.PEM).decode().strip()

@@ -14,7 +14,7 @@ import heapq
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Final
@@ -22,10 +22,10 @@ from typing import Final
 from tests.worlds.attacked import carry_out
 from tests.worlds.audited import Audited, audit
 from tests.worlds.damage import Damage, Json, damaged, damages
-from verifier.evidence.bundle import Kind
+from verifier.evidence.bundle import Artifact, Kind
 from verifier.lab.attacks import ATTACKS
 from verifier.model.identifiers import KEY_HOLDER
-from verifier.model.report import SubjectReport
+from verifier.model.report import Report, SubjectReport
 from verifier.model.result import BASIS_ORDER, Basis, Claim, Requirement, SkipKind, Status, Verdict
 
 WORTH: Final = {Verdict.AFFIRMING: 2, Verdict.WARNING: 1}
@@ -71,32 +71,44 @@ ONE_FLAG: Final = {"answer-removed": "removed"}
 answer without it, as some nodes give."""
 
 LEGACY: Final = {"env-key-without-time"}
-"""Worlds in which a second removal leaves what an older, honest release answers."""
+OLDER: Final = {Kind.KMS_ENV_KEY}
+"""Worlds in which a second removal leaves what an older, honest release answers, and where."""
 
 
-def breaches(before: Audited, after: Audited, damage: Damage) -> list[str]:
-    """What the damage made better; empty where it did not help."""
+def breaches(before: Report, after: Report, *, kept_back: bool) -> list[str]:
+    """What damage made better; empty where it did not help. `kept_back` says that it does no more
+    than whoever gives no evidence."""
     found: list[str] = []
-    old = {subject.name: subject for subject in before.report.subjects}
-    for subject in after.report.subjects:
+    old = {subject.name: subject for subject in before.subjects}
+    for subject in after.subjects:
         if subject.name not in old:
             found.append(f"a new attester, {subject.name}")
             continue
         found += _checks(old[subject.name], subject)
         found += _claims(old[subject.name], subject)
-    verdicts = before.report.verdict, after.report.verdict
+    verdicts = before.verdict, after.verdict
     improved = WORTH.get(verdicts[1], 0) > WORTH.get(verdicts[0], 0)
-    # What is about a KMS serves one check alone, and attestations whose signature does not hold are
-    # none, since anybody can make them: spoiling either does what keeping it back does.
-    artifact = before.bundle.artifacts[damage.artifact]
-    as_none = artifact.subject.startswith(KEY_HOLDER) or artifact.kind is Kind.SIGSTORE_BUNDLE
-    # So does leaving out of a scan of logs what was answered for some blocks.
-    of_answers = damage.path[:2] == (Json(), "answers") and len(damage.path) == 2 + damage.removed
-    answers = artifact.kind is Kind.LOG_SCAN and of_answers
-    kept_back = damage.path == () or as_none or answers
     if improved and not (kept_back and _only_unanswered(before, after)):
         found.append(f"the verdict was {verdicts[0]} and is {verdicts[1]}")
     return found
+
+
+def _breaches(before: Audited, damage: Damage) -> list[str]:
+    after = before.again(damaged(before.bundle, damage))
+    item = before.bundle.artifacts[damage.artifact]
+    kept_back = keeps_back(item, damage.path, removed=damage.removed)
+    return breaches(before.report, after.report, kept_back=kept_back)
+
+
+def keeps_back(item: Artifact, path: Sequence[object], *, removed: bool) -> bool:
+    """Whether damage to a part of an artifact does what keeping it back does.
+
+    What is about a KMS serves one check alone, and attestations whose signature does not hold are
+    none, since anybody can make them. A scan of logs may lack what was answered for some blocks.
+    """
+    as_none = item.subject.startswith(KEY_HOLDER) or item.kind is Kind.SIGSTORE_BUNDLE
+    of_answers = tuple(path[:2]) == (Json(), "answers") and len(path) == 2 + removed
+    return not path or as_none or (item.kind is Kind.LOG_SCAN and of_answers)
 
 
 def sampled(world: str, audited: Audited, count: int) -> list[str]:
@@ -116,8 +128,7 @@ def sampled(world: str, audited: Audited, count: int) -> list[str]:
     chosen = [damage for turn in turns for damage in turn if damage is not None][:count]
     found = []
     for damage in chosen:
-        after = audited.again(damaged(audited.bundle, damage))
-        found += [f"{world}, {damage}: {what}" for what in breaches(audited, after, damage)]
+        found += [f"{world}, {damage}: {what}" for what in _breaches(audited, damage)]
     return found
 
 
@@ -132,19 +143,23 @@ def allowed(world: str, audited: Audited) -> list[Damage]:
 
 def _harmful(world: str, audited: Audited) -> Iterator[Damage]:
     """The damages that must not help in a world."""
-    beside = {*NOBODYS_WORD.get(world, ()), *((Kind.KMS_ENV_KEY,) if world in LEGACY else ())}
     artifacts = audited.bundle.artifacts
     for item in damages(audited.bundle):
-        told = item.path[-1:] == (ONE_FLAG.get(world),)
-        if artifacts[item.artifact].kind not in beside and not told:
+        if not may_help(world, artifacts[item.artifact].kind, item.path):
             yield item
 
 
-def _only_unanswered(before: Audited, after: Audited) -> bool:
+def may_help(world: str, kind: Kind, path: Sequence[object]) -> bool:
+    """Whether damage to this part of the evidence of a world may make it better."""
+    told = tuple(path[-1:]) == (ONE_FLAG.get(world),)
+    return told or kind in NOBODYS_WORD.get(world, ()) or (world in LEGACY and kind in OLDER)
+
+
+def _only_unanswered(before: Report, after: Report) -> bool:
     """Whether all that got better is that an advisory check has no evidence at all: whoever gives
     none is warned about, and a policy that cannot do with that requires the check."""
-    was = {(s.name, item.id): item for s in before.report.subjects for item in s.checks}
-    for subject in after.report.subjects:
+    was = {(s.name, item.id): item for s in before.subjects for item in s.checks}
+    for subject in after.subjects:
         for item in subject.checks:
             held = was.get((subject.name, item.id))
             counted = held is not None and held.status in (Status.FAIL, Status.ERROR)
@@ -207,8 +222,7 @@ def _judge(task: tuple[str, int, float]) -> dict[str, object]:
     place = done
     while place < len(order) and time.monotonic() < until:
         damage = order[place]
-        after = audited.again(damaged(audited.bundle, damage))
-        found += [f"{damage}: {what}" for what in breaches(audited, after, damage)]
+        found += [f"{damage}: {what}" for what in _breaches(audited, damage)]
         place += 1
     return {"world": name, "done": place, "all": len(order), "breaches": found}
 
