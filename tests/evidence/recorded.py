@@ -6,6 +6,7 @@ import pytest
 
 from verifier.audit import audit_bundle
 from verifier.checks.case import Question
+from verifier.evidence.bundle import Bundle
 from verifier.evidence.import_files import import_files
 from verifier.model.identifiers import parse_app_id, parse_time
 from verifier.model.report import Report
@@ -26,8 +27,9 @@ def read(path: str) -> bytes:
     return (RECORDED / path).read_bytes()
 
 
-def audit(at: str, app_id: str | None, *paths: str, policy: str = "baseline") -> Report:
-    """Import recorded files, named by number so that shape alone tells them apart, and audit."""
+def imported(at: str, app_id: str | None, *paths: str) -> tuple[Bundle, Question]:
+    """Recorded files, named by number so that shape alone tells them apart, and what is asked about
+    them."""
     moment = parse_time(at)
     assert moment is not None
     files = [(f"file {number}", read(path)) for number, path in enumerate(paths)]
@@ -37,7 +39,12 @@ def audit(at: str, app_id: str | None, *paths: str, policy: str = "baseline") ->
         at=moment,
         trusted=False,
     )
-    bundle = import_files(files, collected_at=moment)
+    return import_files(files, collected_at=moment), question
+
+
+def audit(at: str, app_id: str | None, *paths: str, policy: str = "baseline") -> Report:
+    """Import recorded files, and audit."""
+    bundle, question = imported(at, app_id, *paths)
     return audit_bundle(bundle, "recorded", question, load_policy(policy))
 
 

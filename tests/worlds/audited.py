@@ -106,6 +106,11 @@ class Audited:
 
 def judged(audited: Audited) -> object:
     """What an audit found, without its words."""
+    return decisions(audited.report)
+
+
+def decisions(report: Report) -> object:
+    """What a report says, without its words."""
     return [
         (
             subject.name,
@@ -113,7 +118,7 @@ def judged(audited: Audited) -> object:
             [(item.id, item.status, item.skip_kind) for item in subject.checks],
             subject.claims,
         )
-        for subject in audited.report.subjects
+        for subject in report.subjects
     ]
 
 
