@@ -98,11 +98,12 @@ class Trial:
 
 
 def audited(case: Case, donor: Case | None, operations: Mutation, *, fully: bool) -> Report:
-    """The report about mutated evidence, which is shown in a form that others read."""
+    """The report about mutated evidence, rendered where it says something else."""
     donors = {} if donor is None else {donor.name: donor.bundle}
     bundle = mutated(case.bundle, operations, donors)
     report = case.again(bundle)
-    render_json(report)
+    if fully or decisions(report) != decisions(case.report):
+        render_json(report)
     if fully:
         plan_collection(bundle, case.question)
         render_html(report)

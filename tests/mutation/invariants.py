@@ -14,6 +14,7 @@ from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Basis, Status
 
 BELIEVED: Final = frozenset(Basis) - {Basis.ASSERTED, Basis.UNKNOWN}
+"""What a claim may rest on, short of somebody's word."""
 
 
 def crashes(report: Report) -> list[str]:

@@ -165,7 +165,12 @@ def _donated_node(item: Operation, donor: Bundle) -> Any:
     """The donor's node at the same path."""
     found: list[Any] = []
     place = received(donor, item.kind)[item.other]
-    changed(donor, place, item.path, lambda value: found.append(value) or value)
+
+    def seen(value: Any) -> Any:
+        found.append(value)
+        return value
+
+    changed(donor, place, item.path, seen)
     return found[0]
 
 
