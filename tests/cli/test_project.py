@@ -118,6 +118,8 @@ def test_no_project_file_is_read_for_the_demo_and_where_none_is_wanted(
         ("at = 'x'", "unknown key 'at'"),
         ("policy = ", "not TOML"),
         ("\ud800", "not TOML"),
+        ("a = " + "1" * 5000, "not TOML"),
+        ("a = " + "[" * 5000, "not TOML"),
     ],
 )
 def test_what_is_mistyped_is_one_line(call: Run, tmp_path: Path, text: str, said: str) -> None:

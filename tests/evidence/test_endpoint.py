@@ -35,6 +35,7 @@ def test_an_address(text: str, written: str) -> None:
     [
         *("", "http://app.example.org", "app.example.org:0", "app.example.org:65536", "a b:443"),
         *("app..example.org", "user@app.example.org", "app.example.org:443:443", "2001:db8::1"),
+        *("app.example.org:000443000", "app.example.org:" + "1" * 5000),
         *("app.example.org:४४३", "-app.example.org", "[::1", "a" * 64 + ".org", "[::1]x:443"),
     ],
 )

@@ -13,6 +13,7 @@ from tests.manifest.vectors import manifest
 from verifier.cli.commands.lint import lint_manifest
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.app_compose import parse_app_compose
+from verifier.manifest.audit import audit_manifest
 
 SECONDS = 20.0
 """Far more than any of these takes."""
@@ -160,3 +161,14 @@ def test_a_version_as_a_number_that_the_guest_refuses(version: int) -> None:
         parse_app_compose(json.dumps(document).encode())
     text = json.dumps({**document, "manifest_version": "3"}).encode()
     assert parse_app_compose(text).version == "3"
+
+
+@pytest.mark.parametrize(("version", "found"), [("3", 0), ("0003", 0), ("4", 1), ("1" * 5000, 1)])
+def test_a_version_of_any_length_is_judged(version: str, found: int) -> None:
+    document = {
+        "manifest_version": version,
+        "runner": "docker-compose",
+        "docker_compose_file": "services: {a: {image: a}}",
+    }
+    findings = audit_manifest(json.dumps(document).encode()).findings
+    assert [item.rule for item in findings].count("MAN-006") == found

@@ -83,6 +83,8 @@ def test_entries_are_narrowed() -> None:
     "text",
     [
         "x",
+        "a = " + "1" * 5000,
+        "a = " + "[" * 5000,
         "a = 1",
         "ignore = 1",
         "[[ignore]]",

@@ -20,7 +20,6 @@ bundle, and the time of judgement belong on the command line alone.
 
 import hashlib
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +27,7 @@ from typing import Any, Final
 from msgspec import Struct
 
 from verifier.errors import UsageError
+from verifier.evidence.codec import parse_toml
 from verifier.model.identifiers import parse_app_id
 from verifier.model.project import ProjectFile
 from verifier.patterns import pattern
@@ -114,10 +114,7 @@ def find_project(named: str) -> Project | None:
 
 def parse_project(raw: bytes, path: Path) -> Project:
     """A project file. Raises UsageError for an unknown key, or a value of another kind."""
-    try:
-        document = tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{path}: not TOML: {error}") from error
+    document = parse_toml(raw, f"{path}")
     refuse_unknown(document, (*_PLAIN, *_TABLES, "apps"), f"{path}")
     apps = {
         name: _app(name, value, path) for name, value in _table(document, "apps", f"{path}").items()

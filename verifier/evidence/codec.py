@@ -1,4 +1,4 @@
-"""The one strict reader for hex, base64 and JSON.
+"""The one strict reader for hex, base64 and JSON, and for the TOML that users write.
 
 Two readers that disagree about the same bytes are how a forged document passes one tool and means
 something else in another. So: ASCII hex of even length, canonical base64, JSON without duplicate
@@ -11,11 +11,12 @@ import json
 import math
 import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, UsageError
 from verifier.model.result import JsonValue
 from verifier.patterns import pattern
 
@@ -117,6 +118,15 @@ def parse_json(raw: bytes | str, what: str, most: int = MAX_VALUES) -> JsonValue
 def parse_json_object(raw: bytes | str, what: str, most: int = MAX_VALUES) -> JsonObject:
     """Strict JSON whose top level is an object. Raises EvidenceError."""
     return as_object(parse_json(raw, what, most), what)
+
+
+def parse_toml(raw: bytes, what: str) -> dict[str, Any]:
+    """A policy, or another file of settings. Raises UsageError: also for nesting and for numbers
+    that the reader of the standard library fails at."""
+    try:
+        return tomllib.loads(raw.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{what}: not TOML: {error}") from error
 
 
 def as_object(value: JsonValue, what: str) -> JsonObject:

@@ -21,6 +21,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
+from verifier.evidence.codec import whole_number
 from verifier.patterns import pattern
 
 SCHEME: Final = "tls://"
@@ -94,11 +95,12 @@ def parse_endpoint(text: str) -> Endpoint | None:
     if not colon or host.count("[") != host.count("]"):
         host, digits = address, str(HTTPS_PORT)
     host = host.removesuffix(".")
-    if not (digits.isascii() and digits.isdigit() and 0 < int(digits[:6]) <= _MAX_PORT):
+    number = whole_number(digits)
+    if number is None or not 0 < number <= _MAX_PORT:
         return None
     if _HOST.fullmatch(host) is None and _IPV6.fullmatch(host) is None:
         return None
-    return Endpoint(host, int(digits))
+    return Endpoint(host, number)
 
 
 def endpoint_of(source: str) -> Endpoint:

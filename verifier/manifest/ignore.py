@@ -13,7 +13,6 @@ it. On its date it stops working.
 """
 
 import hashlib
-import tomllib
 from collections import Counter
 from collections.abc import Iterable
 from datetime import date
@@ -22,6 +21,7 @@ from typing import Final
 from msgspec import Struct
 
 from verifier.errors import UsageError, did_you_mean
+from verifier.evidence.codec import parse_toml
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.result import Finding
@@ -70,10 +70,7 @@ class Sifted(Struct, frozen=True, kw_only=True):
 
 def parse_baseline(raw: bytes) -> tuple[BaselineEntry, ...]:
     """The entries of a baseline file. Raises UsageError when it is malformed."""
-    try:
-        document = tomllib.loads(raw.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"baseline: not TOML: {error}") from error
+    document = parse_toml(raw, "baseline")
     rows = document.pop("ignore", [])
     if document or not isinstance(rows, list):
         raise UsageError("baseline: only [[ignore]] entries belong into it")

@@ -3,14 +3,14 @@
 Everything here raises PolicyError, and nothing here knows what a policy means.
 """
 
-import tomllib
 from collections.abc import Iterable
 from datetime import date, datetime
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final
 
-from verifier.errors import PolicyError, did_you_mean
+from verifier.errors import PolicyError, UsageError, did_you_mean
+from verifier.evidence.codec import parse_toml
 
 BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict", "endpoint")
 _MAX_BYTES: Final = 1 << 20
@@ -63,9 +63,9 @@ def _raw(name_or_path: str, path: Path) -> bytes:
 
 def _parse(raw: bytes, where: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(raw.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise PolicyError(f"{where}: not TOML: {error}") from error
+        return parse_toml(raw, where)
+    except UsageError as error:
+        raise PolicyError(error.message) from error
 
 
 def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:

@@ -400,7 +400,7 @@ def parse_reference(raw: bytes, *, unsafe: str) -> ReferenceValues:
             sigstore=_sigstore_root(document),
             **tables,
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UsageError(f"reference values: malformed document: {error!r}") from error
 
 

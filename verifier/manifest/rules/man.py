@@ -38,6 +38,7 @@ _TYPO: Final = 0.8
 _MAX_COMPARED: Final = 100
 _MAX_NAME: Final = 60
 _NEWEST: Final = 3
+_DIGITS: Final = 9
 
 
 @rule(
@@ -177,7 +178,8 @@ def wrong_version(manifest: Manifest) -> Iterator[Hit]:
     if manifest.app is None:
         return
     version = manifest.app.version
-    number = int(version) if version.isascii() and version.isdigit() else 0
+    digits = version.lstrip("0") if version.isascii() and version.isdigit() else ""
+    number = int(digits[:_DIGITS] or "0")  # as many as tell whether it is above
     is_text = isinstance(manifest.document.get("manifest_version"), str)
     init = manifest.document.get("init_script")
     uses = {
