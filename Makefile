@@ -101,8 +101,12 @@ qemu-oracle: develop
 instances: develop
 	@$(BIN)/python -W ignore -m benchmarks.instances
 
-fuzz: develop
-	@$(BIN)/python benchmarks/fuzz.py
+# Every reader of hostile input for SECONDS each (120), or TARGET alone, in an environment of its own;
+# goes on from the inputs that the last run found. RECORD=1 takes seeds from audits first.
+fuzz:
+	@test -f $(VENV)-fuzz/.installed-requirements-dev || $(PYTHON) .ci/set_up.py $(VENV)-fuzz requirements-dev.txt
+	@$(VENV)-fuzz/bin/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/fuzz/requirements.txt
+	@$(VENV)-fuzz/bin/python -W ignore -m benchmarks.fuzz --seconds $(or $(SECONDS),120) $(if $(TARGET),--target $(TARGET)) $(if $(RECORD),--record)
 
 # Takes away each part of each simulated world's evidence; goes on where the last run ended.
 monotone: develop
@@ -159,6 +163,6 @@ same: develop
 	$(BIN)/python benchmarks/same_results.py compare "$$folder/before" "$$folder/after"
 
 clean:
-	@rm -rf $(VENV) $(VENV)-latest $(VENV)-dask $(VENV)-docs .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
+	@rm -rf $(VENV) $(VENV)-latest $(VENV)-dask $(VENV)-docs $(VENV)-fuzz .fuzz .hypothesis .mypy_cache .ruff_cache .pytest_cache .import_linter_cache dist
 	@rm -rf tests/evm/node_modules tests/browser/node_modules
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
