@@ -43,7 +43,7 @@ from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.evidence.td.attestation import GCP_TDX
 from verifier.evidence.unanswered import unreachable_hint
 from verifier.model.identifiers import format_time
-from verifier.model.report import Report, Source, SubjectReport
+from verifier.model.report import Report, SecondOpinion, Source, SubjectReport
 from verifier.model.result import VERDICT_ORDER, Anchor, Basis, CheckResult, Finding, SkipKind
 from verifier.policy.appraisal import appraise
 from verifier.policy.policy import Policy
@@ -114,7 +114,7 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
             *_undecided(policy),
             *_other_platforms(evidence),
         ),
-        second_opinion=opinion_on(bundle, question, exchanges),
+        second_opinion=_second_opinion(bundle, question, exchanges),
         max_age_days=policy.demands.max_collateral_age,
         collected_until=max((item.collected_at for item in bundle.artifacts), default=None),
         seen=seen(bundle, question),
@@ -125,6 +125,18 @@ def audit_bundle(bundle: Bundle, target: str, question: Question, policy: Policy
     )
     report = replace(report, comparisons=tuple(_comparisons(report, bundle, question)))
     return masked_report(report)
+
+
+def _second_opinion(
+    bundle: Bundle, question: Question, exchanges: Exchanges
+) -> SecondOpinion | None:
+    """The second opinion on the exchanges, and on the quotes that the audit judged."""
+    opinion = opinion_on(bundle, question, exchanges)
+    if opinion is None:
+        return None
+    from verifier.checks.agreement import quote_opinion  # noqa: PLC0415 - few ask for one
+
+    return replace(opinion, quote=quote_opinion(exchanges))
 
 
 def _comparisons(report: Report, bundle: Bundle, question: Question) -> "Iterator[Comparison]":

@@ -70,7 +70,7 @@ class Question(Struct, frozen=True, kw_only=True):
     deploy_paths    manifest hash (hex) → the tool that writes such a manifest, of those that it
                     knows
     sightings       what it saw attested at other times; () for nothing
-    second_opinion  whether another reader has to read the chain's answers too
+    second_opinion  whether others have to read the chain's answers, and verify the quotes, too
     compared        (name, bytes) of documents of dashboards that it has, which no check reads; ()
                     for none
     project         the project file that chose some of this; None where none did
@@ -264,7 +264,8 @@ class Case:
         """The result of DCAP verification, good or bad.
 
         Raises MissingEvidence when a quote that verifies at another time does so with nothing that
-        is in force at the time of judgement.
+        is in force at the time of judgement, and EvidenceError where a second verifier was asked
+        for and disagrees.
         """
         return self._of_quote("dcap", self._verify)
 
@@ -286,6 +287,10 @@ class Case:
             (verify_quote, quote, frozenset(members.items()), root, moment),
             lambda: verify_quote(quote, members, root, moment),
         )
+        if self.question.second_opinion:
+            from verifier.checks.agreement import need_agreement  # noqa: PLC0415 - few ask for one
+
+            need_agreement(quote, members, root, moment, result, self.exchanges)
         if inside or result.failure:
             return result
         raise MissingEvidence(
@@ -456,7 +461,7 @@ class Case:
 
 
 def opinion_on(bundle: Bundle, question: Question, exchanges: Exchanges) -> SecondOpinion | None:
-    """The second opinion on a bundle's exchanges, None where the question asks for none."""
+    """The second opinion on a bundle's exchanges alone, None where the question asks for none."""
     if not question.second_opinion:
         return None
     from verifier.chain.second_opinion import second_opinion  # noqa: PLC0415 - few ask for one

@@ -58,6 +58,13 @@ class DcapResult(Struct, frozen=True, kw_only=True):
         return next((status for status in found if status != "UpToDate"), self.tcb_status)
 
 
+def verifier_name() -> str:
+    """Name and version of the verifier that is called here."""
+    import dcap_qvl  # noqa: PLC0415 - the native module loads only where a quote is
+
+    return f"dcap_qvl {dcap_qvl.__version__}"
+
+
 def platform_of(quote: bytes) -> tuple[str, str]:
     """FMSPC (upper-case hex) and CA (`platform` or `processor`) that a quote says it has.
 

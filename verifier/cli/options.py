@@ -244,7 +244,9 @@ NoCache = Annotated[
 SecondOpinion = Annotated[
     bool,
     typer.Option(
-        "--second-opinion", help="Have web3 read every recorded answer of the chain again."
+        "--second-opinion",
+        help="Have web3 read every recorded answer of the chain again, and another verifier judge "
+        "every quote again.",
     ),
 ]
 
@@ -276,7 +278,7 @@ class Reach(Struct, frozen=True, kw_only=True):
     unsafe_root     the file with another trust anchor than Intel's
     no_cache        whether logs of earlier audits are neither used nor kept
     timeout         the seconds that asking the network may take
-    second_opinion  whether another reader has to read the chain's answers too
+    second_opinion  whether others have to read the chain's answers, and judge the quotes, too
     project         the project file that gave some of these; None where none did
     """
 

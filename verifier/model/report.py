@@ -45,14 +45,25 @@ class SubjectReport(Struct, frozen=True, kw_only=True):
     proven: ProvenParts = ProvenParts()
 
 
+class QuoteOpinion(Struct, frozen=True, kw_only=True):
+    """How another verifier of quotes compares: how many quotes both judge alike, and where they do
+    not. `reader` is its name, with the version of what it rests on."""
+
+    reader: str
+    quotes: int
+    disagreements: tuple[str, ...]
+
+
 class SecondOpinion(Struct, frozen=True, kw_only=True):
     """How another reader of the recorded exchanges compares: how many calls and logs both read
-    alike, and where they do not. `reader` is its name and version."""
+    alike, and where they do not. `reader` is its name and version. `quote` is the same about
+    quotes; None in a report of an auditor that asked no other verifier."""
 
     reader: str
     calls: int
     logs: int
     disagreements: tuple[str, ...]
+    quote: QuoteOpinion | None = None
 
 
 class Beside(StrEnum):
@@ -224,8 +235,8 @@ class Report(Struct, frozen=True, kw_only=True):
     findings          what is wrong with the manifest of the first attester, worst first; () also
                       where the manifest could not be judged, which its check says
     gaps              what this version cannot check, one sentence each
-    second_opinion    how another reader of the chain's answers compares; None where none was asked
-                      for
+    second_opinion    how another reader of the chain's answers, and another verifier of quotes,
+                      compare; None where none was asked for
     collected_until   when the last evidence came by the bundle's own word, Unix seconds; None
                       without evidence
     max_age_days      for how many days the policy relies on such evidence; None where it is not

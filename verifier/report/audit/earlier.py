@@ -29,6 +29,7 @@ from verifier.model.report import (
     Comparison,
     Difference,
     Divergence,
+    QuoteOpinion,
     Report,
     SecondOpinion,
     Seen,
@@ -278,6 +279,18 @@ def _second_opinion(document: _Object) -> SecondOpinion | None:
         reader=_text(value, "reader"),
         calls=as_int(value.get("calls"), f"{_WHAT}: calls"),
         logs=as_int(value.get("logs"), f"{_WHAT}: logs"),
+        disagreements=_texts(value, "disagreements"),
+        quote=_quote_opinion(value),
+    )
+
+
+def _quote_opinion(document: _Object) -> QuoteOpinion | None:
+    if document.get("quote") is None:
+        return None
+    value = as_object(document["quote"], f"{_WHAT}: quote")
+    return QuoteOpinion(
+        reader=_text(value, "reader"),
+        quotes=as_int(value.get("quotes"), f"{_WHAT}: quotes"),
         disagreements=_texts(value, "disagreements"),
     )
 

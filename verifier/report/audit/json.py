@@ -137,12 +137,19 @@ def _source(source: Source) -> _Object:
 
 
 def _second_opinion(opinion: SecondOpinion) -> _Object:
-    return {
+    document: _Object = {
         "reader": opinion.reader,
         "calls": opinion.calls,
         "logs": opinion.logs,
         "disagreements": list(opinion.disagreements),
     }
+    if opinion.quote is not None:
+        document["quote"] = {
+            "reader": opinion.quote.reader,
+            "quotes": opinion.quote.quotes,
+            "disagreements": list(opinion.quote.disagreements),
+        }
+    return document
 
 
 def _project(project: ProjectFile) -> _Object:

@@ -229,15 +229,24 @@ def when(report: Report) -> str:
 
 
 def second_reader(report: Report) -> str:
-    """What another reader makes of the chain's answers, "" where none was asked."""
+    """What another reader makes of the chain's answers, and another verifier of the quotes, ""
+    where none was asked."""
     opinion = report.second_opinion
     if opinion is None:
         return ""
-    differs = f"; it disagrees about {len(opinion.disagreements)}" if opinion.disagreements else ""
-    return (
+    said = (
         f"{opinion.reader} reads {opinion.calls} calls and {opinion.logs} logs of the chain as "
-        f"this auditor does{differs}"
+        f"this auditor does{_differs(opinion.disagreements)}"
     )
+    if opinion.quote is None:
+        return said
+    quotes = f"{opinion.quote.quotes} quote{'s' * (opinion.quote.quotes != 1)}"
+    differs = _differs(opinion.quote.disagreements)
+    return f"{said}; {opinion.quote.reader} judges {quotes} as dcap_qvl does{differs}"
+
+
+def _differs(disagreements: tuple[str, ...]) -> str:
+    return f", and disagrees about {len(disagreements)}" if disagreements else ""
 
 
 def history(report: Report) -> tuple[str, ...]:
