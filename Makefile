@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -115,6 +115,10 @@ monotone: develop
 # Mutates the evidence of every world, and what was recorded: SEED=1; goes on where the last run ended.
 mutate: develop
 	@$(BIN)/python -W ignore -m tests.mutation.run --seconds $(or $(SECONDS),7200) --seed $(SEED)
+
+# Two verifiers of quotes over real, simulated and changed ones; goes on where the last run ended.
+differential: develop
+	@$(BIN)/python -W ignore -m benchmarks.second_opinion
 
 # Every source failing in every way: several minutes.
 online: develop

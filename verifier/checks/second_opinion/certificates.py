@@ -10,22 +10,15 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID, SignatureAlgorithmOID
 from msgspec import Struct
 
-from verifier.checks.second_opinion.refusal import need
+from verifier.checks.second_opinion.refusal import RefusedError, need
 
-_KNOWN: Final = (
-    x509.AuthorityKeyIdentifier,
-    x509.BasicConstraints,
-    x509.CRLDistributionPoints,
-    x509.KeyUsage,
-    x509.SubjectKeyIdentifier,
-)
-"""The extensions of Intel's certificates, but the one about the platform, which is not critical."""
+_CRITICAL: Final = (x509.BasicConstraints, x509.KeyUsage)
+"""The critical extensions of Intel's certificates; its revocation lists have none."""
 
-_OF_LISTS: Final = (x509.AuthorityKeyIdentifier, x509.CRLNumber)
-_OF_ENTRIES: Final = (x509.CRLReason, x509.InvalidityDate)
 _PLATFORM: Final = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
 _SEQUENCE, _INTEGER, _OCTETS, _OID = 0x30, 0x02, 0x04, 0x06
 _LONG: Final = 0x80
@@ -66,9 +59,9 @@ class Authority:
             and self._crl.is_signature_valid(certificate.public_key()),  # type: ignore[arg-type]
             f"the revocation list of {who!a}: the signature does not hold",
         )
-        _need_known(self._crl.extensions, _OF_LISTS, f"the revocation list of {who!a}")
-        for entry in self._crl:
-            _need_known(entry.extensions, _OF_ENTRIES, f"the revocation list of {who!a}")
+        for found in (self._crl.extensions, *(entry.extensions for entry in self._crl)):
+            _need_known(found, (), f"the revocation list of {who!a}")
+        self._crl.extensions.get_extension_for_class(x509.CRLNumber)
         until = self._crl.next_update_utc
         need(until, f"the revocation list of {who!a} never ends")
         assert until is not None  # noqa: S101 - for the type checker
@@ -84,13 +77,17 @@ class Authority:
             certificate.signature_algorithm_oid == SignatureAlgorithmOID.ECDSA_WITH_SHA256,
             f"the certificate of {who!a} is signed by another algorithm",
         )
-        certificate.verify_directly_issued_by(self.certificate)
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+        except (InvalidSignature, TypeError, ValueError) as error:
+            issuer = common_name(self.certificate)
+            raise RefusedError(f"the certificate of {who!a} is not issued by {issuer!a}") from error
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
         basic = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         need(basic.ca == is_ca, f"{who!a} is {'no' if is_ca else 'a'} CA")
         needed = usage.key_cert_sign and usage.crl_sign if is_ca else usage.digital_signature
         need(needed, f"the key of {who!a} is for something else")
-        _need_known(certificate.extensions, _KNOWN, f"the certificate of {who!a}")
+        _need_known(certificate.extensions, _CRITICAL, f"the certificate of {who!a}")
         window = (
             int(certificate.not_valid_before_utc.timestamp()),
             int(certificate.not_valid_after_utc.timestamp()),
@@ -166,10 +163,11 @@ def _need_name(certificate: x509.Certificate, phrase: str) -> None:
 
 
 def _need_known(found: x509.Extensions, known: tuple[type, ...], what: str) -> None:
-    unknown = [item.oid.dotted_string for item in found if not isinstance(item.value, known)]
-    critical = {item.oid.dotted_string for item in found if item.critical}
-    for oid in unknown:
-        need(oid not in critical, f"{what} has an unknown critical extension {oid}")
+    for item in found:
+        need(
+            not item.critical or isinstance(item.value, known),
+            f"{what} has the critical extension {item.oid.dotted_string}",
+        )
 
 
 def _fields(raw: bytes, *, whole: bool = True) -> dict[str, tuple[int, bytes]]:

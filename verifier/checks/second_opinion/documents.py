@@ -270,8 +270,8 @@ def _hex(text: str, size: int) -> bytes:
 def _moment(found: Object, name: str) -> int:
     text = _text(found, name)
     try:
-        moment = datetime.strptime(text, _DATE).replace(tzinfo=UTC)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise RefusedError(f"{name} is no date") from error
-    need(f"{moment:%Y-%m-%dT%H:%M:%SZ}" == text, f"{name} is no date")
+    need(f"{moment.astimezone(UTC):{_DATE}}" == text, f"{name} is no date")
     return int(moment.timestamp())

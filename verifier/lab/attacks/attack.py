@@ -56,7 +56,7 @@ class Attack(Struct, frozen=True, kw_only=True):
     twin_edit_artifact    the same in the honest world
     endpoint              the address that is asked about, with APP for the app id; "" for none
     twin_endpoint         the same in the honest world; "" for the same address
-    second_opinion        whether another reader has to read the chain's answers too
+    second_opinion        whether others have to read the chain's answers, and judge the quotes, too
     instances             the instances that the relying party names, by their place in the world;
                           () for none
     """

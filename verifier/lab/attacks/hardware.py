@@ -30,6 +30,9 @@ def quote() -> Iterator[Attack]:
     }
     for name, (title, edit) in tails.items():
         yield refused(name, check, title, Knobs(edit_quote=edit))
+    title = "labels a part of a quote as what it is not, which one of two verifiers reads"
+    relabelled = Knobs(edit_quote=forge.flipped(forge.SIGNATURE + 128))
+    yield refused("quote-relabelled", check, title, relabelled, second_opinion=True)
     yield refused("foreign-root", check, "makes a root of its own", Knobs(root="attacker"))
     for role in ("platform-ca", "pck", "tcb-signing", "pck-crl", "root-ca-crl"):
         title = f"signs {role} with a key that its issuer does not have"
