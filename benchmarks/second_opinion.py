@@ -110,11 +110,12 @@ def empty() -> Found:
     return {name: Counter() for name in ("outcomes", "changes", "explained", "unexplained")}
 
 
-def over_changed(seeds: list[Asked], chunk: int, seed: int, size: int = CHUNK) -> Found:
-    """One chunk of changed quotes; its draw depends on its number and the seed alone."""
+def over_changed(kinds: list[list[Asked]], chunk: int, seed: int, size: int = CHUNK) -> Found:
+    """One chunk of changed quotes, as many of each kind; its draw depends on its number and the
+    seed alone."""
     draw, found = random.Random(f"{seed} {chunk}"), empty()  # noqa: S311 - seeded on purpose
     for _ in range(size):
-        compared(changed(draw.choice(seeds), draw), found)
+        compared(changed(draw.choice(draw.choice(kinds)), draw), found)
     return found
 
 
@@ -177,9 +178,9 @@ def main() -> int:
     of_real = empty()
     for asked in recorded:
         compared(asked, of_real)
-    seeds = [*simulated(), *recorded]
+    kinds = [found for found in (list(simulated()), recorded) if found]
     changes = total(
-        resumed(state, f"{seed} {chunk}", lambda chunk=chunk: over_changed(seeds, chunk, seed))  # type: ignore[misc]
+        resumed(state, f"{seed} {chunk}", lambda chunk=chunk: over_changed(kinds, chunk, seed))  # type: ignore[misc]
         for chunk in range(checks // CHUNK)
     )
     names = [attack.name for attack in ATTACKS]
@@ -187,7 +188,7 @@ def main() -> int:
         resumed(state, f"worlds {at}", lambda at=at: over_catalogue(names[at : at + 10]))  # type: ignore[misc]
         for at in range(0, len(names), 10)
     )
-    times = cost(recorded[0] if recorded else seeds[0])
+    times = cost(kinds[-1][0])
     text = document(of_real, len({asked.quote for asked in recorded}), worlds, changes, times, seed)
     (HERE / "second_opinion.md").write_text(text, encoding="utf-8")
     return 0

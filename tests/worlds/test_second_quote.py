@@ -163,7 +163,7 @@ def test_a_quote_that_was_taken_apart_and_signed_again_is_the_same() -> None:
 
 
 def test_what_is_changed_is_judged_alike_or_differs_as_is_known() -> None:
-    found = over_changed(list(simulated()), 0, seed=7, size=200)
+    found = over_changed([list(simulated())], 0, seed=7, size=200)
     assert not found["unexplained"]
     assert found["outcomes"]["accepts/accepts"] > 20
     assert found["outcomes"]["refuses/refuses"] > 100
