@@ -21,6 +21,22 @@ def test_a_recorded_quote(run: Run, evidence_dir: Path) -> None:
     assert "--at 2026-04-22T" in later.out
 
 
+def test_a_recorded_quote_has_a_second_opinion(
+    run: Run, evidence_dir: Path, tmp_path: Path
+) -> None:
+    files = [evidence_dir / MPC / name for name in ("quote.json", "collateral.json")]
+    ran = run("quote", *files, *AT, "--second-opinion")
+    assert (ran.code, ran.out.count("pass "), ran.out.count("says the same")) == (0, 3, 1)
+    raw = bytearray(json.loads(files[0].read_text()))
+    raw[632 + 4 + 128] ^= 1
+    relabelled = tmp_path / "quote.bin"
+    relabelled.write_bytes(raw)
+    assert run("quote", relabelled, files[1], *AT).code == 0
+    ran = run("quote", relabelled, files[1], *AT, "--second-opinion")
+    assert ran.code == 3
+    assert "two verifiers disagree about the quote" in ran.out
+
+
 def test_a_recorded_event_log(run: Run, evidence_dir: Path, tmp_path: Path) -> None:
     names = ("quote.json", "collateral.json", "tcb_info.json")
     files = [evidence_dir / MPC / name for name in names]

@@ -26,6 +26,11 @@ BREAKS = (
     ("lab/rpc.py", "import http.client", "lab.rpc -> http"),
     ("checks/runtime.py", "import dns.message", "checks.runtime -> dns"),
     ("evidence/td/quote.py", "import dcap_qvl", "evidence.td.quote -> dcap_qvl"),
+    (
+        "checks/second_opinion/levels.py",
+        "import verifier.evidence.td.quote",
+        "checks.second_opinion.levels -> verifier.evidence.td.quote",
+    ),
     ("evidence/td/quote.py", "import sigstore.oidc", "evidence.td.quote -> sigstore"),
     ("report/audit/json.py", "def f():\n    import web3", "report.audit.json -> web3"),
     ("chain/view.py", "from web3 import Web3", "chain.view -> web3"),

@@ -29,7 +29,9 @@ def quote(case: Case) -> Outcome:
     and QE identity are signed by Intel's TCB signing certificate itself. Of several pieces of
     collateral the newest one that verifies counts, and one that does not is set aside; a quote that
     nothing in the evidence endorses at that time is not wrong, its endorsement is missing. The
-    quote must be exactly one quote: anything but zero padding after it is refused."""
+    quote must be exactly one quote: anything but zero padding after it is refused. Where a second
+    opinion is asked for, another verifier judges the quote by the same collateral, and what the two
+    say otherwise is an error that names both."""
     evidence = (case.presented.evidence,)
     try:
         parsed = case.quote

@@ -7,11 +7,11 @@ import typer
 from msgspec.structs import replace
 
 from verifier.cli.clock import now
-from verifier.cli.options import At, Files, UnsafeRoot
+from verifier.cli.options import At, Files, SecondVerifier, UnsafeRoot
 from verifier.cli.output import EXIT_CODES
 from verifier.cli.streams import print_row
 from verifier.errors import UsageError
-from verifier.model.result import VERDICT_ORDER, Requirement
+from verifier.model.result import VERDICT_ORDER, Requirement, Status
 
 if TYPE_CHECKING:
     from verifier.evidence.bundle import Bundle
@@ -20,14 +20,19 @@ _QUOTE = ("hardware.quote", "hardware.td", "hardware.tcb")
 _EVENTS = ("hardware.quote", "boot.registers", "runtime.replay", "runtime.events")
 
 
-def verify_quote(files: Files, at: At, unsafe_root: UnsafeRoot = None) -> None:
+def verify_quote(
+    files: Files,
+    at: At,
+    unsafe_root: UnsafeRoot = None,
+    second_opinion: SecondVerifier = False,
+) -> None:
     """Verify a TD quote alone: DCAP, TD attributes, TCB. It says nothing about any app.
 
     Example:
 
       verify quote quote.json collateral.json --at 2026-03-23T21:17:00Z
     """
-    _judge(_QUOTE, files, at, unsafe_root)
+    _judge(_QUOTE, files, at, unsafe_root, second_opinion=second_opinion)
 
 
 def verify_events(files: Files, at: At, unsafe_root: UnsafeRoot = None) -> None:
@@ -77,7 +82,6 @@ def verify_signer(
     from verifier.cli.files import read_file  # noqa: PLC0415
     from verifier.evidence.guest import kms_answers  # noqa: PLC0415
     from verifier.model.identifiers import parse_app_id  # noqa: PLC0415
-    from verifier.model.result import Status  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
     from verifier.report.audit.families import mark_of  # noqa: PLC0415
 
@@ -100,10 +104,18 @@ def verify_signer(
     raise typer.Exit(codes.get(outcome.status, 3))
 
 
-def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Path | None) -> None:
+def _judge(
+    checks: tuple[str, ...],
+    files: list[Path],
+    at: int,
+    unsafe_root: Path | None,
+    *,
+    second_opinion: bool = False,
+) -> None:
     """Print the results of some checks, of the worst attester; no verdict follows from part of the
     chain."""
     from verifier.api import Audit, Question  # noqa: PLC0415
+    from verifier.checks.agreement import second_name  # noqa: PLC0415
     from verifier.cli import question as asked  # noqa: PLC0415
     from verifier.cli.files import printable_name, read_file  # noqa: PLC0415
     from verifier.evidence.import_files import import_files  # noqa: PLC0415
@@ -120,6 +132,7 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
         reference=asked.reference_values(unsafe_root),
         at=at,
         trusted=False,
+        second_opinion=second_opinion,
     )
     audit = Audit(target="", question=question, bundle=bundle)
     attesters = [
@@ -134,6 +147,8 @@ def _judge(checks: tuple[str, ...], files: list[Path], at: int, unsafe_root: Pat
         print_row(f"{mark(result).value:7} {result.id:16} ", said)
         if result.remediation:
             print_row(f"{'':25}", result.remediation)
+        if second_opinion and result.id == "hardware.quote" and result.status is Status.PASS:
+            print_row(f"{'':25}", f"{second_name()} says the same")
     raise typer.Exit(EXIT_CODES[verdict_of(results)])
 
 
