@@ -45,7 +45,7 @@ from verifier.version import DISTRIBUTION, tool_version
 HERE: Final = Path(__file__).parent
 STATE: Final = Path(".second_opinion.json")
 CHECKS: Final = 20_000
-CHUNK: Final = 500
+CHUNK: Final = 250
 ROUNDS: Final = 40
 _HOUR: Final = 3600
 Found = dict[str, Counter[str]]
