@@ -231,6 +231,20 @@ def document(  # noqa: PLR0913, PLR0917 - the parts of the page
             "refuses what the other accepts; where both accept, they say the same."
         ),
         "",
+        *_sections(changes, unexplained, disagreements),
+        "## Cost",
+        "",
+        (
+            f"One quote, median of {ROUNDS}, in CPU time: dcap_qvl {times[0]:.1f} ms, the second "
+            f"verifier {times[1]:.1f} ms."
+        ),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _sections(changes: Found, unexplained: list[str], disagreements: Counter[str]) -> Iterator[str]:
+    """What they differ about, and what was changed."""
+    yield from (
         "## What one of them reads narrower",
         "",
         "| Who refuses | Because of | Times | The check accepts | refuses | lacks evidence |",
@@ -253,14 +267,7 @@ def document(  # noqa: PLR0913, PLR0917 - the parts of the page
         "|---|--:|",
         *(f"| {name} | {number:,} |" for name, number in sorted(changes["changes"].items())),
         "",
-        "## Cost",
-        "",
-        (
-            f"One quote, median of {ROUNDS}, in CPU time: dcap_qvl {times[0]:.1f} ms, the second "
-            f"verifier {times[1]:.1f} ms."
-        ),
-    ]
-    return "\n".join(lines) + "\n"
+    )
 
 
 def _row(name: str, found: Found) -> str:
