@@ -16,11 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from verifier.errors import EvidenceError
+from verifier.evidence import bundle_files, bundle_manifest
 from verifier.evidence.bundle import (
     Bundle,
     BundleBuilder,
     Kind,
     Trust,
+    files_of,
     load,
     save,
     to_tar,
@@ -280,3 +282,25 @@ def test_a_changed_tar_is_refused_or_is_the_same_bundle(
     path.write_bytes(raw)
     with contextlib.suppress(EvidenceError):
         assert load(path).digest == example().digest
+    with contextlib.suppress(EvidenceError):
+        assert bundle_files.read_own_tar(path) in ({}, bundle_files.read_tar(path))
+
+
+def test_own_tars_are_read_by_their_own_reader(tmp_path: Path) -> None:
+    path = tmp_path / "bundle.tar"
+    path.write_bytes(to_tar(example()))
+    assert bundle_files.read_own_tar(path) == files_of(example()) == bundle_files.read_tar(path)
+
+
+@given(st.data())
+def test_both_readers_of_manifests_say_the_same(data: st.DataObject) -> None:
+    raw = bytearray(example().manifest)
+    assert bundle_manifest.canonical(bytes(raw)) == example().artifacts
+    at = data.draw(st.integers(0, len(raw) - 1))
+    raw[at : at + data.draw(st.integers(0, 2))] = data.draw(
+        st.binary(max_size=2) | st.sampled_from([b'"', b"0", b"1e1", b"null", b"\\u0041", b" "])
+    )
+    found = bundle_manifest.canonical(bytes(raw))
+    if found is not None:
+        assert found == bundle_manifest.parse(bytes(raw), "manifest")
+        assert bundle_manifest.write(found) == raw

@@ -16,156 +16,38 @@ only to the one who fetched it, and to those who trust that one.
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Mapping
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
 
-import msgspec
 from msgspec import Struct, field
 
 from verifier.errors import Cause, EvidenceError
-from verifier.evidence import bundle_files, codec
-from verifier.evidence.bundle_files import MANIFEST_NAME, MAX_BLOB_BYTES
+from verifier.evidence import bundle_files, bundle_manifest
+from verifier.evidence.artifact import Artifact, Kind, Trust, trust_of
+from verifier.evidence.bundle_files import MANIFEST_NAME
 from verifier.evidence.readings import Readings
-from verifier.model.identifiers import KEY_HOLDER, LATEST_TIME
-from verifier.model.result import EvidenceRef, JsonValue
-from verifier.patterns import pattern
+from verifier.model.identifiers import KEY_HOLDER
 
 T = TypeVar("T")
 
-SCHEMA: Final = "dstack-audit/bundle/v1"
 MAX_SUBJECTS: Final = 256
-MAX_STATUS: Final = 999
 
-_SUBJECT: Final = pattern(r"[A-Za-z0-9._:/\[\]-]{0,255}", re.ASCII)
-
-
-class Kind(StrEnum):
-    """What an artifact is. The value is stable: it is written into bundles."""
-
-    PAGE = "page"
-    INFO = "info"
-    QUOTE = "quote"
-    GET_QUOTE = "get-quote"
-    APP_KEY_QUOTE = "app-key-quote"
-    ATTESTATION = "attestation"
-    EVENT_LOG = "event-log"
-    TCB_INFO = "tcb-info"
-    APP_COMPOSE = "app-compose"
-    APP_CERT = "app-cert"
-    SIGNATURE_CHAIN = "signature-chain"
-    COLLATERAL = "collateral"
-    PCS_TCB_INFO = "pcs-tcb-info"
-    PCS_QE_IDENTITY = "pcs-qe-identity"
-    PCS_PCK_CRL = "pcs-pck-crl"
-    PCS_ROOT_CA_CRL = "pcs-root-ca-crl"
-    PROOF = "attestation-proof"
-    KMS_TLS = "kms-tls"
-    KMS_META = "kms-meta"
-    KMS_ENV_KEY = "kms-env-key"
-    CLOUD_ATTESTATIONS = "cloud-attestations"
-    DASHBOARD = "dashboard"
-    DNS_TXT = "dns-txt"
-    DNS_MESSAGE = "dns-message"
-    TLS_PEER = "tls-peer"
-    CT_SEARCH = "ct-search"
-    CT_CERTIFICATE = "ct-certificate"
-    INGRESS_QUOTE = "ingress-quote"
-    INGRESS_FILE = "ingress-file"
-    GATEWAY_INFO = "gateway-info"
-    GATEWAY_ACME = "gateway-acme-info"
-    OCI_MANIFEST = "oci-manifest"
-    OCI_CONFIG = "oci-config"
-    SIGSTORE_BUNDLE = "sigstore-bundle"
-    GPU_EVIDENCE = "gpu-evidence"
-    GPU_VERDICT = "gpu-verdict"
-    GPU_VERDICT_KEYS = "gpu-verdict-keys"
-    GPU_RIM = "gpu-rim"
-    PLATFORM_ATTESTATION = "platform-attestation"
-    PLATFORM_CERT = "platform-cert"
-    PLACE = "proof-of-cloud"
-    JSON_RPC = "json-rpc"
-    LOG_SCAN = "log-scan"
-    EXPLORER_LOGS = "explorer-logs"
-    SAFE_QUEUE = "safe-queue"
-
-
-class Trust(StrEnum):
-    """Whether an artifact proves itself, or only its collector can vouch for it."""
-
-    SELF_AUTHENTICATING = "self-authenticating"
-    WITNESSED = "witnessed"
-
-
-_WITNESSED: Final = frozenset(
-    {
-        *(Kind.PAGE, Kind.INFO, Kind.TCB_INFO, Kind.PROOF, Kind.KMS_META, Kind.CLOUD_ATTESTATIONS),
-        *(Kind.DASHBOARD, Kind.DNS_TXT, Kind.DNS_MESSAGE, Kind.TLS_PEER, Kind.GATEWAY_INFO),
-        *(Kind.JSON_RPC, Kind.LOG_SCAN, Kind.EXPLORER_LOGS, Kind.CT_SEARCH, Kind.CT_CERTIFICATE),
-        Kind.SAFE_QUEUE,
-    }
-)
-
-
-def trust_of(kind: Kind) -> Trust:
-    """The trust of every artifact of this kind."""
-    return Trust.WITNESSED if kind in _WITNESSED else Trust.SELF_AUTHENTICATING
-
-
-class Artifact(Struct, frozen=True, kw_only=True, gc=False):
-    """One response, or the record that there was none.
-
-    kind          what it is
-    source        the logical URL, or the name of the imported file
-    collected_at  when it was received, Unix seconds
-    subject       the attester that it is about; "" for all of them
-    sha256        hash of the bytes, lower-case hex; None when nothing was received
-    size          the number of bytes; 0 when nothing was received
-    status        the HTTP status; None where there is none, as with a file
-    media_type    the media type that the server states; "" for none
-    headers       (name, value) of the response headers that are evidence themselves; () for none
-    request       the body that was sent; "" for none
-    error         why nothing was received, in words; "" when something was
-    cause         the same, as far as what to do next depends on it; `OTHER` also when something was
-                  received
-    peer          sha256 (hex) of the certificate of the TLS session in which a KMS answered; "" for
-                  any other
-    exporter      what both ends of that session alone compute (32 bytes, hex); "" where unasked
-    """
-
-    kind: Kind
-    source: str
-    collected_at: int
-    subject: str = ""
-    sha256: str | None = None
-    size: int = 0
-    status: int | None = None
-    media_type: str = ""
-    headers: tuple[tuple[str, str], ...] = ()
-    request: str = ""
-    error: str = ""
-    cause: Cause = Cause.OTHER
-    peer: str = ""
-    exporter: str = ""
-
-    @property
-    def ref(self) -> EvidenceRef:
-        """A reference to the whole blob."""
-        return EvidenceRef(self.sha256 or "")
-
-    def at(self, pointer: str) -> EvidenceRef:
-        """A reference to one place in the blob."""
-        return EvidenceRef(self.sha256 or "", pointer)
-
-    def header(self, name: str) -> str:
-        """The value of a kept header (case-insensitive), or the empty string."""
-        return next((value for key, value in self.headers if key.lower() == name.lower()), "")
-
-
-_CANONICAL: Final = msgspec.json.Encoder(order="sorted")
+__all__ = [
+    "Artifact",
+    "Bundle",
+    "BundleBuilder",
+    "Kind",
+    "Trust",
+    "files_of",
+    "from_files",
+    "load",
+    "read_files",
+    "save",
+    "to_tar",
+    "trust_of",
+]
 
 
 class Bundle(Struct, frozen=True, dict=True):
@@ -175,15 +57,12 @@ class Bundle(Struct, frozen=True, dict=True):
     blobs: Mapping[str, bytes]
     readings: Readings = field(default_factory=Readings)
 
-    @property
+    @cached_property
     def manifest(self) -> bytes:
-        """The canonical manifest, as RFC 8785 has it: names are ASCII, and numbers small integers,
-        so only order and spelling are left to do."""
-        return _CANONICAL.encode(
-            {"schema": SCHEMA, "artifacts": [_to_json(item) for item in self.artifacts]}
-        )
+        """The canonical manifest (see `bundle_manifest`)."""
+        return bundle_manifest.write(self.artifacts)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 of the canonical manifest, lower-case hex."""
         return hashlib.sha256(self.manifest).hexdigest()
@@ -309,7 +188,7 @@ class BundleBuilder:
 
     def build(self) -> Bundle:
         """The bundle of everything recorded so far; exact repetitions count once."""
-        artifacts = tuple(sorted(set(self._artifacts), key=_sort_key))
+        artifacts = tuple(sorted(set(self._artifacts), key=bundle_manifest.order))
         used = {item.sha256 for item in artifacts}
         blobs = {digest: raw for digest, raw in list(self._blobs.items()) if digest in used}
         return Bundle(artifacts, blobs, self._readings)
@@ -326,7 +205,7 @@ def save(bundle: Bundle, path: Path) -> None:
     for name, raw in files.items():
         total += bundle_files.check_size(name, len(raw), total, path)
     _check_subjects(bundle, path)
-    _parse_manifest(bundle.manifest, str(path))
+    bundle_manifest.read(bundle.manifest, str(path))
     bundle_files.write(files, path, f".{bundle.digest[:16]}.part")
 
 
@@ -376,109 +255,10 @@ def from_files(files: Mapping[str, bytes], path: Path) -> Bundle:
         )
     manifest = files[MANIFEST_NAME]
     blobs = {name: raw for name, raw in files.items() if name != MANIFEST_NAME}
-    artifacts = _parse_manifest(manifest, str(path))
+    artifacts = bundle_manifest.read(manifest, str(path))
     bundle = Bundle(artifacts, _check_blobs(artifacts, blobs, str(path)))
     _check_subjects(bundle, path)
-    if bundle.manifest != manifest:
-        raise EvidenceError(f"{path}: {MANIFEST_NAME} is not in canonical form")
     return bundle
-
-
-def _sort_key(item: Artifact) -> tuple[str, ...]:
-    return (
-        item.kind.value,
-        item.subject,
-        item.source,
-        item.request,
-        item.sha256 or "",
-        str(item.collected_at),
-        item.error,
-        item.cause.value,
-        str(item.status),
-        item.media_type,
-        repr(item.headers),
-        str(item.size),
-        item.peer,
-        item.exporter,
-    )
-
-
-def _to_json(item: Artifact) -> dict[str, JsonValue]:
-    return {
-        "kind": item.kind.value,
-        "trust": trust_of(item.kind).value,
-        "subject": item.subject,
-        "source": item.source,
-        "collected_at": item.collected_at,
-        "sha256": item.sha256,
-        "size": item.size,
-        "status": item.status,
-        "media_type": item.media_type,
-        "headers": dict(item.headers),
-        "request": item.request,
-        "error": item.error,
-        **({"cause": item.cause.value} if item.cause else {}),
-        **({"peer": item.peer} if item.peer else {}),
-        **({"exporter": item.exporter} if item.exporter else {}),
-    }
-
-
-def _parse_manifest(raw: bytes, where: str) -> tuple[Artifact, ...]:
-    what = f"{where}/{MANIFEST_NAME}"
-    document = codec.parse_json_object(raw, what, codec.MAX_LISTED)
-    if document.get("schema") != SCHEMA:
-        raise EvidenceError(
-            f"{what}: schema {document.get('schema')!r} is not {SCHEMA!r}",
-            hint="the bundle was written by another version of this tool",
-        )
-    items = codec.as_list(document.get("artifacts"), f"{what}: artifacts")
-    artifacts = tuple(
-        _parse_artifact(codec.as_object(item, f"{what}: artifacts[{index}]"), f"{what}[{index}]")
-        for index, item in enumerate(items)
-    )
-    if list(artifacts) != sorted(set(artifacts), key=_sort_key):
-        raise EvidenceError(f"{what}: artifacts are not sorted, or one stands twice")
-    return artifacts
-
-
-def _parse_artifact(item: codec.JsonObject, what: str) -> Artifact:
-    try:
-        kind = Kind(codec.text_field(item, "kind", what))
-    except ValueError as error:
-        raise EvidenceError(f"{what}: unknown kind of artifact {item.get('kind')!r}") from error
-    try:
-        cause = Cause(codec.text_field(item, "cause", what))
-    except ValueError as error:
-        raise EvidenceError(f"{what}: unknown cause of a failure {item.get('cause')!r}") from error
-    if item.get("trust") != trust_of(kind).value:
-        raise EvidenceError(f"{what}: trust of {kind.value} is fixed as {trust_of(kind).value}")
-    if not _SUBJECT.fullmatch(codec.text_field(item, "subject", what)):
-        raise EvidenceError(f"{what}: the subject is not a host and an id")
-    sha256 = item.get("sha256")
-    headers = codec.as_object(item.get("headers"), f"{what}.headers")
-    return Artifact(
-        kind=kind,
-        subject=codec.text_field(item, "subject", what),
-        source=codec.text_field(item, "source", what),
-        collected_at=_number(item, "collected_at", LATEST_TIME, what),
-        sha256=None if sha256 is None else codec.as_str(sha256, f"{what}.sha256"),
-        size=_number(item, "size", MAX_BLOB_BYTES, what),
-        status=None if item.get("status") is None else _number(item, "status", MAX_STATUS, what),
-        media_type=codec.text_field(item, "media_type", what),
-        headers=tuple(sorted((key, codec.as_str(value, what)) for key, value in headers.items())),
-        request=codec.text_field(item, "request", what),
-        error=codec.text_field(item, "error", what),
-        cause=cause,
-        peer=codec.text_field(item, "peer", what),
-        exporter=codec.text_field(item, "exporter", what),
-    )
-
-
-def _number(item: codec.JsonObject, name: str, limit: int, what: str) -> int:
-    value = codec.as_int(item.get(name), f"{what}.{name}")
-    if not 0 <= value <= limit:
-        raise EvidenceError(f"{what}.{name}: {value} is out of range")
-    return value
 
 
 def _check_blobs(

@@ -14,11 +14,18 @@ from pathlib import Path
 from typing import Final
 
 from verifier.errors import EvidenceError
+from verifier.patterns import pattern
 
 MANIFEST_NAME: Final = "manifest.json"
 MAX_MANIFEST_BYTES: Final = 8 << 20
 MAX_BLOB_BYTES: Final = 32 << 20
 MAX_BUNDLE_BYTES: Final = 256 << 20
+_OCTAL: Final = pattern(rb"[0-7]{11}")
+_SMALL: Final = 16 << 20
+"""Bytes of a tar that is read as a whole."""
+_PLAIN: Final = tarfile.TarInfo().tobuf(tarfile.USTAR_FORMAT)
+_SUM: Final = sum(_PLAIN[:124]) + sum(_PLAIN[135:148]) + sum(b" " * 8) + sum(_PLAIN[156:])
+"""The sum of the bytes of a header without name and size; its own field counts as spaces."""
 
 
 def write(files: Mapping[str, bytes], path: Path, part: str) -> None:
@@ -53,9 +60,10 @@ def read(path: Path) -> dict[str, bytes]:
     """The files of a bundle. Raises EvidenceError for what is no bundle, and OSError."""
     if path.is_dir():
         return _read_directory(path)
-    if path.stat().st_size > 2 * MAX_BUNDLE_BYTES:
+    size = path.stat().st_size
+    if size > 2 * MAX_BUNDLE_BYTES:
         raise EvidenceError(f"{path}: larger than a bundle may be")
-    return _read_tar(path)
+    return (read_own_tar(path) if size <= _SMALL else {}) or read_tar(path)
 
 
 def to_tar(members: Mapping[str, bytes]) -> bytes:
@@ -112,7 +120,36 @@ def _read_directory(path: Path) -> dict[str, bytes]:
     return files
 
 
-def _read_tar(path: Path) -> dict[str, bytes]:
+def read_own_tar(path: Path) -> dict[str, bytes]:
+    """The files of a tar whose members stand as `to_tar` writes them; none of any other, for which
+    `tarfile` is the reader. It takes a tenth of the audit of many small files."""
+    raw, files = path.read_bytes(), dict[str, bytes]()
+    last, place, total = b"", 0, 0
+    while (header := raw[place : place + tarfile.BLOCKSIZE]).strip(b"\0"):
+        name, digits = header[:100].rstrip(b"\0"), header[124:135]
+        size = int(digits, 8) if _OCTAL.fullmatch(digits) else -1
+        place += tarfile.BLOCKSIZE
+        content = raw[place : place + max(size, 0)]
+        if not (name.isascii() and last < name and len(content) == size):
+            return {}
+        if header != _header(name, digits):
+            return {}
+        files[name.decode()] = content
+        total += check_size(name.decode(), size, total, path)
+        last, place = name, place + -(-size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+    return files
+
+
+def _header(name: bytes, size: bytes) -> bytes:
+    """The header of a regular file in `to_tar`, of its name and of the digits of its size."""
+    checksum = b"%06o\0 " % (_SUM + sum(name) + sum(size))
+    return (
+        name.ljust(100, b"\0") + _PLAIN[100:124] + size + _PLAIN[135:148] + checksum + _PLAIN[156:]
+    )
+
+
+def read_tar(path: Path) -> dict[str, bytes]:
+    """The files of a plain tar, whoever wrote it. Raises EvidenceError."""
     files: dict[str, bytes] = {}
     total = 0
     try:
