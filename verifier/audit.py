@@ -4,7 +4,7 @@ evidence → checks → appraisal → report. No network, no clock and no global
 bundle, question and policy give the same report, byte for byte.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -347,15 +347,15 @@ def _other_platforms(evidence: Iterable[SubjectEvidence]) -> tuple[str, ...]:
 def _anchored(result: CheckResult, results: tuple[CheckResult, ...], anchor: Anchor) -> CheckResult:
     """The result with the trust anchor, where it depends on it."""
     by_id = {item.id: item for item in results}
-
-    def depends(check_id: str) -> bool:
-        return check_id == _ROOT_CHECK or any(
-            depends(other) for other in by_id[check_id].requires if other in by_id
-        )
-
-    if depends(result.id) or result.id.startswith("hardware."):
+    if _on_the_root(result.id, by_id) or result.id.startswith("hardware."):
         return replace(result, anchor=anchor)
     return result
+
+
+def _on_the_root(check_id: str, by_id: Mapping[str, CheckResult]) -> bool:
+    return check_id == _ROOT_CHECK or any(
+        _on_the_root(other, by_id) for other in by_id[check_id].requires if other in by_id
+    )
 
 
 def _time_note(bundle: Bundle, question: Question) -> str:

@@ -152,17 +152,26 @@ def run_checks(specs: Iterable[CheckSpec], case: "Case") -> tuple[CheckResult, .
     """Run every check, each after those it requires; results stand in the order of `specs`."""
     by_id = {spec.id: spec for spec in specs}
     results: dict[str, CheckResult] = {}
+    return tuple(_evaluate(spec, case, by_id, results) for spec in by_id.values())
 
-    def evaluate(spec: CheckSpec) -> CheckResult:
-        unasked = spec.unasked(case) if spec.unasked is not None else None
-        if spec.id not in results and unasked is not None:
-            results[spec.id] = _result(spec, unasked)
-        if spec.id not in results:
-            needed = {other: evaluate(by_id[other]) for other in spec.requires if other in by_id}
-            results[spec.id] = _result(spec, _blocked_by(needed) or _run(spec, case))
+
+def _evaluate(
+    spec: CheckSpec, case: "Case", by_id: Mapping[str, CheckSpec], results: dict[str, CheckResult]
+) -> CheckResult:
+    """The result of a check, after those that it requires; `results` holds what is known."""
+    if spec.id in results:
         return results[spec.id]
-
-    return tuple(evaluate(spec) for spec in by_id.values())
+    unasked = spec.unasked(case) if spec.unasked is not None else None
+    if unasked is not None:
+        results[spec.id] = _result(spec, unasked)
+    else:
+        needed = {
+            other: _evaluate(by_id[other], case, by_id, results)
+            for other in spec.requires
+            if other in by_id
+        }
+        results[spec.id] = _result(spec, _blocked_by(needed) or _run(spec, case))
+    return results[spec.id]
 
 
 def holds(spec: CheckSpec, case: "Case") -> bool:

@@ -27,8 +27,8 @@ START_SECONDS: Final = 120.0
 """The time in which a worker has to have loaded the auditor."""
 MAX_STARTS: Final = 3
 """Workers in a row that may end before they are ready."""
-_TIDIED: Final = 100
-"""Jobs after which a worker looks for garbage, so that it never grows."""
+_TIDIED: Final = 20
+"""Jobs after which a worker looks for garbage, so that it never grows: one may leave a megabyte."""
 _POLL: Final = 0.1
 """Seconds between looks for a job, while none is ready."""
 
@@ -231,11 +231,12 @@ def _serve(pipe: Connection, work: Work[Any, Any]) -> None:
     try:
         work.prepare()
         pipe.send(None)
-        # What is loaded by now stays, and need not be looked through again.
-        gc.freeze()
         for number in count(1):
             pipe.send(work.run(work.context, pipe.recv()))
-            if number % _TIDIED == 0:
+            if number == 1 or number % _TIDIED == 0:
                 gc.collect()
+            if number in (1, _TIDIED):
+                # What is loaded by now stays, and need not be looked through again.
+                gc.freeze()
     except BaseException:  # noqa: BLE001 - the run sees that the pipe is closed, and says so
         return
