@@ -256,7 +256,6 @@ class Case:
             self.quote.raw,
             self.reference.root,
             self.question.at,
-            bundle.readings.once,
         )
 
     @property

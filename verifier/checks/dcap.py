@@ -6,6 +6,7 @@ current TCB of a TD 1.5 that was launched under a better one. Their own statuses
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from msgspec import Struct
@@ -136,9 +137,13 @@ def verify_quote(
 def _other_pce(claims: dict[str, Any], tcb_info: str | bytes) -> str:
     """Why TCB info is not about the provisioning certification enclave of the PCK certificate, ""
     if it is: dcap_qvl compares the FMSPC alone (Intel's Quote Verification Library, both)."""
-    certified = bytes(claims["platform"]["pck"]["pce_id"]).hex()
-    stated = str(json.loads(tcb_info).get("pceId", "")).lower()
+    certified, stated = bytes(claims["platform"]["pck"]["pce_id"]).hex(), _stated_pce(tcb_info)
     return "" if stated == certified else f"TCB info is of PCE {stated!a}, the PCK of {certified}"
+
+
+@lru_cache(maxsize=16)
+def _stated_pce(tcb_info: str | bytes) -> str:
+    return str(json.loads(tcb_info).get("pceId", "")).lower()
 
 
 def _result(claims: dict[str, Any]) -> DcapResult:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from verifier.errors import EvidenceError
 from verifier.evidence.compose.compose_yaml import lines_of
 from verifier.evidence.compose.dockerfile import parse_dockerfile
+from verifier.evidence.readings import Readings
 from verifier.manifest.build import Build
 from verifier.manifest.context import ChainFacts, Context
 from verifier.manifest.image import Kind, named_images, replaceable_services
@@ -79,13 +80,15 @@ class ManifestAudit(Struct, frozen=True, kw_only=True, dict=True):
         return tuple(f for f in self.findings if Severity(f.severity).rank <= severity.rank)
 
 
-def audit_manifest(raw: bytes, context: Context | None = None) -> ManifestAudit:
-    """Audit a manifest by its raw bytes.
+def audit_manifest(
+    raw: bytes, context: Context | None = None, readings: Readings | None = None
+) -> ManifestAudit:
+    """Audit a manifest by its raw bytes; `readings` as in `read_manifest`.
 
     Raises EvidenceError for what is no app-compose manifest. A key that is there twice is a
     finding instead, and leaves everything else not evaluable.
     """
-    return _audit(raw, read_manifest(raw, context))
+    return _audit(raw, read_manifest(raw, context, readings))
 
 
 def audit_compose_file(raw: bytes, context: Context | None = None) -> ManifestAudit:

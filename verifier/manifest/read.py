@@ -11,6 +11,7 @@ from verifier.evidence.compose.app_compose import (
     parse_app_compose,
 )
 from verifier.evidence.compose.compose_yaml import MAX_BYTES, parse_documents
+from verifier.evidence.readings import Readings
 from verifier.manifest.compose.project import Project, read_project
 from verifier.manifest.context import Context
 from verifier.manifest.model import Manifest
@@ -21,8 +22,10 @@ _BOM: Final = b"\xef\xbb\xbf"
 _MASKED: Final = frozenset({"", "[MASKED]"})  # what Phala's Trust Center shows of a private app
 
 
-def read_manifest(raw: bytes, context: Context | None = None) -> Manifest:
-    """The manifest in these bytes.
+def read_manifest(
+    raw: bytes, context: Context | None = None, readings: Readings | None = None
+) -> Manifest:
+    """The manifest in these bytes; `readings` keeps its compose file, which more than one asks for.
 
     Raises EvidenceError for what is no app-compose manifest. A key that is there twice leaves a
     manifest of which only `error` is known.
@@ -32,10 +35,10 @@ def read_manifest(raw: bytes, context: Context | None = None) -> Manifest:
         app = parse_app_compose(raw)
     except DuplicateFieldError as error:
         return Manifest(None, None, known, error=error)
-    return manifest_of(app, known)
+    return manifest_of(app, known, readings)
 
 
-def manifest_of(app: AppCompose, context: Context) -> Manifest:
+def manifest_of(app: AppCompose, context: Context, readings: Readings | None = None) -> Manifest:
     """A parsed manifest with its compose file; `error` says why that is not there."""
     text = app.compose or ""
     text = "" if text.strip() in _MASKED else text
@@ -44,7 +47,8 @@ def manifest_of(app: AppCompose, context: Context) -> Manifest:
         return Manifest(app, None, context, text, error=problem)
     if not text:
         return Manifest(app, None, context, error=EvidenceError(HIDDEN))
-    project, error = _parsed(text, COMPOSE_FILE)
+    known = Readings() if readings is None else readings
+    project, error = known.once((_parsed, text), lambda: _parsed(text, COMPOSE_FILE))
     return Manifest(app, project, context, text, error=error)
 
 

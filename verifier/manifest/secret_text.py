@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from verifier.manifest.remembered import remembered
 from verifier.model.result import JsonValue
 from verifier.patterns import pattern
 
@@ -132,6 +133,7 @@ def mask(secret: str) -> str:
     return f"{begin}…({len(secret)} characters, sha256 {digest[:8]})"
 
 
+@remembered
 def masked(text: str) -> str:
     """The text with every secret in it masked, in as many lines as before."""
     if len(text) < _LEAST or _DIGEST.fullmatch(text):

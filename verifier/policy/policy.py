@@ -33,6 +33,7 @@ digest is that of the effective policy, with everything it extends and every exp
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, Final
 
 import rfc8785
@@ -128,7 +129,7 @@ _IMAGE: Final = pattern(r"([!-~]{1,255})=(sha256:[0-9a-f]{64})", re.ASCII)
 _ADDRESS: Final = pattern(r"0x[0-9a-fA-F]{40}", re.ASCII)
 
 
-class Policy(Struct, frozen=True, kw_only=True):
+class Policy(Struct, frozen=True, kw_only=True, dict=True):
     """An effective appraisal policy: which verdicts it accepts, what it asks of each check, what it
     demands of evidence that is genuine, and what people judged of manifests."""
 
@@ -138,7 +139,7 @@ class Policy(Struct, frozen=True, kw_only=True):
     demands: Demands
     reviews: tuple[Review, ...] = ()
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """sha256 of the effective policy as RFC 8785 JSON, lower-case hex."""
         demands = self.demands
@@ -172,7 +173,7 @@ class Policy(Struct, frozen=True, kw_only=True):
         }
         return hashlib.sha256(rfc8785.dumps(document)).hexdigest()
 
-    @property
+    @cached_property
     def _made(self) -> tuple[str, ...]:
         """The names in DECIDED_BY of what the relying party demands beyond the checks."""
         demands = self.demands

@@ -11,8 +11,9 @@ the signing certificate is checked here: Intel signs both with the certificate n
 Signing", issued directly by the root (Intel PCS API v4, TCB Info and QE Identity issuer chains).
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
@@ -29,9 +30,9 @@ TCB_SIGNING_NAME: Final = "Intel SGX TCB Signing"
 _IDS: Final = {Part.TCB_INFO: "TDX", Part.QE_IDENTITY: "TD_QE"}
 """Intel PCS API v4: the `id` of the documents that are about TDs."""
 
-P = TypeVar("P")
-Once = Callable[[object, Callable[[], bool]], bool]
-"""What computes something, or gives what was computed for the same key before."""
+_MOST: Final = 64
+"""Signatures of which a process remembers whether they verify: all platforms of one family share
+those of their collateral."""
 
 Window = tuple[int, int]
 """First and last Unix second at which something is in force."""
@@ -71,18 +72,15 @@ class _UnfitError(Exception):
     """A part that is readable and does not verify."""
 
 
-def choose_endorsements(
-    parts: CollateralParts, quote: bytes, root: bytes, at: int, once: Once
-) -> Endorsements:
+def choose_endorsements(parts: CollateralParts, quote: bytes, root: bytes, at: int) -> Endorsements:
     """The endorsements for a quote as of `at` (Unix seconds); `root` is the trust anchor (DER).
 
-    `once` keeps which signatures verify, since the same parts endorse several quotes. Raises
-    MissingEvidence when a part is absent, EvidenceError when the only ones cannot be read, or the
-    quote's own certificates.
+    Raises MissingEvidence when a part is absent, EvidenceError when the only ones cannot be read,
+    or the quote's own certificates.
     """
     chain, fmspc = certificate_chain(quote), family_of(quote)
     try:
-        return _Chooser(parts, chain, root, at, once).choose(fmspc)
+        return _Chooser(parts, chain, root, at).choose(fmspc)
     except _UnfitError as error:
         return Endorsements(
             failure=str(error),
@@ -91,12 +89,10 @@ def choose_endorsements(
 
 
 class _Chooser:
-    def __init__(
-        self, parts: CollateralParts, quote_chain: bytes, root: bytes, at: int, once: Once
-    ) -> None:
+    def __init__(self, parts: CollateralParts, quote_chain: bytes, root: bytes, at: int) -> None:
         from cryptography import x509  # noqa: PLC0415 - only where collateral is
 
-        self._parts, self._at, self._once = parts, at, once
+        self._parts, self._at = parts, at
         self._set_aside: list[str] = [error.message for _, error in parts.unreadable]
         try:
             self._root = x509.load_der_x509_certificate(root)
@@ -109,9 +105,9 @@ class _Chooser:
             raise EvidenceError("TD quote: no readable PCK certificate chain") from error
 
     def choose(self, fmspc: str) -> Endorsements:
-        if self._ca is None or not self._verifies(_issued, self._ca, self._root):
+        if self._ca is None or not _issued(self._ca, self._root):
             raise _UnfitError("the PCK certificate's issuer is not issued by the root")
-        if not self._verifies(_issued, self._leaf, self._ca):
+        if not _issued(self._leaf, self._ca):
             raise _UnfitError("the PCK certificate is not signed by its issuer")
         root_crls = self._lists_of(self._root, "root")
         pck_crls = self._lists_of(self._ca, "PCK")
@@ -136,15 +132,10 @@ class _Chooser:
             evidence=tuple(dict.fromkeys(item.evidence for item in chosen)),
         )
 
-    def _verifies(
-        self, verify: "Callable[[P, x509.Certificate], bool]", part: P, signer: "x509.Certificate"
-    ) -> bool:
-        return self._once((verify, part, signer), lambda: verify(part, signer))
-
     def _lists_of(self, issuer: "x509.Certificate", name: str) -> list[RevocationList]:
         """The revocation lists that a CA signed."""
         named = [item for item in self._parts.crls if item.issuer == issuer.subject]
-        found = [item for item in named if self._verifies(_signed_list, item, issuer)]
+        found = [item for item in named if _signed_list(item, issuer)]
         forged = f"the {name} revocation list is not signed by its issuer"
         if len(found) < len(named):
             self._set_aside.append(forged)
@@ -197,14 +188,14 @@ class _Chooser:
     def _check_signer(self, item: SignedDocument, root_crls: Iterable[RevocationList]) -> None:
         """Raises _UnfitError unless Intel's TCB signing certificate signed the document."""
         leaf = item.chain[0]
-        if not self._verifies(_issued, leaf, self._root):
+        if not _issued(leaf, self._root):
             raise _UnfitError(
                 f"{item.part} is not signed by a certificate that the root issued for it"
             )
         name = _common_name(leaf)
         if name != TCB_SIGNING_NAME:
             raise _UnfitError(f"{item.part} is signed by {name!a}, not by {TCB_SIGNING_NAME!r}")
-        if not self._verifies(_signed_text, item, leaf):
+        if not _signed_text(item, leaf):
             raise _UnfitError(f"the signature of the {item.part} does not verify")
         self._refuse_revoked(leaf, root_crls, f"the certificate that signed the {item.part}")
 
@@ -226,6 +217,7 @@ class _Chooser:
         )
 
 
+@lru_cache(maxsize=_MOST)
 def _issued(certificate: "x509.Certificate", issuer: "x509.Certificate") -> bool:
     from cryptography import x509  # noqa: PLC0415
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
@@ -238,6 +230,7 @@ def _issued(certificate: "x509.Certificate", issuer: "x509.Certificate") -> bool
     return True
 
 
+@lru_cache(maxsize=_MOST)
 def _signed_list(item: RevocationList, issuer: "x509.Certificate") -> bool:
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
 
@@ -247,6 +240,7 @@ def _signed_list(item: RevocationList, issuer: "x509.Certificate") -> bool:
         return False
 
 
+@lru_cache(maxsize=_MOST)
 def _signed_text(item: SignedDocument, signer: "x509.Certificate") -> bool:
     from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.asymmetric import ec, utils  # noqa: PLC0415

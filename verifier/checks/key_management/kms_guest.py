@@ -93,7 +93,8 @@ class KmsGuest(Struct, frozen=True, dict=True):
     @cached_property
     def manifest(self) -> Manifest:
         """The manifest that it measured. Raises MissingEvidence, EvidenceError."""
-        return read_manifest(self.case.measured_manifest.value)
+        readings = self.case.evidence.bundle.readings
+        return read_manifest(self.case.measured_manifest.value, readings=readings)
 
     @cached_property
     def pinned(self) -> bool:

@@ -82,7 +82,7 @@ def _audited(case: Case, raw: bytes, context: Context) -> ManifestAudit:
     known: list[tuple[Context, ManifestAudit]] = case.exchanges.once((_audited, raw), list)
     found = next((audit for other, audit in known if other == context), None)
     if found is None:
-        found = audit_manifest(raw, context)
+        found = audit_manifest(raw, context, case.evidence.bundle.readings)
         known.append((context, found))
     return found
 

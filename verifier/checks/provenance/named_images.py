@@ -5,6 +5,7 @@ from msgspec import Struct
 from verifier.checks.case import Case
 from verifier.errors import MissingEvidence
 from verifier.evidence.compose.app_compose import COMPOSE_RUNNERS, parse_app_compose
+from verifier.evidence.readings import Readings
 from verifier.manifest.context import Context
 from verifier.manifest.image import image_of, other_images
 from verifier.manifest.read import manifest_of
@@ -32,10 +33,10 @@ def _read(case: Case) -> tuple[NamedImage, ...]:
     row, raw = case.os_image, case.measured_manifest.value
     release = row.release if row else ""
     readings = case.evidence.bundle.readings
-    return readings.once((_read, raw, release), lambda: _named(raw, release))
+    return readings.once((_read, raw, release), lambda: _named(raw, release, readings))
 
 
-def _named(raw: bytes, release: str) -> tuple[NamedImage, ...]:
+def _named(raw: bytes, release: str, readings: Readings) -> tuple[NamedImage, ...]:
     app = parse_app_compose(raw)
     if app.runner not in COMPOSE_RUNNERS:
         raise MissingEvidence(
@@ -43,7 +44,7 @@ def _named(raw: bytes, release: str) -> tuple[NamedImage, ...]:
         )
     if not (app.compose or "").strip():
         raise MissingEvidence("the manifest holds no compose file, or hides it")
-    manifest = manifest_of(app, Context(os_version=release))
+    manifest = manifest_of(app, Context(os_version=release), readings)
     if manifest.error is not None:
         raise manifest.error
     named = [

@@ -12,6 +12,7 @@ to be compared with whom the relying party, or the image itself, names.
 
 import base64
 import json
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import Struct
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 HOSTED_RUNNER: Final = "github-hosted"
+_MOST: Final = 64
+"""Signatures of which a process remembers what they verify to: apps share images, and their KMS."""
 _FULCIO: Final = "1.3.6.1.4.1.57264.1."
 _ISSUER, _SIGNER_URI, _RUNNER, _REPOSITORY, _COMMIT, _REF = 8, 9, 11, 12, 13, 14
 _INSTANCE: Final = "https://tuf-repo-cdn.sigstore.dev"
@@ -144,6 +147,7 @@ def _shipped(name: str) -> bytes:
     return store.joinpath(quote(_INSTANCE, safe=""), name).read_bytes()
 
 
+@lru_cache(maxsize=_MOST)
 def _verified(
     bundle: SigstoreBundle,
     digests: tuple[str, ...],
@@ -174,6 +178,7 @@ def _verified(
     return SigstoreResult(failure="", signer=signer, statement=statement)
 
 
+@lru_cache(maxsize=4)
 def _verifier(trusted_root: bytes | None) -> Any:  # noqa: ANN401 - sigstore's, imported late
     """What verifies from a trusted root."""
     from sigstore.models import TrustedRoot  # noqa: PLC0415 - as above

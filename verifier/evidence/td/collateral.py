@@ -16,7 +16,7 @@ not matter where it stood.
 import json
 from collections.abc import Callable, Iterator
 from enum import StrEnum
-from functools import partial
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MAX_COLLATERAL_BYTES: Final = 1 << 20
 MAX_PARTS: Final = 1024
+_MOST: Final = 16
+"""Documents of which a process remembers how they read: apps on one platform share them."""
 SIGNATURE_SIZE: Final = 64
 """Bytes of an ECDSA P-256 signature as Intel writes it: r and s, big endian."""
 
@@ -200,6 +202,7 @@ def _raise(error: EvidenceError) -> SignedDocument:
     raise error
 
 
+@lru_cache(maxsize=2)  # parsed, a hostile one is a hundred times as large
 def _collateral_document(raw: bytes, what: str) -> codec.JsonObject:
     if len(raw) > MAX_COLLATERAL_BYTES:
         raise EvidenceError(f"{what}: {len(raw)} bytes are no collateral (a real one has 20,000)")
@@ -241,6 +244,7 @@ def _from_pcs(raw: bytes, part: Part, member: str, artifact: Artifact) -> Signed
     return _document(part, text, signature, unquote(chain), artifact.source, artifact.ref)
 
 
+@lru_cache(maxsize=_MOST)
 def _signed(raw: bytes, name: str, what: str) -> tuple[str, str]:
     """The exact text of the signed member of a PCS answer, and its signature."""
     document = codec.parse_json_object(raw, what)
@@ -256,6 +260,7 @@ def _signed(raw: bytes, name: str, what: str) -> tuple[str, str]:
     return text[start:end], signature
 
 
+@lru_cache(maxsize=_MOST)
 def _document(  # noqa: PLR0913, PLR0917 - the three members, and whose they are
     part: Part, text: str, signature: bytes, chain: str, what: str, evidence: EvidenceRef
 ) -> SignedDocument:
@@ -299,6 +304,7 @@ def _chain(text: str, what: str) -> "tuple[x509.Certificate, ...]":
     return found
 
 
+@lru_cache(maxsize=_MOST)
 def _crl(raw: bytes, what: str, evidence: EvidenceRef) -> RevocationList:
     from cryptography import x509  # noqa: PLC0415 - only where collateral is
 
