@@ -9,7 +9,7 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.evidence.bundle import Artifact, Bundle
+from verifier.evidence.bundle import Artifact, Bundle, Kind
 
 PEM: Final = re.compile(r"-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----")
 TEXT: Final = re.compile(r"(?<=>)[^<]*[^<\s][^<]*(?=<)")
@@ -75,11 +75,11 @@ class Damage:
         return f"{self.artifact}: {verb} {'/'.join(map(str, self.path))}"
 
 
-def damages(bundle: Bundle) -> list[Damage]:
-    """All of them, in the order of the bundle."""
+def damages(bundle: Bundle, kinds: Collection[Kind] = frozenset(Kind)) -> list[Damage]:
+    """All of them to evidence of these kinds, in the order of the bundle."""
     found = []
     for index, item in enumerate(bundle.artifacts):
-        if item.sha256 is None:
+        if item.sha256 is None or item.kind not in kinds:
             continue
         parts: list[tuple[object, ...]] = [()]
         for name, value in item.headers:

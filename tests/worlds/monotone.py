@@ -14,7 +14,7 @@ import heapq
 import itertools
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Final
@@ -114,15 +114,16 @@ def keeps_back(item: Artifact, path: Sequence[object], *, removed: bool) -> bool
 def sampled(world: str, audited: Audited, count: int) -> list[str]:
     """The breaches of `count` damages, chosen by the name of the world, of each kind of evidence in
     turn."""
-    by_kind: dict[str, list[Damage]] = {}
-    for damage in _harmful(world, audited):
-        kind = audited.bundle.artifacts[damage.artifact].kind
-        by_kind.setdefault(kind.value, []).append(damage)
-    kinds = sorted(by_kind, key=lambda kind: _digest(f"{world} {kind}"))
+    there = {item.kind for item in audited.bundle.artifacts if item.sha256 is not None}
+    kinds = [kind for kind in there if not may_help(world, kind, ())]
+    kinds.sort(key=lambda kind: _digest(f"{world} {kind.value}"))
+    by_kind: dict[Kind, list[Damage]] = {kind: [] for kind in kinds[:count]}
+    for damage in _harmful(world, audited, by_kind):
+        by_kind[audited.bundle.artifacts[damage.artifact].kind].append(damage)
     each = -(-count // len(kinds))
     firsts = [
-        heapq.nsmallest(each, by_kind[kind], lambda item: _digest(f"{world} {item}"))
-        for kind in kinds[:count]
+        heapq.nsmallest(each, items, lambda item: _digest(f"{world} {item}"))
+        for items in by_kind.values()
     ]
     turns = itertools.zip_longest(*firsts)
     chosen = [damage for turn in turns for damage in turn if damage is not None][:count]
@@ -141,10 +142,12 @@ def allowed(world: str, audited: Audited) -> list[Damage]:
     return sorted(_harmful(world, audited), key=lambda item: _digest(f"{world} {item}"))
 
 
-def _harmful(world: str, audited: Audited) -> Iterator[Damage]:
-    """The damages that must not help in a world."""
+def _harmful(
+    world: str, audited: Audited, kinds: Collection[Kind] = frozenset(Kind)
+) -> Iterator[Damage]:
+    """The damages to evidence of these kinds that must not help in a world."""
     artifacts = audited.bundle.artifacts
-    for item in damages(audited.bundle):
+    for item in damages(audited.bundle, kinds):
         if not may_help(world, artifacts[item.artifact].kind, item.path):
             yield item
 
