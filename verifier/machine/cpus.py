@@ -218,6 +218,8 @@ def _tell(names: str, count: bytes, reason: int, register: str, *, trace: bool) 
     )
 
 
+# Machines that a search tries have most of their processors in common.
+@functools.lru_cache(maxsize=1024)
 def _processor(number: int, node: int | None) -> bytes:
     name, value = f"C{number:03X}", aml.integer(number)
     reported = (aml.arg(index) for index in range(3))
