@@ -1,23 +1,13 @@
 """The command as a user runs it: another process, without this one's environment."""
 
-import os
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Ran, Run
+from tests.cli.command import Ran, Run, command_in
 from verifier.cli.main import main
-
-PROGRAM = (
-    "import signal, sys; sys.argv[0] = 'verify'; "
-    "signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from verifier.cli.main import main; main()"
-)
-"""The command. A shell that runs the tests in the background has Ctrl-C ignored by all below it."""
-KEPT = ("PATH", "HOME", "LANG", "SYSTEMROOT", "TMPDIR")
 
 
 @pytest.fixture
@@ -49,21 +39,3 @@ def call(
 def run_before(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The same for fixtures that several tests share."""
     return command_in(tmp_path_factory.mktemp("run"), tmp_path_factory.mktemp("cache"))
-
-
-def command_in(folder: Path, cache: Path) -> Run:
-    """The command as it runs in a directory, with this cache directory."""
-
-    def run_command(*arguments: str | Path, **environment: str) -> Ran:
-        kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, *map(str, arguments)],
-            cwd=folder,
-            env=kept | {"XDG_CACHE_HOME": str(cache)} | environment,
-            capture_output=True,
-            timeout=60,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-    return run_command

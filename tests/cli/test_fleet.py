@@ -13,8 +13,7 @@ from typing import Final
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from tests.cli.command import Run
-from tests.cli.conftest import PROGRAM
+from tests.cli.command import PROGRAM, Run
 from verifier.api import Sources, collect_evidence
 from verifier.cli.question import simulated_question
 from verifier.evidence import bundle as bundles

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Ran
-from tests.cli.conftest import PROGRAM
+from tests.cli.command import PROGRAM, Ran
 from tests.cli.test_live import on_localhost, options
 from verifier.evidence import bundle as bundles
 from verifier.evidence.bundle import Kind

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Run
-from tests.cli.conftest import PROGRAM
+from tests.cli.command import PROGRAM, Run
 from tests.cli.test_live import on_localhost, options
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import PROGRAM
+from tests.cli.command import PROGRAM
 from verifier.evidence.bundle import load
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"

@@ -19,8 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.command import Ran, Run
-from tests.cli.conftest import PROGRAM
+from tests.cli.command import PROGRAM, Ran, Run
 from tests.cli.test_live import on_localhost
 from tests.cli.test_manifest_targets import reach
 from verifier.evidence import bundle as bundles

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import Ran, Run
-from tests.cli.conftest import PROGRAM
+from tests.cli.command import PROGRAM, Ran, Run
 from tests.cli.test_live import on_localhost, options
 from tests.worlds.audited import audit
 from verifier.cli.commands.watch import _Stop

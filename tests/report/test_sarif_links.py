@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from tests.cli.conftest import command_in
+from tests.cli.command import command_in
 
 LINKS = "![i](http://evil.example/i.png) [l](javascript:alert(1)) \\[x](y)"
 

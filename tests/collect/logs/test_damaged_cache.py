@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.cli.conftest import command_in
+from tests.cli.command import command_in
 from tests.timeline.providers import PROVIDERS, Shim
 from tests.timeline.world import World, assert_complete, whole
 from verifier.collect.log_cache import LogCache, clear, contents
