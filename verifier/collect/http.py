@@ -7,6 +7,7 @@ could not be made, 429 and 5xx), no compression, no cookies, and public addresse
 user named another. Nothing is taken from the environment: no proxy, no netrc, no certificates.
 """
 
+import functools
 import http.cookiejar
 import math
 import ssl
@@ -227,7 +228,7 @@ class HttpClient:
         deadline = min(began + limits.deadline_seconds, self.budget.ends(limits.share))
         try:
             self.budget.check(limits.share)
-            target = _checked_url(httpx.URL(url))
+            target = _target(url)
             sent_by = {"verify_tls": limits.verify_tls, "fresh": fresh, "session": session}
             for _ in range(MAX_REDIRECTS + 1):
                 request = self._client.build_request(
@@ -338,6 +339,12 @@ def printable(text: str, limit: int = 300) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
         for char in line
     )
+
+
+# Most requests of a collection go to the same few endpoints.
+@functools.lru_cache(maxsize=256)
+def _target(url: str) -> httpx.URL:
+    return _checked_url(httpx.URL(url))
 
 
 def _checked_url(url: httpx.URL) -> httpx.URL:
