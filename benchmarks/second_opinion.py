@@ -67,7 +67,7 @@ def real() -> list[Asked]:
     for quote in quotes:
         for at in times:
             try:
-                chosen = choose_endorsements(parts, quote, root, at, lambda _, find: find())
+                chosen = choose_endorsements(parts, quote, root, at)
             except (EvidenceError, MissingEvidence):
                 continue
             if not chosen.failure and chosen.window[0] <= at <= chosen.window[1]:

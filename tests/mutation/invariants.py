@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from tests.mutation.cases import Case
-from tests.mutation.operations import Level, Operation, received
-from tests.worlds.monotone import WORTH, breaches, may_help, of_a_kms
+from tests.mutation.operations import Level, Op, Operation, received
+from tests.worlds.monotone import WORTH, breaches, keeps_back, may_help
 from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Basis, Status
 
@@ -42,7 +42,9 @@ def broken(
 
 def _is_kept_back(case: Case, item: Operation) -> bool:
     artifact = case.bundle.artifacts[received(case.bundle, item.kind)[item.number]]
-    return item.level is not Level.NODE or of_a_kms(artifact)
+    if item.level is not Level.NODE:
+        return True
+    return keeps_back(artifact, item.path, removed=item.op is Op.DROP)
 
 
 def _better_than_both(one: Report, other: Report, after: Report) -> list[str]:
