@@ -1,5 +1,6 @@
 """manifest.rules: the findings about the measured manifest, under a policy."""
 
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -142,6 +143,16 @@ def test_no_other_images_may_run(doubtful: Audited, written: Load, images: str) 
     report = judged(doubtful, written(f"[images]\n{images}\n"))
     assert report.findings[0].rule == "policy.images"
     assert result(report).status is Status.FAIL
+
+
+@pytest.mark.parametrize(
+    "form", [":v1.2.3", ":latest", "", f"@sha256:{sha256(b'web').hexdigest()}"]
+)
+def test_whatever_pins_it_an_image_is_allowed_by_where_it_is_from(form: str, written: Load) -> None:
+    compose = f"services:\n  web:\n    image: {LAB}/lab/web{form}\n"
+    audited = audit(Knobs(edit_manifest=with_compose(compose)))
+    report = judged(audited, written(f'[images]\nregistries = ["{LAB}"]\n'))
+    assert "policy.images" not in {finding.rule for finding in report.findings}
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,7 @@ REFUSED = {
     "floor-misspelt": "[manifest]\nnotbefore = 2026-03-01\n",
     "reviews-as-table": "[reviews]\nrequirement = 2\n",
     "unknown-section": "[image]\n",
+    "section-as-number": "governance = 5\n",
     "unknown-images-key": "[images]\nregistry = ['ghcr.io']\n",
     "unknown-os-key": "[os]\nversions = ['0.5.8']\n",
     "no-registry": "[images]\nregistries = []\n",

@@ -16,7 +16,15 @@ from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.registry import WEB
 from verifier.lab.reviewed import reviewed_policy
 from verifier.model.report import Report
-from verifier.model.result import Basis, Requirement, Status, Verdict
+from verifier.model.result import (
+    Basis,
+    Finding,
+    Location,
+    Requirement,
+    Severity,
+    Status,
+    Verdict,
+)
 from verifier.policy.policy import Policy, load_policy
 from verifier.policy.stage import REQUIREMENTS, Standing, assess_stage, conclusion, stage_of
 from verifier.report.stage import render_stage, render_stage_json
@@ -254,3 +262,39 @@ def test_without_evidence_nothing_is_met(honest: Audited) -> None:
 def test_where_users_connect_has_to_be_named(honest: Audited) -> None:
     assessed = assess_stage(honest.report, reviewed(honest))
     assert conclusion(assessed) == "Undecided: evidence is missing for 5, 6."
+
+
+@pytest.fixture(scope="module")
+def first_stage() -> Audited:
+    """A world whose every requirement is met."""
+    return audit(Knobs(), endpoint=PASSED_THROUGH)
+
+
+def with_finding(audited: Audited, rule: str, severity: Severity) -> list[int]:
+    """The requirements that a finding alone breaks, where every check passes."""
+    finding = Finding(
+        rule=rule,
+        severity=severity.value,
+        title="t",
+        service="",
+        location=Location(pointer=""),
+        message="m",
+        fix="",
+        conditional=False,
+    )
+    report = replace(audited.report, findings=(finding,))
+    assessed = assess_stage(report, reviewed(audited))
+    return [n for n, item in enumerate(assessed, 1) if item.standing is not Standing.MET]
+
+
+def test_a_grave_finding_breaks_its_requirement_though_every_check_passes(
+    first_stage: Audited,
+) -> None:
+    last = len(REQUIREMENTS)
+    assert with_finding(first_stage, "SVC-012", Severity.MEDIUM) == []
+    assert with_finding(first_stage, "SVC-012", Severity.HIGH) == [3]
+    assert with_finding(first_stage, "SVC-012", Severity.CRITICAL) == [3, last]
+
+
+def test_a_critical_finding_of_the_policys_own_is_no_backdoor(first_stage: Audited) -> None:
+    assert with_finding(first_stage, "POLICY-IMAGE", Severity.CRITICAL) == []

@@ -4,13 +4,16 @@ import hashlib
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from tests.policy.policies import Load, judged, result, waiver
 from tests.worlds.audited import Audited, audit
 from verifier.errors import PolicyError
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.pki import device_ppid
-from verifier.model.result import Requirement, Status, Verdict
+from verifier.lab.registry import WEB
+from verifier.model.result import Basis, Requirement, Status, Verdict
+from verifier.policy.appraisal import appraise
 from verifier.policy.policy import FLOOR, load_policy
 from verifier.report.audit.terminal import render_terminal
 
@@ -150,3 +153,38 @@ def test_a_platform_is_known_by_its_ppid_as_by_its_device_id(honest: Audited) ->
         assert judged(honest, policy).verdict is verdict
     with pytest.raises(PolicyError, match="device"):
         load_policy("baseline").expecting({"device": ("22" * 20,)})
+
+
+def test_it_holds_only_for_an_app_that_the_evidence_proves(
+    outdated: Audited, written: Load
+) -> None:
+    """Whoever forges evidence chooses which app it says that it is of."""
+    policy = written(waiver(outdated, check="hardware.tcb"))
+    results, now = outdated.check("hardware.tcb"), outdated.world.now
+    claims = outdated.claims()
+    proven, _ = appraise(results, claims, policy, now)
+    assert proven is appraise([], claims, policy, now)[0]
+    for basis in set(Basis) - {Basis.HARDWARE, Basis.MEASURED, Basis.REFERENCE}:
+        said = {**claims, "app_id": replace(claims["app_id"], basis=basis)}
+        assert appraise(results, said, policy, now)[0] is Verdict.CONTRAINDICATED
+    unsaid = {name: claim for name, claim in claims.items() if name != "app_id"}
+    assert appraise(results, unsaid, policy, now)[0] is Verdict.CONTRAINDICATED
+
+
+def test_it_holds_beside_an_expected_image_of_which_another_check_tells(
+    outdated: Audited, written: Load
+) -> None:
+    policy = written(waiver(outdated, check="hardware.tcb"))
+    name, _, digest = WEB.reference.partition("@")
+    expecting = policy.expecting({"image": (f"{name}={digest}",)})
+    assert judged(outdated, expecting).verdict is Verdict.AFFIRMING
+    other = policy.expecting({"image": (f"{name}=sha256:{'22' * 32}",)})
+    assert judged(outdated, other).verdict is Verdict.CONTRAINDICATED
+
+
+def test_it_does_not_hide_an_unexpected_image(honest: Audited, written: Load) -> None:
+    policy = written(waiver(honest, check="provenance.images"))
+    assert judged(honest, policy).verdict is Verdict.AFFIRMING
+    name = WEB.reference.partition("@")[0]
+    other = policy.expecting({"image": (f"{name}=sha256:{'22' * 32}",)})
+    assert judged(honest, other).verdict is Verdict.CONTRAINDICATED

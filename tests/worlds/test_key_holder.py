@@ -153,3 +153,44 @@ def test_a_named_contract_behind_a_proxy_of_unknown_code_is_doubted() -> None:
         found = result(audited.again(bundle, kms=kms), "authorization.contract")
         assert found.status is status
         assert ("is not a known proxy" in found.summary) is (status is Status.WARN)
+
+
+def confirmed(knobs: Knobs) -> Audited:
+    """The audit by who names a contract, and holds no value of the KMS behind it."""
+
+    def without_contracts(document: JsonObject) -> JsonObject:
+        rows = [row for row in cast("list[JsonObject]", document["kms"]) if not row.get("contract")]
+        return {**document, "kms": [*rows]}
+
+    audited = audit(knobs, reference=without_contracts)
+    named = named_kms(CONTRACT, audited.question.reference)
+    sources = Sources(
+        responder=audited.world.respond, handshakes=audited.world.handshake, cloud=False
+    )
+    question = replace(audited.question, kms=named)
+    bundle = collect_evidence(question, sources, lambda: DEFAULT_NOW)
+    return audited.again(bundle, kms=named)
+
+
+def test_the_contract_that_is_named_confirms_the_measured_ca_key() -> None:
+    assert result(confirmed(Knobs()), PROVIDER).status is Status.PASS
+
+
+@pytest.mark.parametrize("published", [b"\x30" * 91, b""], ids=["another", "none"])
+def test_a_contract_that_does_not_hold_the_measured_ca_key_confirms_nothing(
+    published: bytes,
+) -> None:
+    audited = confirmed(Knobs(ca_pubkey=published))
+    assert result(audited, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
+    assert audited.report.verdict is Verdict.NONE
+
+
+def test_a_ca_key_that_is_known_is_no_other_ones() -> None:
+    """Whoever names a contract gets no say about the CA key of a KMS that is known."""
+    audited = of("hosted")
+    known = named_kms(CONTRACT, audited.question.reference)
+    assert known is not None
+    record = replace(known, ca_spki="", name="any")
+    named = audited.again(kms=record)
+    assert "hosted" in result(named, IDENTITY).reason
+    assert named.report.verdict is Verdict.NONE

@@ -81,3 +81,15 @@ def test_an_answer_of_today_without_its_date() -> None:
     """It cannot be told from one of a year ago."""
     undated = answering(lambda answer: {k: v for k, v in answer.items() if k not in DATE})
     assert_noticed(undated, ROOT)
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [
+        pytest.param(lambda: GARBAGE, id="garbage"),
+        pytest.param(lambda: of_a_year_ago()["signature_v1"], id="of a year ago"),
+    ],
+)
+def test_an_answer_of_today_whose_date_the_kms_did_not_sign(signature: Callable[[], str]) -> None:
+    audited = answering(lambda answer: {**answer, "signature_v1": signature()})
+    assert_noticed(audited, ROOT, refusing=True)

@@ -14,7 +14,7 @@ from tests.evidence.images.images import COMMIT, LABELS, Image, digest, encode, 
 from verifier.checks.provenance.check import MAX_ATTESTATIONS, Images, examine, judge, judge_images
 from verifier.checks.provenance.named_images import NamedImage
 from verifier.checks.provenance.sigstore import Identity
-from verifier.checks.provenance.source_link import Provenance, Tie
+from verifier.checks.provenance.source_link import Provenance, Tie, as_expected
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
 from verifier.evidence.bundle import save as save_bundle
@@ -321,3 +321,33 @@ def test_many_services_with_many_attestations_take_bounded_time() -> None:
     started = time.process_time()
     assert judge_images(asked).status is Status.PASS
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(("signer", "passes"), [("example/app", True), ("evil/app", False)])
+def test_the_label_says_whose_signature_counts_and_not_the_path(
+    signer: str, *, passes: bool
+) -> None:
+    """Whoever pushes an image chooses its path on GitHub's registry."""
+    repository = f"https://github.com/{signer}"
+    made = attest(workflow=Workflow(repository=repository), repository=repository)
+    reference = f"ghcr.io/evil/app@{digest(IMAGE.index)}"
+    outcome = judge_images(ask(documents(IMAGE, made), reference))
+    assert outcome.status is (Status.PASS if passes else Status.WARN)
+    assert passes or "evil/app signed it, and the image names example/app" in outcome.reason
+
+
+def test_an_expected_image_may_be_called_by_its_repository_and_tag() -> None:
+    name = "registry.example/example/app:v1"
+    made = documents(IMAGE, attest())
+    for raw, status in ((IMAGE.index, Status.PASS), (b"other", Status.FAIL)):
+        expected = ((name, digest(raw)),)
+        asked = ask(made, f"{name}@{digest(IMAGE.index)}", expected=expected)
+        assert judge_images(asked).status is status
+
+
+@pytest.mark.parametrize("tie", Tie)
+def test_an_image_that_nobody_was_shown_may_be_the_expected_one(tie: Tie) -> None:
+    found = Provenance(service="s", reference=REFERENCE, tie=tie, note="n")
+    (judged,) = as_expected((found,), (("s", digest(IMAGE.index)),))
+    unseen = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
+    assert judged.tie is (Tie.UNKNOWN if tie in unseen else Tie.CONTRADICTED)

@@ -1,0 +1,154 @@
+"""What came beside the judged quote: other quotes and logs of the same boot, and certificates."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec.structs import replace
+
+from verifier.checks.application import consistency, proof
+from verifier.checks.application.app_certificate import _check_place
+from verifier.checks.application.consistency import _other_quotes, _read_runtime_states
+from verifier.checks.case import Case
+from verifier.checks.dcap import verify_quote
+from verifier.evidence.td.event_log import (
+    RUNTIME_EVENT_TYPE,
+    RUNTIME_IMR,
+    SYSTEM_READY,
+    Event,
+    replay,
+    runtime_digest,
+)
+from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain
+from verifier.lab.world import build
+from verifier.model.result import EvidenceRef
+
+USER_DATA: Final = 28
+"""Where the user data of a quote's header begins."""
+
+BOOT: Final = ("app-id", "compose-hash", SYSTEM_READY)
+MEASURED: Final = (*BOOT, "a request", "another")
+
+
+def log(*names: str) -> tuple[Event, ...]:
+    return tuple(Event(RUNTIME_IMR, RUNTIME_EVENT_TYPE, None, name, b"") for name in names)
+
+
+def state(events: tuple[Event, ...]) -> bytes:
+    return replay([runtime_digest(item) for item in events])
+
+
+def accepted(*others: tuple[Event, ...]) -> set[bytes]:
+    """The values of RTMR3 that are taken as the measured boot's own, beside other logs of it."""
+    sources = [SimpleNamespace(has_log=True, events=lambda given=given: given) for given in others]
+    case = SimpleNamespace(
+        events=log(*MEASURED),
+        quote=SimpleNamespace(rtmrs=(b"", b"", b"", state(log(*MEASURED)))),
+        evidence=SimpleNamespace(quotes=sources, tcb_infos=[]),
+        presented=None,
+    )
+    return set(_read_runtime_states(cast("Case", case)))
+
+
+@pytest.mark.parametrize("length", range(len(MEASURED) + 1))
+def test_a_log_of_the_same_boot_counts_from_system_ready_on(length: int) -> None:
+    other = log(*MEASURED[:length])
+    counts = length >= len(BOOT)
+    assert accepted(other) == {state(log(*MEASURED)), *([state(other)] if counts else [])}
+
+
+def test_a_longer_log_of_the_same_boot_counts() -> None:
+    later = log(*MEASURED, "a third")
+    assert accepted(later) == {state(log(*MEASURED)), state(later)}
+
+
+def test_a_log_of_another_boot_does_not() -> None:
+    other = log("app-id", "another hash", SYSTEM_READY)
+    assert accepted(other) == {state(log(*MEASURED))}
+
+
+def test_a_log_with_an_entry_that_is_no_event_of_dstack_does_not() -> None:
+    foreign = replace(log("boot")[0], event_type=5, digest=bytes(48))
+    assert accepted((*log(*MEASURED), foreign)) == {state(log(*MEASURED))}
+
+
+@cache
+def honest_quote() -> bytes:
+    return build().guest.quote(bytes(64))
+
+
+def contradictions(monkeypatch: pytest.MonkeyPatch, *others: bytes) -> list[str]:
+    """What other quotes of the same attester sign otherwise."""
+    sources = [
+        SimpleNamespace(quote=raw, channel="another channel", evidence=EvidenceRef(""))
+        for raw in others
+    ]
+    quote = parse_quote(honest_quote(), "quote")
+    case = SimpleNamespace(
+        quote=quote, presented=None, evidence=SimpleNamespace(quotes=sources, proofs=[])
+    )
+    monkeypatch.setattr(proof, "set_aside", lambda _case: [])
+    monkeypatch.setattr(consistency, "_runtime_states", lambda _case: (quote.rtmrs[3],))
+    return [name for name, *_ in _other_quotes(cast("Case", case))]
+
+
+def test_another_quote_of_the_same_td_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert contradictions(monkeypatch, build().guest.quote(b"\1" * 64)) == []
+
+
+def test_one_of_another_device_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = bytearray(honest_quote())
+    raw[USER_DATA] ^= 1
+    assert contradictions(monkeypatch, bytes(raw)) == ["td_report"]
+
+
+def test_one_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert contradictions(monkeypatch, honest_quote()[:300]) == ["quote"]
+
+
+@cache
+def key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def certificate(path_length: int | None, *, is_ca: bool = True) -> x509.Certificate:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "any")])
+    begun = datetime(2026, 1, 1, tzinfo=UTC)
+    return (
+        x509.CertificateBuilder(name, name, key().public_key(), 1, begun, begun + timedelta(1))
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=path_length), critical=True)
+        .sign(key(), SHA256())
+    )
+
+
+@pytest.mark.parametrize(
+    ("path_length", "place", "allowed"),
+    [(None, 3, True), (0, 1, True), (0, 2, False), (1, 2, True), (1, 3, False), (2, 3, True)],
+)
+def test_no_chain_is_longer_than_one_of_its_cas_allows(
+    path_length: int | None,
+    place: int,
+    allowed: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    own: Any = {EXT_APP_ID: b"app", EXT_USAGE: b"app:ca"}
+    chain = SimpleNamespace(
+        certificates=[certificate(path_length)] * (place + 1), extensions=[own] * (place + 1)
+    )
+    case = SimpleNamespace(identity=SimpleNamespace(app_id=b"app"))
+    found = _check_place(cast("Case", case), cast("RaTlsChain", chain), place)
+    assert found == ([] if allowed else ["the chain is longer than a CA allows"])
+
+
+def test_a_trust_anchor_issues_itself() -> None:
+    """Another one would abort the process, not the check."""
+    issued_by_another = build().pki.platform_ca.public_bytes(Encoding.DER)
+    found = verify_quote(honest_quote(), {}, issued_by_another, 0)
+    assert found.failure == "the trust anchor is not a root"
+    assert "not a DER" in verify_quote(honest_quote(), {}, b"text", 0).failure
