@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -119,6 +119,11 @@ mutate: develop
 # Two verifiers of quotes over real, simulated and changed ones; goes on where the last run ended.
 differential: develop
 	@$(BIN)/python -W ignore -m benchmarks.second_opinion
+
+# Would the tests notice a wrong verifier? Changes its judgements in memory; goes on where the last
+# run ended.
+mutants: develop
+	@$(BIN)/python -W ignore -m benchmarks.mutants.run --seconds $(or $(SECONDS),7200)
 
 # Every source failing in every way: several minutes.
 online: develop
