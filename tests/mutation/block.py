@@ -5,6 +5,7 @@ its parent shares. What one audit may take is limited, so that one which never e
 all memory, dies as well.
 """
 
+import gc
 import resource
 import signal
 import time
@@ -159,6 +160,7 @@ def run(seed: int, name: str, turn: int, marker: mmap, skip: frozenset[int]) -> 
     begun = time.process_time()
     result = Result(name, turn)
     trial = Trial(seed, name, turn)
+    gc.freeze()
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     for number in range(AUDITS + INPUTS):
         if number in skip:

@@ -66,6 +66,10 @@ _OF_THE_BOOT: Final = "boot.registers"
 malformed entry, since nobody knows of which register that is. Without the entry, those of the boot
 are proven by their own registers, whatever is missing elsewhere: `runtime.replay` then fails."""
 
+OF_ONE_QUOTE: Final = {"report_data"}
+"""Claims about the quote that is judged, not about its TD: without that quote, another one of the
+same TD is judged, and says something else under the same key."""
+
 ONE_FLAG: Final = {"answer-removed": "removed"}
 """Worlds whose lie is one flag, and its name. Its other value is the truth again, and so is an
 answer without it, as some nodes give."""
@@ -191,7 +195,8 @@ def _claims(before: SubjectReport, after: SubjectReport) -> Iterator[str]:
             continue
         old = held.get(claim.name)
         if old is None or old.value != claim.value:
-            if not (old is not None and _by_one_operator(old, claim)):
+            another_quote = old is not None and claim.name in OF_ONE_QUOTE
+            if not another_quote and not (old is not None and _by_one_operator(old, claim)):
                 yield f"{claim.name} is {claim.value} ({claim.basis})"
         elif BASIS_ORDER.index(claim.basis) < BASIS_ORDER.index(old.basis):
             yield f"{claim.name} was {old.basis} and is {claim.basis}"
