@@ -118,7 +118,7 @@ mutate: develop
 
 # Two verifiers of quotes over real, simulated and changed ones; goes on where the last run ended.
 differential: develop
-	@$(BIN)/python -W ignore -m benchmarks.second_opinion
+	@$(BIN)/python -W ignore -m benchmarks.second_opinion --seconds $(or $(SECONDS),7200)
 
 # Would the tests notice a wrong verifier? Changes its judgements in memory; goes on where the last
 # run ended.

@@ -6,9 +6,10 @@ which the simulated world's keys then make again. dcap_qvl's own word is compare
 verifier's; what the check `hardware.quote` says is counted beside them. A run goes on where the
 last one ended.
 
-    python -m benchmarks.second_opinion [CHECKS of changed quotes] [SEED]
+    python -m benchmarks.second_opinion [--seconds N] [--checks N] [--seed N]
 """
 
+import argparse
 import json
 import platform
 import random
@@ -18,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,7 +46,6 @@ from verifier.version import DISTRIBUTION, tool_version
 
 HERE: Final = Path(__file__).parent
 STATE: Final = Path(".second_opinion.json")
-CHECKS: Final = 20_000
 CHUNK: Final = 250
 ROUNDS: Final = 40
 _HOUR: Final = 3600
@@ -107,7 +108,8 @@ def compared(asked: Asked, found: Found) -> None:
 
 
 def empty() -> Found:
-    return {name: Counter() for name in ("outcomes", "changes", "explained", "unexplained")}
+    names = ("outcomes", "changes", "explained", "unexplained", "worlds", "disagreements")
+    return {name: Counter() for name in names}
 
 
 def over_changed(kinds: list[list[Asked]], chunk: int, seed: int, size: int = CHUNK) -> Found:
@@ -121,7 +123,7 @@ def over_changed(kinds: list[list[Asked]], chunk: int, seed: int, size: int = CH
 
 def over_catalogue(names: list[str]) -> Found:
     """Every quote in the evidence of these worlds of the catalogue, judged by both."""
-    found: Found = {"worlds": Counter(), "disagreements": Counter()}
+    found = empty()
     for attack in ATTACKS:
         if attack.name not in names:
             continue
@@ -140,8 +142,10 @@ def over_catalogue(names: list[str]) -> Found:
     return found
 
 
-def resumed(state: dict[str, Any], name: str, compute: Callable[[], Found]) -> Found:
-    """What a part of the run found, now or in an earlier run."""
+def resumed(state: dict[str, Any], ends: float, name: str, compute: Callable[[], Found]) -> Found:
+    """What a part of the run found, now or in an earlier run; nothing where there is no time."""
+    if name not in state and time.monotonic() > ends:
+        return {}
     if name not in state:
         state[name] = {key: dict(counts) for key, counts in compute().items()}
         STATE.write_text(json.dumps(state), encoding="utf-8")
@@ -150,7 +154,7 @@ def resumed(state: dict[str, Any], name: str, compute: Callable[[], Found]) -> F
 
 def total(parts: Iterator[Found]) -> Found:
     """Several of them, added up."""
-    found: Found = {}
+    found = empty()
     for part in parts:
         for name, counts in part.items():
             found.setdefault(name, Counter()).update(counts)
@@ -171,8 +175,12 @@ def cost(asked: Asked) -> tuple[float, float]:
 
 def main() -> int:
     """Run what is left of it, and write what came of all."""
-    given = [int(text) for text in sys.argv[1:]]
-    checks, seed = (*given, *(CHECKS, 1)[len(given) :])
+    given = argparse.ArgumentParser()
+    given.add_argument("--seconds", type=float, default=7200)
+    given.add_argument("--checks", type=int, default=20_000)
+    given.add_argument("--seed", type=int, default=1)
+    options = given.parse_args()
+    seed, ends = options.seed, time.monotonic() + options.seconds
     state: dict[str, Any] = json.loads(STATE.read_text()) if STATE.exists() else {}
     recorded = real() if RECORDED.is_dir() else []
     of_real = empty()
@@ -180,12 +188,12 @@ def main() -> int:
         compared(asked, of_real)
     kinds = [found for found in (list(simulated()), recorded) if found]
     changes = total(
-        resumed(state, f"{seed} {chunk}", lambda chunk=chunk: over_changed(kinds, chunk, seed))  # type: ignore[misc]
-        for chunk in range(checks // CHUNK)
+        resumed(state, ends, f"{seed} {chunk}", partial(over_changed, kinds, chunk, seed))
+        for chunk in range(options.checks // CHUNK)
     )
     names = [attack.name for attack in ATTACKS]
     worlds = total(
-        resumed(state, f"worlds {at}", lambda at=at: over_catalogue(names[at : at + 10]))  # type: ignore[misc]
+        resumed(state, ends, f"worlds {at}", partial(over_catalogue, names[at : at + 10]))
         for at in range(0, len(names), 10)
     )
     times = cost(kinds[-1][0])
@@ -221,7 +229,7 @@ def document(  # noqa: PLR0913, PLR0917 - the parts of the page
         _row(f"{quotes} real ones, each with all collateral that endorses it", of_real),
         _row("changed ones, real and simulated", changes),
         (
-            f"| of {counted['worlds']} worlds of the catalogue | {judged:,} | | | "
+            f"| of {counted['worlds']} of the catalogue's {len(ATTACKS)} worlds | {judged:,} | | | "
             f"{sum(disagreements.values())} |"
         ),
         "",

@@ -241,10 +241,6 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Neither use nor keep logs of earlier audits.")
 ]
 
-SecondVerifier = Annotated[
-    bool, typer.Option("--second-opinion", help="Have another verifier judge the quote again.")
-]
-
 SecondOpinion = Annotated[
     bool,
     typer.Option(

@@ -125,7 +125,7 @@ def pck_certificate(pem: bytes, root: Authority, crl: bytes, at: int) -> x509.Ce
 def tcb_signer(pem: str, root: Authority) -> x509.Certificate:
     """The certificate, first of a chain, that signs TCB info and QE identity. Raises
     RefusedError."""
-    leaf = _chain(pem.encode("ascii"))[0]
+    leaf = _chain(pem.encode())[0]
     root.need_issued(leaf, is_ca=False)
     _need_name(leaf, "SGX TCB Signing")
     return leaf

@@ -7,7 +7,7 @@ import typer
 from msgspec.structs import replace
 
 from verifier.cli.clock import now
-from verifier.cli.options import At, Files, SecondVerifier, UnsafeRoot
+from verifier.cli.options import At, Files, SecondOpinion, UnsafeRoot
 from verifier.cli.output import EXIT_CODES
 from verifier.cli.streams import print_row
 from verifier.errors import UsageError
@@ -24,7 +24,7 @@ def verify_quote(
     files: Files,
     at: At,
     unsafe_root: UnsafeRoot = None,
-    second_opinion: SecondVerifier = False,
+    second_opinion: SecondOpinion = False,
 ) -> None:
     """Verify a TD quote alone: DCAP, TD attributes, TCB. It says nothing about any app.
 
