@@ -1,7 +1,9 @@
 """Where a report goes, and how an audit ends."""
 
+import hashlib
 import json
 import os
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -138,14 +140,22 @@ def _check_folder(folder: Path, what: str) -> None:
 
 
 def _write_file(raw: bytes, path: Path) -> None:
-    """Write a file; one that could not be written whole is not left there. Raises OSError."""
-    existed = _is_there(path)
-    try:
+    """Write a file, all of it or nothing: beside its place, and renamed. What is no file, such as a
+    pipe, and what lies where no other file can be made, is written as it is. Raises OSError."""
+    place = path.resolve()
+    is_other = place.exists() and not place.is_file()
+    if is_other or not os.access(place.parent, os.W_OK | os.X_OK):
         path.write_bytes(raw)
+        return
+    part = place.with_name(f".{hashlib.sha256(raw).hexdigest()[:16]}.part")
+    try:
+        part.write_bytes(raw)
+        if place.exists():
+            shutil.copymode(place, part)
+        part.replace(place)
     except OSError:
-        if not existed:
-            with suppress(OSError):
-                path.unlink()
+        with suppress(OSError):
+            part.unlink()
         raise
 
 
