@@ -12,10 +12,10 @@ from verifier.cli.question import simulated_reference
 from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Kind
 from verifier.lab.response import Response, answer
-from verifier.lab.world import World, build
+from verifier.lab.world import ATTESTATION_PATH, World, build
 from verifier.model.identifiers import AppId
 from verifier.model.report import Report
-from verifier.model.result import Verdict
+from verifier.model.result import Status, Verdict
 from verifier.policy.policy import load_policy
 
 DEEP = b"[" * 100_000 + b"]" * 100_000
@@ -39,7 +39,7 @@ def cut(response: Response) -> Response:
     return replace(response, body=response.body[: len(response.body) // 2])
 
 
-def audited(world: World, part: str, change: Change) -> Report:
+def audited(world: World, part: str, change: Change, *, challenge: bytes = b"") -> Report:
     def respond(method: str, url: str, sent: Mapping[str, str], raw: bytes) -> Response:
         response = world.respond(method, url, sent, raw)
         return change(response) if part in url else response
@@ -49,8 +49,16 @@ def audited(world: World, part: str, change: Change) -> Report:
         reference=simulated_reference(world.reference()),
         at=world.now,
         trusted=True,
+        challenge=challenge,
     )
-    sources = Sources(responder=respond, cloud=False)
+    sources = Sources(
+        responder=respond,
+        handshakes=world.handshake,
+        cloud=False,
+        challenge_url=f"https://{world.serving_host}{ATTESTATION_PATH}?nonce={{challenge}}"
+        if challenge
+        else "",
+    )
     bundle = collect_evidence(question, sources, lambda: world.now)
     return audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
 
@@ -105,3 +113,43 @@ def test_a_failed_source_is_named_with_its_reason() -> None:
     assert "HTTP 404" in errors[0]
     held = {check.id: check.status.value for check in report.subjects[0].checks}
     assert held["hardware.quote"] == "pass"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [status(404), status(200), body(b"{}"), body(b"\xff")],
+    ids=["404", "error-page", "empty", "no-utf8"],
+)
+def test_what_answers_without_a_quote_is_named(change: Change) -> None:
+    world = build()
+
+    def all_of_it(response: Response) -> Response:
+        return change(response)
+
+    report = audited(world, ".gw.lab.invalid", all_of_it)
+    (found,) = [item for item in report.subjects[0].checks if item.id == "hardware.quote"]
+    assert found.status is Status.SKIP
+    assert f"{world.app_id}-8090.gw.lab.invalid" in found.summary or "HTTP 404" in found.summary
+    assert found.remediation
+
+
+CHALLENGE = bytes(range(32))
+OTHER_QUOTE = json.dumps(build().guest.get_quote(bytes(64))).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "status_"),
+    [
+        (lambda response: response, Status.PASS),
+        (status(404), Status.SKIP),
+        (status(503), Status.SKIP),
+        (status(200), Status.SKIP),
+        (body(b"{}"), Status.SKIP),
+        (body(OTHER_QUOTE), Status.FAIL),
+    ],
+    ids=["honest", "404", "503", "error-page", "empty", "another-quote"],
+)
+def test_a_challenge_that_is_not_answered_accuses_nobody(change: Change, status_: Status) -> None:
+    report = audited(build(), ATTESTATION_PATH, change, challenge=CHALLENGE)
+    (found,) = [item for item in report.subjects[0].checks if item.id == "application.binding"]
+    assert found.status is status_, found.summary

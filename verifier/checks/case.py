@@ -166,9 +166,10 @@ class Case:
         if not sources and unreachable:
             hint = unreachable_hint(self.evidence.bundle)
             raise MissingEvidence(unreachable, hint=hint)
-        if not sources and self._pages_instead():
+        pages = self._pages_instead() if not sources else ""
+        if pages:
             raise MissingEvidence(
-                "what answers in the guest's place gives web pages, and no evidence",
+                f"what answers in the guest's place gives web pages, and no evidence: {pages}",
                 hint="a captive portal, a proxy or another site answers: sign in to the network, "
                 "ask from another one, or check the address",
             )
@@ -181,7 +182,7 @@ class Case:
             )
         if not sources:
             raise MissingEvidence(
-                "no TD quote was collected",
+                f"no TD quote was collected{self._unread()}",
                 hint="the guest gives one in its app certificate (/prpc/Info) or by "
                 "/prpc/GetAttestationForAppKey; or hand one over with `verify import`",
             )
@@ -227,11 +228,23 @@ class Case:
         ends = (report_data[: len(challenge)], report_data[-len(challenge) :])
         return challenge in ends or bool(self.bound and self.bound.answers(challenge))
 
-    def _pages_instead(self) -> bool:
-        """Whether a guest agent's Info, which is JSON, came as markup."""
+    def _pages_instead(self) -> str:
+        """Where a guest agent's Info, which is JSON, came as markup; "" where it did not."""
         bundle = self.evidence.bundle
-        blobs = [bundle.blob(item) for item in bundle.of(Kind.INFO) if item.sha256 is not None]
-        return bool(blobs) and all(raw.lstrip()[:1] == b"<" for raw in blobs)
+        infos = [item for item in bundle.of(Kind.INFO) if item.sha256 is not None]
+        markup = all(bundle.blob(item).lstrip()[:1] == b"<" for item in infos)
+        return infos[0].source if infos and markup else ""
+
+    def _unread(self) -> str:
+        """What came in place of a quote, as far as that is known."""
+        unread = self.evidence.malformed
+        more = f", and {len(unread) - 1} more" if len(unread) > 1 else ""
+        if unread:
+            return f"; what came cannot be read: {unread[0][1].message}{more}"
+        told = sorted(
+            {x.source for kind in (Kind.INFO, Kind.PAGE) for x in self.evidence.artifacts(kind)}
+        )
+        return f": {told[0]} gives none" if told else ""
 
     @cached_property
     def quote(self) -> TdQuote:

@@ -10,6 +10,8 @@ from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.checks.key_management.key_holder import as_named, confirmed_ca_key, denied_holder
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
+from verifier.evidence.bundle import Kind
+from verifier.evidence.subject import CHANNEL_GET_QUOTE
 from verifier.evidence.td.measurements import (
     MR_CONFIG_ID_UNSET,
     mr_config_id_v1,
@@ -208,7 +210,8 @@ def binding(case: Case) -> Outcome:
     travels in, the app key that it names, the challenge of whoever asked, or values that the
     relying party names with the convention of the app's code. Without it the quote may have been
     made for something else. A convention that nobody named is missing evidence, not a wrong
-    binding, and so are named values that no quote commits to. A bound key is vouched for by the
+    binding, and so are named values that no quote commits to, and a challenge that was asked and
+    not answered. A bound key is vouched for by the
     app's code: that it never left the TD is not proven."""
     report_data = case.quote.report_data
     evidence = (case.presented.evidence,)
@@ -224,6 +227,11 @@ def binding(case: Case) -> Outcome:
     if challenge:
         if case.answers_challenge:
             return passed("the report data carries the challenge", evidence=evidence)
+        if why := _unanswered(case):
+            raise MissingEvidence(
+                f"no quote over the challenge was collected: {why}",
+                hint="check --challenge-url, and that the app answers there; then audit again",
+            )
         return failed(
             "the report data does not carry the challenge",
             expected=challenge.hex(),
@@ -259,6 +267,20 @@ def binding(case: Case) -> Outcome:
         f"what the report data {report_data[:16].hex()}… commits to is not known",
         hint="ask for a quote over a challenge of your own and pass it with --challenge",
     )
+
+
+def _unanswered(case: Case) -> str:
+    """Why the challenge was asked of the app and no quote came; "" where one did, or nobody asked.
+    What does not answer is no answer that is wrong."""
+    if any(item.channel == CHANNEL_GET_QUOTE for item in case.evidence.quotes):
+        return ""
+    unread = (
+        error.message for item, error in case.evidence.malformed if item.kind is Kind.GET_QUOTE
+    )
+    silent = (
+        x.error for x in case.evidence.bundle.artifacts if x.kind is Kind.GET_QUOTE and x.error
+    )
+    return next(iter((*unread, *silent)), "")
 
 
 def named_key(report_data: bytes) -> tuple[str, bytes]:
