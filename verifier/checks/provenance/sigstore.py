@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from verifier.evidence.images.sigstore import (
     PAYLOAD_TYPE,
+    REMEMBERED,
     SigstoreBundle,
     Statement,
     parse_statement,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 HOSTED_RUNNER: Final = "github-hosted"
-_MOST: Final = 64
-"""Signatures of which a process remembers what they verify to: apps share images, and their KMS."""
 _FULCIO: Final = "1.3.6.1.4.1.57264.1."
 _ISSUER, _SIGNER_URI, _RUNNER, _REPOSITORY, _COMMIT, _REF = 8, 9, 11, 12, 13, 14
 _INSTANCE: Final = "https://tuf-repo-cdn.sigstore.dev"
@@ -99,7 +98,8 @@ def verify_bundle(
     caller has to compare it. `trusted_root` (JSON) replaces the public-good one in tests.
     """
     try:
-        return _verified(bundle, digests, identity, trusted_root)
+        verify = _known if len(bundle.raw) <= REMEMBERED else _verified
+        return verify(bundle, digests, identity, trusted_root)
     except Exception as error:  # noqa: BLE001 - whatever hostile input does to the library, it is refused
         return SigstoreResult(failure=_first_line(error))
 
@@ -147,7 +147,6 @@ def _shipped(name: str) -> bytes:
     return store.joinpath(quote(_INSTANCE, safe=""), name).read_bytes()
 
 
-@lru_cache(maxsize=_MOST)
 def _verified(
     bundle: SigstoreBundle,
     digests: tuple[str, ...],
@@ -176,6 +175,9 @@ def _verified(
         verifier.verify_artifact(hashed, parsed, demanded)
     signer = _signer(parsed.signing_certificate)
     return SigstoreResult(failure="", signer=signer, statement=statement)
+
+
+_known: Final = lru_cache(maxsize=64)(_verified)
 
 
 @lru_cache(maxsize=4)

@@ -31,7 +31,7 @@ from verifier.report.escape import without_surrogates
 from verifier.report.pending import outlook_json, pending_json
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
 SCHEMA: Final = "dstack-audit/report/v1"
 MAX_SAFE_INTEGER: Final = 2**53 - 1  # RFC 8785 3.2.2.3: numbers are IEEE 754 doubles
@@ -298,11 +298,12 @@ def canonical_json(value: JsonValue) -> bytes:
 
 def _is_plain(value: JsonValue) -> bool:
     """Whether there is no number with a fraction, no large one, and no name beyond ASCII."""
-    stack: list[Iterable[JsonValue]] = [(value,)]
+    stack: list[Collection[JsonValue]] = [(value,)]
     while stack:
-        for item in stack.pop():
-            if type(item) in _SCALARS:
-                continue
+        values = stack.pop()
+        if _SCALARS.issuperset(map(type, values)):
+            continue
+        for item in values:
             if isinstance(item, dict):
                 if not "".join(item).isascii():
                     return False
@@ -312,7 +313,7 @@ def _is_plain(value: JsonValue) -> bool:
             elif isinstance(item, int):
                 if abs(item) > MAX_SAFE_INTEGER:
                     return False
-            elif not isinstance(item, StrEnum):
+            elif type(item) not in _SCALARS and not isinstance(item, StrEnum):
                 return False
     return True
 
