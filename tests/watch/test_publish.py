@@ -274,6 +274,43 @@ def test_a_damaged_or_missing_file_is_written_again(reports: Path, tmp_path: Pat
     assert contents(output) == before
 
 
+def test_what_somebody_edits_in_a_site_is_not_believed(reports: Path, tmp_path: Path) -> None:
+    output = tmp_path / "site"
+    site_of(reports, output)
+    before = contents(output)
+    page = next(name for name in before if name.startswith("reports/") and name.endswith(".html"))
+    assert site_of(reports, output).written == 0
+    # A page alone, of the same length.
+    forged = before[page].replace(b"<h1", b"<h2")
+    (output / page).write_bytes(forged)
+    assert site_of(reports, output).written > 0
+    assert contents(output) == before
+    # The state, and a page with it.
+    old, new = (hashlib.sha256(raw).hexdigest().encode() for raw in (before[page], forged))
+    state = before[STATE].replace(old, new).replace(b"contraindicated", b"affirming")
+    assert state != before[STATE]
+    (output / page).write_bytes(forged)
+    (output / STATE).write_bytes(state)
+    site_of(reports, output)
+    assert contents(output) == before
+
+
+def test_reports_that_cannot_be_written_beside_give_the_same_site(
+    reports: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = tmp_path / "site"
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", refusing)
+        site_of(reports, output)
+        before = contents(output)
+        assert site_of(reports, output).written == len(before) - 1
+    assert contents(output) == before
+
+
+def refusing(*_: object, **__: object) -> None:
+    raise PermissionError
+
+
 def test_places_that_are_not_the_site_s_are_refused(reports: Path, tmp_path: Path) -> None:
     for output, said in (
         (reports, "in one another"),
@@ -343,7 +380,7 @@ def test_a_site_of_somebody_else_changes_nothing_beside_it(
     path = named.format(outside=tmp_path)
     state = output / STATE
     document = json.loads(state.read_text())
-    document["files"][path] = ["", 1]
+    document["files"][path] = ["", ""]
     state.write_text(json.dumps(document))
     with pytest.raises(UsageError, match="leads out of the site"):
         site_of(reports, output)

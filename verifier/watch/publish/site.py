@@ -19,6 +19,7 @@ from verifier.report.site.pages import NotShown, Site
 from verifier.version import DISTRIBUTION, tool_version
 from verifier.watch.publish.folder import Found, find_reports
 from verifier.watch.publish.pages import SKEW_SECONDS, Page, Rendered
+from verifier.watch.publish.record import Record
 from verifier.watch.publish.staged import OWN, STAGE, Staged, staged
 
 STATE: Final = ".dstack-audit.json"
@@ -38,12 +39,12 @@ class State(Struct, kw_only=True):
 
     maker    what wrote it
     reports  by digest (hex)
-    files    path → (what it was made from, its size in bytes)
+    files    path → (what it was made from, the sha256 of its bytes, hex)
     """
 
     maker: str = ""
     reports: dict[str, Known] = field(default_factory=dict)
-    files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 class Published(Struct, frozen=True):
@@ -74,7 +75,8 @@ def publish(folder: Path, output: Path, site: Site, render: Render) -> Published
     try:
         _refuse_others(output)
         with staged(output) as change:
-            return _Run(change, output, site, found).write(unread, render)
+            run = _Run(change, output, site, found, Record(folder, output))
+            return run.write(unread, render)
     except OSError as error:
         raise UsageError(
             f"{output}: cannot write the site: {error.strerror or error}",
@@ -85,14 +87,22 @@ def publish(folder: Path, output: Path, site: Site, render: Render) -> Published
 class _Run:
     """One run: the files of the site as they become known."""
 
-    def __init__(self, change: Staged, output: Path, site: Site, found: tuple[Found, ...]) -> None:
+    def __init__(
+        self,
+        change: Staged,
+        output: Path,
+        site: Site,
+        found: tuple[Found, ...],
+        record: Record,
+    ) -> None:
+        self._record = record
         self._change = change
         self._output = output
         self._site = site
         self._found = found
         maker = f"{DISTRIBUTION} {tool_version()} {pages.templates_digest()}"
-        earlier = _read_state(output / STATE)
-        self._earlier = earlier if earlier.maker == maker else State()
+        earlier, own = _read_state(output / STATE, record)
+        self._earlier = earlier if own and earlier.maker == maker else State()
         self._all = earlier.files
         self._state = State(maker=maker)
         self._staged: list[str] = []
@@ -119,6 +129,7 @@ class _Run:
         self._page("index.html", pages.render_index(self._site, apps, tuple(not_shown)))
         raw = msgspec.json.encode(self._state, order="deterministic")
         self._change.write(STATE, raw)
+        self._record.add(raw)
         removed = sorted(self._all.keys() - self._state.files.keys())
         self._change.commit([*self._staged, STATE], removed)
         written = len(self._staged)
@@ -206,17 +217,17 @@ class _Run:
         if known is None or known[0] != key:
             return False
         try:
-            size = (self._output / path).stat().st_size
+            raw = (self._output / path).read_bytes()
         except OSError:
             return False
-        if size != known[1]:
+        if hashlib.sha256(raw).hexdigest() != known[1]:
             return False
         self._state.files[path] = known
         return True
 
     def _put(self, path: str, key: str, raw: bytes) -> None:
         self._change.write(path, raw)
-        self._state.files[path] = (key, len(raw))
+        self._state.files[path] = (key, hashlib.sha256(raw).hexdigest())
         self._staged.append(path)
 
 
@@ -224,14 +235,17 @@ def _digest(values: object) -> str:
     return hashlib.sha256(msgspec.json.encode(values, order="deterministic")).hexdigest()
 
 
-def _read_state(path: Path) -> State:
-    """What an earlier run wrote; nothing where there is none, or of another version."""
+def _read_state(path: Path, record: Record) -> tuple[State, bool]:
+    """What an earlier run wrote, nothing where there is none or it is of another version; and
+    whether one of this folder of reports did. Of another's, only the names of files count, which
+    are removed where no page has them."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=State)
+        raw = path.read_bytes()
+        return msgspec.json.decode(raw, type=State), record.knows(raw)
     except FileNotFoundError:
-        return State()
+        return State(), False
     except (msgspec.MsgspecError, ValueError):
-        return State()
+        return State(), False
 
 
 def _refuse_others(output: Path) -> None:
