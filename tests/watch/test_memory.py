@@ -1,7 +1,7 @@
 """What is a change, what is none, and in which words it is told."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,21 @@ def test_an_outage_is_told_after_some_misses_and_its_end_once() -> None:
     assert kinds(out(1), out(2), out(3), out(4), later(5), later(6)) == ["outage", "recovery"]
     assert "3 audits in a row" in text(out(1), out(2), out(3))
     assert "gives evidence again" in text(out(1), out(2), out(3), later(4))
+
+
+def test_what_is_withheld_two_times_of_three_is_told() -> None:
+    def rounds(missed: Callable[[int], Observation], *, of: int = 3) -> list[Observation]:
+        return [missed(n) if n % of else later(n) for n in range(1, 19)]
+
+    assert kinds(*rounds(out)) == ["outage", "recovery"] * 2
+    assert "6 of the last 8 audits got no quote" in text(*rounds(out)[:8])
+    without = rounds(lambda n: with_facts(n, tcb=None))
+    assert kinds(*without) == ["no-longer-proven", "proven-again"] * 2
+    assert "not in 6 of the last 8 audits" in text(*without[:8])
+    unsaid = rounds(lambda n: later(n, verdict="none", accepted=False))
+    assert kinds(*unsaid) == ["verdict"] * 4
+    # One of three is the weather.
+    assert kinds(*(later(n) if n % 3 else out(n) for n in range(1, 40))) == []
 
 
 def test_a_change_during_an_outage_is_told_with_its_end() -> None:

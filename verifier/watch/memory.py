@@ -5,7 +5,8 @@ same memory and the same changes. A change is computed from the values of two ob
 
 What an observation does not prove is no change: the value that was proven last is what the next one
 is compared with. It is said when it stays away for `patience` observations in a row, and when it is
-back after that; so is a guest that does not answer. What is there and differs is said at once.
+back after that; so is a guest that does not answer. What comes and goes is said, too: when half of
+the last `4 * patience` observations missed it. What is there and differs is said at once.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,11 @@ from verifier.watch.observation import Attester, Fact, Facts, Observation
 MAX_INSTANCES: Final = 64
 MAX_MANIFESTS: Final = 256
 VERDICT: Final = "verdict"
+_OUTAGE: Final = "outage"
 _NONE: Final = "none"
+_SPAN, _OFTEN = 4, 2
+"""Of so many times `patience` observations, so many times `patience` have to miss something."""
+_MISSED, _THERE = "-", "+"
 
 
 class ChangeKind(StrEnum):
@@ -140,6 +145,8 @@ class Memory(Struct, frozen=True, kw_only=True):
     out        whether the outage was said
     gaps       fact (or `verdict`) → how many observations in a row did not prove it
     blind      the facts among them of which that was said
+    late       fact, `verdict` or `outage` → a sign for each of the last observations, `-` where it
+               was missing; what none of them missed, or what was just said, is left out
     own        policy, reference values and tool of the last observation
     """
 
@@ -154,6 +161,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     out: bool = False
     gaps: dict[str, int] = {}
     blind: tuple[str, ...] = ()
+    late: dict[str, str] = {}
     own: tuple[str, str, str] = ("", "", "")
 
 
@@ -177,7 +185,10 @@ def remember(
     if memory.time is None:
         changes = [*changes[: int(memory.out)], _first(observation)]
     gaps = {name: memory.gaps.get(name, 0) + 1 for name in sorted(missing)}
-    blind = _blind(memory, gaps, patience, changes)
+    late = _noted(memory.late, missing, {*memory.late, *missing}, patience)
+    if judged.verdict == _NONE:
+        late.pop(VERDICT, None)
+    blind = _blind(memory, gaps, late, patience, changes)
     own = (observation.policy, observation.reference, observation.tool)
     if memory.own not in {own, Memory().own}:
         changes = [replace(item, own=True) for item in changes]
@@ -191,6 +202,7 @@ def remember(
             time=observation.time,
             gaps=gaps,
             blind=blind,
+            late=late,
             own=own,
         ),
         tuple(sorted(changes, key=lambda item: item.severity.rank)),
@@ -206,15 +218,33 @@ def _missed(
 ) -> tuple[Memory, tuple[Change, ...]]:
     misses = memory.misses + 1
     since = observation.time if memory.missed is None else memory.missed
-    said = misses >= patience and not memory.out
-    changed = replace(memory, misses=misses, missed=since, out=memory.out or said)
-    outage = _change(
-        ChangeKind.OUTAGE,
-        before=memory.time,
-        after={"since": since, "misses": misses, "error": observation.error},
-        since=memory.time,
-    )
+    late = {**memory.late, **_noted(memory.late, {_OUTAGE}, {_OUTAGE}, patience)}
+    often = misses < patience and _is_often(late[_OUTAGE], patience)
+    said = (misses >= patience or often) and not memory.out
+    after = {"since": since, "misses": misses, "error": observation.error}
+    if often:
+        after |= {"misses": late[_OUTAGE].count(_MISSED), "of": len(late[_OUTAGE])}
+    if said or memory.out:
+        del late[_OUTAGE]
+    changed = replace(memory, misses=misses, missed=since, out=memory.out or said, late=late)
+    outage = _change(ChangeKind.OUTAGE, before=memory.time, after=after, since=memory.time)
     return changed, (outage,) if said else ()
+
+
+def _noted(
+    late: dict[str, str], missing: set[str], known: set[str], patience: int
+) -> dict[str, str]:
+    """What the last observations missed of what is known, with one more."""
+    rows = {
+        name: late.get(name, "") + (_MISSED if name in missing else _THERE)
+        for name in sorted(known)
+    }
+    rows = {name: row[-_SPAN * patience :] for name, row in rows.items()}
+    return {name: row for name, row in rows.items() if _MISSED in row}
+
+
+def _is_often(row: str, patience: int) -> bool:
+    return row[-_SPAN * patience :].count(_MISSED) >= _OFTEN * patience
 
 
 def _first(observation: Observation) -> Change:
@@ -331,7 +361,8 @@ def _of_verdict(
         return now
     if now.verdict == _NONE and before.verdict != _NONE:
         missing.add(VERDICT)
-        if memory.gaps.get(VERDICT, 0) + 1 < patience:
+        often = _is_often(memory.late.get(VERDICT, "") + _MISSED, patience)
+        if memory.gaps.get(VERDICT, 0) + 1 < patience and not often:
             return before
         missing.discard(VERDICT)
     if before.values == now.values:
@@ -364,17 +395,26 @@ def _told(judged: Judged) -> dict[str, Any]:
 
 
 def _blind(
-    memory: Memory, gaps: dict[str, int], patience: int, changes: list[Change]
+    memory: Memory,
+    gaps: dict[str, int],
+    late: dict[str, str],
+    patience: int,
+    changes: list[Change],
 ) -> tuple[str, ...]:
-    """The facts that stayed away so long that it is said; what is back is said, too."""
-    lost = [
-        name
-        for name, count in gaps.items()
-        if count >= patience and name not in memory.blind and name != VERDICT
-    ]
+    """The facts that stayed away so long, or so often, that it is said; what is back is said, too.
+    What is said is `late` no more."""
+    asked = [name for name in gaps if name not in memory.blind and name != VERDICT]
+    lost = [name for name in asked if gaps[name] >= patience]
+    often = [name for name in asked if name not in lost and _is_often(late[name], patience)]
     back = [name for name in memory.blind if name not in gaps]
     if lost:
         changes.append(_change(ChangeKind.UNPROVEN, before=lost, since=memory.time))
+    if often:
+        after = {"misses": _OFTEN * patience, "of": max(len(late[name]) for name in often)}
+        changes.append(_change(ChangeKind.UNPROVEN, before=often, after=after, since=memory.time))
     if back:
         changes.append(_change(ChangeKind.PROVEN, after=back, since=memory.time))
-    return tuple(name for name in gaps if name in memory.blind or name in lost)
+    blind = tuple(name for name in gaps if name in memory.blind or name in {*lost, *often})
+    for name in blind:
+        late.pop(name, None)
+    return blind

@@ -97,10 +97,12 @@ def _outage(change: Change) -> str:
     before = change.before
     last = "none ever came" if before is None else f"the last came on {format_time(before)}"
     many = "one audit" if after["misses"] == 1 else f"{after['misses']} audits in a row"
+    many = f"{many}, since {format_time(after['since'])}, got"
+    if "of" in after:
+        many = f"{_of_the_last(after)} got"
     why = f" The audit said: {after['error']}." if after["error"] else ""
     return (
-        f"it gives no evidence: {many}, since {format_time(after['since'])}, got no quote from "
-        f"it; {last}.{why} "
+        f"it gives no evidence: {many} no quote from it; {last}.{why} "
         "Until it does, nobody can tell what it runs."
     )
 
@@ -110,7 +112,16 @@ def _recovery(change: Change) -> str:
     return f"it gives evidence again{since}."
 
 
+def _of_the_last(after: dict[str, int]) -> str:
+    return f"{after['misses']} of the last {after['of']} audits"
+
+
 def _unproven(change: Change) -> str:
+    if change.after is not None:
+        return (
+            f"it is often not proven {_facts(change.before)}: not in {_of_the_last(change.after)}. "
+            "What was proven last is not known to hold in between."
+        )
     return (
         f"it is no longer proven {_facts(change.before)}. Evidence for it was there before and has "
         "stayed away; what was proven last is not known to hold now."
