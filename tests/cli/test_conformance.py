@@ -16,7 +16,10 @@ from verifier.cli.main import app, register
 from verifier.conformance.corpus import read_corpus
 from verifier.errors import UsageError
 
-register([])
+
+@pytest.fixture(autouse=True)
+def _commands() -> None:
+    register(["conformance"])
 
 
 @pytest.fixture(scope="module")

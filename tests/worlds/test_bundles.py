@@ -28,8 +28,6 @@ from verifier.reference.values import embedded
 
 Edit = Callable[[Artifact, bytes], tuple[Artifact, bytes]]
 
-register(["app"])
-
 
 def say_yes(artifact: Artifact, raw: bytes) -> tuple[Artifact, bytes]:
     """Every JSON-RPC answer that is a word of zero becomes one of one."""
@@ -116,6 +114,7 @@ def test_the_environment_brings_no_root(
         monkeypatch.setenv(name, str(reference))
     arguments = [honest.world.app_id, "--bundle", str(evidence), "--format", "json"]
     arguments += ["--trust-bundle", honest.bundle.digest, "--at", format_time(honest.world.now)]
+    register(["app"])
     ignored = CliRunner().invoke(app, arguments)
     assert ignored.exit_code == 4
     assert b"unsafe" not in ignored.stdout_bytes.lower()

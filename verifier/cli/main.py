@@ -421,8 +421,10 @@ def group(
 def register(arguments: list[str]) -> None:
     """Register the commands that these arguments may mean, or all of them where help is wanted.
 
-    A module is imported only for its own command: an audit should not wait for a linter.
+    A module is imported only for its own command: an audit should not wait for a linter. What an
+    earlier run in this process registered is forgotten.
     """
+    app.registered_commands.clear()
     if arguments and _HELP.issuperset(arguments):
         for name, (_, _, summary) in COMMANDS.items():
             app.command(name, help=summary)(_listed)
