@@ -6,14 +6,13 @@ from typing import cast
 import pytest
 
 from tests.worlds.audited import Audited, audit
-from verifier.chain.view import ChainView, DisagreementError
-from verifier.checks.authorization import contract
-from verifier.checks.authorization.contract import MAX_BLOCK_AGE, _app_logs
-from verifier.checks.case import Case
-from verifier.evidence.chain.contracts import Log
+from verifier.chain.view import DisagreementError
+from verifier.checks.authorization.contract import MAX_BLOCK_AGE
+from verifier.checks.authorization.history import _accused
 from verifier.lab.knobs import Knobs
 from verifier.model.identifiers import parse_time
 from verifier.model.result import SkipKind, Status
+from verifier.timeline.history import History
 
 
 @pytest.fixture(scope="module")
@@ -36,30 +35,23 @@ def test_a_block_counts_for_an_hour(honest: Audited, age: int, *, young: bool) -
 
 
 @pytest.mark.parametrize(
-    ("sources", "pieced", "alone"),
-    [(("a", "b"), False, False), (("a", "b"), True, True), (("a",), False, True)],
+    ("changes", "accused"),
+    [
+        ({}, True),
+        ({"pieced": True}, False),
+        ({"cached": 1}, False),
+        ({"sources": ("a",)}, False),
+        ({"single_source": True}, False),
+    ],
 )
-def test_logs_that_no_two_operators_give_whole_are_of_one(
-    monkeypatch: pytest.MonkeyPatch,
-    sources: tuple[str, ...],
-    *,
-    pieced: bool,
-    alone: bool,
+def test_logs_accuse_where_two_operators_gave_them_whole(
+    changes: dict[str, object], *, accused: bool
 ) -> None:
-    log = cast("Log", object())
-    agreed = SimpleNamespace(
-        contradicted=(), sources=sources, pieced=pieced, logs=(SimpleNamespace(log=log),)
-    )
-    monkeypatch.setattr(contract, "app_logs", lambda _case: agreed)
-    view = SimpleNamespace(single_source=False, operators_of=len)
-    assert _app_logs(cast("Case", None), cast("ChainView", view)) == (log,)
-    assert view.single_source is alone
-
-
-def test_logs_that_endpoints_contradict_count_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    agreed = SimpleNamespace(contradicted=("they differ",), sources=("a", "b"))
-    monkeypatch.setattr(contract, "app_logs", lambda _case: agreed)
-    with pytest.raises(DisagreementError, match="they differ"):
-        _app_logs(cast("Case", None), cast("ChainView", SimpleNamespace()))
-    monkeypatch.setattr(contract, "app_logs", lambda _case: None)
-    assert _app_logs(cast("Case", None), cast("ChainView", SimpleNamespace())) is None
+    told = {"sources": ("a", "b"), "pieced": False, "cached": 0, "single_source": False, **changes}
+    view = SimpleNamespace(single_source=told["single_source"], operators_of=len)
+    found = SimpleNamespace(reader=view, app_stream=SimpleNamespace(agreed=SimpleNamespace(**told)))
+    if accused:
+        assert _accused(cast("History", found), ["said"], ()).status is Status.FAIL
+    else:
+        with pytest.raises(DisagreementError, match="one operator alone says"):
+            _accused(cast("History", found), ["said"], ())
