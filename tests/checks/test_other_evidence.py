@@ -9,14 +9,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 
 from verifier.checks.application import consistency, proof
 from verifier.checks.application.app_certificate import _check_place
 from verifier.checks.application.consistency import _other_quotes, _read_runtime_states
 from verifier.checks.case import Case
-from verifier.checks.dcap import verify_quote
 from verifier.evidence.td.event_log import (
     RUNTIME_EVENT_TYPE,
     RUNTIME_IMR,
@@ -144,11 +142,3 @@ def test_no_chain_is_longer_than_one_of_its_cas_allows(
     case = SimpleNamespace(identity=SimpleNamespace(app_id=b"app"))
     found = _check_place(cast("Case", case), cast("RaTlsChain", chain), place)
     assert found == ([] if allowed else ["the chain is longer than a CA allows"])
-
-
-def test_a_trust_anchor_issues_itself() -> None:
-    """Another one would abort the process, not the check."""
-    issued_by_another = build().pki.platform_ca.public_bytes(Encoding.DER)
-    found = verify_quote(honest_quote(), {}, issued_by_another, 0)
-    assert found.failure == "the trust anchor is not a root"
-    assert "not a DER" in verify_quote(honest_quote(), {}, b"text", 0).failure

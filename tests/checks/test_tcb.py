@@ -45,20 +45,3 @@ def test_grace_is_for_what_is_out_of_date_alone(status: str) -> None:
 def test_grace_changes_nothing_for_an_honest_platform() -> None:
     honest = audit(Knobs())
     assert tcb(honest.under(GRACE.format(4000))) == tcb(honest)
-
-
-def test_a_time_without_a_known_evaluation_is_a_warning() -> None:
-    undated = audit(Knobs(), reference=lambda document: {**document, "tcb_evaluations": []})
-    assert tcb(undated).status is Status.WARN
-    assert "no reference says which evaluation" in tcb(undated).summary
-    assert tcb(audit(Knobs())).status is Status.PASS
-
-
-def test_an_advisory_that_the_policy_rejects() -> None:
-    advised = audit(Knobs(advisories=("INTEL-SA-00001", "INTEL-SA-00002")))
-    assert tcb(advised).status is Status.PASS
-    rejecting = '[tcb]\nreject_advisories = ["{}"]\n'
-    assert tcb(advised.under(rejecting.format("INTEL-SA-00003"))).status is Status.PASS
-    refused = tcb(advised.under(rejecting.format("INTEL-SA-00002")))
-    assert refused.status is Status.FAIL
-    assert "rejected advisories INTEL-SA-00002" in refused.summary

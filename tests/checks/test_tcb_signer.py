@@ -1,0 +1,75 @@
+"""Who may sign TCB info and QE identity: the one certificate that the root issued for it."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from types import SimpleNamespace
+from typing import Final, cast
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from verifier.checks.hardware.endorsements import TCB_SIGNING_NAME, Once, _Chooser, _UnfitError
+from verifier.evidence.td.collateral import CollateralParts, Part, SignedDocument
+from verifier.model.result import EvidenceRef
+
+BEGUN: Final = datetime(2026, 1, 1, tzinfo=UTC)
+NOW: Final = int((BEGUN + timedelta(1)).timestamp())
+ROOT: Final = "Intel SGX Root CA"
+TEXT: Final = "{}"
+
+
+@cache
+def key(label: str) -> ec.EllipticCurvePrivateKey:
+    assert label
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def certificate(name: str, issuer: str) -> x509.Certificate:
+    named = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, of)]) for of in (issuer, name))
+    builder = x509.CertificateBuilder(
+        *named, key(name).public_key(), 1, BEGUN, BEGUN + timedelta(2)
+    )
+    return builder.sign(key(issuer), SHA256())
+
+
+def refusal(part: Part, name: str, issuer: str = ROOT, signer: str = "") -> str:
+    """Why a document that a certificate vouches for is refused; "" where it is taken."""
+    r, s = decode_dss_signature(key(signer or name).sign(TEXT.encode(), ec.ECDSA(SHA256())))
+    root = certificate(ROOT, ROOT)
+    document = SignedDocument(
+        part=part,
+        text=TEXT,
+        signature=r.to_bytes(32, "big") + s.to_bytes(32, "big"),
+        chain=(certificate(name, issuer), root),
+        id="",
+        fmspc="",
+        evaluation_number=1,
+        issued=NOW,
+        next_update=NOW + 1,
+        evidence=EvidenceRef(""),
+    )
+    chooser = _Chooser(
+        cast("CollateralParts", SimpleNamespace(unreadable=())),
+        root.public_bytes(Encoding.PEM),
+        root.public_bytes(Encoding.DER),
+        NOW,
+        cast("Once", lambda _key, compute: compute()),
+    )
+    try:
+        chooser._check_signer(document, [])  # noqa: SLF001 - one rule of the choice
+    except _UnfitError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("part", [Part.TCB_INFO, Part.QE_IDENTITY])
+def test_it_is_the_certificate_that_the_root_issued_for_it(part: Part) -> None:
+    assert refusal(part, TCB_SIGNING_NAME) == ""
+    assert "not signed by a certificate" in refusal(part, TCB_SIGNING_NAME, issuer="Another CA")
+    assert "does not verify" in refusal(part, TCB_SIGNING_NAME, signer="another key")
+    platform_ca = "Intel SGX PCK Platform CA"
+    assert f"signed by '{platform_ca}', not by" in refusal(part, platform_ca)
