@@ -48,6 +48,10 @@ _PATCH: Final = pytest.MonkeyPatch()
 _FUNCTIONS: Final[dict[str, list[FunctionType]]] = {}
 """The functions of each file, from before the first child."""
 
+_REMEMBERS: Final = type(cache(lambda: None))
+_REMEMBERED: Final[list[Any]] = []
+"""Functions that remember what they gave, by code from before a change."""
+
 KEPT: Final = ROOT / ".mutants"
 """Where the run keeps what it need not do again."""
 
@@ -92,8 +96,11 @@ class Session:
         self._bad = False
         self._part = ""
         gc.collect()
-        for function in [each for each in gc.get_objects() if type(each) is FunctionType]:
-            _FUNCTIONS.setdefault(function.__code__.co_filename, []).append(function)
+        for each in gc.get_objects():
+            if type(each) is FunctionType:
+                _FUNCTIONS.setdefault(each.__code__.co_filename, []).append(each)
+            elif type(each) is _REMEMBERS and each.__module__.startswith("verifier."):
+                _REMEMBERED.append(each)
         gc.freeze()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -179,6 +186,8 @@ def apply(file: str, tree: ast.Module) -> None:
     for name in ("passed", "warned", "failed"):
         vars(module).setdefault(name, getattr(engine, name))
     new = dict(_codes(compile(tree, path, "exec")))
+    for remembered in _REMEMBERED:
+        remembered.cache_clear()
     for function in _FUNCTIONS.get(path, ()):
         if function.__code__.co_qualname in new:
             function.__code__ = new[function.__code__.co_qualname]

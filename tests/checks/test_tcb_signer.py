@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from verifier.checks.hardware.endorsements import TCB_SIGNING_NAME, Once, _Chooser, _UnfitError
+from verifier.checks.hardware.endorsements import TCB_SIGNING_NAME, _Chooser, _UnfitError
 from verifier.evidence.td.collateral import CollateralParts, Part, SignedDocument
 from verifier.model.result import EvidenceRef
 
@@ -57,7 +57,6 @@ def refusal(part: Part, name: str, issuer: str = ROOT, signer: str = "") -> str:
         root.public_bytes(Encoding.PEM),
         root.public_bytes(Encoding.DER),
         NOW,
-        cast("Once", lambda _key, compute: compute()),
     )
     try:
         chooser._check_signer(document, [])  # noqa: SLF001 - one rule of the choice
