@@ -36,7 +36,7 @@ def broken(
         return found
     if donor is None:
         kept_back = all(_is_kept_back(case, item) for item in operations)
-        return found + breaches(case.report, after, kept_back=kept_back)
+        return found + breaches(case.report, after, case.bundle, kept_back=kept_back)
     return found + _better_than_both(case.report, donor.report, after)
 
 

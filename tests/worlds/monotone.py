@@ -15,6 +15,7 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing import Pool
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,10 @@ from typing import Final
 from tests.worlds.attacked import carry_out
 from tests.worlds.audited import Audited, audit
 from tests.worlds.damage import Damage, Json, damaged, damages
-from verifier.evidence.bundle import Artifact, Kind
+from verifier.errors import EvidenceError
+from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.subject import read_subject
+from verifier.evidence.td.quote import parse_quote
 from verifier.lab.attacks import ATTACKS
 from verifier.model.identifiers import KEY_HOLDER
 from verifier.model.report import Report, SubjectReport
@@ -66,10 +70,6 @@ _OF_THE_BOOT: Final = "boot.registers"
 malformed entry, since nobody knows of which register that is. Without the entry, those of the boot
 are proven by their own registers, whatever is missing elsewhere: `runtime.replay` then fails."""
 
-OF_ONE_QUOTE: Final = {"report_data"}
-"""Claims about the quote that is judged, not about its TD: without that quote, another one of the
-same TD is judged, and says something else under the same key."""
-
 ONE_FLAG: Final = {"answer-removed": "removed"}
 """Worlds whose lie is one flag, and its name. Its other value is the truth again, and so is an
 answer without it, as some nodes give."""
@@ -79,9 +79,9 @@ OLDER: Final = {Kind.KMS_ENV_KEY}
 """Worlds in which a second removal leaves what an older, honest release answers, and where."""
 
 
-def breaches(before: Report, after: Report, *, kept_back: bool) -> list[str]:
-    """What damage made better; empty where it did not help. `kept_back` says that it does no more
-    than whoever gives no evidence."""
+def breaches(before: Report, after: Report, whole: Bundle, *, kept_back: bool) -> list[str]:
+    """What damage to a bundle made better; empty where it did not help. `kept_back` says that it
+    does no more than whoever gives no evidence."""
     found: list[str] = []
     old = {subject.name: subject for subject in before.subjects}
     for subject in after.subjects:
@@ -89,7 +89,7 @@ def breaches(before: Report, after: Report, *, kept_back: bool) -> list[str]:
             found.append(f"a new attester, {subject.name}")
             continue
         found += _checks(old[subject.name], subject)
-        found += _claims(old[subject.name], subject)
+        found += _claims(old[subject.name], subject, whole)
     verdicts = before.verdict, after.verdict
     improved = WORTH.get(verdicts[1], 0) > WORTH.get(verdicts[0], 0)
     if improved and not (kept_back and _only_unanswered(before, after)):
@@ -101,7 +101,7 @@ def _breaches(before: Audited, damage: Damage) -> list[str]:
     after = before.again(damaged(before.bundle, damage))
     item = before.bundle.artifacts[damage.artifact]
     kept_back = keeps_back(item, damage.path, removed=damage.removed)
-    return breaches(before.report, after.report, kept_back=kept_back)
+    return breaches(before.report, after.report, before.bundle, kept_back=kept_back)
 
 
 def keeps_back(item: Artifact, path: Sequence[object], *, removed: bool) -> bool:
@@ -188,15 +188,17 @@ def _checks(before: SubjectReport, after: SubjectReport) -> Iterator[str]:
             yield f"{item.id} was {held.get(item.id)} and passes"
 
 
-def _claims(before: SubjectReport, after: SubjectReport) -> Iterator[str]:
+def _claims(before: SubjectReport, after: SubjectReport, whole: Bundle) -> Iterator[str]:
     held = {item.name: item for item in before.claims}
     for claim in after.claims:
         if claim.basis in (Basis.ASSERTED, Basis.UNKNOWN):
             continue
         old = held.get(claim.name)
         if old is None or old.value != claim.value:
-            another_quote = old is not None and claim.name in OF_ONE_QUOTE
-            if not another_quote and not (old is not None and _by_one_operator(old, claim)):
+            held_before = old is not None and (
+                _by_one_operator(old, claim) or _of_another_quote(claim, after.name, whole)
+            )
+            if not held_before:
                 yield f"{claim.name} is {claim.value} ({claim.basis})"
         elif BASIS_ORDER.index(claim.basis) < BASIS_ORDER.index(old.basis):
             yield f"{claim.name} was {old.basis} and is {claim.basis}"
@@ -207,6 +209,16 @@ def _by_one_operator(before: Claim, after: Claim) -> bool:
     if not (isinstance(before.value, dict) and isinstance(after.value, dict)):
         return False
     return {**before.value, "single_source": True} == after.value
+
+
+def _of_another_quote(claim: Claim, name: str, whole: Bundle) -> bool:
+    """Whether a claim is the report data of one of the attester's quotes. It is about the quote
+    that is judged: without that one, another of the same TD is."""
+    found: set[str] = set()
+    for each in read_subject(whole, name).quotes if claim.name == "report_data" else ():
+        with suppress(EvidenceError):
+            found.add(parse_quote(each.quote, "quote").report_data.hex())
+    return str(claim.value) in found
 
 
 def worlds() -> Mapping[str, Callable[[], Audited]]:
