@@ -16,7 +16,7 @@ MOST_LISTED: Final = 40
 Cells = Mapping[tuple[str, str], Counter[str]]
 
 
-def document(results: Sequence[Result], seed: int, cases: int) -> str:
+def document(results: Sequence[Result], seed: int, cases: int, version: str) -> str:
     """The page of a run."""
     audits = _total(item.audits for item in results)
     inputs = _total(item.inputs for item in results)
@@ -28,10 +28,11 @@ def document(results: Sequence[Result], seed: int, cases: int) -> str:
     lines = [
         "# Mutated evidence",
         "",
-        f"""`make mutate`, seed {seed}, {len(results):,} blocks of {met} of {cases} bundles: every
-simulated world, honest or attacked, and what others recorded. One or two parts of a bundle are
-changed (`tests/mutation/operations.py` says how), and it is audited as a whole; beside that, the
-parser of its kind alone reads each of many changed artifacts. A run goes on where it ended.""",
+        f"""`make mutate`, seed {seed}, version `{version}` of auditor and judge: {len(results):,} blocks
+of {met} of {cases} bundles, which are every simulated world, honest or attacked, and what others
+recorded. One or two parts of a bundle are changed (`tests/mutation/operations.py` says how), and it
+is audited as a whole; beside that, the parser of its kind alone reads each of many changed
+artifacts. A run goes on where it ended.""",
         "",
         f"""A breach is an exception that is not the auditor's own, a check that crashed, a process
 that died, more than {SECONDS:g} s of a processor or {GROWTH >> 20} MB more memory for one audit,

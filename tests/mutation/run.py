@@ -168,7 +168,8 @@ def main() -> int:
     try:
         run(state, asked.seed, asked.seconds, asked.workers)
     finally:
-        asked.result.write_text(document(state.results, asked.seed, len(cases())), "utf-8")
+        page = document(state.results, asked.seed, len(cases()), version())
+        asked.result.write_text(page, "utf-8")
     return int(any(item.breaches for item in state.results))
 
 
