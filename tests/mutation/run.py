@@ -56,7 +56,8 @@ class State:
     """The blocks that are done, a line each in a file of its own for each version and seed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.path = folder / f"{version()}-{seed}.jsonl"
+        self.version = version()
+        self.path = folder / f"{self.version}-{seed}.jsonl"
         self.others = sorted(item for item in folder.glob("*.jsonl") if item != self.path)
         self.results: list[Result] = []
         folder.mkdir(exist_ok=True)
@@ -168,7 +169,7 @@ def main() -> int:
     try:
         run(state, asked.seed, asked.seconds, asked.workers)
     finally:
-        page = document(state.results, asked.seed, len(cases()), version())
+        page = document(state.results, asked.seed, len(cases()), state.version)
         asked.result.write_text(page, "utf-8")
     return int(any(item.breaches for item in state.results))
 

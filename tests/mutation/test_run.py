@@ -75,7 +75,7 @@ def test_the_version_is_that_of_the_auditor_and_its_judge() -> None:
 def test_the_result_counts_everything() -> None:
     results = [Result("two", 0, AUDITS, INPUTS, [BREACH], growth=3 << 20), Result("one", 0, AUDITS)]
     page = document(results, 5, 398, "c0de")
-    assert "seed 5, version `c0de` of auditor and judge: 2 blocks\nof 2 of 398 bundles" in page
+    assert "seed 5, version `c0de` of auditor and judge:\n2 blocks of 2 of 398 bundles" in page
     assert "| done | 6 | 7 |" in page
     assert "| breaches | 2 | 0 |" in page
     assert "| info | 2 / 0 / 0 / 2 |" in page
