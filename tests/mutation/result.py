@@ -29,10 +29,10 @@ def document(results: Sequence[Result], seed: int, cases: int, version: str) -> 
         "# Mutated evidence",
         "",
         f"""`make mutate`, seed {seed}, version `{version}` of auditor and judge:
-{len(results):,} blocks of {met} of {cases} bundles, which are every simulated world, honest or attacked, and what others
-recorded. One or two parts of a bundle are changed (`tests/mutation/operations.py` says how), and it
-is audited as a whole; beside that, the parser of its kind alone reads each of many changed
-artifacts. A run goes on where it ended.""",
+{len(results):,} blocks of {met} of {cases} bundles, which are every simulated world, honest or
+attacked, and what others recorded. One or two parts of a bundle are changed
+(`tests/mutation/operations.py` says how), and it is audited as a whole; beside that, the parser of
+its kind alone reads each of many changed artifacts. A run goes on where it ended.""",
         "",
         f"""A breach is an exception that is not the auditor's own, a check that crashed, a process
 that died, more than {SECONDS:g} s of a processor or {GROWTH >> 20} MB more memory for one audit,
