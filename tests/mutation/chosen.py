@@ -116,7 +116,7 @@ class Choices:
         paths = self._nodes.get((item.kind, item.number), [])
         if not paths:
             return None
-        path = random.choice(paths)
+        path = _path(random, paths)
         if isinstance(path[-1], Extension) and item.op is not Op.DROP:
             return None
         if item.op is Op.SPLICE:
@@ -136,6 +136,20 @@ class Choices:
 
 def _with(item: Operation, **details: object) -> Operation:
     return replace(item, **details)
+
+
+def _path(random: Random, paths: Sequence[tuple[Step, ...]]) -> tuple[Step, ...]:
+    """One of the paths: from the root on, each branch is as likely, however much it holds; one node
+    in four that has others below is taken itself."""
+    depth = 0
+    while True:
+        step = random.choice(list(dict.fromkeys(path[depth] for path in paths)))
+        paths = [path for path in paths if path[depth] == step]
+        depth += 1
+        whole = [path for path in paths if len(path) == depth]
+        paths = [path for path in paths if len(path) > depth]
+        if whole and (not paths or random.randrange(4) == 0):
+            return whole[0]
 
 
 def _added(random: Random) -> bytes:
