@@ -170,6 +170,7 @@ def test_what_is_changed_is_judged_alike_or_differs_as_is_known() -> None:
 
 
 @needs_recorded
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:UserWarning")
 def test_every_recorded_quote_is_judged_alike() -> None:
     asked = real()
     assert len({item.quote for item in asked}) > 10
