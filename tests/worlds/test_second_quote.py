@@ -24,6 +24,10 @@ RELABELLED = Knobs(edit_quote=forge.flipped(forge.SIGNATURE + 128))
 """A quote whose certification data says that it is of type 7, which only one verifier reads."""
 
 
+OLD, NEW = (bytes([5, 1, version]) + bytes(13) for version in (2, 3))
+"""Security versions of TDX modules, of which the first are out of date."""
+
+
 def opinions(asked: Asked) -> tuple[DcapResult, Judgement]:
     given = (asked.quote, asked.members, asked.root, asked.at)
     return verify_quote(*given), judge_quote(*given)
@@ -112,6 +116,27 @@ def test_a_second_verifier_that_says_another_value(
 def test_worlds_of_every_status_are_judged_alike() -> None:
     for asked in simulated():
         assert not list(differences(*opinions(asked)))
+
+
+@pytest.mark.parametrize(
+    ("versions", "status", "merged"),
+    [
+        ((OLD, NEW), "UpToDate", "TDRelaunchAdvised"),
+        ((OLD, NEW), "ConfigurationNeeded", "TDRelaunchAdvisedConfigurationNeeded"),
+        ((OLD, OLD), "UpToDate", "OutOfDate"),
+        ((NEW, OLD), "UpToDate", "UpToDate"),
+        ((NEW, NEW), "SWHardeningNeeded", "SWHardeningNeeded"),
+    ],
+)
+def test_a_module_that_was_updated_under_a_running_td(
+    versions: tuple[bytes, bytes], status: str, merged: str
+) -> None:
+    launch, current = versions
+    edit = forge.td(tee_tcb_svn=launch, tee_tcb_svn2=current)
+    knobs = Knobs(quote_format="v5-td15", edit_td=edit, tcb_status=status)
+    first, judged = opinions(of_world(knobs))
+    assert judged.status == merged
+    assert not list(differences(first, judged))
 
 
 @pytest.mark.parametrize(
