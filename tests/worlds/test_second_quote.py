@@ -1,8 +1,11 @@
 """With a second opinion, a quote that two verifiers judge otherwise decides nothing."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from msgspec.structs import replace as replaced
 
 from benchmarks.quote_changes import Asked, of_world, simulated, taken_apart
@@ -18,11 +21,17 @@ from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.quote import SEPT_VE_DISABLE
 from verifier.model.report import QuoteOpinion
 from verifier.model.result import Status, Verdict
-from verifier.report.audit import earlier, json, sentences
+from verifier.report.audit import earlier, sentences
+from verifier.report.audit.json import render_json
 
 RELABELLED = Knobs(edit_quote=forge.flipped(forge.SIGNATURE + 128))
 """A quote whose certification data says that it is of type 7, which only one verifier reads."""
 
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = Draft202012Validator(
+    json.loads((ROOT / "docs/schema/report-v1.schema.json").read_text("utf-8"))
+)
 
 OLD, NEW = (bytes([5, 1, version]) + bytes(13) for version in (2, 3))
 """Security versions of TDX modules, of which the first are out of date."""
@@ -65,11 +74,12 @@ def test_honest_quotes_are_judged_alike_and_nothing_else_changes(honest: Audited
 
 def test_an_earlier_report_is_read_with_and_without_it(honest: Audited) -> None:
     report = honest.again(second_opinion=True).report
-    written = json.render_json(report)
+    written = render_json(report)
+    SCHEMA.validate(json.loads(written))
     assert earlier.read_report(written).second_opinion == report.second_opinion
     assert report.second_opinion is not None
     before = replaced(report, second_opinion=replaced(report.second_opinion, quote=None))
-    assert earlier.read_report(json.render_json(before)).second_opinion == before.second_opinion
+    assert earlier.read_report(render_json(before)).second_opinion == before.second_opinion
     assert "quotes" not in sentences.second_reader(before)
 
 
