@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -128,6 +128,14 @@ mutants: develop
 # Every source failing in every way: several minutes.
 online: develop
 	@$(BIN)/python -m benchmarks.online
+
+# Every source failing in every way: a quarter of an hour; goes on where the last run ended. AGAIN=--again runs all.
+faults: develop
+	@$(BIN)/python -W ignore -m benchmarks.faults $(AGAIN)
+
+# Hostile text in every field that others write, in every format: several minutes.
+hostile: develop
+	@$(BIN)/python -W ignore -m tests.report.hostile
 
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py
