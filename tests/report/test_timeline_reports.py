@@ -458,6 +458,9 @@ def test_the_json_gives_every_form_again(timeline: Timeline) -> None:
     again = read_timeline(render_json(timeline))
     assert render_json(again) == render_json(timeline)
     assert render_csv(again) == render_csv(timeline)
+    seen_rows = render_csv(timeline).splitlines()[-2:]
+    assert all('"witness log","witness"' in row for row in seen_rows)
+    assert len(set(map(len, csv.reader(render_csv(timeline).splitlines())))) == 1
     assert render_markdown(again) == render_markdown(timeline)
     for verbose in range(3):
         assert terminal(again, verbose=verbose) == terminal(timeline, verbose=verbose)

@@ -41,11 +41,16 @@ def standing(history: WitnessHistory) -> str:
 
 def rows(history: WitnessHistory) -> Iterator[str]:
     """What was seen, one sentence each, by time."""
-    told = [(item.first, _period(item)) for item in history.periods]
-    told += [(item.first, _silence(item)) for item in history.unanswered]
-    if not told:
+    if not history.periods and not history.unanswered:
         yield "No entry is about this app."
-    yield from (text for _, text in sorted(told))
+    yield from (text for _, text in told(history))
+
+
+def told(history: WitnessHistory) -> list[tuple[dict[str, JsonValue], str]]:
+    """What was seen, as JSON and in a sentence each, by time."""
+    found = [(item.first, _period(item), _period_json(item)) for item in history.periods]
+    found += [(item.first, _silence(item), _silence_json(item)) for item in history.unanswered]
+    return [(seen, text) for _, text, seen in sorted(found, key=lambda item: item[:2])]
 
 
 def render_text(history: WitnessHistory, reason: str) -> str:
@@ -90,28 +95,26 @@ def member(history: WitnessHistory) -> dict[str, JsonValue]:
         "size": history.size,
         "root": history.root,
         "basis": history.basis.value,
-        "periods": [
-            {
-                "compose_hash": item.compose_hash,
-                "instance": item.instance,
-                "release": item.release,
-                "first": format_time(item.first),
-                "last": format_time(item.last),
-                "looks": item.looks,
-                "first_entry": item.entries[0],
-                "last_entry": item.entries[1],
-            }
-            for item in history.periods
-        ],
-        "unanswered": [
-            {
-                "first": format_time(item.first),
-                "last": format_time(item.last),
-                "looks": item.looks,
-            }
-            for item in history.unanswered
-        ],
+        "periods": [*map(_period_json, history.periods)],
+        "unanswered": [*map(_silence_json, history.unanswered)],
     }
+
+
+def _period_json(item: Witnessed) -> dict[str, JsonValue]:
+    return {
+        "compose_hash": item.compose_hash,
+        "instance": item.instance,
+        "release": item.release,
+        "first": format_time(item.first),
+        "last": format_time(item.last),
+        "looks": item.looks,
+        "first_entry": item.entries[0],
+        "last_entry": item.entries[1],
+    }
+
+
+def _silence_json(item: Unanswered) -> dict[str, JsonValue]:
+    return {"first": format_time(item.first), "last": format_time(item.last), "looks": item.looks}
 
 
 def render_csv(history: WitnessHistory) -> str:
