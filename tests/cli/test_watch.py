@@ -90,6 +90,27 @@ def test_a_live_app_is_watched_through_an_outage(run: Run, tmp_path: Path) -> No
     assert json.loads(ran.out)["kind"] == "outage"
 
 
+def test_each_app_of_a_project_has_its_own_settings(run: Run, tmp_path: Path) -> None:
+    world = build(Knobs(now=int(time.time())))  # noqa: TID251 - the command reads the clock too
+    project = tmp_path / "ours.toml"
+    root = tmp_path / "reference.json"
+    with on_localhost(world) as port:
+        given = options(world, port, root)[1:]
+        place = given.index("--policy")
+        policy, given = given[place + 1], [*given[:place], *given[place + 2 :]]
+        verdicts = []
+        for number, own in enumerate(("", f'expect.compose_hash = ["{"00" * 32}"]')):
+            project.write_text(f'[apps.shop]\nid = "{world.app_id}"\npolicy = "{policy}"\n{own}\n')
+            ran = run("watch", project, "--log", f"log{number}", "--once", "--no-cache", *given)
+            assert ran.out, ran.err
+            verdicts.append((ran.code, json.loads(ran.out)["verdict"]))
+        ran = run(
+            "watch", project, "--log", "log2", "--once", "--no-cache", *given, "--policy", "x"
+        )
+        assert (ran.code, "x" in ran.err) == (2, True)
+    assert verdicts == [(0, "affirming"), (4, "contraindicated")]
+
+
 def test_an_alert_that_nobody_took_waits(
     call: Run, tmp_path: Path, places: tuple[Path, World]
 ) -> None:

@@ -1,7 +1,7 @@
 """`verify watch LIST`: what changed, since the last time that somebody looked."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -22,8 +22,9 @@ from verifier.model.identifiers import format_time
 from verifier.model.result import Verdict
 
 if TYPE_CHECKING:
+    from verifier.cli.project_apps import Own
     from verifier.watch.alerts import Alert, Recipient
-    from verifier.watch.fleet.job import Asked
+    from verifier.watch.fleet.job import Asked, Job
     from verifier.watch.fleet.run import Engine
     from verifier.watch.log.notes import SigningKey
     from verifier.watch.observation import Observation
@@ -115,6 +116,7 @@ class Spread(Struct, frozen=True, kw_only=True):
 @command
 def watch_apps(
     *,
+    context: typer.Context,
     listed: Annotated[
         str,
         typer.Argument(metavar="LIST", help="Apps, one a line, or a dstack-audit.toml with apps."),
@@ -151,6 +153,7 @@ def watch_apps(
     from verifier.api import known  # noqa: PLC0415 - help needs none of it
     from verifier.cli.fleet_given import digests_vouched  # noqa: PLC0415
     from verifier.cli.lists import watched_apps  # noqa: PLC0415
+    from verifier.cli.project_apps import asked_of_each  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
     from verifier.watch.fleet.job import Asked  # noqa: PLC0415
     from verifier.watch.rounds import watching  # noqa: PLC0415
@@ -160,8 +163,9 @@ def watch_apps(
         policy=known(load_policy(policy)),
         vouched=digests_vouched(vouch_for, reach.trust_bundle),
     )
-    listing = watched_apps(listed)
-    audit = _Audit(asked, listing, reach, spread)
+    listing, project = watched_apps(listed)
+    own = {} if project is None else asked_of_each(context, project, asked, reach)
+    audit = _Audit(asked, listing, reach, spread, own)
     key = _signing_key(kept)
     who = _recipients(told, key)
     try:
@@ -188,17 +192,32 @@ class _Audit:
     """One audit of every app, again and again. Raises UsageError for an option that an app of the
     list contradicts."""
 
-    def __init__(self, asked: "Asked", listing: "Listing", reach: Reach, spread: Spread) -> None:
+    def __init__(
+        self,
+        asked: "Asked",
+        listing: "Listing",
+        reach: Reach,
+        spread: Spread,
+        own: "Mapping[str, Own]",
+    ) -> None:
         from verifier.api import Sources, share_collections  # noqa: PLC0415
         from verifier.cli.fleet_given import app_of  # noqa: PLC0415
-        from verifier.watch.fleet.run import Collecting  # noqa: PLC0415
+        from verifier.watch.fleet.run import Collecting, Live  # noqa: PLC0415
 
         self._asked = asked
         self._at = reach.at
         together = Sources(shared=share_collections(_PER_HOST))
-        self._apps = tuple(
-            app_of(item, asked.question, reach, together) for item in listing.targets
-        )
+        apps: list[Job | Live] = []
+        for item in listing.targets:
+            found = own.get(item.text)
+            if found is None:
+                apps.append(app_of(item, asked.question, reach, together))
+                continue
+            app = app_of(item, found.asked.question, found.reach, together)
+            if isinstance(app, Live):
+                app = replace(app, job=replace(app.job, asked=found.asked))
+            apps.append(app)
+        self._apps = tuple(apps)
         self._collecting = Collecting(side_by_side=spread.side_by_side, clock=now, at=reach.at)
         self._workers = spread.workers
 

@@ -71,6 +71,7 @@ class Job(Struct, frozen=True, kw_only=True):
     endpoint   the address that its users connect to; None for none
     at         the time of judgement, Unix seconds; None for the run's
     collected  whether this run collected the evidence, so that what it witnessed counts
+    asked      what is asked of this app; None for what the run asks of every one
     """
 
     text: str
@@ -81,6 +82,7 @@ class Job(Struct, frozen=True, kw_only=True):
     endpoint: Endpoint | None = None
     at: int | None = None
     collected: bool = False
+    asked: Asked | None = None
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -140,7 +142,7 @@ def judge(asked: Asked, job: Job) -> Outcome:
 def audited(asked: Asked, job: Job, told: Callable[[Report], Outcome]) -> Outcome:
     """What is told of the report about one job, else why there is none."""
     try:
-        return told(_report(asked, job))
+        return told(_report(job.asked or asked, job))
     except VerifierError as error:
         return failed(job, Cause.UNREADABLE, error.message)
     except Exception as error:  # noqa: BLE001 - one app's evidence never stops the others
@@ -168,7 +170,7 @@ def with_evidence(job: Job) -> Job:
 
 def without_evidence(job: Job) -> Job:
     """A job by what names it."""
-    return replace(job, files=None)
+    return replace(job, files=None, asked=None)
 
 
 def line(result: Result) -> bytes:
