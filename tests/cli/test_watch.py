@@ -111,6 +111,41 @@ def test_each_app_of_a_project_has_its_own_settings(run: Run, tmp_path: Path) ->
     assert verdicts == [(0, "affirming"), (4, "contraindicated")]
 
 
+@pytest.mark.parametrize(
+    ("damaged", "told", "code"),
+    [
+        ("tile/entries/000.p/1", "log: tile/entries/000.p/1: cut off in entry 0", 3),
+        ("tile/0/000.p/1", "log: tile/0/000.p/1: 10 bytes", 3),
+        ("checkpoint", "log: it is no checkpoint", 3),
+        ("private/state.json", "log/private/state.json: it is no state of a watch", 3),
+        ("private/log.key", "log/private/log.key is no private key", 2),
+    ],
+)
+def test_a_file_of_the_log_that_is_cut_off_is_one_line(  # noqa: PLR0913, PLR0917 - a table of cases
+    call: Run, tmp_path: Path, places: tuple[Path, World], damaged: str, told: str, code: int
+) -> None:
+    (tmp_path / "apps.txt").write_text(f"{places[0] / 'before'}\n", encoding="utf-8")
+    assert watch(call, places).code == 3
+    path = tmp_path / "log" / damaged
+    path.write_bytes(path.read_bytes()[:10])
+    before = sorted(tmp_path.rglob("*"))
+    ran = watch(call, places)
+    assert (ran.code, told in ran.err, "Traceback" in ran.err) == (code, True, False), ran.err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_log_without_its_key_gets_no_other(
+    call: Run, tmp_path: Path, places: tuple[Path, World]
+) -> None:
+    (tmp_path / "apps.txt").write_text(f"{places[0] / 'before'}\n", encoding="utf-8")
+    watch(call, places)
+    key = tmp_path / "log" / "private" / "log.key"
+    key.rename(tmp_path / "kept.key")
+    ran = watch(call, places)
+    assert (ran.code, "--key" in ran.err, key.exists()) == (2, True, False)
+    assert watch(call, places, "--key", "kept.key").code == 3
+
+
 def test_an_alert_that_nobody_took_waits(
     call: Run, tmp_path: Path, places: tuple[Path, World]
 ) -> None:

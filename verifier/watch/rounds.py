@@ -6,7 +6,7 @@ what an observation changed is told at least once, whenever the program ends.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -56,8 +56,15 @@ def watching(
     Raises UsageError for a directory that cannot be used, EvidenceError for a log that is not what
     was signed, or not what this watch wrote.
     """
-    with writing(folder, key) as log:
-        watch = Watch(log, recipients, patience)
+    with ExitStack() as held:
+        try:
+            log = held.enter_context(writing(folder, key))
+            watch = Watch(log, recipients, patience)
+        except EvidenceError as error:
+            if str(folder) in error.message:
+                raise
+            hint = error.hint or "`verify log check` says what was done to it; a copy puts it back"
+            raise type(error)(f"{folder}: {error.message}", hint=hint) from error
         try:
             yield watch
         finally:

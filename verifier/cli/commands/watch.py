@@ -283,9 +283,15 @@ def _signing_key(kept: Kept) -> "SigningKey":
     """The key that signs the log: the user's, else one of its own, made where there is none."""
     from verifier.cli.files import read_file  # noqa: PLC0415
     from verifier.watch.log import files, notes  # noqa: PLC0415
+    from verifier.watch.log.reader import CHECKPOINT  # noqa: PLC0415
     from verifier.watch.log.writer import LOCK, PRIVATE, VERIFIER_KEY  # noqa: PLC0415
 
     own, named, name = kept.log / PRIVATE / "log.key", kept.key, kept.log_name
+    if named is None and files.get(own) is None and files.get(kept.log / CHECKPOINT) is not None:
+        raise UsageError(
+            f"{own}: the key that signs this log is not there",
+            hint="put it back, or name it with --key; for a new log, name a new directory",
+        )
     if named is None and files.get(own) is None:
         with files.locked(own.with_name(LOCK)):
             if files.get(own) is None:
