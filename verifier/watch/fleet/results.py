@@ -98,7 +98,7 @@ class Results:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.found = _earlier(path, self._heading, resume=self._resume)
             if not path.stat().st_size:
-                stream.write(self._heading)
+                _write_all(stream, self._heading)
         except BlockingIOError as error:
             raise UsageError(
                 f"{path}: another run is writing it", hint="wait for that one, or name another file"
@@ -127,7 +127,7 @@ class Results:
         self.found[result.target] = result
         if self._stream is not None and self._path is not None:
             try:
-                self._stream.write(raw)
+                _write_all(self._stream, raw)
             except OSError as error:
                 raise _unwritable(self._path, error) from error
         return raw
@@ -148,11 +148,20 @@ class Results:
             raise _unwritable(self._path, error) from error
 
 
+def _write_all(stream: FileIO, raw: bytes) -> None:
+    """Write all of it: a disk that is nearly full takes a part without a word. Raises OSError."""
+    left = memoryview(raw)
+    while left:
+        left = left[stream.write(left) :]
+
+
 def _earlier(path: Path, wanted: bytes, *, resume: bool) -> dict[str, Result]:
     """What an earlier run finished, by target; the torn end of its file is cut off."""
     raw = _read(path)
     if not raw:
         return {}
+    if not resume and raw == wanted:
+        return {}  # A run that ended before its first app.
     if not resume:
         raise UsageError(
             f"{path}: it exists already",
