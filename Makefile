@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile peers-speed clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -60,8 +60,9 @@ latest:
 	@$(VENV)-latest/bin/verify demo --format json -o $(VENV)-latest/demo.json
 	@cmp $(VENV)-latest/demo.json reports/demo.json && echo "the newest releases give the same report"
 
+# Neighbours share what is made for them, so they stay in one process while there are others to take.
 test: develop
-	@$(BIN)/pytest --numprocesses auto --maxprocesses 4
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 lint: develop
 	@failed=0; \
@@ -75,6 +76,10 @@ lint: develop
 # Other verifiers on the conformance corpus: installs each in its newest release.
 peers: develop
 	@$(BIN)/python benchmarks/peers/run.py
+
+# How fast they are, beside this auditor.
+peers-speed: develop
+	@$(BIN)/python -m benchmarks.peers.speed
 
 bench: develop
 	@$(BIN)/python benchmarks/run.py
