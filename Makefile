@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz online monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile peers-speed clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile peers-speed clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -129,10 +129,6 @@ differential: develop
 # run ended.
 mutants: develop
 	@$(BIN)/python -W ignore -m benchmarks.mutants.run --seconds $(or $(SECONDS),7200)
-
-# Every source failing in every way: several minutes.
-online: develop
-	@$(BIN)/python -m benchmarks.online
 
 # Every source failing in every way: a quarter of an hour; goes on where the last run ended. AGAIN=--again runs all.
 faults: develop
