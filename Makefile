@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile peers-speed clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile peers-speed online adversary clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.
@@ -137,6 +137,15 @@ faults: develop
 # Hostile text in every field that others write, in every format: several minutes.
 hostile: develop
 	@$(BIN)/python -W ignore -m tests.report.hostile
+
+# Worlds in which somebody lies, and what must not be claimed of them: SECONDS=3600 SEED=1. Goes on
+# where the last run of the seed ended.
+adversary: develop
+	@$(BIN)/python -W ignore -m tests.adversary.run --seconds $(or $(SECONDS),3600) --seed $(SEED)
+
+# Every source failing in every way: several minutes.
+online: develop
+	@$(BIN)/python -m benchmarks.online
 
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py

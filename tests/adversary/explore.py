@@ -1,0 +1,205 @@
+"""Worlds of up to three powers of one liar, and what their audits say that is not so."""
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tests.adversary.honest import HONEST_WORLDS, PARTLY
+from tests.adversary.model import Clash, Liar, Power, combined, truth_of
+from tests.adversary.oracle import Judged, breaches, noticing
+from tests.adversary.powers import powers
+from tests.adversary.worlds import (
+    FURTHER,
+    OFF_CHAIN,
+    Asked,
+    Collector,
+    Unlike,
+    asked_of,
+    judge,
+    question,
+)
+from tests.worlds.audited import add, edited
+from verifier.checks.case import Question
+from verifier.evidence.bundle import Bundle
+from verifier.lab.world import World, build
+
+_KNOBS: Final = {**HONEST_WORLDS, **PARTLY}
+
+PLAIN: Final = "plain"
+MOST: Final = 3
+"""Powers that are used at once."""
+
+
+class Recipe(Struct, frozen=True, order=True):
+    """A world: the honest one that it is made from, and the powers that are used in it."""
+
+    honest: str
+    powers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "+".join((self.honest, *self.powers))
+
+
+class Outcome(Struct, frozen=True):
+    """What came of a world; `judged` is empty where there is no such world."""
+
+    recipe: Recipe
+    judged: tuple[Judged, ...] = ()
+    breaches: tuple[str, ...] = ()
+
+
+COLLUSIONS: Final = (
+    (Liar.HOST, Liar.GATEWAY),
+    (Liar.HOST, Liar.MESSENGER),
+    (Liar.DEPLOYER, Liar.OPERATOR),
+    (Liar.DEPLOYER, Liar.BUILDER),
+    (Liar.OWNER, Liar.OPERATOR),
+    (Liar.OWNER, Liar.OPERATORS),
+    (Liar.KMS, Liar.REGISTRY),
+    (Liar.GATEWAY, Liar.NAMES),
+)
+"""Liars who help each other: one power of each is used at once."""
+
+
+def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
+    """Every world, in an order that the seed gives: each power alone, several of each liar, and one
+    each of two of them, in turn."""
+    of: dict[Liar, list[str]] = {liar: [] for liar in Liar}
+    for power in known.values():
+        of[power.liar].append(power.name)
+    sets: list[list[tuple[str, ...]]] = [[(name,) for name in sorted(known)]]
+    sets += [
+        [each for count in range(2, MOST + 1) for each in itertools.combinations(names, count)]
+        for names in map(sorted, of.values())
+    ]
+    sets += [list(itertools.product(sorted(of[one]), sorted(of[two]))) for one, two in COLLUSIONS]
+    for each in sets:
+        each.sort(key=lambda names: _drawn(seed, names))
+    for turn in itertools.zip_longest(*sets):
+        for names in turn:
+            if names is not None:
+                drawn = int.from_bytes(_drawn(seed, names)) % len(HONEST_WORLDS)
+                honest = sorted(HONEST_WORLDS)[drawn] if len(names) > 1 else PLAIN
+                within = {known[name].within for name in names} - {""}
+                yield Recipe(min(within, default=honest), names)
+
+
+def _drawn(seed: int, names: tuple[str, ...]) -> bytes:
+    return hashlib.sha256(f"{seed} {names}".encode()).digest()
+
+
+class Explorer:
+    """Builds, audits and judges worlds; keeps what several of them need, and where `keeps` says so
+    the evidence of each."""
+
+    def __init__(self, *, keeps: bool = False) -> None:
+        self.keeps = keeps
+        self._kept: dict[Recipe, tuple[World, Bundle, Question]] = {}
+        self.known = powers()
+        self.collector = Collector()
+        self._ordinary: dict[str, Mapping[str, frozenset[str]]] = {}
+        self._asked: dict[tuple[str, str], tuple[Asked, ...]] = {}
+
+    def outcome(self, recipe: Recipe, *, every_policy: bool = False) -> Outcome:
+        """What the audits of a world say that is not so."""
+        used = [self.known[name] for name in recipe.powers]
+        try:
+            world, judged = self.audited(recipe, every_policy=every_policy)
+        except Clash:
+            return Outcome(recipe)
+        ordinary = self.ordinary(recipe.honest)
+        found = breaches(world, truth_of(used), judged, ordinary)
+        return Outcome(recipe, tuple(judged), tuple(found))
+
+    def ordinary(self, honest: str) -> Mapping[str, frozenset[str]]:
+        """What notices in an honest world, by policy; nothing where all can be proven."""
+        if honest not in PARTLY:
+            return {}
+        if honest not in self._ordinary:
+            _, judged = self.audited(Recipe(honest, ()), every_policy=True)
+            self._ordinary[honest] = {audit.policy: noticing(audit) for audit in judged}
+        return self._ordinary[honest]
+
+    def audited(self, recipe: Recipe, *, every_policy: bool = False) -> tuple[World, list[Judged]]:
+        """The world of a recipe, and its audits. Raises Clash."""
+        used = [self.known[name] for name in recipe.powers]
+        honest = _KNOBS[recipe.honest]
+        knobs, endpoint = combined(honest, used)
+        if recipe in self._kept:
+            return self._judged(recipe, *self._kept[recipe], every_policy=every_policy)
+        world = build(knobs)
+        # Whoever deploys the app shows what it runs; a host may run something else than is shown.
+        read = all(power.liar is not Liar.HOST for power in used)
+        asked = question(world, honest, endpoint, read=read)
+        bundle = self._evidence(recipe, world, asked)
+        for power in used:
+            bundle = _handled(bundle, world, power)
+        if self.keeps:
+            self._kept[recipe] = world, bundle, asked
+        return self._judged(recipe, world, bundle, asked, every_policy=every_policy)
+
+    def _judged(
+        self, recipe: Recipe, world: World, bundle: Bundle, asked: Question, *, every_policy: bool
+    ) -> tuple[World, list[Judged]]:
+        signed = any(self.known[name].liar is Liar.BUILDER for name in recipe.powers)
+        return world, judge(bundle, asked, every_policy=every_policy, signed=signed)
+
+    def _evidence(self, recipe: Recipe, world: World, asked: Question) -> Bundle:
+        alone = len(recipe.powers) < 2
+        if not alone and recipe.honest not in PARTLY:
+            used = [self.known[name] for name in recipe.powers]
+            further = [power for power in used if power.endpoint or power.knobs.keys() & FURTHER]
+            wanted = [
+                *self._calls_for(PLAIN, ""),
+                *self._calls_for(recipe.honest, ""),
+                *(each for power in further for each in self._calls_for(PLAIN, power.name)),
+            ]
+            chain = sorted(power.name for power in used if power.knobs.keys() - OFF_CHAIN)
+            with suppress(Unlike):
+                return self.collector.ask(world.knobs, (recipe.honest, *chain), wanted)
+        return self.collector.collect(world, asked)
+
+    def is_cheap(self, recipe: Recipe) -> bool:
+        """Whether a world is asked no more than an honest one, so that nothing is collected."""
+        used = [self.known[name] for name in recipe.powers]
+        return recipe.honest == PLAIN and not any(
+            power.endpoint or power.knobs.keys() & FURTHER for power in used
+        )
+
+    def _calls_for(self, honest: str, name: str) -> tuple[Asked, ...]:
+        """What a world of one power is asked, "" for none."""
+        if (honest, name) not in self._asked:
+            knobs, endpoint = combined(_KNOBS[honest], [self.known[name]] if name else [])
+            world = build(knobs)
+            bundle = self.collector.collect(world, question(world, _KNOBS[honest], endpoint))
+            self._asked[honest, name] = asked_of(bundle)
+        return self._asked[honest, name]
+
+    def least(self, recipe: Recipe) -> Recipe:
+        """A smaller recipe that is still in breach: powers are left out one by one."""
+        for place in range(len(recipe.powers)):
+            rest = recipe.powers[:place] + recipe.powers[place + 1 :]
+            smaller = replace(recipe, powers=rest)
+            if rest and self.outcome(smaller).breaches:
+                return self.least(smaller)
+        if recipe.honest != PLAIN and self.outcome(replace(recipe, honest=PLAIN)).breaches:
+            return replace(recipe, honest=PLAIN)
+        return recipe
+
+
+def _handled(bundle: Bundle, world: World, power: Power) -> Bundle:
+    """The evidence after somebody had it in hands."""
+    if power.drops:
+        kept = [item for item in bundle.artifacts if item.kind not in power.drops]
+        bundle = replace(bundle, artifacts=tuple(kept))
+    spoils = power.spoils
+    if spoils is not None:
+        bundle = edited(bundle, lambda item, raw: (item, spoils(item, raw)))
+    if power.handed is not None:
+        bundle = add(bundle, power.handed(world), world.now)
+    return bundle

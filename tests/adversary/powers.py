@@ -1,0 +1,234 @@
+"""Who can do what, and what is then false.
+
+Most powers are attacks of the catalogue. A line of a table has what is left behind, what is about
+to be got wrong, and how (see `Power`), then the names of the attacks:
+
+    certain sealed chooses:sealed shows:quote | debug-td service-td
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from tests.adversary.model import Fact, Liar, Power, Trace
+from verifier.lab.attacks import ATTACKS
+from verifier.lab.attacks.attack import Attack
+from verifier.lab.knobs import Knobs
+
+_ATTACKS: Final = {attack.name: attack for attack in ATTACKS}
+_DEFAULT: Final = Knobs()
+
+_TABLES: Final[Mapping[Liar, str]] = {
+    Liar.HOST: """
+certain hardware chooses:hardware | quote-signature quote-report-data quote-attestation-key
+certain hardware chooses:hardware | quote-qe-report quote-qe-signature quote-truncated foreign-root
+certain hardware chooses:hardware | rogue-platform-ca rogue-pck
+certain hardware chooses:hardware shows:revocation | revoked-pck revoked-platform-ca
+certain hardware chooses:hardware shows:revocation | revoked-tcb-signing
+certain hardware chooses:hardware shows:revocation | revoked-pck-older-list-beside
+certain hardware chooses:hardware shows:revocation | revoked-platform-ca-older-list-beside
+certain hardware chooses:hardware shows:revocation | revoked-tcb-signing-older-list-beside
+certain hardware | rogue-tcb-signing rogue-pck-crl rogue-root-ca-crl tcb-signer-pck
+certain hardware | tcb-info-signer-pck qe-identity-signer-pck qe-identity-edited
+certain hardware | collateral-of-another-pce
+certain hardware shows:tcb | tcb-out-of-date tcb-revoked tdx-module-out-of-date qe-out-of-date
+certain hardware shows:tcb | tcb-hardening kinder-evaluation kinder-evaluation-beside
+doubt hardware | expired-platform-ca expired-pck expired-tcb-signing
+doubt hardware,fresh hides:tcb | collateral-expired collateral-not-yet old-collateral
+doubt hardware hides:tcb,revocation | collateral-of-another-platform
+doubt hardware hides:revocation | old-revocation-list
+certain sealed chooses:sealed shows:quote | debug-td seam-signer seam-attributes service-td
+certain sealed shows:quote | sept-ve-off unknown-attribute
+doubt sealed | unknown-module unknown-features
+certain image chooses:image | development-image
+doubt image chooses:image | self-built-image
+certain image hides:bootlog | boot-log-digest boot-log-dropped boot-log-kernel-hidden
+certain image hides:bootlog | boot-digest-hidden
+certain machine shows:bootlog | memory-map firmware-volume secure-boot-keys boot-order
+certain machine shows:bootlog | boot-option-added boot-option-dropped
+doubt machine hides:bootlog | own-acpi-tables firmware-hidden
+certain app | another-app
+certain app,keys chooses:app | victim-id-no-kms
+doubt app,keys chooses:app | victim-id-own-kms
+doubt keys,app hides:certificate | kms-by-its-name
+doubt keys within:sealed | local-enclave-unknown
+doubt keys | env-key-of-true-kms
+certain code shows:log | payload-changed payload-and-digest-changed event-dropped
+certain code shows:log | events-reordered two-boots-merged log-cut event-split-elsewhere
+certain app shows:log | imr-true imr-text imr-float digest-short hex-upper hex-spaced hex-unicode
+certain app,code,keys | second-compose-hash second-app-id second-key-provider no-key-provider
+certain app,code,keys | kms-after-key-provider no-system-ready identity-out-of-order
+certain app,code,keys | foreign-event-type app-id-short provider-twice encrypted-twice
+certain keys shows:certificate | certificate-own-ca certificate-forged certificate-leaf-ca
+certain app shows:certificate | certificate-of-another-app certificate-usage
+certain keys shows:certificate | certificate-expired
+certain keys shows:certificate | quote-of-another-td
+doubt fresh,app hides:certificate | report-data-unknown
+certain allowed shows:chain | device-removed device-never-added image-removed image-never-added
+certain code | config-id
+certain image | image-hash-event
+doubt image | config-names-another-image
+""",
+    Liar.DEPLOYER: """
+certain code shows:manifest | manifest-byte manifest-newline manifest-bom manifest-reserialised
+certain code shows:manifest | manifest-duplicate-key
+certain ways shows:manifest | open-image
+doubt code hides:manifest | manifest-hidden
+doubt ways hides:page | rules-left-open
+certain code shows:info | info-states-otherwise
+doubt code hides:info | info-without-compose-hash info-without-vm-config
+certain app shows:page | page-row-twice page-foreign-entity page-textarea-elsewhere
+certain code shows:page | page-two-textareas page-raw-markup page-utf-16
+certain app | proof-of-another-td proof-of-another-app proof-of-another-instance
+certain source | proof-of-another-commit proof-of-another-branch
+certain keys | proof-of-another-kms
+certain fresh | proof-of-another-time
+doubt source | image-unpinned
+certain allowed shows:chain | hash-removed hash-never-added no-contract app-not-registered
+certain image | worse-instance instance-hides
+certain code,allowed | instance-of-another-manifest
+""",
+    Liar.KMS: """
+certain keys | root-of-another-kms
+certain kms,allowed | kms-build-not-allowed
+doubt kms | kms-build-not-measured
+doubt kms hides:kms-guest | kms-certificate-own-ca
+certain kms shows:kms-guest | kms-quote-lent kms-certificate-usage
+certain kms chooses:kms shows:kms-guest | kms-debug kms-development-image
+certain kms shows:kms-guest | kms-log-forged kms-firmware
+doubt kms chooses:kms | kms-unknown-image
+doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed kms-asks-operator
+doubt kms | kms-image-by-tag
+certain kms shows:kms-guest | kms-now-unallowed kms-other-contract kms-authorizes-all
+certain kms shows:kms-guest | kms-authorizes-all-respelled
+doubt kms hides:kms-guest | kms-manifest-hidden
+doubt keys shows:kms | env-key-replayed
+""",
+    Liar.OWNER: """
+certain allowed shows:chain | foreign-contract unknown-app-code unknown-kms-code
+certain past shows:chain,logs | swapped-and-back
+certain allowed shows:chain | getter-lies decision-lies
+certain keys shows:chain | ca-key-on-chain silent-root-key
+doubt keys | ca-key-empty
+certain past shows:chain,logs | silent-flag silent-removal silent-owner
+doubt past | app-outside-factory app-other-factory
+doubt control | one-key safe-without-notice kms-owner admin proposer threshold-lowered module
+doubt notice | delay-lowered
+doubt control | signers-with-code safe-passes-calls-on-undemanded owner-unknown owner-own-word
+doubt control | another-owner unknown-manifest-undemanded
+doubt control,notice | announced-lately announced-long-ago announced-owner
+doubt control,notice | announced-unknown-call safe-about-to-allow
+""",
+    Liar.OPERATOR: """
+certain allowed,past shows:answers | rpc-lying-call rpc-other-hash rpc-no-logs rpc-dropped-log
+certain allowed,past shows:answers | rpc-invented-log
+certain past shows:answers | rpc-pruned rpc-duplicated-log rpc-reordered-logs
+certain past shows:answers | log-hidden log-invented log-of-another-block log-of-another-time
+certain past shows:answers | log-content answer-reordered answer-duplicated answer-removed
+certain past shows:answers | answer-of-another-contract answer-not-hex
+certain control shows:answers | owner-by-one-operator
+doubt control shows:answers | proposer-hidden-by-one
+certain allowed shows:answers | rpc-future-block
+doubt allowed | rpc-stale-one-operator
+doubt allowed hides:answers | rpc-error rpc-null rpc-other-chain
+""",
+    Liar.OPERATORS: """
+certain allowed,past | rpc-no-logs-anywhere
+doubt allowed,past hides:chain,logs | rpc-error-everywhere rpc-null-everywhere
+doubt allowed,past hides:chain,logs | rpc-other-chain-everywhere
+certain past shows:logs | log-hidden-everywhere log-invented-everywhere
+certain past,control shows:logs | log-of-owner-hidden-everywhere
+certain past shows:logs | rpc-pruned-everywhere image-again-hidden
+doubt allowed | rpc-stale-everywhere rpc-future-block-everywhere
+doubt past hides:logs | rpc-log-range
+""",
+    Liar.BUILDER: """
+certain source | image-other-platform
+doubt source | attestation-hidden attestation-of-another-workflow attestation-by-another-workflow
+doubt source | attestation-of-another-digest attestation-of-another-commit
+doubt source | attestation-on-own-runner attestation-of-another-issuer
+doubt source | attestation-of-another-instance attestation-after-expiry attestation-from-later
+doubt source | attestation-inclusion-proof attestation-log-promise attestation-log-entry
+doubt source | attestation-signature attestation-statement
+doubt source | image-tag-of-another-commit image-label-of-another-commit
+""",
+    Liar.REGISTRY: """
+certain source shows:image | image-other-manifest image-other-configuration
+doubt source hides:image,kms-guest | image-absent image-unanswered
+certain kms shows:kms-guest | kms-image-exchanged
+doubt kms hides:kms-guest | kms-image-withheld
+""",
+    Liar.GATEWAY: """
+certain keys shows:kms | env-key-forged env-key-of-another-app env-key-dated-anew
+certain keys shows:kms | env-key-without-time
+doubt keys | env-key-undated
+doubt kms hides:kms-guest | kms-certificate-hidden
+certain endpoint chooses:endpoint | endpoint-lent-quote
+certain endpoint,app | endpoint-of-another-app
+doubt endpoint chooses:endpoint | endpoint-web-certificate endpoint-of-the-apps-ca
+certain endpoint | gateway-lent-quote gateway-own-manifest gateway-development-image
+doubt endpoint | gateway-hides-its-keys endpoint-at-the-gateway
+doubt endpoint,name | domain-through-a-stranger
+""",
+    Liar.NAMES: """
+certain name shows:names | domain-of-another-app domain-told-twice
+doubt name hides:names | domain-without-app
+doubt name | domain-without-caa domain-other-account domain-other-ca domain-standing-permission
+doubt name,endpoint shows:search | logged-for-another-key logged-for-the-gateways-names
+doubt name hides:search | logs-unsearched
+certain endpoint | ingress-forged-quote
+doubt endpoint,name | ingress-names-another-account
+""",
+    Liar.MESSENGER: """
+certain app | quotes-mixed
+certain sealed | quote-beside-with-debug
+certain keys | app-key-link app-key-kms app-key-of-another-app app-key-of-another-domain
+certain past | cache-hidden cache-invented cache-hash
+certain hardware | revoked-pck-list-handed-over
+""",
+}
+
+
+def _turned(attack: Attack) -> dict[str, Any]:
+    found = {name: getattr(attack.knobs, name) for name in Knobs.__struct_fields__}
+    return {name: value for name, value in found.items() if value != getattr(_DEFAULT, name)}
+
+
+def _facts(text: str) -> tuple[Fact, ...]:
+    return tuple(Fact[name.upper()] for name in text.split(","))
+
+
+def _read(liar: Liar, line: str) -> Iterator[Power]:
+    how, _, names = line.partition("|")
+    trace, about, *options = how.split()
+    told = dict(option.split(":") for option in options)
+    for name in names.split():
+        attack = _ATTACKS[name]
+        yield Power(
+            name=name,
+            liar=liar,
+            about=_facts(about),
+            chooses=_facts(told["chooses"]) if "chooses" in told else (),
+            trace=Trace[trace.upper()],
+            shows=tuple(told["shows"].split(",")) if "shows" in told else (),
+            hides=tuple(told["hides"].split(",")) if "hides" in told else (),
+            knobs=_turned(attack),
+            handed=attack.handed_over,
+            spoils=attack.edit_artifact,
+            endpoint=attack.endpoint,
+            within=told.get("within", ""),
+        )
+
+
+def powers() -> dict[str, Power]:
+    """Every power, by its name."""
+    from tests.adversary import further  # noqa: PLC0415 - it takes powers of this table apart
+
+    read = [
+        power
+        for liar, table in _TABLES.items()
+        for line in table.strip().splitlines()
+        for power in _read(liar, line)
+    ]
+    found = {power.name: power for power in (*read, *further.powers())}
+    assert len(found) == len(read) + len(further.powers()), "two powers have one name"
+    return found

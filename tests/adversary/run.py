@@ -1,0 +1,146 @@
+"""The long run: `python -m tests.adversary.run --seconds N --seed S`.
+
+It goes on where the last run of that seed ended, and writes benchmarks/adversary.md.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from pathlib import Path
+from typing import Any, Final
+
+from tests.adversary.cannot import CANNOT
+from tests.adversary.explore import Explorer, Outcome, recipes
+from tests.adversary.model import Fact, Liar, truth_of
+from tests.worlds.outcomes import notices
+
+RESULT: Final = Path("benchmarks/adversary.md")
+_SAVED_EVERY: Final = 25
+_NAMED: Final = 4
+"""Checks that a cell of the table names, the most frequent ones."""
+
+State = dict[str, Any]
+
+_HEAD: Final = """\
+# The semantic adversary
+
+Worlds in which somebody lies with up to three of the powers in their hands, or two of them with one
+each. What must not be claimed of a world follows from a model of what is true in it
+(docs/adversary.md). `make adversary SEED={seed}` goes on where this run ended.
+
+| | |
+|---|---|
+| worlds audited | {worlds:,} |
+| combinations of which no world can be made | {impossible:,} |
+| audits | {audits:,} |
+| audits a second of CPU time, worlds made too | {per_second:.1f} |
+| counterexamples | {breaches} |
+
+"""
+_TABLE: Final = """\
+A check is named where it refuses, warns of, or misses evidence in, a world of one power of that
+kind; a lie about several facts counts for each of them.
+
+| Liar | Fact | Noticed by, and in how many worlds it was tried |
+|---|---|---|
+"""
+
+
+def main() -> None:
+    """Go on for some seconds, and write the result."""
+    options = argparse.ArgumentParser(description="Look for worlds that an audit gets wrong.")
+    options.add_argument("--seconds", type=float, default=3600)
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--state", type=Path, default=Path(".adversary.json"))
+    asked = options.parse_args()
+    state = _begun(asked.state, asked.seed)
+    until = time.monotonic() + asked.seconds
+    explorer = Explorer()
+    for count, recipe in enumerate(
+        itertools.islice(recipes(asked.seed, explorer.known), state["place"], None), 1
+    ):
+        begun = time.process_time()
+        outcome = explorer.outcome(recipe)
+        _count(state, explorer, outcome)
+        state["seconds"] += time.process_time() - begun
+        if count % _SAVED_EVERY == 0:
+            asked.state.write_text(json.dumps(state), encoding="utf-8")
+        if time.monotonic() > until:
+            break
+    asked.state.write_text(json.dumps(state), encoding="utf-8")
+    RESULT.write_text(document(state), encoding="utf-8")
+
+
+def _begun(path: Path, seed: int) -> State:
+    if path.is_file():
+        held: State = json.loads(path.read_text("utf-8"))
+        if held["seed"] == seed:
+            return held
+    counts = dict.fromkeys(("place", "worlds", "impossible", "audits", "seconds"), 0)
+    return {"seed": seed, **counts, "cells": {}, "breaches": {}, "affirming": 0}
+
+
+def _count(state: State, explorer: Explorer, outcome: Outcome) -> None:
+    """Add a world to the counts; a breach is made as small as can be, and printed."""
+    state["place"] += 1
+    if not outcome.judged:
+        state["impossible"] += 1
+        return
+    state["worlds"] += 1
+    state["audits"] += len(outcome.judged)
+    used = [explorer.known[name] for name in outcome.recipe.powers]
+    for fact in truth_of(used).harmed:
+        for liar in {power.liar for power in used}:
+            cell = state["cells"].setdefault(f"{liar.name} {fact.name}", {"worlds": 0, "by": {}})
+            cell["worlds"] += 1
+            if len(used) == 1:
+                for check in refused_by(outcome):
+                    cell["by"][check] = cell["by"].get(check, 0) + 1
+    if outcome.breaches:
+        least = explorer.least(outcome.recipe)
+        found = explorer.outcome(least).breaches
+        line = f"{least}: {'; '.join(found)}"
+        if str(least) not in state["breaches"]:
+            print(line, flush=True)  # noqa: T201 - a counterexample is what the run is for
+        state["breaches"][str(least)] = line
+
+
+def refused_by(outcome: Outcome) -> list[str]:
+    """The checks that notice, under the policy that asks about most of it."""
+    subjects = outcome.judged[-1].subjects
+    return sorted({item.id for each in subjects for item in each.checks if notices(item)})
+
+
+def document(state: State) -> str:
+    """The result as a Markdown page."""
+    per_second = state["audits"] / state["seconds"] if state["seconds"] else 0.0
+    rows = [
+        f"| {liar.value} | {fact.value} | {_cell(state, liar, fact)} |"
+        for liar in Liar
+        for fact in Fact
+    ]
+    found = [f"- `{line}`" for line in state["breaches"].values()]
+    head = _HEAD.format(
+        seed=state["seed"],
+        worlds=state["worlds"],
+        impossible=state["impossible"],
+        audits=state["audits"],
+        per_second=per_second,
+        breaches=len(found),
+    )
+    listed = "".join(f"{line}\n" for line in found) + ("\n" if found else "")
+    return head + listed + _TABLE + "\n".join(rows) + "\n"
+
+
+def _cell(state: State, liar: Liar, fact: Fact) -> str:
+    cell = state["cells"].get(f"{liar.name} {fact.name}")
+    if cell is None:
+        return f"cannot: {CANNOT[liar][fact]}"
+    by: dict[str, int] = cell["by"]
+    names = sorted(by, key=lambda name: (-by[name], name))[:_NAMED]
+    return f"{', '.join(f'`{name}`' for name in names) or 'tried'} ({cell['worlds']:,})"
+
+
+if __name__ == "__main__":
+    main()

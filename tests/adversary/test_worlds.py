@@ -1,0 +1,78 @@
+"""What the adversary's worlds are: true to what is collected, affirmed where nobody lies."""
+
+import itertools
+from functools import cache
+
+import pytest
+
+from tests.adversary.cannot import CANNOT
+from tests.adversary.explore import Explorer, Recipe, recipes
+from tests.adversary.honest import HONEST_WORLDS
+from tests.adversary.model import Fact, Liar, Trace, combined, truth_of
+from tests.adversary.oracle import breaches, unproven
+from tests.adversary.powers import powers
+from tests.adversary.worlds import HONEST, Collector, asked_of, question
+from verifier.lab.world import build
+
+SLICE = 12
+"""Worlds of the long run that the suite audits too."""
+
+
+@cache
+def explorer() -> Explorer:
+    return Explorer()
+
+
+@pytest.mark.parametrize("name", ["plain", "td15", "msgpack"])
+def test_an_honest_world_is_affirmed_whoever_asks(name: str) -> None:
+    world, judged = explorer().audited(Recipe(name, ()), every_policy=True)
+    assert {audit.policy for audit in judged} >= {"genuine", "baseline", "strict", "stage1"}
+    assert not unproven(judged)
+    assert not breaches(world, truth_of(()), judged)
+
+
+def test_what_an_oracle_must_not_overlook() -> None:
+    """Whoever lies about what an honest report says is told off: the report is then in breach."""
+    world, judged = explorer().audited(Recipe("plain", ()))
+    lies = [power for power in powers().values() if power.trace is Trace.CERTAIN]
+    for fact in (Fact.HARDWARE, Fact.CODE, Fact.KEYS, Fact.ENDPOINT, Fact.ALLOWED):
+        lie = next(power for power in lies if fact in power.about)
+        assert breaches(world, truth_of([lie]), judged)
+    other = build(combined(HONEST, [powers()["debug-td"], powers()["another-owner"]])[0])
+    told = "; ".join(breaches(other, truth_of(()), judged))
+    assert "td_attributes" in told or "app_owner is said to be" in told
+
+
+def test_the_same_evidence_as_is_collected() -> None:
+    names = ("tcb-out-of-date", "info-states-otherwise", "attestation-hidden")
+    knobs = combined(HONEST, [powers()[name] for name in names])[0]
+    collector, world = Collector(), build(HONEST)
+    honest = collector.collect(world, question(world, HONEST))
+    world = build(knobs)
+    collected = collector.collect(world, question(world, HONEST))
+    asked = collector.ask(knobs, names, asked_of(honest))
+    assert asked.digest == collected.digest
+
+
+def test_a_slice_of_the_long_run() -> None:
+    cheap = (
+        recipe
+        for recipe in recipes(0, explorer().known)
+        if len(recipe.powers) > 1 and explorer().is_cheap(recipe)
+    )
+    found = [explorer().outcome(recipe) for recipe in itertools.islice(cheap, SLICE)]
+    assert any(outcome.judged for outcome in found)
+    assert not [(str(outcome.recipe), *outcome.breaches) for outcome in found if outcome.breaches]
+
+
+def test_every_fact_is_in_reach_of_a_liar_or_there_is_a_reason_why_not() -> None:
+    within = {
+        (power.liar, fact) for power in powers().values() for fact in truth_of([power]).harmed
+    }
+    told = {(liar, fact) for liar, facts in CANNOT.items() for fact in facts}
+    assert within.isdisjoint(told)
+    assert within | told == set(itertools.product(Liar, Fact))
+
+
+def test_the_honest_worlds_are_worlds_of_their_own() -> None:
+    assert len({repr(knobs) for knobs in HONEST_WORLDS.values()}) == len(HONEST_WORLDS)
