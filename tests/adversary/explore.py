@@ -161,7 +161,7 @@ class Explorer:
             ]
             chain = sorted(power.name for power in used if power.knobs.keys() - OFF_CHAIN)
             with suppress(Unlike):
-                return self.collector.ask(world.knobs, (recipe.honest, *chain), wanted)
+                return self.collector.ask(world.knobs, asked, (recipe.honest, *chain), wanted)
         return self.collector.collect(world, asked)
 
     def is_cheap(self, recipe: Recipe) -> bool:

@@ -16,7 +16,7 @@ from tests.adversary.model import Fact, Liar, truth_of
 from tests.worlds.outcomes import notices
 
 RESULT: Final = Path("benchmarks/adversary.md")
-_SAVED_EVERY: Final = 25
+_SAVED_EVERY: Final = 5
 _NAMED: Final = 4
 """Checks that a cell of the table names, the most frequent ones."""
 

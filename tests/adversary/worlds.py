@@ -22,9 +22,10 @@ from verifier.checks.case import Case, Question
 from verifier.checks.instances import knowing, meant
 from verifier.checks.manifest.rules import judged_at
 from verifier.cli.question import simulated_reference
+from verifier.collect.chain_state import state_requests
 from verifier.collect.instances import claimed_ids
-from verifier.collect.requests import dns_requests
-from verifier.collection import Sources, collect_evidence
+from verifier.collect.requests import Request, dns_requests, rpc_requests
+from verifier.collection import Sources, collect_evidence, plan_collection
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
 from verifier.evidence.chain.json_rpc import Exchanges, encode_request
@@ -38,7 +39,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.logged import CT_URL
 from verifier.lab.response import Response
 from verifier.lab.sigstore import REPOSITORY
-from verifier.lab.world import DOMAIN, World, build
+from verifier.lab.world import DOMAIN, RPC_URLS, World, build
 from verifier.model.identifiers import AppId
 from verifier.model.report import SubjectReport
 from verifier.model.result import VERDICT_ORDER, Verdict
@@ -57,6 +58,9 @@ WORTH: Final = (Verdict.AFFIRMING, Verdict.WARNING)
 
 WORKFLOW: Final = f"{REPOSITORY}/.github/workflows/build.yml@refs/heads/main"
 """Which workflow the relying party of the policy `signed` means."""
+
+_ROUNDS: Final = 3
+"""How often what was answered may call for more."""
 
 _OK: Final = 400
 """Below it, an HTTP status is an answer."""
@@ -147,9 +151,9 @@ class Collector:
         bundle = collect_evidence(asked, sources, lambda: HONEST.now)
         return Bundle(bundle.artifacts, bundle.blobs, self.readings)
 
-    def ask(self, knobs: Knobs, chain: object, wanted: Iterable[Asked]) -> Bundle:
-        """What a world answers to these questions. Worlds with the same `chain` have the same one.
-        Raises Unlike."""
+    def ask(self, knobs: Knobs, asked: Question, chain: object, wanted: Iterable[Asked]) -> Bundle:
+        """What a world answers to these questions, and to what its own answers call for at the
+        chain's endpoints. Worlds with the same `chain` have the same one. Raises Unlike."""
         plain = build(replace(knobs, edit_response=None))
         answers = self._chains.pop(chain, {})
         self._chains[chain] = answers
@@ -170,7 +174,33 @@ class Collector:
         builder = BundleBuilder(Bundle((), {}, self.readings))
         for each in {each.key: each for each in wanted}.values():
             _ask(builder, each, plain, respond)
+        for _ in range(_ROUNDS):
+            bundle = builder.build()
+            further = _further(bundle, asked)
+            for request in further:
+                item = Artifact(
+                    kind=request.kind,
+                    source=request.label,
+                    collected_at=HONEST.now,
+                    request=request.body,
+                )
+                _ask(builder, Asked(item, b""), plain, respond)
+            if not further:
+                break
         return builder.build()
+
+
+def _further(bundle: Bundle, asked: Question) -> list[Request]:
+    """What the evidence calls for at the chain's endpoints, and does not hold."""
+    held = {(x.source, x.request) for x in bundle.artifacts if x.kind is Kind.JSON_RPC}
+    exchanges = Exchanges(bundle)
+    found: dict[Request, None] = {}
+    for plan in plan_collection(bundle, asked):
+        if plan.chain is not None:
+            found.update(dict.fromkeys(state_requests(plan.chain, exchanges, RPC_URLS.values())))
+            for url in RPC_URLS.values():
+                found.update(dict.fromkeys(rpc_requests(url, plan.history.calls)))
+    return [request for request in found if (request.label, request.body) not in held]
 
 
 def asked_of(bundle: Bundle) -> tuple[Asked, ...]:
