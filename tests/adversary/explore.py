@@ -147,6 +147,8 @@ class Explorer:
         self, recipe: Recipe, world: World, bundle: Bundle, asked: Question, *, every_policy: bool
     ) -> tuple[World, list[Judged]]:
         signed = any(self.known[name].liar is Liar.BUILDER for name in recipe.powers)
+        if self.keeps:  # and what was read of it is read again, by whoever judges it next
+            bundle = Bundle(bundle.artifacts, bundle.blobs)
         return world, judge(bundle, asked, every_policy=every_policy, signed=signed)
 
     def _evidence(self, recipe: Recipe, world: World, asked: Question) -> Bundle:

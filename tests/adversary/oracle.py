@@ -59,6 +59,8 @@ def breaches(
             found[f"{audit.policy} only warns, and it is certain: {_names(certain)}"] = None
         for subject in audit.subjects:
             found.update(dict.fromkeys(_false_claims(world, truth, subject)))
+            broken = [item.id for item in subject.checks if "crashed" in item.reason]
+            found.update(dict.fromkeys(f"{check} crashed" for check in broken))
     return list(found)
 
 
