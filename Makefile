@@ -8,7 +8,7 @@ WORKSHOP := $(VENV)/.installed-requirements-dev
 NODE_STAMP := tests/evm/node_modules/.package-lock.json
 BROWSER_STAMP := tests/browser/node_modules/.package-lock.json
 
-.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile peers-speed online adversary clean
+.PHONY: setup develop dask docs sbom fleet node browser demo test lint bench instances peers fuzz monotone mutate corpus same oracle parts qemu-oracle release latest differential compose mutants faults hostile peers-speed adversary clean
 .DEFAULT_GOAL := setup
 
 # The auditor alone; `develop` adds what tests and lint need.

@@ -29,9 +29,17 @@ def key(label: str) -> ec.EllipticCurvePrivateKey:
 
 
 def certificate(name: str, issuer: str) -> x509.Certificate:
-    named = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, of)]) for of in (issuer, name))
-    builder = x509.CertificateBuilder(
-        *named, key(name).public_key(), 1, BEGUN, BEGUN + timedelta(2)
+    theirs, own = (
+        x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)]) for text in (issuer, name)
+    )
+    builder = (
+        x509.CertificateBuilder()
+        .issuer_name(theirs)
+        .subject_name(own)
+        .public_key(key(name).public_key())
+        .serial_number(1)
+        .not_valid_before(BEGUN)
+        .not_valid_after(BEGUN + timedelta(2))
     )
     return builder.sign(key(issuer), SHA256())
 
