@@ -6,6 +6,7 @@ from typing import Final
 
 import pytest
 from eth_keys.datatypes import PrivateKey
+from msgspec.structs import replace
 
 from verifier.checks.engine import Outcome
 from verifier.checks.key_management.signers import identify_signers, readings
@@ -13,6 +14,7 @@ from verifier.cli.question import simulated_reference
 from verifier.errors import EvidenceError
 from verifier.evidence.chain.ethereum import recover_key, signed_message_digest
 from verifier.evidence.codec import JsonObject
+from verifier.evidence.guest import kms_answers
 from verifier.evidence.guest.kms_answers import key_claim_digest, parse_chains
 from verifier.evidence.import_files import recognise
 from verifier.lab import keys
@@ -215,3 +217,22 @@ def test_the_claim_of_the_specification() -> None:
     digest = key_claim_digest("secp256k1", "storage-encryption", public)
     signer = PrivateKey(root).public_key.to_compressed_bytes()
     assert recover_key(digest, link, "link") == signer
+
+
+@pytest.mark.parametrize("field", ["kms_root_address", "kms_public_key", "app_public_key"])
+def test_a_chain_claims_no_other_keys_than_those_that_signed_it(field: str) -> None:
+    (found, *_) = parse_chains(json.dumps(get_key("signing")).encode(), "chain")
+    chain = replace(found, app_id=APP, purpose="signing")
+    signed = kms_answers.app_key_digest(APP, recover_key(chain.digest, chain.app_signature, "app"))
+    own = {
+        "kms_root_address": "0x" + world().kms.root_address.hex(),
+        "kms_public_key": recover_key(signed, chain.kms_signature, "KMS"),
+        "app_public_key": recover_key(chain.digest, chain.app_signature, "app"),
+    }
+    others = {"kms_root_address": "0x" + "11" * 20}
+    reference = simulated_reference(world().reference())
+    for claimed, status in (
+        (own[field], Status.PASS),
+        (others.get(field, derived("another").public_key.to_compressed_bytes()), Status.FAIL),
+    ):
+        assert identify_signers([replace(chain, **{field: claimed})], reference).status is status
