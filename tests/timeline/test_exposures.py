@@ -133,6 +133,16 @@ def test_each_permission_ran_unseen_until_it_was_seen_under_it() -> None:
     assert first.since == at(one)
 
 
+def test_what_was_seen_after_a_permission_was_over_was_not_seen_under_it() -> None:
+    history = born()
+    history.app("ComposeHashAdded", composeHash=HASH)
+    removed = history.app("ComposeHashRemoved", composeHash=HASH)
+    for first, counts in ((at(removed) - 1, True), (at(removed), False), (NOW, False)):
+        seen = Sighting(compose_hash=HASH, first=first, last=NOW)
+        given = found(history, ExposureKind.AUTHORIZED_BEFORE_SEEN, sightings=(seen,))
+        assert bool(given) is counts
+
+
 def test_an_event_without_a_time_leaves_open_what_was_allowed() -> None:
     history = born()
     place = history.app("ComposeHashAdded", composeHash=HASH)
