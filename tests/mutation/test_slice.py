@@ -14,11 +14,17 @@ from tests.mutation.operations import Level, Op, Operation, edited_bytes, edited
 from tests.mutation.shrink import shrunk
 from tests.worlds.damage import GONE, Json
 from verifier.checks import engine
+from verifier.checks.case import Case
 from verifier.evidence.bundle import Kind
+from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.subject import read_subject
 from verifier.model.result import Status
 
 SEED = 1
 DROPPED = Operation(op=Op.DROP, level=Level.ARTIFACT, kind=Kind.PAGE, number=0)
+
+MRTD = 184
+"""Where it begins in a TD quote of version 4."""
 
 # Certificates with a negative serial make the library warn of its future behaviour.
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
@@ -147,6 +153,18 @@ def test_what_takes_too_long_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> Non
     found = faults(made.case, None, (DROPPED,), fully=False)[1]
     assert [text[:7] for text in found] == ["it took", "it took"]
     assert tried(made.case, made.input(0), made.donor)[1]
+
+
+@needs_recorded
+def test_a_verifier_that_takes_every_signature_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trial("recorded-no-app").case
+    verified = Case(read_subject(made.bundle, ""), made.question, Exchanges(made.bundle)).verified
+    flip = replace(DROPPED, op=Op.FLIP, level=Level.BYTES, kind=Kind.QUOTE, at=MRTD, data=b"\x01")
+    assert not faults(made, None, (flip,), fully=False)[1]
+    monkeypatch.setattr("verifier.checks.case.verify_quote", lambda *_: verified)
+    ending, found = faults(made, None, (flip,), fully=False)
+    assert ending == "breach"
+    assert found[0].startswith("mrtd is ")
 
 
 def test_a_parser_that_crashes_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> None:
