@@ -21,6 +21,7 @@ _CRITICAL: Final = (x509.BasicConstraints, x509.KeyUsage)
 
 _PLATFORM: Final = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
 _SEQUENCE, _INTEGER, _OCTETS, _OID = 0x30, 0x02, 0x04, 0x06
+_BOOLEAN, _ENUMERATED = 0x01, 0x0A
 _LONG: Final = 0x80
 _COMPONENTS: Final = 16
 
@@ -144,6 +145,7 @@ def platform_of(certificate: x509.Certificate) -> Platform:
     assert isinstance(extension, x509.UnrecognizedExtension)  # noqa: S101 - for the type checker
     fields = _fields(extension.value)
     tcb = _fields(_as(_SEQUENCE, fields, "2"), whole=False)
+    _need_readable(fields, tcb)
     return Platform(
         ppid=_as(_OCTETS, fields, "1", 16),
         components=tuple(_number(tcb, f"2.{place + 1}") for place in range(_COMPONENTS)),
@@ -151,6 +153,20 @@ def platform_of(certificate: x509.Certificate) -> Platform:
         pce_id=_as(_OCTETS, fields, "3", 2),
         fmspc=_as(_OCTETS, fields, "4", 6),
     )
+
+
+def _need_readable(fields: dict[str, tuple[int, bytes]], tcb: dict[str, tuple[int, bytes]]) -> None:
+    """Raises RefusedError unless the fields that decide nothing are as the profile has them: the
+    CPUSVN, the kind of platform, and where they stand, its instance and configuration."""
+    _as(_OCTETS, tcb, "2.18", 16)
+    need(_as(_ENUMERATED, fields, "5", 1) <= b"\2", "the platform's field 5 is of no known kind")
+    if "6" in fields:
+        _as(_OCTETS, fields, "6", 16)
+    if "7" in fields:
+        flags = _fields(_as(_SEQUENCE, fields, "7"), whole=False)
+        for name in flags:
+            flag = _as(_BOOLEAN, flags, name, 1)
+            need(flag in (b"\0", b"\xff"), f"the platform's field {name} is no flag")
 
 
 def _chain(pem: bytes) -> Sequence[x509.Certificate]:
