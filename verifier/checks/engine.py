@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from verifier.checks.case import Case
 
 USABLE = (Status.PASS, Status.WARN)
+_COLLECT_AGAIN: Final = (
+    "collect it again; if it stays so, what answers there is not the source that was meant, or "
+    "something between here and there changes what it says"
+)
 _BADNESS: Final = (Status.PASS, Status.WARN, Status.SKIP, Status.ERROR, Status.FAIL)
 
 
@@ -144,7 +148,9 @@ def tried(find: Callable[[], Outcome]) -> Outcome:
 def unreadable(error: EvidenceError) -> Outcome:
     """The outcome of evidence that is malformed."""
     return malformed(
-        f"malformed evidence: {error.message}", reason=error.message, remediation=error.hint
+        f"malformed evidence: {error.message}",
+        reason=error.message,
+        remediation=error.hint or _COLLECT_AGAIN,
     )
 
 
