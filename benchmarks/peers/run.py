@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,20 +35,30 @@ def main() -> None:
     """Install, try, write."""
     found: Rows = {"verify (this auditor)": tried("")}
     with tempfile.TemporaryDirectory() as folder:
-        for package, (adapter, links) in PYTHON.items():
-            python = Path(folder) / package / "bin" / "python"
-            run(sys.executable, "-m", "venv", str(python.parents[1]))
-            run(str(python), "-m", "pip", "install", "--quiet", package)
-            release = run(str(python), "-m", "pip", "show", package).splitlines()[1].split()[1]
-            found[f"{package} {release}"] = tried(f"{python} {HERE / adapter}", links)
-        node = Path(folder) / "node"
-        node.mkdir()
-        run("npm", "install", "--ignore-scripts", "--silent", "--prefix", str(node), NODE)
-        release = json.loads((node / "node_modules" / NODE / "package.json").read_bytes())
-        script = node / "dcap_qvl_node.js"
-        script.write_bytes((HERE / script.name).read_bytes())
-        found[f"{NODE} {release['version']}"] = tried(f"node {script}", ("quote",))
+        for package, name, interpreter in installed(Path(folder)):
+            if package == NODE:
+                script = Path(folder) / "node" / "dcap_qvl_node.js"
+                script.write_bytes((HERE / script.name).read_bytes())
+                found[name] = tried(f"{interpreter} {script}", ("quote",))
+            else:
+                adapter, links = PYTHON[package]
+                found[name] = tried(f"{interpreter} {HERE / adapter}", links)
     (HERE.parent / "peers.md").write_text(document(found), encoding="utf-8")
+
+
+def installed(folder: Path) -> Iterator[tuple[str, str, str]]:
+    """Each package with its name and release, and the program that runs what asks it."""
+    for package in PYTHON:
+        python = folder / package / "bin" / "python"
+        run(sys.executable, "-m", "venv", str(python.parents[1]))
+        run(str(python), "-m", "pip", "install", "--quiet", package)
+        release = run(str(python), "-m", "pip", "show", package).splitlines()[1].split()[1]
+        yield package, f"{package} {release}", str(python)
+    node = folder / "node"
+    node.mkdir()
+    run("npm", "install", "--ignore-scripts", "--silent", "--prefix", str(node), NODE)
+    about = json.loads((node / "node_modules" / NODE / "package.json").read_bytes())
+    yield NODE, f"{NODE} {about['version']}", "node"
 
 
 def run(*words: str) -> str:
