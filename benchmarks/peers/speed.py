@@ -141,7 +141,8 @@ def plot(job: str, curves: list[Curve]) -> bytes:
         line = {"x1": str(edge), "x2": str(width - edge), "y1": top, "y2": top, "stroke": "#ddd"}
         ET.SubElement(root, "line", line)
         left = {"x": str(edge - 6), "y": top, "text-anchor": "end", "fill": "#555"}
-        ET.SubElement(root, "text", {**text, **left}).text = f"{10.0**power * 1000:g} ms"
+        shown = f"{10.0**power:g} s" if power >= 0 else f"{10.0 ** (power + 3):g} ms"
+        ET.SubElement(root, "text", {**text, **left}).text = shown
     for size, x in zip(SIZES[job], xs, strict=True):
         below = {"x": f"{place(x, low)[0]:.1f}", "y": str(height - edge + 18)}
         style = {"text-anchor": "middle", "fill": "#555"}
