@@ -11,6 +11,7 @@ from verifier.checks.case import Question
 from verifier.cli.target import named_endpoint, split_url
 from verifier.errors import EvidenceError, UsageError
 from verifier.evidence.bundle import Bundle
+from verifier.evidence.certificates import malformed
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.challenges import CHALLENGE, CHALLENGE_ENDPOINTS
 from verifier.evidence.endpoint import Endpoint
@@ -293,10 +294,11 @@ def _certificate(raw: bytes, path: Path) -> bytes:
             else x509.load_der_x509_certificate
         )
         certificate = load(raw)
-    except ValueError as error:
+        own = certificate.issuer == certificate.subject
+    except malformed() as error:
         raise UsageError(
             f"{path}: not a certificate (PEM or DER), nor a reference document"
         ) from error
-    if certificate.issuer != certificate.subject:
+    if not own:
         raise UsageError(f"{path}: not a root certificate: it does not issue itself")
     return certificate.public_bytes(Encoding.DER)

@@ -152,9 +152,13 @@ def _vector(root: Path, link: str, folder: Path) -> Vector:
 
 
 def _inside(root: Path, name: str, what: str) -> Path:
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()) or not path.is_file():
-        raise EvidenceError(f"{what}: {name!a} is no file of this corpus")
+    try:
+        path = (root / name).resolve()
+        own = path.is_relative_to(root.resolve()) and path.is_file()
+    except (OSError, ValueError):  # no name that a file can have
+        own = False
+    if not own:
+        raise EvidenceError(f"{what}: {name[:80]!a} is no file of this corpus")
     return path
 
 

@@ -37,6 +37,22 @@ def parse_der_chain(items: Iterable[bytes], what: str) -> "tuple[Certificate, ..
     return _read(lambda: [x509.load_der_x509_certificate(item) for item in listed], what)
 
 
+def malformed() -> tuple[type[Exception], ...]:
+    """What `cryptography` raises for a certificate or a revocation list that is none, some of it
+    only when a field is read: a TypeError for a name with a bit string where a text belongs."""
+    from cryptography import x509  # noqa: PLC0415 - only where a certificate is
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
+
+    return (
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
+    )
+
+
 def spki_digest(certificate: "Certificate") -> str:
     """sha256 (hex) of the DER SubjectPublicKeyInfo of a certificate that was read here."""
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
@@ -49,9 +65,6 @@ def spki_digest(certificate: "Certificate") -> str:
 
 
 def _read(load: "Callable[[], list[Certificate]]", what: str) -> "tuple[Certificate, ...]":
-    from cryptography import x509  # noqa: PLC0415 - only where a certificate is
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
-
     try:
         found = tuple(load())
         _ = [
@@ -66,12 +79,6 @@ def _read(load: "Callable[[], list[Certificate]]", what: str) -> "tuple[Certific
             )
             for item in found
         ]
-    except (
-        ValueError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.InvalidVersion,
-        x509.UnsupportedGeneralNameType,
-    ) as error:
+    except malformed() as error:
         raise EvidenceError(f"{what}: not a certificate chain: {error}") from error
     return found

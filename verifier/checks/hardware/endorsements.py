@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from verifier.checks.dcap import certificate_chain, family_of
 from verifier.errors import EvidenceError, MissingEvidence
+from verifier.evidence.certificates import malformed
 from verifier.evidence.td.collateral import CollateralParts, Part, RevocationList, SignedDocument
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef
@@ -101,7 +102,7 @@ class _Chooser:
         try:
             self._leaf, *above = x509.load_pem_x509_certificates(quote_chain.rstrip(b"\0"))
             self._ca = next((item for item in above if item.subject == self._leaf.issuer), None)
-        except (ValueError, x509.InvalidVersion) as error:
+        except malformed() as error:
             raise EvidenceError("TD quote: no readable PCK certificate chain") from error
 
     def choose(self, fmspc: str) -> Endorsements:
@@ -219,10 +220,9 @@ class _Chooser:
 
 @lru_cache(maxsize=_MOST)
 def _issued(certificate: "x509.Certificate", issuer: "x509.Certificate") -> bool:
-    from cryptography import x509  # noqa: PLC0415
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415
 
-    refusals = (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.InvalidVersion)
+    refusals: tuple[type[Exception], ...] = (InvalidSignature, *malformed())
     try:
         certificate.verify_directly_issued_by(issuer)
     except refusals:

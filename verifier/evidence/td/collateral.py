@@ -25,6 +25,7 @@ from msgspec import Struct
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact, Bundle, Kind
+from verifier.evidence.certificates import malformed
 from verifier.model.identifiers import parse_time
 from verifier.model.result import EvidenceRef
 
@@ -170,7 +171,7 @@ def parse_crl(raw: bytes, what: str) -> bytes:
         is_der = raw[:1] == DER_SEQUENCE and raw[1:2] >= b"\x80"
         der = raw if is_der else codec.parse_hex(codec.parse_utf8(raw.strip(), what), what)
         return x509.load_der_x509_crl(der).public_bytes(Encoding.DER)
-    except (ValueError, x509.InvalidVersion) as error:
+    except malformed() as error:
         raise EvidenceError(f"{what}: not a DER revocation list") from error
 
 
@@ -293,7 +294,7 @@ def _chain(text: str, what: str) -> "tuple[x509.Certificate, ...]":
     try:
         found = tuple(x509.load_pem_x509_certificates(spelled.encode("ascii")))
         found[0].subject, found[0].not_valid_before_utc, found[0].not_valid_after_utc  # read lazily
-    except (ValueError, x509.InvalidVersion) as error:
+    except malformed() as error:
         raise EvidenceError(
             f"{what}: its issuer chain is empty"
             if not text.strip()
@@ -312,7 +313,7 @@ def _crl(raw: bytes, what: str, evidence: EvidenceRef) -> RevocationList:
     try:
         crl = x509.load_der_x509_crl(der)
         issuer, issued, until = crl.issuer, crl.last_update_utc, crl.next_update_utc
-    except ValueError as error:
+    except malformed() as error:
         raise EvidenceError(f"{what}: not a DER revocation list") from error
     if until is None:
         raise EvidenceError(f"{what}: a revocation list without its next update")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
+from verifier.evidence.certificates import malformed
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -44,7 +45,6 @@ class RaTlsChain(Struct, frozen=True):
 def parse_chain(pem: str, what: str) -> RaTlsChain:
     """Parse a PEM chain. Nothing about it is verified. Raises EvidenceError."""
     from cryptography import x509  # noqa: PLC0415 - only where a certificate is
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
 
     if len(pem) > MAX_PEM_BYTES:
         raise EvidenceError(f"{what}: {len(pem)} characters are no certificate chain")
@@ -53,13 +53,7 @@ def parse_chain(pem: str, what: str) -> RaTlsChain:
         extensions = tuple(_extensions(item, what) for item in certificates)
         for item in certificates:
             _read_lazy_fields(item)
-    except (
-        ValueError,
-        UnsupportedAlgorithm,
-        x509.DuplicateExtension,
-        x509.InvalidVersion,
-        x509.UnsupportedGeneralNameType,
-    ) as error:
+    except malformed() as error:
         raise EvidenceError(f"{what}: not a PEM certificate chain: {error}") from error
     if len(certificates) > MAX_CHAIN:
         raise EvidenceError(f"{what}: {len(certificates)} certificates, more than {MAX_CHAIN}")
@@ -69,7 +63,7 @@ def parse_chain(pem: str, what: str) -> RaTlsChain:
 def _read_lazy_fields(certificate: "Certificate") -> tuple[object, ...]:
     """The fields that are parsed only when they are read: better here than inside a check.
 
-    Raises ValueError, UnsupportedAlgorithm or EvidenceError.
+    Raises EvidenceError, and what `malformed` lists.
     """
     return (
         certificate.subject.rfc4514_string(),
@@ -98,7 +92,6 @@ def to_pem(der: bytes) -> bytes:
 
 def spki(certificate: "Certificate") -> bytes:
     """DER SubjectPublicKeyInfo of a certificate. Raises EvidenceError for an unknown key type."""
-    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
         Encoding,
         PublicFormat,
@@ -106,7 +99,7 @@ def spki(certificate: "Certificate") -> bytes:
 
     try:
         key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except malformed() as error:
         raise EvidenceError(f"certificate with an unreadable public key: {error}") from error
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
