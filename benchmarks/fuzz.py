@@ -27,6 +27,7 @@ ROOT: Final = HERE.parent
 WORK: Final = ROOT / ".fuzz"
 STATE: Final = WORK / "state.json"
 _COUNTS: Final = re.compile(r"^#(\d+)\s+\S+\s+cov: (\d+) ft: (\d+)", re.MULTILINE)
+_DONE: Final = re.compile(r"^Done \d+ runs in (\d+) second", re.MULTILINE)
 
 Row = dict[str, Any]
 
@@ -66,11 +67,10 @@ def prepare(target: Target) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     save(own / "seeds", target.given())
     (own / "tokens").write_text(dictionary(target), encoding="ascii")
-    (own / "log").unlink(missing_ok=True)
 
 
 def counted(name: str) -> Row:
-    """What libFuzzer's log says of a target: of all its processes, and of the last one."""
+    """What libFuzzer's log says of a target: of all its runs, and what the last one reached."""
     log = (WORK / name / "log").read_text(encoding="utf-8", errors="replace")
     runs = [_COUNTS.findall(text) for text in log.split("INFO: Seed:")]
     last = [run[-1] for run in runs if run]
@@ -80,6 +80,7 @@ def counted(name: str) -> Row:
         "executions": sum(int(count) for count, _, _ in last),
         "edges": int(last[-1][1]),
         "features": int(last[-1][2]),
+        "seconds": sum(map(int, _DONE.findall(log))),
     }
 
 
@@ -111,7 +112,7 @@ def table(rows: Mapping[str, Row]) -> str:
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {name} | {row['seconds']:g} | {row['executions']:,} | {row['edges']:,} | "
+        f"| {name} | {row['seconds']} | {row['executions']:,} | {row['edges']:,} | "
         f"{row['features']:,} | {row['lines']:,} | {row['kept']} | {row['bytes'] / 1024:.1f} | "
         f"{len(row['crashes'])} |"
         for name, row in sorted(rows.items())
@@ -120,13 +121,6 @@ def table(rows: Mapping[str, Row]) -> str:
     crashes = sum(len(row["crashes"]) for row in rows.values())
     lines += ["", f"{len(rows)} targets, {total:,} executions, {crashes} crashes."]
     return "\n".join(lines) + "\n"
-
-
-def added(before: Row | None, row: Row) -> Row:
-    """A run after others of the same target: executions and seconds are those of all of them."""
-    if before is None:
-        return row
-    return row | {key: before[key] + row[key] for key in ("executions", "seconds", "runs")}
 
 
 def tell(name: str, row: Row) -> None:
@@ -154,15 +148,14 @@ def main() -> int:
             save(WORK / name / "seeds", raws)
     rows: dict[str, Row] = json.loads(STATE.read_text()) if STATE.exists() else {}
     names = asked.target or list(TARGETS)
-    runs = max((row["runs"] for row in rows.values()), default=0)
-    module("tests.fuzz.child", WORK, asked.seconds, asked.seed + runs, *names)
+    if asked.seconds:  # with none, what earlier runs found is summed up
+        module("tests.fuzz.child", WORK, asked.seconds, asked.seed, *names)
     kept = module("tests.fuzz.keep", WORK, *names).splitlines()
     failed = False
     for name, counts in zip(names, kept, strict=True):
-        row = counted(name) | json.loads(counts) | {"seconds": asked.seconds, "runs": 1}
-        row["crashes"] = standing(TARGETS[name])
+        row = counted(name) | json.loads(counts) | {"crashes": standing(TARGETS[name])}
         failed = failed or bool(row["crashes"])
-        rows[name] = added(rows.get(name), row)
+        rows[name] = row
         tell(name, row)
     STATE.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     if rows.keys() >= TARGETS.keys():

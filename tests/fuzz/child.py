@@ -55,7 +55,8 @@ def _run(target: Target, own: Path, seconds: int, seed: int) -> NoReturn:
         longest = min(LONGEST, max(_AT_LEAST, *(2 * len(raw) for raw in kept)))
         arguments = [
             *("fuzz", f"-max_total_time={seconds}", f"-seed={seed}", f"-timeout={_HANG}"),
-            *("-rss_limit_mb=3072", f"-max_len={longest}", f"-dict={own / 'tokens'}"),
+            *("-rss_limit_mb=3072", f"-max_len={longest}"),
+            *((f"-dict={own / 'tokens'}",) if target.tokens else ()),
             *(f"-artifact_prefix={own / 'crashes'}/", *map(str, folders)),
         ]
         atheris.Setup(arguments, lambda raw: _try(target, raw, own / "crashes"))

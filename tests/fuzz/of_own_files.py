@@ -1,5 +1,6 @@
 """Targets: OS images, logs, reports, policies and settings: files that users hand over."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Final
@@ -55,6 +56,9 @@ _PROJECT: Final = (
     b'id = "' + b"0a" * 20 + b'"\n[expect]\nimage = ["web=sha256:' + b"0b" * 32 + b'"]\n'
 )
 _BASELINE: Final = b'[[ignore]]\nrule = "IMG-001"\nreason = "known"\nexpires = 2030-01-01\n'
+_PRIVATE_KEY: Final = b"-----BEGIN PRIVATE KEY-----\n%s\n-----END PRIVATE KEY-----\n" % (
+    base64.b64encode(bytes.fromhex("302e020100300506032b657004220420") + bytes(32))
+)
 _LIST: Final = b"# apps\n" + b"0a" * 20 + b" shop\nhttps://a.invalid/ b  # c\n"
 _CHALLENGE: Final = b'Bearer realm="https://a.invalid/token",service="a",scope="b", Basic realm=c'
 
@@ -278,7 +282,7 @@ TARGETS: Final = (
     Target(
         name="private-key",
         parse=lambda raw: read_private_key(raw, "key"),
-        given=lambda: [b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIA==\n-----END PRIVATE"],
+        given=lambda: [_PRIVATE_KEY],
         refuses=(UsageError,),
     ),
     Target(name="vector", parse=_vector, given=_vectors, tokens=JSON),
