@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Final
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
+from verifier.evidence.td.ra_tls import to_pem
 from verifier.lab import cert, dns, keys
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import (
@@ -46,6 +49,8 @@ def endpoint() -> Iterator[Attack]:
     asked = {"endpoint": PASSED_THROUGH}
     title = "ends the connection itself, with the guest's quote in a certificate for its own key"
     yield refused("endpoint-lent-quote", _TLS, title, Knobs(peer=_lent), **asked)
+    title = "shows a certificate whose issuer's name is bits, which no text can be made of"
+    yield refused("endpoint-unreadable-name", _TLS, title, Knobs(peer=_unreadable), **asked)
     title = "answers with another app of the same KMS"
     yield refused("endpoint-of-another-app", "application.identity", title, Knobs(peer=_other_app),
                   **asked)  # fmt: skip
@@ -289,6 +294,12 @@ def _other_app(world: World, _: str) -> bytes:
 def web_certificate_of(_: World, host: str) -> bytes:
     """Show a certificate of a public CA for a key of the attacker."""
     return web_certificate(host, HONEST.now, _ATTACKER)
+
+
+def _unreadable(world: World, host: str) -> bytes:
+    leaf, *_ = x509.load_pem_x509_certificates(web_certificate_of(world, host))
+    # The tag of a text becomes that of a bit string, and its first letter a number of unused bits.
+    return to_pem(leaf.public_bytes(Encoding.DER).replace(b"\x0c\x0dLab", b"\x03\x0d\0ab"))
 
 
 def _without_quote(world: World, _: str) -> bytes:
