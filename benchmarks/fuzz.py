@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from tests.fuzz.catalogue import TARGETS
 from tests.fuzz.seeds import seeds
-from tests.fuzz.target import CORPUS, READ, REFUSED, REGRESSIONS, Target
+from tests.fuzz.target import CORPUS, READ, REFUSED, REGRESSIONS, Target, inputs
 from verifier.version import DISTRIBUTION, tool_version
 
 HERE: Final = Path(__file__).parent
@@ -119,7 +119,12 @@ def table(rows: Mapping[str, Row]) -> str:
     ]
     total = sum(row["executions"] for row in rows.values())
     crashes = sum(len(row["crashes"]) for row in rows.values())
-    lines += ["", f"{len(rows)} targets, {total:,} executions, {crashes} crashes."]
+    mended = sum(len(inputs(REGRESSIONS, name)) for name in rows)
+    lines += [
+        "",
+        f"{len(rows)} targets, {total:,} executions, {crashes} crashes; {mended} inputs that once were "
+        "some are kept.",
+    ]
     return "\n".join(lines) + "\n"
 
 
