@@ -103,10 +103,12 @@ def table(rows: Mapping[str, Row]) -> str:
     lines = [
         "# Fuzzing the readers of hostile input",
         "",
-        f"`make fuzz`: {tool}, {machine}, atheris. *Edges* and *features* are libFuzzer's, of the",
-        "auditor and the Python libraries it parses with; *lines* are those of the auditor alone",
-        "that all inputs reach. An input may be read or refused with an error of the reader's own;",
-        "anything else, more than a second or more than 512 MB is a crash.",
+        f"`make fuzz`: {tool}, {machine}, atheris.",
+        "",
+        "*Edges* and *features* are libFuzzer's, of the auditor and the Python libraries it parses",
+        "with; *lines* are those of the auditor alone that all inputs reach. An input may be read, or",
+        "refused with an error of the reader's own; anything else, more than a second of processor",
+        "time or more than 512 MB is a crash. *Seconds* are those of the clock.",
         "",
         "| Target | Seconds | Executions | Edges | Features | Lines | Kept | KiB | Crashes |",
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
@@ -120,11 +122,8 @@ def table(rows: Mapping[str, Row]) -> str:
     total = sum(row["executions"] for row in rows.values())
     crashes = sum(len(row["crashes"]) for row in rows.values())
     mended = sum(len(inputs(REGRESSIONS, name)) for name in rows)
-    lines += [
-        "",
-        f"{len(rows)} targets, {total:,} executions, {crashes} crashes; {mended} inputs that once were "
-        "some are kept.",
-    ]
+    summed = f"{len(rows)} targets, {total:,} executions, {crashes} crashes"
+    lines += ["", f"{summed}. {mended} inputs that readers once failed at are kept."]
     return "\n".join(lines) + "\n"
 
 
