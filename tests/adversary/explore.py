@@ -2,10 +2,11 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -25,7 +26,7 @@ from tests.adversary.worlds import (
 )
 from tests.worlds.audited import add, edited
 from verifier.checks.case import Question
-from verifier.evidence.bundle import Bundle
+from verifier.evidence.bundle import Bundle, Kind
 from verifier.lab.world import World, build
 
 _KNOBS: Final = {**HONEST_WORLDS, **PARTLY}
@@ -179,8 +180,22 @@ class Explorer:
             knobs, endpoint = combined(_KNOBS[honest], [self.known[name]] if name else [])
             world = build(knobs)
             bundle = self.collector.collect(world, question(world, _KNOBS[honest], endpoint))
-            self._asked[honest, name] = asked_of(bundle)
+            found = asked_of(bundle)
+            if name:
+                known = {(each.key, each.item.subject) for each in self._calls_for(PLAIN, "")}
+                found = tuple(each for each in found if _is_further(each, known))
+            self._asked[honest, name] = found
         return self._asked[honest, name]
+
+    @property
+    def questions(self) -> bytes:
+        """What the powers so far call for, to begin with another time."""
+        return msgspec.msgpack.encode([(*key, asked) for key, asked in self._asked.items()])
+
+    def remember(self, questions: bytes) -> None:
+        """Begin with what the powers called for another time."""
+        rows = msgspec.msgpack.decode(questions, type=list[tuple[str, str, tuple[Asked, ...]]])
+        self._asked.update({(honest, name): asked for honest, name, asked in rows})
 
     def least(self, recipe: Recipe) -> Recipe:
         """A smaller recipe that is still in breach: powers are left out one by one."""
@@ -192,6 +207,11 @@ class Explorer:
         if recipe.honest != PLAIN and self.outcome(replace(recipe, honest=PLAIN)).breaches:
             return replace(recipe, honest=PLAIN)
         return recipe
+
+
+def _is_further(each: Asked, known: Container[object]) -> bool:
+    """Whether a question is not asked of an honest world, or says who answers it."""
+    return each.item.kind is Kind.INFO or (each.key, each.item.subject) not in known
 
 
 def _handled(bundle: Bundle, world: World, power: Power) -> Bundle:

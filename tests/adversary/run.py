@@ -56,7 +56,9 @@ def main() -> None:
     asked = options.parse_args()
     state = _begun(asked.state, asked.seed)
     until = time.monotonic() + asked.seconds
-    explorer = Explorer()
+    explorer, questions = Explorer(), asked.state.with_suffix(".asked")
+    if questions.is_file() and state["place"]:
+        explorer.remember(questions.read_bytes())
     for count, recipe in enumerate(
         itertools.islice(recipes(asked.seed, explorer.known), state["place"], None), 1
     ):
@@ -69,6 +71,7 @@ def main() -> None:
         if time.monotonic() > until:
             break
     asked.state.write_text(json.dumps(state), encoding="utf-8")
+    questions.write_bytes(explorer.questions)
     RESULT.write_text(document(state), encoding="utf-8")
 
 
