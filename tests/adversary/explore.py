@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tests.adversary.honest import HONEST_WORLDS, PARTLY
-from tests.adversary.model import Clash, Liar, Power, combined, truth_of
+from tests.adversary.model import Clash, Fact, Liar, Power, combined, truth_of
 from tests.adversary.oracle import Judged, breaches, noticing
 from tests.adversary.powers import powers
 from tests.adversary.worlds import (
@@ -68,12 +68,14 @@ COLLUSIONS: Final = (
 
 
 def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
-    """Every world, in an order that the seed gives: each power alone, several of each liar, and one
-    each of two of them, in turn."""
+    """Every world, in an order that the seed gives: first one of each liar and fact, then each power
+    alone, several of each liar, and one each of two of them, in turn."""
     of: dict[Liar, list[str]] = {liar: [] for liar in Liar}
     for power in known.values():
         of[power.liar].append(power.name)
-    sets: list[list[tuple[str, ...]]] = [[(name,) for name in sorted(known)]]
+    first = _one_of_each(seed, known)
+    yield from (Recipe(known[name].within or PLAIN, (name,)) for name in first)
+    sets: list[list[tuple[str, ...]]] = [[(name,) for name in sorted(set(known) - set(first))]]
     sets += [
         [each for count in range(2, MOST + 1) for each in itertools.combinations(names, count)]
         for names in map(sorted, of.values())
@@ -88,6 +90,18 @@ def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
                 honest = sorted(HONEST_WORLDS)[drawn] if len(names) > 1 else PLAIN
                 within = {known[name].within for name in names} - {""}
                 yield Recipe(min(within, default=honest), names)
+
+
+def _one_of_each(seed: int, known: Mapping[str, Power]) -> list[str]:
+    """Powers by which each liar lies about each fact in their reach."""
+    found: dict[str, None] = {}
+    told = set[tuple[Liar, Fact]]()
+    for name in sorted(known, key=lambda name: _drawn(seed, (name,))):
+        reach = {(known[name].liar, fact) for fact in known[name].about}
+        if reach - told:
+            found[name] = None
+            told |= reach
+    return list(found)
 
 
 def _drawn(seed: int, names: tuple[str, ...]) -> bytes:

@@ -39,8 +39,8 @@ each. What must not be claimed of a world follows from a model of what is true i
 
 """
 _TABLE: Final = """\
-A check is named where it refuses, warns of, or misses evidence in, a world of one power of that
-kind; a lie about several facts counts for each of them.
+A check is named where it refuses, warns of, or misses evidence in, worlds whose powers are all
+about the same; a lie about several facts counts for each of them.
 
 | Liar | Fact | Noticed by, and in how many worlds it was tried |
 |---|---|---|
@@ -97,7 +97,7 @@ def _count(state: State, explorer: Explorer, outcome: Outcome) -> None:
         for liar in {power.liar for power in used}:
             cell = state["cells"].setdefault(f"{liar.name} {fact.name}", {"worlds": 0, "by": {}})
             cell["worlds"] += 1
-            if len(used) == 1:
+            if len({power.about for power in used}) == 1:
                 for check in refused_by(outcome):
                     cell["by"][check] = cell["by"].get(check, 0) + 1
     if outcome.breaches:
@@ -139,7 +139,8 @@ def document(state: State) -> str:
 def _cell(state: State, liar: Liar, fact: Fact) -> str:
     cell = state["cells"].get(f"{liar.name} {fact.name}")
     if cell is None:
-        return f"cannot: {CANNOT[liar][fact]}"
+        reason = CANNOT[liar].get(fact)
+        return f"cannot: {reason}" if reason else "not tried yet"
     by: dict[str, int] = cell["by"]
     names = sorted(by, key=lambda name: (-by[name], name))[:_NAMED]
     return f"{', '.join(f'`{name}`' for name in names) or 'tried'} ({cell['worlds']:,})"
