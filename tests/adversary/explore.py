@@ -68,8 +68,8 @@ COLLUSIONS: Final = (
 
 
 def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
-    """Every world, in an order that the seed gives: first one of each liar and fact, then each power
-    alone, several of each liar, and one each of two of them, in turn."""
+    """Every world, in an order that the seed gives: first one of each liar and fact, then each
+    power alone, several of each liar, and one each of two of them, in turn."""
     of: dict[Liar, list[str]] = {liar: [] for liar in Liar}
     for power in known.values():
         of[power.liar].append(power.name)
