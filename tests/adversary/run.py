@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.adversary.cannot import CANNOT
-from tests.adversary.explore import Explorer, Outcome, recipes
+from tests.adversary.explore import PLAIN, Explorer, Outcome, Recipe, recipes
 from tests.adversary.model import Fact, Liar, truth_of
-from tests.worlds.outcomes import notices
+from tests.adversary.oracle import noticing
 
 RESULT: Final = Path("benchmarks/adversary.md")
 _SAVED_EVERY: Final = 5
@@ -59,6 +59,7 @@ def main() -> None:
     explorer, questions = Explorer(), asked.state.with_suffix(".asked")
     if questions.is_file() and state["place"]:
         explorer.remember(questions.read_bytes())
+    _try_again(state, explorer)
     for count, recipe in enumerate(
         itertools.islice(recipes(asked.seed, explorer.known), state["place"], None), 1
     ):
@@ -84,6 +85,25 @@ def _begun(path: Path, seed: int) -> State:
     return {"seed": seed, **counts, "cells": {}, "breaches": {}, "affirming": 0}
 
 
+def _try_again(state: State, explorer: Explorer) -> None:
+    """What an earlier run found: what was a breach and is none is forgotten, and what nothing was
+    seen to notice is looked at once more."""
+    again = [Recipe(honest, tuple(names)) for honest, *names in map(_split, state["breaches"])]
+    unnamed = {cell for cell, found in state["cells"].items() if not found["by"]}
+    again += [
+        Recipe(power.within or PLAIN, (power.name,))
+        for power in explorer.known.values()
+        if unnamed & {f"{power.liar.name} {fact.name}" for fact in power.about}
+    ]
+    state["breaches"] = {}
+    for recipe in again:
+        _note(state, explorer, explorer.outcome(recipe))
+
+
+def _split(recipe: str) -> list[str]:
+    return recipe.split("+")
+
+
 def _count(state: State, explorer: Explorer, outcome: Outcome) -> None:
     """Add a world to the counts; a breach is made as small as can be, and printed."""
     state["place"] += 1
@@ -92,27 +112,40 @@ def _count(state: State, explorer: Explorer, outcome: Outcome) -> None:
         return
     state["worlds"] += 1
     state["audits"] += len(outcome.judged)
+    for cell in _cells(state, explorer, outcome):
+        cell["worlds"] += 1
+    _note(state, explorer, outcome)
+
+
+def _cells(state: State, explorer: Explorer, outcome: Outcome) -> list[dict[str, Any]]:
+    """The cells of the table that a world belongs to."""
     used = [explorer.known[name] for name in outcome.recipe.powers]
-    for fact in truth_of(used).harmed:
-        for liar in {power.liar for power in used}:
-            cell = state["cells"].setdefault(f"{liar.name} {fact.name}", {"worlds": 0, "by": {}})
-            cell["worlds"] += 1
-            if len({power.about for power in used}) == 1:
-                for check in refused_by(outcome):
-                    cell["by"][check] = cell["by"].get(check, 0) + 1
+    names = [
+        f"{liar.name} {fact.name}"
+        for fact in truth_of(used).harmed
+        for liar in {power.liar for power in used}
+    ]
+    return [state["cells"].setdefault(name, {"worlds": 0, "by": {}}) for name in names]
+
+
+def _note(state: State, explorer: Explorer, outcome: Outcome) -> None:
+    """Note which checks notice a world, and a breach, which is made as small as can be."""
+    used = [explorer.known[name] for name in outcome.recipe.powers]
+    if len({power.about for power in used}) == 1:
+        for cell in _cells(state, explorer, outcome):
+            for check in refused_by(outcome):
+                cell["by"][check] = cell["by"].get(check, 0) + 1
     if outcome.breaches:
         least = explorer.least(outcome.recipe)
-        found = explorer.outcome(least).breaches
-        line = f"{least}: {'; '.join(found)}"
+        line = f"{least}: {'; '.join(explorer.outcome(least).breaches)}"
         if str(least) not in state["breaches"]:
             print(line, flush=True)  # noqa: T201 - a counterexample is what the run is for
         state["breaches"][str(least)] = line
 
 
 def refused_by(outcome: Outcome) -> list[str]:
-    """The checks that notice, under the policy that asks about most of it."""
-    subjects = outcome.judged[-1].subjects
-    return sorted({item.id for each in subjects for item in each.checks if notices(item)})
+    """The checks that notice, under whichever policy."""
+    return sorted({check for audit in outcome.judged for check in noticing(audit)})
 
 
 def document(state: State) -> str:

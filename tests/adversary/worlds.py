@@ -24,7 +24,7 @@ from verifier.checks.manifest.rules import judged_at
 from verifier.cli.question import simulated_reference
 from verifier.collect.chain_state import state_requests
 from verifier.collect.instances import claimed_ids
-from verifier.collect.requests import Request, dns_requests, rpc_requests
+from verifier.collect.requests import Request, dns_requests, guest_url, rpc_requests
 from verifier.collection import Sources, collect_evidence, plan_collection
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
@@ -39,7 +39,7 @@ from verifier.lab.knobs import Knobs
 from verifier.lab.logged import CT_URL
 from verifier.lab.response import Response
 from verifier.lab.sigstore import REPOSITORY
-from verifier.lab.world import DOMAIN, RPC_URLS, World, build
+from verifier.lab.world import DOMAIN, GATEWAY_BASE, RPC_URLS, World, build
 from verifier.model.identifiers import AppId
 from verifier.model.report import SubjectReport
 from verifier.model.result import VERDICT_ORDER, Verdict
@@ -147,7 +147,15 @@ class Collector:
 
     def collect(self, world: World, asked: Question) -> Bundle:
         """The evidence of a world, as anybody collects it."""
-        sources = Sources(responder=world.respond, handshakes=world.handshake, cloud=False)
+        # A relying party that knows of several instances asks each, where none answers for it.
+        several = world.knobs.others and world.knobs.spread is None
+        labels = world.instance_ids if several else ()
+        sources = Sources(
+            guests=tuple(guest_url(label, f"https://{GATEWAY_BASE}") for label in labels),
+            responder=world.respond,
+            handshakes=world.handshake,
+            cloud=False,
+        )
         bundle = collect_evidence(asked, sources, lambda: HONEST.now)
         return Bundle(bundle.artifacts, bundle.blobs, self.readings)
 
