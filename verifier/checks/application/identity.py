@@ -211,11 +211,10 @@ def binding(case: Case) -> Outcome:
     relying party names with the convention of the app's code. Without it the quote may have been
     made for something else. A convention that nobody named is missing evidence, not a wrong
     binding, and so are named values that no quote commits to, and a challenge that was asked and
-    not answered. A bound key is vouched for by the
-    app's code: that it never left the TD is not proven."""
+    not answered. A bound key is vouched for by the app's code: that it never left the TD is not
+    proven."""
     report_data = case.quote.report_data
     evidence = (case.presented.evidence,)
-    challenge = case.question.challenge
     if any(item.report_data for item in case.question.binds) and case.bound is None:
         # A challenge proves nothing about a key: the one who answers it may name another key beside
         # it.
@@ -224,20 +223,8 @@ def binding(case: Case) -> Outcome:
             f"no quote in the evidence commits to the values that were named ({kinds})",
             hint="check the values of --bind, or ask the app for the quote that was made over them",
         )
-    if challenge:
-        if case.answers_challenge:
-            return passed("the report data carries the challenge", evidence=evidence)
-        if why := _unanswered(case):
-            raise MissingEvidence(
-                f"no quote over the challenge was collected: {why}",
-                hint="check --challenge-url, and that the app answers there; then audit again",
-            )
-        return failed(
-            "the report data does not carry the challenge",
-            expected=challenge.hex(),
-            actual=report_data.hex(),
-            evidence=evidence,
-        )
+    if case.question.challenge:
+        return _challenged(case, case.question.challenge)
     if bound := case.bound:
         formula = bound.convention.text if bound.convention else ""
         return passed(
@@ -266,6 +253,23 @@ def binding(case: Case) -> Outcome:
     raise MissingEvidence(
         f"what the report data {report_data[:16].hex()}… commits to is not known",
         hint="ask for a quote over a challenge of your own and pass it with --challenge",
+    )
+
+
+def _challenged(case: Case, challenge: bytes) -> Outcome:
+    evidence = (case.presented.evidence,)
+    if case.answers_challenge:
+        return passed("the report data carries the challenge", evidence=evidence)
+    if why := _unanswered(case):
+        raise MissingEvidence(
+            f"no quote over the challenge was collected: {why}",
+            hint="check --challenge-url, and that the app answers there; then audit again",
+        )
+    return failed(
+        "the report data does not carry the challenge",
+        expected=challenge.hex(),
+        actual=case.quote.report_data.hex(),
+        evidence=evidence,
     )
 
 

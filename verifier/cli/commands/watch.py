@@ -150,19 +150,11 @@ def watch_apps(
     Exit codes: 0 stopped, or with --once every app is accepted; 2 usage; else with --once the worst
     of all apps: 3 none, or an alert that nobody took, 4 contraindicated, 5 warning.
     """
-    from verifier.api import known  # noqa: PLC0415 - help needs none of it
-    from verifier.cli.fleet_given import digests_vouched  # noqa: PLC0415
-    from verifier.cli.lists import watched_apps  # noqa: PLC0415
+    from verifier.cli.lists import watched_apps  # noqa: PLC0415 - help needs none of it
     from verifier.cli.project_apps import asked_of_each  # noqa: PLC0415
-    from verifier.policy.policy import load_policy  # noqa: PLC0415
-    from verifier.watch.fleet.job import Asked  # noqa: PLC0415
     from verifier.watch.rounds import watching  # noqa: PLC0415
 
-    asked = Asked(
-        question=asked_of_any(reach),
-        policy=known(load_policy(policy)),
-        vouched=digests_vouched(vouch_for, reach.trust_bundle),
-    )
+    asked = _asked(policy, vouch_for, reach)
     listing, project = watched_apps(listed)
     own = {} if project is None else asked_of_each(context, project, asked, reach)
     audit = _Audit(asked, listing, reach, spread, own)
@@ -176,6 +168,19 @@ def watch_apps(
         warn("stopped: what was observed is in the log")
         raise typer.Exit(_INTERRUPTED if rhythm.once else 0) from None
     raise typer.Exit(_worse(code, EXIT_CODES[Verdict.NONE]) if listing.refused else code)
+
+
+def _asked(policy: str, vouch_for: Path | None, reach: Reach) -> "Asked":
+    from verifier.api import known  # noqa: PLC0415 - help needs none of it
+    from verifier.cli.fleet_given import digests_vouched  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.watch.fleet.job import Asked  # noqa: PLC0415
+
+    return Asked(
+        question=asked_of_any(reach),
+        policy=known(load_policy(policy)),
+        vouched=digests_vouched(vouch_for, reach.trust_bundle),
+    )
 
 
 def _rounds(watch: "Watch", audit: "_Audit", rhythm: Rhythm, stop: "_Stop") -> int:
