@@ -270,6 +270,16 @@ def test_one_key_behind_a_delay_is_said_to_be(notice: int | None, said: str) -> 
     assert said in item.words
 
 
+def test_one_key_until_a_time_that_nobody_gave_is_said_to_have_been_alone() -> None:
+    history = born()
+    (period,) = governance(Role.APP, history.events, {ALICE: OwnerReads(code=b"")}).periods
+    over = replace(period, until=period.since, until_time=None)
+    (item,) = exposures(history.fold(), history.events, (over,), now=NOW, attested=Attested())
+    assert item.kind is ExposureKind.SINGLE_KEY
+    assert item.until is None
+    assert " for " not in item.words
+
+
 def test_words_are_for_people() -> None:
     history = born()
     history.app("ComposeHashAdded", composeHash=OTHER)
