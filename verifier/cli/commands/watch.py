@@ -150,13 +150,18 @@ def watch_apps(
     Exit codes: 0 stopped, or with --once every app is accepted; 2 usage; else with --once the worst
     of all apps: 3 none, or an alert that nobody took, 4 contraindicated, 5 warning.
     """
-    from verifier.cli.lists import watched_apps  # noqa: PLC0415 - help needs none of it
-    from verifier.cli.project_apps import asked_of_each  # noqa: PLC0415
+    from verifier.api import known  # noqa: PLC0415 - help needs none of it
+    from verifier.cli.fleet_given import digests_vouched  # noqa: PLC0415
+    from verifier.policy.policy import load_policy  # noqa: PLC0415
+    from verifier.watch.fleet.job import Asked  # noqa: PLC0415
     from verifier.watch.rounds import watching  # noqa: PLC0415
 
-    asked = _asked(policy, vouch_for, reach)
-    listing, project = watched_apps(listed)
-    own = {} if project is None else asked_of_each(context, project, asked, reach)
+    asked = Asked(
+        question=asked_of_any(reach),
+        policy=known(load_policy(policy)),
+        vouched=digests_vouched(vouch_for, reach.trust_bundle),
+    )
+    listing, own = _apps_of(context, listed, asked, reach)
     audit = _Audit(asked, listing, reach, spread, own)
     key = _signing_key(kept)
     who = _recipients(told, key)
@@ -170,17 +175,15 @@ def watch_apps(
     raise typer.Exit(_worse(code, EXIT_CODES[Verdict.NONE]) if listing.refused else code)
 
 
-def _asked(policy: str, vouch_for: Path | None, reach: Reach) -> "Asked":
-    from verifier.api import known  # noqa: PLC0415 - help needs none of it
-    from verifier.cli.fleet_given import digests_vouched  # noqa: PLC0415
-    from verifier.policy.policy import load_policy  # noqa: PLC0415
-    from verifier.watch.fleet.job import Asked  # noqa: PLC0415
+def _apps_of(
+    context: typer.Context, listed: str, asked: "Asked", reach: Reach
+) -> "tuple[Listing, Mapping[str, Own]]":
+    """The apps of the list, and what is asked of those that have settings of their own."""
+    from verifier.cli.lists import watched_apps  # noqa: PLC0415 - help needs none of it
+    from verifier.cli.project_apps import asked_of_each  # noqa: PLC0415
 
-    return Asked(
-        question=asked_of_any(reach),
-        policy=known(load_policy(policy)),
-        vouched=digests_vouched(vouch_for, reach.trust_bundle),
-    )
+    listing, project = watched_apps(listed)
+    return listing, {} if project is None else asked_of_each(context, project, asked, reach)
 
 
 def _rounds(watch: "Watch", audit: "_Audit", rhythm: Rhythm, stop: "_Stop") -> int:
