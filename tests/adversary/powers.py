@@ -85,7 +85,7 @@ certain fresh | proof-of-another-time
 doubt source | image-unpinned
 certain allowed shows:chain | hash-removed hash-never-added no-contract app-not-registered
 certain image | worse-instance instance-hides
-certain code,allowed | instance-of-another-manifest
+certain allowed | instance-of-another-manifest
 """,
     Liar.KMS: """
 certain keys | root-of-another-kms
