@@ -33,7 +33,10 @@ _HOST: Final = (
         name="fake-kms-under-the-true-name",
         liar=Liar.HOST,
         about=(Fact.KEYS, Fact.APP),
+        claims="challenge",  # the app's code answers it, by the key that it was given
         knobs={
+            "challenge": b"",
+            "app_key_report_data": CHALLENGE + keys.labelled("hash of the guest's own key", 32),
             "kms": "attacker",
             "kms_answers": "onchain",
             "app_on_chain": True,
