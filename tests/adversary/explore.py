@@ -151,7 +151,10 @@ class Explorer:
         # Whoever deploys the app shows what it runs; a host may run something else than is shown.
         read = all(power.liar is not Liar.HOST for power in used)
         asked = question(world, honest, endpoint, read=read)
-        bundle = self._evidence(recipe, world, asked)
+        try:
+            bundle = self._evidence(recipe, world, asked)
+        except (ValueError, TypeError, KeyError, AttributeError, StopIteration) as error:
+            raise Clash from error  # what one power writes, another one's format cannot hold
         for power in used:
             bundle = _handled(bundle, world, power)
         if self.keeps:
