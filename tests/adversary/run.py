@@ -122,8 +122,8 @@ def _cells(state: State, explorer: Explorer, outcome: Outcome) -> list[dict[str,
     used = [explorer.known[name] for name in outcome.recipe.powers]
     names = [
         f"{liar.name} {fact.name}"
-        for fact in truth_of(used).harmed
         for liar in {power.liar for power in used}
+        for fact in truth_of(power for power in used if power.liar is liar).harmed
     ]
     return [state["cells"].setdefault(name, {"worlds": 0, "by": {}}) for name in names]
 
