@@ -170,9 +170,10 @@ class Explorer:
         return world, judge(bundle, asked, every_policy=every_policy, signed=signed)
 
     def _evidence(self, recipe: Recipe, world: World, asked: Question) -> Bundle:
-        alone = len(recipe.powers) < 2
-        if not alone and recipe.honest not in PARTLY:
-            used = [self.known[name] for name in recipe.powers]
+        used = [self.known[name] for name in recipe.powers]
+        # Of a KMS that several powers edit, none of them alone says where its guest answers.
+        kms = sum("edit_kms" in power.knobs for power in used)
+        if len(used) > 1 and kms < 2 and recipe.honest not in PARTLY:
             further = [power for power in used if power.endpoint or power.knobs.keys() & FURTHER]
             wanted = [
                 *self._calls_for(PLAIN, ""),
