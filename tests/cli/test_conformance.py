@@ -8,12 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from fixtures import vectors
 from verifier.cli.commands import conformance
 from verifier.cli.main import app, register
+from verifier.conformance.answers import document, earlier
 from verifier.conformance.corpus import read_corpus
+from verifier.conformance.judge import Answered, Said
 from verifier.errors import UsageError
 
 
@@ -82,6 +85,66 @@ def test_one_that_hangs_is_ended_with_what_it_started(
     assert ask(small, code) == (3, {"accept": "broken", "reject": "broken"})
     time.sleep(1.2)
     assert not mark.exists()
+
+
+HALF = (
+    RIGHT
+    + """
+import os, signal, time
+if about["expected"] == "accept" and not pathlib.Path(MARK).exists():
+    pathlib.Path(MARK).touch()
+    os.kill(os.getppid(), signal.SIGINT)
+    time.sleep(60)
+"""
+)
+
+
+def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path) -> None:
+    code = HALF.replace("MARK", repr(str(tmp_path / "interrupted")))
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+    so_far, rest = tmp_path / "so-far.json", tmp_path / "rest.json"
+    words = ["conformance", str(small), "--json", "--command", command]
+    stopped = CliRunner().invoke(app, [*words, "-o", str(so_far)])
+    assert stopped.exit_code == conformance.INTERRUPTED
+    assert "interrupted: 1 of 2 vectors were asked" in stopped.stderr
+    kept = json.loads(so_far.read_bytes())["answers"]
+    assert [row["expected"] for row in kept] == ["reject"]
+    kept[0]["problem"] = "of the earlier run"
+    so_far.write_text(json.dumps({**json.loads(so_far.read_bytes()), "answers": kept}))
+    went_on = CliRunner().invoke(app, [*words, "--resume", str(so_far), "-o", str(rest)])
+    assert went_on.exit_code == 0
+    rows = json.loads(rest.read_bytes())["answers"]
+    assert [(row["said"], row["problem"]) for row in rows] == [
+        ("reject", "of the earlier run"),
+        ("accept", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("document", "said"),
+    [
+        ("{", "earlier answers"),
+        ('{"schema": "verify/conformance-v2", "command": "", "answers": []}', "conformance-v2"),
+        ('{"schema": "verify/conformance-v1", "command": "x", "answers": []}', "those of 'x'"),
+        ('{"schema": "verify/conformance-v1", "command": "", "answers": [{}]}', "is no answer"),
+    ],
+)
+def test_earlier_answers_are_those_of_this_command(
+    small: Path, tmp_path: Path, document: str, said: str
+) -> None:
+    (tmp_path / "earlier.json").write_text(document)
+    words = ["conformance", str(small), "--resume", str(tmp_path / "earlier.json")]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, UsageError)
+    assert said in result.exception.message
+
+
+def test_a_vector_that_changed_is_asked_again(small: Path) -> None:
+    vectors_of_it = read_corpus(small)
+    text = document("", [Answered(item, Said.BROKEN) for item in vectors_of_it])
+    changed = replace(vectors_of_it[0], name="another")
+    assert [*earlier(text.encode(), "", vectors_of_it)] == [*vectors_of_it]
+    assert not earlier(text.encode(), "", [changed])
 
 
 @pytest.mark.parametrize(

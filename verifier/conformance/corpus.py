@@ -11,6 +11,7 @@ A link holds the evidence of all links before it that it rests on, so that a ver
 alone can be tried.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -84,6 +85,14 @@ class Vector(Struct, frozen=True, kw_only=True):
         """The evidence: name and content of every file except vector.json."""
         names = sorted(path.name for path in self.folder.iterdir() if path.name != _ABOUT)
         return [(name, _read(self.folder / name)) for name in names]
+
+    def digest(self) -> str:
+        """sha256 (hex) of its description and its evidence, each file with its name and size."""
+        about = (_ABOUT, _read(self.folder / _ABOUT))
+        found = hashlib.sha256(f"{self.link}/{self.name}".encode())
+        for name, raw in (about, *self.files()):
+            found.update(f"\n{name} {len(raw)}\n".encode() + raw)
+        return found.hexdigest()
 
 
 _ABOUT: Final = "vector.json"

@@ -1,15 +1,15 @@
 """`verify conformance`: a verifier, ours or any other, on forged and on honest evidence."""
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from verifier.cli.files import read_file
 from verifier.cli.options import Output, command
 from verifier.cli.output import check_places, write
-from verifier.cli.streams import progress
+from verifier.cli.streams import end_progress, progress, warn
 from verifier.errors import EvidenceError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ SECONDS: Final = 20.0
 MEMORY_BYTES: Final = 4 << 30
 FALSE_ACCEPT: Final = 4
 NOT_RIGHT: Final = 3
+INTERRUPTED: Final = 130
 _HERE: Final = Path("fixtures/vectors")
 
 
@@ -36,6 +37,9 @@ def try_verifier(
         list[str] | None, typer.Option(help="Only this link of the chain (repeatable).")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Every answer, as JSON.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(help="Answers of an interrupted run, as --json wrote them.")
+    ] = None,
     output: Output = None,
 ) -> None:
     """Try a verifier on forged and on honest evidence: what it accepts, and what it refuses.
@@ -45,6 +49,7 @@ def try_verifier(
     first line, and exits with 0. Anything else counts as broken.
 
     The exit code is 0 where every answer is right, 4 where forged evidence was accepted, else 3.
+    What is interrupted (Ctrl-C) writes the answers so far, and --resume goes on from them.
 
     Examples:
 
@@ -52,6 +57,7 @@ def try_verifier(
 
       verify conformance --command "python3 my_verifier.py" --link quote --link log
     """
+    from verifier.conformance.answers import document, earlier  # noqa: PLC0415
     from verifier.conformance.corpus import read_corpus  # noqa: PLC0415
     from verifier.conformance.judge import judge  # noqa: PLC0415
 
@@ -61,12 +67,19 @@ def try_verifier(
     except EvidenceError as error:
         raise UsageError(error.message, hint=error.hint) from error
     answering: Callable[[Vector], Answered] = _asking(ask) if ask else judge
+    known = {} if resume is None else earlier(read_file(resume), ask, vectors)
     answers = []
-    for place, vector in enumerate(vectors):
-        progress(f"{place} of {len(vectors)} vectors")
-        answers.append(answering(vector))
-    text = _document(answers) if as_json else _table(ask or "verify", answers)
+    try:
+        for place, vector in enumerate(vectors):
+            progress(f"{place} of {len(vectors)} vectors")
+            answers.append(known.get(vector) or answering(vector))
+    except KeyboardInterrupt:
+        end_progress()
+        warn(f"interrupted: {len(answers)} of {len(vectors)} vectors were asked")
+    text = document(ask, answers) if as_json else _table(ask or "verify", answers)
     write(text.encode("utf-8"), output, "the answers")
+    if len(answers) < len(vectors):
+        raise typer.Exit(INTERRUPTED)
     if any(item.false_accept for item in answers):
         raise typer.Exit(FALSE_ACCEPT)
     raise typer.Exit(0 if all(item.right for item in answers) else NOT_RIGHT)
@@ -140,18 +153,3 @@ def _table(name: str, answers: "list[Answered]") -> str:
             f"  {item.vector.link}/{item.vector.name}  {visible(item.problem)}" for item in broken
         ]
     return "\n".join([*lines, ""])
-
-
-def _document(answers: "list[Answered]") -> str:
-    rows = [
-        {
-            "link": item.vector.link,
-            "name": item.vector.name,
-            "expected": item.vector.expected,
-            "said": item.said.value,
-            "right": item.right,
-            "problem": item.problem,
-        }
-        for item in answers
-    ]
-    return json.dumps({"schema": "verify/conformance-v1", "answers": rows}, indent=2) + "\n"
