@@ -4,15 +4,24 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
-from tests.worlds.audited import Audited, audit
+from tests.worlds.audited import Audited, audit, edited
 from verifier.chain.view import DisagreementError
 from verifier.checks.authorization.contract import MAX_BLOCK_AGE
 from verifier.checks.authorization.history import _accused
+from verifier.evidence.bundle import Artifact
+from verifier.lab import forgeries as forge
+from verifier.lab import keys
+from verifier.lab.attacks import ATTACKS
+from verifier.lab.chain import Chain
+from verifier.lab.contracts import DstackApp, DstackKms
 from verifier.lab.knobs import Knobs
 from verifier.model.identifiers import parse_time
 from verifier.model.result import SkipKind, Status
 from verifier.timeline.history import History
+
+NOBODYS = keys.labelled("an address without code", 20)
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +64,29 @@ def test_logs_accuse_where_two_operators_gave_them_whole(
     else:
         with pytest.raises(DisagreementError, match="one operator alone says"):
             _accused(cast("History", found), ["said"], ())
+
+
+def _twice_swapped(chain: Chain, app: DstackApp, kms: DstackKms) -> None:
+    forge.swapped_and_back(chain, app, kms)
+    app.upgrade(forge.days_ago(chain, 16), NOBODYS)
+
+
+def test_code_that_nobody_reads_does_not_hide_other_code() -> None:
+    """Unknown code may tell of more upgrades than anybody can ask about."""
+    audited = audit(Knobs(edit_chain=_twice_swapped))
+
+    def unread(item: Artifact, raw: bytes) -> tuple[Artifact, bytes]:
+        is_code = f'"eth_getCode","params":["0x{NOBODYS.hex()}"' in item.request
+        return (replace(item, request="") if is_code else item), raw
+
+    bundle = edited(audited.bundle, unread)
+    assert bundle != audited.bundle
+    (found,) = audited.again(bundle).check("authorization.history")
+    assert found.status is Status.FAIL
+    assert NOBODYS.hex() not in found.summary.lower()
+
+
+def test_code_that_says_what_no_proxy_says_is_accused_all_the_same() -> None:
+    (attack,) = (item for item in ATTACKS if item.name == "swapped-and-spoilt")
+    (found,) = audit(attack.knobs).check("authorization.history")
+    assert found.status is Status.FAIL

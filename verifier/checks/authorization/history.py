@@ -10,10 +10,9 @@ from verifier.checks import boot, runtime
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, holds, not_applicable, passed, warned
 from verifier.checks.hardware.quote import GENUINE
-from verifier.errors import Blocked, EvidenceError, MissingEvidence
+from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import contracts
-from verifier.evidence.chain.contracts import Log
 from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.plan import HistoryPlan
 from verifier.model.chain import OPERATORS, Role
@@ -134,18 +133,30 @@ def _unknown_upgrades(case: Case, found: "History") -> list[str]:
     upgrades = [log for log in logs if log.topics[:1] == (topic,)]
     if not upgrades and found.app_stream.agreed.sources:
         return ["the app's logs have no Upgraded event, which every proxy emits"]
-    problems, block = [], hex(found.reader.number)
-    for address in sorted({_implementation_of(log) for log in upgrades}):
-        code = found.reader.value(contracts.get_code(address, block), contracts.decode_bytes)
+    problems, unread, block = list[str](), list[VerifierError](), hex(found.reader.number)
+    for data in sorted({log.topics[1:] for log in upgrades}):
+        # Unknown code says what it likes, as often as it likes: none of it spoils the rest.
+        try:
+            address = _implementation_of(data)
+        except EvidenceError as error:
+            problems.append(f"the app once ran unknown code, which gave {error.message}")
+            continue
+        try:
+            code = found.reader.value(contracts.get_code(address, block), contracts.decode_bytes)
+        except (EvidenceError, MissingEvidence) as error:
+            unread.append(error)
+            continue
         if contracts.identify_code(case.reference.contracts, code, "app") is None:
             problems.append(f"the app once ran the unknown implementation {address}")
+    if unread and not problems:
+        raise unread[0]
     return problems
 
 
-def _implementation_of(log: Log) -> str:
-    if len(log.topics) != 2:  # noqa: PLR2004 - Upgraded(address indexed implementation)
+def _implementation_of(indexed: tuple[bytes, ...]) -> str:
+    if len(indexed) != 1:  # Upgraded(address indexed implementation)
         raise EvidenceError("an Upgraded event without its implementation")
-    return contracts.decode_address("0x" + log.topics[1].hex(), "Upgraded event")
+    return contracts.decode_address("0x" + indexed[0].hex(), "an Upgraded event")
 
 
 def _accused(found: "History", problems: list[str], evidence: tuple[EvidenceRef, ...]) -> Outcome:
@@ -154,15 +165,17 @@ def _accused(found: "History", problems: list[str], evidence: tuple[EvidenceRef,
     Raises DisagreementError.
     """
     view, agreed = found.reader, found.app_stream.agreed
+    said = "; ".join(problems[:3])
     lone = view.single_source or agreed.pieced or agreed.cached > 0
     if lone or view.operators_of(agreed.sources) < OPERATORS:
         raise DisagreementError(
-            f"by what one operator alone says, or said in an earlier audit: {'; '.join(problems)}",
+            f"by what one operator alone says, or said in an earlier audit: {said}",
             hint="ask another endpoint of the same chain with --rpc-url",
         )
     return failed(
-        "; ".join(problems),
+        said,
         expected="known DstackApp builds behind the app's proxy, ever since its creation",
+        actual=[*problems],
         evidence=evidence,
         remediation="unknown code may have allowed anything in between, unseen by any event",
     )

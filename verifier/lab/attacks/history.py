@@ -129,6 +129,9 @@ def _state() -> Iterator[Attack]:
     title = "has one operator alone say that the app's code was swapped, and back"
     twin = Knobs(edit_chain=forge.upgraded_to_known)
     yield refused("swapped-says-one", _HISTORY, title, knobs, twin=twin)
+    title = "has unknown code tell of an upgrade to nothing, before the app's code is swapped back"
+    knobs = Knobs(edit_chain=_spoilt)
+    yield refused("swapped-and-spoilt", _HISTORY, title, knobs, twin=twin)
     why = "only the KMS's factory is known to set only what it was asked for"
     for name, title, made in (
         ("outside-factory", "deploys the app itself, with a permission in no event", _own),
@@ -141,6 +144,14 @@ def _state() -> Iterator[Attack]:
     knobs = Knobs(edit_chain=image_allowed_again, edit_logs=_at("ab", _last_hidden(removed)))
     twin = Knobs(edit_chain=image_allowed_again)
     yield refused("image-again-hidden", _HISTORY, title, knobs, twin=twin)
+
+
+def _spoilt(chain: Chain, app: DstackApp, kms: DstackKms) -> None:
+    """Unknown code that the app runs for a week gives an Upgraded event that no proxy gives."""
+    forge.swapped_and_back(chain, app, kms)
+    with app.owner.act(forge.days_ago(chain, 15), app.address, b"") as tx:
+        topics = (contracts.topic("Upgraded(address)"),)
+        chain.emit(tx, app.address, topics, bytes(32))
 
 
 def _cache() -> Iterator[Attack]:
