@@ -1,5 +1,7 @@
 """What contract state and logs have to be, so that a permission rests on them."""
 
+import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import cast
 
@@ -10,7 +12,8 @@ from tests.worlds.audited import Audited, audit, edited
 from verifier.chain.view import DisagreementError
 from verifier.checks.authorization.contract import MAX_BLOCK_AGE
 from verifier.checks.authorization.history import _accused
-from verifier.evidence.bundle import Artifact
+from verifier.collection import doubted
+from verifier.evidence.bundle import Artifact, Kind
 from verifier.lab import forgeries as forge
 from verifier.lab import keys
 from verifier.lab.attacks import ATTACKS
@@ -90,3 +93,20 @@ def test_code_that_says_what_no_proxy_says_is_accused_all_the_same() -> None:
     (attack,) = (item for item in ATTACKS if item.name == "swapped-and-spoilt")
     (found,) = audit(attack.knobs).check("authorization.history")
     assert found.status is Status.FAIL
+
+
+@pytest.mark.parametrize("edit", [forge.swapped_and_back, forge.upgraded_to_known])
+def test_a_cache_that_accuses_the_app_is_not_relied_on(edit: Callable[..., None]) -> None:
+    """The second audit, too, says what the first one found."""
+    audited = audit(Knobs(edit_chain=edit))
+
+    def cached(item: Artifact, raw: bytes) -> tuple[Artifact, bytes]:
+        if item.kind is Kind.LOG_SCAN:
+            document = json.loads(raw)
+            answers = [{**answer, "cached": True} for answer in document["answers"]]
+            raw = json.dumps({**document, "answers": answers}).encode()
+        return item, raw
+
+    again = doubted(edited(audited.bundle, cached), audited.question)
+    asked = {item.address for item in again}
+    assert asked == ({f"0x{audited.world.app_id}"} if edit is forge.swapped_and_back else set())

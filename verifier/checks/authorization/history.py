@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from verifier.chain.agreed_logs import AgreedLogs
     from verifier.model.timeline import Coverage, Timeline
     from verifier.timeline.exposures import Attested, Running
-    from verifier.timeline.history import History
+    from verifier.timeline.history import History, Stream
 
 _UNSEEN: Final = (
     "no guest gave evidence: this is the history of the contracts that were asked for, under the "
@@ -260,11 +260,20 @@ def doubted_logs(case: Case) -> tuple[LogFilter, ...]:
         return ()
     every = tuple(item.filter for item in recalled)
     try:
-        timeline = timeline_of(case)
+        timeline, accused = timeline_of(case), _accusing(case, found)
     except EvidenceError:
         return every
-    disputed = timeline is not None and any(item.disputed for item in timeline.coverage)
-    return every if disputed else tuple(item.filter for item in recalled if not item.events)
+    if timeline is not None and any(item.disputed for item in timeline.coverage):
+        return every
+    return tuple(item.filter for item in recalled if not item.events or item in accused)
+
+
+def _accusing(case: Case, found: "History | None") -> "tuple[Stream, ...]":
+    """The app's logs, where they accuse it of unknown code."""
+    with suppress(MissingEvidence):
+        if found is not None and _unknown_upgrades(case, found):
+            return (found.app_stream,)
+    return ()
 
 
 def app_logs(case: Case) -> "AgreedLogs | None":
