@@ -143,10 +143,6 @@ hostile: develop
 adversary: develop
 	@$(BIN)/python -W ignore -m tests.adversary.run --seconds $(or $(SECONDS),3600) --seed $(SEED)
 
-# Every source failing in every way: several minutes.
-online: develop
-	@$(BIN)/python -m benchmarks.online
-
 corpus: develop
 	@$(BIN)/python benchmarks/corpus.py
 
