@@ -13,9 +13,11 @@ from benchmarks.second_opinion import over_changed, real
 from tests.evidence.recorded import needs_recorded
 from tests.worlds.audited import Audited, audit
 from verifier.checks import agreement
-from verifier.checks.agreement import differences
+from verifier.checks.agreement import differences, need_agreement, quote_opinion
 from verifier.checks.dcap import DcapResult, verify_quote
 from verifier.checks.second_opinion.judge import Judgement, judge_quote
+from verifier.errors import EvidenceError
+from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.quote import SEPT_VE_DISABLE
@@ -70,6 +72,20 @@ def test_honest_quotes_are_judged_alike_and_nothing_else_changes(honest: Audited
     assert not second(again).disagreements
     assert "own verifier" in sentences.second_reader(again.report)
     assert "quotes as dcap_qvl does" in sentences.second_reader(again.report)
+
+
+def test_a_disagreement_stays_where_the_quote_is_judged_again(
+    honest: Audited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One quote may be shown by two attesters, with collateral on which alone the two differ."""
+    exchanges = Exchanges(honest.bundle)
+    monkeypatch.setattr(agreement, "judge_quote", lambda *_: Judgement())
+    with pytest.raises(EvidenceError, match="disagree"):
+        need_agreement(b"quote", {}, b"", 0, DcapResult(failure="no"), exchanges)
+    monkeypatch.setattr(agreement, "judge_quote", lambda *_: Judgement(failure="no"))
+    need_agreement(b"quote", {}, b"", 0, DcapResult(failure="no"), exchanges)
+    found = quote_opinion(exchanges)
+    assert (found.quotes, len(found.disagreements)) == (0, 1)
 
 
 def test_an_earlier_report_is_read_with_and_without_it(honest: Audited) -> None:

@@ -26,8 +26,9 @@ def need_agreement(  # noqa: PLR0913, PLR0917 - what a verifier is given, and wh
     """Have the second verifier judge what the first one judged, and note what it says. Raises
     EvidenceError where they disagree."""
     found = tuple(differences(result, judge_quote(quote, collateral, root, at)))
-    digest = hashlib.sha256(quote).hexdigest()
-    _noted(exchanges)[digest] = found
+    digest, noted = hashlib.sha256(quote).hexdigest(), _noted(exchanges)
+    # Several attesters may show one quote, each with collateral of its own.
+    noted[digest] = tuple(dict.fromkeys((*noted.get(digest, ()), *found)))
     if found:
         raise EvidenceError(
             f"two verifiers disagree about the quote: {'; '.join(found[:3])}",
