@@ -387,6 +387,20 @@ def test_a_site_of_somebody_else_changes_nothing_beside_it(
     assert kept.is_file()
 
 
+def test_a_link_in_the_place_of_the_lock_is_not_followed(reports: Path, tmp_path: Path) -> None:
+    output, own = tmp_path / "site", tmp_path / "own"
+    site_of(reports, output)
+    own.write_text("kept", encoding="utf-8")
+    lock = output / ".publish.lock"
+    lock.unlink()
+    lock.symlink_to(own)
+    with pytest.raises(UsageError, match="cannot write the site"):
+        site_of(reports, output)
+    assert own.read_text(encoding="utf-8") == "kept"
+    lock.unlink()
+    site_of(reports, output)
+
+
 @pytest.mark.parametrize("raw", ["{", "{}", '{"move": ["../../../kept"], "remove": []}'])
 def test_a_list_of_moves_that_nobody_here_wrote_is_refused(
     reports: Path, tmp_path: Path, raw: str
