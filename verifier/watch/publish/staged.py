@@ -95,7 +95,7 @@ class Staged:
 
 
 def _locked(path: Path) -> BinaryIO:
-    """The lock's file, never what a link in somebody's copy of the site leads to. Raises OSError."""
+    """The lock's file, never what a link in somebody's copy leads to. Raises OSError."""
     return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb+")
 
 
