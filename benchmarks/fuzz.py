@@ -69,10 +69,20 @@ def prepare(target: Target) -> None:
     (own / "tokens").write_text(dictionary(target), encoding="ascii")
 
 
-def counted(name: str) -> Row:
-    """What libFuzzer's log says of a target: of all its runs, and what the last one reached."""
-    log = (WORK / name / "log").read_text(encoding="utf-8", errors="replace")
-    runs = [_COUNTS.findall(text) for text in log.split("INFO: Seed:")]
+def runs_of(name: str) -> list[str]:
+    """What libFuzzer's log says of a target, by run; what stands before the first is none."""
+    log = WORK / name / "log"
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    return text.split("INFO: Seed:")
+
+
+def counted(name: str, earlier: int) -> Row:
+    """What libFuzzer's log says of a target: of all its runs, and what the last one reached. Ends
+    the program where there are no more than `earlier` ones."""
+    told = runs_of(name)
+    if len(told) <= earlier:
+        raise SystemExit(f"{name}: libFuzzer did not start: {WORK / name / 'log'}")
+    runs = [_COUNTS.findall(text) for text in told]
     last = [run[-1] for run in runs if run]
     if not last:
         raise SystemExit(f"{name}: libFuzzer did not start: {WORK / name / 'log'}")
@@ -80,7 +90,7 @@ def counted(name: str) -> Row:
         "executions": sum(int(count) for count, _, _ in last),
         "edges": int(last[-1][1]),
         "features": int(last[-1][2]),
-        "seconds": sum(map(int, _DONE.findall(log))),
+        "seconds": sum(map(int, _DONE.findall("".join(told)))),
     }
 
 
@@ -152,12 +162,14 @@ def main() -> int:
             save(WORK / name / "seeds", raws)
     rows: dict[str, Row] = json.loads(STATE.read_text()) if STATE.exists() else {}
     names = asked.target or list(TARGETS)
+    earlier = {name: len(runs_of(name)) if asked.seconds else 0 for name in names}
     if asked.seconds:  # with none, what earlier runs found is summed up
         module("tests.fuzz.child", WORK, asked.seconds, asked.seed, *names)
     kept = module("tests.fuzz.keep", WORK, *names).splitlines()
     failed = False
     for name, counts in zip(names, kept, strict=True):
-        row = counted(name) | json.loads(counts) | {"crashes": standing(TARGETS[name])}
+        row = counted(name, earlier[name]) | json.loads(counts)
+        row["crashes"] = standing(TARGETS[name])
         failed = failed or bool(row["crashes"])
         rows[name] = row
         tell(name, row)
