@@ -6,6 +6,7 @@ It goes on where the last run of that seed ended, and writes benchmarks/adversar
 import argparse
 import itertools
 import json
+import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -47,8 +48,8 @@ about the same; a lie about several facts counts for each of them.
 """
 
 
-def main() -> None:
-    """Go on for some seconds, and write the result."""
+def main() -> int:
+    """Go on for some seconds, and write the result; 1 where something is wrong."""
     options = argparse.ArgumentParser(description="Look for worlds that an audit gets wrong.")
     options.add_argument("--seconds", type=float, default=3600)
     options.add_argument("--seed", type=int, default=1)
@@ -74,6 +75,7 @@ def main() -> None:
     asked.state.write_text(json.dumps(state), encoding="utf-8")
     questions.write_bytes(explorer.questions)
     RESULT.write_text(document(state), encoding="utf-8")
+    return int(bool(state["breaches"]))
 
 
 def _begun(path: Path, seed: int) -> State:
@@ -180,4 +182,4 @@ def _cell(state: State, liar: Liar, fact: Fact) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
