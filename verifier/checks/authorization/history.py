@@ -15,7 +15,7 @@ from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.log_scan import LogFilter
 from verifier.evidence.plan import HistoryPlan
-from verifier.model.chain import OPERATORS, Role
+from verifier.model.chain import OPERATORS, ZERO_ADDRESS, Role
 from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef
 
@@ -131,9 +131,13 @@ def _unknown_upgrades(case: Case, found: "History") -> list[str]:
     topic = bytes.fromhex(contracts.UPGRADED[2:])
     logs = [item.log for item in found.app_stream.agreed.logs]
     upgrades = [log for log in logs if log.topics[:1] == (topic,)]
+    block = hex(found.reader.number)
     if not upgrades and found.app_stream.agreed.sources:
-        return ["the app's logs have no Upgraded event, which every proxy emits"]
-    problems, unread, block = list[str](), list[VerifierError](), hex(found.reader.number)
+        present = contracts.get_implementation(found.app, block)
+        slot = found.reader.value(present, contracts.decode_address)
+        told = ["the app's logs have no Upgraded event, which every proxy emits"]
+        return [] if slot.lower() == ZERO_ADDRESS else told
+    problems, unread = list[str](), list[VerifierError]()
     for data in sorted({log.topics[1:] for log in upgrades}):
         # Unknown code says what it likes, as often as it likes: none of it spoils the rest.
         try:
