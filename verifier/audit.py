@@ -254,7 +254,9 @@ def audit_subject(
     results = _results(case)
     claims = make_claims(case, {item.id: item for item in results})
     by_name = {item.name: item for item in claims}
-    verdict, judged = appraise(results, by_name, policy, judged_at(case))
+    # Who asks a challenge demands the answer: keeping it back must not be worth more than a lie.
+    asked = policy.requiring("application.binding") if question.challenge else policy
+    verdict, judged = appraise(results, by_name, asked, judged_at(case))
     report = SubjectReport(
         name=evidence.name,
         verdict=verdict,

@@ -39,7 +39,9 @@ def cut(response: Response) -> Response:
     return replace(response, body=response.body[: len(response.body) // 2])
 
 
-def audited(world: World, part: str, change: Change, *, challenge: bytes = b"") -> Report:
+def audited(
+    world: World, part: str, change: Change, *, challenge: bytes = b"", policy: str = "baseline"
+) -> Report:
     def respond(method: str, url: str, sent: Mapping[str, str], raw: bytes) -> Response:
         response = world.respond(method, url, sent, raw)
         return change(response) if part in url else response
@@ -60,7 +62,7 @@ def audited(world: World, part: str, change: Change, *, challenge: bytes = b"") 
         else "",
     )
     bundle = collect_evidence(question, sources, lambda: world.now)
-    return audit_bundle(bundle, world.app_id, question, load_policy("baseline"))
+    return audit_bundle(bundle, world.app_id, question, load_policy(policy))
 
 
 PAGE = "8090.gw.lab.invalid/"
@@ -153,3 +155,18 @@ def test_a_challenge_that_is_not_answered_accuses_nobody(change: Change, status_
     report = audited(build(), ATTESTATION_PATH, change, challenge=CHALLENGE)
     (found,) = [item for item in report.subjects[0].checks if item.id == "application.binding"]
     assert found.status is status_, found.summary
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict"),
+    [
+        (lambda response: response, Verdict.AFFIRMING),
+        (status(404), Verdict.NONE),
+        (body(OTHER_QUOTE), Verdict.CONTRAINDICATED),
+    ],
+    ids=["honest", "404", "another-quote"],
+)
+def test_who_asks_a_challenge_demands_its_answer(change: Change, verdict: Verdict) -> None:
+    """Also where the policy takes a quote that is bound to nothing."""
+    report = audited(build(), ATTESTATION_PATH, change, challenge=CHALLENGE, policy="genuine")
+    assert report.verdict is verdict

@@ -197,6 +197,10 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):
             return Requirement.REQUIRED
         return self.checks.get(check_id, Requirement.NOT_ASKED)
 
+    def requiring(self, check_id: str) -> "Policy":
+        """The same policy, which asks for a check at least as much."""
+        return replace(self, checks={**self.checks, check_id: Requirement.REQUIRED})
+
     def undecided(self, registered: Iterable[str]) -> tuple[str, ...]:
         """The checks that the policy asks for and that are not among the registered ones."""
         asked = (*self.checks, *(DECIDED_BY[name] for name in self._made))
