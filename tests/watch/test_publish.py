@@ -394,7 +394,7 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(reports: Path, tmp_path
     lock = output / ".publish.lock"
     lock.unlink()
     lock.symlink_to(own)
-    with pytest.raises(UsageError, match="cannot write the site"):
+    with pytest.raises(UsageError, match="it is a link"):
         site_of(reports, output)
     assert own.read_text(encoding="utf-8") == "kept"
     lock.unlink()

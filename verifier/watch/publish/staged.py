@@ -6,12 +6,11 @@ that breaks later is completed by the next, from the list.
 """
 
 import fcntl
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -94,17 +93,14 @@ class Staged:
             parent = parent.parent
 
 
-def _locked(path: Path) -> BinaryIO:
-    """The lock's file, never what a link in somebody's copy leads to. Raises OSError."""
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666), "rb+")
-
-
 @contextmanager
 def staged(folder: Path) -> Iterator[Staged]:
     """A folder to change, by one run at a time; what an earlier one left is completed or forgotten.
     Raises UsageError where another run changes it, OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / _LOCK) as lock:
+    if (folder / _LOCK).is_symlink():
+        raise UsageError(f"{folder / _LOCK}: it is a link", hint=_REMOVE)
+    with (folder / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
