@@ -40,8 +40,16 @@ def _read_project(path: Path) -> "Project":
 
 
 def _of_project(project: "Project") -> "Listing":
-    """The apps of a project file, by their names."""
+    """The apps of a project file, by their names. Raises UsageError for one app by two names: which
+    settings are its own would be anybody's guess."""
     from verifier.watch.targets import Listed, Listing  # noqa: PLC0415 - only to watch
 
+    names: dict[str, str] = {}
+    for name, app in project.apps.items():
+        if names.setdefault(app.app_id, name) != name:
+            raise UsageError(
+                f"{project.path}: [apps.{names[app.app_id]}] and [apps.{name}] are one app",
+                hint="keep one of them in the file that is watched",
+            )
     named = enumerate(project.apps.items(), 1)
     return Listing(tuple(Listed(line, app.app_id, name) for line, (name, app) in named))
