@@ -114,9 +114,7 @@ def test_each_app_of_a_project_has_its_own_settings(run: Run, tmp_path: Path) ->
 def test_one_app_by_two_names_is_refused(run: Run, tmp_path: Path) -> None:
     project = tmp_path / "ours.toml"
     app = f'id = "{"11" * 20}"'
-    project.write_text(
-        f'[apps.a]\n{app}\npolicy = "strict"\n[apps.b]\n{app}\npolicy = "genuine"\n'
-    )
+    project.write_text(f'[apps.a]\n{app}\npolicy = "strict"\n[apps.b]\n{app}\npolicy = "genuine"\n')
     ran = run("watch", project, "--log", "log", "--once")
     assert ran.code == 2
     assert "[apps.a] and [apps.b] are one app" in ran.err
