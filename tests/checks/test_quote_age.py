@@ -47,19 +47,21 @@ def test_none_from_after_the_time_of_judgement(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize(
-    ("operators", "pieced", "problems", "counts"),
+    ("operators", "pieced", "problems", "once", "counts"),
     [
-        (2, False, (), True),
-        (1, False, (), False),
-        (2, True, (), False),
-        (2, False, ("they differ",), False),
+        (2, False, (), [], True),
+        (1, False, (), [], False),
+        (2, True, (), [], False),
+        (2, False, ("they differ",), [], False),
+        (2, False, (), ["unknown code, which may say anything"], False),
     ],
 )
-def test_logs_count_where_two_operators_give_all_of_them_alike(
+def test_logs_count_where_two_operators_give_all_of_them_alike(  # noqa: PLR0913, PLR0917
     monkeypatch: pytest.MonkeyPatch,
     operators: int,
     pieced: bool,  # noqa: FBT001 - a column of the table
     problems: tuple[str, ...],
+    once: list[str],
     counts: bool,  # noqa: FBT001
 ) -> None:
     given = (log(3),)
@@ -71,5 +73,6 @@ def test_logs_count_where_two_operators_give_all_of_them_alike(
     monkeypatch.setattr(freshness, "vouched", lambda _case: True)
     monkeypatch.setattr(freshness, "holds", lambda _spec, _case: True)
     monkeypatch.setattr(freshness, "history_of", lambda _case: history)
+    monkeypatch.setattr(freshness, "unknown_upgrades", lambda _case, _found: once)
     case = cast("Case", SimpleNamespace(chain_plan=object()))
     assert _governed_logs(case) == (given if counts else ())

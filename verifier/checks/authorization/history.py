@@ -20,7 +20,6 @@ from verifier.model.identifiers import format_time
 from verifier.model.result import EvidenceRef
 
 if TYPE_CHECKING:
-    from verifier.chain.agreed_logs import AgreedLogs
     from verifier.model.timeline import Coverage, Timeline
     from verifier.timeline.exposures import Attested, Running
     from verifier.timeline.history import History, Stream
@@ -81,7 +80,7 @@ def history(case: Case) -> Outcome:
             remediation="it changed without a log, or all sources hide one: do not rely on it",
         )
     _refuse_disputes(timeline)
-    once = _unknown_upgrades(case, found)
+    once = unknown_upgrades(case, found)
     if once:
         return _accused(found, once, evidence)
     missing = [text for item in timeline.coverage for text in _missing(item)]
@@ -125,7 +124,7 @@ def _refuse_disputes(timeline: "Timeline") -> None:
         )
 
 
-def _unknown_upgrades(case: Case, found: "History") -> list[str]:
+def unknown_upgrades(case: Case, found: "History") -> list[str]:
     """Implementations of the app, by the Upgraded events that somebody gave, that are no known
     build. A proxy emits the first when it is created."""
     topic = bytes.fromhex(contracts.UPGRADED[2:])
@@ -275,15 +274,9 @@ def doubted_logs(case: Case) -> tuple[LogFilter, ...]:
 def _accusing(case: Case, found: "History | None") -> "tuple[Stream, ...]":
     """The app's logs, where they accuse it of unknown code."""
     with suppress(MissingEvidence):
-        if found is not None and _unknown_upgrades(case, found):
+        if found is not None and unknown_upgrades(case, found):
             return (found.app_stream,)
     return ()
-
-
-def app_logs(case: Case) -> "AgreedLogs | None":
-    """The logs of the app's contract as endpoints gave them; None when nobody was asked."""
-    found = history_of(case)
-    return None if found is None else found.app_stream.agreed
 
 
 def timeline_of(case: Case, on: int | None = None) -> "Timeline | None":

@@ -4,7 +4,7 @@ from typing import Final
 
 from verifier.checks.application.app_certificate import vouched
 from verifier.checks.authorization.contract import contract
-from verifier.checks.authorization.history import history_of
+from verifier.checks.authorization.history import history_of, unknown_upgrades
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, holds, passed, warned
 from verifier.checks.key_management import keys as key_management
@@ -93,7 +93,7 @@ def _governed_logs(case: Case) -> tuple[TimedLog, ...]:
     if not all(holds(spec, case) for spec in (key_management.provider, contract)):
         return ()
     found = history_of(case)
-    if found is None:
+    if found is None or unknown_upgrades(case, found):
         return ()
     agreed = found.app_stream.agreed
     independent = found.reader.operators_of(agreed.sources) >= OPERATORS

@@ -129,6 +129,12 @@ def _state() -> Iterator[Attack]:
     title = "has one operator alone say that the app's code was swapped, and back"
     twin = Knobs(edit_chain=forge.upgraded_to_known)
     yield refused("swapped-says-one", _HISTORY, title, knobs, twin=twin)
+    title = (
+        "shows an old quote, and has unknown code date the permission, before it is swapped back"
+    )
+    why = "unknown code gives any event at any time, so that none of them bounds the quote's age"
+    knobs = Knobs(edit_chain=forge.swapped_and_back)
+    yield warned("swapped-and-dated", "hardware.freshness", title, knobs, why, twin=twin)
     title = "has unknown code tell of an upgrade to nothing, before the app's code is swapped back"
     knobs = Knobs(edit_chain=_spoilt)
     yield refused("swapped-and-spoilt", _HISTORY, title, knobs, twin=twin)
