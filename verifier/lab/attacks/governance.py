@@ -139,7 +139,7 @@ def authorization() -> Iterator[Attack]:
     knobs = Knobs(rpc_faults={"a": RpcFault.OTHER_CHAIN})
     yield warned("rpc-other-chain", check, "has one operator serve another chain", knobs, why)
     why = "history that no endpoint gives is unknown, which is a doubt"
-    knobs, title = Knobs(log_range=9), "refuses a wide range of logs"
+    knobs, title = Knobs(log_range=1), "refuses a wide range of logs"
     yield missing("rpc-log-range", "authorization.history", title, knobs, why)
     yield from _allowed()
 
