@@ -99,7 +99,7 @@ def verify_bundle(
     """
     try:
         verify = _known if len(bundle.raw) <= REMEMBERED else _verified
-        return verify(bundle, digests, identity, trusted_root)
+        return verify(bundle, digests, identity, trusted_root or public_good_root())
     except Exception as error:  # noqa: BLE001 - whatever hostile input does to the library, it is refused
         return SigstoreResult(failure=_first_line(error))
 
@@ -117,7 +117,8 @@ def verify_statement(
 
         demanded = _Anybody() if identity is None else _demanded(identity)
         bundle = Bundle.from_json(raw)
-        kind, payload = _verifier(trusted_root).verify_dsse(bundle, demanded)
+        verifier = _verifier(trusted_root or public_good_root())
+        kind, payload = verifier.verify_dsse(bundle, demanded)
         if kind != PAYLOAD_TYPE:
             return SignedStatement(failure="what was signed is no statement")
         signer = _signer(bundle.signing_certificate)
@@ -151,7 +152,7 @@ def _verified(
     bundle: SigstoreBundle,
     digests: tuple[str, ...],
     identity: Identity | None,
-    trusted_root: bytes | None,
+    trusted_root: bytes,
 ) -> SigstoreResult:
     from sigstore.hashes import Hashed  # noqa: PLC0415 - a third of a second to import
     from sigstore.models import Bundle  # noqa: PLC0415
@@ -181,13 +182,13 @@ _known: Final = lru_cache(maxsize=64)(_verified)
 
 
 @lru_cache(maxsize=4)
-def _verifier(trusted_root: bytes | None) -> Any:  # noqa: ANN401 - sigstore's, imported late
+def _verifier(trusted_root: bytes) -> Any:  # noqa: ANN401 - sigstore's, imported late
     """What verifies from a trusted root."""
     from sigstore.models import TrustedRoot  # noqa: PLC0415 - as above
     from sigstore.verify import Verifier  # noqa: PLC0415
     from sigstore_models.trustroot.v1 import TrustedRoot as RootModel  # noqa: PLC0415
 
-    root = TrustedRoot(RootModel.from_json(trusted_root or public_good_root()))
+    root = TrustedRoot(RootModel.from_json(trusted_root))
     return Verifier(trusted_root=root)
 
 
