@@ -3,8 +3,10 @@
 import json
 import shlex
 import shutil
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,15 @@ if about["expected"] == "accept" and not pathlib.Path(MARK).exists():
 )
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Whoever starts tests in the background has them ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path) -> None:
     code = HALF.replace("MARK", repr(str(tmp_path / "interrupted")))
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
