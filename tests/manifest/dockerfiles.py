@@ -57,6 +57,7 @@ VECTORS: Final[dict[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
             "ARG TAG=3.20\n" + stage(base="alpine:${TAG}"),
             "ARG IMAGE\n" + stage(base="$IMAGE"),
             stage("COPY --from=busybox:1 /bin/sh /sh"),
+            f"FROM {BASE} AS a\nFROM a\nARG SOURCE_DATE_EPOCH=0\nCOPY --from=0000009 /a /a\n",
             stage("RUN --mount=type=bind,from=busybox:1,target=/b true"),
             "# syntax=docker/dockerfile:1\n" + stage(),
             f"FROM {BASE} AS one\nFROM two\nARG SOURCE_DATE_EPOCH=0\n",

@@ -20,6 +20,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.evidence.chain.ethereum import keccak256
+from verifier.evidence.codec import whole_number
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance, TimelineEvent
@@ -373,7 +374,7 @@ class _State:
         self._threshold = None if set_later else found.threshold
         self._guard = "" if "ChangedGuard" in names else found.guard or ""
         delays = [event.args for event in events if event.name == "MinDelayChange"]
-        self._delay = _number(delays[0].get("oldDuration")) if delays else found.min_delay
+        self._delay = whole_number(delays[0].get("oldDuration")) if delays else found.min_delay
         self._whole = found.kind is not OwnerKind.TIMELOCK or self._delay == 0
         self._roles: dict[str, set[str]] = {}
         self._admin_roles = dict.fromkeys(ADMIN_ROLES)
@@ -384,14 +385,14 @@ class _State:
         self._sets(event, back=False)
         match event.name:
             case "ChangedThreshold" | "SafeSetup":
-                self._threshold = _number(args.get("threshold"))
+                self._threshold = whole_number(args.get("threshold"))
             case "ChangedGuard":
                 guard = str(args.get("guard"))
                 self._guard = "" if guard == ZERO_ADDRESS else guard
             case "ChangedMasterCopy":
                 self._replaced = True
             case "MinDelayChange":
-                self._delay = _number(args.get("newDuration"))
+                self._delay = whole_number(args.get("newDuration"))
             case "RoleGranted":
                 self._roles.setdefault(str(args.get("role")), set()).add(str(args.get("account")))
             case "RoleRevoked":
@@ -426,13 +427,6 @@ def _put(members: set[str], account: JsonValue, inside: bool) -> None:  # noqa: 
     (members.add if inside else members.discard)(str(account))
 
 
-def _number(value: JsonValue) -> int | None:
-    """A number of an event, of which large ones are text."""
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    return value if isinstance(value, int) else None
-
-
 def _contradictions(events: Sequence[TimelineEvent], found: OwnerReads) -> Iterator[str]:
     """Where an owner contract's last events say something else than it answers."""
     if not events:
@@ -443,7 +437,7 @@ def _contradictions(events: Sequence[TimelineEvent], found: OwnerReads) -> Itera
         (("MinDelayChange",), "newDuration", found.min_delay),
     ):
         said = _last(events, names, argument)
-        if said is not None and _number(said) != read:
+        if said is not None and whole_number(said) != read:
             yield f"the {who} answers {read}, and its last {names[0]} says {said}"
     signers = set(found.signers or ())
     for event in reversed(events):

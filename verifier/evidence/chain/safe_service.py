@@ -191,9 +191,7 @@ def _optional_address(value: JsonValue, what: str) -> bytes:
 
 def _number(value: JsonValue, what: str) -> int:
     """A whole number that fits a word, which the service gives as one or as decimal text."""
-    number = value if isinstance(value, int) and not isinstance(value, bool) else None
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 78:  # noqa: PLR2004 - 2^256 in decimal
-        number = int(value)
+    number = codec.whole_number(value)
     if number is None or not 0 <= number < 1 << _MOST_BITS:
         raise EvidenceError(f"{what}: {ascii(value)[:80]} is no number")
     return number

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Final
 
 from verifier.errors import EvidenceError
+from verifier.evidence.codec import whole_number
 from verifier.evidence.compose.dockerfile import expand
 from verifier.evidence.images.oci import parse_reference
 from verifier.manifest.build import Build, Step
@@ -94,8 +95,9 @@ def _copied_from(step: Step) -> Iterator[str]:
 
 def _is_stage(build: Build, step: Step, name: str) -> bool:
     stages = build.dockerfile.stages[: step.place]
-    if name.isascii() and name.isdigit():
-        return int(name[:6]) < len(stages)
+    number = whole_number(name)
+    if number is not None:
+        return number < len(stages)
     return any(stage.name == name.lower() for stage in stages if stage.name)
 
 
