@@ -1,6 +1,7 @@
 """Whatever ends the program while it writes: what is there is the old or the new, or says that it
 is not whole, and the next run works. So too where the disk is full."""
 
+import hashlib
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -181,3 +182,16 @@ def test_a_full_disk_keeps_the_site_that_was_there(
         publish(reports, begun, SITE, render)
     found = contents(begun)
     assert {name: found[name] for name in before} == before
+
+
+def test_a_report_is_not_written_through_a_link(tmp_path: Path) -> None:
+    """Its bytes are known beforehand, and so is the name that they are first written under."""
+    theirs, report_of = tmp_path / "theirs", tmp_path / "out" / "report.json"
+    theirs.write_bytes(OLD)
+    report_of.parent.mkdir()
+    write(NEW, report_of, "the report")
+    digest = hashlib.sha256(NEW).hexdigest()[:16]
+    (report_of.parent / f".{digest}.part").symlink_to(theirs)
+    write(NEW, report_of, "the report")
+    assert (theirs.read_bytes(), report_of.read_bytes()) == (OLD, NEW)
+    assert list(report_of.parent.iterdir()) == [report_of]

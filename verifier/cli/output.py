@@ -149,7 +149,9 @@ def _write_file(raw: bytes, path: Path) -> None:
         return
     part = place.with_name(f".{hashlib.sha256(raw).hexdigest()[:16]}.part")
     try:
-        part.write_bytes(raw)
+        part.unlink(missing_ok=True)
+        with part.open("xb") as stream:  # not through a link that somebody put there
+            stream.write(raw)
         if place.exists():
             shutil.copymode(place, part)
         part.replace(place)
