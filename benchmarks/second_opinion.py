@@ -28,6 +28,7 @@ from msgspec.structs import replace
 from benchmarks.quote_changes import Asked, Members, changed, simulated
 from benchmarks.quote_differences import check_says, why
 from tests.evidence.recorded import RECORDED
+from tests.judged import version
 from tests.worlds.attacked import carry_out
 from verifier.checks.agreement import differences, quote_opinion, second_name
 from verifier.checks.case import Case
@@ -182,6 +183,9 @@ def main() -> int:
     options = given.parse_args()
     seed, ends = options.seed, time.monotonic() + options.seconds
     state: dict[str, Any] = json.loads(STATE.read_text()) if STATE.exists() else {}
+    code = version(["benchmarks/second_opinion.py"])
+    if state.get("code") != code:
+        state = {"code": code}
     recorded = real() if RECORDED.is_dir() else []
     of_real = empty()
     for asked in recorded:

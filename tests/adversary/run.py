@@ -15,6 +15,7 @@ from tests.adversary.cannot import CANNOT
 from tests.adversary.explore import PLAIN, Explorer, Outcome, Recipe, recipes
 from tests.adversary.model import Fact, Liar, truth_of
 from tests.adversary.oracle import noticing
+from tests.judged import version
 
 RESULT: Final = Path("benchmarks/adversary.md")
 _SAVED_EVERY: Final = 5
@@ -55,19 +56,21 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--state", type=Path, default=Path(".adversary.json"))
     asked = options.parse_args()
-    state = _begun(asked.state, asked.seed)
+    state = begun(asked.state, asked.seed)
     until = time.monotonic() + asked.seconds
     explorer, questions = Explorer(), asked.state.with_suffix(".asked")
-    if questions.is_file() and state["place"]:
+    if not asked.state.is_file() or not state["place"]:
+        questions.unlink(missing_ok=True)
+    elif questions.is_file():
         explorer.remember(questions.read_bytes())
     _try_again(state, explorer)
     for count, recipe in enumerate(
         itertools.islice(recipes(asked.seed, explorer.known), state["place"], None), 1
     ):
-        begun = time.process_time()
+        started = time.process_time()
         outcome = explorer.outcome(recipe)
         _count(state, explorer, outcome)
-        state["seconds"] += time.process_time() - begun
+        state["seconds"] += time.process_time() - started
         if count % _SAVED_EVERY == 0:
             asked.state.write_text(json.dumps(state), encoding="utf-8")
         if time.monotonic() > until:
@@ -78,13 +81,16 @@ def main() -> int:
     return int(bool(state["breaches"]))
 
 
-def _begun(path: Path, seed: int) -> State:
+def begun(path: Path, seed: int) -> State:
+    """What an earlier run of that seed counted of this very code; nothing of any other."""
+    judged = sorted(f"tests/adversary/{item.name}" for item in Path(__file__).parent.glob("*.py"))
+    code = version([*judged, "tests/worlds/audited.py"])
     if path.is_file():
         held: State = json.loads(path.read_text("utf-8"))
-        if held["seed"] == seed:
+        if (held["seed"], held.get("code")) == (seed, code):
             return held
     counts = dict.fromkeys(("place", "worlds", "impossible", "audits", "seconds"), 0)
-    return {"seed": seed, **counts, "cells": {}, "breaches": {}, "affirming": 0}
+    return {"seed": seed, "code": code, **counts, "cells": {}, "breaches": {}, "affirming": 0}
 
 
 def _try_again(state: State, explorer: Explorer) -> None:

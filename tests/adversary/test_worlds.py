@@ -1,10 +1,13 @@
 """What the adversary's worlds are: true to what is collected, affirmed where nobody lies."""
 
 import itertools
+import json
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from tests.adversary import run
 from tests.adversary.cannot import CANNOT
 from tests.adversary.explore import Explorer, Recipe, recipes
 from tests.adversary.honest import HONEST_WORLDS
@@ -79,3 +82,13 @@ def test_every_fact_is_in_reach_of_a_liar_or_there_is_a_reason_why_not() -> None
 
 def test_the_honest_worlds_are_worlds_of_their_own() -> None:
     assert len({repr(knobs) for knobs in HONEST_WORLDS.values()}) == len(HONEST_WORLDS)
+
+
+def test_a_run_goes_on_with_what_was_counted_of_the_same_code(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    first = run.begun(path, 1)
+    path.write_text(json.dumps({**first, "worlds": 3}))
+    assert run.begun(path, 1)["worlds"] == 3
+    assert run.begun(path, 2)["worlds"] == 0
+    path.write_text(json.dumps({**first, "worlds": 3, "code": "another"}))
+    assert run.begun(path, 1)["worlds"] == 0

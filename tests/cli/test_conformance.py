@@ -138,6 +138,7 @@ def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path) -> None:
         ('{"schema": "verify/conformance-v2", "command": "", "answers": []}', "conformance-v2"),
         ('{"schema": "verify/conformance-v1", "command": "x", "answers": []}', "those of 'x'"),
         ('{"schema": "verify/conformance-v1", "command": "", "answers": [{}]}', "is no answer"),
+        ('{"schema": "verify/conformance-v1", "command": "", "answers": []}', "those of ''"),
     ],
 )
 def test_earlier_answers_are_those_of_this_command(

@@ -9,7 +9,6 @@ is audited and of what judges it: of another one it is said that it lies there.
 """
 
 import argparse
-import hashlib
 import multiprocessing
 import signal
 import sys
@@ -22,7 +21,7 @@ from typing import Final
 
 import msgspec
 
-from tests.evidence.recorded import RECORDED
+from tests.judged import ROOT, version
 from tests.mutation import block
 from tests.mutation.block import Breach, Result, Trial
 from tests.mutation.cases import cases
@@ -30,7 +29,6 @@ from tests.mutation.chosen import seeded
 from tests.mutation.result import document
 from verifier.lab.attacks import ATTACKS
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 RESULT: Final = ROOT / "benchmarks" / "mutate.md"
 JUDGED_BY: Final = (
     *("tests/mutation/block.py", "tests/mutation/cases.py", "tests/mutation/chosen.py"),
@@ -42,23 +40,11 @@ Block = tuple[str, int]
 _FORGED: Final = frozenset(attack.name for attack in ATTACKS)
 
 
-def version() -> str:
-    """What names the code that audits and judges, and whether there is recorded evidence."""
-    files = [path for path in (ROOT / "verifier").rglob("*") if path.suffix in (".py", ".json")]
-    files += (ROOT / "verifier").rglob("*.toml")
-    files += (ROOT / name for name in JUDGED_BY)
-    digest = hashlib.sha256(f"recorded: {RECORDED.is_dir()}\n".encode())
-    for path in sorted(files):
-        digest.update(f"{path.relative_to(ROOT)}\n".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
 class State:
     """The blocks that are done, a line each in a file of its own for each version and seed."""
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.version = version()
+        self.version = version(JUDGED_BY)
         self.path = folder / f"{self.version}-{seed}.jsonl"
         self.others = sorted(item for item in folder.glob("*.jsonl") if item != self.path)
         self.results: list[Result] = []

@@ -9,11 +9,12 @@ from textwrap import dedent
 import msgspec
 import pytest
 
+from tests.judged import ROOT, version
 from tests.mutation import run
 from tests.mutation.block import Breach, Result
 from tests.mutation.operations import Level, Op, Operation
 from tests.mutation.result import document
-from tests.mutation.run import ROOT, State
+from tests.mutation.run import State
 from tests.worlds.damage import Certificate, Header, Json
 from verifier.evidence.bundle import Kind
 
@@ -61,7 +62,7 @@ def test_a_state_of_another_seed_or_version_is_said(
     old.add(Result("one", 0))
     seeded = State(tmp_path, 2)
     assert (seeded.results, seeded.others) == ([], [old.path])
-    monkeypatch.setattr(run, "version", lambda: "another")
+    monkeypatch.setattr(run, "version", lambda _judged_by: "another")
     newer = State(tmp_path, 1)
     assert newer.results == []
     assert old.path in newer.others
@@ -69,7 +70,7 @@ def test_a_state_of_another_seed_or_version_is_said(
 
 def test_the_version_is_that_of_the_auditor_and_its_judge() -> None:
     assert all((ROOT / name).is_file() for name in run.JUDGED_BY)
-    assert run.version() == run.version()
+    assert version(run.JUDGED_BY) == version(run.JUDGED_BY) != version(())
 
 
 def test_the_result_counts_everything() -> None:

@@ -15,7 +15,7 @@ _WHAT: Final = "earlier answers"
 
 
 def document(command: str, answers: Iterable[Answered]) -> str:
-    """Every answer, with the command that gave it ("" for this auditor)."""
+    """Every answer, with the command that gave it."""
     rows = [
         {
             "link": item.vector.link,
@@ -44,8 +44,8 @@ def earlier(raw: bytes, command: str, vectors: Iterable[Vector]) -> Mapping[Vect
         raise UsageError(error.message, hint=hint) from error
     if asked != command:
         raise UsageError(
-            f"the earlier answers are those of {asked or 'this auditor'!a}",
-            hint="go on with the same --command, or leave out --resume",
+            f"the earlier answers are those of {asked!a}, not of {command!a}",
+            hint="go on with the same --command and version, or leave out --resume",
         )
     digests = ((item, item.digest()) for item in vectors)
     return {item: Answered(item, *found[digest]) for item, digest in digests if digest in found}

@@ -11,6 +11,7 @@ from verifier.cli.options import Output, command
 from verifier.cli.output import check_places, write
 from verifier.cli.streams import end_progress, progress, warn
 from verifier.errors import EvidenceError, UsageError, did_you_mean
+from verifier.version import tool_version
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +68,8 @@ def try_verifier(
     except EvidenceError as error:
         raise UsageError(error.message, hint=error.hint) from error
     answering: Callable[[Vector], Answered] = _asking(ask) if ask else judge
-    known = {} if resume is None else earlier(read_file(resume), ask, vectors)
+    asked = ask or f"this auditor, {tool_version()}"
+    known = {} if resume is None else earlier(read_file(resume), asked, vectors)
     answers = []
     try:
         for place, vector in enumerate(vectors):
@@ -76,7 +78,7 @@ def try_verifier(
     except KeyboardInterrupt:
         end_progress()
         warn(f"interrupted: {len(answers)} of {len(vectors)} vectors were asked")
-    text = document(ask, answers) if as_json else _table(ask or "verify", answers)
+    text = document(asked, answers) if as_json else _table(ask or "verify", answers)
     write(text.encode("utf-8"), output, "the answers")
     if len(answers) < len(vectors):
         raise typer.Exit(INTERRUPTED)
