@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,10 +16,12 @@ import pytest
 from tests.watch.evidence import Simulated, simulate
 from tests.watch.test_fleet import Inline, lines
 from verifier.cli.streams import prepare_process
-from verifier.watch.fleet.job import Job, Outcome
+from verifier.watch.fleet.job import Asked, Cause, Job, Outcome, judge
+from verifier.watch.processes import Loss
 
 pytest.importorskip("distributed", reason="Dask is not installed: `make dask` tests with it")
 
+from verifier.watch.fleet import cluster
 from verifier.watch.fleet.cluster import Cluster, ClusterError
 
 LISTENING: Final = re.compile(r"tcp://(127\.0\.0\.1:\d+)")
@@ -79,20 +81,36 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
     cluster.end()
 
 
-def on(local: Local, simulated: Simulated, seconds: float = 60) -> Cluster:
+def on(
+    local: Local,
+    simulated: Simulated,
+    seconds: float = 60,
+    prepare: Callable[[], None] = prepare_process,
+) -> Cluster:
     return Cluster(
-        simulated.asked,
-        local.address,
-        seconds=seconds,
-        prepare=prepare_process,
-        monotonic=time.monotonic,
+        simulated.asked, local.address, seconds=seconds, prepare=prepare, monotonic=time.monotonic
     )
+
+
+def judge_or_end(asked: Asked, job: Job) -> Outcome:
+    """Two jobs that no worker ends: one kills it, and one hangs."""
+    if job.text.endswith("/3.tar"):
+        os._exit(1)
+    if job.text.endswith("/5.tar"):
+        time.sleep(600)
+    return judge(asked, job)
+
+
+def prepare_badly() -> None:
+    """On a worker, which finds this by its name."""
+    prepare_process()
+    cluster.judge = judge_or_end
 
 
 def killed_in_the_middle(outcomes: Iterator[Outcome], local: Local) -> Iterator[Outcome]:
     """The outcomes, while the process that one worker's nanny started is killed."""
     for place, outcome in enumerate(outcomes):
-        if place == 5:
+        if place == 20:
             nanny = local.running[1].pid
             found = subprocess.run(
                 ["/bin/ps", "-o", "pid=", "--ppid", str(nanny)], capture_output=True, check=True
@@ -106,12 +124,29 @@ def killed_in_the_middle(outcomes: Iterator[Outcome], local: Local) -> Iterator[
 def test_a_cluster_whose_worker_is_killed_gives_the_same_bytes(
     local: Local, simulated: Simulated, tmp_path: Path
 ) -> None:
-    jobs = simulated.copies(tmp_path, 40)
+    jobs = simulated.copies(tmp_path, 120)
     Path(jobs[7].path).write_bytes(b"torn")
     Path(jobs[8].path).unlink()
     expected = lines(Inline(simulated.asked).run(iter(jobs)))
     found = killed_in_the_middle(on(local, simulated).run(iter(jobs)), local)
     assert lines(found) == expected
+
+
+@pytest.mark.filterwarnings("default")
+def test_what_kills_or_hangs_takes_nothing_with_it(
+    local: Local, simulated: Simulated, tmp_path: Path
+) -> None:
+    jobs = simulated.copies(tmp_path, 20)
+    found = {
+        outcome.job.path: outcome.result
+        for outcome in on(local, simulated, 10, prepare_badly).run(iter(jobs))
+    }
+    died, hung = (found.pop(jobs[place].path) for place in (3, 5))
+    assert (died.cause, hung.cause) == (Cause.CRASHED, Cause.TIMED_OUT)
+    assert Loss.DIED.value in died.error
+    assert Loss.HUNG.value in hung.error
+    assert len(found) == len(jobs) - 2
+    assert all(result.accepted for result in found.values())
 
 
 @pytest.mark.filterwarnings("default")

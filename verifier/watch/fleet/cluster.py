@@ -2,10 +2,11 @@
 
 The scheduler and the workers run whatever they run: whoever runs the cluster makes the verdicts.
 Workers get the bytes of each bundle, since they may not see the files, and judge them by the same
-pure function; one of another version judges nothing.
+pure function; one of another version judges nothing. Jobs go there by handfuls, since a task of the
+cluster costs about as much as a small audit; a handful that is lost is handed out again, one by one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from typing import Any, Final
@@ -38,7 +39,11 @@ _LOOK_SECONDS: Final = 1.0
 """How often the cluster is looked at as a whole."""
 _POLL: Final = 0.1
 _AHEAD: Final = 3
-"""Jobs that are handed out for each thread of the cluster."""
+"""Handfuls that are handed out for each thread of the cluster."""
+_HANDFUL: Final = 16
+"""Jobs in one task of the cluster, at most."""
+_HANDFUL_SIZE: Final = 8 << 20
+"""Bytes of evidence after which no further job joins a handful."""
 _PLUGIN: Final = "dstack-audit"
 _GONE: Final = "what is finished is kept: --resume goes on, with this engine or another"
 
@@ -62,13 +67,13 @@ class _Prepared(WorkerPlugin):  # type: ignore[misc]  # an extra without types h
         self.prepare()
 
 
-def _judge_there(job: Job) -> Outcome:
-    """Judge a job on a worker, as it was told to."""
+def _judge_there(handful: Sequence[Job]) -> list[Outcome]:
+    """Judge jobs on a worker, as it was told to."""
     told = get_worker().plugins[_PLUGIN]
     if told.version != tool_version():
         why = f"a worker runs version {tool_version()}, and this run {told.version}"
-        return failed(job, Cause.CRASHED, why)
-    return judge(told.asked, job)
+        return [failed(job, Cause.CRASHED, why) for job in handful]
+    return [judge(told.asked, job) for job in handful]
 
 
 class Cluster:
@@ -92,7 +97,8 @@ class Cluster:
         self._seconds = seconds
         self._prepare = prepare
         self._monotonic = monotonic
-        self._pending: dict[Future, tuple[Job, float]] = {}
+        self._pending: dict[Future, tuple[list[Job], float]] = {}
+        self._again: list[Job] = []
         self._number = 0
         self._more = True
         self._threads = 0
@@ -103,7 +109,7 @@ class Cluster:
         and none is ready. Raises ClusterError, UsageError."""
         client = self._connected()
         try:
-            while self._more or self._pending:
+            while self._more or self._pending or self._again:
                 yield from self._handed_out(client, jobs)
                 yield from self._settled(client)
         except OSError as error:
@@ -145,7 +151,31 @@ class Cluster:
 
     def _handed_out(self, client: Client, jobs: Iterator[Job | None]) -> Iterator[Outcome]:
         """Hand out jobs, not many more than are worked on; those without evidence have ended."""
-        while self._more and len(self._pending) < max(self._threads, 1) * _AHEAD:
+        while len(self._pending) < max(self._threads, 1) * _AHEAD:
+            handful, sent, size = [], [], 0
+            for job in self._next(jobs):
+                try:
+                    sent.append(with_evidence(job))
+                except EvidenceError as error:
+                    yield failed(job, Cause.UNREADABLE, error.message)
+                    continue
+                handful.append(job)
+                size += sum(map(len, (sent[-1].files or {}).values()))
+                if size >= _HANDFUL_SIZE:
+                    break
+            if not handful:
+                return
+            self._number += 1
+            key = f"{_PLUGIN}-{client.id}-{self._number}"
+            future = client.submit(_judge_there, sent, key=key, pure=False)
+            self._pending[future] = (handful, self._monotonic())
+
+    def _next(self, jobs: Iterator[Job | None]) -> Iterator[Job]:
+        """Those that may go together: what is ready, and what was lost among others by itself."""
+        if self._again:
+            yield self._again.pop()
+            return
+        for _ in range(_HANDFUL if self._more else 0):
             try:
                 job = next(jobs)
             except StopIteration:
@@ -153,15 +183,7 @@ class Cluster:
                 return
             if job is None:
                 return
-            try:
-                sent = with_evidence(job)
-            except EvidenceError as error:
-                yield failed(job, Cause.UNREADABLE, error.message)
-                continue
-            self._number += 1
-            key = f"{_PLUGIN}-{client.id}-{self._number}"
-            future = client.submit(_judge_there, sent, key=key, pure=False)
-            self._pending[future] = (job, self._monotonic())
+            yield job
 
     def _settled(self, client: Client) -> Iterator[Outcome]:
         if self._pending:
@@ -169,28 +191,37 @@ class Cluster:
                 wait(list(self._pending), timeout=_POLL, return_when="FIRST_COMPLETED")
         self._look_after(client)
         for future in [item for item in self._pending if item.done()]:
-            job, _ = self._pending.pop(future)
-            yield self._outcome(future, job)
+            handful, _ = self._pending.pop(future)
+            yield from self._outcomes(future, handful)
             future.release()
         limit = self._seconds * _AHEAD
         late = [
             item for item, (_, since) in self._pending.items() if self._monotonic() - since > limit
         ]
         for future in late:
-            job, _ = self._pending.pop(future)
+            handful, _ = self._pending.pop(future)
             self._end(client, future)
-            yield lost(job, Loss.HUNG)
+            yield from self._lost(handful, lambda job: lost(job, Loss.HUNG))
 
-    def _outcome(self, future: Future, job: Job) -> Outcome:
+    def _outcomes(self, future: Future, handful: list[Job]) -> list[Outcome]:
         if future.status == "finished":
-            outcome: Outcome = future.result()
-            return outcome
-        if future.status == "error":
-            error = future.exception()
-            if isinstance(error, KilledWorker):
-                return lost(job, Loss.DIED)
-            return failed(job, Cause.CRASHED, f"the audit crashed: {type(error).__name__}: {error}")
-        raise self._gone()
+            outcomes: list[Outcome] = future.result()
+            return outcomes
+        if future.status != "error":
+            raise self._gone()
+        error = future.exception()
+        if isinstance(error, KilledWorker):
+            return self._lost(handful, lambda job: lost(job, Loss.DIED))
+        why = f"the audit crashed: {type(error).__name__}: {error}"
+        return self._lost(handful, lambda job: failed(job, Cause.CRASHED, why))
+
+    def _lost(self, handful: list[Job], told: Callable[[Job], Outcome]) -> list[Outcome]:
+        """What is told of a job that was lost by itself. Of several, none knows which it was: each
+        is handed out again."""
+        if len(handful) > 1:
+            self._again += handful
+            return []
+        return [told(job) for job in handful]
 
     def _gone(self) -> ClusterError:
         return ClusterError(f"the Dask cluster at {self._address} is gone", hint=_GONE)
