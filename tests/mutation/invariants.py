@@ -1,17 +1,25 @@
 """What has to hold of the audit of mutated evidence, whatever was done to it.
 
 Nothing crashes, and nothing gets better (`tests.worlds.monotone`). What was spliced in from another
-bundle proves what it proved there, so that there something may be as good as it was in either.
+bundle proves what it proved there, so that there something may be as good as it was in either. And
+what the honest world gives, too, may tell the truth in a forged one, which is then as good as that
+world with the same put in.
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
 from typing import Final
 
-from tests.mutation.cases import Case
-from tests.mutation.operations import Level, Op, Operation, received
+from msgspec.structs import replace
+
+from tests.mutation.cases import Case, cases
+from tests.mutation.operations import Level, Op, Operation, donated, mutated, received
 from tests.worlds.monotone import WORTH, breaches, keeps_back, may_help
+from verifier.errors import VerifierError
+from verifier.evidence.bundle import Bundle
 from verifier.model.report import Report, SubjectReport
-from verifier.model.result import Basis, Status
+from verifier.model.result import Basis, JsonValue, Status
 
 BELIEVED: Final = frozenset(Basis) - {Basis.ASSERTED, Basis.UNKNOWN}
 """What a claim may rest on, short of somebody's word."""
@@ -37,7 +45,9 @@ def broken(
     if donor is None:
         kept_back = all(_is_kept_back(case, item) for item in operations)
         return found + breaches(case.report, after, case.bundle, kept_back=kept_back)
-    return found + _better_than_both(case.report, donor.report, after)
+    return found + _better_than(
+        [case.report, donor.report, *_truths(case, donor, operations)], after
+    )
 
 
 def _is_kept_back(case: Case, item: Operation) -> bool:
@@ -47,8 +57,39 @@ def _is_kept_back(case: Case, item: Operation) -> bool:
     return keeps_back(artifact, item.path, removed=item.op is Op.DROP)
 
 
-def _better_than_both(one: Report, other: Report, after: Report) -> list[str]:
-    subjects = (*one.subjects, *other.subjects)
+@cache
+def honest() -> Case:
+    """The world in which nobody lies."""
+    return cases()["honest"]()
+
+
+def _truths(case: Case, donor: Case, operations: Sequence[Operation]) -> list[Report]:
+    """The reports about the honest world, where all that was spliced in is of it: as it is, and
+    with the same put in."""
+    truth = honest()
+    known = set(truth.bundle.blobs)
+    given = [donated(item, donor.bundle)[0] for item in operations if item.donor]
+    if any(item.sha256 not in known for item in given):
+        return []
+    moved = [found for item in operations if (found := _moved(item, case.bundle, truth.bundle))]
+    bundle = mutated(truth.bundle, moved, {donor.name: donor.bundle})
+    with suppress(VerifierError):
+        return [truth.report, truth.again(bundle)]
+    return [truth.report]
+
+
+def _moved(item: Operation, before: Bundle, after: Bundle) -> Operation | None:
+    """The same operation on what another bundle holds in that place."""
+    old = before.artifacts[received(before, item.kind)[item.number]]
+    for number, place in enumerate(received(after, item.kind)):
+        new = after.artifacts[place]
+        if (new.source, new.request) == (old.source, old.request):
+            return replace(item, number=number)
+    return None
+
+
+def _better_than(reports: Sequence[Report], after: Report) -> list[str]:
+    subjects = [subject for report in reports for subject in report.subjects]
     passed = {
         item.id for subject in subjects for item in subject.checks if item.status is Status.PASS
     }
@@ -65,11 +106,22 @@ def _better_than_both(one: Report, other: Report, after: Report) -> list[str]:
         for name, value in _claims(subject)
         if (name, value) not in claims
     ]
-    best = max(WORTH.get(item.verdict, 0) for item in (one, other))
+    best = max(WORTH.get(item.verdict, 0) for item in reports)
     if WORTH.get(after.verdict, 0) > best:
         found.append(f"the verdict is {after.verdict}")
     return found
 
 
 def _claims(subject: SubjectReport) -> list[tuple[str, str]]:
-    return [(item.name, repr(item.value)) for item in subject.claims if item.basis in BELIEVED]
+    return [
+        (item.name, repr(_whoever_says_it(item.value)))
+        for item in subject.claims
+        if item.basis in BELIEVED
+    ]
+
+
+def _whoever_says_it(value: JsonValue) -> JsonValue:
+    """A value without how many operators gave it: where one is silent, one is left."""
+    if not isinstance(value, dict):
+        return value
+    return {name: item for name, item in value.items() if name != "single_source"}

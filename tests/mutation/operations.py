@@ -113,7 +113,7 @@ def _done(bundle: Bundle, item: Operation, donors: Mapping[str, Bundle]) -> Bund
         donor = _donated_node(item, donors[item.donor]) if item.donor else None
         return changed(bundle, place, item.path, lambda value: edited_node(value, item, donor))
     if item.level is Level.BYTES:
-        given = _donated(item, donors)[1] if item.donor else b""
+        given = donated(item, donors[item.donor])[1] if item.donor else b""
         new = edited_bytes(bundle.blob(bundle.artifacts[place]), item, given)
         return _holding(bundle, {place: new})
     return _whole(bundle, item, places, donors)
@@ -134,7 +134,7 @@ def _whole(
         other = places[item.other]
         first, second = (bundle.blob(bundle.artifacts[each]) for each in (place, other))
         return _holding(bundle, {place: second, other: first})
-    given, raw = _donated(item, donors)
+    given, raw = donated(item, donors[item.donor])
     if item.op is Op.SPLICE:
         return _holding(bundle, {place: raw}, given)
     beside = replace(given, subject=old.subject)
@@ -152,9 +152,8 @@ def _holding(bundle: Bundle, new: Mapping[int, bytes], like: Artifact | None = N
     return Bundle(tuple(artifacts), blobs)
 
 
-def _donated(item: Operation, donors: Mapping[str, Bundle]) -> tuple[Artifact, bytes]:
+def donated(item: Operation, donor: Bundle) -> tuple[Artifact, bytes]:
     """The donor's artifact: of bytes, the one in the same place, as far as there are so many."""
-    donor = donors[item.donor]
     places = received(donor, item.kind)
     number = item.number if item.level is Level.BYTES else item.other
     given = donor.artifacts[places[number % len(places)]]

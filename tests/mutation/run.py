@@ -26,6 +26,7 @@ from tests.mutation import block
 from tests.mutation.block import Breach, Result, Trial
 from tests.mutation.cases import cases
 from tests.mutation.chosen import seeded
+from tests.mutation.invariants import honest
 from tests.mutation.result import document
 from verifier.lab.attacks import ATTACKS
 
@@ -124,6 +125,7 @@ def _work(  # noqa: PLR0913, PLR0917 - what a block is made of
 
 def run(state: State, seed: int, seconds: float, workers: int) -> None:
     """Do blocks for some time; those that run then are still ended."""
+    honest()  # made once, for the processes of all blocks
     todo = state.todo(seed, sorted(cases()))
     end = time.monotonic() + seconds
     busy = [Worker(seed, next(todo)) for _ in range(workers)]

@@ -61,9 +61,12 @@ def _vouched(case: Case) -> str:
 
 
 def certificates(case: Case) -> tuple[PresentedQuote, ...]:
-    """The app certificates in the evidence; those that are about the judged quote come first."""
+    """The app certificates in the evidence: first those that are about the judged quote, and of
+    these the ones that the KMS issued, so that what anybody can put beside one changes nothing."""
     found = [source for source in case.evidence.quotes if source.certificate_chain is not None]
-    return tuple(sorted(found, key=lambda source: not tie(case, source)))
+    if len(found) == 1:
+        return tuple(found)
+    return tuple(sorted(found, key=lambda x: (not tie(case, x), bool(problems_of(case, x)))))
 
 
 def tie(case: Case, source: PresentedQuote) -> str:

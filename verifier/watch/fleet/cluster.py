@@ -3,7 +3,7 @@
 The scheduler and the workers run whatever they run: whoever runs the cluster makes the verdicts.
 Workers get the bytes of each bundle, since they may not see the files, and judge them by the same
 pure function; one of another version judges nothing. Jobs go there by handfuls, since a task of the
-cluster costs about as much as a small audit; a handful that is lost is handed out again, one by one.
+cluster costs about as much as a small audit; what is lost goes again, one by one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
