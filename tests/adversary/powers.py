@@ -59,8 +59,8 @@ certain app,code,keys | second-compose-hash second-app-id second-key-provider no
 certain app,code,keys | kms-after-key-provider no-system-ready identity-out-of-order
 certain app,code,keys | foreign-event-type app-id-short provider-twice encrypted-twice
 certain keys shows:certificate | certificate-own-ca certificate-forged certificate-leaf-ca
-certain app shows:certificate | certificate-of-another-app certificate-usage
-certain keys shows:certificate | certificate-expired
+certain app shows:certificate | certificate-of-another-app
+certain keys shows:certificate | certificate-usage certificate-expired
 certain keys shows:certificate | quote-of-another-td
 doubt fresh,app hides:certificate | report-data-unknown
 certain allowed shows:chain | device-removed device-never-added image-removed image-never-added
@@ -79,7 +79,7 @@ doubt code hides:info | info-without-compose-hash info-without-vm-config
 certain app shows:page | page-row-twice page-foreign-entity page-textarea-elsewhere
 certain code shows:page | page-two-textareas page-raw-markup page-utf-16
 certain app | proof-of-another-td proof-of-another-app proof-of-another-instance
-certain source | proof-of-another-commit proof-of-another-branch
+certain source shows:attestation | proof-of-another-commit proof-of-another-branch
 certain keys | proof-of-another-kms
 certain fresh | proof-of-another-time
 doubt source | image-unpinned
@@ -96,12 +96,14 @@ certain kms shows:kms-guest | kms-quote-lent kms-certificate-usage
 certain kms chooses:kms shows:kms-guest | kms-debug kms-development-image
 certain kms shows:kms-guest | kms-log-forged kms-firmware
 doubt kms chooses:kms | kms-unknown-image
-doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed kms-asks-operator
-doubt kms | kms-image-by-tag
-certain kms shows:kms-guest | kms-now-unallowed kms-other-contract kms-authorizes-all
-certain kms shows:kms-guest | kms-authorizes-all-respelled
+doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed
+doubt kms claims:authorizer | kms-asks-operator
+doubt kms hides:kms-image | kms-image-by-tag
+certain kms shows:kms-guest | kms-now-unallowed
+certain kms shows:kms-guest claims:authorizer | kms-other-contract kms-authorizes-all
+certain kms shows:kms-guest claims:authorizer | kms-authorizes-all-respelled
 doubt kms hides:kms-guest | kms-manifest-hidden
-doubt keys shows:kms | env-key-replayed
+doubt keys shows:kms claims:env-key | env-key-replayed
 """,
     Liar.OWNER: """
 certain allowed shows:chain | foreign-contract unknown-app-code unknown-kms-code
@@ -109,8 +111,8 @@ certain past shows:chain,logs | swapped-and-back
 certain allowed shows:chain | getter-lies decision-lies
 certain keys shows:chain | ca-key-on-chain silent-root-key
 doubt keys | ca-key-empty
-certain past shows:chain,logs | silent-flag silent-removal silent-owner
-doubt past | app-outside-factory app-other-factory
+certain past shows:chain,logs claims:deployed | silent-flag silent-removal silent-owner
+doubt past claims:deployed | app-outside-factory app-other-factory
 doubt control | one-key safe-without-notice kms-owner admin proposer threshold-lowered module
 doubt notice | delay-lowered
 doubt control | signers-with-code safe-passes-calls-on-undemanded owner-unknown owner-own-word
@@ -143,24 +145,25 @@ doubt past hides:logs | rpc-log-range
 """,
     Liar.BUILDER: """
 certain source | image-other-platform
-doubt source | attestation-hidden attestation-of-another-workflow attestation-by-another-workflow
-doubt source | attestation-of-another-digest attestation-of-another-commit
-doubt source | attestation-on-own-runner attestation-of-another-issuer
-doubt source | attestation-of-another-instance attestation-after-expiry attestation-from-later
-doubt source | attestation-inclusion-proof attestation-log-promise attestation-log-entry
-doubt source | attestation-signature attestation-statement
+doubt source hides:attestation | attestation-hidden attestation-of-another-workflow
+doubt source hides:attestation | attestation-by-another-workflow attestation-of-another-digest
+doubt source hides:attestation | attestation-of-another-commit attestation-on-own-runner
+doubt source hides:attestation | attestation-of-another-issuer attestation-of-another-instance
+doubt source hides:attestation | attestation-after-expiry attestation-from-later
+doubt source hides:attestation | attestation-inclusion-proof attestation-log-promise
+doubt source hides:attestation | attestation-log-entry attestation-signature attestation-statement
 doubt source | image-tag-of-another-commit image-label-of-another-commit
 """,
     Liar.REGISTRY: """
 certain source shows:image | image-other-manifest image-other-configuration
-doubt source hides:image,kms-guest | image-absent image-unanswered
-certain kms shows:kms-guest | kms-image-exchanged
-doubt kms hides:kms-guest | kms-image-withheld
+doubt source hides:image,attestation,kms-guest,kms-image | image-absent image-unanswered
+certain kms shows:kms-guest,kms-image | kms-image-exchanged
+doubt kms hides:kms-guest,kms-image | kms-image-withheld
 """,
     Liar.GATEWAY: """
-certain keys shows:kms | env-key-forged env-key-of-another-app env-key-dated-anew
-certain keys shows:kms | env-key-without-time
-doubt keys | env-key-undated
+certain keys shows:kms claims:env-key | env-key-forged env-key-of-another-app
+certain keys shows:kms claims:env-key | env-key-dated-anew env-key-without-time
+doubt keys claims:env-key | env-key-undated
 doubt kms hides:kms-guest | kms-certificate-hidden
 certain endpoint chooses:endpoint | endpoint-lent-quote
 certain endpoint,app | endpoint-of-another-app
@@ -211,6 +214,7 @@ def _read(liar: Liar, line: str) -> Iterator[Power]:
             trace=Trace[trace.upper()],
             shows=tuple(told["shows"].split(",")) if "shows" in told else (),
             hides=tuple(told["hides"].split(",")) if "hides" in told else (),
+            claims=told.get("claims", ""),
             knobs=_turned(attack),
             handed=attack.handed_over,
             spoils=attack.edit_artifact,
