@@ -82,6 +82,18 @@ _HOST: Final = (
         knobs={"challenge": b""},
     ),
     Power(
+        name="challenge-answered-with-something-else",
+        liar=Liar.HOST,
+        about=(Fact.FRESH, Fact.APP),
+        hides=("certificate",),
+        claims="challenge",
+        knobs={
+            "challenge": b"",
+            "app_key_report_data": b"\7" * 64,
+            "edit_response": forge.no_certificate,
+        },
+    ),
+    Power(
         name="challenge-answered-without-a-key",
         liar=Liar.HOST,
         about=(Fact.KEYS,),

@@ -21,7 +21,17 @@ _TABLES: Final[Mapping[Liar, str]] = {
     Liar.HOST: """
 certain hardware chooses:hardware | quote-signature quote-report-data quote-attestation-key
 certain hardware chooses:hardware | quote-qe-report quote-qe-signature quote-truncated foreign-root
-certain hardware chooses:hardware | rogue-platform-ca rogue-pck
+certain hardware chooses:hardware | rogue-platform-ca rogue-pck quote-of-sgx
+certain hardware shows:revocation | collateral-expired-and-revoked
+certain hardware shows:gpu claims:gpus | gpu-foreign-root gpu-other-firmware gpu-debug-mode
+certain hardware shows:gpu claims:gpus | gpu-report-edited gpu-counted-twice
+certain hardware shows:gpu claims:gpus | gpu-key-certifies-another gpu-verdict-of-failure
+certain hardware shows:gpu claims:gpus | gpu-other-nonce-named
+doubt hardware hides:gpu claims:gpus | gpu-silent gpu-unspoken gpu-verdict-on-others
+doubt hardware hides:gpu claims:gpus | gpu-of-another-machine gpu-manifests-forged
+doubt hardware hides:gpu claims:gpus | gpu-verdict-forged
+certain hardware claims:snp | snp-debug snp-foreign-root snp-other-configuration
+doubt hardware claims:snp | snp-of-another-app
 certain hardware chooses:hardware shows:revocation | revoked-pck revoked-platform-ca
 certain hardware chooses:hardware shows:revocation | revoked-tcb-signing
 certain hardware chooses:hardware shows:revocation | revoked-pck-older-list-beside
@@ -32,11 +42,14 @@ certain hardware | tcb-info-signer-pck qe-identity-signer-pck qe-identity-edited
 certain hardware | collateral-of-another-pce
 certain hardware shows:tcb | tcb-out-of-date tcb-revoked tdx-module-out-of-date qe-out-of-date
 certain hardware shows:tcb | tcb-hardening kinder-evaluation kinder-evaluation-beside
+certain hardware shows:tcb | tcb-info-edited
 doubt hardware | expired-platform-ca expired-pck expired-tcb-signing
 doubt hardware,fresh hides:tcb | collateral-expired collateral-not-yet old-collateral
 doubt hardware hides:tcb,revocation | collateral-of-another-platform
 doubt hardware hides:revocation | old-revocation-list
 certain sealed chooses:sealed shows:quote | debug-td seam-signer seam-attributes service-td
+certain sealed chooses:sealed shows:quote | seam-signer-last-byte seam-attributes-last-bit
+certain sealed chooses:sealed shows:quote | service-td-last-byte
 certain sealed shows:quote | sept-ve-off unknown-attribute
 doubt sealed | unknown-module unknown-features
 certain image chooses:image | development-image
@@ -45,6 +58,7 @@ certain image hides:bootlog | boot-log-digest boot-log-dropped boot-log-kernel-h
 certain image hides:bootlog | boot-digest-hidden
 certain machine shows:bootlog | memory-map firmware-volume secure-boot-keys boot-order
 certain machine shows:bootlog | boot-option-added boot-option-dropped
+doubt machine | boot-log-stripped-in-part
 doubt machine hides:bootlog | own-acpi-tables firmware-hidden
 certain app | another-app
 certain app,keys chooses:app | victim-id-no-kms
@@ -62,7 +76,6 @@ certain keys shows:certificate | certificate-own-ca certificate-forged certifica
 certain app shows:certificate | certificate-of-another-app
 certain keys shows:certificate | certificate-usage certificate-expired
 certain keys shows:certificate | quote-of-another-td
-doubt fresh,app hides:certificate | report-data-unknown
 certain allowed shows:chain | device-removed device-never-added image-removed image-never-added
 certain code | config-id
 certain image | image-hash-event
@@ -107,7 +120,8 @@ doubt keys shows:kms claims:env-key | env-key-replayed
 """,
     Liar.OWNER: """
 certain allowed shows:chain | foreign-contract unknown-app-code unknown-kms-code
-certain past shows:chain,logs | swapped-and-back
+certain past shows:chain,logs | swapped-and-back swapped-and-dated swapped-and-spoilt
+doubt past | swapped-says-one
 certain allowed shows:chain | getter-lies decision-lies
 certain keys shows:chain | ca-key-on-chain silent-root-key
 doubt keys | ca-key-empty
@@ -134,7 +148,7 @@ doubt allowed | rpc-stale-one-operator
 doubt allowed hides:answers | rpc-error rpc-null rpc-other-chain
 """,
     Liar.OPERATORS: """
-certain allowed,past | rpc-no-logs-anywhere
+certain allowed,past shows:logs | rpc-no-logs-anywhere
 doubt allowed,past hides:chain,logs | rpc-error-everywhere rpc-null-everywhere
 doubt allowed,past hides:chain,logs | rpc-other-chain-everywhere
 certain past shows:logs | log-hidden-everywhere log-invented-everywhere
