@@ -65,6 +65,7 @@ _HOST: Final = (
         liar=Liar.HOST,
         about=(),
         hides=("certificate",),
+        within="plain",
         knobs={"peer": lambda _world, host: build(HONEST).peer(host)},
     ),
     Power(
@@ -104,7 +105,7 @@ _HOST: Final = (
         name="page-kept-back",
         liar=Liar.HOST,
         about=(),
-        hides=("page",),
+        claims="page",
         knobs={"edit_response": omissions.page_hidden},
     ),
 )

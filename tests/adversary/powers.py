@@ -86,35 +86,36 @@ certain code shows:manifest | manifest-byte manifest-newline manifest-bom manife
 certain code shows:manifest | manifest-duplicate-key
 certain ways shows:manifest | open-image
 doubt code hides:manifest | manifest-hidden
-doubt ways hides:page | rules-left-open
+doubt ways claims:page | rules-left-open
 certain code shows:info | info-states-otherwise
 doubt code hides:info | info-without-compose-hash info-without-vm-config
-certain app shows:page | page-row-twice page-foreign-entity page-textarea-elsewhere
-certain code shows:page | page-two-textareas page-raw-markup page-utf-16
+certain app claims:page | page-row-twice page-foreign-entity page-textarea-elsewhere
+certain code claims:page | page-two-textareas page-raw-markup page-utf-16
 certain app | proof-of-another-td proof-of-another-app proof-of-another-instance
 certain source shows:attestation | proof-of-another-commit proof-of-another-branch
 certain keys | proof-of-another-kms
 certain fresh | proof-of-another-time
-doubt source | image-unpinned
+doubt source hides:attestation | image-unpinned
 certain allowed shows:chain | hash-removed hash-never-added no-contract app-not-registered
 certain image | worse-instance instance-hides
 certain allowed | instance-of-another-manifest
 """,
     Liar.KMS: """
 certain keys | root-of-another-kms
-certain kms,allowed | kms-build-not-allowed
-doubt kms | kms-build-not-measured
+certain kms,allowed claims:mr-kms | kms-build-not-allowed
+doubt kms claims:mr-kms | kms-build-not-measured
 doubt kms hides:kms-guest | kms-certificate-own-ca
 certain kms shows:kms-guest | kms-quote-lent kms-certificate-usage
 certain kms chooses:kms shows:kms-guest | kms-debug kms-development-image
 certain kms shows:kms-guest | kms-log-forged kms-firmware
-doubt kms chooses:kms | kms-unknown-image
+doubt kms chooses:kms hides:kms-measured | kms-unknown-image
 doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed
 doubt kms claims:authorizer | kms-asks-operator
 doubt kms hides:kms-image | kms-image-by-tag
-certain kms shows:kms-guest | kms-now-unallowed
-certain kms shows:kms-guest claims:authorizer | kms-other-contract kms-authorizes-all
-certain kms shows:kms-guest claims:authorizer | kms-authorizes-all-respelled
+certain kms shows:kms-guest,kms-measured | kms-now-unallowed
+certain kms shows:kms-guest,kms-measured claims:authorizer | kms-other-contract
+certain kms shows:kms-guest,kms-measured claims:authorizer | kms-authorizes-all
+certain kms shows:kms-guest,kms-measured claims:authorizer | kms-authorizes-all-respelled
 doubt kms hides:kms-guest | kms-manifest-hidden
 doubt keys shows:kms claims:env-key | env-key-replayed
 """,
@@ -138,7 +139,8 @@ doubt control,notice | announced-unknown-call safe-about-to-allow
 certain allowed,past shows:answers | rpc-lying-call rpc-other-hash rpc-no-logs rpc-dropped-log
 certain allowed,past shows:answers | rpc-invented-log
 certain past shows:answers | rpc-pruned rpc-duplicated-log rpc-reordered-logs
-certain past shows:answers | log-hidden log-invented log-of-another-block log-of-another-time
+certain past shows:answers claims:deployed | log-hidden log-invented
+certain past shows:answers | log-of-another-block log-of-another-time
 certain past shows:answers | log-content answer-reordered answer-duplicated answer-removed
 certain past shows:answers | answer-of-another-contract answer-not-hex
 certain control shows:answers | owner-by-one-operator
@@ -151,7 +153,7 @@ doubt allowed hides:answers | rpc-error rpc-null rpc-other-chain
 certain allowed,past shows:logs | rpc-no-logs-anywhere
 doubt allowed,past hides:chain,logs | rpc-error-everywhere rpc-null-everywhere
 doubt allowed,past hides:chain,logs | rpc-other-chain-everywhere
-certain past shows:logs | log-hidden-everywhere log-invented-everywhere
+certain past shows:logs claims:deployed | log-hidden-everywhere log-invented-everywhere
 certain past,control shows:logs | log-of-owner-hidden-everywhere
 certain past shows:logs | rpc-pruned-everywhere image-again-hidden
 doubt allowed | rpc-stale-everywhere rpc-future-block-everywhere
@@ -199,7 +201,7 @@ doubt endpoint,name | ingress-names-another-account
 certain app | quotes-mixed
 certain sealed | quote-beside-with-debug
 certain keys | app-key-link app-key-kms app-key-of-another-app app-key-of-another-domain
-certain past | cache-hidden cache-invented cache-hash
+certain past shows:logs | cache-hidden cache-invented cache-hash
 certain hardware | revoked-pck-list-handed-over
 """,
 }

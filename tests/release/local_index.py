@@ -16,7 +16,7 @@ from typing import Final
 NEWER: Final = "9999.0"
 
 # Each view is one index: /VIEW/simple/NAME/ lists files, /VIEW/files/FILE gives them.
-VIEWS: Final = ("pinned", "later", "yanked", "altered", "slow", "broken")
+VIEWS: Final = ("pinned", "later", "altered", "slow", "broken")
 
 
 def normalised(name: str) -> str:
@@ -70,10 +70,11 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         if not names:
             return 404, b"no such package"
-        if view == "later":
-            names.append(f"{name.replace('-', '_')}-{NEWER}-py3-none-any.whl")
-        mark = ' data-yanked="withdrawn"' if view == "yanked" else ""
+        mark = ' data-yanked="withdrawn"' if view == "later" else ""
         links = "".join(f'<a href="/{view}/files/{each}"{mark}>{each}</a>' for each in names)
+        if view == "later":
+            newer = f"{name.replace('-', '_')}-{NEWER}-py3-none-any.whl"
+            links += f'<a href="/{view}/files/{newer}">{newer}</a>'
         return 200, f"<!DOCTYPE html><html><body>{links}</body></html>".encode()
 
     def _file(self, view: str, name: str) -> bytes:

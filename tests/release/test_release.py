@@ -77,9 +77,5 @@ def test_uvx_runs_a_commit(machine: Machine, tools: Path, commit: str) -> None:
     demo(machine, tools / "uvx", "--from", commit)
 
 
-def test_pipx_runs_the_wheel(machine: Machine, tools: Path, release: Path) -> None:
-    demo(machine, tools / "pipx", "run", "--spec", wheel_of(release))
-
-
 def test_pipx_runs_a_commit(machine: Machine, tools: Path, commit: str) -> None:
     demo(machine, tools / "pipx", "run", "--spec", commit)

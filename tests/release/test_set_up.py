@@ -27,6 +27,7 @@ def demo_report(machine: Machine, command: Path) -> bytes:
 
 
 def test_a_later_day_gives_the_environment_of_the_pins(machine: Machine, project: Path) -> None:
+    """Also where the pinned files were withdrawn since."""
     succeed(machine.run("make", PYTHON, "develop", cwd=project, view="later"))
     python = project / ".venv" / "bin" / "python"
     frozen = succeed(machine.run(python, "-m", "pip", "freeze", "--all", "--exclude-editable"))
@@ -46,11 +47,6 @@ def test_the_later_day_stops_who_resolves_on_it(machine: Machine, project: Path)
     later = machine.run(*resolve, *pins, view="later")
     assert later.returncode != 0
     assert "all requirements must have their versions pinned" in later.stderr
-
-
-def test_withdrawn_files_are_installed_as_pinned(machine: Machine, project: Path) -> None:
-    succeed(machine.run("make", PYTHON, "setup", cwd=project, view="yanked"))
-    assert (project / ".venv" / "bin" / "verify").exists()
 
 
 def refused(done: subprocess.CompletedProcess[str], project: Path) -> str:
@@ -75,37 +71,38 @@ def test_an_index_that_does_not_answer(machine: Machine, project: Path, view: st
     assert "not answer" in refused(done, project)
 
 
-def test_a_set_up_that_was_killed_begins_again(machine: Machine, project: Path) -> None:
-    process = subprocess.Popen(
-        ["make", PYTHON, "setup"],  # noqa: S607 -- make of this machine
-        cwd=project,
-        env=machine.environment(),
-        start_new_session=True,
-        stdout=subprocess.DEVNULL,
-    )
-    packages = project / ".venv" / "lib"
-    while process.poll() is None and not list(packages.glob("*/site-packages/msgpack")):
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not list(project.glob(".venv/.installed-*"))
-    succeed(machine.run("make", PYTHON, "setup", cwd=project))
-    assert demo_report(machine, project / ".venv" / "bin" / "verify") == DEMO.read_bytes()
-
-
-def test_a_read_only_checkout(machine: Machine, project: Path, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written(machine: Machine, project: Path) -> None:
     """Root may write into any folder, so what refuses here is a file in the place of the folder."""
     (project / "taken").write_text("")
     done = machine.run("make", PYTHON, "VENV=taken/venv", "setup", cwd=project)
     assert "cannot be written" in refused(done, project)
+
+
+def test_a_set_up_that_was_killed_begins_again(
+    machine: Machine, project: Path, tmp_path: Path
+) -> None:
+    """Outside of a checkout that is read-only."""
     elsewhere = tmp_path / "elsewhere"
-    for folder in (project, *(each for each in project.rglob("*") if each.is_dir())):
+    command = ("make", PYTHON, f"VENV={elsewhere}", "setup")
+    folders = [project, *(each for each in project.rglob("*") if each.is_dir())]
+    for folder in folders:
         folder.chmod(0o555)
     try:
-        succeed(machine.run("make", PYTHON, f"VENV={elsewhere}", "setup", cwd=project))
+        process = subprocess.Popen(
+            command,
+            cwd=project,
+            env=machine.environment(),
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+        )
+        while process.poll() is None and not list(elsewhere.glob("lib/*/site-packages/msgpack")):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not list(elsewhere.glob(".installed-*"))
+        succeed(machine.run(*command, cwd=project))
     finally:
-        project.chmod(0o755)
-        for folder in project.rglob("*"):
+        for folder in folders:
             folder.chmod(0o755)
     assert demo_report(machine, elsewhere / "bin" / "verify") == DEMO.read_bytes()
 

@@ -46,7 +46,13 @@ NOBODYS_WORD: Final = {
     "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
     "logged-for-another-key": {Kind.CT_SEARCH},
     "logged-for-the-gateways-names": {Kind.CT_SEARCH},
+    "quote-beside-with-debug": {Kind.QUOTE},
     "page-row-twice": {Kind.PAGE},
+    "page-foreign-entity": {Kind.PAGE},
+    "page-textarea-elsewhere": {Kind.PAGE},
+    "page-two-textareas": {Kind.PAGE},
+    "page-raw-markup": {Kind.PAGE},
+    "page-utf-16": {Kind.PAGE},
     "gpu-verdict-on-others": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
     "app-key-of-another-domain": {Kind.SIGNATURE_CHAIN},
     "proof-of-another-td": {Kind.PROOF},
@@ -63,7 +69,8 @@ NOBODYS_WORD: Final = {
 }
 """Evidence that lies beside other evidence of its kind, by world. Without it, or where its
 signature does not hold, the rest is whole and honest: that a newer list exists is then said by
-nobody whose word counts, and a file that is not handed over cannot be seen."""
+nobody whose word counts, a file that is not handed over cannot be seen, and a malformed page lies
+beside a whole answer of `Info`, while guests need not show any page."""
 
 _OF_THE_BOOT: Final = "boot.registers"
 """RTMR0-2 sign the entries of the boot log, and RTMR3 all others. Nobody reads a log with one
