@@ -183,12 +183,20 @@ _EDITS_LAST: Final = {"edit_response", "edit_dns", "edit_logs"}
 """Knobs that are asked about something, and take what is answered as the last of it."""
 
 
+_ON_THE_APP: Final = {"edit_chain", "edit_logs"}
+"""Knobs that work on the app as the honest world deploys it."""
+
+
 def combined(honest: Knobs, powers: Iterable[Power]) -> tuple[Knobs, str]:
     """The world of these powers, and the address that is asked about. Raises Clash."""
     turned: dict[str, Any] = {}
     taken = set[str]()
     endpoint = ""
-    for power in powers:
+    used = tuple(powers)
+    elsewhere = [power for power in used if power.knobs.get("app_on_chain") is False]
+    if elsewhere and any(x.knobs.keys() & _ON_THE_APP for x in used if x not in elsewhere):
+        raise Clash
+    for power in used:
         if power.claims and power.claims in taken:
             raise Clash
         taken.add(power.claims)

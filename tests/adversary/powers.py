@@ -126,8 +126,8 @@ doubt past | swapped-says-one
 certain allowed shows:chain | getter-lies decision-lies
 certain keys shows:chain | ca-key-on-chain silent-root-key
 doubt keys | ca-key-empty
-certain past shows:chain,logs claims:deployed | silent-flag silent-removal silent-owner
-doubt past claims:deployed | app-outside-factory app-other-factory
+certain past shows:chain,logs | silent-flag silent-removal silent-owner
+doubt past | app-outside-factory app-other-factory
 doubt control | one-key safe-without-notice kms-owner admin proposer threshold-lowered module
 doubt notice | delay-lowered
 doubt control | signers-with-code safe-passes-calls-on-undemanded owner-unknown owner-own-word
@@ -139,8 +139,7 @@ doubt control,notice | announced-unknown-call safe-about-to-allow
 certain allowed,past shows:answers | rpc-lying-call rpc-other-hash rpc-no-logs rpc-dropped-log
 certain allowed,past shows:answers | rpc-invented-log
 certain past shows:answers | rpc-pruned rpc-duplicated-log rpc-reordered-logs
-certain past shows:answers claims:deployed | log-hidden log-invented
-certain past shows:answers | log-of-another-block log-of-another-time
+certain past shows:answers | log-hidden log-invented log-of-another-block log-of-another-time
 certain past shows:answers | log-content answer-reordered answer-duplicated answer-removed
 certain past shows:answers | answer-of-another-contract answer-not-hex
 certain control shows:answers | owner-by-one-operator
@@ -153,7 +152,7 @@ doubt allowed hides:answers | rpc-error rpc-null rpc-other-chain
 certain allowed,past shows:logs | rpc-no-logs-anywhere
 doubt allowed,past hides:chain,logs | rpc-error-everywhere rpc-null-everywhere
 doubt allowed,past hides:chain,logs | rpc-other-chain-everywhere
-certain past shows:logs claims:deployed | log-hidden-everywhere log-invented-everywhere
+certain past shows:logs | log-hidden-everywhere log-invented-everywhere
 certain past,control shows:logs | log-of-owner-hidden-everywhere
 certain past shows:logs | rpc-pruned-everywhere image-again-hidden
 doubt allowed | rpc-stale-everywhere rpc-future-block-everywhere

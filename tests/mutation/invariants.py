@@ -43,11 +43,22 @@ def broken(
     if any(may_help(case.name, item.kind, item.path) for item in operations):
         return found
     if donor is None:
-        kept_back = all(_is_kept_back(case, item) for item in operations)
-        return found + breaches(case.report, after, case.bundle, kept_back=kept_back)
+        return found + _better(case, after, operations)
     return found + _better_than(
         [case.report, donor.report, *_truths(case, donor, operations)], after
     )
+
+
+def _better(case: Case, after: Report, operations: Sequence[Operation]) -> list[str]:
+    """What got better: by what is kept back first, then by the rest."""
+    kept = [item for item in operations if _is_kept_back(case, item)]
+    if len(kept) in (0, len(operations)):
+        return breaches(case.report, after, case.bundle, kept_back=bool(kept))
+    with suppress(VerifierError):
+        between = case.again(mutated(case.bundle, kept, {}))
+        found = breaches(case.report, between, case.bundle, kept_back=True)
+        return found + breaches(between, after, case.bundle, kept_back=False)
+    return breaches(case.report, after, case.bundle, kept_back=False)
 
 
 def _is_kept_back(case: Case, item: Operation) -> bool:
