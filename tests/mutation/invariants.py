@@ -2,8 +2,7 @@
 
 Nothing crashes, and nothing gets better (`tests.worlds.monotone`). What was spliced in from another
 bundle proves what it proved there, so that there something may be as good as it was in either. And
-what the honest world gives, too, may tell the truth in a forged one, which is then as good as that
-world with the same put in.
+what the honest world gives, too, may tell the truth in a forged one.
 """
 
 from collections.abc import Sequence
@@ -11,15 +10,14 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from msgspec.structs import replace
-
 from tests.mutation.cases import Case, cases
 from tests.mutation.operations import Level, Op, Operation, donated, mutated, received
-from tests.worlds.monotone import WORTH, breaches, keeps_back, may_help
+from tests.worlds.damage import Json
+from tests.worlds.monotone import WORTH, breaches, is_of_another_quote, keeps_back, may_help
 from verifier.errors import VerifierError
-from verifier.evidence.bundle import Bundle
-from verifier.model.report import Report, SubjectReport
-from verifier.model.result import Basis, JsonValue, Status
+from verifier.evidence.bundle import Kind
+from verifier.model.report import Report
+from verifier.model.result import Basis, Claim, Status
 
 BELIEVED: Final = frozenset(Basis) - {Basis.ASSERTED, Basis.UNKNOWN}
 """What a claim may rest on, short of somebody's word."""
@@ -42,11 +40,18 @@ def broken(
     found = crashes(after)
     if any(may_help(case.name, item.kind, item.path) for item in operations):
         return found
-    if donor is None:
+    if donor is None and not any(map(_presents_another, operations)):
         return found + _better(case, after, operations)
-    return found + _better_than(
-        [case.report, donor.report, *_truths(case, donor, operations)], after
-    )
+    givers = [case] if donor is None else [case, donor]
+    return found + _better_than(givers, after, operations)
+
+
+def _presents_another(item: Operation) -> bool:
+    """Whether an operation puts the whole attestation of one guest in the place of another's: what
+    is claimed then is of that guest, and true of it."""
+    whole = item.level is Level.ARTIFACT and item.op in (Op.SWAP, Op.SPLICE, Op.EXTEND)
+    certificate = item.op is Op.SPLICE and item.path == (Json(), "app_cert")
+    return item.kind is Kind.INFO and (whole or certificate)
 
 
 def _better(case: Case, after: Report, operations: Sequence[Operation]) -> list[str]:
@@ -74,65 +79,54 @@ def honest() -> Case:
     return cases()["honest"]()
 
 
-def _truths(case: Case, donor: Case, operations: Sequence[Operation]) -> list[Report]:
-    """The reports about the honest world, where all that was spliced in is of it: as it is, and
-    with the same put in."""
+def _better_than(
+    givers: Sequence[Case], after: Report, operations: Sequence[Operation]
+) -> list[str]:
+    """What is better than in all that the evidence was taken from, and than in the honest world:
+    as a whole, where all that was spliced in is of that one, too."""
+    reports = [item.report for item in givers]
     truth = honest()
-    known = set(truth.bundle.blobs)
-    given = [donated(item, donor.bundle)[0] for item in operations if item.donor]
-    if any(item.sha256 not in known for item in given):
-        return []
-    moved = [found for item in operations if (found := _moved(item, case.bundle, truth.bundle))]
-    bundle = mutated(truth.bundle, moved, {donor.name: donor.bundle})
-    with suppress(VerifierError):
-        return [truth.report, truth.again(bundle)]
-    return [truth.report]
+    found = []
+    if not any(map(_presents_another, operations)):
+        found = _new(givers, [*reports, truth.report], after)
+    if len(givers) > 1 and all(
+        donated(item, givers[1].bundle)[0].sha256 in truth.bundle.blobs
+        for item in operations
+        if item.donor
+    ):
+        reports.append(truth.report)
+    if WORTH.get(after.verdict, 0) > max(WORTH.get(item.verdict, 0) for item in reports):
+        found.append(f"the verdict is {after.verdict}")
+    return found
 
 
-def _moved(item: Operation, before: Bundle, after: Bundle) -> Operation | None:
-    """The same operation on what another bundle holds in that place."""
-    old = before.artifacts[received(before, item.kind)[item.number]]
-    for number, place in enumerate(received(after, item.kind)):
-        new = after.artifacts[place]
-        if (new.source, new.request) == (old.source, old.request):
-            return replace(item, number=number)
-    return None
-
-
-def _better_than(reports: Sequence[Report], after: Report) -> list[str]:
+def _new(givers: Sequence[Case], reports: Sequence[Report], after: Report) -> list[str]:
+    """The checks that pass, and the claims that are believed, in none of the reports."""
     subjects = [subject for report in reports for subject in report.subjects]
     passed = {
         item.id for subject in subjects for item in subject.checks if item.status is Status.PASS
     }
-    claims = {claim for subject in subjects for claim in _claims(subject)}
+    claims = {(item.name, _told(item)) for subject in subjects for item in subject.claims}
     found = [
         f"{item.id} passes"
         for subject in after.subjects
         for item in subject.checks
         if item.status is Status.PASS and item.id not in passed
     ]
-    found += [
-        f"{name} is {value}"
+    return found + [
+        f"{claim.name} is {claim.value}"
         for subject in after.subjects
-        for name, value in _claims(subject)
-        if (name, value) not in claims
-    ]
-    best = max(WORTH.get(item.verdict, 0) for item in reports)
-    if WORTH.get(after.verdict, 0) > best:
-        found.append(f"the verdict is {after.verdict}")
-    return found
-
-
-def _claims(subject: SubjectReport) -> list[tuple[str, str]]:
-    return [
-        (item.name, repr(_whoever_says_it(item.value)))
-        for item in subject.claims
-        if item.basis in BELIEVED
+        for claim in subject.claims
+        if claim.basis in BELIEVED
+        and (claim.name, _told(claim)) not in claims
+        and not any(is_of_another_quote(claim, subject.name, item.bundle) for item in givers)
     ]
 
 
-def _whoever_says_it(value: JsonValue) -> JsonValue:
-    """A value without how many operators gave it: where one is silent, one is left."""
-    if not isinstance(value, dict):
-        return value
-    return {name: item for name, item in value.items() if name != "single_source"}
+def _told(claim: Claim) -> tuple[bool, str]:
+    """Whether a claim is believed, and what it says, whoever says it: where one operator is silent,
+    one is left."""
+    value = claim.value
+    if isinstance(value, dict):
+        value = {name: item for name, item in value.items() if name != "single_source"}
+    return claim.basis in BELIEVED, repr(value)

@@ -10,6 +10,7 @@ are written in every format, read back by a parser of that format, and have to b
 
 import hashlib
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -28,13 +29,23 @@ from tests.worlds.audited import Audited, audit, edited
 from verifier.evidence.bundle import Artifact
 from verifier.evidence.codec import JsonObject
 from verifier.lab.guest import manifest_text
-from verifier.lab.knobs import Knobs
+from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.response import Response
+from verifier.manifest.audit import audit_manifest
 from verifier.model.report import Report
+from verifier.model.result import Severity
 from verifier.report.audit import badge, ear, html, junit, markdown, proof, publication, statement
+from verifier.report.audit.earlier import read_report
 from verifier.report.audit.json import render_json
 from verifier.report.audit.sentences import verdict_line
 from verifier.report.audit.terminal import render_terminal
+from verifier.report.lint import sarif, text
+from verifier.report.lint.places import Lint
+from verifier.report.lint.told import ToldLints, tell
+from verifier.report.masking import masked_report
+from verifier.report.site import feeds, pages
+from verifier.report.site.entry import Entry, entry_of, histories
+from verifier.report.site.pages import Site
 from verifier.report.timeline.csv import render_csv
 from verifier.report.timeline.markdown import render_markdown as timeline_markdown
 
@@ -46,6 +57,7 @@ HOSTILE: Final = (
     "```\n{{7*7}} [x](javascript:alert(1)) ![i](http://evil.example/i.png) \x9b\x07"
 )
 INNOCENT: Final = f"{MARK}innocent"
+SITE: Final = Site(title="Site", published_at=2_000_000_000)
 
 Path_ = tuple[str | int, ...]
 
@@ -214,6 +226,13 @@ def _rows(text: str) -> object:
     return [len(row) for row in csv.reader(text.splitlines(keepends=True))]
 
 
+def _commands(text: str) -> object:
+    """What each workflow command is, and which properties it has."""
+    found = [re.fullmatch(r"::(\w+) ([^:]*)::.*", line) for line in text.splitlines()]
+    return [(item[1], [x.partition("=")[0] for x in item[2].split(",")]) if item else None
+            for item in found]  # fmt: skip
+
+
 FORMATS: Final[dict[str, tuple[Callable[[Audited], str], Callable[[str], object]]]] = {
     "terminal": (lambda x: _terminal(x.report, 0), _lines),
     "terminal -v": (lambda x: _terminal(x.report, 1), _lines),
@@ -229,11 +248,63 @@ FORMATS: Final[dict[str, tuple[Callable[[Audited], str], Callable[[str], object]
     "statement": (lambda x: statement.render_statement(x.report).decode(), _json),
     "vsa": (lambda x: statement.render_vsa(x.report).decode(), _json),
     "ear": (lambda x: ear.render_ear(x.report).decode(), _json),
+    "site index": (lambda x: pages.render_index(SITE, _apps(x), ()), _page),
+    "site app": (lambda x: _of_app(x), _page),  # noqa: PLW0108 - defined below
+    "atom": (lambda x: feeds.render_atom(SITE, "", "feed.xml", feeds.feed_items(_apps(x))), _xml),
+    "json feed": (
+        lambda x: feeds.render_json_feed(SITE, "", "feed.json", feeds.feed_items(_apps(x))),
+        _json,
+    ),
+    "lint": (lambda x: text.render_lint(_lint(x).files[0], color=False, width=100), _lines),
+    "lint markdown": (lambda x: text.render_lint_markdown(_lint(x).files[0]), _blocks),
+    "sarif": (lambda x: sarif.render_sarif(_lint(x)), _json),
+    "workflow commands": (lambda x: sarif.render_github(_lint(x)), _commands),
+    "lint junit": (lambda x: junit.render_lint_junit(_lint(x)), _xml),
     "timeline csv": (lambda x: _past(x, render_csv), _rows),
     "timeline markdown": (lambda x: _past(x, timeline_markdown), _blocks),
 }
-DATA: Final = ("shields", "json", "statement", "vsa", "ear")
+ACTING: Final = ("script", "javascript", "evil.example", "html_inline")
+"""Signs of a text that acts; pages of a site have one script, their own."""
+
+DATA: Final = ("shields", "json", "statement", "vsa", "ear", "json feed", "sarif")
 """JSON carries every character that it can; whoever shows it has to escape it."""
+
+
+def _apps(audited: Audited) -> dict[str, tuple[Entry, ...]]:
+    """What a site knows of the app: the same report of two days, the first under another policy."""
+    raw = render_json(audited.report)
+    found = entry_of(hashlib.sha256(raw).hexdigest(), masked_report(read_report(raw)))
+    earlier = replace(
+        found,
+        digest=hashlib.sha256(b"earlier").hexdigest(),
+        evaluated_at=found.evaluated_at - DAY,
+        policy="earlier",
+        policy_digest="",
+        facts={name: ("earlier", basis) for name, (_, basis) in found.facts.items()},
+    )
+    return histories([found, earlier])
+
+
+def _of_app(audited: Audited) -> str:
+    ((app_id, seen),) = _apps(audited).items()
+    return pages.render_app(SITE, app_id, seen)
+
+
+def _lint(audited: Audited) -> ToldLints:
+    """What `verify lint` tells of the manifest that is measured."""
+    raw = audited.world.guest.app_compose.encode()
+    audit_of = audit_manifest(raw)
+    found = Lint(
+        name="app-compose.json",
+        raw=raw,
+        whole=True,
+        audit=audit_of,
+        findings=tuple(audit_of.findings),
+        ignored=(),
+        notes=(),
+        min_severity=Severity.LOW,
+    )
+    return tell((found,), "tool")
 
 
 def _terminal(report: Report, verbose: int) -> str:
@@ -256,14 +327,14 @@ def problems(field: Field) -> list[str]:
     for name, (render, read) in FORMATS.items():
         text = render(hostile)
         try:
-            built = read(text)
-            if alike and built != read(render(innocent)):
+            built, ours = read(text), read(render(innocent))
+            if alike and built != ours:
                 found.append(f"{field.name}: {name}: it is built otherwise than with {INNOCENT}")
         except (AssertionError, ValueError, ET.ParseError) as error:
             found.append(f"{field.name}: {name}: {error!r}")
             continue
-        told = json.dumps(built) if name not in DATA else ""
-        if any(sign in told for sign in ("script", "javascript", "evil.example", "html_inline")):
+        told, own = (json.dumps(x) if name not in DATA else "" for x in (built, ours))
+        if any(told.count(sign) > own.count(sign) for sign in ACTING):
             found.append(f"{field.name}: {name}: what is in it acts")
         if name not in DATA and (unseen := acting(text)):
             found.append(f"{field.name}: {name}: {unseen!r}")

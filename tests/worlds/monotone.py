@@ -203,7 +203,7 @@ def _claims(before: SubjectReport, after: SubjectReport, whole: Bundle) -> Itera
         old = held.get(claim.name)
         if old is None or old.value != claim.value:
             held_before = old is not None and (
-                _by_one_operator(old, claim) or _of_another_quote(claim, after.name, whole)
+                _by_one_operator(old, claim) or is_of_another_quote(claim, after.name, whole)
             )
             if not held_before:
                 yield f"{claim.name} is {claim.value} ({claim.basis})"
@@ -218,7 +218,7 @@ def _by_one_operator(before: Claim, after: Claim) -> bool:
     return {**before.value, "single_source": True} == after.value
 
 
-def _of_another_quote(claim: Claim, name: str, whole: Bundle) -> bool:
+def is_of_another_quote(claim: Claim, name: str, whole: Bundle) -> bool:
     """Whether a claim is the report data of one of the attester's quotes. It is about the quote
     that is judged: without that one, another of the same TD is."""
     found: set[str] = set()
