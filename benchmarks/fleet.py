@@ -56,9 +56,20 @@ def jobs_of(material: Material, folder: Path, count: int) -> tuple[Asked, list[J
     return Asked(question=question, policy=load_policy("baseline"), vouched=vouched), found
 
 
-def pool(asked: Asked, workers: int) -> Engine:
-    work = Work(run=judge, context=asked, lost=lost, prepare=prepare_process)
+def pool(asked: Asked, workers: int, run: Callable[[Asked, Job], Outcome] = judge) -> Engine:
+    work = Work(run=run, context=asked, lost=lost, prepare=prepare_process)
     return Pool(work, workers=workers, seconds=SECONDS, monotonic=time.monotonic)
+
+
+def judge_unprepared(asked: Asked, job: Job) -> Outcome:
+    """Judge a job with nothing remembered of the ones before: what bundles of one platform or one
+    image share, and a short text that two of them hold, is read and verified again."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(("verifier.checks.", "verifier.evidence.", "verifier.manifest.")):
+            for each in vars(module).values():
+                if hasattr(each, "cache_clear"):
+                    each.cache_clear()
+    return judge(asked, job)
 
 
 def timed(engine: Engine, jobs: list[Job]) -> tuple[float, str]:
@@ -95,10 +106,14 @@ def fleets(material: Material, folder: Path, count: int) -> list[str]:
     two, second = timed(pool(asked, 2), jobs)
     both = worked() - between
     assert first == second
+    fewer = jobs[: max(count // 10, 20)]
+    anew, _ = timed(pool(asked, 2, judge_unprepared), fewer)
+    unlike = f"{len(fewer) / anew:.0f} a second"
     each = f"{alone / count * 1000:.1f} and {both / count * 1000:.1f} ms"
     rows = [
         f"| {count} times {material.name}, one process | {count / one:.0f} a second |",
         f"| the same on two | {count / two:.0f} a second, {one / two:.2f} times |",
+        f"| as many unlike each other on two: nothing is remembered of others | {unlike} |",
         f"| processor time of each audit, of one process and of two | {each} |",
         f"| the largest process by {count // 10}, and by {count} | {few:.0f}, {largest():.0f} MB |",
     ]
