@@ -47,6 +47,7 @@ NOBODYS_WORD: Final = {
     "logged-for-another-key": {Kind.CT_SEARCH},
     "logged-for-the-gateways-names": {Kind.CT_SEARCH},
     "quote-beside-with-debug": {Kind.QUOTE},
+    "revoked-pck-list-handed-over": {Kind.PCS_PCK_CRL},
     "page-row-twice": {Kind.PAGE},
     "page-foreign-entity": {Kind.PAGE},
     "page-textarea-elsewhere": {Kind.PAGE},
@@ -204,6 +205,8 @@ def _claims(before: SubjectReport, after: SubjectReport, whole: Bundle) -> Itera
         if claim.basis in (Basis.ASSERTED, Basis.UNKNOWN):
             continue
         old = held.get(claim.name)
+        if old is None and claim.basis is Basis.CHAIN and _of_one_operator(before, after):
+            continue
         if old is None or old.value != claim.value:
             held_before = old is not None and (
                 _by_one_operator(old, claim) or is_of_another_quote(claim, after.name, whole)
@@ -212,6 +215,16 @@ def _claims(before: SubjectReport, after: SubjectReport, whole: Bundle) -> Itera
                 yield f"{claim.name} is {claim.value} ({claim.basis})"
         elif BASIS_ORDER.index(claim.basis) < BASIS_ORDER.index(old.basis):
             yield f"{claim.name} was {old.basis} and is {claim.basis}"
+
+
+def _of_one_operator(before: SubjectReport, after: SubjectReport) -> bool:
+    """Whether nothing was claimed of the chain while two operators disagreed about it, and the one
+    that is left is named as the only one."""
+    was, is_now = (
+        next((item.value for item in subject.claims if item.name == "block"), None)
+        for subject in (before, after)
+    )
+    return was is None and isinstance(is_now, dict) and is_now["single_source"] is True
 
 
 def _by_one_operator(before: Claim, after: Claim) -> bool:
