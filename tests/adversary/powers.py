@@ -145,7 +145,7 @@ certain past shows:answers | answer-of-another-contract answer-not-hex
 certain control shows:answers | owner-by-one-operator
 doubt control shows:answers | proposer-hidden-by-one
 certain allowed shows:answers | rpc-future-block
-doubt allowed | rpc-stale-one-operator
+doubt allowed | rpc-stale-one-operator rpc-late-one-operator
 doubt allowed hides:answers | rpc-error rpc-null rpc-other-chain
 """,
     Liar.OPERATORS: """

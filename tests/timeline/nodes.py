@@ -32,7 +32,7 @@ class _Live(Exchanges):
         self._asked = asked
         self._known: dict[str, JsonValue] = {
             "eth_chainId": hex(plan.chain_id),
-            "finalized": {"number": hex(number)},
+            "finalized": {"number": hex(number), "timestamp": "0x0"},
         }
         marker = json_rpc.encode_request(*contracts.get_implementation(plan.kms, "finalized"))
         self._requests = {marker: Artifact(kind=Kind.JSON_RPC, source="", collected_at=0)}

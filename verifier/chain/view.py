@@ -81,7 +81,8 @@ class ChainView:
     `trusted` says whether the collector's own observations count, `at` is the time of judgement
     (Unix seconds). `endpoints` are those of the plan's chain that told its finalized block,
     `doubtful` those that were asked for state and do not show that, `foreign` the other ones of
-    another chain; `number` is the agreed block.
+    another chain; `number` is the agreed block, and `newest` the latest time (Unix seconds) of one
+    that an endpoint calls finalized.
 
     Raises MissingEvidence when the evidence holds no exchange, when they were made after the time
     of judgement, when no endpoint of the chain answered, and, checked last, when nobody vouches for
@@ -128,7 +129,7 @@ class ChainView:
                 hint="audit online; or, if you know who collected this bundle, vouch for it with "
                 "--trust-bundle sha256:DIGEST",
             )
-        self.number = heads.number
+        self.number, self.newest = heads.number, heads.newest
         self.single_source = self.operators_of(self.endpoints) < OPERATORS
 
     def accuse(self, outcome: T, said: str) -> T:
@@ -297,13 +298,14 @@ def _shortened(value: object) -> str:
 
 
 class _Heads(Struct, frozen=True):
-    """Which endpoints count for one KMS (see ChainView), and the lowest finalized block that one
-    of `endpoints` told; 0 without any."""
+    """Which endpoints count for one KMS, and the newest block time they tell (see ChainView), and
+    the lowest finalized block that one of `endpoints` told; 0 without any."""
 
     endpoints: tuple[str, ...]
     doubtful: tuple[str, ...]
     foreign: tuple[str, ...]
     number: int
+    newest: int
 
 
 def _heads(plan: ChainPlan, exchanges: Exchanges) -> _Heads:
@@ -314,11 +316,11 @@ def _heads(plan: ChainPlan, exchanges: Exchanges) -> _Heads:
         if marker in exchanges.requests(endpoint)
     }
     heads = {
-        endpoint: number
+        endpoint: head
         for endpoint, chain in chains.items()
-        if chain == plan.chain_id and (number := _finalized(exchanges, endpoint)) is not None
+        if chain == plan.chain_id and (head := _finalized(exchanges, endpoint)) is not None
     }
-    blocks = {json_rpc.encode_request(*contracts.get_block(hex(n))) for n in heads.values()}
+    blocks = {json_rpc.encode_request(*contracts.get_block(hex(n))) for n, _ in heads.values()}
     doubtful = tuple(
         endpoint
         for endpoint in exchanges.endpoints
@@ -332,7 +334,8 @@ def _heads(plan: ChainPlan, exchanges: Exchanges) -> _Heads:
             for endpoint, chain in chains.items()
             if chain not in (None, plan.chain_id) and endpoint not in doubtful
         ),
-        number=min(heads.values(), default=0),
+        number=min((number for number, _ in heads.values()), default=0),
+        newest=max((time for _, time in heads.values()), default=0),
     )
 
 
@@ -344,10 +347,15 @@ def _chain_id(exchanges: Exchanges, endpoint: str) -> int | None:
         return None
 
 
-def _finalized(exchanges: Exchanges, endpoint: str) -> int | None:
+def _finalized(exchanges: Exchanges, endpoint: str) -> tuple[int, int] | None:
+    """Number and time of the block that an endpoint calls finalized."""
     method, params = contracts.get_block("finalized")
     try:
         header = codec.as_object(exchanges.call(endpoint, method, params).value, endpoint)
-        return contracts.decode_quantity(header.get("number"), endpoint)
+        number, time = (
+            contracts.decode_quantity(header.get(name), endpoint)
+            for name in ("number", "timestamp")
+        )
     except EvidenceError:
         return None
+    return number, time

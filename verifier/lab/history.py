@@ -30,6 +30,8 @@ KMS_AGE: Final = 300 * DAY
 APP_AGE: Final = 60 * DAY
 COMPOSE_HASH_AGE: Final = 6 * DAY
 REMOVAL_AGE: Final = 2 * DAY
+_REMOVED: Final = {"removed": REMOVAL_AGE, "removed-lately": 1800}
+"""How long ago a permission was taken back, in seconds."""
 GATEWAY_UPDATE_AGE: Final = 100 * DAY
 DELAY: Final = 7 * DAY
 SIGNERS: Final = 3
@@ -119,21 +121,20 @@ def _write_app(chain: Chain, knobs: Knobs, app_id: bytes, guests: Sequence[Guest
     if not knobs.app_registered:
         contract.unregister(born, app_id)
     block = chain.block_at(knobs.now - COMPOSE_HASH_AGE)
-    removal = chain.block_at(knobs.now - REMOVAL_AGE)
     for compose_hash, fate in {
         guest.compose_hash: guest.knobs.compose_hash_on_chain for guest in reversed(guests)
     }.items():
         if fate != "never":
             app.add_compose_hash(block, compose_hash)
-        if fate == "removed":
-            app.remove_compose_hash(removal, compose_hash)
+        if fate in _REMOVED:
+            app.remove_compose_hash(chain.block_at(knobs.now - _REMOVED[fate]), compose_hash)
     app.remove_compose_hash(block + 30, EARLIER_COMPOSE_HASH)
     for guest in guests[1:]:
         device = device_id(guest.knobs, knobs.seed)
         if guest.knobs.device_on_chain != "never" and device != first_device:
             app.add_device(block, device)
     if knobs.device_on_chain == "removed":
-        app.remove_device(removal, first_device)
+        app.remove_device(chain.block_at(knobs.now - REMOVAL_AGE), first_device)
 
 
 def _write_kms(chain: Chain, knobs: Knobs, kms: Kms, builds: Sequence[bytes]) -> None:

@@ -34,7 +34,7 @@ TCB_EVALUATION: Final = 20
 DAY: Final = 86400
 
 KeyProvider = Literal["kms", "none", "local-sgx", "tpm"]
-OnChain = Literal["added", "removed", "never"]
+OnChain = Literal["added", "removed", "removed-lately", "never"]
 Governance = Literal["timelock", "safe", "key"]
 
 

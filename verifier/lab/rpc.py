@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from verifier.lab.chain import Chain, Log
 
 STALE_SECONDS: Final = 6 * 3600
+LATE_SECONDS: Final = 20 * 60
 _INTERNAL: Final = -32000
 _NOT_FOUND: Final = -32001
 _METHOD_NOT_FOUND: Final = -32601
@@ -32,6 +33,7 @@ class RpcFault(StrEnum):
     ERROR = "error"
     NULL = "null"
     STALE_FINALIZED = "stale-finalized"
+    LATE_FINALIZED = "late-finalized"
     OTHER_HASH = "other-hash"
     OTHER_CHAIN = "other-chain"
     NO_LOGS = "no-logs"
@@ -128,6 +130,8 @@ class Node:
         finalized = self._chain.finalized
         if self._fault is RpcFault.STALE_FINALIZED:
             finalized -= STALE_SECONDS // 2
+        if self._fault is RpcFault.LATE_FINALIZED:
+            finalized -= LATE_SECONDS // 2
         tags = {
             "latest": self._chain.head,
             "pending": self._chain.head,

@@ -16,6 +16,10 @@ from verifier.reference.generations import generation_named
 from verifier.reference.values import KmsRecord, ReferenceValues
 
 MAX_BLOCK_AGE: Final = 3600
+"""Seconds between the finalized block and the time of judgement, at most."""
+MAX_BLOCK_LAG: Final = 900
+"""Seconds by which a block that one endpoint calls finalized may be older than another's: nodes
+hear of finality with Ethereum's epochs, of 384 s."""
 _OLDER_ID: Final = (
     "by the id that releases before 0.5.6 give it: a KMS of a later one asks for sha256 of the "
     "platform id, and would refuse it"
@@ -65,6 +69,7 @@ def contract(case: Case) -> Outcome:
             ("read from one operator only", view.single_source),
             (_of_other_chains(view), view.single_source and view.foreign),
             (_in_doubt(view), view.single_source and view.doubtful),
+            (_lagging(view), _lags(view)),
             (f"the code at {view.plan.kms}, which you named, is not a known proxy", not vouched),
         )
         if doubted
@@ -72,6 +77,18 @@ def contract(case: Case) -> Outcome:
     if doubts:
         return warned(f"{summary}; {'; '.join(doubts)}", evidence=header.evidence)
     return passed(f"{summary}, block {view.number}", evidence=header.evidence)
+
+
+def _lags(view: ChainView) -> bool:
+    """Whether an endpoint calls a much older block finalized than another: the state is read there,
+    and whoever runs that endpoint chooses how old it is."""
+    return view.newest - view.header.value[1] > MAX_BLOCK_LAG
+
+
+def _lagging(view: ChainView) -> str:
+    mined, newest = format_time(view.header.value[1]), format_time(view.newest)
+    ours = f"one endpoint calls block {view.number} of {mined} finalized"
+    return f"{ours}, and another one a block of {newest}"
 
 
 @check(
@@ -86,7 +103,7 @@ def allowed(case: Case) -> Outcome:
     from an event, and the build of the KMS that the guest met, where it measured one. A device that
     is listed only under the id that older releases give it is a warning: which id the KMS asks by
     is shown by nothing that it could not leave out. All of it at one finalized block, less than an
-    hour old."""
+    hour old, and no endpoint calls one finalized that is a quarter of an hour newer."""
     found = case.kms_contract()
     if found is None:
         return without_contract(case)
@@ -103,6 +120,11 @@ def allowed(case: Case) -> Outcome:
             f"the finalized block {view.number} is of {format_time(mined)}, not within an hour of "
             f"{format_time(case.question.at)}",
             hint="collect again, or judge as of the time of collection with --at",
+        )
+    if _lags(view):
+        raise MissingEvidence(
+            f"{_lagging(view)}: what changed in between is not seen",
+            hint="collect again, or ask another endpoint of the same chain with --rpc-url",
         )
     app = view.app_address()
     getters, any_device, evidence = _getters(view, app)

@@ -171,3 +171,7 @@ def _allowed() -> Iterator[Attack]:
         title = f"passes an old block as the finalized one ({name.replace('-', ' ')})"
         why = "an old block is a true one; it says nothing about now"
         yield missing(f"rpc-stale-{name}", check, title, knobs, why)
+    knobs = Knobs(compose_hash_on_chain="removed-lately", rpc_faults={"a": RpcFault.LATE_FINALIZED})
+    title = "has one operator pass a block as finalized in which a withdrawn manifest is allowed"
+    why = "an older block is a true one, and nodes hear of finality at different times"
+    yield missing("rpc-late-one-operator", check, title, knobs, why)
