@@ -252,7 +252,7 @@ def broken(row: Row, result: Result, without: str) -> str:
         "it affirms the app": failing and result.verdict == "affirming" and not row.source.spare,
         "it does not say which source failed": failing
         and result.named is False
-        and not (row.source.spare or row.key in UNNAMED),
+        and not (row.source.spare or row.key in UNNAMED | FINDINGS),
         "it does not say what to do": failing
         and result.verdict in ("none", "warning")
         and result.advised is False,
