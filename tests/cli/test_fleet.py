@@ -135,6 +135,17 @@ def test_the_extra_is_named_where_it_is_not_installed(call: Run, tmp_path: Path)
     assert "pip install 'dstack-audit[dask]'" in ran.err
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["", "127.0.0.1", "127.0.0.1:abc", "127.0.0.1:0", "127.0.0.1:65536", "tls://a:1", "a:1/x"],
+)
+def test_what_is_no_address_of_a_scheduler(call: Run, tmp_path: Path, address: str) -> None:
+    (tmp_path / "list.txt").write_text("some.tar\n")
+    ran = call("fleet", "list.txt", "--engine", f"dask://{address}")
+    assert (ran.code, ran.out) == (2, "")
+    assert "no address of a scheduler" in ran.err
+
+
 def test_ctrl_c_keeps_what_is_finished_and_leaves_nobody_behind(
     listed: tuple[Run, list[str]], tmp_path: Path
 ) -> None:

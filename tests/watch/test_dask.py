@@ -4,10 +4,13 @@ middle. `make dask` runs it; without Dask these tests say that they were skipped
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -169,3 +172,40 @@ def test_nobody_there(simulated: Simulated, monkeypatch: pytest.MonkeyPatch) -> 
     nowhere: Any = type("Nowhere", (), {"address": "127.0.0.1:9"})
     with pytest.raises(ClusterError, match="no Dask scheduler answers at 127"):
         list(on(nowhere, simulated).run(iter([Job(text="x", name="x")])))
+
+
+class Peer:
+    """Something on loopback that is no scheduler: it accepts, says this, and no more."""
+
+    def __init__(self, said: bytes) -> None:
+        self._said = said
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.address = "{}:{}".format(*self._listening.getsockname())
+        self._held: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                held, _ = self._listening.accept()
+                self._held.append(held)
+                held.sendall(self._said)
+
+    def end(self) -> None:
+        """Close it, and what it accepted."""
+        for each in (self._listening, *self._held):
+            each.close()
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+def test_what_is_no_scheduler(
+    simulated: Simulated, monkeypatch: pytest.MonkeyPatch, said: bytes
+) -> None:
+    monkeypatch.setattr("verifier.watch.fleet.cluster._CONNECT_SECONDS", 1)
+    peer: Any = Peer(said)
+    began = time.monotonic()
+    with pytest.raises(ClusterError, match="no Dask scheduler answers at 127"):
+        list(on(peer, simulated).run(iter([Job(text="x", name="x")])))
+    assert time.monotonic() - began < 60
+    peer.end()

@@ -1,5 +1,6 @@
 """`verify fleet LIST`: many apps or bundles, each audited as one is."""
 
+import re
 from collections.abc import Callable, Iterator
 from enum import StrEnum
 from itertools import chain
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 EXIT_NONE: Final = 3
 _PROCESSES: Final = "processes"
 _DASK: Final = "dask://"
+_ADDRESS: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})")
+_PORTS: Final = 65535
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _BETWEEN: Final = 0.2
@@ -248,7 +251,13 @@ def _engine(spread: Spread, asked: "Asked") -> "Engine":
 
 
 def _cluster(spread: Spread, asked: "Asked") -> "Engine":
-    """A Dask cluster. Raises UsageError where Dask is not installed."""
+    """A Dask cluster. Raises UsageError where its address is none, or Dask is not installed."""
+    address = spread.engine.removeprefix(_DASK)
+    found = _ADDRESS.fullmatch(address)
+    if found is None or not 0 < int(found[1]) <= _PORTS:
+        raise UsageError(
+            f"--engine {spread.engine!a}: no address of a scheduler", hint=f"{_DASK}HOST:PORT"
+        )
     try:
         from verifier.watch.fleet.cluster import Cluster  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -258,7 +267,7 @@ def _cluster(spread: Spread, asked: "Asked") -> "Engine":
         ) from error
     return Cluster(
         asked,
-        spread.engine.removeprefix(_DASK),
+        address,
         seconds=spread.app_timeout,
         prepare=prepare_process,
         monotonic=monotonic,

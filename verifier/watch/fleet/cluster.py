@@ -9,6 +9,8 @@ cluster costs about as much as a small audit; what is lost goes again, one by on
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any, Final
 
 import dask
@@ -122,15 +124,38 @@ class Cluster:
                 client.close(timeout=_CONNECT_SECONDS)
 
     def _connected(self) -> Client:
+        """A client of the cluster, within a time: Dask waits for ever for what accepts a connection
+        and says nothing."""
+        found: SimpleQueue[Client | Exception] = SimpleQueue()
+
+        def connect() -> None:
+            try:
+                found.put(self._client())
+            except Exception as error:  # noqa: BLE001 - raised where it is waited for
+                found.put(error)
+
+        Thread(target=connect, daemon=True).start()
+        try:
+            client = found.get(timeout=_CONNECT_SECONDS * 3)
+        except Empty:
+            raise self._nobody("it accepts connections, and does not answer") from None
+        if isinstance(client, Exception):
+            raise client
+        return client
+
+    def _nobody(self, why: object) -> ClusterError:
+        return ClusterError(
+            f"no Dask scheduler answers at {self._address}: {why}",
+            hint="start one with `dask scheduler`, or leave --engine out",
+        )
+
+    def _client(self) -> Client:
         try:
             client = Client(
                 f"tcp://{self._address}", timeout=_CONNECT_SECONDS, set_as_default=False
             )
-        except (OSError, ValueError) as error:
-            raise ClusterError(
-                f"no Dask scheduler answers at {self._address}: {error}",
-                hint="start one with `dask scheduler`, or leave --engine out",
-            ) from error
+        except Exception as error:  # whatever answers may be no scheduler
+            raise self._nobody(str(error) or type(error).__name__) from error
         try:
             versions = set(client.run(tool_version).values())
             client.register_plugin(_Prepared(self._asked, self._prepare))
