@@ -24,7 +24,7 @@ certain hardware chooses:hardware | quote-qe-report quote-qe-signature quote-tru
 certain hardware chooses:hardware | rogue-platform-ca rogue-pck quote-of-sgx
 certain hardware shows:revocation | collateral-expired-and-revoked
 certain hardware shows:gpu claims:gpus | gpu-foreign-root gpu-other-firmware gpu-debug-mode
-certain hardware shows:gpu claims:gpus | gpu-report-edited gpu-counted-twice
+certain hardware shows:gpu claims:gpus | gpu-report-edited gpu-counted-twice gpu-two-keys-of-one
 certain hardware shows:gpu claims:gpus | gpu-key-certifies-another gpu-verdict-of-failure
 certain hardware shows:gpu claims:gpus | gpu-other-nonce-named
 doubt hardware hides:gpu claims:gpus | gpu-silent gpu-unspoken gpu-verdict-on-others

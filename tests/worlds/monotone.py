@@ -42,6 +42,7 @@ NOBODYS_WORD: Final = {
     "kinder-evaluation-beside": {Kind.PCS_TCB_INFO, Kind.PCS_QE_IDENTITY},
     "quotes-mixed": {Kind.QUOTE},
     "gpu-counted-twice": {Kind.GPU_EVIDENCE},
+    "gpu-two-keys-of-one": {Kind.GPU_EVIDENCE},
     "gpu-debug-mode": {Kind.GPU_RIM},
     "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
     "logged-for-another-key": {Kind.CT_SEARCH},

@@ -78,28 +78,30 @@ class Gpus(Struct, frozen=True, kw_only=True):
 
     def payload(self, nonce: bytes, named: bytes | None = None) -> bytes:
         """`nvidia_payload` over a nonce (32 bytes), or one that names another."""
-        entries: list[JsonValue] = [
-            {
-                "certificate": base64.b64encode(pem_chain(self.chain(place))).decode(),
-                "evidence": base64.b64encode(self.report(place, nonce)).decode(),
-                "arch": "HOPPER",
-            }
-            for place in range(self.count)
-        ]
+        entries: list[JsonValue] = [{**self.entry(place, nonce)} for place in range(self.count)]
         document = {"nonce": (named or nonce).hex(), "evidence_list": entries, "arch": "HOPPER"}
         return json.dumps(document).encode()
 
-    def chain(self, place: int) -> list[x509.Certificate]:
-        """The certificates of one GPU, attestation key first."""
+    def entry(self, place: int, nonce: bytes, key: str = "leaf") -> dict[str, str]:
+        """One GPU's report and certificates, as a payload lists them."""
+        return {
+            "certificate": base64.b64encode(pem_chain(self.chain(place, key))).decode(),
+            "evidence": base64.b64encode(self.report(place, nonce, key)).decode(),
+            "arch": "HOPPER",
+        }
+
+    def chain(self, place: int, key: str = "leaf") -> list[x509.Certificate]:
+        """The certificates of one GPU, attestation key first. Each firmware has its own such key,
+        `key` by its label, and the device's key certifies all of them."""
         name = f"{self.label} {place}"
         identity = _issue("identity", "identity", "root", self.root)
         provisioner = _issue("provisioner", "provisioner", "identity", "identity")
         device = _issue("gpu", name, "provisioner", "provisioner")
-        leaf = _issue("leaf", f"{name} leaf", "gpu", name, self.leaf_firmware)
+        leaf = _issue("leaf", f"{name} {key}", "gpu", name, self.leaf_firmware)
         return [leaf, device, provisioner, identity, _issue("root", self.root, "root", self.root)]
 
-    def report(self, place: int, nonce: bytes) -> bytes:
-        """One GPU's report over a nonce."""
+    def report(self, place: int, nonce: bytes, key: str = "leaf") -> bytes:
+        """One GPU's report over a nonce, by one of its attestation keys."""
         record = b"".join(
             bytes((index, 1))
             + (51).to_bytes(2, "little")
@@ -122,7 +124,7 @@ class Gpus(Struct, frozen=True, kw_only=True):
             )
         )
         signed = request + response
-        return signed + keys.sign_p384(keys.p384(f"{self.label} {place} leaf"), signed)
+        return signed + keys.sign_p384(keys.p384(f"{self.label} {place} {key}"), signed)
 
     def serial(self, place: int) -> int:
         """The serial number of one GPU's attestation key, which verdicts call `ueid`."""

@@ -85,6 +85,11 @@ def _reports() -> Iterator[Attack]:
     for name, (title, change) in entries.items():
         yield _refused(name, title, lambda world, change=change: _changed(world, change))  # type: ignore[misc]
     yield _refused(
+        "gpu-two-keys-of-one",
+        "shows one GPU under two attestation keys in the place of two",
+        lambda world: _changed(world, lambda listed: [listed[0], _second_key(world)]),
+    )
+    yield _refused(
         "gpu-other-nonce-named",
         "names the quote's nonce beside reports that answer another one",
         lambda world: (
@@ -185,6 +190,11 @@ def _changed(world: World, change: Callable[[Entries], Entries]) -> forge.Handed
 def _edited(entry: dict[str, str], old: bytes, new: bytes) -> dict[str, str]:
     raw = base64.b64decode(entry["evidence"])
     return {**entry, "evidence": base64.b64encode(raw.replace(old, new)).decode()}
+
+
+def _second_key(world: World) -> dict[str, str]:
+    """The entry of the first GPU, by the key that its device certified for another firmware."""
+    return world.gpus.entry(0, nonce_of(world), "second leaf")
 
 
 def _certified(entry: dict[str, str], place: int) -> dict[str, str]:
