@@ -4,9 +4,11 @@ quote's nonce, in whichever order they stand."""
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from verifier.evidence.bundle import Kind
+from verifier.lab import keys
 from verifier.lab.attacks.gpu import CHECK, WITH_GPUS, honest, nonce_of
 from verifier.lab.forgeries import HandedOver
 from verifier.model.result import Status, Verdict
@@ -21,6 +23,11 @@ def payload(*entries: dict[str, str], number: int) -> tuple[Kind, bytes]:
     """A payload of these entries, with a digest of its own."""
     document = {"evidence_list": entries, "arch": "HOPPER", "number": number}
     return Kind.GPU_EVIDENCE, json.dumps(document).encode()
+
+
+def drivers(audited: Audited) -> list[str]:
+    value = audited.claims()["gpus"].value
+    return [row["driver"] for row in value]  # type: ignore[union-attr, index, call-overload, misc]
 
 
 def both_orders(first: HandedOver, second: HandedOver) -> tuple[HandedOver, HandedOver]:
@@ -44,3 +51,30 @@ def test_two_attestation_keys_of_one_device_are_one_gpu(world: Audited, number: 
     two = [gpus.entry(place, nonce) for place in range(2)]
     audited = world.handing_over([payload(*two, number=number), *rims])
     assert audited.report.verdict is Verdict.AFFIRMING
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_a_report_over_another_nonce_does_not_say_what_runs(world: Audited, number: int) -> None:
+    others = replace(world.world.gpus, driver="999.99.99")
+    nonce = keys.labelled(f"nonce of another time {number}", 32)
+    old = ((Kind.GPU_EVIDENCE, others.payload(nonce)),)
+    for given in both_orders(honest(world.world), old):
+        audited = world.handing_over(given)
+        assert audited.check(CHECK)[0].status is Status.WARN
+        assert "999.99.99" not in audited.check(CHECK)[0].summary
+        assert drivers(audited) == [world.world.gpus.driver] * 2
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_reports_over_the_quotes_nonce_that_differ_are_both_named(
+    world: Audited, number: int
+) -> None:
+    others, nonce = replace(world.world.gpus, driver="999.99.99"), nonce_of(world.world)
+    listed = [others.entry(place, nonce) for place in range(2)]
+    found = []
+    for given in both_orders(honest(world.world), (payload(*listed, number=number),)):
+        audited = world.handing_over(given)
+        assert "2 genuine GH100" in audited.check(CHECK)[0].summary
+        found.append((audited.report.verdict, audited.claims()["gpus"].value))
+        assert drivers(audited) == [f"{world.world.gpus.driver}, 999.99.99"] * 2
+    assert found[0] == found[1]

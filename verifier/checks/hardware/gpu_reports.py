@@ -31,19 +31,25 @@ _SWITCHES: Final = 4
 
 
 class _Findings(Struct):
-    """What is wrong, and what is in doubt. `reports` are those of each GPU, `verdicts` those of
-    NVIDIA's service that are genuine, in force, and of success."""
+    """What is wrong, and what is in doubt. `reports` are those of each GPU, `committed` the nonces
+    of them that the judged quote carries, `verdicts` those of NVIDIA's service that are genuine, in
+    force, and of success."""
 
     problems: list[str] = []
     doubts: list[str] = []
     evidence: list[EvidenceRef] = []
     reports: dict[str, list[GpuEvidence]] = {}
+    committed: set[bytes] = set()
     verdicts: list[NrasAnswer] = []
 
     @property
-    def seen(self) -> list[GpuEvidence]:
-        """Each GPU once."""
-        return [given[0] for given in self.reports.values()]
+    def seen(self) -> list[list[GpuEvidence]]:
+        """Each GPU by its reports over a committed nonce: what it said at another time is not what
+        it is beside this quote. All of them where there are none such."""
+        return [
+            [entry for entry in given if entry.report.nonce in self.committed] or given
+            for given in self.reports.values()
+        ]
 
 
 def judge(case: Case) -> Outcome:
@@ -168,7 +174,7 @@ def _compare(case: Case, found: _Findings) -> None:
         ]
         unknown += not all(known)
     if unknown:
-        found.doubts.append(f"driver and firmware not compared ({unknown} of {len(found.seen)})")
+        found.doubts.append(f"driver and firmware not compared ({unknown} of {len(found.reports)})")
 
 
 def _compared(found: _Findings, report: GpuReport, rims: list[Rim]) -> tuple[bool, ...]:
@@ -191,6 +197,7 @@ def _attached(case: Case, found: _Findings) -> bool:
     answered += [{nonce} for nonce in verdicts]
     nonces = set[bytes]().union(*answered)
     others = {nonce for nonce in nonces if not _commits(case.quote.report_data, nonce, case)}
+    found.committed |= nonces - others
     silent = sum(not given - others for given in answered)
     if not silent:
         if others:
@@ -237,23 +244,28 @@ def _count(case: Case, found: _Findings) -> bool:
 
 
 def _actual(found: _Findings, *, attached: bool, complete: bool) -> JsonValue:
-    gpus: list[JsonValue] = [
-        {
-            "architecture": nvidia.architecture_of(entry),
-            "serial": nvidia.serial_of(entry),
-            "driver": entry.report.driver,
-            "vbios": entry.report.vbios,
-        }
-        for entry in found.seen
-    ]
+    rows = sorted(_row(given) for given in found.seen)
+    gpus: list[JsonValue] = [dict(row) for row in rows]
     return {ATTACHED: attached, COMPLETE: complete, "gpus": gpus}
+
+
+def _row(given: list[GpuEvidence]) -> list[tuple[str, str]]:
+    """What one GPU says that it is: all of it where its reports differ, in no order of theirs."""
+    values = {
+        "architecture": {nvidia.architecture_of(entry) for entry in given},
+        "serial": {nvidia.serial_of(entry) for entry in given},
+        "driver": {entry.report.driver for entry in given},
+        "vbios": {entry.report.vbios for entry in given},
+    }
+    return [(name, ", ".join(sorted(found - {""}))) for name, found in values.items()]
 
 
 def _words(found: _Findings) -> str:
     """How many GPUs of which kind, and with which driver."""
-    kinds = sorted({nvidia.architecture_of(entry) or "GPU" for entry in found.seen})
-    drivers = sorted({entry.report.driver for entry in found.seen} - {""})
-    count = len(found.seen)
+    entries = [entry for given in found.seen for entry in given]
+    kinds = sorted({nvidia.architecture_of(entry) or "GPU" for entry in entries})
+    drivers = sorted({entry.report.driver for entry in entries} - {""})
+    count = len(found.reports)
     if not count:
         return "no GPU report"
     driver = f", driver {', '.join(drivers[:3])}" if drivers else ""
