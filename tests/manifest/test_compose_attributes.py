@@ -21,7 +21,7 @@ def case(row: Row) -> Case:
         text,
         allowed_envs=list(NAMES),
         pre_launch_script="test -e /x || exit 1\n",
-        context=known(containers={}),
+        context=known(pages=({},)),
     )
 
 

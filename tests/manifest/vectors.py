@@ -88,7 +88,7 @@ def kms(claim: str, **fields: Any) -> Context:
         key_provider="kms",
         key_provider_id=row.ca_spki,
         kms=row,
-        kms_claims={"the gateway": claim},
+        kms_claims=frozenset({("the gateway", claim)}),
         **fields,
     )
 
@@ -249,8 +249,8 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
     "RTF-004": (app(no_instance_id=True), app()),
     "RTF-005": (app(storage_fs="ext4"), app(storage_fs="zfs")),
     "RTF-006": (
-        app(context=known(containers={"dstack-web-1": "Up"})),
-        app(context=known(containers={})),
+        app(context=known(pages=({"dstack-web-1": "Up"},))),
+        app(context=known(pages=({},))),
     ),
     "RTF-007": (
         app("network_mode: host"),
@@ -305,12 +305,12 @@ VECTORS: Final[dict[str, tuple[Case, Case]]] = {
     ),
     "PLT-005": (script("jq -r .x /dstack/user_config"), script("echo hello")),
     "RUN-001": (
-        app(context=known(containers={"dstack-web-1": "Up", "extra": "Up"})),
-        app(context=known(containers={"/dstack-web-1": "Up 2 hours"})),
+        app(context=known(pages=({"dstack-web-1": "Up", "extra": "Up"},))),
+        app(context=known(pages=({"/dstack-web-1": "Up 2 hours"},))),
     ),
     "RUN-002": (
-        app(context=known(containers={})),
-        app(context=known(containers={"dstack-web-1": "Exited (0)"})),
+        app(context=known(pages=({},))),
+        app(context=known(pages=({"dstack-web-1": "Exited (0)"},))),
     ),
 }
 NEVER_EVALUABLE: Final = frozenset({"RUN-004"})

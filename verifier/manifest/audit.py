@@ -223,7 +223,7 @@ def _available(manifest: Manifest) -> frozenset[Need]:
         Need.OS: bool(context.os_kind),
         Need.OS_VERSION: bool(context.os_version),
         Need.KEY_PROVIDER: bool(context.key_provider),
-        Need.PAGE: context.containers is not None,
+        Need.PAGE: bool(context.pages),
         Need.AUTHORIZATION: chain.hash_allowed is not None,
         Need.ALLOWED_HASHES: chain.other_hashes is not None,
         Need.GOVERNANCE: bool(chain.governors),

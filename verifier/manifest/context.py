@@ -64,9 +64,10 @@ class Context(Struct, frozen=True, kw_only=True):
                      party named it; None for none
     kms_dates_keys   whether the KMS dates the env-encrypt keys that it signs, as releases from
                      0.5.6 on do; None where it is not known
-    kms_claims       what others say about the KMS: who → `hosted`, `base`, `eth` or CHAIN:ADDRESS;
-                     None where no KMS is identified
-    containers       the containers that the metadata page lists → their states; None without a page
+    kms_claims       what others say about the KMS, all of it, in no order: (who, `hosted`, `base`,
+                     `eth` or CHAIN:ADDRESS); None where no KMS is identified
+    pages            the containers that each metadata page lists → their states; () without a page
+                     that lists any. Nothing says which of several pages is the true one
     chain            contract state
     """
 
@@ -77,6 +78,11 @@ class Context(Struct, frozen=True, kw_only=True):
     key_provider_id: str = ""
     kms: "KmsRecord | None" = None
     kms_dates_keys: bool | None = None
-    kms_claims: Mapping[str, str] | None = None
-    containers: Mapping[str, str] | None = None
+    kms_claims: frozenset[tuple[str, str]] | None = None
+    pages: tuple[Mapping[str, str], ...] = ()
     chain: ChainFacts = field(default_factory=ChainFacts)
+
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """The containers that any page lists."""
+        return tuple(sorted(frozenset[str]().union(*self.pages)))

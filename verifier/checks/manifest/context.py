@@ -51,8 +51,8 @@ def context_of(case: Case) -> Context:
         key_provider_id=identity.provider_id.hex(),
         kms=record,
         kms_dates_keys=_dates_keys(case),
-        kms_claims=dict(_claims(case)) if record else None,
-        containers=_containers(case),
+        kms_claims=frozenset(_claims(case)) if record else None,
+        pages=tuple(_pages(case)),
         chain=_chain(case),
     )
 
@@ -178,11 +178,11 @@ def _claims(case: Case) -> Iterator[tuple[str, str]]:
                 yield "the KMS's own answer", f"{meta.chain_id}:{meta.contract}"
 
 
-def _containers(case: Case) -> dict[str, str] | None:
-    """The containers on the metadata page, as this run saw it."""
-    pages = case.evidence.pages if case.question.trusted else []
-    found = (item.value.containers for item in pages)
-    return next((item for item in found if item is not None), None)
+def _pages(case: Case) -> Iterator[dict[str, str]]:
+    """The containers on each metadata page that lists them, as this run saw it."""
+    for item in case.evidence.pages if case.question.trusted else ():
+        if item.value.containers is not None:
+            yield item.value.containers
 
 
 def _tried(read: Callable[[], T]) -> T | None:

@@ -308,7 +308,7 @@ def conflicting_evidence(manifest: Manifest) -> Iterator[Hit]:
         return
     network = _NETWORKS.get(record.chain_id or 0, "")
     own = {network, f"{record.chain_id}:{record.contract}".lower()} if record.contract else _HOSTED
-    for who, claim in (manifest.context.kms_claims or {}).items():
+    for who, claim in sorted(manifest.context.kms_claims or ()):
         if claim.lower() not in own:
             yield at_top(f"{who} means {_article(claim)}, and the measured id is {record.name}'s")
 

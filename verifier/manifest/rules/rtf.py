@@ -134,7 +134,7 @@ def ext4_disk(manifest: Manifest) -> Iterator[Hit]:
 )
 def listed_containers(manifest: Manifest) -> Iterator[Hit]:
     """The page names containers."""
-    names = manifest.context.containers or {}
+    names = manifest.context.containers
     if names:
         yield on_field(manifest, "public_logs", f"the page names {len(names)} containers")
 

@@ -1,12 +1,15 @@
 """RUN: what runs, beside what the manifest declares."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from verifier.manifest.model import Manifest
 from verifier.manifest.rule import Hit, Need, at_top, on_service, rule
 from verifier.model.result import Severity
+from verifier.patterns import pattern
+
+_FAILED: Final = pattern(r"Restarting|Exited \((?!0\))")
 
 
 @rule(
@@ -21,7 +24,7 @@ from verifier.model.result import Severity
 def undeclared_container(manifest: Manifest) -> Iterator[Hit]:
     """The page names a container that is no service of the compose file."""
     declared = set(_declared(manifest))
-    for name in manifest.context.containers or {}:
+    for name in manifest.context.containers:
         stem = re.sub(r"-\d+$", "", name.strip("/"))
         if name.strip("/") not in declared and stem not in declared:
             yield at_top(f"{name!a} is not in the manifest")
@@ -45,9 +48,9 @@ def _declared(manifest: Manifest) -> Iterator[str]:
     needs=(Need.PAGE, Need.COMPOSE),
 )
 def missing_service(manifest: Manifest) -> Iterator[Hit]:
-    """A service is not on the page, restarts again and again, or ended with an error."""
-    states = {n.strip("/"): state for n, state in (manifest.context.containers or {}).items()}
-    stems = {re.sub(r"-\d+$", "", name): state for name, state in states.items()} | states
+    """A service is not on a page, restarts again and again, or ended with an error: on any page,
+    and in any of its containers."""
+    pages = [_states(page) for page in manifest.context.pages]
     for service in manifest.services:
         named = service.text("container_name")
         names = [
@@ -55,10 +58,23 @@ def missing_service(manifest: Manifest) -> Iterator[Hit]:
             f"dstack-{service.name}",
             f"tapp-{service.name}",
         ]
-        state = next((stems[name] for name in names if name in stems), None)
-        failed = state is not None and re.search(r"Restarting|Exited \((?!0\))", state)
-        if state is None or failed:
-            yield on_service(service, f"{service.name} is {state or 'not there'}")
+        found = [next((page[name] for name in names if name in page), None) for page in pages]
+        failed = sorted(
+            state for states in found for state in states or () if _FAILED.search(state)
+        )
+        if failed or None in found:
+            yield on_service(service, f"{service.name} is {[*failed, 'not there'][0]}")
+
+
+def _states(page: Mapping[str, str]) -> dict[str, list[str]]:
+    """The states of the containers that a page lists under a name, with or without the number that
+    Compose gives each."""
+    stems: dict[str, list[str]] = {}
+    names: dict[str, list[str]] = {}
+    for name, state in page.items():
+        names.setdefault(name.strip("/"), []).append(state)
+        stems.setdefault(re.sub(r"-\d+$", "", name.strip("/")), []).append(state)
+    return stems | names
 
 
 @rule(
