@@ -129,6 +129,17 @@ class Snp(Struct, frozen=True, kw_only=True):
         )
 
 
+def chain(
+    chip: str = "snp chip", *stated: tuple[str, bytes]
+) -> tuple[x509.Certificate, x509.Certificate]:
+    """The certificates of a chip whose key has this label, and of the SEV key above it. `stated`
+    are extensions of the first that say something else: the end of an OID, and its value."""
+    return (
+        _issue("vcek", chip, "ask", "snp ask", stated),
+        _issue("ask", "snp ask", "ark", "snp root"),
+    )
+
+
 def config(launched: JsonObject) -> str:
     """The vm_config of a guest whose VMM says that it launched this."""
     stated = {"sev_snp_measurement": json.dumps(launched)} if launched else {}
@@ -168,7 +179,13 @@ def _compact(number: int) -> bytes:
 
 
 @cache
-def _issue(role: str, key_label: str, issuer_role: str, issuer_label: str) -> x509.Certificate:
+def _issue(
+    role: str,
+    key_label: str,
+    issuer_role: str,
+    issuer_label: str,
+    stated: tuple[tuple[str, bytes], ...] = (),
+) -> x509.Certificate:
     builder = (
         x509.CertificateBuilder()
         .subject_name(_name(role))
@@ -183,6 +200,7 @@ def _issue(role: str, key_label: str, issuer_role: str, issuer_label: str) -> x5
             "2": b"\x16\x08Milan-B0",
             "4": CHIP_ID,
             **{oid: _integer(value) for oid, value in _PARTS.items()},
+            **dict(stated),
         }
         for oid, value in extensions.items():
             extension = x509.UnrecognizedExtension(x509.ObjectIdentifier(_OIDS + oid), value)

@@ -1,7 +1,8 @@
 """What a SEV-SNP report proves, beside the certificates of its chip."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Final
 
 from cryptography import x509
@@ -21,6 +22,10 @@ from verifier.model.result import JsonValue
 
 ANCHOR: Final = "amd-snp"
 _CHIP: Final = "SEV-VCEK"
+_LONGEST: Final = 3
+MAX_CHAINS: Final = 256
+"""Each takes a millisecond, and anybody can make certificates of these names."""
+
 _OIDS: Final = "1.3.6.1.4.1.3704.1."
 _HWID: Final = f"{_OIDS}4"
 _PRODUCT: Final = f"{_OIDS}2"
@@ -81,26 +86,22 @@ def judge(case: Case, item: Located[PlatformAttestation]) -> Outcome:
 
 def _judged(case: Case, attestation: PlatformAttestation, report: SnpReport) -> _Judged:
     wrong = _stated(attestation, report)
-    chain = _chain(case, attestation)
-    if not chain:
-        if wrong:
-            return _Judged(tuple(wrong), ())
+    chains = list(islice(_chains(case, attestation), MAX_CHAINS + 1))
+    if wrong and not 0 < len(chains) <= MAX_CHAINS:
+        return _Judged(tuple(wrong), ())
+    if len(chains) > MAX_CHAINS:
+        raise EvidenceError(f"more than {MAX_CHAINS} chains of certificates for one SEV-SNP chip")
+    if not chains:
         raise MissingEvidence(
             "the certificate of the chip (VCEK) that signed the SEV-SNP report was not given",
             hint="fetch it and its chain from https://kdsintf.amd.com/vcek/v1/, by the product, "
             "the chip id and the reported TCB, and import them",
         )
-    failure = chain_failure(chain, case.reference.anchors_of(ANCHOR), case.question.at)
-    if failure:
-        wrong.append(f"its certificate chain is not AMD's: {failure}")
-    if not signature_holds(chain[0].public_key(), report.signature, report.signed):
-        wrong.append("its signature is not by the key of its chip's certificate")
-    extensions = _extensions(chain[0])
-    if extensions.get(_HWID) != report.chip_id:
-        wrong.append("its chip's certificate is about another chip")
-    if _certified_tcb(extensions) != report.reported_tcb:
-        wrong.append("its chip's certificate is about another TCB")
-    wrong.extend(_too_old(case.demands.snp_min_tcb, _places(extensions), report))
+    # Certificates of other chips, of other TCBs and of other issuers stand beside the right ones:
+    # the report is genuine where some chain shows it.
+    objections = [tuple(_objections(case, chain, report)) for chain in chains]
+    fewest: tuple[str, ...] = min(objections, key=lambda found: (len(found), found))
+    wrong.extend(fewest)
     versions = {
         report.current_tcb,
         report.reported_tcb,
@@ -114,6 +115,23 @@ def _judged(case: Case, attestation: PlatformAttestation, report: SnpReport) -> 
     if asked is not None and named != asked:
         doubts.append("its configuration does not name the app that was asked for")
     return _Judged(tuple(wrong), tuple(doubts))
+
+
+def _objections(
+    case: Case, chain: tuple[x509.Certificate, ...], report: SnpReport
+) -> Iterable[str]:
+    """Why a report is not shown by a chain to be of a chip of AMD's with this firmware."""
+    failure = chain_failure(chain, case.reference.anchors_of(ANCHOR), case.question.at)
+    if failure:
+        yield f"its certificate chain is not AMD's: {failure}"
+    if not signature_holds(chain[0].public_key(), report.signature, report.signed):
+        yield "its signature is not by the key of its chip's certificate"
+    extensions = _extensions(chain[0])
+    if extensions.get(_HWID) != report.chip_id:
+        yield "its chip's certificate is about another chip"
+    if _certified_tcb(extensions) != report.reported_tcb:
+        yield "its chip's certificate is about another TCB"
+    yield from _too_old(case.demands.snp_min_tcb, _places(extensions), report)
 
 
 def _too_old(
@@ -166,22 +184,26 @@ def _stated(attestation: PlatformAttestation, report: SnpReport) -> list[str]:
     ]
 
 
-def _chain(case: Case, attestation: PlatformAttestation) -> tuple[x509.Certificate, ...]:
-    """The chip's certificate and those above it, of the attestation and beside it; () without."""
-    given = list(_given(attestation.certificates))
+def _chains(case: Case, attestation: PlatformAttestation) -> Iterator[tuple[x509.Certificate, ...]]:
+    """Every chain from a chip's certificate upwards, of the attestation and beside it. What any
+    certificate names as its issuer is a name, which others bear too."""
+    given = dict.fromkeys(_given(attestation.certificates))
     for item in case.evidence.platform_certs:
-        given.extend(item.value)
-    chips = [item for item in given if _common_name(item) == _CHIP]
-    if not chips:
-        return ()
-    chain = [chips[0]]
-    for _ in given:
-        above = (item for item in given if item.subject == chain[-1].issuer)
-        issuer = next((item for item in above if item not in chain), None)
-        if issuer is None:
-            break
-        chain.append(issuer)
-    return tuple(chain)
+        given |= dict.fromkeys(item.value)
+    for chip in given:
+        if _common_name(chip) == _CHIP:
+            yield from _upwards((chip,), tuple(given))
+
+
+def _upwards(
+    chain: tuple[x509.Certificate, ...], given: tuple[x509.Certificate, ...]
+) -> Iterator[tuple[x509.Certificate, ...]]:
+    """A chain, and each that goes on from it to its root (VCEK, ASK, ARK)."""
+    yield chain
+    if len(chain) < _LONGEST:
+        for item in given:
+            if item.subject == chain[-1].issuer and item not in chain:
+                yield from _upwards((*chain, item), given)
 
 
 def _given(certificates: Iterable[bytes]) -> Iterable[x509.Certificate]:
