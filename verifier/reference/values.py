@@ -8,6 +8,7 @@ Every row carries `source` and `date` (ISO 8601, when the source was read).
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cache
@@ -21,11 +22,13 @@ from msgspec.structs import replace
 from verifier.errors import UsageError
 from verifier.model.chain import ContractCode, Role
 from verifier.model.result import Anchor
+from verifier.patterns import pattern
 from verifier.reference.generations import GENERATIONS, Generation
 
 SCHEMA: Final = "dstack-audit/reference/v1"
 RPC: Final = "rpc"
 EXPLORER: Final = "explorer"
+_VERSION: Final = pattern(r"[0-9]{1,4}(?:\.[0-9]{1,4}){1,3}", re.ASCII)
 """The kinds of `Reserve`."""
 
 
@@ -137,6 +140,12 @@ class OsImage(Struct, frozen=True, kw_only=True):
     rtmr2: str
     source: str
     date: str
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The numbers of the release, such as 0, 5, 8; () where it names none."""
+        match = _VERSION.search(self.release)
+        return tuple(map(int, match[0].split("."))) if match else ()
 
 
 class Firmware(Struct, frozen=True, kw_only=True):

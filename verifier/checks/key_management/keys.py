@@ -41,6 +41,10 @@ from verifier.model.result import EvidenceRef, Status
 from verifier.reference.values import KmsRecord, ReferenceValues
 
 SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
+_FIRST_TO_MEASURE: Final = (0, 4, 2)
+_NO_LONGER_MEASURING: Final = (0, 6)
+"""The releases of dstack that measure `mr-kms`."""
+
 _ENV_KEY_AGE: Final = 300
 _ENV_KEY_SKEW: Final = 60
 """Seconds, as the SDK accepts a v1 signature (sdk/python verify_env_encrypt_public_key)."""
@@ -120,7 +124,7 @@ def _met(case: Case, found: Outcome) -> Outcome:
             evidence=found.evidence,
             remediation=UNTIED_HINT,
         )
-    if not case.identity.lacks_mr_kms:
+    if not _lacks_build(case):
         return found
     return replace(
         found,
@@ -129,6 +133,15 @@ def _met(case: Case, found: Outcome) -> Outcome:
         remediation=found.remediation
         or "ask whoever runs the KMS why it showed the guest no attestation of its own",
     )
+
+
+def _lacks_build(case: Case) -> bool:
+    """Whether the guest should have measured the build of its KMS, and did not. The log tells by
+    its other events of which release it is; where the registers tell, they are believed."""
+    measured, image = case.identity, case.os_image
+    dated = image is not None and _FIRST_TO_MEASURE <= image.version < _NO_LONGER_MEASURING
+    unmeasured = measured.provider == "kms" and measured.mr_kms is None
+    return measured.lacks_mr_kms or (dated and unmeasured)
 
 
 @check(
