@@ -5,11 +5,11 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
-from verifier.checks.runtime import _digest
 from verifier.errors import EvidenceError
 from verifier.evidence.td.event_log import (
     RUNTIME_IMR,
     Event,
+    checked_digest,
     runtime_digest,
     runtime_preimage_v2,
 )
@@ -25,26 +25,30 @@ def entry(version: int) -> Event:
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_digest_is_recomputed_whether_it_is_shown_or_not(version: int) -> None:
     shown = entry(version)
-    assert _digest(shown) == _digest(replace(shown, digest=None)) == runtime_digest(shown)
+    assert (
+        checked_digest(shown)
+        == checked_digest(replace(shown, digest=None))
+        == runtime_digest(shown)
+    )
     with pytest.raises(EvidenceError, match="is not that of its name"):
-        _digest(replace(shown, digest=bytes(48)))
+        checked_digest(replace(shown, digest=bytes(48)))
 
 
 def test_a_preimage_has_one_spelling() -> None:
     shown = entry(2)
     canonical = runtime_preimage_v2(shown)
-    assert _digest(replace(shown, preimage=canonical)) == runtime_digest(shown)
+    assert checked_digest(replace(shown, preimage=canonical)) == runtime_digest(shown)
     with pytest.raises(EvidenceError, match="not canonical"):
-        _digest(replace(shown, preimage=canonical.replace(b":", b": ")))
+        checked_digest(replace(shown, preimage=canonical.replace(b":", b": ")))
 
 
 def test_the_first_version_has_no_preimage_to_compare() -> None:
     shown = entry(1)
-    assert _digest(replace(shown, preimage=b"anything")) == runtime_digest(shown)
+    assert checked_digest(replace(shown, preimage=b"anything")) == runtime_digest(shown)
 
 
 def test_an_entry_of_another_type_rests_on_the_digest_that_is_shown() -> None:
     foreign = replace(entry(1), event_type=5, digest=b"\x22" * 48)
-    assert _digest(foreign) == b"\x22" * 48
+    assert checked_digest(foreign) == b"\x22" * 48
     with pytest.raises(EvidenceError, match="none can be recomputed"):
-        _digest(replace(foreign, digest=None))
+        checked_digest(replace(foreign, digest=None))

@@ -1,6 +1,5 @@
 """RTMR3 → event log: what the OS says it started."""
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Final
@@ -12,14 +11,12 @@ from verifier.evidence.td.event_log import (
     RUNTIME_IMR,
     SYSTEM_READY,
     Event,
+    checked_digest,
+    is_event_name,
     replay,
-    runtime_digest,
-    runtime_preimage_v2,
     system_events,
 )
-from verifier.patterns import pattern
 
-_NAME: Final = pattern(r"[a-z0-9-]{1,64}", re.ASCII)
 _LEGACY_SEQUENCES: Final = (
     ("rootfs-hash", "app-id", "compose-hash", "ca-cert-hash", "instance-id"),
     ("rootfs-hash", "app-id", "upgraded-app-id", "ca-cert-hash", "instance-id"),
@@ -62,7 +59,7 @@ def replayed(case: Case) -> Outcome:
     evidence = tuple(filter(None, (case.presented.log_evidence, case.presented.evidence)))
     try:
         events = [event for event in case.events if event.imr == RUNTIME_IMR]
-        digests = [_digest(event) for event in events]
+        digests = [checked_digest(event) for event in events]
     except EvidenceError as error:
         return failed(
             f"the event log is malformed: {error.message}",
@@ -125,26 +122,15 @@ def events(case: Case) -> Outcome:
     return passed(summary, evidence=evidence)
 
 
-def _digest(event: Event) -> bytes:
-    if not event.is_runtime:
-        if event.digest is None:
-            raise EvidenceError(f"event {event.name!r}: no digest, and none can be recomputed")
-        return event.digest
-    digest = runtime_digest(event)
-    if event.digest is not None and event.digest != digest:
-        raise EvidenceError(f"event {event.name!r}: its digest is not that of its name and payload")
-    if event.version == 2 and event.preimage not in (None, runtime_preimage_v2(event)):  # noqa: PLR2004
-        raise EvidenceError(f"event {event.name!r}: its preimage is not canonical")
-    return digest
-
-
 def _problems(log: Iterable[Event], names: list[str]) -> list[str]:
     problems = [
         f"an event of type {event.event_type:#x} in RTMR3"
         for event in log
         if event.imr == RUNTIME_IMR and not event.is_runtime
     ]
-    problems.extend(f"event name {name!a} is malformed" for name in names if not _valid(name))
+    problems.extend(
+        f"event name {name!a} is malformed" for name in names if not is_event_name(name)
+    )
     counts = Counter(names)
     problems.extend(
         f"event {name} stands {count} times"
@@ -161,10 +147,6 @@ def _problems(log: Iterable[Event], names: list[str]) -> list[str]:
     if ranks != sorted(ranks):
         problems.append("the events are out of order")
     return problems
-
-
-def _valid(name: str) -> bool:
-    return _NAME.fullmatch(name) is not None
 
 
 def _appended(log: Iterable[Event], count: int) -> list[str]:

@@ -44,6 +44,7 @@ from verifier.evidence.platforms.place import PlaceStatement, parse_place
 from verifier.evidence.td import event_log as log_format
 from verifier.evidence.td.attestation import TDX, parse_attestation
 from verifier.evidence.td.event_log import Event, parse_event_log
+from verifier.evidence.td.log_fit import UNFIT, replay_log
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import (
     EXT_ATTESTATION,
@@ -419,8 +420,7 @@ def _from_blobs(subject: SubjectEvidence) -> list[PresentedQuote]:
 
 
 def _from_raw(subject: SubjectEvidence) -> list[PresentedQuote]:
-    """Bare quotes, each with the log that replays to its RTMR3, of those that came beside it; the
-    first one where none does."""
+    """Bare quotes, each with the log that fits it best, of those that came beside it."""
     logs: list[_Log] = [
         (item.value, item.artifact.ref) for item in subject.parsed(Kind.EVENT_LOG, _as_it_is)
     ]
@@ -430,12 +430,16 @@ def _from_raw(subject: SubjectEvidence) -> list[PresentedQuote]:
         if item.value.event_log is not None
     ]
     quotes = subject.artifacts(Kind.QUOTE)
-    registers = [_replayed(log) for log, _ in logs] if quotes and len(logs) > 1 else []
+    known = [
+        replay_log(partial(parse_event_log, log, "event log")) if quotes and logs[1:] else None
+        for log, _ in logs
+    ]
     found: list[PresentedQuote] = []
     for artifact in quotes:
         quote = subject.bundle.blob(artifact)
-        place = registers.index(rtmr3) if (rtmr3 := _rtmr3(quote)) in registers else 0
-        log, log_evidence = logs[place] if logs else (None, None)
+        registers = _registers(quote) if logs[1:] else ()
+        fit = [item.misfits(registers) if item and registers else UNFIT for item in known]
+        log, log_evidence = logs[fit.index(min(fit))] if logs else (None, None)
         found.append(
             PresentedQuote(
                 channel=CHANNEL_QUOTE,
@@ -448,18 +452,11 @@ def _from_raw(subject: SubjectEvidence) -> list[PresentedQuote]:
     return found
 
 
-def _replayed(log: JsonValue | bytes) -> bytes:
-    """The RTMR3 that a log replays to; b"" for a malformed one."""
+def _registers(quote: bytes) -> tuple[bytes, ...]:
+    """The RTMRs of a quote; () of a malformed one."""
     with suppress(EvidenceError):
-        events = parse_event_log(log, "event log")
-        return log_format.replay(log_format.runtime_digest(x) for x in events if x.is_runtime)
-    return b""
-
-
-def _rtmr3(quote: bytes) -> bytes:
-    with suppress(EvidenceError):
-        return parse_quote(quote, "TD quote").rtmrs[log_format.RUNTIME_IMR]
-    return b"malformed"
+        return parse_quote(quote, "TD quote").rtmrs
+    return ()
 
 
 def _from_cloud(subject: SubjectEvidence) -> list[PresentedQuote]:

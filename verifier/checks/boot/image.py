@@ -15,6 +15,7 @@ from verifier.checks.engine import (
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.subject import PresentedQuote
 from verifier.evidence.td.event_log import Event, replay
+from verifier.evidence.td.log_fit import is_stripped
 from verifier.image.lite import parse_lite
 from verifier.machine.shape import vm_config_of
 from verifier.model.result import JsonValue
@@ -25,10 +26,6 @@ _MEASURE: Final = (
     "measure the release's files yourself: `verify image DIR -o IMAGE.json`, then --image "
     "IMAGE.json"
 )
-_ACPI_TYPE: Final = 10
-_ACPI_NAMES: Final = ("acpi-loader", "acpi-rsdp", "acpi-tables")
-"""What dstack 0.6.0 leaves of the boot log: type and names of the three events of RTMR0 that QEMU's
-ACPI tables give (Dstack-TEE/dstack dstack-attest/src/v1.rs, strip_tdx_lite_event_log)."""
 
 _WHOSE_WORD: Final = {
     Origin.REBUILT: "its files were measured by whoever runs this audit",
@@ -195,14 +192,6 @@ def _of_document(case: Case, source: PresentedQuote) -> str:
 def boot_events(case: Case) -> list[Event]:
     """The entries of RTMR0-2 in the event log. Raises MissingEvidence and EvidenceError."""
     return [event for event in case.events if event.imr < _BOOT_REGISTERS]
-
-
-def is_stripped(events: list[Event]) -> bool:
-    """Whether a channel left of the boot log what channels leave, which is nothing to replay."""
-    if all(event.digest is None for event in events):
-        return True
-    acpi = [(0, _ACPI_TYPE, name) for name in _ACPI_NAMES]
-    return [(event.imr, event.event_type, event.name) for event in events] == acpi
 
 
 def _measured_image(case: Case) -> bytes | None:

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Final
 
-from verifier.checks.boot.image import boot_events, is_stripped
+from verifier.checks.boot.image import boot_events
 from verifier.checks.case import Case
 from verifier.checks.engine import Outcome, check, failed, passed, warned
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.td.event_log import replay
+from verifier.evidence.td.log_fit import is_stripped
 from verifier.machine.firmware import FirmwareLayout
 from verifier.machine.recognition import Recognition, recognize, recognize_stripped
 from verifier.machine.shape import MachineShape, parse_vm_config

@@ -15,6 +15,7 @@ from the log (Dstack-TEE/dstack cc-eventlog/src/runtime_events.rs):
 import gzip
 import hashlib
 import io
+import re
 import zlib
 from collections.abc import Iterable
 from typing import Final
@@ -25,6 +26,7 @@ from msgspec import Struct
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.model.result import JsonValue
+from verifier.patterns import pattern
 
 RUNTIME_EVENT_TYPE: Final = 0x08000001
 RUNTIME_IMR: Final = 3
@@ -33,6 +35,7 @@ DIGEST_SIZE: Final = 48
 MAX_EVENTS: Final = 4096
 _MAX_INFLATED: Final = 8 << 20
 _GZIP_MAGIC: Final = b"ELGZv1"
+_NAME: Final = pattern(r"[a-z0-9-]{1,64}", re.ASCII)
 
 
 class Event(Struct, frozen=True, gc=False):
@@ -108,6 +111,26 @@ def runtime_preimage_v2(event: Event) -> bytes:
     return rfc8785.dumps(
         {"name": event.name, "payload": event.payload.hex(), "type": event.event_type}
     )
+
+
+def checked_digest(event: Event) -> bytes:
+    """What an entry of RTMR3 extends it by. Raises EvidenceError where what it states of that is
+    not what follows from its name and payload."""
+    if not event.is_runtime:
+        if event.digest is None:
+            raise EvidenceError(f"event {event.name!r}: no digest, and none can be recomputed")
+        return event.digest
+    digest = runtime_digest(event)
+    if event.digest is not None and event.digest != digest:
+        raise EvidenceError(f"event {event.name!r}: its digest is not that of its name and payload")
+    if event.version == 2 and event.preimage not in (None, runtime_preimage_v2(event)):  # noqa: PLR2004 - as above
+        raise EvidenceError(f"event {event.name!r}: its preimage is not canonical")
+    return digest
+
+
+def is_event_name(name: str) -> bool:
+    """Whether dstack writes such a name: one with a colon may hide another event (see V1)."""
+    return _NAME.fullmatch(name) is not None
 
 
 def replay(digests: Iterable[bytes]) -> bytes:
