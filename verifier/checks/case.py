@@ -18,7 +18,7 @@ from verifier.checks.dcap import DcapResult, verify_quote
 from verifier.checks.demands import Demands
 from verifier.checks.hardware.endorsements import Endorsements, choose_endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
-from verifier.evidence.bundle import Bundle, Kind
+from verifier.evidence.bundle import Bundle
 from verifier.evidence.chain.contracts import BootInfo
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.endpoint import Endpoint
@@ -30,7 +30,6 @@ from verifier.evidence.td.identity import MeasuredIdentity, measured_identity
 from verifier.evidence.td.measurements import boot_rtmr3, mr_aggregated, mr_system
 from verifier.evidence.td.quote import TdQuote, parse_quote
 from verifier.evidence.td.report_data import Binding, session_binding
-from verifier.evidence.unanswered import unreachable_hint, why_absent, why_unreachable
 from verifier.machine.firmware import FirmwareLayout, layout_from_witness
 from verifier.model.identifiers import AppId, format_time
 from verifier.model.project import ProjectFile
@@ -147,59 +146,18 @@ class Case:
         """The reference values of the audit."""
         return self.question.reference
 
+    def resting_on(self, source: PresentedQuote) -> "Case":
+        """The same case, judged by one of the quotes that came for the attester."""
+        return Case(self.evidence, self.question, self.exchanges, self.demands, source)
+
     @cached_property
     def presented(self) -> PresentedQuote:
-        """The quote that the audit rests on: the one with the challenge, or that commits to what
-        the relying party named, else the one about the key of the endpoint that it asks about,
-        else the best channel."""
+        """The quote that the audit rests on. Raises MissingEvidence where none came."""
         if self._given is not None:
             return self._given
-        sources = self.evidence.quotes
-        instance = self.evidence.name.rpartition("/")[2]
-        if not sources and instance in self.question.instances:
-            raise MissingEvidence(
-                f"the instance {instance}, which was named, gave no quote: "
-                f"{why_absent(self.evidence.bundle, instance)}",
-                hint="check its id, and that it runs: an instance that is not met is not audited",
-            )
-        unreachable = why_unreachable(self.evidence.bundle)
-        if not sources and unreachable:
-            hint = unreachable_hint(self.evidence.bundle)
-            raise MissingEvidence(unreachable, hint=hint)
-        pages = self._pages_instead() if not sources else ""
-        if pages:
-            raise MissingEvidence(
-                f"what answers in the guest's place gives web pages, and no evidence: {pages}",
-                hint="a captive portal, a proxy or another site answers: sign in to the network, "
-                "ask from another one, or check the address",
-            )
-        others = sorted({item.value.platform.words for item in self.evidence.platforms})
-        if not sources and others:
-            raise MissingEvidence(
-                f"the attestation is of {' and '.join(others)}, and no TD quote",
-                hint="this audit judges guests in TDs; of AMD SEV-SNP, hardware.snp judges the "
-                "report alone",
-            )
-        if not sources:
-            raise MissingEvidence(
-                f"no TD quote was collected{self._unread()}",
-                hint="the guest gives one in its app certificate (/prpc/Info) or by "
-                "/prpc/GetAttestationForAppKey; or hand one over with `verify import`",
-            )
-        challenge = self.question.challenge
-        named = {item.report_data for item in self.binds} - {b""}
-        fitting: dict[tuple[bool, bool], PresentedQuote] = {}
-        for source in sources if challenge or named else ():
-            try:
-                report_data = parse_quote(source.quote, source.channel).report_data
-            except EvidenceError:
-                continue
-            answers = bool(challenge) and challenge in report_data
-            fitting.setdefault((report_data in named, answers), source)
-        best = max(fitting, default=(False, False))
-        endpoint = self.question.endpoint
-        met = self.evidence.quote_met_at(endpoint.source) if endpoint is not None else None
-        return fitting[best] if any(best) else met or sources[0]
+        from verifier.checks.presented import choose_quote  # noqa: PLC0415 - it asks cases in turn
+
+        return choose_quote(self)
 
     @cached_property
     def binds(self) -> tuple[Binding, ...]:
@@ -215,36 +173,25 @@ class Case:
     @property
     def bound(self) -> Binding | None:
         """What the relying party named and the judged quote's report data commits to."""
-        report_data = self.quote.report_data
+        return self.named_by(self.quote.report_data)
+
+    def named_by(self, report_data: bytes) -> Binding | None:
+        """What the relying party named and some report data commits to."""
         return next((item for item in self.binds if item.report_data == report_data), None)
 
     @property
     def answers_challenge(self) -> bool:
-        """Whether the report data carries the challenge, as its first or last bytes or by a
-        convention that the relying party named."""
-        challenge, report_data = self.question.challenge, self.quote.report_data
+        """Whether the judged quote's report data answers the challenge."""
+        return self.is_answer(self.quote.report_data)
+
+    def is_answer(self, report_data: bytes) -> bool:
+        """Whether report data carries the challenge, as its first or last bytes or by a convention
+        that the relying party named."""
+        challenge, bound = self.question.challenge, self.named_by(report_data)
         if not challenge:
             return False
         ends = (report_data[: len(challenge)], report_data[-len(challenge) :])
-        return challenge in ends or bool(self.bound and self.bound.answers(challenge))
-
-    def _pages_instead(self) -> str:
-        """Where a guest agent's Info, which is JSON, came as markup; "" where it did not."""
-        bundle = self.evidence.bundle
-        infos = [item for item in bundle.of(Kind.INFO) if item.sha256 is not None]
-        markup = all(bundle.blob(item).lstrip()[:1] == b"<" for item in infos)
-        return infos[0].source if infos and markup else ""
-
-    def _unread(self) -> str:
-        """What came in place of a quote, as far as that is known."""
-        unread = self.evidence.malformed
-        more = f", and {len(unread) - 1} more" if len(unread) > 1 else ""
-        if unread:
-            return f"; what came cannot be read: {unread[0][1].message}{more}"
-        told = sorted(
-            {x.source for kind in (Kind.INFO, Kind.PAGE) for x in self.evidence.artifacts(kind)}
-        )
-        return f": {told[0]} gives none" if told else ""
+        return challenge in ends or bool(bound and bound.answers(challenge))
 
     @cached_property
     def quote(self) -> TdQuote:

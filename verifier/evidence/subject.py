@@ -73,7 +73,7 @@ CHANNEL_GET_QUOTE: Final = "GetQuote"
 CHANNEL_BLOB: Final = "attestation blob"
 CHANNEL_QUOTE: Final = "quote"
 CHANNEL_CLOUD: Final = "cloud API"
-_CHANNELS: Final = (
+CHANNELS: Final = (
     CHANNEL_KMS,
     CHANNEL_BOOTSTRAP,
     CHANNEL_APP_CERT,
@@ -200,13 +200,11 @@ class SubjectEvidence(Struct):
         told = {(item.sha256, item.source if by_place else ""): item for item in reversed(found)}
         return list(told.values())[::-1]
 
-    def quote_met_at(self, source: str) -> PresentedQuote | None:
-        """The quote in the certificate that a recorded handshake showed, None where there is no
-        such quote that was made for the certificate's key."""
+    def quotes_met_at(self, source: str) -> list[PresentedQuote]:
+        """The quotes in the certificates that recorded handshakes with an address showed, of those
+        that were made for the certificate's key."""
         met = {item.artifact.ref for item in self.peers if item.artifact.source == source}
-        return next(
-            (x for x in self.quotes if x.channel == CHANNEL_ENDPOINT and x.evidence in met), None
-        )
+        return [x for x in self.quotes if x.channel == CHANNEL_ENDPOINT and x.evidence in met]
 
     def parsed(self, kind: Kind, parse: Callable[[bytes, str], T]) -> list[Located[T]]:
         """Parsed artifacts of a kind; those that do not parse join `malformed`."""
@@ -261,7 +259,7 @@ def read_subject(bundle: Bundle, name: str) -> SubjectEvidence:
         _account_of_kms if of_kms else _from_cloud,
     ):
         subject.quotes.extend(sources(subject))
-    subject.quotes.sort(key=lambda source: _CHANNELS.index(source.channel))
+    subject.quotes.sort(key=lambda source: CHANNELS.index(source.channel))
     return subject
 
 

@@ -225,7 +225,7 @@ def gateway_case(case: Case, source: PresentedQuote) -> Case:
         waivers=(),
     )
     evidence = gateway_evidence(case.evidence.bundle, source)
-    return Case(evidence, question, case.exchanges, demands)
+    return Case(evidence, question, case.exchanges, demands, source)
 
 
 def gateway_to_collect(case: Case) -> Case | None:
