@@ -11,6 +11,7 @@ Nobody signs an answer: what a search leaves out, nobody sees.
 """
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
-from verifier.evidence.bundle import Bundle, Kind
+from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.certificates import parse_pem_chain
 from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.td.ra_tls import spki
@@ -124,40 +125,55 @@ class Search(Struct, frozen=True):
 
 
 def read_search(bundle: Bundle, base: str, endpoint: Endpoint, at: int) -> Search:
-    """What a search told of an endpoint, about certificates that are in force at a time."""
+    """What a search told of an endpoint, about certificates that are in force at a time. One that
+    was asked twice, and told otherwise or nothing once, did not tell all: what it listed at any
+    time counts."""
     found: dict[tuple[str, int], Logged] = {}
     problem = ""
-    told = {item.source: item for item in bundle.artifacts if item.kind is Kind.CT_SEARCH}
     for name in searched(endpoint.host):
-        artifact = told.get(search_url(base, name))
-        if artifact is None or artifact.sha256 is None:
-            problem = problem or (artifact.error if artifact is not None else "it was not asked")
-            continue
-        try:
-            rows = bundle.read(artifact, parse_search, f"certificates logged for {name}")
-        except EvidenceError as error:
-            problem = problem or error.message
-            continue
-        found |= {(row.issuer, row.serial): row for row in rows if row.holds_for(endpoint.host, at)}
+        url, answers = search_url(base, name), set[frozenset[Logged]]()
+        for artifact in _told(bundle, Kind.CT_SEARCH, url):
+            try:
+                rows = bundle.read(artifact, parse_search, f"certificates logged for {name}")
+            except EvidenceError as error:
+                problem = problem or artifact.error or error.message
+                continue
+            answers.add(frozenset(row for row in rows if row.holds_for(endpoint.host, at)))
+        if len(answers) > 1:
+            problem = problem or f"it answers twice for {name}, and not the same"
+        elif not answers:
+            problem = problem or "it was not asked"
+        for row in frozenset[Logged]().union(*answers):
+            key = row.issuer, row.serial
+            found[key] = min(found.get(key, row), row, key=_order)
     listed = sorted(found.values(), key=lambda item: (-item.not_before, item.number))
     if len(listed) > MAX_CERTIFICATES:
         problem = problem or f"it lists {len(listed)}, and {MAX_CERTIFICATES} were looked at"
     return Search(base, tuple(listed[:MAX_CERTIFICATES]), problem)
 
 
+def _told(bundle: Bundle, kind: Kind, url: str) -> list[Artifact]:
+    """What was recorded of one address, answers and failures, in an order of their own."""
+    found = [item for item in bundle.artifacts if item.kind is kind and item.source == url]
+    return sorted(found, key=lambda item: (item.error, item.sha256 or ""))
+
+
+def _order(row: Logged) -> tuple[int, int, int, list[str]]:
+    return row.number, row.not_before, row.not_after, sorted(row.names)
+
+
 def shown_keys(bundle: Bundle, base: str, listed: Iterable[Logged]) -> Mapping[Logged, bytes]:
     """The keys of listed certificates, as far as the search showed them: each certificate under the
-    number, and with the serial number, that it was listed by."""
-    shown = {item.source: item for item in bundle.of(Kind.CT_CERTIFICATE)}
+    number, and with the serial number, that it was listed by. Where it shows two certificates by
+    one number, it shows none."""
     found: dict[Logged, bytes] = {}
     for row in listed:
-        artifact = shown.get(certificate_url(base, row.number))
-        if artifact is None:
-            continue
-        try:
-            serial, key = bundle.read(artifact, parse_logged, f"logged certificate {row.number}")
-        except EvidenceError:
-            continue
-        if serial == row.serial:
-            found[row] = key
+        shown = set[tuple[int, bytes]]()
+        for artifact in _told(bundle, Kind.CT_CERTIFICATE, certificate_url(base, row.number)):
+            with suppress(EvidenceError):
+                what = f"logged certificate {row.number}"
+                shown.add(bundle.read(artifact, parse_logged, what))
+        keys = {key for serial, key in shown if serial == row.serial}
+        if len(shown) == len(keys) == 1:
+            found[row] = keys.pop()
     return found
