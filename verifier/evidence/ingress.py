@@ -73,39 +73,49 @@ def account_uri(raw: bytes, what: str) -> str:
     raise EvidenceError(f"{what}: no URI of an account")
 
 
-def named_key(bundle: Bundle, key: bytes) -> NamedKey | None:
-    """The quote that names a key (DER SubjectPublicKeyInfo), None where there is none.
-
-    Raises EvidenceError for what is malformed.
-    """
+def named_keys(bundle: Bundle, key: bytes) -> tuple[list[NamedKey], list[EvidenceError]]:
+    """The quotes that name a key (DER SubjectPublicKeyInfo), and why others cannot be read."""
     files = {
         hashlib.sha256(bundle.blob(item)).hexdigest(): item for item in bundle.of(Kind.INGRESS_FILE)
     }
+    found, unread = list[NamedKey](), list[EvidenceError]()
     for artifact in bundle.of(Kind.INGRESS_QUOTE):
-        answer = bundle.read(artifact, parse_quote_answer, f"{QUOTE} of the endpoint")
-        named = parse_quote(answer.quote, f"TD quote ({QUOTE} of the endpoint)").report_data
-        listing = files.get(named[:32].hex())
-        if listing is None or any(named[32:]):
-            continue
-        listed = bundle.read(listing, parse_listing, f"{LISTING} of the endpoint")
-        there = {name: files[digest] for name, digest in listed.items() if digest in files}
-        certificate = next((x for n, x in there.items() if _is_of(bundle, n, x, key)), None)
-        if certificate is None:
-            continue
-        account = there.get(ACCOUNT)
-        return NamedKey(
-            PresentedQuote(
-                channel=CHANNEL_GET_QUOTE,
-                quote=answer.quote,
-                evidence=artifact.at("/quote"),
-                log=answer.event_log,
-                log_evidence=artifact.at("/event_log"),
-                vm_config=answer.vm_config,
-            ),
-            bundle.read(account, account_uri, f"{ACCOUNT} of the endpoint") if account else "",
-            tuple(filter(None, (artifact, listing, certificate, account))),
-        )
-    return None
+        try:
+            named = _named(bundle, artifact, files, key)
+        except EvidenceError as error:
+            unread.append(error)
+        else:
+            found += [named] if named is not None else []
+    return found, sorted(unread, key=lambda error: error.message)
+
+
+def _named(
+    bundle: Bundle, artifact: Artifact, files: Mapping[str, Artifact], key: bytes
+) -> NamedKey | None:
+    """What one quote says of a key, None where it names none or another. Raises EvidenceError."""
+    answer = bundle.read(artifact, parse_quote_answer, f"{QUOTE} of the endpoint")
+    named = parse_quote(answer.quote, f"TD quote ({QUOTE} of the endpoint)").report_data
+    listing = files.get(named[:32].hex())
+    if listing is None or any(named[32:]):
+        return None
+    listed = bundle.read(listing, parse_listing, f"{LISTING} of the endpoint")
+    there = {name: files[digest] for name, digest in listed.items() if digest in files}
+    certificate = next((x for n, x in there.items() if _is_of(bundle, n, x, key)), None)
+    if certificate is None:
+        return None
+    account = there.get(ACCOUNT)
+    return NamedKey(
+        PresentedQuote(
+            channel=CHANNEL_GET_QUOTE,
+            quote=answer.quote,
+            evidence=artifact.at("/quote"),
+            log=answer.event_log,
+            log_evidence=artifact.at("/event_log"),
+            vm_config=answer.vm_config,
+        ),
+        bundle.read(account, account_uri, f"{ACCOUNT} of the endpoint") if account else "",
+        tuple(filter(None, (artifact, listing, certificate, account))),
+    )
 
 
 def _is_of(bundle: Bundle, name: str, artifact: Artifact, key: bytes) -> bool:

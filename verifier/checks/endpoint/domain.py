@@ -9,7 +9,7 @@ from verifier.checks.endpoint.ingress import judge_naming
 from verifier.checks.endpoint.names import Names, Route, route_of
 from verifier.checks.endpoint.tls import committed, unasked, worst_met
 from verifier.checks.engine import Outcome, check, passed, warned
-from verifier.errors import MissingEvidence
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.dns_message import DnsAnswer, ancestors, issuers, relevant_set
 from verifier.evidence.domain import (
     Standing,
@@ -119,6 +119,10 @@ def _attested_account(case: Case, endpoint: Endpoint, key: bytes) -> tuple[str, 
         holder, bad = _GATEWAY, judged.failed or judged.unproven
     else:
         naming = judge_naming(case, key)
+        if naming is not None and len(naming.accounts) > 1:
+            raise EvidenceError(
+                "the evidences of the endpoint name two accounts: " + " and ".join(naming.accounts)
+            )
         account = naming.account if naming is not None else ""
         holder, bad = _APP, (naming.failed or naming.unproven) if naming else None
     if bad is not None:

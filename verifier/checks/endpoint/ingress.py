@@ -10,8 +10,8 @@ from verifier.checks.application import identity
 from verifier.checks.case import Case
 from verifier.checks.engine import USABLE, run_checks
 from verifier.checks.hardware import quote
-from verifier.errors import MissingEvidence
-from verifier.evidence.ingress import named_key
+from verifier.errors import EvidenceError, MissingEvidence
+from verifier.evidence.ingress import NamedKey, named_keys
 from verifier.model.result import CheckResult, EvidenceRef, Status
 
 _CHECKS: Final = (
@@ -26,11 +26,14 @@ _ADVISORY: Final = ("boot.machine",)
 
 class Naming(Struct, frozen=True):
     """How the guest that names a key proves itself: the account at a CA that it names besides (""
-    for none), and its checks."""
+    for none), and its checks. `accounts` are those that any quote about the key names, and `doubts`
+    are about other quotes than this one."""
 
     account: str
     results: tuple[CheckResult, ...]
     evidence: tuple[EvidenceRef, ...]
+    accounts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
 
     @property
     def failed(self) -> CheckResult | None:
@@ -45,11 +48,38 @@ class Naming(Struct, frozen=True):
 
 
 def judge_naming(case: Case, key: bytes) -> Naming | None:
-    """How the guest whose quote names a key proves itself; None where no quote does. Raises
-    MissingEvidence where it runs another manifest than the judged guest, EvidenceError."""
-    found = named_key(case.evidence.bundle, key)
-    if found is None:
+    """How the guest whose quote names a key proves itself; None where no quote does. Of several
+    quotes one that is false counts before all, as with a gateway: whoever made it says that
+    somebody else holds the key. Raises MissingEvidence where it runs another manifest than the
+    judged guest, EvidenceError."""
+    found, unread = named_keys(case.evidence.bundle, key)
+    accounts = tuple(sorted({item.account for item in found} - {""}))
+    judged, lacking = list[Naming](), list[MissingEvidence]()
+    for item in sorted(found, key=lambda item: (not item.account, item.source.quote)):
+        try:
+            judged.append(_judged(case, item))
+        except MissingEvidence as error:
+            lacking.append(error)
+        except EvidenceError as error:
+            unread.append(error)
+    false = next((item for item in judged if item.failed), None)
+    if unread and false is None:
+        raise unread[0]
+    good = next((item for item in judged if not (item.failed or item.unproven)), None)
+    if false is None and good is None and lacking:
+        raise lacking[0]
+    chosen = false or good or next(iter(judged), None)
+    if chosen is None:
         return None
+    others = [f"{bad.id}: {bad.summary}" for x in judged if (bad := x.failed or x.unproven)]
+    others += [error.message for error in lacking]
+    said = tuple(f"another quote that names it: {text}" for text in dict.fromkeys(others))
+    return replace(chosen, accounts=accounts, doubts=said if chosen is good else ())
+
+
+def _judged(case: Case, found: NamedKey) -> Naming:
+    """How the guest that made one of the quotes proves itself. Raises MissingEvidence,
+    EvidenceError."""
     other = Case(
         replace(case.evidence, quotes=[found.source]),
         replace(case.question, challenge=b"", binds=(), instances=(), endpoint=None),

@@ -203,13 +203,14 @@ def _named(
         reason = f"{words}, and their own {bad.id} {how}: {bad.summary}"
         say = failed if naming.failed else missing
         return say(reason, reason=reason, actual=actual, evidence=evidence)
+    reason = "that quote is not the judged one; and only the app's code says who may have it made, "
+    reason += "and that the named key is held by it"
     return warned(
         f"{words}, in a quote of a guest that runs this very manifest",
         expected="a key that the judged quote commits to",
         actual=actual,
         evidence=evidence,
-        reason="that quote is not the judged one; and only the app's code says who may have it "
-        "made, and that the named key is held by it",
+        reason="; ".join((reason, *naming.doubts)),
         remediation="read in the manifest which containers can ask for quotes; an RA-TLS "
         "certificate would tie the key itself",
     )
