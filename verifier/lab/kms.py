@@ -54,6 +54,8 @@ _CONFIG: Final = """\
       enabled = true
       quote_enabled = true
 """
+_START: Final = "sh -c 'mkdir -p /kms/certs /kms/images && exec dstack-kms -c /kms/kms.toml'"
+"""How a KMS is started: its image alone reads a configuration of its own."""
 _OUTSIDE: Final = "https://cloud.lab.invalid/api/v1/kms-auth/"
 """Whom a KMS without a contract asks."""
 
@@ -311,13 +313,17 @@ class Kms:
 def _manifest(place: ContractPlace | None) -> str:
     """What the KMS's guest runs: the KMS, who it asks whom to serve, and a node of its own to read
     the chain; without a contract, somebody outside is asked."""
-    services = [_service("kms", volumes=("/var/run/dstack.sock:/var/run/dstack.sock",))]
+    volumes = ("kms-volume:/kms", "/var/run/dstack.sock:/var/run/dstack.sock")
+    services = [_service("kms", volumes=volumes)]
     if place is not None:
         asks = ("ETH_RPC_URL=http://node:8545", f"KMS_CONTRACT_ADDR=0x{place.kms.hex()}")
         services += [_service("auth-api", environment=asks), _service("node")]
     webhook = _OUTSIDE if place is None else "http://auth-api:8000"
     config = _CONFIG.replace("WEBHOOK", webhook)
-    compose = f"services:\n{''.join(services)}configs:\n  kms:\n    content: |\n{config}"
+    compose = (
+        f"volumes:\n  kms-volume:\nservices:\n{''.join(services)}"
+        f"configs:\n  kms:\n    content: |\n{config}"
+    )
     manifest: JsonObject = {
         "manifest_version": 2,
         "name": "dstack-kms",
@@ -350,5 +356,6 @@ def _service(name: str, *, environment: Sequence[str] = (), volumes: Sequence[st
     for key, values in (("environment", environment), ("volumes", volumes)):
         lines += [f"  {key}:", *(f"    - {value}" for value in values)] if values else []
     if name == "kms":
+        lines += [f"  command: {_START}"]
         lines += ["  configs:", "    - source: kms", "      target: /kms/kms.toml"]
     return "".join(f"  {line}\n" for line in lines)
