@@ -1,6 +1,6 @@
 """key provider → the TD that the KMS runs in: its hardware, its OS, its code, and who allows it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -33,12 +33,11 @@ from verifier.checks.key_management.kms_root import (
     bootstraps,
     root_keys,
 )
+from verifier.checks.key_management.kms_services import KmsServices, kms_services
 from verifier.checks.manifest.rules import judge_manifest, judged_at
 from verifier.checks.provenance.check import judge_images_of
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
-from verifier.manifest.rules.kms import asked_for_permission
-from verifier.manifest.service import Env
 from verifier.model.result import CheckResult, EvidenceRef, JsonValue, Severity, SkipKind, Status
 
 Parts = dict[str, Outcome]
@@ -48,9 +47,7 @@ _ASK: Final = (
     "collect online, where the KMS answers; or import what it shows: `verify import … --of-kms "
     "CERTIFICATE --of-kms INFO`"
 )
-_CONTRACT: Final = "KMS_CONTRACT_ADDR"
-_RPC_URL: Final = "ETH_RPC_URL"
-"""What the KMS's authorization service takes from its environment (kms/auth-eth/src/main.ts)."""
+_MAX_NAMED: Final = 4
 
 
 @check(
@@ -64,7 +61,10 @@ def attestation(case: Case) -> Outcome:
     any guest has to: a genuine quote and an acceptable TCB, a production OS image, a known machine,
     and a log that replays. The manifest that it measured is there, no rule finds that who runs it
     can have the keys, each of its images is tied to a source as an app's is, and it asks the
-    contract of the KMS's record whom to serve. A known enclave
+    contract of the KMS's record whom to serve: by a name that one service of that manifest has,
+    which runs what its image does, as the KMS itself and the node do, and any other. An attribute
+    that may change what runs or who answers, a script, a variable that is not known, or a
+    configuration elsewhere than the KMS reads it is a warning. A known enclave
     seals its keys; and the contract allows its build, its OS image and its device, as it does the
     build that the app's guest met. The root key is tied to the CA key: by the contract, by the
     quote of the TD that made both, or by a signature in such a session.
@@ -221,34 +221,20 @@ def _rules(guest: KmsGuest) -> Outcome:
 
 def _obeyed(case: Case, guest: KmsGuest) -> Outcome:
     """Whom the KMS asks whether a guest may have its keys, as its own manifest says."""
-    manifest = guest.manifest
-    services = {service.name: service.environment for service in manifest.services}
-    asked = {_host(url) for url in asked_for_permission(manifest)}
-    answering = [services[host] for host in asked if host in services]
-    named = {_literal(item, _CONTRACT) for item in answering}
-    nodes = {_host(_literal(item, _RPC_URL)) for item in answering}
+    said = kms_services(guest.manifest)
     record = case.kms_record
     own = record.contract if record is not None else None
-    if own and len(answering) == len(asked) and named == {own.lower()}:
-        obeys = f"its manifest obeys the contract {own}"
-        shown = ", ".join(sorted(nodes - {""}))
-        if nodes <= services.keys():
-            return passed(f"{obeys}; the chain is that of {shown}, by its own word")
-        whose = "outside of its guest" if shown else "that its manifest does not name"
-        return warned(
-            f"{obeys}, as it stands by the word of a node {whose}"
-            + (f": {shown}" if shown else ""),
-            expected="a node of the chain in the KMS's own manifest",
-            remediation="whoever runs that node decides who gets the keys, unseen",
-        )
-    named -= {""}
+    if own and said.contracts == {own.lower()}:
+        return _obeys(own, said)
+    named = said.contracts - {""}
     if own and named - {own.lower()}:
         return failed(
             f"its manifest obeys {', '.join(sorted(named))}, not the KMS's contract",
             expected=own,
             remediation="what the contract allows is not what this KMS serves",
         )
-    whom = f"asks {', '.join(sorted(asked))}" if asked else "does not say whom it asks"
+    asked = sorted({_host(url) for url in said.asked})
+    whom = f"asks {', '.join(asked)}" if asked else "does not say whom it asks"
     obeys = f"obeys {', '.join(sorted(named))}: the KMS that the app's guest names has no contract"
     if own:
         obeys = f"{whom}, and not all of them obey the contract {own}"
@@ -260,10 +246,29 @@ def _obeyed(case: Case, guest: KmsGuest) -> Outcome:
     )
 
 
-def _literal(environment: Mapping[str, Env], name: str) -> str:
-    """The value of a variable whoever deploys it, in lower case; "" where there is none."""
-    entry = environment.get(name)
-    return (entry.literal or "").lower() if entry is not None else ""
+def _obeys(contract: str, said: KmsServices) -> Outcome:
+    """What it is worth that the manifest names the KMS's own contract alone."""
+    obeys = f"its manifest obeys the contract {contract}"
+    shown = ", ".join(sorted({_host(url) for url in said.nodes} - {""}))
+    if said.doubts:
+        more = len(said.doubts) - _MAX_NAMED
+        rest = f"; and {more} more" if more > 0 else ""
+        return warned(
+            f"its manifest names the contract {contract}, and something else may answer: "
+            f"{'; '.join(said.doubts[:_MAX_NAMED])}{rest}",
+            expected="services that run what their images do, each the only one of its name, and "
+            "one configuration, at the place where the KMS reads it",
+            actual=list(said.doubts),
+            remediation="whoever wrote this manifest decides who gets the keys",
+        )
+    if said.inside:
+        return passed(f"{obeys}; the chain is that of {shown}, by its own word")
+    whose = "outside of its guest" if shown else "that its manifest does not name"
+    return warned(
+        f"{obeys}, as it stands by the word of a node {whose}" + (f": {shown}" if shown else ""),
+        expected="a node of the chain in the KMS's own manifest",
+        remediation="whoever runs that node decides who gets the keys, unseen",
+    )
 
 
 def _allowed(case: Case, guest: KmsGuest) -> Outcome:
