@@ -13,6 +13,7 @@ from verifier.checks.key_management.kms_services import KmsServices, kms_service
 from verifier.lab import forged_kms, keys
 from verifier.lab.guest import manifest_text
 from verifier.lab.history import KMS_ADDRESS
+from verifier.lab.host import firmware_event_added
 from verifier.lab.knobs import Knobs
 from verifier.lab.registry import KMS_IMAGES
 from verifier.lab.world import build
@@ -301,3 +302,26 @@ def test_a_real_one_is_read_as_it_is(name: str) -> None:
     assert len(found.nodes) == len(nodes)
     assert all(map(str.startswith, found.nodes, nodes))
     assert found.doubts == doubts
+
+
+def waiver(audited: Audited, check: str, more: str = "") -> str:
+    return (
+        f'[[waivers]]\nid = "W-1"\ncheck = "{check}"\nscope = "{audited.world.app_id}"\n'
+        f'reason = "known"\nowner = "ops@example.org"\nexpires = 2027-01-01\n{more}'
+    )
+
+
+def test_no_waiver_covers_another_firmware_of_the_kms() -> None:
+    audited = audit(Knobs(edit_kms=forged_kms.guest(edit_events=firmware_event_added)))
+    digests = f'digests = ["{"ab" * 48}"]\n'
+    waived = audited.under(waiver(audited, "boot.machine", digests))
+    for found in (audited, waived):
+        assert [item.status for item in found.check(CHECK)] == [Status.FAIL]
+        assert found.report.verdict is Verdict.CONTRAINDICATED
+
+
+def test_a_waiver_of_the_tcb_covers_that_of_the_kms() -> None:
+    audited = audit(Knobs(tcb_status="OutOfDate"))
+    assert [item.status for item in audited.check(CHECK)] == [Status.FAIL]
+    waived = audited.under(waiver(audited, "hardware.tcb"))
+    assert [item.status for item in waived.check(CHECK)] == [Status.PASS]
