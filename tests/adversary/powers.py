@@ -109,7 +109,8 @@ certain kms shows:kms-guest | kms-quote-lent kms-certificate-usage
 certain kms chooses:kms shows:kms-guest | kms-debug kms-development-image
 certain kms shows:kms-guest | kms-log-forged kms-firmware
 doubt kms chooses:kms hides:kms-measured | kms-unknown-image
-doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed
+doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed kms-node-command
+doubt kms | kms-auth-own-command kms-auth-alias kms-config-elsewhere
 doubt kms claims:authorizer | kms-asks-operator
 doubt kms hides:kms-image | kms-image-by-tag
 certain kms shows:kms-guest,kms-measured | kms-now-unallowed

@@ -40,6 +40,7 @@ ATTACKS: Final = (
     *key_holder.certificate(),
     *key_holder.guest(),
     *key_holder.code(),
+    *key_holder.answering(),
     *governance.authorization(),
     *history.past(),
     *history.governed(),

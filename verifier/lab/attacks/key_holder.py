@@ -18,6 +18,7 @@ from verifier.lab.response import NOT_FOUND, Response
 
 _CHECK: Final = "key_management.attestation"
 _CONTRACT: Final = "KMS_CONTRACT_ADDR=0x"
+_CONFIGS: Final = "configs:\n  kms:\n    content"
 
 
 def certificate() -> Iterator[Attack]:
@@ -118,3 +119,28 @@ def code() -> Iterator[Attack]:
     title = "runs a KMS that no contract binds"
     knobs = Knobs(kms="hosted")
     yield warned("kms-without-contract", _CHECK, title, knobs, why)
+
+
+def answering() -> Iterator[Attack]:
+    """Who answers the KMS, where its manifest names the contract that everybody looks at."""
+    why = "the KMS is genuine; whoever wrote its manifest decides, unseen, who gets the keys"
+    asked, node = (f"{KMS_IMAGES[name].reference}\n" for name in ("auth-api", "node"))
+    other = keys.labelled("another contract", 20).hex()
+    command = f"    command: [sh, -c, '{_CONTRACT}{other} exec node dist/src/main.js']\n"
+    relay = "    command: [socat, 'TCP-LISTEN:8545,fork', 'TCP:node.example:8545']\n"
+    for name, title, edit in (
+        ("kms-auth-own-command", "starts the service that the KMS asks with another contract",
+         forged_kms.manifest(asked, asked + command)),
+        ("kms-auth-alias", "gives a second service the name of the one that the KMS asks",
+         forged_kms.manifest(
+             _CONFIGS,
+             f"  second:\n    image: {asked}    restart: unless-stopped\n    read_only: true\n"
+             "    user: '1000:1000'\n    cap_drop: [ALL]\n"
+             "    security_opt: [no-new-privileges:true]\n"
+             f"    networks:\n      default:\n        aliases: [auth-api]\n{_CONFIGS}")),
+        ("kms-config-elsewhere", "puts the configuration of the KMS where it does not read it",
+         forged_kms.manifest("target: /kms/kms.toml", "target: /kms/unused.toml")),
+        ("kms-node-command", "has the node of the KMS pass calls on to one of its own",
+         forged_kms.manifest(node, node + relay)),
+    ):  # fmt: skip
+        yield warned(name, _CHECK, title, Knobs(edit_kms=edit), why)
