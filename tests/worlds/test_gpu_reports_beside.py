@@ -78,3 +78,16 @@ def test_reports_over_the_quotes_nonce_that_differ_are_both_named(
         found.append((audited.report.verdict, audited.claims()["gpus"].value))
         assert drivers(audited) == [f"{world.world.gpus.driver}, 999.99.99"] * 2
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("number", range(6))
+def test_a_verdict_of_failure_that_nobody_can_judge_is_a_doubt(world: Audited, number: int) -> None:
+    gpus = world.world.gpus
+    failure = gpus.verdict(nonce_of(world.world), success=False, age=60 + number)
+    spoilt = ((Kind.GPU_VERDICT_KEYS, gpus.key_set()[: -1 - number]),)
+    for keys_beside in ((), spoilt):
+        verdict = ((Kind.GPU_VERDICT, failure), *keys_beside)
+        for given in both_orders(honest(world.world), verdict):
+            audited = world.handing_over(given)
+            assert audited.check(CHECK)[0].status is Status.WARN
+            assert audited.report.verdict is not Verdict.AFFIRMING
