@@ -181,10 +181,56 @@ def test_one_good_attestation_is_enough() -> None:
 
 
 def test_attestations_over_the_limit_are_not_looked_at() -> None:
-    bad = attest(commit=OTHER)
+    """Nor are those below it: which of them are, their order would decide."""
     for many, status in ((MAX_ATTESTATIONS - 1, Status.PASS), (MAX_ATTESTATIONS, Status.WARN)):
-        outcome = judge_images(ask(documents(IMAGE, *[bad] * many, attest()), REFERENCE))
-        assert outcome.status is status
+        bad = [attest(commit=f"{number:040x}") for number in range(many)]
+        for made in ([*bad, attest()], [attest(), *bad]):
+            outcome = judge_images(ask(documents(IMAGE, *made), REFERENCE))
+            assert outcome.status is status
+    copies = [attest()] * (MAX_ATTESTATIONS + 1)
+    assert judge_images(ask(documents(IMAGE, *copies), REFERENCE)).status is Status.PASS
+
+
+def at(commit: str, repository: str = Workflow().repository) -> Any:
+    workflow = Workflow(commit=commit, repository=repository)
+    return attest(workflow=workflow, commit=commit, repository=repository)
+
+
+@pytest.mark.parametrize("tag", ["v1.2.3", "5a5a5a5", "0b0b0b0"])
+def test_an_image_of_several_builds_is_that_of_each(tag: str) -> None:
+    reference = f"registry.example/example/app:{tag}@{digest(IMAGE.index)}"
+    rows: list[Any] = []
+    for made in ([at(COMMIT), at(OTHER)], [at(OTHER), at(COMMIT)]):
+        outcome = judge_images(ask(documents(IMAGE, *made), reference))
+        assert outcome.status is Status.PASS
+        assert outcome.reason == f"s0 is attested at 2 commits: {OTHER}, {COMMIT}"
+        assert isinstance(outcome.actual, list)
+        rows += outcome.actual
+    assert rows[0] == rows[1]
+    assert (rows[0]["commit"], rows[0]["source"]) == ("", "https://github.com/example/app")
+    assert [item["commit"] for item in rows[0]["builds"]] == [OTHER, COMMIT]
+
+
+def test_what_none_of_several_builds_is_of_is_a_finding() -> None:
+    others = [at("0c" * 20), at(OTHER)]
+    reference = f"registry.example/example/app:0d0d0d0@{digest(IMAGE.index)}"
+    for made in (others, others[::-1]):
+        found = examined(NamedImage("s", reference), ask(documents(IMAGE, *made)))
+        both = f"{OTHER} and {'0c' * 20}"
+        assert found.disagreements == (
+            f"label says commit {COMMIT}, attestation {both}",
+            f"tag says commit 0d0d0d0, the image {both}",
+        )
+
+
+def test_builds_of_several_repositories_are_of_none() -> None:
+    elsewhere = "https://github.com/example/fork"
+    accepted = ("example/app", "example/fork")
+    for made in ([at(COMMIT), at(COMMIT, elsewhere)], [at(COMMIT, elsewhere), at(COMMIT)]):
+        asked = ask(documents(IMAGE, *made), REFERENCE, sources=accepted)
+        found = examined(NamedImage("s", REFERENCE), asked)
+        assert (found.tie, found.source, found.commit) == (Tie.ATTESTED, "", COMMIT)
+        assert not found.disagreements
 
 
 def test_a_signer_that_the_relying_party_accepts_counts() -> None:

@@ -12,7 +12,7 @@ from verifier.checks.case import MAX_CLOCK_SKEW, Case
 from verifier.checks.dcap import certified_since
 from verifier.checks.engine import USABLE
 from verifier.checks.provenance.check import asked_images, examine
-from verifier.checks.provenance.source_link import Provenance, Tie
+from verifier.checks.provenance.source_link import Provenance, Tie, only
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain.ethereum import key_address, recover_key
 from verifier.evidence.guest.kms_answers import app_key_digest
@@ -185,17 +185,19 @@ def _signed(case: Case) -> tuple[bytes, bytes, str]:
 
 
 def _built_from(result: CheckResult) -> tuple[str, str]:
-    """Repository and commit that signatures show every image to be built from; "" where they show
-    several, or of one image none."""
+    """Repository and commit that signatures show every image to be built from; "" each where they
+    show several, or of one image none."""
     rows = result.actual if isinstance(result.actual, list) else []
-    found = set()
+    sources, commits = list[str](), list[str]()
     for row in rows if result.status in USABLE else ():
         match row:
             case {"tie": Tie.ATTESTED.value, "source": str(source), "commit": str(commit)}:
-                found.add((source, commit))
+                sources.append(source)
+                commits.append(commit)
             case _:
                 return "", ""
-    return found.pop() if len(found) == 1 else ("", "")
+    repository = only(sources)
+    return repository, only(commits) if repository else ""
 
 
 def _of_quote(item: Located[Proof]) -> Iterator[tuple[str, bytes]]:
@@ -223,9 +225,10 @@ def _source(case: Case, item: Located[Proof]) -> Iterator[tuple[Statement, str]]
     found = attested(case)
     if not proof.repository or not _all_attested(found):
         return
-    own_rows = [row for row in found if _same_repository(row.source, proof.repository)]
+    builds = [build for row in found for build in row.builds]
+    own_rows = [build for build in builds if _same_repository(build.source, proof.repository)]
     if not own_rows:
-        sources = ", ".join(sorted({row.source for row in found}))
+        sources = ", ".join(sorted({build.source for build in builds}))
         place = artifact.at("/source/repository")
         yield ("repository", proof.repository, WHO, place), sources
         return

@@ -8,7 +8,6 @@ reading the workflow tells; rebuilding the image shows more.
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -33,7 +32,13 @@ from verifier.checks.provenance.sigstore import (
     SigstoreResult,
     verify_bundle,
 )
-from verifier.checks.provenance.source_link import Provenance, Tie, as_expected, signed_as_demanded
+from verifier.checks.provenance.source_link import (
+    Build,
+    Provenance,
+    Tie,
+    as_expected,
+    signed_as_demanded,
+)
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Artifact, Bundle, Kind
@@ -41,7 +46,7 @@ from verifier.evidence.images import oci, sigstore
 from verifier.evidence.images.oci import ImageConfig, ImageReference
 from verifier.evidence.images.oci_resolution import Resolution
 from verifier.evidence.images.sigstore import SigstoreBundle
-from verifier.model.result import JsonValue
+from verifier.model.result import EvidenceRef, JsonValue
 from verifier.patterns import pattern
 
 MAX_ATTESTATIONS: Final = 32
@@ -163,6 +168,7 @@ def judge(found: tuple[Provenance, ...]) -> Outcome:
             f"{_count(found)} attested by a workflow of the source",
             actual=actual,
             evidence=evidence,
+            reason="; ".join(filter(None, (item.built_as for item in found[:_MAX_NAMED]))),
         )
     return warned(
         f"{_count(found)}: {counts}",
@@ -313,24 +319,26 @@ class _Examination:
         )
 
     def _read_attestations(self, config: ImageConfig) -> None:
-        """The first attestation that ties the image; else why the first one found does not. Those
-        over the limit are not looked at: each takes milliseconds, and anybody can make many."""
-        reasons = []
-        for artifact, pointer, result in islice(self._results(), MAX_ATTESTATIONS):
+        """Every attestation that ties the image; else why one of those found does not."""
+        builds, evidence, reasons = set[Build](), list[EvidenceRef](), list[str]()
+        for places, result in self._results():
             reason = result.failure or self._objection(config, result)
             if reason or not result.signer:
                 reasons.append(reason)
                 continue
-            self._found = replace(
-                self._found,
-                tie=Tie.ATTESTED,
-                note="",
-                source=result.signer.repository,
-                commit=result.signer.commit,
-                ref=result.signer.ref,
-                signer=result.signer.identity,
-                evidence=(*self._found.evidence, artifact.at(pointer)),
+            signer = result.signer
+            builds.add(
+                Build(
+                    source=signer.repository,
+                    commit=signer.commit,
+                    ref=signer.ref,
+                    signer=signer.identity,
+                )
             )
+            evidence.extend(places)
+        if builds:
+            evidence = [*self._found.evidence, *evidence]
+            self._found = replace(self._found.attested_as(builds), evidence=tuple(evidence))
             return
         not_obtained = [
             item.error
@@ -339,18 +347,28 @@ class _Examination:
         ]
         if reasons or not_obtained:
             why = "an attestation does not count" if reasons else "attestations were not obtained"
-            note = f"{self._found.note}; {why}: {(*reasons, *not_obtained)[0]}"
+            note = f"{self._found.note}; {why}: {min(reasons or not_obtained)}"
             self._found = replace(self._found, note=note)
 
-    def _results(self) -> Iterator[tuple[Artifact, str, SigstoreResult]]:
-        """Every attestation of the image's index or manifest, verified."""
+    def _results(self) -> Iterator[tuple[list[EvidenceRef], SigstoreResult]]:
+        """Every attestation of the image's index or manifest, verified, and where it stands. Each
+        takes milliseconds, and anybody can make many: of more than the limit none is looked at,
+        since which of them would be is nothing to decide by."""
         digests = tuple(item.removeprefix("sha256:") for item in self._found.digests[:-1])
         for artifact, message in self._attestations.malformed:
             if digests[0] in artifact.source:
-                yield artifact, "", SigstoreResult(failure=message)
+                yield [], SigstoreResult(failure=message)
+        bundles: dict[bytes, SigstoreBundle] = {}
+        places: dict[bytes, list[EvidenceRef]] = {}
         for digest in digests:
             for artifact, item in self._attestations.by_digest.get(digest, ()):
-                yield artifact, item.pointer, self._verified(item, digests)
+                bundles.setdefault(item.raw, item)
+                places.setdefault(item.raw, []).append(artifact.at(item.pointer))
+        if len(bundles) > MAX_ATTESTATIONS:
+            yield [], SigstoreResult(failure=f"there are more than {MAX_ATTESTATIONS} of them")
+            return
+        for raw, item in bundles.items():
+            yield places[raw], self._verified(item, digests)
 
     def _verified(self, bundle: SigstoreBundle, digests: tuple[str, ...]) -> SigstoreResult:
         """Signed by some workflow on GitHub, or by an accepted signer of another issuer."""
@@ -411,18 +429,30 @@ class _Examination:
 
     def _disagreements(self, config: ImageConfig) -> tuple[str, ...]:
         """Tag, labels and attestation, wherever two of them name different sources."""
-        found, said = self._found, []
+        builds, said = self._found.builds, []
         label, tag = _named_commit(config.revision), _named_commit(self._reference.tag)
-        attested = found.commit if found.tie is Tie.ATTESTED else ""
-        if attested and not attested.startswith(label):
-            said.append(f"label says commit {label}, attestation {attested}")
-        repository = sigstore.github_repository(found.source)
-        if config.source and sigstore.github_repository(config.source) != repository:
-            said.append(f"label says source {config.source}, attestation {found.source}")
-        commit = attested or label
-        if commit and not commit.startswith(tag):
-            said.append(f"tag says commit {tag}, the image {commit}")
+        attested = {item.commit for item in builds}
+        if attested and not _any_begins(attested, label):
+            said.append(f"label says commit {label}, attestation {_listed(attested)}")
+        sources = {item.source for item in builds}
+        repositories = {sigstore.github_repository(source) for source in sources}
+        if config.source and sigstore.github_repository(config.source) not in (
+            repositories or {sigstore.github_repository(self._found.source)}
+        ):
+            said.append(f"label says source {config.source}, attestation {_listed(sources)}")
+        commits = attested or {label} - {""}
+        if commits and not _any_begins(commits, tag):
+            said.append(f"tag says commit {tag}, the image {_listed(commits)}")
         return tuple(said)
+
+
+def _any_begins(commits: set[str], start: str) -> bool:
+    """Whether one of the commits is that which is named, of which a start is enough."""
+    return any(commit.startswith(start) for commit in commits)
+
+
+def _listed(texts: set[str]) -> str:
+    return " and ".join(sorted(texts)[:_MAX_NAMED])
 
 
 def _named_commit(text: str) -> str:

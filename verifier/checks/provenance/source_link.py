@@ -41,8 +41,19 @@ class Tie(StrEnum):
     ATTESTED = "attested"
 
 
+_MAX_NAMED: Final = 8
 _REFUSED: Final = (Tie.CONTRADICTED, Tie.MALFORMED)
 _UNSEEN: Final = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
+
+
+class Build(Struct, frozen=True, kw_only=True, order=True):
+    """What a workflow attested: the URL of the repository that it built, at which commit, the ref
+    that this stood at, such as `refs/heads/main`, and who signed."""
+
+    source: str
+    commit: str
+    ref: str
+    signer: str
 
 
 class Provenance(Struct, frozen=True, kw_only=True):
@@ -55,11 +66,12 @@ class Provenance(Struct, frozen=True, kw_only=True):
     note           why it is tied no better; "" where it is attested
     digests        those of the reference, of the platform's manifest and of its configuration, as
                    far as they are known
-    source         the repository it was built from, from where `tie` says; "" where nothing says it
-    commit         the commit it was built from, from where `tie` says; "" where nothing says it
-    ref            the ref that the commit stood at, such as `refs/heads/main`, where a build was
-                   attested; "" where nothing says it
-    signer         who attested the build; "" where nobody did
+    builds         those that were attested, in no order of theirs: a build that can be repeated
+                   gives one image at several commits; () where none was
+    source         the repository it was built from, from where `tie` says; "" where nothing says
+                   it, or builds say several
+    commit         the commit it was built from, likewise
+    signer         who attested the build; "" where nobody did, or several
     disagreements  statements about the source that exclude each other; () for none
     evidence       where in the bundle this comes from
     """
@@ -71,8 +83,8 @@ class Provenance(Struct, frozen=True, kw_only=True):
     digests: tuple[str, ...] = ()
     source: str = ""
     commit: str = ""
-    ref: str = ""
     signer: str = ""
+    builds: tuple[Build, ...] = ()
     disagreements: tuple[str, ...] = ()
     evidence: tuple[EvidenceRef, ...] = ()
 
@@ -90,8 +102,32 @@ class Provenance(Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return f"{self.service} ({self.reference or 'no image'}): {self.note}"
 
+    @property
+    def built_as(self) -> str:
+        """The commits that it was attested at, in words; "" where there are not several."""
+        commits = sorted({item.commit for item in self.builds})
+        named = ", ".join(commits[:_MAX_NAMED])
+        return f"{self.service} is attested at {len(commits)} commits: {named}" * (len(commits) > 1)
+
+    def attested_as(self, builds: Iterable[Build]) -> "Provenance":
+        """The same, where these builds were attested."""
+        found = tuple(sorted(set(builds)))
+        return replace(
+            self,
+            tie=Tie.ATTESTED,
+            note="",
+            builds=found,
+            source=only(item.source for item in found),
+            commit=only(item.commit for item in found),
+            signer=only(item.signer for item in found),
+        )
+
     def to_json(self) -> dict[str, JsonValue]:
-        """All of it except the evidence."""
+        """All of it except the evidence, and the builds unless there are several."""
+        builds: list[JsonValue] = [
+            {"source": item.source, "commit": item.commit, "signer": item.signer}
+            for item in self.builds
+        ]
         return {
             "service": self.service,
             "image": self.reference,
@@ -102,7 +138,14 @@ class Provenance(Struct, frozen=True, kw_only=True):
             "digests": list(self.digests),
             "note": self.note,
             "disagreements": list(self.disagreements),
+            **({"builds": builds} if len(builds) > 1 else {}),
         }
+
+
+def only(values: Iterable[str]) -> str:
+    """The value that all of these are, "" where they are several."""
+    found = set(values)
+    return found.pop() if len(found) == 1 else ""
 
 
 def signed_as_demanded(found: Iterable[Provenance]) -> tuple[Provenance, ...]:

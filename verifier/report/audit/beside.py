@@ -7,7 +7,7 @@ contradicts, unless theirs is of another day and the fact may have changed since
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from msgspec import Struct
@@ -190,13 +190,23 @@ def _source_code(subject: SubjectReport, theirs: Dashboard) -> list[Compared]:
     said = masked(f"{repository} {commit}".strip())
     check = _check(subject, "provenance.images")
     actual = check.actual if check is not None and check.status is Status.PASS else None
-    for item in actual if isinstance(actual, list) else []:
+    for item in _builds(actual):
         match item:
             case {"source": str(source), "commit": str(built)} if _repository(
                 source
             ) == _repository(repository) and commit in {"", built}:
                 return [Compared("Source code", said, f"{source} {built}", Beside.PROVEN)]
     return [Compared("Source code", said, "", Beside.SAID)]
+
+
+def _builds(actual: JsonValue) -> Iterator[JsonValue]:
+    """The images of a result; one that was attested at several commits as often as that."""
+    for item in actual if isinstance(actual, list) else []:
+        match item:
+            case {"builds": [*builds]}:
+                yield from builds
+            case _:
+                yield item
 
 
 def _gateway(subject: SubjectReport, theirs: Dashboard) -> list[Compared]:
