@@ -10,11 +10,14 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
+from tests.worlds.attacked import carry_out
 from tests.worlds.audited import Audited, audit
 from tests.worlds.ordered import DIGESTS, breaking, in_both_orders, outcome
 from verifier.evidence.bundle import Artifact, BundleBuilder, Kind
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.ingress import ACCOUNT, LISTING
+from verifier.lab import cert
+from verifier.lab.attacks import ATTACKS
 from verifier.lab.ingress import ACCOUNT_URI
 from verifier.lab.knobs import Knobs
 from verifier.lab.world import DOMAIN, WEB_DOMAIN
@@ -79,6 +82,7 @@ def test_a_challenge_in_the_middle_answers_nothing() -> None:
 
 
 TLS, NAME, LOGGED = "endpoint.tls", "endpoint.domain", "endpoint.logged"
+ATTESTED: Final = "key_management.attestation"
 
 
 @cache
@@ -222,3 +226,21 @@ def test_a_search_that_shows_two_certificates_by_one_number_shows_none() -> None
             assert logged(both).skip_kind is SkipKind.MISSING_EVIDENCE
         for both in beside(foreign, Kind.CT_CERTIFICATE, (shown["4"], other + b"\n" * number)):
             assert outcome(both) == outcome(foreign)
+
+
+def test_a_false_quote_of_a_kms_hides_nothing_that_is_said_against_its_guest() -> None:
+    """A KMS that shows no certificate of its own, and whose guest is of the build that was met."""
+    (attack,) = (item for item in ATTACKS if item.name == "kms-image-exchanged")
+    forged = carry_out(attack)
+    kept = tuple(item for item in forged.bundle.artifacts if item.kind is not Kind.KMS_TLS)
+    alone = forged.again(replace(forged.bundle, artifacts=kept))
+    assert alone.check(ATTESTED)[0].status is Status.FAIL
+    (info,) = (x for x in alone.bundle.of(Kind.INFO) if x.subject in alone.bundle.key_holders)
+    guest = alone.world.kms.guest
+    for number in DIGESTS:
+        made = replace(guest.cert_options, subject=f"another {number}", ca="")
+        shown = guest.attestation(cert.report_data(made))
+        shown = replace(shown, quote=breaking(shown.quote))
+        document = json.loads(alone.bundle.blob(info)) | {"app_cert": cert.app_cert(made, shown)}
+        for both in beside(alone, Kind.INFO, (info, json.dumps(document).encode())):
+            assert outcome(both) == outcome(alone)

@@ -27,6 +27,7 @@ from verifier.evidence.subject import Located, PresentedQuote, SubjectEvidence
 from verifier.evidence.td.collateral import read_collateral
 from verifier.evidence.td.event_log import Event
 from verifier.evidence.td.identity import MeasuredIdentity, measured_identity
+from verifier.evidence.td.log_fit import UNFIT, Misfits, replay_log
 from verifier.evidence.td.measurements import boot_rtmr3, mr_aggregated, mr_system
 from verifier.evidence.td.quote import TdQuote, parse_quote
 from verifier.evidence.td.report_data import Binding, session_binding
@@ -275,6 +276,15 @@ class Case:
                 hint="hand over the event_log or tcb_info of the same guest with the quote",
             )
         return self.presented.events()
+
+    @cached_property
+    def misfits(self) -> Misfits:
+        """What keeps the event log from being the quote's own."""
+        known = replay_log(self.presented.events) if self.presented.has_log else None
+        try:
+            return known.misfits(self.quote.rtmrs) if known is not None else UNFIT
+        except EvidenceError:
+            return UNFIT
 
     @cached_property
     def identity(self) -> MeasuredIdentity:

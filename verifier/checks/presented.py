@@ -13,7 +13,6 @@ from verifier.checks.case import Case
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.subject import CHANNELS, PresentedQuote, is_of_leaf
-from verifier.evidence.td.log_fit import UNFIT, Misfits, replay_log
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.unanswered import unreachable_hint, why_absent, why_unreachable
 
@@ -56,7 +55,7 @@ def most_proven(case: Case, sources: Iterable[PresentedQuote]) -> PresentedQuote
     first, *others = sources
     if all(_is_same(first, item) for item in others):
         return first
-    return min((first, *others), key=lambda item: doubts(case.resting_on(item)))
+    return min((first, *others), key=lambda item: _doubts(case.resting_on(item)))
 
 
 def _is_same(one: PresentedQuote, other: PresentedQuote) -> bool:
@@ -68,14 +67,14 @@ def _is_same(one: PresentedQuote, other: PresentedQuote) -> bool:
     )
 
 
-def doubts(case: Case) -> tuple[Any, ...]:
+def _doubts(case: Case) -> tuple[Any, ...]:
     """How little the quote that a case rests on proves, the gravest first, so that less is better:
     it does not verify; its log is not its own; its certificate was made for another key, or not
     issued by the CA that its log names; the log has no boot events that replay; the TCB was better
     at another time, and no update of it is undone. Where all of this is equal, none proves more:
     what was signed decides, for the result to be one."""
     source = case.presented
-    *others, boot = _misfits(case)
+    *others, boot = case.misfits
     verified, outdated, age = _tcb(case)
     return (
         not verified,
@@ -103,14 +102,6 @@ def _tcb(case: Case) -> tuple[bool, bool, int]:
         found.worst_status != "UpToDate",
         -min((x for _, x in found.level_dates), default=0),
     )
-
-
-def _misfits(case: Case) -> Misfits:
-    known = replay_log(case.presented.events) if case.presented.has_log else None
-    try:
-        return known.misfits(case.quote.rtmrs) if known is not None else UNFIT
-    except EvidenceError:
-        return UNFIT
 
 
 def _flaws(case: Case) -> tuple[bool, bool]:

@@ -166,20 +166,28 @@ def _guests(case: Case, ca_pubkey: bytes) -> tuple[KmsGuest, ...]:
     bundle = case.evidence.bundle
     subjects = [read_subject(bundle, name) for name in bundle.key_holders]
     manifests = [item for subject in subjects for item in subject.manifests]
-    found: dict[tuple[bytes, str], KmsGuest] = {}
+    found: dict[tuple[bytes, str], list[KmsGuest]] = {}
     for subject in subjects:
         subject.manifests = manifests
         for source in _chosen(subject.quotes):
             name = subject.name.removeprefix(KEY_HOLDER)
             guest = KmsGuest(name, case.for_attester(subject, source), ca_pubkey)
             # Anybody can put the quote of another into a certificate: one is told by both.
-            found.setdefault((source.quote, guest.peer), guest)
+            found.setdefault((source.quote, guest.peer), []).append(guest)
     shown = {quote for quote, peer in found if peer}
-    return tuple(found[key] for key in sorted(found) if key[1] or key[0] not in shown)
+    return tuple(_best_logged(found[key]) for key in sorted(found) if key[1] or key[0] not in shown)
 
 
 def _chosen(sources: list[PresentedQuote]) -> list[PresentedQuote]:
-    return [item for item in sources if item.channel == CHANNEL_KMS] or sources[:1]
+    """The quotes in certificates of a KMS's own, else all of the best channel: a false one beside
+    a genuine one hides nothing that is said against that."""
+    shown = [item for item in sources if item.channel == CHANNEL_KMS]
+    return shown or [item for item in sources if item.channel == sources[0].channel]
+
+
+def _best_logged(guests: list[KmsGuest]) -> KmsGuest:
+    """Of one TD that was shown several times, that with the log which fits its quote best."""
+    return min(guests, key=lambda guest: guest.case.misfits) if guests[1:] else guests[0]
 
 
 def signed_by(certificate: "Certificate", key: bytes) -> bool:
