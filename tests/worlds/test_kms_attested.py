@@ -16,13 +16,15 @@ from verifier.cli.question import challenge_bytes
 from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, BundleBuilder, Kind
+from verifier.evidence.codec import JsonObject
 from verifier.evidence.guest.kms_answers import parse_bootstrap
 from verifier.evidence.import_files import HANDED_OVER, import_files
 from verifier.evidence.td.ra_tls import to_pem
-from verifier.lab import cert, forged_kms, keys
+from verifier.lab import cert, forged_kms, keys, registry
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
+from verifier.lab.sigstore import Sigstore, Workflow, provenance
 from verifier.lab.world import build
 from verifier.model.identifiers import AppId
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
@@ -256,8 +258,23 @@ def test_of_what_source_the_images_of_the_kms_are_built(honest: Audited) -> None
     told = parts(found(honest))["provenance.images"]
     assert (told["status"], told["said"]) == (
         "pass",
-        "3 images attested by a workflow of the source",
+        "3 images attested by a workflow of the source: https://github.com/lab--invalid/web",
     )
     unasked = honest.again(gone(Kind.OCI_MANIFEST, Kind.OCI_CONFIG)(honest.bundle))
     assert parts(found(unasked))["provenance.images"]["status"] == "missing-evidence"
     assert found(unasked).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+def test_whoever_built_the_images_of_the_kms_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = registry.Image("attacker/auth-api", source="https://github.com/attacker--invalid/kms")
+
+    def attest(sigstore: Sigstore, image: registry.Image) -> list[JsonObject]:
+        statement = provenance(image.hex_digest, repository=image.source)
+        return [sigstore.sign(statement, Workflow(repository=image.source))]
+
+    monkeypatch.setitem(registry.KMS_IMAGES, "auth-api", other)
+    monkeypatch.setattr(registry, "attest", attest)
+    told = parts(found(audit(Knobs())))["provenance.images"]
+    assert str(told["said"]).endswith(
+        "https://github.com/attacker--invalid/kms, https://github.com/lab--invalid/web"
+    )

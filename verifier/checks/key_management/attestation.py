@@ -36,6 +36,7 @@ from verifier.checks.key_management.kms_root import (
 from verifier.checks.key_management.kms_services import KmsServices, kms_services
 from verifier.checks.manifest.rules import judge_manifest, judged_at
 from verifier.checks.provenance.check import judge_images_of
+from verifier.checks.provenance.source_link import Tie
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
 from verifier.model.result import CheckResult, EvidenceRef, JsonValue, Severity, SkipKind, Status
@@ -164,7 +165,7 @@ def _parts(case: Case, guest: KmsGuest) -> Parts:
         "session": _session(guest),
         **{name: _waived(case, name, _outcome(result)) for name, result in results.items()},
         "manifest.rules": tried(lambda: _rules(guest)),
-        "provenance.images": tried(lambda: judge_images_of(guest.case)),
+        "provenance.images": tried(lambda: _images(guest)),
         "contract": tried(lambda: _obeyed(case, guest)),
         "allowed": tried(lambda: _allowed(case, guest)),
         "met": tried(lambda: _met(case, guest)),
@@ -220,6 +221,22 @@ def _rules(guest: KmsGuest) -> Outcome:
         reason=own.title,
         remediation=own.fix,
     )
+
+
+def _images(guest: KmsGuest) -> Outcome:
+    """How its images are tied to their sources, and to which: whose a KMS's have to be, nothing
+    says."""
+    found = judge_images_of(guest.case)
+    sources = set[str]()
+    for row in found.actual if isinstance(found.actual, list) else []:
+        match row:
+            case {"tie": Tie.ATTESTED.value, "builds": [*builds]}:
+                sources |= {str(item["source"]) for item in builds if isinstance(item, dict)}
+            case {"tie": Tie.ATTESTED.value, "source": str(source)}:
+                sources.add(source)
+    if not sources:
+        return found
+    return replace(found, summary=f"{found.summary}: {', '.join(sorted(sources)[:_MAX_NAMED])}")
 
 
 def _obeyed(case: Case, guest: KmsGuest) -> Outcome:
