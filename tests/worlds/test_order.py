@@ -244,3 +244,18 @@ def test_a_false_quote_of_a_kms_hides_nothing_that_is_said_against_its_guest() -
         document = json.loads(alone.bundle.blob(info)) | {"app_cert": cert.app_cert(made, shown)}
         for both in beside(alone, Kind.INFO, (info, json.dumps(document).encode())):
             assert outcome(both) == outcome(alone)
+
+
+def test_of_two_handshakes_the_certificate_that_proves_is_judged(met: Audited) -> None:
+    """Whoever else answered there is found, and accuses nobody of a false quote."""
+    (peer,) = met.bundle.of(Kind.TLS_PEER)
+    guest, found = met.world.guest, set()
+    for number in DIGESTS:
+        made = replace(guest.cert_options, subject=f"another {number}", ca="")
+        shown = guest.attestation(cert.report_data(made))
+        shown = replace(shown, quote=breaking(shown.quote))
+        for both in beside(met, Kind.TLS_PEER, (peer, cert.app_cert(made, shown).encode())):
+            assert both.check("hardware.quote")[0].status is Status.PASS
+            assert both.check(TLS)[0].skip_kind is SkipKind.MISSING_EVIDENCE
+            found.add(outcome(both))
+    assert len(found) == 1
