@@ -251,14 +251,14 @@ PICKED: Final = (
         "no expected image by its repository and tag",
     ),
     Edit(
-        "verifier/checks/runtime.py",
+        "verifier/evidence/td/event_log.py",
         "if event.version == 2 and event.preimage not in",
         "if event.version != 2 and event.preimage not in",
         "tests/checks/test_runtime_digests.py",
         "a preimage of an event that is not canonical",
     ),
     Edit(
-        "verifier/checks/runtime.py",
+        "verifier/evidence/td/event_log.py",
         '            raise EvidenceError(f"event {event.name!r}: no digest, and none can be recomputed")',
         '            return b""',
         "tests/checks/test_runtime_digests.py",

@@ -79,6 +79,24 @@ def contract(case: Case) -> Outcome:
     return passed(f"{summary}, block {view.number}", evidence=header.evidence)
 
 
+def _lately(case: Case, view: ChainView) -> int:
+    """When the agreed block was made (Unix seconds). Raises MissingEvidence where that is long ago,
+    or long before what another endpoint calls finalized."""
+    _, mined = view.header.value
+    if not -MAX_CLOCK_SKEW <= case.question.at - mined <= MAX_BLOCK_AGE:
+        raise MissingEvidence(
+            f"the finalized block {view.number} is of {format_time(mined)}, not within an hour of "
+            f"{format_time(case.question.at)}",
+            hint="collect again, or judge as of the time of collection with --at",
+        )
+    if _lags(view):
+        raise MissingEvidence(
+            f"{_lagging(view)}: what changed in between is not seen",
+            hint="collect again, or ask another endpoint of the same chain with --rpc-url",
+        )
+    return mined
+
+
 def _lags(view: ChainView) -> bool:
     """Whether an endpoint calls a much older block finalized than another: the state is read there,
     and whoever runs that endpoint chooses how old it is."""
@@ -114,18 +132,7 @@ def allowed(case: Case) -> Outcome:
             "the OS image is not identified, so whether it is allowed cannot be asked",
             hint="boot.image says which registers are not known",
         )
-    _, mined = view.header.value
-    if not -MAX_CLOCK_SKEW <= case.question.at - mined <= MAX_BLOCK_AGE:
-        raise MissingEvidence(
-            f"the finalized block {view.number} is of {format_time(mined)}, not within an hour of "
-            f"{format_time(case.question.at)}",
-            hint="collect again, or judge as of the time of collection with --at",
-        )
-    if _lags(view):
-        raise MissingEvidence(
-            f"{_lagging(view)}: what changed in between is not seen",
-            hint="collect again, or ask another endpoint of the same chain with --rpc-url",
-        )
+    mined = _lately(case, view)
     app = view.app_address()
     getters, any_device, evidence = _getters(view, app)
     answers = [_ask(view, boot) for boot in boots]
