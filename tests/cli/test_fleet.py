@@ -1,7 +1,9 @@
 """`verify fleet`: lists, results that are resumed, and how it ends."""
 
 import fcntl
+import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -116,6 +118,57 @@ def test_what_cannot_be_meant_is_said_at_once(
     ran = call("fleet", *arguments)
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+
+
+@pytest.mark.parametrize("resume", [(), ("--resume",)])
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_is_no_file_takes_no_results(
+    run: Run, tmp_path: Path, resume: tuple[str, ...], *, linked: bool
+) -> None:
+    (tmp_path / "list.txt").write_text("nowhere.tar\n")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("pipe")
+    ran = run("fleet", "list.txt", "-o", "link" if linked else "pipe", *resume)
+    assert (ran.code, ran.out) == (2, "")
+    assert "it is no regular file" in ran.err
+    assert "--format json" in ran.err
+    assert (tmp_path / "pipe").is_fifo()
+    assert (tmp_path / "link").is_symlink()
+
+
+def test_results_go_where_a_link_leads_and_it_stays_one(call: Run, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("nowhere.tar\n")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/results.jsonl").touch()
+    (tmp_path / "link").symlink_to("folder/results.jsonl")
+    assert call("fleet", "list.txt", "-o", "link", "--at", "2026-01-01").code == 3
+    assert (tmp_path / "link").is_symlink()
+    assert len((tmp_path / "folder/results.jsonl").read_bytes().splitlines()) == 2
+    assert [item.name for item in (tmp_path / "folder").iterdir()] == ["results.jsonl"]
+
+
+def test_no_results_are_written_through_a_link_that_somebody_put_there(
+    call: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text("nowhere.tar\n")
+    (tmp_path / "results.jsonl").touch(0o600)
+    theirs = tmp_path / "theirs"
+    theirs.write_text("mine")
+    whole = hashlib.sha256()
+
+    def planted(name: str) -> None:
+        (tmp_path / name).symlink_to("theirs")
+
+    planted("results.jsonl.part")
+    ran = call("fleet", "list.txt", "-o", "results.jsonl", "--at", "2026-01-01")
+    heading = (tmp_path / "results.jsonl").read_bytes().splitlines(keepends=True)[0]
+    whole.update(heading + bytes((tmp_path / "results.jsonl").resolve()))
+    planted(part := f".{whole.hexdigest()[:16]}.part")
+    again = call("fleet", "list.txt", "-o", "results.jsonl", "--at", "2026-01-01", "--resume")
+    assert (ran.code, again.code) == (3, 3)
+    assert theirs.read_text() == "mine"
+    assert not (tmp_path / part).is_symlink()
+    assert (tmp_path / "results.jsonl").stat().st_mode & 0o777 == 0o600
 
 
 def test_two_runs_write_no_file_together(call: Run, tmp_path: Path) -> None:

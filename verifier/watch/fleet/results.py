@@ -7,7 +7,9 @@ last line is dropped, and its app audited again.
 
 import fcntl
 import hashlib
+import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
 from typing import Final, Self
@@ -18,6 +20,7 @@ from verifier.errors import EvidenceError, UsageError
 from verifier.evidence import bundle as bundles
 from verifier.evidence import codec
 from verifier.evidence.bundle_files import MANIFEST_NAME
+from verifier.evidence.regular_file import read_regular
 from verifier.manifest.secret_text import masked
 from verifier.model.identifiers import format_time, parse_time
 from verifier.model.result import JsonValue, Verdict
@@ -81,6 +84,7 @@ class Results:
         run, is being written by one, or cannot be written."""
         if self._path is None:
             return self
+        _refuse_other(self._path)
         try:
             stream = self._path.open("ab", buffering=0)
         except OSError as error:
@@ -137,15 +141,26 @@ class Results:
         self.found = {key: self.found[key] for key in map(masked, texts) if key in self.found}
         if self._path is None:
             return
-        part = self._path.with_name(self._path.name + _PART)
         try:
-            with part.open("wb") as stream:
+            self._replace(self._path.resolve())
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+    def _replace(self, place: Path) -> None:
+        """Put the lines where no link leads on from, so that a link stays one. Raises OSError."""
+        named = hashlib.sha256(self._heading + bytes(place)).hexdigest()
+        part = place.with_name(f".{named[:16]}{_PART}")
+        try:
+            part.unlink(missing_ok=True)
+            with part.open("xb") as stream:  # not through a link that somebody put there
                 stream.write(self._heading)
                 stream.writelines(map(line, self.found.values()))
-            part.replace(self._path)
-        except OSError as error:
-            part.unlink(missing_ok=True)
-            raise _unwritable(self._path, error) from error
+            shutil.copymode(place, part)
+            part.replace(place)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
+            raise
 
 
 def _write_all(stream: FileIO, raw: bytes) -> None:
@@ -195,10 +210,24 @@ def _digest_at(path: str) -> str | None:
     return None if manifest is None else hashlib.sha256(manifest).hexdigest()
 
 
-def _read(path: Path) -> bytes:
+def _refuse_other(path: Path) -> None:
+    """Raise UsageError for what is there and no file: a pipe is waited for, and nothing that was
+    written to it can be resumed or put into order; a device would be replaced by a file."""
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_BYTES + 1)
+        is_other = path.exists() and not path.is_file()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    if is_other:
+        raise UsageError(
+            f"-o {path}: it is no regular file",
+            hint="name a file for the results; `--format json` without -o writes them to stdout",
+        )
+
+
+def _read(path: Path) -> bytes:
+    _refuse_other(path)
+    try:
+        raw = read_regular(path, MAX_BYTES)
     except FileNotFoundError:
         return b""
     except OSError as error:
