@@ -21,11 +21,13 @@ from verifier.cli.question import simulated_question
 from verifier.evidence import bundle as bundles
 from verifier.lab.world import build
 from verifier.model.identifiers import format_time
+from verifier.report.audit.json import canonical_json
 
 SCHEMA: Final = Draft202012Validator(
     json.loads((Path(__file__).parents[2] / "docs/schema/fleet-v1.schema.json").read_bytes())
 )
 APP_ID: Final = build().app_id
+JUDGED: Final = {"report_digest": "ab" * 32, "evaluated_at": "2026-01-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -93,6 +95,31 @@ def test_a_file_that_no_run_wrote_is_refused(
     ran = call("fleet", "list.txt", "-o", "r.jsonl", "--resume")
     assert (ran.code, ran.out) == (2, "")
     assert said in ran.err
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"accepted": True},
+        {"accepted": True, "verdict": "affirming"},
+        {"accepted": True, "verdict": "affirming", **JUDGED, "report_digest": None},
+        {"accepted": True, "verdict": "warning", **JUDGED, "evaluated_at": None},
+        {"accepted": True, "verdict": "contraindicated", **JUDGED},
+        {"accepted": True, **JUDGED},
+        {"accepted": False},
+    ],
+)
+def test_a_line_that_no_audit_can_write_is_not_believed(
+    call: Run, tmp_path: Path, other: dict[str, object]
+) -> None:
+    (tmp_path / "list.txt").write_text("nowhere at all\n")
+    assert call("fleet", "list.txt", "-o", "r.jsonl", "--at", "2026-01-01").code == 3
+    path = tmp_path / "r.jsonl"
+    first, row = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + canonical_json(json.loads(row) | {"cause": None} | other) + b"\n")
+    ran = call("fleet", "list.txt", "-o", "r.jsonl", "--resume")
+    assert (ran.code, ran.out) == (2, "")
+    assert "line 2 is no result that this version writes" in ran.err
 
 
 @pytest.mark.parametrize(

@@ -261,10 +261,19 @@ def _result(row: bytes, what: str) -> Result:
         )
     except (EvidenceError, ValueError) as error:
         raise _damaged(what) from error
-    good = result.accepted or result.verdict is not Verdict.NONE
-    if line(result) != row or (result.cause is not None and good):
+    if line(result) != row or not _can_be(result):
         raise _damaged(what)
     return result
+
+
+def _can_be(result: Result) -> bool:
+    """Whether an audit can have this result: all that is good about an app stands in a report."""
+    judged = result.report_digest is not None and result.evaluated_at is not None
+    if result.cause is not None:
+        return result.verdict is Verdict.NONE and not result.accepted
+    if not judged:
+        return False
+    return not result.accepted or result.verdict in {Verdict.AFFIRMING, Verdict.WARNING}
 
 
 def _text(document: dict[str, JsonValue], key: str, what: str) -> str | None:
