@@ -17,6 +17,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from tests.cli.command import PROGRAM, Run
 from verifier.api import Sources, collect_evidence
+from verifier.cli.fleet_given import digests_vouched
 from verifier.cli.question import simulated_question
 from verifier.evidence import bundle as bundles
 from verifier.lab.world import build
@@ -196,6 +197,22 @@ def test_no_results_are_written_through_a_link_that_somebody_put_there(
     assert theirs.read_text() == "mine"
     assert not (tmp_path / part).is_symlink()
     assert (tmp_path / "results.jsonl").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("end", ["\r", "\v", "\x85", "\u2028", "\0"])
+def test_no_app_of_a_list_is_lost_without_a_word(call: Run, tmp_path: Path, end: str) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text(f"{APP_ID}@one.tar{end}{APP_ID}@two.tar", encoding="utf-8", newline="")
+    ran = call("fleet", "list.txt", "-o", "r.jsonl", "--at", "2026-01-01")
+    assert ran.code == 3
+    rows = (tmp_path / "r.jsonl").read_bytes().splitlines()[1:]
+    assert len(rows) == 2 if end == "\r" else "line 1 names no app: it holds U+" in ran.err
+
+
+def test_nobody_vouches_in_a_comment(tmp_path: Path) -> None:
+    path = tmp_path / "digests.txt"
+    path.write_text(f"# not\u2028{'ab' * 32}\r{'cd' * 32}\r", encoding="utf-8", newline="")
+    assert digests_vouched(path, "") == {"cd" * 32}
 
 
 def test_two_runs_write_no_file_together(call: Run, tmp_path: Path) -> None:

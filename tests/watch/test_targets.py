@@ -1,5 +1,6 @@
 """Lists of apps: comments, names, duplicates, and lines that name none."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,32 @@ def test_a_line_that_names_nothing_is_said_by_its_number_and_hides_no_other() ->
     assert [item.text for item in listing.targets] == [OTHER]
     assert [(item.line, item.text) for item in listing.refused] == [(1, APP[:-1])]
     assert "no app id" in listing.refused[0].reason
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_on_any_system(end: str) -> None:
+    listing = read_targets(end.join([f"{APP} one", "# ours", f"{OTHER} two", ""]), _spelled)
+    assert listing.targets == (Listed(1, APP, "one"), Listed(3, OTHER, "two"))
+    assert not listing.refused
+
+
+@pytest.mark.parametrize(
+    "end", ["\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029", "\0", "\x1b"]
+)
+@pytest.mark.parametrize("before", ["", "# ", f"{APP} a name # "])
+def test_a_line_that_may_be_two_is_refused(end: str, before: str) -> None:
+    listing = read_targets(f"{before}{APP}{end}{OTHER}\n./{OTHER}.tar\n", _spelled)
+    assert [item.line for item in listing.targets] == [2]
+    assert [item.line for item in listing.refused] == [1]
+    assert f"U+{ord(end):04X}" in listing.refused[0].reason
+    assert listing.refused[0].text.isprintable()
+
+
+@pytest.mark.parametrize("word", ["x" * 3_000_000, "./" + "x" * 3_000_000, "é" * 4000])
+def test_of_a_line_without_end_a_little_is_told(word: str) -> None:
+    (refused,) = read_targets(word, _spelled).refused
+    assert len(refused.reason) < 500
+    assert len(refused.text) < 500
 
 
 @given(st.text())

@@ -17,7 +17,7 @@ from verifier.model.identifiers import AppId, parse_app_id
 from verifier.patterns import pattern
 from verifier.watch.fleet.job import Job
 from verifier.watch.fleet.run import Live
-from verifier.watch.targets import Listed, Listing, read_targets
+from verifier.watch.targets import Listed, Listing, lines_of, read_targets
 
 _DIGEST: Final = pattern(r"(?:sha256:)?([0-9a-fA-F]{64})", re.ASCII)
 _TIMEOUT: Final = 180.0
@@ -45,7 +45,7 @@ def read_list(given: str) -> Listing:
 def digests_vouched(path: Path | None, named: str) -> frozenset[str]:
     """The digests (hex) of bundles that the user vouches for. Raises UsageError."""
     found = []
-    lines = read_file(path).decode("utf-8", "replace").splitlines() if path else []
+    lines = lines_of(read_file(path).decode("utf-8", "replace")) if path else []
     for number, row in enumerate((named, *lines)):
         word = row.partition("#")[0].strip()
         digest = _DIGEST.fullmatch(word)
