@@ -143,6 +143,20 @@ def test_a_file_of_the_log_that_is_cut_off_is_one_line(  # noqa: PLR0913, PLR091
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("change", [{"root": "zz"}, {"size": -5}])
+def test_a_state_that_was_changed_is_one_line_that_says_what_to_do(
+    call: Run, tmp_path: Path, places: tuple[Path, World], change: dict[str, object]
+) -> None:
+    (tmp_path / "apps.txt").write_text(f"{places[0] / 'before'}\n", encoding="utf-8")
+    watch(call, places)
+    place = tmp_path / "log/private/state.json"
+    place.write_text(json.dumps(json.loads(place.read_bytes()) | change), encoding="utf-8")
+    ran = watch(call, places)
+    assert ran.code == 3
+    assert "log/private/state.json: it is no state of a watch" in ran.err
+    assert "remove it, and it is made again from the log" in ran.err
+
+
 def test_a_log_without_its_key_gets_no_other(
     call: Run, tmp_path: Path, places: tuple[Path, World]
 ) -> None:

@@ -1,5 +1,6 @@
 """The watch as a whole: what is in the log is told at least once, wherever the program ends."""
 
+import json
 import os
 import shutil
 import signal
@@ -113,10 +114,19 @@ def test_a_log_that_was_put_back_is_refused(tmp_path: Path) -> None:
 
 def test_a_state_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     rounds(tmp_path, [], [HONEST])
-    for raw in (b"{", b'{"schema":"dstack-audit/watch-state/v9"}', b"\xff"):
-        (tmp_path / "private/state.json").write_bytes(raw)
-        with pytest.raises(EvidenceError, match="no state of a watch"):
+    place = tmp_path / "private/state.json"
+    state = json.loads(place.read_bytes())
+    damaged = [{"root": "zz"}, {"root": "é" * 64}, {"root": ""}, {"size": -5}]
+    for raw in (
+        b"{",
+        b'{"schema":"dstack-audit/watch-state/v9"}',
+        b"\xff",
+        *(json.dumps(state | change).encode() for change in damaged),
+    ):
+        place.write_bytes(raw)
+        with pytest.raises(EvidenceError, match="no state of a watch") as caught:
             rounds(tmp_path, [], [later(1)])
+        assert "made again from the log" in caught.value.hint
 
 
 def test_nothing_observed_goes_untold_wherever_the_program_is_killed(tmp_path: Path) -> None:

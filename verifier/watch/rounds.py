@@ -5,6 +5,7 @@ the log (`state.json`) can be made again from it, and is where the program was k
 what an observation changed is told at least once, whenever the program ends.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from verifier.errors import EvidenceError
+from verifier.patterns import pattern
 from verifier.watch.alerts import (
     MAX_WAITING,
     Alert,
@@ -33,6 +35,7 @@ from verifier.watch.observation import Observation, decode, encode
 
 STATE: Final = "state.json"
 _SCHEMA: Final = "dstack-audit/watch-state/v1"
+_ROOT: Final = pattern(r"[0-9a-f]{64}", re.ASCII)
 
 
 class State(Struct, frozen=True, kw_only=True):
@@ -146,13 +149,15 @@ class Watch:
 
 def _read_state(place: Path) -> State:
     """What was remembered. Raises EvidenceError for what this version cannot read."""
-    raw = files.get(place)
-    if raw is None:
-        return State()
     try:
+        raw = files.get(place)
+        if raw is None:
+            return State()
         state = msgspec.json.decode(raw, type=State)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         state = State(schema=str(error))
+    if state.size < 0 or not _ROOT.fullmatch(state.root):
+        state = State(schema=f"size {state.size}, root {state.root[:80]!a}")
     if state.schema != _SCHEMA:
         raise EvidenceError(
             f"{place}: it is no state of a watch that this version reads: {state.schema[:200]}",
