@@ -1,6 +1,8 @@
 """`verify log`: whole logs are proven and shown, and of others it is said what was done to them."""
 
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,61 @@ def test_a_log_that_was_changed_is_refused_and_not_shown(call: Run, log: Path) -
         ran = call("log", action, log)
         assert (ran.code, ran.out) == (4, "")
         assert "rewritten: tile/0/000.p/7: entry 2" in ran.err
+
+
+def _pipe(path: Path, _: int) -> None:
+    os.mkfifo(path)
+
+
+def _linked_pipe(path: Path, _: int) -> None:
+    os.mkfifo(path.parent / "pipe")
+    path.symlink_to("pipe")
+
+
+def _directory(path: Path, _: int) -> None:
+    path.mkdir()
+
+
+def _overlong(path: Path, most: int) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(most + 1)
+
+
+def _endless(path: Path, _: int) -> None:
+    with path.open("wb") as stream:
+        stream.truncate(1 << 40)
+
+
+@pytest.mark.parametrize("put", [_pipe, _linked_pipe, _directory, _overlong, _endless])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        ("checkpoint", 1 << 16),
+        ("tile/entries/000", 256 * ((1 << 16) + 1)),
+        ("tile/entries/001.p/4", 4 * ((1 << 16) + 1)),
+        ("tile/0/000", 8192),
+        ("tile/0/001.p/4", 4 * 32),
+        ("tile/1/000.p/1", 32),
+    ],
+)
+def test_no_file_of_a_copied_log_holds_a_check_up(
+    run: Run, tmp_path: Path, put: Callable[[Path, int], None], name: str, most: int
+) -> None:
+    write(tmp_path / "log", 260)
+    path = tmp_path / "log" / name
+    path.unlink()
+    put(path, most)
+    ran = run("log", "check", "log")
+    assert (ran.code, ran.out) == (4, "")
+    assert f"torn: log/{name}: " in ran.err
+    assert ("no regular file" in ran.err) == (put not in {_overlong, _endless})
+
+
+def test_a_wider_tile_that_somebody_put_there_holds_nobody_up(run: Run, log: Path) -> None:
+    (log / "tile/entries/000.p/7").unlink()
+    os.mkfifo(log / "tile/entries/000.p/9")
+    ran = run("log", "check", "log")
+    assert (ran.code, "torn: log/tile/entries/000.p/9" in ran.err) == (4, True)
 
 
 def test_a_forked_log_and_a_foreign_key_are_named(call: Run, tmp_path: Path, log: Path) -> None:

@@ -204,6 +204,17 @@ def test_any_bytes_are_refused_as_a_checkpoint(raw: bytes) -> None:
         open_checkpoint(raw, KEY.verifier)
 
 
+@pytest.mark.parametrize("name", ["checkpoint.new", "tile/0/000.p/2.new"])
+def test_nothing_is_written_through_a_link_in_a_log(tmp_path: Path, name: str) -> None:
+    write(tmp_path / "log", 1)
+    theirs = tmp_path / "theirs"
+    theirs.write_text("mine")
+    (tmp_path / "log" / name).symlink_to(theirs)
+    write(tmp_path / "log", 1)
+    assert theirs.read_text() == "mine"
+    assert not faults(tmp_path / "log")
+
+
 def test_a_log_has_one_writer(tmp_path: Path) -> None:
     with (
         writing(tmp_path, KEY),

@@ -127,6 +127,10 @@ def test_a_state_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
         with pytest.raises(EvidenceError, match="no state of a watch") as caught:
             rounds(tmp_path, [], [later(1)])
         assert "made again from the log" in caught.value.hint
+    place.unlink()
+    os.mkfifo(place)
+    with pytest.raises(EvidenceError, match=r"no state of a watch.*no regular file"):
+        rounds(tmp_path, [], [later(1)])
 
 
 def test_nothing_observed_goes_untold_wherever_the_program_is_killed(tmp_path: Path) -> None:

@@ -10,21 +10,24 @@ import stat
 from pathlib import Path
 
 
+class IrregularFile(OSError):
+    """What is there and no regular file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EINVAL, "it is no regular file", str(path))
+
+
 def read_regular(path: Path, limit: int) -> bytes:
-    """The bytes of a regular file, links followed, at most one more than `limit`. Raises OSError,
-    also for what is there and no regular file, and ValueError for what is no name of a file."""
+    """The bytes of a regular file, links followed, at most one more than `limit`. Raises
+    IrregularFile and any other OSError, and ValueError for what is no name of a file."""
     if not stat.S_ISREG(path.stat().st_mode):
-        raise _irregular(path)
+        raise IrregularFile(path)
     # Between the two it may have become a pipe: no opening waits, and what is open is asked again.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise _irregular(path)
+            raise IrregularFile(path)
         with os.fdopen(handle, "rb", closefd=False) as stream:
             return stream.read(limit + 1)
     finally:
         os.close(handle)
-
-
-def _irregular(path: Path) -> OSError:
-    return OSError(errno.EINVAL, "it is no regular file", str(path))

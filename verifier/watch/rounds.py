@@ -34,6 +34,7 @@ from verifier.watch.memory import Memory, remember
 from verifier.watch.observation import Observation, decode, encode
 
 STATE: Final = "state.json"
+MAX_STATE_BYTES: Final = 1 << 29
 _SCHEMA: Final = "dstack-audit/watch-state/v1"
 _ROOT: Final = pattern(r"[0-9a-f]{64}", re.ASCII)
 
@@ -150,12 +151,14 @@ class Watch:
 def _read_state(place: Path) -> State:
     """What was remembered. Raises EvidenceError for what this version cannot read."""
     try:
-        raw = files.get(place)
+        raw = files.get(place, MAX_STATE_BYTES)
         if raw is None:
             return State()
         state = msgspec.json.decode(raw, type=State)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         state = State(schema=str(error))
+    except files.UnfitFile as error:
+        state = State(schema=error.message)
     if state.size < 0 or not _ROOT.fullmatch(state.root):
         state = State(schema=f"size {state.size}, root {state.root[:80]!a}")
     if state.schema != _SCHEMA:

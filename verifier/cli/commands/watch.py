@@ -291,22 +291,25 @@ def _signing_key(kept: Kept) -> "SigningKey":
     """The key that signs the log: the user's, else one of its own, made where there is none."""
     from verifier.cli.files import read_file  # noqa: PLC0415
     from verifier.watch.log import files, notes  # noqa: PLC0415
-    from verifier.watch.log.reader import CHECKPOINT  # noqa: PLC0415
+    from verifier.watch.log.reader import CHECKPOINT, MAX_CHECKPOINT_BYTES  # noqa: PLC0415
     from verifier.watch.log.writer import LOCK, PRIVATE, VERIFIER_KEY  # noqa: PLC0415
 
+    def there(path: Path) -> bool:
+        return files.get(path, MAX_CHECKPOINT_BYTES) is not None
+
     own, named, name = kept.log / PRIVATE / "log.key", kept.key, kept.log_name
-    if named is None and files.get(own) is None and files.get(kept.log / CHECKPOINT) is not None:
+    if named is None and not there(own) and there(kept.log / CHECKPOINT):
         raise UsageError(
             f"{own}: the key that signs this log is not there",
             hint="put it back, or name it with --key; for a new log, name a new directory",
         )
-    if named is None and files.get(own) is None:
+    if named is None and not there(own):
         with files.locked(own.with_name(LOCK)):
-            if files.get(own) is None:
+            if not there(own):
                 files.put(own, notes.new_key(), private=True)
     pem = read_file(named or own)
     private = notes.read_private_key(pem, str(named or own))
-    beside = files.get(kept.log / VERIFIER_KEY)
+    beside = files.get(kept.log / VERIFIER_KEY, MAX_CHECKPOINT_BYTES)
     if not name and beside is not None:
         name = notes.parse_verifier_key(beside.decode("utf-8", "replace")).name
     return notes.SigningKey(name or notes.default_name(private), private)

@@ -18,7 +18,13 @@ from verifier.watch.log.merkle import (
     paired,
 )
 from verifier.watch.log.notes import Checkpoint, KeyMismatch, VerifierKey, open_checkpoint
-from verifier.watch.log.reader import CHECKPOINT, LogReader, MissingTile, TornTile
+from verifier.watch.log.reader import (
+    CHECKPOINT,
+    MAX_CHECKPOINT_BYTES,
+    LogReader,
+    MissingTile,
+    TornTile,
+)
 from verifier.watch.log.tiles import WIDTH, Tile, tiles_of
 
 _BITS: Final = 8
@@ -77,10 +83,10 @@ def check_log(folder: Path, key: VerifierKey, earlier: Sequence[bytes] = ()) -> 
     key.
     """
     before = [open_checkpoint(raw, key) for raw in earlier]
-    raw = get(folder / CHECKPOINT)
-    if raw is None:
-        return LogCheck(checkpoint=None, entries=0, faults=(_found(Fault.MISSING, CHECKPOINT),))
     try:
+        raw = get(folder / CHECKPOINT, MAX_CHECKPOINT_BYTES)
+        if raw is None:
+            return LogCheck(checkpoint=None, entries=0, faults=(_found(Fault.MISSING, CHECKPOINT),))
         checkpoint = open_checkpoint(raw, key)
     except KeyMismatch as error:
         return LogCheck(checkpoint=None, entries=0, faults=(Found(Fault.KEY, error.message),))

@@ -12,10 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from verifier.errors import UsageError
+from verifier.errors import EvidenceError, UsageError
+from verifier.evidence.regular_file import IrregularFile, read_regular
 
 UNFINISHED: Final = ".new"
 """What the name of a file that is being written ends with."""
+_COPY: Final = "somebody put it there: put the file back from a copy of the log"
 _PRIVATE: Final = 0o600
 _PUBLIC: Final = 0o644
 
@@ -26,7 +28,9 @@ def put(path: Path, raw: bytes, *, private: bool = False) -> None:
     mode = _PRIVATE if private else _PUBLIC
     try:
         _make_folder(path.parent)
-        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        unfinished.unlink(missing_ok=True)
+        # A log may be somebody's copy: nothing is written through a link that stands there.
+        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         try:
             left = memoryview(raw)
             while left:
@@ -40,14 +44,26 @@ def put(path: Path, raw: bytes, *, private: bool = False) -> None:
         raise _refused(path, error) from error
 
 
-def get(path: Path) -> bytes | None:
-    """The bytes of a file, None where there is none. Raises UsageError."""
+class UnfitFile(EvidenceError):
+    """What is no regular file, or longer than the one that belongs there can be."""
+
+
+def get(path: Path, limit: int) -> bytes | None:
+    """The bytes of a file, None where there is none. A log may be somebody's copy: nothing in it is
+    waited for, and nothing longer than `limit` is read. Raises UsageError, UnfitFile."""
     try:
-        return path.read_bytes()
+        raw = read_regular(path, limit)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise UsageError(f"{path}: cannot read it: {error.strerror or error}") from error
+        told = f"{path}: cannot read it: {error.strerror or error}"
+        if isinstance(error, IrregularFile) or error.errno == errno.ELOOP:
+            raise UnfitFile(told, hint=_COPY) from error
+        raise UsageError(told) from error
+    if len(raw) > limit:
+        told = f"{path}: longer than {limit} bytes, as no such file of a log is"
+        raise UnfitFile(told, hint=_COPY)
+    return raw
 
 
 def remove_others(folder: Path, kept: str) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from verifier.errors import EvidenceError
-from verifier.watch.log.files import get
+from verifier.watch.log.files import UnfitFile, get
 from verifier.watch.log.merkle import paired
 from verifier.watch.log.tiles import (
     HASH,
@@ -18,6 +18,7 @@ from verifier.watch.log.tiles import (
 )
 
 CHECKPOINT: Final = "checkpoint"
+MAX_CHECKPOINT_BYTES: Final = 1 << 16
 _KEPT: Final = 64
 """Tiles of hashes that are kept in memory, 8 KiB each."""
 
@@ -78,11 +79,12 @@ class LogReader:
     def _read(self, tile: Tile) -> tuple[bytes, int]:
         """The bytes of a tile, and how many items they hold: where the log has grown meanwhile,
         there is only a wider one."""
-        raw = get(self.folder / tile.path)
-        if raw is not None:
-            return raw, tile.width
-        for width in range(WIDTH, tile.width, -1):
-            raw = get(self.folder / Tile(tile.level, tile.index, width).path)
+        for width in (tile.width, *range(WIDTH, tile.width, -1)):
+            place = Tile(tile.level, tile.index, width)
+            try:
+                raw = get(self.folder / place.path, place.most)
+            except UnfitFile as error:
+                raise TornTile(error.message) from error
             if raw is not None:
                 return raw, width
         raise MissingTile(f"{tile.path}: there is no such file")

@@ -42,6 +42,11 @@ class Tile(Struct, frozen=True):
         partial = "" if self.width == WIDTH else f".p/{self.width}"
         return f"tile/{named}/{'/'.join(reversed(groups))}{partial}"
 
+    @property
+    def most(self) -> int:
+        """The bytes of the greatest tile of this kind and width."""
+        return self.width * (_LENGTH + MAX_ENTRY_BYTES if self.level < 0 else HASH)
+
 
 def tiles_of(size: int, level: int) -> Iterator[Tile]:
     """The tiles of a level (-1 for those of entries) in a tree of so many leaves."""

@@ -14,7 +14,7 @@ from verifier.errors import EvidenceError, UsageError
 from verifier.watch.log import files
 from verifier.watch.log.merkle import EMPTY, joined, leaf_hash, paired, root_of
 from verifier.watch.log.notes import Checkpoint, SigningKey, VerifierKey, open_checkpoint
-from verifier.watch.log.reader import CHECKPOINT, LogReader
+from verifier.watch.log.reader import CHECKPOINT, MAX_CHECKPOINT_BYTES, LogReader
 from verifier.watch.log.tiles import (
     MAX_ENTRY_BYTES,
     WIDTH,
@@ -42,7 +42,7 @@ def writing(folder: Path, key: SigningKey) -> Iterator["LogWriter"]:
 
 def read_checkpoint(folder: Path, key: VerifierKey) -> Checkpoint | None:
     """The checkpoint of a log, None where there is no log. Raises EvidenceError, UsageError."""
-    raw = files.get(folder / CHECKPOINT)
+    raw = files.get(folder / CHECKPOINT, MAX_CHECKPOINT_BYTES)
     return None if raw is None else open_checkpoint(raw, key)
 
 
