@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from verifier.errors import UsageError
 from verifier.evidence.bundle_files import MANIFEST_NAME
+from verifier.evidence.regular_file import read_regular
 from verifier.manifest.secret_text import masked
 from verifier.report.site.pages import NotShown
 
@@ -37,7 +38,7 @@ def find_reports(folder: Path) -> tuple[tuple[Found, ...], tuple[NotShown, ...]]
     try:
         for path in _walk(folder, 0):
             name = masked(str(path.relative_to(folder)))
-            if path.suffix != ".json":
+            if path.suffix != ".json" and (path.is_file() or path.is_dir()):
                 not_shown.append(NotShown(name, _BUNDLE))
                 continue
             try:
@@ -59,9 +60,9 @@ def find_reports(folder: Path) -> tuple[tuple[Found, ...], tuple[NotShown, ...]]
 
 
 def read_limited(path: Path) -> bytes:
-    """The bytes of a file, at most one more than a report may have. Raises OSError."""
-    with path.open("rb") as stream:
-        return stream.read(MAX_REPORT_BYTES + 1)
+    """The bytes of a file, at most one more than a report may have. Raises OSError, also for what
+    is no regular file."""
+    return read_regular(path, MAX_REPORT_BYTES)
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

@@ -8,6 +8,11 @@ cannot be written there, every run writes the whole site.
 import hashlib
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
+
+from verifier.evidence.regular_file import read_regular
+
+_MAX_BYTES: Final = 1 << 12
 
 
 class Record:
@@ -18,7 +23,7 @@ class Record:
         self._place = reports / f".dstack-audit-{named.hexdigest()[:16]}"
         self._known: tuple[str, ...] = ()
         with suppress(OSError, UnicodeDecodeError):
-            self._known = tuple(self._place.read_text(encoding="ascii").split())
+            self._known = tuple(read_regular(self._place, _MAX_BYTES).decode("ascii").split())
 
     def knows(self, state: bytes) -> bool:
         """Whether a run wrote this state."""
@@ -29,5 +34,7 @@ class Record:
         lines = (*self._known[-1:], hashlib.sha256(state).hexdigest())
         part = self._place.with_suffix(".part")
         with suppress(OSError):
-            part.write_text("\n".join(dict.fromkeys(lines)) + "\n", encoding="ascii")
+            part.unlink(missing_ok=True)
+            with part.open("x", encoding="ascii") as stream:  # not through somebody's link
+                stream.write("\n".join(dict.fromkeys(lines)) + "\n")
             part.replace(self._place)

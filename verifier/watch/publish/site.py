@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct, field
 
 from verifier.errors import UsageError
+from verifier.evidence.regular_file import IrregularFile, read_regular
 from verifier.report.site import feeds, pages
 from verifier.report.site.entry import Entry, histories
 from verifier.report.site.pages import NotShown, Site
@@ -58,6 +59,8 @@ class Published(Struct, frozen=True):
     removed: int
 
 
+MAX_SITE_BYTES: Final = 1 << 28
+"""What is read of a file of a site, which may be somebody's copy; a longer one is written anew."""
 Render = Callable[[tuple[Page, ...]], Iterator[Rendered]]
 """Renders reports, in any order."""
 
@@ -217,7 +220,7 @@ class _Run:
         if known is None or known[0] != key:
             return False
         try:
-            raw = (self._output / path).read_bytes()
+            raw = read_regular(self._output / path, MAX_SITE_BYTES)
         except OSError:
             return False
         if hashlib.sha256(raw).hexdigest() != known[1]:
@@ -240,9 +243,9 @@ def _read_state(path: Path, record: Record) -> tuple[State, bool]:
     whether one of this folder of reports did. Of another's, only the names of files count, which
     are removed where no page has them."""
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path, MAX_SITE_BYTES)
         return msgspec.json.decode(raw, type=State), record.knows(raw)
-    except FileNotFoundError:
+    except (FileNotFoundError, IrregularFile):
         return State(), False
     except (msgspec.MsgspecError, ValueError):
         return State(), False

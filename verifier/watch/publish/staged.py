@@ -16,10 +16,12 @@ import msgspec
 from msgspec import Struct
 
 from verifier.errors import UsageError
+from verifier.evidence.regular_file import read_regular
 
 STAGE: Final = ".publish"
 _NEW: Final = "new"
 _MOVES: Final = "moves.json"
+_MAX_BYTES: Final = 1 << 28
 _LOCK: Final = ".publish.lock"
 _REMOVE: Final = "somebody changed this site: name a new folder"
 OWN: Final = frozenset({STAGE, _LOCK})
@@ -63,7 +65,7 @@ class Staged:
         moves = self._stage / _MOVES
         if moves.is_file():
             try:
-                listed = msgspec.json.decode(moves.read_bytes(), type=_Moves)
+                listed = msgspec.json.decode(read_regular(moves, _MAX_BYTES), type=_Moves)
             except (msgspec.MsgspecError, ValueError) as error:
                 raise UsageError(f"{moves}: it is no list of moves", hint=_REMOVE) from error
             places = {path: self._place(path) for path in (*listed.move, *listed.remove)}
@@ -100,6 +102,8 @@ def staged(folder: Path) -> Iterator[Staged]:
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / _LOCK).is_symlink():
         raise UsageError(f"{folder / _LOCK}: it is a link", hint=_REMOVE)
+    if (folder / _LOCK).exists() and not (folder / _LOCK).is_file():
+        raise UsageError(f"{folder / _LOCK}: it is no regular file", hint=_REMOVE)
     with (folder / _LOCK).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
