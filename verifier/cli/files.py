@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from verifier.errors import EvidenceError, UsageError, did_you_mean
+from verifier.evidence.regular_file import read_given
 from verifier.patterns import pattern
 
 _MOST_NAMES: Final = 1000
@@ -44,8 +45,7 @@ def read_file(path: Path) -> bytes:
     """The bytes of an evidence file. Raises UsageError where there is none of that name, and
     EvidenceError for one that cannot be read."""
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
+        raw = read_given(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file", hint=near_file(path)) from error
     except OSError as error:

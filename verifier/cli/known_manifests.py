@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from verifier.errors import EvidenceError, UsageError, VerifierError
+from verifier.evidence.regular_file import read_regular
 
 if TYPE_CHECKING:
     from verifier.model.timeline import Sighting
@@ -82,11 +83,12 @@ def _entries(folder: Path) -> list[Path]:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise UsageError(f"--manifests: {path} is larger than {_MAX_BYTES} bytes")
-        return path.read_bytes()
+        raw = read_regular(path, _MAX_BYTES)
     except OSError as error:
         raise UsageError(f"--manifests: {path}: {error.strerror or error}") from error
+    if len(raw) > _MAX_BYTES:
+        raise UsageError(f"--manifests: {path} is larger than {_MAX_BYTES} bytes")
+    return raw
 
 
 def _from_bundle(

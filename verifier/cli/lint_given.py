@@ -11,6 +11,7 @@ from verifier.cli.files import names_target, read_file, read_stdin, walked_files
 from verifier.cli.gather import gather
 from verifier.cli.options import Reach
 from verifier.errors import CollectError, EvidenceError, UsageError
+from verifier.evidence.regular_file import read_regular
 from verifier.manifest.context import Context
 from verifier.patterns import pattern
 
@@ -81,11 +82,10 @@ def is_source_directory(name: str) -> bool:
     if name == STDIN or not path.is_dir():
         return False
     try:
-        with (path / MANIFEST_NAME).open("rb") as stream:
-            head = stream.read(len(_BUNDLE_HEAD))
+        head = read_regular(path / MANIFEST_NAME, len(_BUNDLE_HEAD))
     except OSError:
         return True
-    return head != _BUNDLE_HEAD
+    return not head.startswith(_BUNDLE_HEAD)
 
 
 def _files_in(folder: Path, unread: "list[Unread]") -> list[str]:
@@ -122,8 +122,7 @@ def _is_wanted(path: Path) -> bool:
     if not lower.endswith((".yaml", ".yml", ".json")):
         return False
     try:
-        with path.open("rb") as stream:
-            head = stream.read(_SHAPE_BYTES)
+        head = read_regular(path, _SHAPE_BYTES)[:_SHAPE_BYTES]
     except OSError:
         return "compose" in lower  # the reader says why it cannot be read
     if lower.endswith(".json"):

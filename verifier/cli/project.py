@@ -28,6 +28,7 @@ from msgspec import Struct
 
 from verifier.errors import UsageError
 from verifier.evidence.codec import parse_toml
+from verifier.evidence.regular_file import read_given
 from verifier.model.identifiers import parse_app_id
 from verifier.model.project import ProjectFile
 from verifier.patterns import pattern
@@ -99,8 +100,7 @@ def find_project(named: str) -> Project | None:
         return None
     path = Path(named or FILE)
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_BYTES + 1)
+        raw = read_given(path, _MAX_BYTES)
     except FileNotFoundError as error:
         if not named:
             return None

@@ -15,6 +15,7 @@ from verifier.evidence.certificates import malformed
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.challenges import CHALLENGE, CHALLENGE_ENDPOINTS
 from verifier.evidence.endpoint import Endpoint
+from verifier.evidence.regular_file import read_given
 from verifier.evidence.td.report_data import Binding
 from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
 from verifier.patterns import pattern
@@ -33,8 +34,7 @@ def reference_values(unsafe_root: Path | None) -> ReferenceValues:
     if unsafe_root is None:
         return embedded()
     try:
-        with unsafe_root.open("rb") as stream:
-            raw = stream.read(_MAX_ROOT_BYTES + 1)
+        raw = read_given(unsafe_root, _MAX_ROOT_BYTES)
     except OSError as error:
         raise UsageError(f"{unsafe_root}: {error.strerror or error}") from error
     if len(raw) > _MAX_ROOT_BYTES:

@@ -14,12 +14,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from verifier.errors import CollectError, UsageError
+from verifier.evidence.regular_file import read_given
 from verifier.watch.alerts import Alert, NotDelivered, encode
 
 TIMEOUT: Final = 20.0
 """Seconds that one recipient may take for one alert."""
 _SECRET: Final = "whsec_"  # noqa: S105 - what a secret begins with
 _LEAST_SECRET: Final = 16
+_MOST_SECRET: Final = 1 << 16
 
 
 class Printed:
@@ -145,10 +147,15 @@ def webhook_secret(text: str) -> bytes:
     other text. Raises UsageError."""
     if not text.startswith(_SECRET):
         try:
-            text = Path(text).read_text(encoding="utf-8").strip()
+            raw = read_given(Path(text), _MOST_SECRET)
+            text = raw.decode("utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             told = error.strerror if isinstance(error, OSError) else "it is no text"
             raise UsageError(f"--webhook-key {text}: {told}", hint="name a file") from error
+        if len(raw) > _MOST_SECRET:
+            raise UsageError(
+                f"--webhook-key: it has more than {_MOST_SECRET} bytes", hint="name another file"
+            )
     secret = text.encode()
     if text.startswith(_SECRET):
         try:

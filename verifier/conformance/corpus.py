@@ -20,6 +20,7 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
+from verifier.evidence.regular_file import read_regular
 from verifier.model.identifiers import parse_time
 
 SCHEMA: Final = "verify/vector-v1"
@@ -173,8 +174,7 @@ def _inside(root: Path, name: str, what: str) -> Path:
 
 def _read(path: Path) -> bytes:
     try:
-        with path.open("rb") as stream:
-            raw = stream.read(MAX_FILE_BYTES + 1)
+        raw = read_regular(path, MAX_FILE_BYTES)
     except OSError as error:
         raise EvidenceError(f"{path}: {error.strerror or error}") from error
     if len(raw) > MAX_FILE_BYTES:

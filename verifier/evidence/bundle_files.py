@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from verifier.errors import EvidenceError
+from verifier.evidence.regular_file import read_regular, require_regular
 from verifier.patterns import pattern
 
 MANIFEST_NAME: Final = "manifest.json"
@@ -60,6 +61,7 @@ def read(path: Path) -> dict[str, bytes]:
     """The files of a bundle. Raises EvidenceError for what is no bundle, and OSError."""
     if path.is_dir():
         return _read_directory(path)
+    require_regular(path)
     size = path.stat().st_size
     if size > 2 * MAX_BUNDLE_BYTES:
         raise EvidenceError(f"{path}: larger than a bundle may be")
@@ -123,7 +125,7 @@ def _read_directory(path: Path) -> dict[str, bytes]:
 def read_own_tar(path: Path) -> dict[str, bytes]:
     """The files of a tar whose members stand as `to_tar` writes them; none of any other, for which
     `tarfile` is the reader. It takes a tenth of the audit of many small files."""
-    raw, files = path.read_bytes(), dict[str, bytes]()
+    raw, files = read_regular(path, _SMALL), dict[str, bytes]()
     last, place, total = b"", 0, 0
     while (header := raw[place : place + tarfile.BLOCKSIZE]).strip(b"\0"):
         name, digits = header[:100].rstrip(b"\0"), header[124:135]

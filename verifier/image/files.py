@@ -23,6 +23,7 @@ from msgspec import Struct
 
 from verifier.errors import EvidenceError
 from verifier.evidence.codec import JsonObject, parse_json_object, parse_utf8
+from verifier.evidence.regular_file import read_regular, require_regular
 from verifier.patterns import pattern
 
 CHECKSUMS: Final = "sha256sum.txt"
@@ -137,11 +138,12 @@ def _read(path: Path, limit: int) -> bytes:
                 f"{path}: missing, or not a regular file",
                 hint="give the folder of a release of dstack's OS images",
             )
-        if path.stat().st_size > limit:
-            raise EvidenceError(f"{path}: larger than {limit} bytes: no image has such a file")
-        return path.read_bytes()
+        raw = read_regular(path, limit)
     except OSError as error:
         raise EvidenceError(f"{path}: cannot read it: {error.strerror or error}") from error
+    if len(raw) > limit:
+        raise EvidenceError(f"{path}: larger than {limit} bytes: no image has such a file")
+    return raw
 
 
 def _from_archive(path: Path) -> tuple[bytes, dict[str, bytes]]:
@@ -202,6 +204,7 @@ class _Member(tarfile.TarInfo):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tarfile.TarFile]:
+    require_regular(path)
     with path.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from verifier.errors import PolicyError, UsageError, did_you_mean
 from verifier.evidence.codec import parse_toml
+from verifier.evidence.regular_file import read_given
 
 BUILT_IN: Final = ("genuine", "baseline", "stage1", "strict", "endpoint")
 _MAX_BYTES: Final = 1 << 20
@@ -47,8 +48,7 @@ def _raw(name_or_path: str, path: Path) -> bytes:
     if name_or_path in BUILT_IN:
         return resources.files(__package__).joinpath(f"{name_or_path}.toml").read_bytes()
     try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_BYTES + 1)
+        raw = read_given(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
         raise PolicyError(
             f"policy {name_or_path}: {getattr(error, 'strerror', None) or error}",

@@ -24,6 +24,7 @@ from verifier.evidence.codec import JsonObject
 from verifier.evidence.images import oci
 from verifier.evidence.images.oci import ArtifactError, Descriptor, ImageConfig, ImageManifest
 from verifier.evidence.images.oci_resolution import Resolution
+from verifier.evidence.regular_file import require_regular
 
 MAX_DOCUMENT_BYTES: Final = 4 << 20
 MAX_MEMBERS: Final = 100_000
@@ -132,6 +133,7 @@ def blob_name(digest: str) -> str:
 @contextmanager
 def _opened(path: Path) -> Iterator[_Archive]:
     try:
+        require_regular(path)
         with tarfile.open(path, mode="r:") as tar:
             yield _Archive(path, tar)
     except (tarfile.TarError, RecursionError, EOFError) as error:
