@@ -117,8 +117,9 @@ def _read_directory(path: Path) -> dict[str, bytes]:
             mode = entry.stat(follow_symlinks=False).st_mode
             if not stat.S_ISREG(mode):
                 raise EvidenceError(f"{path}: {entry.name!r} is a link or not a regular file")
-            total += check_size(prefix + entry.name, entry.stat().st_size, total, path)
-            files[prefix + entry.name] = Path(entry.path).read_bytes()
+            size = check_size(prefix + entry.name, entry.stat().st_size, total, path)
+            total += size
+            files[prefix + entry.name] = read_regular(Path(entry.path), size)
     return files
 
 
