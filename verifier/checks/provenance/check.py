@@ -152,7 +152,14 @@ def judge(found: tuple[Provenance, ...]) -> Outcome:
     if by_tie[Tie.MALFORMED]:
         worst = by_tie[Tie.MALFORMED][0]
         said = f"malformed evidence: {worst}{rest}"
-        return malformed(said, reason=reason, actual=actual, evidence=evidence)
+        return malformed(
+            said,
+            reason=reason,
+            actual=actual,
+            evidence=evidence,
+            remediation="collect again: the registry answers something else than a registry does, "
+            "which says nothing about the image",
+        )
     unseen = [*by_tie[Tie.UNKNOWN], *by_tie[Tie.UNREACHABLE]]
     if unseen:
         return missing(
