@@ -84,8 +84,13 @@ def _better_than(
 ) -> list[str]:
     """What is better than in all that the evidence was taken from, and than in the honest world:
     as a whole, where all that was spliced in is of that one, too."""
+    case, truth = givers[0], honest()
     reports = [item.report for item in givers]
-    truth = honest()
+    kept = [item for item in operations if not item.donor and _is_kept_back(case, item)]
+    with suppress(VerifierError):
+        between = case.again(mutated(case.bundle, kept, {}))
+        if kept and not breaches(case.report, between, case.bundle, kept_back=True):
+            reports.append(between)
     found = []
     if not any(map(_presents_another, operations)):
         found = _new(givers, [*reports, truth.report], after)

@@ -46,6 +46,7 @@ NOBODYS_WORD: Final = {
     "gpu-debug-mode": {Kind.GPU_RIM},
     "gpu-verdict-of-failure": {Kind.GPU_VERDICT, Kind.GPU_VERDICT_KEYS},
     "logged-for-another-key": {Kind.CT_SEARCH},
+    "ingress-forged-quote": {Kind.CT_SEARCH},
     "logged-for-the-gateways-names": {Kind.CT_SEARCH},
     "quote-beside-with-debug": {Kind.QUOTE},
     "revoked-pck-list-handed-over": {Kind.PCS_PCK_CRL},
