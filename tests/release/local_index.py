@@ -16,7 +16,7 @@ from typing import Final
 NEWER: Final = "9999.0"
 
 # Each view is one index: /VIEW/simple/NAME/ lists files, /VIEW/files/FILE gives them.
-VIEWS: Final = ("pinned", "later", "altered", "slow", "broken")
+VIEWS: Final = ("pinned", "later", "withdrawn", "altered", "slow", "broken")
 
 
 def normalised(name: str) -> str:
@@ -70,9 +70,9 @@ class _Handler(BaseHTTPRequestHandler):
         ]
         if not names:
             return 404, b"no such package"
-        mark = ' data-yanked="withdrawn"' if view == "later" else ""
+        mark = ' data-yanked="withdrawn"' if view == "withdrawn" else ""
         links = "".join(f'<a href="/{view}/files/{each}"{mark}>{each}</a>' for each in names)
-        if view == "later":
+        if view in ("later", "withdrawn"):
             newer = f"{name.replace('-', '_')}-{NEWER}-py3-none-any.whl"
             links += f'<a href="/{view}/files/{newer}">{newer}</a>'
         return 200, f"<!DOCTYPE html><html><body>{links}</body></html>".encode()

@@ -28,7 +28,7 @@ def demo_report(machine: Machine, command: Path) -> bytes:
 
 def test_a_later_day_gives_the_environment_of_the_pins(machine: Machine, project: Path) -> None:
     """Also where the pinned files were withdrawn since."""
-    succeed(machine.run("make", PYTHON, "develop", cwd=project, view="later"))
+    succeed(machine.run("make", PYTHON, "develop", cwd=project, view="withdrawn"))
     python = project / ".venv" / "bin" / "python"
     frozen = succeed(machine.run(python, "-m", "pip", "freeze", "--all", "--exclude-editable"))
     installed = {each for each in frozen.split() if not re.match(r"(pip|setuptools)==", each)}
