@@ -6,6 +6,7 @@ pure function; one of another version judges nothing. Jobs go there by handfuls,
 cluster costs about as much as a small audit; what is lost goes again, one by one.
 """
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -42,7 +43,7 @@ _LOOK_SECONDS: Final = 1.0
 _POLL: Final = 0.1
 _AHEAD: Final = 3
 """Handfuls that are handed out for each thread of the cluster."""
-_HANDFUL: Final = 16
+_HANDFUL: Final = 32
 """Jobs in one task of the cluster, at most."""
 _HANDFUL_SIZE: Final = 8 << 20
 """Bytes of evidence after which no further job joins a handful."""
@@ -63,6 +64,7 @@ class _Prepared(WorkerPlugin):  # type: ignore[misc]  # an extra without types h
         self.asked = asked
         self.version = tool_version()
         self.prepare = prepare
+        self.fresh = True
 
     def setup(self, worker: Any) -> None:  # noqa: ANN401, ARG002 - Dask's
         """Begin as every process does."""
@@ -75,7 +77,12 @@ def _judge_there(handful: Sequence[Job]) -> list[Outcome]:
     if told.version != tool_version():
         why = f"a worker runs version {tool_version()}, and this run {told.version}"
         return [failed(job, Cause.CRASHED, why) for job in handful]
-    return [judge(told.asked, job) for job in handful]
+    outcomes = [judge(told.asked, job) for job in handful]
+    gc.collect()  # nobody else does, once a process is prepared
+    if told.fresh:
+        told.fresh = False
+        gc.freeze()  # what is loaded by now stays, and need not be looked through again
+    return outcomes
 
 
 class Cluster:
