@@ -1,11 +1,13 @@
 """One operator alone can neither clear nor accuse an app; two that say the same do."""
 
+import json
+
 import pytest
 from msgspec.structs import replace
 
-from tests.worlds.audited import Audited, audit
+from tests.worlds.audited import Audited, audit, edited
 from tests.worlds.damage import Damage, Json, damaged
-from verifier.evidence.bundle import Kind
+from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.chain import contracts
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
@@ -109,3 +111,23 @@ def test_nothing_rests_on_an_endpoint_in_doubt() -> None:
     (result,) = after.check("authorization.contract")
     assert (result.status, after.report.verdict) == (Status.WARN, Verdict.WARNING)
     assert "rpc-a.lab.invalid does not tell its chain" in result.summary
+
+
+@pytest.mark.parametrize("time", ["0xffffffffffffffff", "soon", None])
+def test_an_endpoint_whose_finalized_block_has_no_time_is_in_doubt(
+    honest: Audited, time: str | None
+) -> None:
+    """How far it is behind, or before, the other one cannot be told."""
+
+    def edit(item: Artifact, raw: bytes) -> tuple[Artifact, bytes]:
+        if "rpc-a" not in item.source or '"finalized",false' not in item.request:
+            return item, raw
+        answer = json.loads(raw)
+        answer["result"]["timestamp"] = time
+        return item, json.dumps(answer).encode()
+
+    after = honest.again(edited(honest.bundle, edit))
+    (result,) = after.check("authorization.contract")
+    assert (result.status, after.report.verdict) == (Status.WARN, Verdict.WARNING)
+    assert "crashed" not in result.reason
+    assert "read from one operator only" in result.summary

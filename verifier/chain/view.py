@@ -352,10 +352,7 @@ def _finalized(exchanges: Exchanges, endpoint: str) -> tuple[int, int] | None:
     method, params = contracts.get_block("finalized")
     try:
         header = codec.as_object(exchanges.call(endpoint, method, params).value, endpoint)
-        number, time = (
-            contracts.decode_quantity(header.get(name), endpoint)
-            for name in ("number", "timestamp")
-        )
+        number = contracts.decode_quantity(header.get("number"), endpoint)
+        return number, contracts.decode_time(header.get("timestamp"), endpoint)
     except EvidenceError:
         return None
-    return number, time

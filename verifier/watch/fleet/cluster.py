@@ -20,6 +20,7 @@ import dask
 dask.config.set({"logging": {"distributed": "critical", "tornado": "critical"}})
 
 from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, wait  # noqa: E402
+from msgspec import Struct  # noqa: E402
 
 from verifier.errors import EvidenceError, UsageError, VerifierError  # noqa: E402
 from verifier.version import tool_version  # noqa: E402
@@ -85,6 +86,15 @@ def _judge_there(handful: Sequence[Job]) -> list[Outcome]:
     return outcomes
 
 
+class _Sent(Struct, frozen=True):
+    """Jobs that were handed out together, when (monotonic seconds), and whether it is a job that
+    was lost among others, alone now."""
+
+    jobs: list[Job]
+    since: float
+    again: bool
+
+
 class Cluster:
     """Judges jobs on a Dask cluster, none longer than so many `seconds`.
 
@@ -106,7 +116,7 @@ class Cluster:
         self._seconds = seconds
         self._prepare = prepare
         self._monotonic = monotonic
-        self._pending: dict[Future, tuple[list[Job], float]] = {}
+        self._pending: dict[Future, _Sent] = {}
         self._again: list[Job] = []
         self._number = 0
         self._more = True
@@ -184,6 +194,9 @@ class Cluster:
     def _handed_out(self, client: Client, jobs: Iterator[Job | None]) -> Iterator[Outcome]:
         """Hand out jobs, not many more than are worked on; those without evidence have ended."""
         while len(self._pending) < max(self._threads, 1) * _AHEAD:
+            again = bool(self._again)
+            if again and not all(item.again for item in self._pending.values()):
+                return  # what goes again waits behind no handful, so that its time is its own
             handful, sent, size = [], [], 0
             for job in self._next(jobs):
                 try:
@@ -200,7 +213,7 @@ class Cluster:
             self._number += 1
             key = f"{_PLUGIN}-{client.id}-{self._number}"
             future = client.submit(_judge_there, sent, key=key, pure=False)
-            self._pending[future] = (handful, self._monotonic())
+            self._pending[future] = _Sent(handful, self._monotonic(), again)
 
     def _next(self, jobs: Iterator[Job | None]) -> Iterator[Job]:
         """Those that may go together: what is ready, and what was lost among others by itself."""
@@ -223,19 +236,20 @@ class Cluster:
                 wait(list(self._pending), timeout=_POLL, return_when="FIRST_COMPLETED")
         self._look_after(client)
         for future in [item for item in self._pending if item.done()]:
-            handful, _ = self._pending.pop(future)
-            yield from self._outcomes(future, handful)
+            yield from self._outcomes(future, self._pending.pop(future))
             future.release()
         limit = self._seconds * _AHEAD
         late = [
-            item for item, (_, since) in self._pending.items() if self._monotonic() - since > limit
+            future
+            for future, item in self._pending.items()
+            if self._monotonic() - item.since > limit
         ]
         for future in late:
-            handful, _ = self._pending.pop(future)
+            sent = self._pending.pop(future)
             self._end(client, future)
-            yield from self._lost(handful, lambda job: lost(job, Loss.HUNG))
+            yield from self._lost(sent, lambda job: lost(job, Loss.HUNG))
 
-    def _outcomes(self, future: Future, handful: list[Job]) -> list[Outcome]:
+    def _outcomes(self, future: Future, sent: "_Sent") -> list[Outcome]:
         if future.status == "finished":
             outcomes: list[Outcome] = future.result()
             return outcomes
@@ -243,17 +257,17 @@ class Cluster:
             raise self._gone()
         error = future.exception()
         if isinstance(error, KilledWorker):
-            return self._lost(handful, lambda job: lost(job, Loss.DIED))
+            return self._lost(sent, lambda job: lost(job, Loss.DIED))
         why = f"the audit crashed: {type(error).__name__}: {error}"
-        return self._lost(handful, lambda job: failed(job, Cause.CRASHED, why))
+        return self._lost(sent, lambda job: failed(job, Cause.CRASHED, why))
 
-    def _lost(self, handful: list[Job], told: Callable[[Job], Outcome]) -> list[Outcome]:
-        """What is told of a job that was lost by itself. Of several, none knows which it was: each
-        is handed out again."""
-        if len(handful) > 1:
-            self._again += handful
-            return []
-        return [told(job) for job in handful]
+    def _lost(self, sent: "_Sent", told: Callable[[Job], Outcome]) -> list[Outcome]:
+        """What is told of a job that was lost by itself. Of those that went with others, or behind
+        them, nobody knows which it was: each is handed out again."""
+        if sent.again:
+            return [told(job) for job in sent.jobs]
+        self._again += sent.jobs
+        return []
 
     def _gone(self) -> ClusterError:
         return ClusterError(f"the Dask cluster at {self._address} is gone", hint=_GONE)
