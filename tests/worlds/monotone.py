@@ -27,6 +27,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.subject import read_subject
 from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.ra_tls import EXT_QUOTE
 from verifier.lab.attacks import ATTACKS
 from verifier.model.identifiers import KEY_HOLDER
 from verifier.model.report import Report, SubjectReport
@@ -83,6 +84,9 @@ _OF_THE_BOOT: Final = "boot.registers"
 malformed entry, since nobody knows of which register that is. Without the entry, those of the boot
 are proven by their own registers, whatever is missing elsewhere: `runtime.replay` then fails."""
 
+_OF_A_QUOTE: Final = ("report_data", "rtmr3")
+"""Claims that differ between the quotes of one TD: the others are of its boot."""
+
 ONE_FLAG: Final = {"answer-removed": "removed"}
 """Worlds whose lie is one flag, and its name. Its other value is the truth again, and so is an
 answer without it, as some nodes give."""
@@ -99,7 +103,8 @@ def breaches(before: Report, after: Report, whole: Bundle, *, kept_back: bool) -
     old = {subject.name: subject for subject in before.subjects}
     for subject in after.subjects:
         if subject.name not in old:
-            found.append(f"a new attester, {subject.name}")
+            if not _is_of_another_app(subject):
+                found.append(f"a new attester, {subject.name}")
             continue
         found += _checks(old[subject.name], subject)
         found += _claims(old[subject.name], subject, whole)
@@ -108,6 +113,14 @@ def breaches(before: Report, after: Report, whole: Bundle, *, kept_back: bool) -
     if improved and not (kept_back and _only_unanswered(before, after)):
         found.append(f"the verdict was {verdicts[0]} and is {verdicts[1]}")
     return found
+
+
+def _is_of_another_app(subject: SubjectReport) -> bool:
+    """Whether an attester is refused as not the app that was asked about: where no answer names
+    that app any more, all who answered are judged."""
+    return any(
+        item.id == "application.identity" and item.status is Status.FAIL for item in subject.checks
+    )
 
 
 def _breaches(before: Audited, damage: Damage) -> list[str]:
@@ -203,8 +216,9 @@ def _checks(before: SubjectReport, after: SubjectReport) -> Iterator[str]:
 
 def _claims(before: SubjectReport, after: SubjectReport, whole: Bundle) -> Iterator[str]:
     held = {item.name: item for item in before.claims}
+    tied = _tied_to_another_quote(before, after, whole)
     for claim in after.claims:
-        if claim.basis in (Basis.ASSERTED, Basis.UNKNOWN):
+        if claim.basis in (Basis.ASSERTED, Basis.UNKNOWN) or claim in tied:
             continue
         old = held.get(claim.name)
         if old is None and claim.basis is Basis.CHAIN and _of_one_operator(before, after):
@@ -236,13 +250,31 @@ def _by_one_operator(before: Claim, after: Claim) -> bool:
     return {**before.value, "single_source": True} == after.value
 
 
+def _tied_to_another_quote(
+    before: SubjectReport, after: SubjectReport, whole: Bundle
+) -> list[Claim]:
+    """What is claimed of GPUs that was claimed of them before, where another of the attester's
+    quotes is judged: it is that one whose report data their evidence was made for."""
+    gpus = {repr(item.value) for item in before.claims if item.name == "gpus"}
+    judged = [item for item in after.claims if item.name == "report_data"]
+    if any(item in before.claims for item in judged):
+        return []
+    if not any(is_of_another_quote(item, after.name, whole) for item in judged):
+        return []
+    return [item for item in after.claims if item.name == "gpus" and repr(item.value) in gpus]
+
+
 def is_of_another_quote(claim: Claim, name: str, whole: Bundle) -> bool:
-    """Whether a claim is the report data of one of the attester's quotes. It is about the quote
-    that is judged: without that one, another of the same TD is."""
+    """Whether a claim is the report data or the last register of one of the attester's quotes,
+    those in the certificates above its own among them. It is about the quote that is judged:
+    without that one, another of the same TD is."""
     found: set[str] = set()
-    for each in read_subject(whole, name).quotes if claim.name == "report_data" else ():
-        with suppress(EvidenceError):
-            found.add(parse_quote(each.quote, "quote").report_data.hex())
+    for each in read_subject(whole, name).quotes if claim.name in _OF_A_QUOTE else ():
+        chain = each.certificate_chain.extensions if each.certificate_chain else ()
+        for quote in (each.quote, *(item[EXT_QUOTE] for item in chain if EXT_QUOTE in item)):
+            with suppress(EvidenceError):
+                read = parse_quote(quote, "quote")
+                found |= {read.report_data.hex(), read.rtmrs[3].hex()}
     return str(claim.value) in found
 
 
