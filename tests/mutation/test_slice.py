@@ -124,8 +124,8 @@ def test_a_check_that_crashes_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> No
     def crashing(*_: object) -> engine.Outcome:
         raise KeyError("absent")
 
+    made = trial("honest")  # kept for the other tests: made by what does not crash
     monkeypatch.setattr(engine, "tried", crashing)
-    made = trial("honest")
     ending, found = faults(made.case, None, (DROPPED,), fully=False)
     assert ending == "breach"
     assert "KeyError" in found[0]
@@ -147,9 +147,9 @@ def test_what_is_better_is_a_breach() -> None:
 
 
 def test_what_takes_too_long_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = trial("honest")
     monkeypatch.setattr(block, "SECONDS", 0.0)
     monkeypatch.setattr(block, "GROWTH", -1)
-    made = trial("honest")
     found = faults(made.case, None, (DROPPED,), fully=False)[1]
     assert [text[:7] for text in found] == ["it took", "it took"]
     assert tried(made.case, made.input(0), made.donor)[1]
@@ -171,8 +171,8 @@ def test_a_parser_that_crashes_is_a_breach(monkeypatch: pytest.MonkeyPatch) -> N
     def crashing(*_: object) -> object:
         raise RecursionError
 
-    monkeypatch.setattr(block, "parsed", crashing)
     made = trial("honest")
+    monkeypatch.setattr(block, "parsed", crashing)
     ending, found = tried(made.case, made.input(0), made.donor)
     assert ending == "breach"
     assert "RecursionError" in found[0]
