@@ -91,9 +91,14 @@ def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
                 drawn = int.from_bytes(_drawn(seed, names)) % len(HONEST_WORLDS)
                 honest = sorted(HONEST_WORLDS)[drawn] if len(names) > 1 else PLAIN
                 within = {known[name].within for name in names} - {""}
-                if within and any(Fact.ALLOWED in known[name].about for name in names):
-                    continue  # where no KMS gives keys, no contract is asked to allow it
+                if within and any(_is_of_a_kms(known[name]) for name in names):
+                    continue  # where no KMS gives keys, nobody asks what one would say
                 yield Recipe(min(within, default=honest), names)
+
+
+def _is_of_a_kms(power: Power) -> bool:
+    """Whether a power changes what a KMS answers, or what its contract allows."""
+    return Fact.ALLOWED in power.about or "kms" in power.shows
 
 
 def _one_of_each(seed: int, known: Mapping[str, Power]) -> list[str]:
