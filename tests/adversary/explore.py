@@ -34,6 +34,8 @@ _KNOBS: Final = {**HONEST_WORLDS, **PARTLY}
 
 PLAIN: Final = "plain"
 _UNFIT: Final = (ValueError, TypeError, KeyError, AttributeError, StopIteration, EvidenceError)
+_OF_CONTRACTS: Final = frozenset((Fact.ALLOWED, Fact.PAST, Fact.CONTROL, Fact.NOTICE, Fact.KMS))
+
 MOST: Final = 3
 """Powers that are used at once."""
 
@@ -92,13 +94,13 @@ def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
                 honest = sorted(HONEST_WORLDS)[drawn] if len(names) > 1 else PLAIN
                 within = {known[name].within for name in names} - {""}
                 if within and any(_is_of_a_kms(known[name]) for name in names):
-                    continue  # where no KMS gives keys, nobody asks what one would say
+                    continue  # where no KMS gives keys, nobody asks one, or its contract
                 yield Recipe(min(within, default=honest), names)
 
 
 def _is_of_a_kms(power: Power) -> bool:
-    """Whether a power changes what a KMS answers, or what its contract allows."""
-    return Fact.ALLOWED in power.about or "kms" in power.shows
+    """Whether a power changes what a KMS answers, or what its contract says."""
+    return bool(_OF_CONTRACTS & {*power.about}) or "kms" in power.shows
 
 
 def _one_of_each(seed: int, known: Mapping[str, Power]) -> list[str]:

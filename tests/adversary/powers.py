@@ -107,7 +107,8 @@ doubt kms claims:mr-kms | kms-build-not-measured
 doubt kms hides:kms-guest | kms-certificate-own-ca
 certain kms shows:kms-guest | kms-quote-lent kms-certificate-usage
 certain kms chooses:kms shows:kms-guest | kms-debug kms-development-image
-certain kms shows:kms-guest | kms-log-forged kms-firmware
+certain kms shows:kms-guest | kms-log-forged
+certain kms shows:kms-guest,kms-measured | kms-firmware
 doubt kms chooses:kms hides:kms-measured | kms-unknown-image
 doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed kms-node-command
 doubt kms | kms-auth-own-command kms-auth-alias kms-config-elsewhere
@@ -127,21 +128,25 @@ doubt past | swapped-says-one
 certain allowed shows:chain | getter-lies decision-lies
 certain keys shows:chain | ca-key-on-chain silent-root-key
 doubt keys | ca-key-empty
-certain past shows:chain,logs | silent-flag silent-removal silent-owner
+certain past shows:chain,logs | silent-flag
+certain past shows:chain,logs claims:permission | silent-removal
+certain past shows:chain,logs claims:owner | silent-owner
 doubt past | app-outside-factory app-other-factory
 doubt control | one-key safe-without-notice kms-owner admin proposer threshold-lowered module
 doubt notice | delay-lowered
 doubt control | signers-with-code safe-passes-calls-on-undemanded owner-unknown owner-own-word
-doubt control | another-owner unknown-manifest-undemanded
+doubt control claims:owner | another-owner
+doubt control claims:permission | unknown-manifest-undemanded
 doubt control,notice | announced-lately announced-long-ago announced-owner
 doubt control,notice | announced-unknown-call safe-about-to-allow
 """,
     Liar.OPERATOR: """
-certain allowed,past shows:answers | rpc-lying-call rpc-other-hash rpc-no-logs rpc-dropped-log
-certain allowed,past shows:answers | rpc-invented-log
-certain past shows:answers | rpc-pruned rpc-duplicated-log rpc-reordered-logs
+certain allowed,past shows:answers | rpc-lying-call rpc-other-hash rpc-no-logs rpc-invented-log
+certain allowed,past shows:answers claims:count | rpc-dropped-log
+certain past shows:answers | rpc-pruned rpc-reordered-logs
+certain past shows:answers claims:count | rpc-duplicated-log answer-duplicated
 certain past shows:answers | log-hidden log-invented log-of-another-block log-of-another-time
-certain past shows:answers | log-content answer-reordered answer-duplicated answer-removed
+certain past shows:answers | log-content answer-reordered answer-removed
 certain past shows:answers | answer-of-another-contract answer-not-hex
 certain control shows:answers | owner-by-one-operator
 doubt control shows:answers | proposer-hidden-by-one
@@ -153,7 +158,7 @@ doubt allowed hides:answers | rpc-error rpc-null rpc-other-chain
 certain allowed,past shows:logs | rpc-no-logs-anywhere
 doubt allowed,past hides:chain,logs | rpc-error-everywhere rpc-null-everywhere
 doubt allowed,past hides:chain,logs | rpc-other-chain-everywhere
-certain past shows:logs | log-hidden-everywhere log-invented-everywhere
+certain past shows:logs claims:permission | log-hidden-everywhere log-invented-everywhere
 certain past,control shows:logs | log-of-owner-hidden-everywhere
 certain past shows:logs | rpc-pruned-everywhere image-again-hidden
 doubt allowed | rpc-stale-everywhere rpc-future-block-everywhere
