@@ -10,6 +10,7 @@ from verifier.checks.catalogue import PLANNED
 from verifier.errors import PolicyError
 from verifier.lab.knobs import Knobs
 from verifier.model.result import Requirement, Status, Verdict
+from verifier.policy.appraisal import appraise
 from verifier.policy.explain import effective_policy
 from verifier.policy.policy import BUILT_IN, load_policy
 
@@ -186,17 +187,24 @@ def test_waivers_are_inherited(tmp_path: Path) -> None:
     assert [waiver.id for waiver in policy.demands.waivers] == ["W-1", "W-2"]
 
 
-@pytest.mark.parametrize("text", ["[signers]\nworkflows = ['{}']", "[governance]\nnotice_days = 7"])
-def test_what_no_check_decides_counts_as_missing(honest: Audited, written: Load, text: str) -> None:
-    policy = written(text.format(WORKFLOW) + "\n")
-    report = judged(honest, policy)
-    registered = {item.id for item in report.subjects[0].checks}
-    undecided = policy.undecided(registered)
-    if not undecided:
-        pytest.skip("a check decides it")
-    assert report.verdict is Verdict.NONE
-    assert not report.accepted
-    assert any(undecided[0] in gap for gap in report.gaps)
+@pytest.mark.parametrize(
+    ("text", "check"),
+    [
+        ("[signers]\nworkflows = ['{}']", "provenance.images"),
+        ("[governance]\nnotice_days = 7", "authorization.governance"),
+    ],
+)
+def test_a_demand_that_no_check_decides_counts_as_missing(
+    honest: Audited, written: Load, text: str, check: str
+) -> None:
+    policy = written(f"[checks]\n{text.format(WORKFLOW)}\n")
+    (subject,) = honest.report.subjects
+    others = [item for item in subject.checks if item.id != check]
+    claims = {claim.name: claim for claim in subject.claims}
+    assert policy.undecided(item.id for item in subject.checks) == ()
+    assert policy.undecided(item.id for item in others) == (check,)
+    assert appraise(subject.checks, claims, written(""), 0)[0] is not Verdict.NONE
+    assert appraise(others, claims, policy, 0)[0] is Verdict.NONE
 
 
 @pytest.mark.parametrize(
