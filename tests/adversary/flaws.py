@@ -76,6 +76,10 @@ def _nothing_open(case: Any) -> Any:
     return replace(_JUDGE_MANIFEST(case), open=())
 
 
+def _no_status(*_: object) -> None:
+    """Nothing is asked about a check."""
+
+
 def _whatever_holds(claim: Any, _results: Mapping[str, Any]) -> Any:
     return claim
 
@@ -132,6 +136,11 @@ FLAWS: Final[Mapping[str, Flaw]] = {
     ),
     "a rule that cannot be judged holds": Flaw(
         ((rules, "judge_manifest", _nothing_open),), "plain", ("rules-left-open",)
+    ),
+    "an app id that the guest says is measured": Flaw(
+        ((claims, "_status", _no_status),),
+        "plain",
+        ("fake-kms-under-the-true-name", "victim-id-no-kms"),
     ),
     "claims stand under an unknown OS image": Flaw(
         ((claims, "_supported", _whatever_holds),), "plain", ("self-built-image",)

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from tests.policy.policies import Load, judged, result, waiver
 from tests.worlds.audited import Audited, audit
 from verifier.errors import PolicyError
+from verifier.lab import forgeries as forge
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.pki import device_ppid
 from verifier.lab.registry import WEB
@@ -169,6 +170,27 @@ def test_it_holds_only_for_an_app_that_the_evidence_proves(
         assert appraise(results, said, policy, now)[0] is Verdict.CONTRAINDICATED
     unsaid = {name: claim for name, claim in claims.items() if name != "app_id"}
     assert appraise(results, unsaid, policy, now)[0] is Verdict.CONTRAINDICATED
+
+
+def test_it_does_not_hold_for_an_id_that_only_the_guest_says(
+    outdated: Audited, written: Load
+) -> None:
+    """Without what a KMS signed for the quote, whoever runs the host chooses the app id."""
+    unsigned = audit(Knobs(tcb_status="OutOfDate", edit_response=forge.no_certificate))
+    assert unsigned.check("application.identity")[0].status is Status.WARN
+    policy = written(waiver(outdated, check="hardware.tcb"))
+    assert judged(outdated, policy).verdict is Verdict.AFFIRMING
+    assert judged(unsigned, policy).verdict is Verdict.CONTRAINDICATED
+
+
+def test_no_expected_app_is_one_of_which_only_the_guest_says_so(outdated: Audited) -> None:
+    policy = load_policy("baseline").expecting(
+        {"app_id": (str(outdated.claims()["app_id"].value),)}
+    )
+    unsigned = audit(Knobs(edit_response=forge.no_certificate))
+    assert judged(audit(Knobs()), policy).verdict is Verdict.AFFIRMING
+    assert judged(unsigned, load_policy("baseline")).verdict is Verdict.WARNING
+    assert judged(unsigned, policy).verdict is Verdict.NONE
 
 
 def test_it_holds_beside_an_expected_image_of_which_another_check_tells(

@@ -1,9 +1,10 @@
 """Claims: what the evidence says, and what supports each statement.
 
 A value read from a quote is `hardware` or `measured` only while the checks that make it so are
-`pass` or `warn`; otherwise the same value is `asserted`, as is everything that page, API and
-certificate say. A claim of which any other condition does not hold is `unknown`: nothing supports
-it. Of several sources for one name, the best supported is kept.
+`pass` or `warn`, and an app id only while something binds it; otherwise the same value is
+`asserted`, as is everything that page, API and certificate say. A claim of which any other
+condition does not hold is `unknown`: nothing supports it. Of several sources for one name, the best
+supported is kept.
 """
 
 from collections.abc import Iterator, Mapping
@@ -90,6 +91,10 @@ def _holds(results: Mapping[str, CheckResult], *ids: str) -> bool:
     return all(results[item].status in USABLE for item in ids if item in results)
 
 
+def _status(results: Mapping[str, CheckResult], check_id: str) -> Status | None:
+    return results[check_id].status if check_id in results else None
+
+
 def _hardware(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     basis = Basis.HARDWARE if _holds(results, "hardware.quote") else Basis.ASSERTED
     quote, evidence = case.quote, (case.presented.evidence,)
@@ -120,8 +125,11 @@ def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     identity = case.identity
     evidence = tuple(filter(None, (case.presented.log_evidence,)))
     conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
+    # Whoever runs the host chooses an id that only the guest says is bound.
+    said = _status(results, "application.identity") is Status.WARN
+    app_id_rests_on = Basis.ASSERTED if said else basis
     bound = (*conditions, "application.identity")
-    yield _claim("app_id", identity.app_id.hex(), basis, evidence, *bound)
+    yield _claim("app_id", identity.app_id.hex(), app_id_rests_on, evidence, *bound)
     for name, value in (
         ("compose_hash", identity.compose_hash),
         ("instance_id", identity.instance_id),
