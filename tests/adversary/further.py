@@ -132,6 +132,7 @@ _OTHERS: Final = (
         name="named-workflow-called",
         liar=Liar.BUILDER,
         about=(Fact.SIGNER,),
+        claims="image",
         knobs={"image": replace(WEB, source=_ATTACKER), "attest": _called},
     ),
     Power(
