@@ -134,7 +134,8 @@ certain past shows:chain,logs claims:owner | silent-owner
 doubt past | app-outside-factory app-other-factory
 doubt control | one-key safe-without-notice kms-owner admin proposer threshold-lowered module
 doubt notice | delay-lowered
-doubt control | signers-with-code safe-passes-calls-on-undemanded owner-unknown owner-own-word
+doubt control | signers-with-code safe-passes-calls-on-undemanded owner-unknown
+doubt control claims:word | owner-own-word
 doubt control claims:owner | another-owner
 doubt control claims:permission | unknown-manifest-undemanded
 doubt control,notice | announced-lately announced-long-ago announced-owner
@@ -148,7 +149,7 @@ certain past shows:answers claims:count | rpc-duplicated-log answer-duplicated
 certain past shows:answers | log-hidden log-invented log-of-another-block log-of-another-time
 certain past shows:answers | log-content answer-reordered answer-removed
 certain past shows:answers | answer-of-another-contract answer-not-hex
-certain control shows:answers | owner-by-one-operator
+certain control shows:answers claims:word | owner-by-one-operator
 doubt control shows:answers | proposer-hidden-by-one
 certain allowed shows:answers | rpc-future-block
 doubt allowed | rpc-stale-one-operator rpc-late-one-operator
