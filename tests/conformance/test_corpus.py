@@ -1,7 +1,11 @@
 """The corpus that is here: whole, as generated, and answered rightly by this auditor."""
 
+import hashlib
+import itertools
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -62,6 +66,11 @@ def copied(tmp_path: Path) -> Path:
         ("at", 5, "at"),
         ("reference", "../../etc/passwd", "no file of this corpus"),
         ("root", "reference", "no file of this corpus"),
+        ("policy", "", "no built-in policy"),
+        ("policy", "../baseline.toml", "no built-in policy"),
+        ("app_id", "00", "no app id"),
+        ("sha256", None, "sha256"),
+        ("sha256", {}, "it was changed"),
     ],
 )
 def test_a_damaged_vector_is_named(copied: Path, member: str, value: object, said: str) -> None:
@@ -81,3 +90,71 @@ def test_a_folder_without_its_description_is_named(copied: Path) -> None:
 def test_an_empty_folder_is_no_corpus(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match="no vectors"):
         read_corpus(tmp_path)
+
+
+def _append(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _beside(name: bytes) -> Callable[[Path], object]:
+    """Put something beside a file."""
+    return lambda path: Path(os.fsdecode(bytes(path.parent) + b"/" + name)).write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "said"),
+    [
+        ("manifest/*/quote.bin", lambda path: path.write_bytes(b""), "it was changed"),
+        ("manifest/*/event_log.json", _append, "it was changed"),
+        ("manifest/*/app-compose.json", Path.unlink, "is not there"),
+        ("manifest/*/quote.bin", _beside(b".DS_Store"), "is no part of this vector"),
+        ("manifest/*/quote.bin", _beside(b"\xff"), "is no part of this vector"),
+        ("manifest/*/quote.bin", lambda path: (path.parent / "more").mkdir(), "is no part of"),
+        ("manifest/*/quote.bin", _folder, "no regular file"),
+        ("manifest/*/quote.bin", _pipe, "no regular file"),
+        ("manifest/*/quote.bin", lambda path: os.truncate(path, 5 << 30), "larger than"),
+        ("reference/*.json", _append, "it was changed"),
+        ("reference/*.der", _append, "it was changed"),
+    ],
+    ids=itertools.count(),
+)
+def test_damaged_evidence_is_named_and_nobody_is_asked_about_it(
+    copied: Path, name: str, damage: Callable[[Path], object], said: str
+) -> None:
+    """A verifier is right to reject it, and that would count as right of what is forged."""
+    read_corpus(copied)
+    used = json.loads(next(copied.glob(f"manifest/*/{ABOUT}")).read_bytes())["sha256"]
+    damage(
+        next(path for path in copied.glob(name) if {path.name, f"reference/{path.name}"} & {*used})
+    )
+    with pytest.raises(EvidenceError, match=said):
+        read_corpus(copied)
+
+
+def test_reference_values_that_are_none_are_named(copied: Path) -> None:
+    about = next(copied.glob(f"manifest/*/{ABOUT}"))
+    vector = json.loads(about.read_bytes())
+    (copied / "reference" / "none.json").write_bytes(b"{}")
+    digests = {**vector["sha256"], "reference/none.json": hashlib.sha256(b"{}").hexdigest()}
+    vector |= {"reference": "reference/none.json", "sha256": digests}
+    del digests["reference/world.json"]
+    about.write_text(json.dumps(vector))
+    with pytest.raises(EvidenceError, match=r"none\.json: reference values"):
+        read_corpus(copied)
+
+
+def test_a_vector_that_changes_meanwhile_is_no_rejection(copied: Path) -> None:
+    (vector,) = read_corpus(copied)
+    (vector.folder / "quote.bin").write_bytes(b"")
+    with pytest.raises(EvidenceError, match="it was changed"):
+        judge(vector)

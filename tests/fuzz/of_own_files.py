@@ -1,7 +1,9 @@
 """Targets: OS images, logs, reports, policies and settings: files that users hand over."""
 
 import base64
+import hashlib
 import json
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -154,9 +156,15 @@ def _policy(raw: bytes) -> object:
     return load_policy(str(folder_with({"policy.toml": raw}) / "policy.toml"))
 
 
+@cache
+def _beside_a_vector() -> dict[str, bytes]:
+    reference = (VECTORS / "reference" / "world.json").read_bytes()
+    return {"quote/honest/quote.bin": b"", "root.der": b"", "reference.json": reference}
+
+
 def _vector(raw: bytes) -> object:
     """A corpus whose one vector says this of itself."""
-    files = {"quote/honest/vector.json": raw, "root.der": b"", "reference.json": b"{}"}
+    files = {"quote/honest/vector.json": raw, **_beside_a_vector()}
     return [item.files() for item in read_corpus(folder_with(files))]
 
 
@@ -165,8 +173,10 @@ def _vectors() -> list[bytes]:
     found = []
     for path in sorted(VECTORS.glob("quote/honest-*/vector.json"))[:2]:
         document = json.loads(path.read_bytes())
+        held = {name.rpartition("/")[2]: raw for name, raw in _beside_a_vector().items()}
+        digests = {name: hashlib.sha256(raw).hexdigest() for name, raw in held.items()}
         place = {"name": "honest", "root": "root.der", "reference": "reference.json"}
-        found.append(json.dumps(document | place).encode())
+        found.append(json.dumps(document | place | {"sha256": digests}).encode())
     return found
 
 

@@ -3,7 +3,7 @@
     LINK/NAME/          honest evidence
     LINK/NAME_fail/     forged, or not enough to accept anything
       vector.json       schema, link, name, expected, check, why, at, app_id, policy, reference,
-                        root
+                        root, sha256 (of each of its files, and of those two)
       quote.bin …       the evidence of that link; everything but the one forgery is honest
     reference/          reference values and the trust anchor that vectors name
 
@@ -13,15 +13,18 @@ alone can be tried.
 
 import hashlib
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
 from msgspec import Struct
 
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, UsageError
 from verifier.evidence import codec
 from verifier.evidence.regular_file import read_regular
-from verifier.model.identifiers import parse_time
+from verifier.model.identifiers import AppId, parse_app_id, parse_time
+from verifier.policy.policy import BUILT_IN
+from verifier.reference.values import ReferenceValues, parse_reference
 
 SCHEMA: Final = "verify/vector-v1"
 MAX_FILE_BYTES: Final = 4 << 20
@@ -68,6 +71,7 @@ class Vector(Struct, frozen=True, kw_only=True):
     policy     the name of the built-in policy
     reference  the reference values, a file
     root       the trust anchor, a certificate (DER)
+    evidence   the name and the sha256 (hex) of each file
     """
 
     folder: Path
@@ -77,15 +81,24 @@ class Vector(Struct, frozen=True, kw_only=True):
     check: str
     why: str
     at: int
-    app_id: str
+    app_id: AppId
     policy: str
     reference: Path
     root: Path
+    evidence: tuple[tuple[str, str], ...]
 
     def files(self) -> list[tuple[str, bytes]]:
-        """The evidence: name and content of every file except vector.json."""
-        names = sorted(path.name for path in self.folder.iterdir() if path.name != _ABOUT)
-        return [(name, _read(self.folder / name)) for name in names]
+        """The evidence: name and content of every file. Raises EvidenceError where one is not what
+        its vector says."""
+        what = f"{self.link}/{self.name}/{_ABOUT}"
+        return [(name, _as_said(self.folder / name, told, what)) for name, told in self.evidence]
+
+    def values(self) -> ReferenceValues:
+        """The reference values. Raises EvidenceError."""
+        try:
+            return parse_reference(_read(self.reference), unsafe=_UNSAFE)
+        except UsageError as error:
+            raise EvidenceError(f"{self.reference}: {error.message}") from error
 
     def digest(self) -> str:
         """sha256 (hex) of its description and its evidence, each file with its name and size."""
@@ -97,13 +110,15 @@ class Vector(Struct, frozen=True, kw_only=True):
 
 
 _ABOUT: Final = "vector.json"
+_UNSAFE: Final = "SIMULATED: vectors are of a simulated world"
 
 
 def read_corpus(root: Path, links: tuple[str, ...] = ()) -> tuple[Vector, ...]:
     """The vectors of some links (of all with ()), in the order of links and names.
 
     Raises EvidenceError for a corpus that is not whole: a folder without vector.json, one that says
-    something else than its place, a file that is named and not there.
+    something else than its place, a file that is not there, not named, or not what was written. A
+    verifier would rightly reject what is damaged: nobody is asked about it.
     """
     found = tuple(_vectors(root, links or tuple(LINKS)))
     if not found:
@@ -111,6 +126,10 @@ def read_corpus(root: Path, links: tuple[str, ...] = ()) -> tuple[Vector, ...]:
             f"{root}: there are no vectors in it",
             hint="name the folder fixtures/vectors of a checkout of this project",
         )
+    for vector in found:
+        vector.files()
+    for vector in {item.reference: item for item in found}.values():
+        vector.values()
     return found
 
 
@@ -118,7 +137,7 @@ def _vectors(root: Path, links: tuple[str, ...]) -> Iterator[Vector]:
     count = 0
     for link in links:
         place = root / link
-        for folder in sorted(place.iterdir()) if place.is_dir() else ():
+        for folder in sorted(_listed(place)) if place.is_dir() else ():
             count += 1
             if count > MAX_VECTORS:
                 raise EvidenceError(f"{root}: more than {MAX_VECTORS} vectors")
@@ -139,13 +158,20 @@ def _vector(root: Path, link: str, folder: Path) -> Vector:
     stated = (texts["link"], texts["name"], texts["expected"], bool(texts["check"]))
     if stated != (link, folder.name, expected, forged):
         raise EvidenceError(f"{what}: it says something else than its place in the corpus")
-    at = parse_time(texts["at"])
+    at, app_id = parse_time(texts["at"]), parse_app_id(texts["app_id"])
     if at is None:
         raise EvidenceError(f"{what}: {texts['at']!a} is no time")
-    reference, anchor = (
-        _inside(root, codec.text_field(document, name, what), what)
-        for name in ("reference", "root")
-    )
+    if app_id is None:
+        raise EvidenceError(f"{what}: {texts['app_id']!a} is no app id")
+    policy = codec.text_field(document, "policy", what)
+    if policy not in BUILT_IN:
+        raise EvidenceError(f"{what}: {policy!a} is no built-in policy")
+    shared = {name: codec.text_field(document, name, what) for name in ("reference", "root")}
+    reference, anchor = (_inside(root, name, what) for name in shared.values())
+    told = codec.as_object(document.get("sha256"), f"{what}.sha256")
+    digests = {name: codec.text_field(told, name, what) for name in sorted(told)}
+    for path, name in ((reference, shared["reference"]), (anchor, shared["root"])):
+        _as_said(path, digests.get(name, ""), what)
     return Vector(
         folder=folder,
         link=link,
@@ -154,11 +180,35 @@ def _vector(root: Path, link: str, folder: Path) -> Vector:
         check=texts["check"],
         why=texts["why"],
         at=at,
-        app_id=texts["app_id"],
-        policy=codec.text_field(document, "policy", what),
+        app_id=app_id,
+        policy=policy,
         reference=reference,
         root=anchor,
+        evidence=_evidence(folder, {x: y for x, y in digests.items() if x not in shared.values()}),
     )
+
+
+def _evidence(folder: Path, digests: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    names = {_ABOUT, *digests}
+    here = {path.name for path in islice(_listed(folder), len(names) + 1)}
+    for name in sorted(names ^ here):
+        said = "is not there" if name in names else "is no part of this vector"
+        raise EvidenceError(f"{folder.parent.name}/{folder.name}: {name[:80]!a} {said}")
+    return tuple(digests.items())
+
+
+def _listed(folder: Path) -> Iterator[Path]:
+    try:
+        yield from folder.iterdir()
+    except OSError as error:
+        raise EvidenceError(f"{folder}: {error.strerror or error}") from error
+
+
+def _as_said(path: Path, digest: str, what: str) -> bytes:
+    raw = _read(path)
+    if hashlib.sha256(raw).hexdigest() != digest:
+        raise EvidenceError(f"{path}: it is not the file that {what} names: it was changed")
+    return raw
 
 
 def _inside(root: Path, name: str, what: str) -> Path:

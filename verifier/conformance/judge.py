@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Final
 
 from msgspec import Struct
 
@@ -11,13 +10,9 @@ from verifier.checks.case import Question
 from verifier.conformance.corpus import LINKS, Vector
 from verifier.errors import EvidenceError
 from verifier.evidence.import_files import import_files
-from verifier.model.identifiers import AppId
 from verifier.model.report import SubjectReport
 from verifier.model.result import SkipKind, Status
 from verifier.policy.policy import load_policy
-from verifier.reference.values import parse_reference
-
-_UNSAFE: Final = "SIMULATED: vectors are of a simulated world"
 
 
 class Said(StrEnum):
@@ -91,14 +86,16 @@ def _count(answers: list[Answered]) -> Count:
 
 def judge(vector: Vector) -> Answered:
     """What this auditor says: it accepts where every check of the link, and of those before it,
-    that applies is usable. Evidence that cannot be read is rejected."""
+    that applies is usable. Evidence that cannot be read is rejected. Raises EvidenceError where the
+    vector is not what it was."""
+    files = vector.files()
     try:
-        bundle = import_files(vector.files(), collected_at=vector.at)
+        bundle = import_files(files, collected_at=vector.at)
     except EvidenceError as error:
         return Answered(vector, Said.REJECT, error.message)
     question = Question(
-        app_id=AppId(vector.app_id),
-        reference=parse_reference(vector.reference.read_bytes(), unsafe=_UNSAFE),
+        app_id=vector.app_id,
+        reference=vector.values(),
         at=vector.at,
         trusted=False,
     )
