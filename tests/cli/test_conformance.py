@@ -4,6 +4,7 @@ import json
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -69,6 +70,7 @@ print(about["expected"])
         ("import os; print('accept', flush=True); os.kill(os.getpid(), 9)", 3, "broken", "broken"),
         ("import sys; sys.stdout.buffer.write(bytes(range(256)) * 4096)", 3, "broken", "broken"),
         ("x = bytearray(64 << 30); print('accept')", 3, "broken", "broken"),
+        ("import os; print('accept', flush=True); os.kill(os.getpid(), 40)", 3, "broken", "broken"),
     ],
 )
 def test_answers(small: Path, code: str, exit_code: int, accept: str, reject: str) -> None:
@@ -87,6 +89,40 @@ def test_one_that_hangs_is_ended_with_what_it_started(
     assert ask(small, code) == (3, {"accept": "broken", "reject": "broken"})
     time.sleep(1.2)
     assert not mark.exists()
+
+
+def test_what_leaves_its_session_is_ended_too(small: Path, tmp_path: Path) -> None:
+    """As a daemon does, which then holds nothing of what it was given but its environment."""
+    place = tmp_path / "daemon"
+    code = (
+        "import subprocess, sys; quiet = subprocess.DEVNULL; "
+        f"made = subprocess.Popen(['sleep', '60'], start_new_session=True, stdout=quiet); "
+        f"open({str(place)!r}, 'w').write(str(made.pid)); print('accept')"
+    )
+    assert ask(small, code) == (4, {"accept": "accept", "reject": "accept"})
+    assert not running(int(place.read_text()))
+
+
+def running(process: int) -> bool:
+    """Whether a process is there and has not ended: what nobody waits for is still listed."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+@pytest.mark.parametrize(("limit", "most"), [("RLIMIT_AS", 3 << 30), ("RLIMIT_FSIZE", 9000)])
+def test_whoever_has_less_is_given_less(small: Path, limit: str, most: int) -> None:
+    """A limit that nobody may raise, as of a container or of a shell."""
+    code = (
+        "import resource, sys; from verifier.cli.main import main; "
+        f"resource.setrlimit(resource.{limit}, ({most}, {most})); "
+        f"sys.argv = ['verify', 'conformance', {str(small)!r}, '--command', 'echo accept']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (3, "")
+    assert "its first line is 'accept /" in done.stdout
 
 
 HALF = (

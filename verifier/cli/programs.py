@@ -1,17 +1,23 @@
 """Other programs, run within bounds: of time, of memory, of what they write."""
 
+import itertools
 import os
 import resource
 import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final
 
 from msgspec import Struct
 
 MAX_OUTPUT_BYTES: Final = 64 << 10
+_MARK: Final = "STARTED_BY_VERIFY"
+_NUMBERS: Final = itertools.count()
+_ROUNDS: Final = 100
+"""How often it is looked for what left its session: it may start others until it is ended."""
 
 
 class Ran(Struct, frozen=True, kw_only=True):
@@ -31,10 +37,11 @@ def run(command: Sequence[str], *, seconds: float, memory_bytes: int) -> Ran:
     ends with it."""
 
     def bounded() -> None:
-        resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_OUTPUT_BYTES, MAX_OUTPUT_BYTES))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _limit(resource.RLIMIT_AS, memory_bytes)
+        _limit(resource.RLIMIT_FSIZE, MAX_OUTPUT_BYTES)
+        _limit(resource.RLIMIT_CORE, 0)
 
+    mark = f"{os.getpid()}-{next(_NUMBERS)}"
     with tempfile.TemporaryFile() as stdout:
         try:
             started = subprocess.Popen(  # noqa: S603 - the user named it
@@ -42,6 +49,7 @@ def run(command: Sequence[str], *, seconds: float, memory_bytes: int) -> Ran:
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=subprocess.DEVNULL,
+                env={**os.environ, _MARK: mark},
                 start_new_session=True,
                 preexec_fn=bounded,  # noqa: PLW1509 - no thread runs here
             )
@@ -53,9 +61,7 @@ def run(command: Sequence[str], *, seconds: float, memory_bytes: int) -> Ran:
         except subprocess.TimeoutExpired:
             problem = f"no answer within {seconds:g} s"
         finally:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
+            _end(started, mark)
         stdout.seek(0)
         return Ran(output=stdout.read(MAX_OUTPUT_BYTES).decode(errors="replace"), problem=problem)
 
@@ -63,4 +69,37 @@ def run(command: Sequence[str], *, seconds: float, memory_bytes: int) -> Ran:
 def _ended(code: int) -> str:
     if code > 0:
         return f"exit code {code}"
-    return f"ended by {signal.Signals(-code).name}"
+    try:
+        return f"ended by {signal.Signals(-code).name}"
+    except ValueError:  # most real-time signals have no name
+        return f"ended by signal {-code}"
+
+
+def _limit(what: int, most: int) -> None:
+    """A limit, or whoever called has a lower one, which nobody may raise."""
+    _, highest = resource.getrlimit(what)
+    held = most if highest == resource.RLIM_INFINITY else min(most, highest)
+    resource.setrlimit(what, (held, held))
+
+
+def _end(started: subprocess.Popen[bytes], mark: str) -> None:
+    """End a program with all that it started: what is in its session, and where there is a /proc
+    also what has left that, by the environment that it was given."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    for _ in range(_ROUNDS):
+        left = list(_left_behind(f"{_MARK}={mark}".encode()))
+        for process in left:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(process, signal.SIGKILL)
+        if not left:
+            break
+
+
+def _left_behind(mark: bytes) -> Iterator[int]:
+    """The processes that have this in their environment."""
+    for place in Path("/proc").glob("[1-9]*/environ"):
+        with suppress(OSError):  # it has ended, or is somebody else's
+            if mark in place.read_bytes().split(b"\0"):
+                yield int(place.parent.name)
