@@ -131,7 +131,7 @@ HALF = (
 import os, signal, time
 if about["expected"] == "accept" and not pathlib.Path(MARK).exists():
     pathlib.Path(MARK).touch()
-    os.kill(os.getppid(), signal.SIGINT)
+    os.kill(os.getppid(), NUMBER)
     time.sleep(60)
 """
 )
@@ -146,8 +146,10 @@ def interruptible() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path) -> None:
-    code = HALF.replace("MARK", repr(str(tmp_path / "interrupted")))
+@pytest.mark.parametrize("number", ["signal.SIGINT", "signal.SIGTERM"])
+def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path, number: str) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    code = HALF.replace("MARK", repr(str(tmp_path / "interrupted"))).replace("NUMBER", number)
     command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
     so_far, rest = tmp_path / "so-far.json", tmp_path / "rest.json"
     words = ["conformance", str(small), "--json", "--command", command]
@@ -156,6 +158,7 @@ def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path) -> None:
     assert "interrupted: 1 of 2 vectors were asked" in stopped.stderr
     kept = json.loads(so_far.read_bytes())["answers"]
     assert [row["expected"] for row in kept] == ["reject"]
+    assert signal.getsignal(signal.SIGTERM) == handler
     kept[0]["problem"] = "of the earlier run"
     so_far.write_text(json.dumps({**json.loads(so_far.read_bytes()), "answers": kept}))
     went_on = CliRunner().invoke(app, [*words, "--resume", str(so_far), "-o", str(rest)])
@@ -165,6 +168,22 @@ def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path) -> None:
         ("reject", "of the earlier run"),
         ("accept", ""),
     ]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_what_was_known_stays_known_where_it_is_interrupted_again(
+    small: Path, tmp_path: Path
+) -> None:
+    """Also what comes after the vector at which it was interrupted."""
+    held = read_corpus(small)
+    code = "import os, signal, time; os.kill(os.getppid(), signal.SIGINT); time.sleep(60)"
+    command = f"{shlex.quote(sys.executable)} -c {shlex.quote(code)}"
+    known, rest = tmp_path / "known.json", tmp_path / "rest.json"
+    known.write_text(document(command, [Answered(held[-1], Said.ACCEPT)]))
+    words = ["conformance", str(small), "--json", "--command", command, "--resume", str(known)]
+    stopped = CliRunner().invoke(app, [*words, "-o", str(rest)])
+    assert stopped.exit_code == conformance.INTERRUPTED
+    assert json.loads(rest.read_bytes()) == json.loads(known.read_bytes())
 
 
 @pytest.mark.parametrize(

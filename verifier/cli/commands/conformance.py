@@ -1,6 +1,8 @@
 """`verify conformance`: a verifier, ours or any other, on forged and on honest evidence."""
 
 import shlex
+import signal
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,7 +16,7 @@ from verifier.errors import EvidenceError, UsageError, did_you_mean
 from verifier.version import tool_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from verifier.conformance.corpus import Vector
     from verifier.conformance.judge import Answered
@@ -50,7 +52,8 @@ def try_verifier(
     first line, and exits with 0. Anything else counts as broken.
 
     The exit code is 0 where every answer is right, 4 where forged evidence was accepted, else 3.
-    What is interrupted (Ctrl-C) writes the answers so far, and --resume goes on from them.
+    What is interrupted (Ctrl-C, SIGTERM) writes the answers so far and exits with 130, and --resume
+    goes on from them.
 
     Examples:
 
@@ -72,11 +75,13 @@ def try_verifier(
     known = {} if resume is None else earlier(read_file(resume), asked, vectors)
     answers = []
     try:
-        for place, vector in enumerate(vectors):
-            progress(f"{place} of {len(vectors)} vectors")
-            answers.append(known.get(vector) or answering(vector))
+        with _interruptible():
+            for place, vector in enumerate(vectors):
+                progress(f"{place} of {len(vectors)} vectors")
+                answers.append(known.get(vector) or answering(vector))
     except KeyboardInterrupt:
         end_progress()
+        answers += [known[vector] for vector in vectors[len(answers) :] if vector in known]
         warn(f"interrupted: {len(answers)} of {len(vectors)} vectors were asked")
     text = document(asked, answers) if as_json else _table(ask or "verify", answers)
     write(text.encode("utf-8"), output, "the answers")
@@ -85,6 +90,20 @@ def try_verifier(
     if any(item.false_accept for item in answers):
         raise typer.Exit(FALSE_ACCEPT)
     raise typer.Exit(0 if all(item.right for item in answers) else NOT_RIGHT)
+
+
+@contextmanager
+def _interruptible() -> "Iterator[None]":
+    """What is told to end by SIGTERM ends as by Ctrl-C: with the program that it runs."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _links(named: "list[str] | tuple[()]") -> tuple[str, ...]:
