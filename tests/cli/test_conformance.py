@@ -240,3 +240,18 @@ def test_the_table_names_what_was_accepted(small: Path) -> None:
     result = CliRunner().invoke(app, ["conformance", str(small), "--command", always])
     assert "Accepted, and forged:\n  manifest/" in result.output
     assert CliRunner().invoke(app, ["conformance", str(small)]).exit_code == 0
+
+
+def test_what_a_corpus_says_cannot_act(small: Path, tmp_path: Path) -> None:
+    """The names and the words of a corpus are whoever's wrote it."""
+    corpus = tmp_path / "corpus"
+    shutil.copytree(small, corpus)
+    about = next(corpus.glob("manifest/*_fail/vector.json"))
+    name = "\x1b]0;x\x07_fail"
+    changed = {"name": name, "why": "\x1b[2Jforged"}
+    about.write_text(json.dumps({**json.loads(about.read_bytes()), **changed}))
+    about.parent.rename(about.parents[1] / name)
+    always = f"{shlex.quote(sys.executable)} -c \"print('accept')\""
+    result = CliRunner().invoke(app, ["conformance", str(corpus), "--command", always])
+    assert "manifest/\\u{1b}]0;x\\u{7}_fail  \\u{1b}[2Jforged" in result.output
+    assert "\x1b" not in result.output

@@ -164,13 +164,15 @@ def _table(name: str, answers: "list[Answered]") -> str:
         ]
         if wrong:
             lines += ["", title]
-            lines += [
-                f"  {item.vector.link}/{item.vector.name}  {item.vector.why}" for item in wrong
-            ]
+            lines += [f"  {_named(item.vector)}  {visible(item.vector.why)}" for item in wrong]
     broken = [item for item in answers if item.said is Said.BROKEN]
     if broken:
         lines += ["", "Broken:"]
-        lines += [
-            f"  {item.vector.link}/{item.vector.name}  {visible(item.problem)}" for item in broken
-        ]
+        lines += [f"  {_named(item.vector)}  {visible(item.problem)}" for item in broken]
     return "\n".join([*lines, ""])
+
+
+def _named(vector: "Vector") -> str:
+    from verifier.report.escape import visible  # noqa: PLC0415
+
+    return visible(f"{vector.link}/{vector.name}")
