@@ -5,7 +5,7 @@ from typing import Final
 
 from tests.adversary.model import Fact, Liar
 
-_MACHINE: Final = "hardware sealed image machine"
+_MACHINE: Final = "hardware sealed image machine held"
 _CONTRACTS: Final = "control notice past"
 _QUOTE: Final = "a CPU signs it, and its key is not in this liar's hands"
 _RUNS: Final = "the guest measures it, and this liar runs no guest"
@@ -25,7 +25,7 @@ _REASONS: Final[Mapping[Liar, Mapping[str, str]]] = {
         "name": _NAMED,
     },
     Liar.DEPLOYER: {
-        "hardware sealed machine": "the host starts the guest",
+        "hardware sealed machine held": "the host starts the guest",
         "kms": "somebody else runs the KMS",
         _CONTRACTS: "with the contracts in hand this is their owner",
         "signer": _SIGNS,
@@ -112,14 +112,11 @@ _REASONS: Final[Mapping[Liar, Mapping[str, str]]] = {
         "fresh": _DATED,
     },
     Liar.MESSENGER: {
-        "image machine": _QUOTE,
+        "image machine held": _QUOTE,
         "code": "the register commits to the manifest's bytes",
         "ways": _NO_WAYS,
         "kms": "the KMS's own CA certifies its quote",
-        f"allowed {_CONTRACTS.removesuffix(' past')}": "endpoints are asked anew, or it is said",
         "source signer": _SIGNS,
-        "endpoint": _ENDS,
-        "name": _NAMED,
         "fresh": _DATED,
     },
 }

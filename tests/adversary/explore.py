@@ -167,6 +167,7 @@ class Explorer:
             assert world.kms.guest.compose_hash  # not every edit of a KMS leaves what another needs
             for power in used:
                 bundle = _handled(bundle, world, power)
+            asked = replace(asked, trusted=all(power.vouched for power in used))
         except _UNFIT as error:
             raise Clash from error  # what one power writes, another one's format cannot hold
         if self.keeps:
@@ -176,10 +177,18 @@ class Explorer:
     def _judged(
         self, recipe: Recipe, world: World, bundle: Bundle, asked: Question, *, every_policy: bool
     ) -> tuple[World, list[Judged]]:
-        signed = any(self.known[name].liar is Liar.BUILDER for name in recipe.powers)
+        used = [self.known[name] for name in recipe.powers]
+        further = [
+            policy
+            for policy, why in (
+                ("signed", any(power.liar is Liar.BUILDER for power in used)),
+                ("held", any(Fact.HELD in power.about for power in used)),
+            )
+            if why
+        ]
         if self.keeps:  # and what was read of it is read again, by whoever judges it next
             bundle = Bundle(bundle.artifacts, bundle.blobs)
-        return world, judge(bundle, asked, every_policy=every_policy, signed=signed)
+        return world, judge(bundle, asked, every_policy=every_policy, further=further)
 
     def _evidence(self, recipe: Recipe, world: World, asked: Question) -> Bundle:
         used = [self.known[name] for name in recipe.powers]

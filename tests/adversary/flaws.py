@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.chain.view import ChainView
-from verifier.checks import claims
+from verifier.checks import claims, engine
 from verifier.checks.application import identity
 from verifier.checks.authorization import governance
 from verifier.checks.hardware.endorsements import _Chooser
@@ -84,12 +84,23 @@ def _whatever_holds(claim: Any, _results: Mapping[str, Any]) -> Any:
     return claim
 
 
+def _anybody_witnesses(*asked: Any, **more: Any) -> None:
+    """Take what is in a bundle for what its collector saw, whoever that was."""
+    _VIEW(*asked, **{**more, "trusted": True})
+
+
+def _any_machine(spec: engine.CheckSpec, case: Any) -> engine.Outcome:
+    return engine.passed("it is genuine") if spec.id == "hardware.host" else _MADE(spec, case)
+
+
 def _own_word_counts(*asked: Any) -> Any:
     audit = _AUDIT_MANIFEST(*asked)
     kept = [item for item in audit.findings if item.rule != "KMS-007" or not item.conditional]
     return replace(audit, findings=tuple(kept))
 
 
+_VIEW: Final = ChainView.__init__
+_MADE: Final = engine._made  # noqa: SLF001
 _REFUSE_REVOKED: Final = _Chooser._refuse_revoked  # noqa: SLF001 - the flaw is inside of it
 _OBJECTION: Final[Callable[..., str]] = check._Examination._objection  # noqa: SLF001
 _WITHOUT_KMS: Final = keys._without_kms  # noqa: SLF001
@@ -141,6 +152,12 @@ FLAWS: Final[Mapping[str, Flaw]] = {
         ((claims, "_status", _no_status),),
         "plain",
         ("fake-kms-under-the-true-name", "victim-id-no-kms"),
+    ),
+    "what is in a bundle was witnessed, whoever collected it": Flaw(
+        ((ChainView, "__init__", _anybody_witnesses),), "plain", ("nobody-vouches",)
+    ),
+    "any genuine machine is the one that was named": Flaw(
+        ((engine, "_made", _any_machine),), "plain", ("machine-of-its-own",)
     ),
     "claims stand under an unknown OS image": Flaw(
         ((claims, "_supported", _whatever_holds),), "plain", ("self-built-image",)

@@ -102,6 +102,13 @@ _HOST: Final = (
         knobs={"challenge": b"", "app_key_report_data": CHALLENGE + bytes(32)},
     ),
     Power(
+        name="machine-of-its-own",
+        liar=Liar.HOST,
+        about=(Fact.HELD,),
+        trace=Trace.CERTAIN,
+        knobs={"platform": "platform-2"},
+    ),
+    Power(
         name="page-kept-back",
         liar=Liar.HOST,
         about=(),
@@ -127,7 +134,41 @@ def _called(sigstore: Sigstore, image: Image) -> list[JsonObject]:
     return [sigstore.sign(statement, _Called(repository=_ATTACKER))]
 
 
+_WITNESSED: Final = (
+    *(Fact.ALLOWED, Fact.CONTROL, Fact.NOTICE, Fact.PAST),
+    *(Fact.ENDPOINT, Fact.NAME),
+)
+"""What no signature shows: whoever asked is the only witness of what was answered."""
+
 _OTHERS: Final = (
+    Power(
+        name="any-machine-allowed",
+        liar=Liar.OWNER,
+        about=(Fact.ALLOWED,),
+        claims="any-machine",
+        knobs={"allow_any_device": True},
+    ),
+    Power(
+        name="kms-of-an-older-release",
+        liar=Liar.KMS,
+        about=(Fact.KEYS,),
+        claims="env-key",
+        knobs={"kms_version": "0.5.5"},
+    ),
+    Power(
+        name="state-of-two-hours-ago",
+        liar=Liar.OPERATORS,
+        about=(Fact.ALLOWED,),
+        knobs={"finalized_lag": 7200},
+    ),
+    Power(
+        name="nobody-vouches",
+        liar=Liar.MESSENGER,
+        about=_WITNESSED,
+        chooses=_WITNESSED,
+        hides=("chain", "logs", "answers", "names", "search"),
+        vouched=False,
+    ),
     Power(
         name="named-workflow-called",
         liar=Liar.BUILDER,

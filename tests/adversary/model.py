@@ -23,6 +23,7 @@ class Fact(StrEnum):
     SEALED = "nobody reads or changes the guest from outside"
     IMAGE = "the OS image that booted"
     MACHINE = "the firmware and tables it was given"
+    HELD = "that it is a machine which the relying party names"
     CODE = "the manifest that runs"
     WAYS = "that the manifest leaves nobody a way in"
     APP = "whose app it is"
@@ -90,16 +91,17 @@ CLAIMS: Final[Mapping[str, Fact]] = {
 _OF_THE_GUEST: Final = frozenset(
     {Fact.HARDWARE, Fact.SEALED, Fact.IMAGE, Fact.MACHINE, Fact.CODE, Fact.APP, Fact.FRESH}
 )
-_DEMANDED: Final = frozenset({Fact.NOTICE, Fact.SIGNER})
+_DEMANDED: Final = frozenset({Fact.NOTICE, Fact.SIGNER, Fact.HELD})
 ASKED: Final[Mapping[str, frozenset[Fact]]] = {
     "genuine": _OF_THE_GUEST,
     **dict.fromkeys(("baseline", "strict"), frozenset(Fact) - _DEMANDED),
-    "stage1": frozenset(Fact) - {Fact.SIGNER},
-    "signed": frozenset(Fact) - {Fact.NOTICE},
+    "stage1": frozenset(Fact) - _DEMANDED | {Fact.NOTICE},
+    "signed": frozenset(Fact) - _DEMANDED | {Fact.SIGNER},
+    "held": frozenset(Fact) - _DEMANDED | {Fact.HELD},
 }
 """What the relying party that takes a policy wants to know. `genuine` asks who runs what on what,
 and nothing of keys, contracts, sources and names; a week's notice is demanded by `stage1` alone,
-and a signer by `signed`, which is `baseline` with one."""
+and a signer by `signed`, a machine by `held`, which are `baseline` with one."""
 
 HandedOver = tuple[tuple[Kind, bytes], ...]
 
@@ -119,6 +121,7 @@ class Power(Struct, frozen=True, kw_only=True, dict=True):
     handed    evidence that is added to what was collected; None for none
     spoils    changes what was collected, in the evidence; None for nothing
     drops     evidence of these kinds is kept back, or comes from nowhere; () for none
+    vouched   whether the relying party collected the evidence, or vouches for who did
     endpoint  the address at which it works; "" for any
     within    the honest world in which it works; "" for any
     """
@@ -135,6 +138,7 @@ class Power(Struct, frozen=True, kw_only=True, dict=True):
     handed: Callable[[World], HandedOver] | None = None
     spoils: Callable[[Artifact, bytes], bytes] | None = None
     drops: tuple[Kind, ...] = ()
+    vouched: bool = True
     endpoint: str = ""
     within: str = ""
 

@@ -128,7 +128,7 @@ doubt past | swapped-says-one
 certain allowed shows:chain | getter-lies decision-lies
 certain keys shows:chain | ca-key-on-chain silent-root-key
 doubt keys | ca-key-empty
-certain past shows:chain,logs | silent-flag
+certain past shows:chain,logs claims:any-machine | silent-flag
 certain past shows:chain,logs claims:permission | silent-removal
 certain past shows:chain,logs claims:owner | silent-owner
 doubt past | app-outside-factory app-other-factory
@@ -192,7 +192,8 @@ certain endpoint,app | endpoint-of-another-app
 doubt endpoint chooses:endpoint | endpoint-web-certificate endpoint-of-the-apps-ca
 certain endpoint | gateway-lent-quote gateway-own-manifest gateway-development-image
 doubt endpoint | gateway-hides-its-keys endpoint-at-the-gateway
-doubt endpoint,name | domain-through-a-stranger
+doubt endpoint,name | domain-through-a-stranger domain-through-another-gateway
+certain endpoint | endpoint-unreadable-name
 """,
     Liar.NAMES: """
 certain name shows:names | domain-of-another-app domain-told-twice

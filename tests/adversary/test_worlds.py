@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.adversary import run
+from tests.adversary import run, unused
 from tests.adversary.cannot import CANNOT
 from tests.adversary.explore import Explorer, Recipe, recipes
-from tests.adversary.honest import HONEST_WORLDS
+from tests.adversary.honest import HONEST_WORLDS, PARTLY
 from tests.adversary.model import Fact, Liar, Trace, combined, truth_of
 from tests.adversary.oracle import breaches, unproven
 from tests.adversary.powers import powers
 from tests.adversary.worlds import HONEST, Collector, asked_of, question
+from verifier.lab.attacks import ATTACKS
+from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
 
 SLICE = 12
@@ -78,6 +80,22 @@ def test_every_fact_is_in_reach_of_a_liar_or_there_is_a_reason_why_not() -> None
     told = {(liar, fact) for liar, facts in CANNOT.items() for fact in facts}
     assert within.isdisjoint(told)
     assert within | told == set(itertools.product(Liar, Fact))
+
+
+def test_every_knob_and_every_attack_is_a_power_or_there_is_a_reason_why_not() -> None:
+    """What is new in the lab is somebody's power, before anybody can forget it."""
+    plain = Knobs()
+    turned = {
+        name
+        for knobs in (*HONEST_WORLDS.values(), *PARTLY.values())
+        for name in Knobs.__struct_fields__
+        if getattr(knobs, name) != getattr(plain, name)
+    }
+    used = {name for power in powers().values() for name in power.knobs} | turned
+    assert used.isdisjoint(unused.KNOBS)
+    assert used | set(unused.KNOBS) == set(Knobs.__struct_fields__)
+    assert not set(powers()) & set(unused.ATTACKS)
+    assert {attack.name for attack in ATTACKS} - set(powers()) == set(unused.ATTACKS)
 
 
 def test_the_honest_worlds_are_worlds_of_their_own() -> None:

@@ -37,6 +37,7 @@ from verifier.evidence.td.ra_tls import to_pem
 from verifier.evidence.td.report_data import CHALLENGE_LEAF, Binding
 from verifier.lab.knobs import Knobs
 from verifier.lab.logged import CT_URL
+from verifier.lab.place import ppid_of
 from verifier.lab.response import Response
 from verifier.lab.sigstore import REPOSITORY
 from verifier.lab.world import DOMAIN, GATEWAY_BASE, RPC_URLS, World, build
@@ -86,6 +87,7 @@ FURTHER: Final = frozenset(
         *("peer", "edit_gateway", "edit_dns", "logged", "app_on_chain", "collateral_fmspc"),
         *("kms_certificate", "enclave", "spread_tls", "rpc_faults", "log_range"),
         *("compose_hash_on_chain", "device_on_chain", "os_image_on_chain", "app_registered"),
+        *("platform", "allow_any_device", "kms_version", "finalized_lag"),
     }
 )
 """Knobs that may call for further questions than the honest world does."""
@@ -311,15 +313,15 @@ def _ids(raw: bytes) -> tuple[str, str]:
 
 
 def judge(
-    bundle: Bundle, asked: Question, *, every_policy: bool = False, signed: bool = False
+    bundle: Bundle, asked: Question, *, every_policy: bool = False, further: Iterable[str] = ()
 ) -> list[Judged]:
     """The audits of the evidence. The stricter policies ask all that `baseline` asks, and more: of
-    evidence that it refuses, they are asked only where `every_policy` says so. `signed` asks whose
-    workflow built the images, too."""
+    evidence that it refuses, they are asked only where `every_policy` says so. `further` are those
+    of `_demands` that ask, too."""
     baseline, cases = _audited(bundle, asked, "baseline")
     found = [_under_genuine(baseline, cases), baseline]
-    if signed or every_policy:
-        found.insert(0, _audited(bundle, asked, "signed")[0])
+    for name in _demands() if every_policy else further:
+        found.insert(0, _audited(bundle, asked, name)[0])
     for name in ("strict", "stage1"):
         if every_policy or found[-1].verdict in WORTH:
             found.append(_audited(bundle, asked, name)[0])
@@ -350,11 +352,20 @@ def _worst(subjects: Sequence[SubjectReport]) -> Verdict:
 
 
 @cache
+def _demands() -> dict[str, str]:
+    """What policies demand that are `baseline` else (TOML), by their names."""
+    machine = ppid_of(build(HONEST)).hex()
+    return {
+        "signed": f'[signers]\nworkflows = ["{WORKFLOW}"]\n',
+        "held": f'[platform]\nppid = ["{machine}"]\n',
+    }
+
+
+@cache
 def _policy(name: str) -> Policy:
-    if name != "signed":
+    if name not in _demands():
         return load_policy(name)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "policy.toml"
-        signers = f'[signers]\nworkflows = ["{WORKFLOW}"]\n'
-        path.write_text(f'extends = "baseline"\n{signers}', encoding="utf-8")
+        path.write_text(f'extends = "baseline"\n{_demands()[name]}', encoding="utf-8")
         return load_policy(str(path))
