@@ -16,6 +16,7 @@ from verifier.checks.catalogue import CHECKS
 from verifier.conformance.corpus import LINKS, read_corpus
 from verifier.conformance.judge import count, judge
 from verifier.errors import EvidenceError
+from verifier.lab.attacks import ATTACKS
 from verifier.lab.knobs import Knobs
 
 LEAST = 150
@@ -43,6 +44,11 @@ def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
 def test_what_is_made_by_a_system_is_what_is_here() -> None:
     made = vectors.systematic(audit(Knobs()))
     assert [name for name, raw in made.items() if (vectors.ROOT / name).read_bytes() != raw] == []
+    attacks = {f"{item.name}_fail" for item in ATTACKS}
+    others = [
+        item for item in read_corpus(vectors.ROOT) if f"{item.link}/{item.name}/{ABOUT}" not in made
+    ]
+    assert [item.name for item in others if item.name not in attacks and item.check] == []
 
 
 @pytest.fixture

@@ -30,11 +30,26 @@ WARNS_ONLY = {"hardware.freshness", "endpoint.logged"}
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 
 
-def drifted(files: vectors.Files) -> list[str]:
-    """The files of a vector that are not what the corpus holds, if it has the vector at all."""
-    held = any((vectors.ROOT / name).exists() for name in files if name.endswith("vector.json"))
+UNSHOWN = {
+    *("simulator-image", "simulator-app-id", "simulator-quote", "simulator-root-key"),
+    *("instance-absent", "instance-answers-for-another", "endpoint-of-another-app"),
+}
+"""Attacks on a link of the corpus that do not show in its files, or only by other reference values
+than their twins': `fixtures.vectors` makes no vector of them."""
+
+
+def drifted(files: vectors.Files, *, shown: bool = True) -> list[str]:
+    """The files of a vector that are not what the corpus holds: all of them where it has to have
+    the vector, and has not."""
+    if not shown and not any(
+        (vectors.ROOT / name).exists() for name in files if "/vector." in name
+    ):
+        return []
+    here = {name: vectors.ROOT / name for name in files}
     return [
-        name for name, raw in files.items() if held and (vectors.ROOT / name).read_bytes() != raw
+        name
+        for name, raw in files.items()
+        if not here[name].is_file() or here[name].read_bytes() != raw
     ]
 
 
@@ -63,7 +78,7 @@ def test_the_named_check_notices_and_nothing_is_affirmed(attack: Attack) -> None
     assert decided(reworded(audited)) == decided(audited)
     assert judged(audited.again(shuffled(audited.bundle, attack.name))) == judged(audited)
     assert not sampled(attack.name, audited, DAMAGES)
-    assert not drifted(vectors.of_forged(attack, audited))
+    assert not drifted(vectors.of_forged(attack, audited), shown=attack.name not in UNSHOWN)
 
 
 @every_attack
@@ -71,7 +86,9 @@ def test_the_honest_twin_passes_where_the_attack_is_refused(
     attack: Attack, twin: Callable[..., Audited]
 ) -> None:
     audited = twin(attack.twin, attack.twin_endpoint or attack.endpoint, attack.instances)
-    assert not drifted(vectors.of_honest(attack, audited))
+    # Whoever names instances asks for more than the twin of a vector holds.
+    forged = not attack.instances and any(vectors.ROOT.glob(f"*/{attack.name}_fail"))
+    assert not drifted(vectors.of_honest(attack, audited), shown=forged)
     if attack.twin_handed_over is not None:
         audited = audited.handing_over(attack.twin_handed_over(audited.world))
     if attack.twin_edit_artifact is not None:
