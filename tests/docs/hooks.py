@@ -10,9 +10,16 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 ROOT: Final = Path(__file__).parents[2]
+MEASURED: Final = (
+    *("adversary", "faults", "fuzz", "hostile", "monotone", "mutants", "mutate"),
+    *("peers", "peers-speed", "scaling", "second_opinion"),
+)
+"""Pages of benchmarks/ that are pages of the site, with the images in their folders."""
+
 ELSEWHERE: Final = {
     "CHANGELOG.md": "changes.md",
     "SECURITY.md": "security.md",
+    **{f"benchmarks/{name}.md": f"results/{name}.md" for name in MEASURED},
 }
 """Files of the project that are pages of the site, under these names."""
 
@@ -26,8 +33,12 @@ _LOADED: Final = re.compile(
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """The files of docs/, and those that stand elsewhere."""
     for path, name in ELSEWHERE.items():
-        text = (ROOT / path).read_text(encoding="utf-8").replace("](docs/", "](")
+        text = (ROOT / path).read_text(encoding="utf-8")
+        text = text.replace("](docs/", "](").replace("](../docs/", "](../")
         files.append(File.generated(config, name, content=text))
+    for image in sorted((ROOT / "benchmarks").glob("*/*.svg")):
+        name = f"results/{image.parent.name}/{image.name}"
+        files.append(File.generated(config, name, content=image.read_bytes()))
     return files
 
 

@@ -22,14 +22,17 @@ ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 PAGES: Final = sorted([*DOCS.rglob("*.md"), *ROOT.glob("*.md"), *ROOT.glob("fixtures/*.md")])
 THREAT_MODEL: Final = (DOCS / "threat-model.md").read_text(encoding="utf-8")
-ROWS: Final = re.findall(r"^\| ([^|]+) \| (\[[^|]+) \| (`[^|]+) \|$", THREAT_MODEL, re.MULTILINE)
+ROWS: Final = re.findall(r"^\| ([^|]+) \| (\[[^|]+) \| (\[`[^|]+) \|$", THREAT_MODEL, re.MULTILINE)
 
 
 @cache
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings: as GitHub and mkdocs make them, for headings as here."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-") for text in headings}
+    """The anchors of a page, and those that GitHub and mkdocs make of headings as here."""
+    page_text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ (.+)$", page_text, re.MULTILINE)
+    return set(re.findall(r'<a id="([^"]+)"></a>', page_text)) | {
+        re.sub(r"[^\w\- ]", "", text.lower()).strip().replace(" ", "-") for text in headings
+    }
 
 
 def links(page: Path) -> list[str]:
@@ -64,7 +67,28 @@ def test_every_page_has_its_place_in_the_site() -> None:
     assert navigation[0] == {"Start": "index.md"}
     assert len(places) == len(set(places))
     here = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")}
-    assert here == set(places) - {"changes.md", "security.md"}
+    measured = {place for place in places if place.startswith("results/")}
+    assert here == set(places) - {"changes.md", "security.md"} - measured
+    hooks = (ROOT / "tests" / "docs" / "hooks.py").read_text()
+    for name in (Path(place).stem for place in measured):
+        assert (ROOT / "benchmarks" / f"{name}.md").is_file()
+        assert f'"{name}"' in hooks
+
+
+def test_what_pages_link_to_outside_of_docs_is_in_the_site() -> None:
+    """A link out of docs/ leads to a page that the hooks of the site put there."""
+    places = (ROOT / "mkdocs.yml").read_text()
+    found = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in DOCS.rglob("*.md")
+        for link in links(page)
+        if link.startswith("../")
+    }
+    outside = {path.relative_to(ROOT) for path in found if DOCS not in path.parents}
+    measured = {path for path in outside if path.parts[0] == "benchmarks"}
+    assert {str(path) for path in outside - measured} <= {"CHANGELOG.md", "SECURITY.md"}
+    assert all(f": results/{path.name}\n" in places for path in measured)
+    assert measured
 
 
 def test_examples_of_the_api_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,7 +118,10 @@ def test_the_kinds_of_evidence_are_those_of_bundles() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_the_checks_of_a_threat_notice_its_vectors(row: tuple[str, str, str]) -> None:
     checks = set(re.findall(r"\[([a-z_.]+)\]\(checks\.md#", row[1]))
-    vectors = set(re.findall("`(.+?)`", row[2]))
+    shown = re.findall(r"\[`(.+?)`\]\(attacks\.md#(.+?)\)", row[2])
+    vectors = {name for name, _ in shown}
+    assert all(name == anchor for name, anchor in shown)
+    assert len(shown) == row[2].count("`") // 2
     noticed = {item.name: set(item.refused_by) & checks for item in ATTACKS if item.name in vectors}
     assert set(noticed) == vectors
     assert all(noticed.values()), noticed
@@ -102,7 +129,7 @@ def test_the_checks_of_a_threat_notice_its_vectors(row: tuple[str, str, str]) ->
 
 
 def test_every_check_stands_in_the_threat_model() -> None:
-    assert len(ROWS) == len(re.findall(r"\]\(checks\.md#[^|]+\| `", THREAT_MODEL))
+    assert len(ROWS) == len(re.findall(r"\]\(checks\.md#[^|]+\| \[`", THREAT_MODEL))
     named = {check for row in ROWS for check in re.findall(r"\[([a-z_.]+)\]", row[1])}
     assert named == {spec.id for spec in CHECKS}
 

@@ -54,20 +54,27 @@ ATTACKS: Final = (
 
 def render_attacks() -> str:
     """The catalogue as a Markdown page."""
-    rows = [f"| `{attack.name}` | {attack.title} | {_words(attack)} |" for attack in ATTACKS]
+    rows = [
+        f'| <a id="{attack.name}"></a>`{attack.name}` | {attack.title} | {_words(attack)} |'
+        for attack in ATTACKS
+    ]
     head = (
         "# Attacks\n\n"
         "What an attacker may try, and the check that notices. Every row is a simulated world "
         "that the tests build and audit, each beside an honest twin that passes. *Refused* means "
-        "that the named check fails or errs; nothing here is ever affirmed. Generated from "
-        "`verifier/lab/attacks/`.\n\n"
+        "that the named check fails or errs; nothing here is ever affirmed. "
+        "`pytest tests/worlds/test_catalogue.py -k NAME` carries one out, and its twin; where "
+        "files alone show it, its vector is `fixtures/vectors/LINK/NAME_fail` "
+        "([conformance](conformance.md)). Generated from `verifier/lab/attacks/`.\n\n"
         "| Attack | The attacker … | Refused by |\n|---|---|---|\n"
     )
     return head + "\n".join(rows) + "\n"
 
 
 def _words(attack: Attack) -> str:
-    checks = ", ".join(f"`{check_id}`" for check_id in attack.refused_by)
+    checks = ", ".join(
+        f"[`{name}`](checks.md#{name.replace('.', '')})" for name in attack.refused_by
+    )
     if attack.outcome == "refused":
         return checks
     return f"{checks} ({attack.outcome}: {attack.why})"
