@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.fuzz.of_guests import JSON
 from tests.fuzz.target import Reader, Target, each
+from verifier.chain import calls
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.chain import contracts
@@ -65,7 +66,8 @@ _VALUES: Final = (
     *(contracts.decode_word, contracts.decode_bool, contracts.decode_address),
     *(contracts.decode_uint, contracts.decode_addresses, contracts.decode_modules),
     *(contracts.decode_string, contracts.decode_is_app_allowed, contracts.decode_controller),
-    contracts.decode_kms_info,
+    *(contracts.decode_kms_info, calls.decode_transaction),
+    *(calls.decode_account, calls.decode_optional_account),
 )
 
 

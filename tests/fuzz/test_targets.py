@@ -8,15 +8,25 @@ from types import CodeType, FunctionType
 
 import pytest
 
+import verifier.chain
+import verifier.checks.second_opinion
 import verifier.evidence
 import verifier.image
+import verifier.timeline
 from tests.fuzz.catalogue import TARGETS
 from tests.fuzz.keep import BUDGET
 from tests.fuzz.seeds import calls
 from tests.fuzz.target import CORPUS, READ, REFUSED, REGRESSIONS, Target, inputs, judge
 from verifier.errors import EvidenceError
 
-READERS = ("parse_", "decode_")
+PACKAGES = {
+    verifier.evidence: ("parse_", "decode_"),
+    verifier.image: ("parse_", "decode_"),
+    verifier.chain: ("parse_", "decode_"),
+    verifier.timeline: ("parse_", "decode_"),
+    verifier.checks.second_opinion: ("read_", "platform_of"),
+}
+"""What reads what others wrote, and how its readers are named."""
 
 # cryptography warns about serial numbers that RFC 5280 forbids, and reads them all the same.
 pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.CryptographyDeprecationWarning")
@@ -24,11 +34,11 @@ pytestmark = pytest.mark.filterwarnings("ignore::cryptography.utils.Cryptography
 
 def readers() -> Iterator[FunctionType]:
     """The public functions that read evidence or an image."""
-    for package in (verifier.evidence, verifier.image):
+    for package, names in PACKAGES.items():
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             for name, value in vars(import_module(module.name)).items():
                 own = inspect.isfunction(value) and value.__module__ == module.name
-                if own and name.startswith(READERS):
+                if own and name.startswith(names):
                     yield value
 
 

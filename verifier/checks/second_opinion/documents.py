@@ -270,8 +270,8 @@ def _hex(text: str, size: int) -> bytes:
 def _moment(found: Object, name: str) -> int:
     text = _text(found, name)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
+        moment = datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # in UTC it may be of no year that there is
         raise RefusedError(f"{name} is no date") from error
-    need(f"{moment.astimezone(UTC):{_DATE}}" == text, f"{name} is no date")
+    need(f"{moment:{_DATE}}" == text, f"{name} is no date")
     return int(moment.timestamp())

@@ -11,7 +11,7 @@ from verifier.checks.second_opinion import certificates, documents, layout, leve
 from verifier.checks.second_opinion.refusal import RefusedError, RevokedError, need
 from verifier.checks.second_opinion.signatures import need_signature
 
-_REFUSALS: Final = (
+REFUSALS: Final = (
     RefusedError,
     InvalidSignature,
     UnsupportedAlgorithm,
@@ -66,7 +66,7 @@ def judge_quote(
     QuoteCollateralV3, as of a time (Unix seconds)."""
     try:
         return _judge(quote, collateral, root, at)
-    except _REFUSALS as error:
+    except REFUSALS as error:
         words = str(error) if isinstance(error, RefusedError) else f"{type(error).__name__} {error}"
         return Judgement(failure=words.strip(), revoked=isinstance(error, RevokedError))
 
