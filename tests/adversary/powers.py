@@ -106,10 +106,11 @@ certain kms,allowed claims:mr-kms | kms-build-not-allowed
 doubt kms claims:mr-kms | kms-build-not-measured
 doubt kms hides:kms-guest | kms-certificate-own-ca
 certain kms shows:kms-guest | kms-quote-lent kms-certificate-usage
-certain kms chooses:kms shows:kms-guest | kms-debug kms-development-image
+certain kms chooses:kms shows:kms-guest | kms-debug
+certain kms chooses:kms shows:kms-guest claims:kms-os | kms-development-image
 certain kms shows:kms-guest | kms-log-forged
 certain kms shows:kms-guest,kms-measured | kms-firmware
-doubt kms chooses:kms hides:kms-measured | kms-unknown-image
+doubt kms chooses:kms hides:kms-measured claims:kms-os | kms-unknown-image
 doubt kms | kms-enclave-unknown kms-node-by-number kms-node-unnamed kms-node-command
 doubt kms | kms-auth-own-command kms-auth-alias kms-config-elsewhere
 doubt kms claims:authorizer | kms-asks-operator
