@@ -54,12 +54,13 @@ certain sealed shows:quote | sept-ve-off unknown-attribute
 doubt sealed | unknown-module unknown-features
 certain image chooses:image | development-image
 doubt image chooses:image | self-built-image
-certain image hides:bootlog | boot-log-digest boot-log-dropped boot-log-kernel-hidden
-certain image hides:bootlog | boot-digest-hidden
+certain image hides:bootlog claims:bootlog | boot-log-digest boot-log-dropped
+certain image hides:bootlog claims:bootlog | boot-log-kernel-hidden boot-digest-hidden
 certain machine shows:bootlog | memory-map firmware-volume secure-boot-keys boot-order
-certain machine shows:bootlog | boot-option-added boot-option-dropped
+certain machine shows:bootlog claims:boot-options | boot-option-added boot-option-dropped
 doubt machine | boot-log-stripped-in-part
-doubt machine hides:bootlog | own-acpi-tables firmware-hidden
+doubt machine hides:bootlog | own-acpi-tables
+doubt machine hides:bootlog claims:bootlog | firmware-hidden
 certain app | another-app
 certain app,keys chooses:app | victim-id-no-kms
 doubt app,keys chooses:app | victim-id-own-kms
