@@ -132,7 +132,7 @@ certain keys shows:chain | ca-key-on-chain silent-root-key
 doubt keys | ca-key-empty
 certain past shows:chain,logs claims:any-machine | silent-flag
 certain past shows:chain,logs claims:permission | silent-removal
-certain past shows:chain,logs claims:owner | silent-owner
+certain past shows:chain,logs claims:owner | silent-owner silent-owner-and-back
 doubt past | app-outside-factory app-other-factory
 doubt control | one-key safe-without-notice kms-owner admin proposer threshold-lowered module
 doubt notice | delay-lowered

@@ -65,10 +65,14 @@ def test_storage_its_proof_and_the_events_say_the_same(
 
 
 def covered(
-    events: list[TimelineEvent], *, pieced: bool = False, role: Role = Role.APP_OWNER
+    events: list[TimelineEvent],
+    *,
+    pieced: bool = False,
+    role: Role = Role.APP_OWNER,
+    sources: tuple[str, ...] = ("a", "b"),
 ) -> Any:
     """The coverage of one contract whose logs two operators gave."""
-    agreed = SimpleNamespace(sources=("a", "b"), problems=(), partial=(), pieced=pieced, cached=0)
+    agreed = SimpleNamespace(sources=sources, problems=(), partial=(), pieced=pieced, cached=0)
     stream = SimpleNamespace(role=role, address=APP, first=0, agreed=agreed, events=events)
     history = SimpleNamespace(
         reader=SimpleNamespace(number=NUMBER, operators_of=len),
@@ -88,12 +92,47 @@ def test_a_history_pieced_together_is_that_of_one_operator() -> None:
 
 def test_what_no_chain_has_counts_against_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(completeness, "_proven", lambda *_: None)
-    honest = born().events
-    last = honest[-1]
+    honest = [event for event in born().events if event.role is Role.APP]
+    last = next(event for event in honest if event.name == "Upgraded")
     twice = replace(last, place=replace(last.place, log_index=9), block_hash="00")
     assert covered(honest, role=Role.APP).problems == ()
     (problem,) = covered([*honest, twice], role=Role.APP).problems
     assert "two hashes" in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "values"),
+    [
+        ("OwnershipTransferred", "previousOwner", "newOwner", ("0x0A", "0x0B", "0x0C")),
+        ("MinDelayChange", "oldDuration", "newDuration", (0, 86400, 3600)),
+        ("AdminChanged", "previousAdmin", "newAdmin", ("0x0A", "0x0B", "0x0C")),
+    ],
+)
+def test_what_an_event_says_of_the_value_before_is_what_made_it(
+    name: str, before: str, after: str, values: tuple[JsonValue, ...]
+) -> None:
+    """Whatever the value is at last: it was another one in between."""
+    first, second, third = values
+    honest, silent = born(), born()
+    honest.owner(APP, name, **{before: first, after: second})
+    honest.owner(APP, name, **{before: second, after: third})
+    silent.owner(APP, name, **{before: first, after: second})
+    silent.owner(APP, name, **{before: third, after: second})
+    of_owner = [[x for x in each.events if x.role is Role.APP_OWNER] for each in (honest, silent)]
+    assert covered(of_owner[0]).problems == ()
+    (problem,) = covered(of_owner[1]).problems
+    assert f"was {str(third).lower()}, and the event of block" in problem
+    assert covered(of_owner[1], sources=()).problems == ()
+
+
+def test_an_owner_who_is_followed_by_another_is_the_one_that_events_made() -> None:
+    events = born()
+    events.owner(APP, "OwnershipTransferred", previousOwner="0x0A", newOwner="0x0B")
+    events.owner(APP, "OwnershipTransferStarted", previousOwner="0x0B", newOwner="0x0C")
+    own = [event for event in events.events if event.role is Role.APP_OWNER]
+    assert covered(own).problems == ()
+    wrong = replace(own[1], args={"previousOwner": "0x0D", "newOwner": "0x0C"})
+    assert covered([own[0], wrong]).problems
 
 
 CREATED: Final = ("Upgraded", "Initialized")

@@ -279,8 +279,8 @@ class _Contract(Struct, frozen=True):
     def transfer_ownership(self, block: int, owner: bytes) -> None:
         """transferOwnership: at once, without acceptance (Ownable)."""
         with self._acting(block, "transferOwnership(address)", number(owner)) as tx:
+            former = self.chain.slot(self.address, ERC7201_OWNER, block)[-20:]
             self.chain.store(block, self.address, ERC7201_OWNER, owner)
-            former = self.owner.address
             self._emit(tx, "OwnershipTransferred(address,address)", b"", former, owner)
 
     def _construct(self, tx: Transaction, implementation: bytes) -> None:

@@ -4,7 +4,8 @@ No signature covers the set of logs: a node can leave one out unnoticed. It is d
 state that it would have explained. Three things are therefore asked of every contract: a source for
 each block, agreement of all sources, and that the events, folded in order, give exactly what its
 storage holds at the agreed block, for every key that was ever seen and every scalar that events
-change. Where an endpoint proves that storage, the proof has to give the same.
+change. Where an endpoint proves that storage, the proof has to give the same. And what an event
+says of the value before has to be what the events before it made.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,14 @@ from verifier.timeline.history import KEYED, History, Stream, key_calls
 from verifier.timeline.initial import CONSTRUCTED
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
+_SUCCESSIONS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "OwnershipTransferred": ("the owner", "previousOwner", "newOwner"),
+    "OwnershipTransferStarted": ("the owner", "previousOwner", ""),
+    "MinDelayChange": ("the delay", "oldDuration", "newDuration"),
+    "AdminChanged": ("the proxy's admin", "previousAdmin", "newAdmin"),
+}
+"""Name of an event → the value that it tells, its argument that holds the one before, and that
+which holds the new one; "" where it gives none."""
 
 
 class _Comparison(Struct, frozen=True):
@@ -72,6 +81,8 @@ def _cover(
     if stream.role is Role.APP:
         found.problems.extend(_impossible(history))
         found.unproven.extend(history.left_out)
+    if agreed.sources:  # where nobody has every block, a log may stand in what is missing
+        found.problems.extend(_unexplained(stream))
     if agreed.sources and stream.role in (Role.APP, Role.KMS):
         if not stream.events and _created_in(history, stream) is None:
             said = f"no source has any log of {stream.address}, not even its creation"
@@ -158,6 +169,26 @@ def _impossible(history: History) -> Iterator[str]:
         if event.time is not None and event.time < latest:
             yield f"{where} is of a time before that of an earlier block"
         latest = max(latest, event.time or 0)
+
+
+def _unexplained(stream: Stream) -> Iterator[str]:
+    """What an event says of the value before, where another one had set it: in between it was
+    changed without an event, or by one that is hidden, whatever it is at last."""
+    before: dict[str, tuple[str, int]] = {}
+    for event in sorted(stream.events, key=lambda event: event.place):
+        if event.name not in _SUCCESSIONS:
+            continue
+        what, former, new = _SUCCESSIONS[event.name]
+        value, block = before.get(what, ("", 0))
+        told = _spelled(event.args.get(former)).lower()
+        if value and told != value:
+            yield (
+                f"{event.name} in block {event.place.block} says that {what} of {stream.address} "
+                f"was {told}, and the event of block {block} made it {value}: a log is missing, "
+                "invented, or the code changes state without one"
+            )
+        if new:
+            before[what] = _spelled(event.args.get(new)).lower(), event.place.block
 
 
 def _begins_later(stream: Stream) -> bool:

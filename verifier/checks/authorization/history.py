@@ -57,10 +57,11 @@ def history(case: Case) -> Outcome:
     a block's logs gave the same; and the events, in their order, explain every value that the
     contracts hold there: each manifest, device and OS image that was ever named, each flag, owner
     and implementation.
-    What every source leaves out, and a later event undid, does not show: agreement is all that is
-    known of it. A value that the events of two operators do not explain is a failure that is named,
-    and so is code that the app once ran and nobody knows: code that was swapped and swapped back
-    may have allowed anything in between.
+    What every source leaves out, and a later event undid, shows only where that event says what was
+    before it, as those of owners and delays do: agreement is all that is known of the rest. A value
+    that the events of two operators do not explain is a failure that is named, and so is code that
+    the app once ran and nobody knows: code that was swapped and swapped back may have allowed
+    anything in between.
     A log that one endpoint has and another lacks is an error that names both, and so is what one
     operator alone, or an earlier answer, contradicts: nobody can tell who is wrong. One operator
     alone, a beginning that had to be assumed, an app that the KMS's factory is not known to have

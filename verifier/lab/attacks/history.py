@@ -116,6 +116,8 @@ def _state() -> Iterator[Attack]:
         ("silent-removal", "allows a withdrawn manifest again, without an event",
          _silent_permission),
         ("silent-owner", "changes the owner without an event", _silent_owner),
+        ("silent-owner-and-back", "takes the app without an event, and gives it back with one",
+         _silent_owner_and_back),
     ):  # fmt: skip
         yield refused(name, _HISTORY, title, Knobs(edit_chain=edit))
     title = "changes the KMS's root key without an event"
@@ -409,6 +411,11 @@ def _silent_permission(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
 
 def _silent_owner(chain: Chain, app: DstackApp, _kms: DstackKms) -> None:
     chain.store(forge.days_ago(chain, 20), app.address, contracts.ERC7201_OWNER, _ATTACKER)
+
+
+def _silent_owner_and_back(chain: Chain, app: DstackApp, kms: DstackKms) -> None:
+    _silent_owner(chain, app, kms)
+    app.transfer_ownership(forge.days_ago(chain, 3), app.owner.address)
 
 
 def _silent_root_key(chain: Chain, _app: DstackApp, kms: DstackKms) -> None:
