@@ -19,6 +19,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from verifier.cli.given import PlainCommand
 from verifier.cli.streams import (
     end_as_a_pipe,
     end_progress,
@@ -432,7 +433,8 @@ def register(arguments: list[str]) -> None:
     named = COMMANDS.keys() & set(arguments)
     for name in COMMANDS if not arguments or _HELP & set(arguments) else {_DEFAULT} | named:
         module, function, _ = COMMANDS[name]
-        app.command(name)(getattr(import_module(f"verifier.cli.commands.{module}"), function))
+        imported = import_module(f"verifier.cli.commands.{module}")
+        app.command(name, cls=PlainCommand)(getattr(imported, function))
 
 
 def _listed() -> None:
