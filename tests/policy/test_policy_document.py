@@ -13,6 +13,7 @@ from verifier.model.result import Requirement, Status, Verdict
 from verifier.policy.appraisal import appraise
 from verifier.policy.explain import effective_policy
 from verifier.policy.policy import BUILT_IN, load_policy
+from verifier.reference.values import embedded
 
 WORKFLOW = "https://github.com/org/app/.github/workflows/release.yml@refs/heads/main"
 EVERYTHING = f"""\
@@ -89,6 +90,10 @@ reviewer = "ops"
 expires = 2026-12-31
 """
 
+ACCOUNT = "0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C"
+MISTYPED = ACCOUNT.replace("2f83", "2f38")
+CA_KEY = next(row.ca_spki for row in embedded().kms if row.ca_spki)
+
 REFUSED = {
     "review-of-nothing": REVIEW.replace(f'compose_hash = "{"44" * 32}"\n', ""),
     "review-of-any-manifest": REVIEW.replace("44" * 32, "*"),
@@ -137,6 +142,21 @@ REFUSED = {
     "list-as-severity": "[rules]\n'IMG-001' = ['low']\n",
     "no-release": "[os]\nreleases = []\n",
     "release-is-no-list": "[os]\nreleases = '0.5.8'\n",
+    "status-misspelt": "[tcb]\nstatuses = ['Uptodate']\n",
+    "status-of-nobody": "[tcb]\nstatuses = []\n",
+    "status-revoked": "[tcb]\nstatuses = ['UpToDate', 'Revoked']\n",
+    "advisory-of-few-digits": "[tcb]\nreject_advisories = ['INTEL-SA-615']\n",
+    "advisory-of-small-letters": "[tcb]\nreject_advisories = ['intel-sa-00615']\n",
+    "advisory-of-a-list": "[tcb]\nreject_advisories = ['INTEL-SA-00615,INTEL-SA-00614']\n",
+    "no-name": "name = ''\n",
+    "blank-name": "name = ' \t'\n",
+    "check-without-quotes": "[checks]\nhardware.tcb = 'required'\n",
+    "rule-without-quotes": "[rules]\npolicy.images = 'low'\n",
+    "owner-mistyped": f"[governance]\nowners = ['{MISTYPED}']\n",
+    "kms-mistyped": f"[expect]\nkms = '8453:{MISTYPED}'\n",
+    "kms-root-mistyped": f"[expect]\nkms = '{MISTYPED}'\n",
+    "kms-of-no-chain": f"[expect]\nkms = '0:{ACCOUNT}'\n",
+    "half-a-kms-key": f"[expect]\nkms = '{CA_KEY[:100]}'\n",
 }
 
 
@@ -144,6 +164,52 @@ REFUSED = {
 def test_what_could_mean_nothing_is_refused(written: Load, name: str) -> None:
     with pytest.raises(PolicyError):
         written(REFUSED[name])
+
+
+TAKEN = (
+    "[tcb]\nstatuses = ['UpToDate', 'SWHardeningNeeded', 'TDRelaunchAdvised']\n",
+    "[tcb]\nreject_advisories = ['INTEL-SA-00615', 'INTEL-DOC-10000']\n",
+    "name = 'release 1'\n",
+    "[checks]\n'hardware.tcb' = 'required'\n",
+    f"[governance]\nowners = ['{ACCOUNT}']\n",
+    f"[governance]\nowners = ['{MISTYPED.lower()}']\n",
+    f"[expect]\nkms = '8453:{ACCOUNT}'\n",
+    f"[expect]\nkms = '1:{ACCOUNT.lower()}'\n",
+    f"[expect]\nkms = ['{ACCOUNT}', '{CA_KEY}', '{CA_KEY.upper()}']\n",
+)
+
+
+@pytest.mark.parametrize("text", TAKEN)
+def test_what_is_written_well_is_taken(written: Load, text: str) -> None:
+    written(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[expect]\napp_id = 'xyz'\n", r"policy .*\.toml: \[expect\] app_id 'xyz' is not 20 bytes"),
+        ("[expect]\nkms = 8453\n", r"policy .*\.toml: \[expect\] kms is not a list"),
+        ("[expect]\ndevice = []\n", r"policy .*\.toml: \[expect\] device: an empty list"),
+        ("[tcb]\nstatuses = ['Uptodate']\n", r"policy .*\.toml: \[tcb\] statuses: 'Uptodate'"),
+        (
+            "[checks]\nhardware.tcb = 'required'\n",
+            r"policy .*\.toml: \[checks\] hardware: .*quotes",
+        ),
+        (f"[expect]\nkms = '1:{MISTYPED}'\n", r"policy .*\.toml: \[expect\] kms .*capitals"),
+        (f"[governance]\nowners = ['{MISTYPED}']\n", r"policy .*\.toml: owners: .*capitals"),
+    ],
+)
+def test_a_mistake_is_said_with_its_file_and_key(written: Load, text: str, says: str) -> None:
+    with pytest.raises(PolicyError, match=says):
+        written(text)
+
+
+def test_what_extends_nothing_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    for base in ("absent.toml", ""):
+        path.write_text(f'extends = "{base}"\n')
+        with pytest.raises(PolicyError, match=rf"policy .*own\.toml: extends '{base}': "):
+            load_policy(str(path))
 
 
 def test_extends_is_relative_to_the_file(tmp_path: Path) -> None:

@@ -287,7 +287,9 @@ def test_without_a_dated_evaluation_the_tcb_is_a_warning(honest: Audited) -> Non
     assert "no reference says" in result.summary
 
 
-@pytest.mark.parametrize(("rejected", "fails"), [("INTEL-SA-00001", True), ("INTEL-SA-2", False)])
+@pytest.mark.parametrize(
+    ("rejected", "fails"), [("INTEL-SA-00001", True), ("INTEL-SA-00002", False)]
+)
 def test_an_advisory_that_the_policy_rejects(
     tmp_path: Path,
     rejected: str,

@@ -17,8 +17,9 @@ from verifier.evidence.challenges import CHALLENGE, CHALLENGE_ENDPOINTS
 from verifier.evidence.endpoint import Endpoint
 from verifier.evidence.regular_file import read_given
 from verifier.evidence.td.report_data import Binding
-from verifier.model.identifiers import AppId, parse_app_id, parse_key_holder
+from verifier.model.identifiers import AppId, parse_app_id
 from verifier.patterns import pattern
+from verifier.policy.key_holder import named_key_holder
 from verifier.reference.values import KmsRecord, OsImage, ReferenceValues, embedded, parse_reference
 
 _MAX_ROOT_BYTES: Final = 4 << 20
@@ -155,12 +156,8 @@ def named_kms(text: str, reference: ReferenceValues) -> KmsRecord | None:
     only the user knows."""
     if not text:
         return None
-    holder = parse_key_holder(text)
-    if holder is None:
-        raise UsageError(
-            f"--kms {text!a} is not CHAIN:ADDRESS, a root address or a CA key",
-            hint="such as 8453:0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C",
-        )
+    such_as = "such as 8453:0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C"
+    holder = named_key_holder(text, "--kms", such_as)
     for row in reference.kms:
         if holder in row.names:
             return row

@@ -18,7 +18,7 @@ KEY_HOLDER: Final = "kms/"
 the app its keys, and not about the app. The rest of the name says where it answered."""
 
 _KEY_HOLDER = pattern(
-    r"([0-9]{1,10}):(0x[0-9a-fA-F]{40})|(0x[0-9a-fA-F]{40})|(30(?:[0-9a-fA-F]{2}){40,600})",
+    r"([1-9][0-9]{0,9}):(0x[0-9a-fA-F]{40})|(0x[0-9a-fA-F]{40})|(30(?:[0-9a-fA-F]{2}){40,600})",
     re.ASCII,
 )
 

@@ -27,37 +27,38 @@ def read_document(name_or_path: str) -> dict[str, Any]:
     merged key by key, waivers and reviews are added, everything else is replaced. The name is
     never inherited.
     """
-    return _read(name_or_path, Path(), 0)
+    return _read(name_or_path, Path(), 0, f"policy {name_or_path}")
 
 
-def _read(name_or_path: str, folder: Path, depth: int) -> dict[str, Any]:
-    where = f"policy {name_or_path}"
+def _read(name_or_path: str, folder: Path, depth: int, where: str) -> dict[str, Any]:
     if depth > _MAX_DEPTH:
         raise PolicyError(f"{where}: extends over more than {_MAX_DEPTH} policies, or itself")
     path = folder / name_or_path
-    document = _parse(_raw(name_or_path, path), where)
+    document = _parse(_raw(name_or_path, path, where), where)
     if name_or_path not in BUILT_IN:
         document.setdefault("name", path.name)
     base = document.pop("extends", None)
     if base is None:
         return document
-    return _merge(_read(text(base, f"{where}: extends"), path.parent, depth + 1), document)
+    named = text(base, f"{where}: extends")
+    what = f"policy {name_or_path}: extends {named!a}"
+    return _merge(_read(named, path.parent, depth + 1, what), document)
 
 
-def _raw(name_or_path: str, path: Path) -> bytes:
+def _raw(name_or_path: str, path: Path, where: str) -> bytes:
     if name_or_path in BUILT_IN:
         return resources.files(__package__).joinpath(f"{name_or_path}.toml").read_bytes()
     try:
         raw = read_given(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
         raise PolicyError(
-            f"policy {name_or_path}: {getattr(error, 'strerror', None) or error}",
+            f"{where}: {getattr(error, 'strerror', None) or error}",
             hint=did_you_mean(
                 name_or_path, BUILT_IN, f"name a TOML file, or one of {', '.join(BUILT_IN)}"
             ),
         ) from error
     if len(raw) > _MAX_BYTES:
-        raise PolicyError(f"policy {name_or_path}: larger than {_MAX_BYTES} bytes")
+        raise PolicyError(f"{where}: larger than {_MAX_BYTES} bytes")
     return raw
 
 
@@ -84,10 +85,16 @@ def _merge(base: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 def section(
     document: dict[str, Any], name: str, known: tuple[str, ...] | None, where: str
 ) -> dict[str, Any]:
-    """A table with no other keys than the known ones (None: any)."""
+    """A table with no other keys than the known ones (None: any, which are ids and no tables)."""
     table = document.get(name, {})
     if not isinstance(table, dict):
         raise PolicyError(f"policy {where}: [{name}] is not a table")
+    split = (key for key, value in table.items() if isinstance(value, dict))
+    if known is None and (key := next(split, None)) is not None:
+        raise PolicyError(
+            f"policy {where}: [{name}] {key}: an id stands without its quotes, or is a table",
+            hint='TOML takes a bare dot for a table: write "hardware.tcb" = "required"',
+        )
     if known is not None:
         refuse_unknown(table, known, f"policy {where}: [{name}]")
     return table
@@ -120,6 +127,13 @@ def text(value: object, what: str) -> str:
     if not isinstance(value, str):
         raise PolicyError(f"{what} is not a string")
     return value
+
+
+def words(value: object, what: str) -> str:
+    """A string with something in it."""
+    if not text(value, what).strip():
+        raise PolicyError(f"{what} is empty")
+    return text(value, what)
 
 
 def texts(value: object, what: str) -> tuple[str, ...]:

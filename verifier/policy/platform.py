@@ -1,5 +1,5 @@
-"""[platform] and [snp] of a policy: which machines may run an app, whose word on their place
-counts, and how old the firmware of SEV-SNP platforms may be."""
+"""[tcb], [platform] and [snp] of a policy: how old a platform's firmware may be, which machines may
+run an app, and whose word on their place counts."""
 
 from typing import Any, Final, TypedDict
 
@@ -11,7 +11,23 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from verifier.checks.demands import Demands
 from verifier.errors import EvidenceError, PolicyError
 from verifier.evidence.codec import parse_hex
-from verifier.policy.document import demanded, number, one_of, section
+from verifier.patterns import pattern
+from verifier.policy.document import demanded, number, one_of, section, texts
+
+TCB_STATUSES: Final = (
+    "UpToDate",
+    "SWHardeningNeeded",
+    "ConfigurationNeeded",
+    "ConfigurationAndSWHardeningNeeded",
+    "OutOfDate",
+    "OutOfDateConfigurationNeeded",
+    "TDRelaunchAdvised",
+    "TDRelaunchAdvisedConfigurationNeeded",
+)
+"""What Intel calls a platform that it has not revoked; a revoked one is accepted by nobody."""
+
+ADVISORY: Final = "INTEL-[A-Z]{2,8}-[0-9]{5}"
+"""The form of Intel's advisories; one that is written otherwise would be nobody's."""
 
 SIGNED: Final = "signed"
 TCB_PARTS: Final = ("fmc", "boot_loader", "tee", "snp", "microcode")
@@ -21,16 +37,48 @@ MAX_VERSION: Final = 255
 PPID_BYTES: Final = 16
 """Of a platform's provisioning id."""
 
+_ADVISORY: Final = pattern(ADVISORY)
 _ED25519_BYTES: Final = 32
 _MIN_RSA_BITS: Final = 2048
 
 
+class TcbDemands(TypedDict):
+    """The fields of `Demands` that [tcb] fills."""
+
+    tcb_statuses: tuple[str, ...]
+    reject_advisories: tuple[str, ...]
+    minimum_evaluation_number: int
+    tcb_grace: int
+
+
 class PlatformDemands(TypedDict):
-    """The fields of `Demands` that the section fills."""
+    """The fields of `Demands` that [platform] fills."""
 
     ppids: tuple[str, ...]
     place_keys: tuple[str, ...]
     place_days: int
+
+
+def tcb_demands(table: dict[str, Any], where: str) -> TcbDemands:
+    """What the section demands. Raises PolicyError, also for a status or an advisory that Intel
+    has not: the one would accuse every app, the other nobody."""
+    what = f"policy {where}: [tcb]"
+    statuses = texts(table.get("statuses", [*Demands().tcb_statuses]), f"{what} statuses")
+    if not statuses:
+        raise PolicyError(f"{what} statuses is an empty list", hint="leave the key out, or fill it")
+    advisories = texts(table.get("reject_advisories", []), f"{what} reject_advisories")
+    for item in advisories:
+        if not _ADVISORY.fullmatch(item):
+            raise PolicyError(
+                f"{what} reject_advisories: {item!a} has another form",
+                hint="such as INTEL-SA-00615",
+            )
+    return {
+        "tcb_statuses": tuple(one_of(item, TCB_STATUSES, f"{what} statuses") for item in statuses),
+        "reject_advisories": advisories,
+        "minimum_evaluation_number": number(table, "minimum_evaluation_number", 0, where),
+        "tcb_grace": number(table, "grace_days", 0, where),
+    }
 
 
 def platform_demands(table: dict[str, Any], where: str) -> PlatformDemands:

@@ -50,7 +50,6 @@ from verifier.checks.demands import (
 )
 from verifier.errors import EvidenceError, PolicyError, did_you_mean
 from verifier.manifest.rules.catalogue import TEXTS
-from verifier.model.identifiers import parse_key_holder
 from verifier.model.result import JsonValue, Requirement, Severity, Verdict
 from verifier.patterns import pattern
 from verifier.policy.document import (
@@ -63,10 +62,11 @@ from verifier.policy.document import (
     refuse_unknown,
     section,
     switch,
-    text,
     texts,
+    words,
 )
-from verifier.policy.platform import PPID_BYTES, least_tcb, platform_demands
+from verifier.policy.key_holder import named_key_holder, refuse_mistyped
+from verifier.policy.platform import PPID_BYTES, least_tcb, platform_demands, tcb_demands
 from verifier.policy.reviews import Review, parse_reviews
 from verifier.policy.waivers import parse_waivers
 from verifier.reference.values import Origin
@@ -217,7 +217,7 @@ class Policy(Struct, frozen=True, kw_only=True, dict=True):
         for name, values in expect.items():
             if not values:
                 continue
-            wanted = _expected_values(name, list(values))
+            wanted = _expected_values(name, list(values), f"--expect-{name.replace('_', '-')}")
             both = _satisfying_both(name, wanted, merged.get(name, wanted))
             if not both:
                 raise PolicyError(f"the policy {self.name} expects another {name} than you do")
@@ -259,7 +259,7 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
             hint="no policy goes below the floor: without it nothing else means anything",
         )
     return Policy(
-        name=text(document.get("name", where), f"policy {where}: name"),
+        name=words(document.get("name", where), f"policy {where}: name"),
         accept=accept,
         checks=checks,
         demands=_demands(sections, parse_waivers(document.get("waivers", []), FLOOR, where), where),
@@ -270,17 +270,10 @@ def _policy(document: dict[str, Any], where: str) -> Policy:
 def _demands(
     sections: Mapping[str, dict[str, Any]], waivers: tuple[Waiver, ...], where: str
 ) -> Demands:
-    tcb, freshness, default = sections["tcb"], sections["freshness"], Demands()
+    freshness, default = sections["freshness"], Demands()
     _known_rules((item.rule for item in waivers if item.rule), where)
     return Demands(
-        tcb_statuses=texts(
-            tcb.get("statuses", [*default.tcb_statuses]), f"policy {where}: statuses"
-        ),
-        reject_advisories=texts(
-            tcb.get("reject_advisories", []), f"policy {where}: reject_advisories"
-        ),
-        minimum_evaluation_number=number(tcb, "minimum_evaluation_number", 0, where),
-        tcb_grace=number(tcb, "grace_days", 0, where),
+        **tcb_demands(sections["tcb"], where),
         max_collateral_age=number(
             freshness, "max_collateral_age", default.max_collateral_age, where
         ),
@@ -289,7 +282,8 @@ def _demands(
         **platform_demands(sections["platform"], where),
         snp_min_tcb=least_tcb(sections["snp"], where),
         expect={
-            name: _expected_values(name, values) for name, values in sections["expect"].items()
+            name: _expected_values(name, values, f"policy {where}: [expect] {name}")
+            for name, values in sections["expect"].items()
         },
         kms_signed=switch(sections["identity"], "kms_signed", where),
         endpoint_named=switch(sections["endpoint"], "named", where),
@@ -355,6 +349,8 @@ def _matching(table: dict[str, Any], key: str, where: str) -> tuple[str, ...]:
                 f"policy {where}: {key}: {value!a} has another form",
                 hint=f"such as {_SUCH_AS[key]}",
             )
+        if key == "owners":
+            refuse_mistyped(value, f"policy {where}: owners: {value}")
     return found
 
 
@@ -415,34 +411,28 @@ def _satisfying_both(name: str, wanted: tuple[str, ...], own: tuple[str, ...]) -
     return tuple(sorted(both | apart))
 
 
-def _expected_values(name: str, values: object) -> tuple[str, ...]:
-    given = texts([values] if isinstance(values, str) else values, f"expect {name}")
+def _expected_values(name: str, values: object, what: str) -> tuple[str, ...]:
+    given = texts([values] if isinstance(values, str) else values, what)
     if not given:
-        raise PolicyError(f"expect {name}: an empty list expects nothing that could be")
-    return tuple(sorted({_expected_value(name, value) for value in given}))
+        raise PolicyError(f"{what}: an empty list expects nothing that could be")
+    return tuple(sorted({_expected_value(name, value, what) for value in given}))
 
 
-def _expected_value(name: str, value: str) -> str:
+def _expected_value(name: str, value: str, what: str) -> str:
     if name == "image":
         if not _IMAGE.fullmatch(value):
             raise PolicyError(
-                f"expected image {value!a} is not NAME=sha256:DIGEST",
+                f"{what} {value!a} is not NAME=sha256:DIGEST",
                 hint="NAME is a service, or a repository as the manifest writes it",
             )
         return value
     if name == "kms":
-        holder = parse_key_holder(value)
-        if holder is None:
-            raise PolicyError(
-                f"expected kms {value!a} is not CHAIN:ADDRESS, a root address or a CA key",
-                hint="a CA key is the hex of its DER SubjectPublicKeyInfo",
-            )
-        return holder
+        return named_key_holder(value, what, "a CA key is the hex of its DER SubjectPublicKeyInfo")
     size = EXPECTABLE[name]
     digits = value.lower().removeprefix("sha256:").removeprefix("0x")
     is_hex = set(digits) <= set("0123456789abcdef")
     if name == "device" and is_hex and len(digits) == 2 * PPID_BYTES:
         return hashlib.sha256(bytes.fromhex(digits)).hexdigest()
     if len(digits) != 2 * size or not is_hex:
-        raise PolicyError(f"expected {name} {value!r} is not {size} bytes of hex")
+        raise PolicyError(f"{what} {value!a} is not {size} bytes of hex")
     return digits

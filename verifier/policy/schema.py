@@ -13,7 +13,14 @@ from verifier.manifest.rules.catalogue import TEXTS as RULE_TEXTS
 from verifier.model.result import Requirement, Severity
 from verifier.policy import reviews
 from verifier.policy.document import MAX_NUMBER
-from verifier.policy.platform import MAX_VERSION, PPID_BYTES, SIGNED, TCB_PARTS
+from verifier.policy.platform import (
+    ADVISORY,
+    MAX_VERSION,
+    PPID_BYTES,
+    SIGNED,
+    TCB_PARTS,
+    TCB_STATUSES,
+)
 from verifier.policy.policy import ACCEPTABLE, EXPECTABLE, FLOOR
 from verifier.reference.values import Origin
 
@@ -34,7 +41,10 @@ def policy_schema() -> str:
         "in JSON.",
         **_table(
             {
-                "name": _text("How reports call it; the file's name where it is absent."),
+                "name": {
+                    **_text("How reports call it; the file's name where it is absent."),
+                    "pattern": "\\S",
+                },
                 "extends": _text(
                     "A built-in policy (genuine, baseline, stage1, strict, endpoint), or a file "
                     "relative to this one. Tables are merged key by key, waivers and reviews are "
@@ -88,14 +98,15 @@ def _hardware() -> _Schema:
     tcb = {
         "statuses": {
             "type": "array",
-            "items": {"type": "string"},
+            "minItems": 1,
+            "items": {"enum": list(TCB_STATUSES)},
             "default": list(_DEFAULT.tcb_statuses),
             "description": "TCB statuses that are accepted, as Intel's TCB info names them; any "
             "other fails.",
         },
         "reject_advisories": {
             "type": "array",
-            "items": {"type": "string"},
+            "items": {"type": "string", "pattern": f"^{ADVISORY}$"},
             "description": "Intel's advisories that may not apply to the platform, such as "
             "INTEL-SA-00615.",
         },
