@@ -116,6 +116,52 @@ def test_options_may_stand_before_the_target(run: Run, tmp_path: Path) -> None:
     assert before.code == 3
 
 
+@pytest.mark.parametrize("command", ["lint", "compose-hash", "report", "signer", "checklist"])
+def test_what_cannot_be_read_is_said_of_its_file(run: Run, tmp_path: Path, command: str) -> None:
+    (tmp_path / "some.bin").write_bytes(b"\xff" * 40)
+    ran = run(command, "some.bin")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.startswith("verify: some.bin: ")
+    assert len(ran.err.splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", ["lint", "compose-hash", "report", "signer", "oci", "image"])
+def test_a_file_that_is_not_there_is_a_slip_of_the_user(run: Run, command: str) -> None:
+    ran = run(command, "some.tar" if command in {"oci", "image"} else "some.json")
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no such file" in ran.err
+    assert "Errno" not in ran.err
+
+
+def test_a_broken_bundle_says_what_to_do(run: Run, tmp_path: Path) -> None:
+    cut = empty_bundle(tmp_path / "cut")
+    (cut / "manifest.json").write_text("{")
+    more = empty_bundle(tmp_path / "more")
+    (more / "blobs" / "another").touch()
+    for broken in (cut, more):
+        ran = run(f"./{broken.name}")
+        assert (ran.code, ran.out) == (3, "")
+        assert ran.err.startswith(f"verify: {broken.name}")
+        assert "collect it again" in ran.err
+
+
+def test_what_is_no_bundle_is_told_what_it_is(run: Run, tmp_path: Path) -> None:
+    empty_bundle(tmp_path / "bundle")
+    (tmp_path / "link").symlink_to("bundle")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    (tmp_path / "folder" / "below").mkdir(parents=True)
+    for name, code, says in (
+        ("./link", 3, "link: a link to a folder"),
+        ("./dangling", 2, "it is a link that leads nowhere"),
+        ("./folder", 3, "this is not a bundle"),
+    ):
+        ran = run(name)
+        assert (ran.code, ran.out) == (code, "")
+        assert says in ran.err
+    ran = run("fleet", "folder")
+    assert (ran.code, "did you mean" in ran.err) == (2, False)
+
+
 def test_a_bundle_named_like_a_command(run: Run, tmp_path: Path) -> None:
     empty_bundle(tmp_path / "demo")
     assert '"target":"./demo"' in run("./demo", "--format", "json").out

@@ -4,6 +4,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -63,7 +64,28 @@ def near_file(path: Path) -> str:
         names = [item.name for item in path.parent.iterdir()][:_MOST_NAMES]
     except (OSError, ValueError):
         names = []
-    return did_you_mean(path.name, names, "check the name")
+    others = (name for name in names if name != path.name)
+    otherwise = "it is a link that leads nowhere" if path.is_symlink() else "check the name"
+    return did_you_mean(path.name, others, otherwise)
+
+
+def require_file(path: Path) -> None:
+    """Raise UsageError where there is nothing of that name: the slip of a user, and no evidence."""
+    if not path.exists():
+        raise UsageError(f"{path}: there is no such file", hint=near_file(path))
+
+
+@contextmanager
+def about(path: Path | str) -> Iterator[None]:
+    """What is said of evidence in here, is said of this file."""
+    try:
+        yield
+    except EvidenceError as error:
+        said = error.message.startswith(str(path))
+        raise EvidenceError(
+            error.message if said else f"{path}: {error.message}",
+            hint=error.hint or "is it the file that you meant?",
+        ) from error
 
 
 def read_stdin() -> bytes:

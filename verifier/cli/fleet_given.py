@@ -7,7 +7,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from verifier.api import Past, Question, Sources
-from verifier.cli.files import near_file, read_file, read_stdin
+from verifier.cli.files import read_file, read_stdin
 from verifier.cli.gather import sources_of
 from verifier.cli.options import Reach
 from verifier.cli.target import parse_target
@@ -98,7 +98,9 @@ def _bundles_in(folder: Path) -> Listing:
         raise UsageError(f"{folder}: cannot read it: {error.strerror or error}") from error
     found = [item for item in names if item.suffix == ".tar" or (item / MANIFEST_NAME).is_file()]
     if not found:
-        raise UsageError(f"{folder}: there is no bundle in it", hint=near_file(folder))
+        raise UsageError(
+            f"{folder}: there is no bundle in it", hint="name a folder with what --save wrote in it"
+        )
     return Listing(
         tuple(Listed(place, str(item), item.name) for place, item in enumerate(found, 1))
     )

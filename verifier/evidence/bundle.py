@@ -232,7 +232,14 @@ def load(path: Path) -> Bundle:
     Raises EvidenceError for a wrong digest, a missing, extra or duplicate blob, a link, a name
     outside the bundle, or a manifest that is not in canonical form.
     """
-    return from_files(read_files(path), path)
+    try:
+        return from_files(read_files(path), path)
+    except EvidenceError as error:
+        if error.hint:
+            raise
+        raise EvidenceError(
+            error.message, hint="copy the whole bundle again, or collect it again"
+        ) from error
 
 
 def read_files(path: Path) -> dict[str, bytes]:

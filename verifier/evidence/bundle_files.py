@@ -106,8 +106,12 @@ def _remove(path: Path) -> None:
 
 
 def _read_directory(path: Path) -> dict[str, bytes]:
+    if path.is_symlink():
+        raise EvidenceError(f"{path}: a link to a folder", hint="name the bundle itself")
     files: dict[str, bytes] = {}
     total = 0
+    if not (path / MANIFEST_NAME).exists():
+        return files
     for folder, prefix in ((path, ""), (path / "blobs", "blobs/")):
         if not folder.is_dir() or folder.is_symlink():
             continue

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from verifier.cli.files import names_target
+from verifier.cli.files import about, names_target
 from verifier.cli.gather import gather
 from verifier.cli.lint_given import STDIN, Given, is_source_directory, read_given
 from verifier.cli.options import Output, Reach, command
@@ -120,12 +120,11 @@ def _read(texts: "list[Given]") -> "tuple[tuple[Build, ...], tuple[Written, ...]
     for item in texts:
         if item.dockerfile:
             builds.append(Build(item.name, audit_dockerfile(item.raw)))
-        elif item.whole:
-            audit = audit_manifest(item.raw)
-            written.append(Written(item.name, read_manifest(item.raw), audit))
-        else:
-            audit = audit_compose_file(item.raw)
-            written.append(Written(item.name, read_compose_file(item.raw), audit))
+            continue
+        with about(item.name):
+            audit = (audit_manifest if item.whole else audit_compose_file)(item.raw)
+            read = (read_manifest if item.whole else read_compose_file)(item.raw)
+        written.append(Written(item.name, read, audit))
     return tuple(builds), tuple(written)
 
 

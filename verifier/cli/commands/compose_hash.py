@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from msgspec import Struct
 
-from verifier.cli.files import read_file
+from verifier.cli.files import about, read_file
 from verifier.cli.options import command
 from verifier.cli.output import write
 from verifier.cli.streams import print_row, warn
@@ -247,12 +247,10 @@ def _of_compose_file(file: Path, raw: bytes, deployment: Deployment) -> _Answer:
     from verifier.manifest.diff import VMM_FLAGS, compose_paths, oddities  # noqa: PLC0415
 
     path = deployment.pre_launch_script
-    script = parse_utf8(read_file(path), "pre-launch script") if path is not None else None
-    text = parse_utf8(raw, "compose file")
-    try:
+    script = parse_utf8(read_file(path), str(path)) if path is not None else None
+    with about(file):
+        text = parse_utf8(raw, "compose file")
         tree = parse_compose(text.removeprefix("\ufeff"), "compose file")
-    except EvidenceError as error:
-        raise EvidenceError(f"{file}: {error.message}", hint=error.hint) from error
     if "services" not in tree.entries:
         raise EvidenceError(f"{file}: it has no services", hint="give a docker-compose file")
     odd = oddities(raw.rstrip(b"\r\n"))  # a compose file ends with a new line

@@ -60,7 +60,7 @@ def measure(
     Exit codes: 0 done; 3 the files are not those of an image, or not what its list says, or of
     another image than the one to be downloaded.
     """
-    from verifier.cli.files import read_file  # noqa: PLC0415
+    from verifier.cli.files import read_file, require_file  # noqa: PLC0415
     from verifier.image.files import read_image  # noqa: PLC0415
     from verifier.image.measurement import measure_image, to_json  # noqa: PLC0415
     from verifier.machine.shape import parse_vm_config  # noqa: PLC0415
@@ -68,6 +68,8 @@ def measure(
     shape = None if machine is None else parse_vm_config(read_file(machine), str(machine))
     if (image is None) == (not fetch):
         raise UsageError("name an image, or one to download with --fetch")
+    if image is not None:
+        require_file(image)
     files = read_image(image) if image is not None else _fetched(fetch, mirror)
     document = to_json(measure_image(files, shape), shape)
     _print(document, shape)

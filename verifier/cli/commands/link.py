@@ -79,20 +79,21 @@ def verify_signer(
       verify signer getkey_v1.json --app-id 25e9a28b7c0cdad98c25c0ea226b1a94809e55c7 --domain vault
     """
     from verifier.checks.key_management import signers  # noqa: PLC0415
-    from verifier.cli.files import read_file  # noqa: PLC0415
+    from verifier.cli.files import about, read_file  # noqa: PLC0415
     from verifier.evidence.guest import kms_answers  # noqa: PLC0415
     from verifier.model.identifiers import parse_app_id  # noqa: PLC0415
     from verifier.reference.values import embedded  # noqa: PLC0415
     from verifier.report.audit.families import mark_of  # noqa: PLC0415
 
-    about = parse_app_id(app_id) if app_id else ""
-    if about is None:
+    asked = parse_app_id(app_id) if app_id else ""
+    if asked is None:
         raise UsageError(f"--app-id {app_id!a} is no app id", hint="write its 40 hex digits")
-    chains = kms_answers.parse_chains(read_file(file), file.name)
+    with about(file):
+        chains = kms_answers.parse_chains(read_file(file), file.name)
     found = [
         reading
         for chain in chains
-        for reading in signers.readings(chain, purpose, bytes.fromhex(about), domain)
+        for reading in signers.readings(chain, purpose, bytes.fromhex(asked), domain)
     ]
     outcome = signers.identify_signers(found, embedded())
     print_row(f"{mark_of(outcome.status, outcome.skip_kind).value}: ", outcome.summary)

@@ -9,7 +9,7 @@ import typer
 from msgspec import Struct
 from msgspec.structs import replace
 
-from verifier.cli.files import read_file
+from verifier.cli.files import about, read_file
 from verifier.cli.lint_given import Given, read_given
 from verifier.cli.options import Output, Reach, command
 from verifier.cli.output import check_places, write
@@ -241,7 +241,8 @@ def _audited(item: "Given", compose_hash: str) -> "ManifestAudit":
         return audit_dockerfile(item.raw)
     expected = compose_hash or item.context.compose_hash
     context = replace(item.context, compose_hash=expected)
-    return (audit_manifest if item.whole else audit_compose_file)(item.raw, context)
+    with about(item.name):
+        return (audit_manifest if item.whole else audit_compose_file)(item.raw, context)
 
 
 def render(told: "ToldLints", form: LintFormat, *, to_terminal: bool, verbose: bool) -> str:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from verifier.cli.files import require_file
 from verifier.cli.streams import print_row, warn
 from verifier.errors import EvidenceError, UsageError
 
@@ -49,6 +50,7 @@ def identify_image(
             raise UsageError(
                 f"--expect-image: {text!a} is no digest", hint="write sha256: and 64 hex digits"
             )
+    require_file(file)
     malformed: list[EvidenceError] = []
     images = read_archive(file, malformed.append)
     for image in images:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.cli.again import KINDS, Again, write_again
-from verifier.cli.files import names_target, read_file
+from verifier.cli.files import about, names_target, read_file
 from verifier.cli.gather import gather
 from verifier.cli.options import (
     BundlePath,
@@ -246,7 +246,8 @@ def _kind(file: Path, *, judges: bool) -> str:
             f"{file} is a report, which is rendered as it was judged",
             hint="to judge the evidence again: verify APP_ID --bundle BUNDLE",
         )
-    kind = kind_of(raw)
+    with about(file):
+        kind = kind_of(raw)
     if kind in KINDS:
         warn(f"{file}: rendered as its author wrote it; nothing was verified again")
     return kind
@@ -262,10 +263,8 @@ def _read(file: Path, reach: Reach, written: Written) -> "Report":
             "a statement is made of evidence, not of a report that anybody may have written",
             hint="verify APP_ID --bundle BUNDLE --format statement",
         )
-    try:
+    with about(file):
         report = read_report(read_file(file))
-    except EvidenceError as error:
-        raise EvidenceError(f"{file}: {error.message}", hint=error.hint) from error
     warn(
         f"{file}: rendered as {report.tool} wrote it, as of {format_time(report.evaluated_at)}; "
         "nothing was verified again"
