@@ -1,5 +1,6 @@
 """Which key holder is meant: the one that the guest names, or the user, or the policy."""
 
+import json
 from functools import cache
 from typing import Final, cast
 
@@ -16,6 +17,7 @@ from verifier.lab.chain import Chain
 from verifier.lab.contracts import DstackApp, DstackKms, runtime_code
 from verifier.lab.history import KMS_ADDRESS
 from verifier.lab.knobs import CHAIN_ID, DEFAULT_NOW, Knobs
+from verifier.lab.response import Response
 from verifier.lab.world import build
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
 
@@ -92,6 +94,49 @@ def test_none_where_one_was_named_or_is_expected(provider: str) -> None:
     assert named.report.verdict is Verdict.NONE
     expecting = audited.under(f'[expect]\nkms = ["{CONTRACT}"]')
     assert_noticed(expecting, PROVIDER, refusing=True)
+
+
+@cache
+def provided_by(name: str, app_id: bytes | None) -> Audited:
+    """A guest that measures this key provider, as its page shows it."""
+    payload = json.dumps({"name": name, "id": ""}, separators=(",", ":")).encode()
+
+    def respond(_method: str, url: str, _body: bytes, response: Response) -> Response:
+        if "-8090." not in url:
+            return response
+        shown = response.body
+        for quote in (b'"', b"&#34;", b'\\"'):
+            known = b"name" + quote + b":" + quote + b"none" + quote
+            shown = shown.replace(known, known.replace(b"none", name.encode()))
+        return replace(response, body=shown)
+
+    measured = forge.measured_as("key-provider", payload)
+    return audit(
+        Knobs(app_id=app_id, key_provider="none", edit_events=measured, edit_response=respond)
+    )
+
+
+@pytest.mark.parametrize("policy", ["genuine", "baseline"])
+@pytest.mark.parametrize("app_id", [None, b"\x77" * 20], ids=["own id", "another id"])
+def test_one_of_a_kind_that_nobody_knows_is_missing_evidence(
+    app_id: bytes | None, policy: str
+) -> None:
+    audited = provided_by("vault", app_id).under(policy)
+    assert result(audited, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "vault" in result(audited, PROVIDER).summary
+    assert (result(audited, IDENTITY).skip_kind is SkipKind.MISSING_EVIDENCE) is (
+        app_id is not None
+    )
+    assert not [item for item in audited.report.subjects[0].checks if item.status is Status.FAIL]
+    if policy == "baseline" or app_id:
+        assert audited.report.verdict is Verdict.NONE
+
+
+@pytest.mark.parametrize("app_id", [None, b"\x77" * 20], ids=["own id", "another id"])
+def test_one_of_a_known_kind_that_keeps_no_keys(app_id: bytes | None) -> None:
+    found = result(provided_by("none", app_id), PROVIDER)
+    assert found.skip_kind is (SkipKind.NOT_APPLICABLE if app_id is None else None)
+    assert (found.status is Status.FAIL) is (app_id is not None)
 
 
 @pytest.mark.parametrize("guest", ["hosted", "self-hosted"])

@@ -6,8 +6,13 @@ from typing import Final
 
 from verifier.checks.application.app_certificate import UNTIED_HINT, vouched
 from verifier.checks.case import Case
-from verifier.checks.engine import Outcome, check, failed, passed, warned
-from verifier.checks.key_management.key_holder import as_named, confirmed_ca_key, denied_holder
+from verifier.checks.engine import Outcome, check, failed, missing, passed, warned
+from verifier.checks.key_management.key_holder import (
+    SELF_PROVIDERS,
+    as_named,
+    confirmed_ca_key,
+    denied_holder,
+)
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
@@ -91,6 +96,14 @@ def _bound(case: Case) -> Outcome:
         )
     if measured.provider == "kms":
         return _by_kms(case)
+    if measured.provider not in SELF_PROVIDERS:
+        return missing(
+            f"nothing known binds this app id: key provider {measured.provider} is of a kind that "
+            "is not known",
+            expected="an app id equal to compose_hash[:20], or an identified KMS",
+            actual=app_id,
+            evidence=evidence,
+        )
     return failed(
         f"nothing binds this app id: key provider {measured.provider}",
         expected="an app id equal to compose_hash[:20], or an identified KMS",

@@ -25,7 +25,8 @@ from verifier.checks.engine import (
     tried,
     warned,
 )
-from verifier.checks.key_management.keys import SELF_PROVIDERS, provider
+from verifier.checks.key_management.key_holder import SELF_PROVIDERS
+from verifier.checks.key_management.keys import provider
 from verifier.checks.key_management.kms_guest import KmsGuest, allowances, kms_guests
 from verifier.checks.key_management.kms_root import (
     RootKey,

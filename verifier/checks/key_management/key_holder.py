@@ -1,11 +1,17 @@
 """Which key holder a guest names, and whether it is the one that the relying party means."""
 
+from typing import Final
+
 from verifier.checks.case import Case
 from verifier.checks.key_management.kms_guest import tried_guests
 from verifier.checks.key_management.kms_root import is_tied
 from verifier.errors import MissingEvidence
 from verifier.evidence.chain import contracts
 from verifier.reference.values import Denied, KmsRecord
+
+SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
+"""The kinds of key provider beside a KMS, which hold no keys for another id than the manifest's
+hash. Whatever else a guest names is of a kind that nobody knows."""
 
 
 def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:

@@ -26,6 +26,7 @@ from verifier.checks.engine import (
     warned,
 )
 from verifier.checks.key_management.key_holder import (
+    SELF_PROVIDERS,
     as_named,
     denied_holder,
     in_words,
@@ -40,7 +41,6 @@ from verifier.evidence.guest import kms_answers
 from verifier.model.result import EvidenceRef, Status
 from verifier.reference.values import KmsRecord, ReferenceValues
 
-SELF_PROVIDERS: Final = ("local-sgx", "tpm", "none")
 _FIRST_TO_MEASURE: Final = (0, 4, 2)
 _NO_LONGER_MEASURING: Final = (0, 6)
 """The releases of dstack that measure `mr-kms`."""
@@ -59,11 +59,12 @@ def provider(case: Case) -> Outcome:
     """The measured key-provider event names the CA key of a KMS that the reference values know, or
     that the relying party named with --kms; and where that KMS has a contract, its `kmsInfo` holds
     the same CA key, and the same root key. A KMS without a contract is identified by its record
-    alone. One that nobody knows, or another one than was named, is missing evidence; another key
-    holder than the policy expects is a failure. Keys that are public, such as a simulator's, are
-    refused by name. It is the guest that names it: `application.identity` tells what the KMS
-    signed. A release that measures the build of its KMS (mr-kms, dstack 0.4.2 to 0.5.11) and did
-    not is a doubt; so are keys that the host's TPM seals, or an enclave that nobody knows."""
+    alone. One that nobody knows, or of a kind that nobody does, or another one than was named, is
+    missing evidence; another key holder than the policy expects is a failure. Keys that are public,
+    such as a simulator's, are refused by name. It is the guest that names it:
+    `application.identity` tells what the KMS signed. A release that measures the build of its KMS
+    (mr-kms, dstack 0.4.2 to 0.5.11) and did not is a doubt; so are keys that the host's TPM seals,
+    or an enclave that nobody knows."""
     measured = case.identity
     evidence = tuple(filter(None, (case.presented.log_evidence,)))
     ca_key = measured.provider_id.hex()
@@ -84,8 +85,16 @@ def provider(case: Case) -> Outcome:
     if measured.provider != "kms":
         if measured.provider in SELF_PROVIDERS and measured.self_bound:
             return _without_kms(case, measured.provider, ca_key, evidence)
+        if measured.provider not in SELF_PROVIDERS:
+            return missing(
+                f"the guest names a key provider of a kind that is not known: {measured.provider}",
+                reason="whoever has its keys can read all that this app does",
+                expected=["kms", *SELF_PROVIDERS],
+                actual=measured.provider,
+                evidence=evidence,
+            )
         return failed(
-            f"key provider {measured.provider or 'none'} holds no keys for this app id",
+            f"key provider {measured.provider} holds no keys for this app id",
             expected="a KMS, or an app id equal to compose_hash[:20]",
             actual=measured.provider,
             evidence=evidence,

@@ -16,8 +16,7 @@ from verifier.chain.calls import storage
 from verifier.chain.view import ChainView
 from verifier.checks.authorization.history import timeline_of
 from verifier.checks.case import Case
-from verifier.checks.key_management.key_holder import confirmed_ca_key
-from verifier.checks.key_management.keys import SELF_PROVIDERS
+from verifier.checks.key_management.key_holder import SELF_PROVIDERS, confirmed_ca_key
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain import contracts

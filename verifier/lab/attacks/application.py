@@ -70,8 +70,15 @@ def application() -> Iterator[Attack]:
 
 
 def _named() -> Iterator[Attack]:
-    """A KMS that the guest names, and that signed nothing for the judged quote."""
+    """A key holder that the guest names, and that signed nothing for the judged quote."""
     check = "application.identity"
+    title = "boots a genuine OS under the victim's app id, with a key provider that nobody knows"
+    measured = forge.measured_as("key-provider", b'{"name":"vault","id":""}')
+    knobs = Knobs(app_id=keys.labelled("victim", 20), key_provider="none", edit_events=measured)
+    why = "a provider of another kind may be a good one: nothing known binds the id to it"
+    twin = {"twin": Knobs(key_provider="none"), "twin_verdict": Verdict.WARNING}
+    checks = f"{check} key_management.provider"
+    yield missing("victim-id-unknown-provider", checks, title, knobs, why, **twin)
     why = "the guest may be what it says; nothing that its KMS signed is about this quote"
     title = "measures the CA certificate of the true KMS, and gets its keys from one of its host's"
     knobs = Knobs(
