@@ -1,5 +1,6 @@
 """Where reports and bundles go: looked at before anything is asked, and nothing is lost."""
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,10 @@ import pytest
 
 from tests.cli.command import PROGRAM, Run
 from tests.cli.test_live import on_localhost, options
+from tests.worlds.audited import audit
+from verifier.cli.options import Format, Written
+from verifier.cli.output import write_report
+from verifier.errors import UsageError
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import World
@@ -46,6 +51,11 @@ def unasked(tmp_path: Path) -> Iterator[list[str]]:
         (["--save", "dangling.tar"], "--save dangling.tar: it exists already"),
         (["--save", "file/below"], "--save file/below: file is no directory"),
         (["--save", "x.tar", "-o", "x.tar"], "the bundle is kept there"),
+        (["--report", "json=absent/r.json"], "--report json=absent/r.json: absent is no directory"),
+        (["--report", "html=there"], "--report html=there: it is a directory"),
+        (["-o", "x", "--report", "json=./x"], "--report json=x: another report goes there"),
+        (["--report", "json=x", "--report", "html=x"], "--report html=x: another report"),
+        (["--save", "x.tar", "--report", "json=x.tar"], "the bundle is kept there"),
         (["--save", "x.tar", "-o", "./y/../x.tar"], "is no directory"),
     ],
 )
@@ -68,6 +78,19 @@ def test_a_report_that_cannot_be_written_is_shown(run: Run) -> None:
     assert ran.code == 2
     assert ran.out.startswith("AFFIRMING")
     assert "/dev/full: cannot write the report" in ran.err
+
+
+def test_a_further_report_that_cannot_be_written_loses_no_other(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """What was writable when it was asked for may no longer be when it is written."""
+    further = [f"json={tmp_path}", f"markdown={tmp_path / 'r.md'}"]
+    written = Written(form=Format.SUMMARY, output=tmp_path / "r.txt", also=further)
+    with pytest.raises(UsageError, match="cannot write the report"):
+        write_report(audit(Knobs()).report, written)
+    assert json.loads(capsysbinary.readouterr().out)["verdict"] == "affirming"
+    assert (tmp_path / "r.txt").read_text("utf-8").startswith("AFFIRMING")
+    assert "affirming" in (tmp_path / "r.md").read_text("utf-8")
 
 
 @linux

@@ -43,14 +43,21 @@ def exit_code(report: Report) -> int:
 
 
 def write_report(report: Report, written: Written) -> None:
-    """Render a report to a file or to stdout. Raises UsageError for an unwritable file."""
+    """Render a report to a file or to stdout. Raises UsageError for an unwritable file, once the
+    others are written."""
+    failed: list[UsageError] = []
     for form, file in written.others:
-        write(_render(report, replace(written, form=form, output=file)), file, "the report")
+        try:
+            write(_render(report, replace(written, form=form, output=file)), file, "the report")
+        except UsageError as unwritable:
+            failed.append(unwritable)
     write(_render(report, written), written.output, "the report")
     if written.output is not None:
         from verifier.report.audit.sentences import verdict_line  # noqa: PLC0415
 
         warn(f"{verdict_line(report)}; the report is in {written.output}")
+    for error in failed:
+        raise error
 
 
 def say_how_to_repeat(report: Report, saved: Path) -> None:
@@ -83,12 +90,29 @@ def write(raw: bytes, output: Path | None, what: str) -> None:
         ) from error
 
 
-def check_places(output: Path | None, save: Path | None = None, kept_by: str = "--save") -> None:
+def check_report_places(written: Written, save: Path | None = None) -> None:
+    """Raise UsageError where one of the forms of a report, or its bundle, could not be written, or
+    where one would replace another: before anything is asked."""
+    check_places(written.output, save)
+    taken = {written.output.resolve()} if written.output is not None else set[Path]()
+    for form, file in written.others:
+        option = f"--report {form}="
+        check_places(file, save, option=option)
+        place = file.resolve()
+        if place in taken and (place.is_file() or not place.exists()):
+            raise UsageError(f"{option}{file}: another report goes there", hint="name another file")
+        taken.add(place)
+
+
+def check_places(
+    output: Path | None, save: Path | None = None, kept_by: str = "--save", option: str = "-o "
+) -> None:
     """Raise UsageError where a report or a bundle could not be written: before anything is asked
-    that would then be lost. `kept_by` is the option that names the bundle."""
+    that would then be lost. `kept_by` is the option that names the bundle, `option` what names the
+    report."""
     try:
         if output is not None:
-            _check_output(output)
+            _check_output(output, f"{option}{output}")
         if save is not None:
             _check_save(save, kept_by)
         if output is None or save is None:
@@ -96,21 +120,21 @@ def check_places(output: Path | None, save: Path | None = None, kept_by: str = "
         written, kept = output.resolve(), save.resolve()
     except (OSError, ValueError) as error:
         told = error.strerror if isinstance(error, OSError) else None
-        name = f"-o {output}" if save is None else f"{kept_by} {save}"
+        name = f"{option}{output}" if save is None else f"{kept_by} {save}"
         raise UsageError(f"{name}: {told or error}", hint="name another place") from error
     if written == kept or kept in written.parents:
         raise UsageError(
-            f"-o {output}: the bundle is kept there", hint="name another file for the report"
+            f"{option}{output}: the bundle is kept there", hint="name another file for the report"
         )
 
 
-def _check_output(path: Path) -> None:
+def _check_output(path: Path, named: str) -> None:
     if path.is_dir():
-        raise UsageError(f"-o {path}: it is a directory", hint="name a file")
+        raise UsageError(f"{named}: it is a directory", hint="name a file")
     if not _is_there(path):
-        _check_folder(path.parent, f"-o {path}")
+        _check_folder(path.parent, named)
     elif not os.access(path, os.W_OK):
-        raise UsageError(f"-o {path}: it cannot be written", hint="name a writable file")
+        raise UsageError(f"{named}: it cannot be written", hint="name a writable file")
 
 
 def _check_save(path: Path, option: str) -> None:

@@ -15,7 +15,7 @@ from verifier.cli.options import (
     command,
 )
 from verifier.cli.output import (
-    check_places,
+    check_report_places,
     exit_code,
     save_bundle,
     say_how_to_repeat,
@@ -57,7 +57,7 @@ def audit_app(
     from verifier.cli.question import one_app_id  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    check_places(written.output, save)
+    check_report_places(written, save)
     judged = known(load_policy(policy)).expecting(expected.values)
     asked = one_app_id(expected.app_id)
     audit = gather(

@@ -8,7 +8,7 @@ import typer
 from msgspec.structs import replace
 
 from verifier.cli.options import Written, command
-from verifier.cli.output import check_places, exit_code, write_report
+from verifier.cli.output import check_report_places, exit_code, write_report
 from verifier.cli.streams import progress, warn
 from verifier.model.identifiers import format_time
 
@@ -41,7 +41,7 @@ def run_demo(
     from verifier.lab.world import build  # noqa: PLC0415
     from verifier.policy.policy import load_policy  # noqa: PLC0415
 
-    check_places(written.output, save)
+    check_report_places(written, save)
     judged = load_policy(policy)
     world = build()
     question = simulated_question(world.app_id, world.reference(), world.now)

@@ -19,7 +19,14 @@ from verifier.cli.options import (
     Written,
     command,
 )
-from verifier.cli.output import SIGNABLE, check_places, exit_code, write, write_report
+from verifier.cli.output import (
+    SIGNABLE,
+    check_places,
+    check_report_places,
+    exit_code,
+    write,
+    write_report,
+)
 from verifier.cli.streams import warn
 from verifier.errors import EvidenceError, UsageError
 
@@ -204,6 +211,7 @@ def render_again(
         if kind in KINDS:
             raise typer.Exit(write_again(kind, read_file(file), again))
     written = again.of_an_audit()
+    check_report_places(written)
     if handed_over:
         report = _audited_again(file, author, asked)
     elif author.named or author.check:
