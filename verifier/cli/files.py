@@ -49,6 +49,10 @@ def read_file(path: Path) -> bytes:
         raw = read_given(path, MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise UsageError(f"{path}: there is no such file", hint=near_file(path)) from error
+    except IsADirectoryError as error:
+        bundle = (path / "manifest.json").is_file()
+        hint = f"a bundle is audited: verify APP_ID --bundle {path}" if bundle else "name its files"
+        raise EvidenceError(f"{path}: a folder, and no file", hint=hint) from error
     except OSError as error:
         raise EvidenceError(
             f"{path}: cannot read it: {error.strerror or error}", hint="name a readable file"

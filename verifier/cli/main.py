@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from verifier.cli.given import PlainCommand
+from verifier.cli.mistakes import say_usage
 from verifier.cli.streams import (
     end_as_a_pipe,
     end_progress,
@@ -37,7 +38,6 @@ from verifier.cli.variables import (
     variable,
 )
 from verifier.errors import UsageError, VerifierError, nearest
-from verifier.patterns import pattern
 
 if TYPE_CHECKING:
     from verifier.cli.project import Project, Settings
@@ -195,10 +195,6 @@ _GROUPS: Final = {
 _NAMES: Final = frozenset(COMMANDS)
 _SENTENCE: Final = 200
 """Letters of a command's first sentence that help shows."""
-_CHOICE: Final = pattern(r"'([^']*)' is not one of (.*)")
-_QUOTED: Final = pattern(r"'([^']*)'")
-_LEAKED: Final = pattern(r" \(env var: '\w+'\)|Value error, ")
-"""What the option parser says beside a mistake, and nobody has use for."""
 
 
 class ReaderGone(BaseException):
@@ -220,7 +216,8 @@ class DefaultCommandGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - typer's context
         """Put the command first, whichever order the user wrote, and read the settings of the
         environment and of the project."""
-        place = self._first_positional(ctx, args)
+        places = [*_positionals(self.commands[_DEFAULT].get_params(ctx), args)]
+        place = places[0] if places else None
         named = args[place] if place is not None else ""
         unasked = named in _WITHOUT_PROJECT or (_HELP | _OWN) & set(args)
         project = None if unasked else _project(os.environ.get(_PROJECT, ""))
@@ -230,7 +227,7 @@ class DefaultCommandGroup(TyperGroup):
             place is not None
             and len(args) > place + 1
             and not (project is not None and args[place] in project.apps)
-            and _is_mistyped(args[place])
+            and _is_mistyped(args[place], alone=len(places) == 1)
         ):
             from verifier.cli.target import command_hint  # noqa: PLC0415 - see above
 
@@ -302,9 +299,6 @@ class DefaultCommandGroup(TyperGroup):
         with _reader_watched():
             return super().invoke(ctx)
 
-    def _first_positional(self, ctx: Any, args: list[str]) -> int | None:  # noqa: ANN401
-        return next(_positionals(self.commands[_DEFAULT].get_params(ctx), args), None)
-
 
 def _positionals(parameters: list[Any], args: list[str]) -> Iterator[int]:
     """The places of the arguments that are neither options nor values of options."""
@@ -359,12 +353,12 @@ def _refuse_ambiguous(name: str, project: "Project") -> None:
         )
 
 
-def _is_mistyped(text: str) -> bool:
-    """Whether an argument can only have been meant as a command: it is like one, and names no
-    app, address or file."""
+def _is_mistyped(text: str, *, alone: bool) -> bool:
+    """Whether an argument can only have been meant as a command: it names no app, address or file,
+    and is like a command, or stands before what it would be about."""
     from verifier.cli.target import names_something  # noqa: PLC0415 - see above
 
-    return bool(nearest(text, _NAMES)) and not names_something(text)
+    return bool(not alone or nearest(text, _NAMES)) and not names_something(text)
 
 
 app = typer.Typer(
@@ -464,7 +458,7 @@ def main() -> None:
         warn(f"stdout: cannot write: {error.strerror or error}")
         sys.exit(EXIT_USAGE)
     except TyperException as error:
-        _say_usage(error, arguments)
+        say_usage(error, arguments, COMMANDS, _DEFAULT)
         sys.exit(EXIT_USAGE)
     except typer.Abort:
         warn("aborted")
@@ -475,25 +469,3 @@ def main() -> None:
     except VerifierError as error:
         warn(error.message, error.hint)
         sys.exit(EXIT_NONE)
-
-
-def _say_usage(error: TyperException, arguments: list[str]) -> None:
-    """A mistake in the arguments, and where its command's help is."""
-    possible = getattr(error, "possibilities", None)
-    message = _LEAKED.sub("", error.message if possible else error.format_message())
-    source = _variable_of(error, arguments)
-    command = next((item for item in arguments if item in COMMANDS), _DEFAULT)
-    where = f"`verify {command} --help` lists the options"
-    given, listed = getattr(error, "option_name", ""), possible or ()
-    if choice := _CHOICE.search(message):
-        given, listed = choice[1], _QUOTED.findall(choice[2])
-    meant = nearest(given, listed)
-    warn(f"{source}{message}", f"did you mean {meant}? {where}" if meant else where)
-
-
-def _variable_of(error: TyperException, arguments: list[str]) -> str:
-    """The variable that a wrong value is of, "" for one of the arguments."""
-    item = getattr(error, "param", None)
-    name, flag = getattr(item, "envvar", None), long_name(item) if item is not None else ""
-    given = any(argument.partition("=")[0] == flag for argument in arguments)
-    return f"{name}: " if isinstance(name, str) and name in os.environ and not given else ""

@@ -94,6 +94,8 @@ def names_something(text: str) -> bool:
 
 def command_hint(text: str, commands: frozenset[str]) -> str:
     """The command that was probably meant."""
+    if text.casefold() == "version":
+        return "did you mean `verify --version`?"
     near = _written_right(text) or nearest(text, commands)
     return f"did you mean `verify {near}`?" if near else "see `verify --help`"
 
