@@ -9,6 +9,9 @@ from typer.core import TyperCommand
 from verifier.cli.variables import long_name
 from verifier.errors import UsageError
 
+_LAST_COUNTS: Final = frozenset({"--format", "--output"})
+"""How and where a report is written: who wraps the command may say so once more."""
+
 _MAY_BE_EMPTY: Final = frozenset({"--name"})
 """Options of which nothing is a value, too: an app without a name."""
 
@@ -21,18 +24,35 @@ class PlainCommand(TyperCommand):
         """Read the arguments. Raises UsageError."""
         if not ctx.resilient_parsing:
             given, _, order = self.make_parser(ctx).parse_args(args=list(args))
-            for name in _twice(order):
-                raise UsageError(f"{name} is given twice", hint="it takes one value: name one")
+            for name in _twice(order, args):
+                raise UsageError(
+                    f"{name} is given twice, with two values", hint="it takes one: name one"
+                )
             for name in _empty(order, given):
                 hint = "give it a value, or leave it out; is a variable unset?"
                 raise UsageError(f"{name} is empty", hint=hint)
         return super().parse_args(ctx, args)
 
 
-def _twice(order: list[Any]) -> Iterator[str]:
+def _twice(order: list[Any], args: list[str]) -> Iterator[str]:
     for item, times in Counter(order).items():
         if times > 1 and _is_named(item) and not item.multiple:
-            yield long_name(item)
+            name = long_name(item)
+            if name not in _LAST_COUNTS and len(set(_values(item.opts, args))) != 1:
+                yield name
+
+
+def _values(names: list[str], args: list[str]) -> Iterator[str]:
+    """What is given to an option by any of its names."""
+    left = iter(args)
+    for argument in left:
+        name, equals, value = argument.partition("=")
+        if argument in names:
+            yield next(left, "")
+        elif equals and name in names:
+            yield value
+        elif argument[:2] in names:
+            yield argument[2:]
 
 
 def _empty(order: list[Any], given: dict[str, Any]) -> Iterator[str]:

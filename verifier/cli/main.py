@@ -458,7 +458,8 @@ def main() -> None:
         warn(f"stdout: cannot write: {error.strerror or error}")
         sys.exit(EXIT_USAGE)
     except TyperException as error:
-        say_usage(error, arguments, COMMANDS, _DEFAULT)
+        command = next((item for item in arguments if item in COMMANDS), _DEFAULT)
+        say_usage(error, command, _variable_of(error, arguments))
         sys.exit(EXIT_USAGE)
     except typer.Abort:
         warn("aborted")
@@ -469,3 +470,11 @@ def main() -> None:
     except VerifierError as error:
         warn(error.message, error.hint)
         sys.exit(EXIT_NONE)
+
+
+def _variable_of(error: TyperException, arguments: list[str]) -> str:
+    """The variable that a wrong value is of, "" for one of the arguments."""
+    item = getattr(error, "param", None)
+    name, flag = getattr(item, "envvar", None), long_name(item) if item is not None else ""
+    given = any(argument.partition("=")[0] == flag for argument in arguments)
+    return f"{name}: " if isinstance(name, str) and name in os.environ and not given else ""

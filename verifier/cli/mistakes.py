@@ -1,7 +1,5 @@
 """What is said of a mistake in the arguments."""
 
-import os
-from collections.abc import Iterable
 from enum import Enum
 from typing import Final
 
@@ -18,14 +16,11 @@ _LEAKED: Final = pattern(r" \(env var: '\w+'\)|Value error, ")
 """What the option parser says beside a mistake, and nobody has use for."""
 
 
-def say_usage(
-    error: TyperException, arguments: list[str], commands: Iterable[str], default: str
-) -> None:
-    """A mistake in the arguments, and where its command's help is."""
+def say_usage(error: TyperException, command: str, source: str) -> None:
+    """A mistake in the arguments of a command, and where its help is; `source` names the variable
+    that a value is of."""
     possible = getattr(error, "possibilities", None)
     message = _LEAKED.sub("", error.message if possible else error.format_message())
-    source = _variable_of(error, arguments)
-    command = next((item for item in arguments if item in set(commands)), default)
     where = f"`verify {command} --help` lists the options"
     given, listed = getattr(error, "option_name", ""), possible or ()
     if choice := _CHOICE.search(message):
@@ -42,11 +37,3 @@ def _form(error: TyperException, given: str) -> str:
         if long_name(item) == "--format" and given[2:] in {str(form.value) for form in forms}:
             return f"--format {given[2:]}"
     return ""
-
-
-def _variable_of(error: TyperException, arguments: list[str]) -> str:
-    """The variable that a wrong value is of, "" for one of the arguments."""
-    item = getattr(error, "param", None)
-    name, flag = getattr(item, "envvar", None), long_name(item) if item is not None else ""
-    given = any(argument.partition("=")[0] == flag for argument in arguments)
-    return f"{name}: " if isinstance(name, str) and name in os.environ and not given else ""
