@@ -41,6 +41,7 @@ from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.platforms.envelope import Platform
 from verifier.evidence.subject import SubjectEvidence, read_subject
 from verifier.evidence.td.attestation import GCP_TDX
+from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.unanswered import unreachable_hint
 from verifier.model.identifiers import format_time
 from verifier.model.report import Report, SecondOpinion, Source, SubjectReport
@@ -212,12 +213,14 @@ class Recorded(Struct, frozen=True):
 
     `app_id` is "" where nothing names one. `window` is when the collateral for its quote is in
     force (first and last Unix second), None without a quote or collateral. `gpu_nonces` (hex) are
-    what its GPUs answered.
+    what its GPUs answered, `boots` of how many guests, or boots of one, the quotes are: more than
+    one contradict each other.
     """
 
     app_id: str
     window: tuple[int, int] | None
     gpu_nonces: tuple[str, ...] = ()
+    boots: int = 1
 
 
 def recorded(bundle: Bundle, reference: "ReferenceValues", at: int) -> tuple[Recorded, ...]:
@@ -233,8 +236,18 @@ def recorded(bundle: Bundle, reference: "ReferenceValues", at: int) -> tuple[Rec
         named = (str(claim.value) for claim in report.claims if claim.name == "app_id")
         nonces = {gpu.report.nonce for item in case.evidence.gpus for gpu in item.value.gpus}
         answered = tuple(sorted(nonce.hex() for nonce in nonces))
-        found[Recorded(next(named, ""), _window(case), answered)] = None
+        found[Recorded(next(named, ""), _window(case), answered, _boots(case))] = None
     return tuple(found)
+
+
+def _boots(case: Case) -> int:
+    """How many guests, or boots of one, the quotes of an attester are of."""
+    states = set()
+    for item in case.evidence.quotes:
+        with suppress(EvidenceError):
+            quote = parse_quote(item.quote, item.channel)
+            states.add((quote.td_state, quote.user_data))
+    return max(len(states), 1)
 
 
 def _window(case: Case) -> tuple[int, int] | None:

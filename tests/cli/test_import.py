@@ -30,6 +30,17 @@ def test_recorded_evidence_is_audited_by_the_command_that_is_printed(
     assert "\nWeakest link  key_management.provider" in report.out
 
 
+def test_evidence_of_two_guests_is_said_to_be_mixed(call: Run, evidence_dir: Path) -> None:
+    """Imported as that of one, it accuses both."""
+    infos = evidence_dir / "info"
+    first = infos / "info_dstack-nvidia-0.5.5.json"
+    mixed = call("import", first, infos / "info_os-da9a3d5c.json", "-o", "mixed")
+    assert (mixed.code, "its quotes are of 2 guests" in mixed.err) == (0, True)
+    assert next_command(mixed.err)[0] == APP_ID
+    alone = call("import", first, "-o", "alone")
+    assert (alone.code, "guests" in alone.err) == (0, False)
+
+
 def test_what_names_no_app_is_audited_as_it_is(call: Run, evidence_dir: Path) -> None:
     imported = call("import", evidence_dir / "dcap-qvl" / "tdx_quote", "-o", "kept")
     assert "it names no app" in imported.err

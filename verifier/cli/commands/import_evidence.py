@@ -91,6 +91,11 @@ def _say_what_next(bundle: "Bundle", path: Path) -> None:
     moment = now()
     found = [item for item in recorded(bundle, embedded(), moment) if parse_app_id(item.app_id)]
     for item in found[:_MOST]:
+        if item.boots > 1:
+            warn(
+                f"its quotes are of {item.boots} guests, or boots, and contradict each other",
+                "import what belongs to each by itself",
+            )
         words = ["verify", item.app_id, "--bundle", str(path)]
         about = f"it is said to be of app {item.app_id}"
         if item.window is None:
