@@ -178,8 +178,14 @@ def test_keys_of_other_kinds_are_usage_errors(author: Author, call: Run) -> None
     secret = BestAvailableEncryption(b"passphrase")
     for raw, said in (
         (b"nothing", "no private key"),
-        (other.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()), "no P-256 key"),
-        (edwards.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()), "no P-256 key"),
+        (
+            other.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()),
+            "--key: it is no P-256 key",
+        ),
+        (
+            edwards.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()),
+            "--key: it is no P-256 key",
+        ),
         (keys.p256("x").private_bytes(pem, PrivateFormat.PKCS8, secret), "encrypted"),
     ):
         (author.folder / "bad.pem").write_bytes(raw)

@@ -37,9 +37,9 @@ def reference_values(unsafe_root: Path | None) -> ReferenceValues:
     try:
         raw = read_given(unsafe_root, _MAX_ROOT_BYTES)
     except OSError as error:
-        raise UsageError(f"{unsafe_root}: {error.strerror or error}") from error
+        raise UsageError(f"--unsafe-root {unsafe_root}: {error.strerror or error}") from error
     if len(raw) > _MAX_ROOT_BYTES:
-        raise UsageError(f"{unsafe_root}: larger than {_MAX_ROOT_BYTES} bytes")
+        raise UsageError(f"--unsafe-root {unsafe_root}: larger than {_MAX_ROOT_BYTES} bytes")
     if raw.lstrip()[:1] == b"{":
         return simulated_reference(raw)
     root = _certificate(raw, unsafe_root)

@@ -174,11 +174,11 @@ def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(pem, password=None)
     except TypeError as error:
-        raise UsageError("the key is encrypted", hint="give it without a passphrase") from error
+        raise UsageError("--key: it is encrypted", hint="give it without a passphrase") from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError("it is no private key in PEM", hint=_HOW) from error
+        raise UsageError("--key: it is no private key in PEM", hint=_HOW) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
-        raise UsageError("it is no P-256 key", hint=_HOW)
+        raise UsageError("--key: it is no P-256 key", hint=_HOW)
     return key
 
 
@@ -187,9 +187,9 @@ def _public_key(pem: bytes) -> ec.EllipticCurvePublicKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError("it is no public key in PEM", hint=hint) from error
+        raise UsageError("--key: it is no public key in PEM", hint=hint) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":
-        raise UsageError("it is no P-256 key", hint=hint)
+        raise UsageError("--key: it is no P-256 key", hint=hint)
     return key
 
 
