@@ -65,6 +65,17 @@ def test_what_is_remembered_is_not_written_through_a_link(run: Run, tmp_path: Pa
     assert (tmp_path / "theirs").read_text() == "mine"
 
 
+def test_an_empty_folder_takes_no_page_off_the_site(run: Run, tmp_path: Path) -> None:
+    fill(tmp_path / "reports")
+    assert run("publish", "reports", "-o", "site", *AT).code == 0
+    before = {path for path in (tmp_path / "site").rglob("*") if path.is_file()}
+    (tmp_path / "empty" / "below").mkdir(parents=True)
+    ran = run("publish", "empty", "-o", "site", *AT)
+    assert (ran.code, ran.out) == (2, "")
+    assert "there is no file in it" in ran.err
+    assert {path for path in (tmp_path / "site").rglob("*") if path.is_file()} == before
+
+
 def test_what_cannot_be_meant_is_said(call: Run, tmp_path: Path) -> None:
     fill(tmp_path / "reports")
     for arguments, said in (

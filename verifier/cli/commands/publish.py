@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from verifier.cli.clock import monotonic
+from verifier.cli.files import walked_files
 from verifier.cli.options import At, command
 from verifier.cli.question import plain_url
 from verifier.cli.streams import prepare_process, warn, write_stdout
@@ -67,6 +68,9 @@ def publish_site(
 
     if not folder.is_dir():
         raise UsageError(f"{folder}: there is no such folder", hint="name one with reports in it")
+    if next(walked_files(folder), None) is None:
+        # A folder that was not mounted, or not filled, would take every page off the site.
+        raise UsageError(f"{folder}: there is no file in it", hint="name one with reports in it")
     base = plain_url(base_url, "--base-url").rstrip("/") + "/" if base_url else ""
     site = Site(title=title, published_at=at, base=base)
 
