@@ -127,10 +127,20 @@ def test_what_cannot_be_read_is_said_of_its_file(run: Run, tmp_path: Path, comma
     assert len(ran.err.splitlines()) == 2
 
 
-@pytest.mark.parametrize("command", ["lint", "compose-hash", "report", "signer", "oci", "image"])
-def test_a_file_that_is_not_there_is_a_slip_of_the_user(run: Run, command: str) -> None:
-    ran = run(command, "some.tar" if command in {"oci", "image"} else "some.json")
-    assert (ran.code, ran.out) == (2, "")
+@pytest.mark.parametrize(
+    ("command", "file", "code"),
+    [
+        ("lint", "some.json", 2),
+        ("compose-hash", "some.json", 2),
+        ("report", "some.json", 2),
+        ("signer", "some.json", 2),
+        ("oci", "some.tar", 3),
+        ("image", "some.tar", 3),
+    ],
+)
+def test_a_file_that_is_not_there_is_said_so(run: Run, command: str, file: str, code: int) -> None:
+    ran = run(command, file)
+    assert (ran.code, ran.out) == (code, "")
     assert "there is no such file" in ran.err
     assert "Errno" not in ran.err
 

@@ -74,9 +74,9 @@ def near_file(path: Path) -> str:
 
 
 def require_file(path: Path) -> None:
-    """Raise UsageError where there is nothing of that name: the slip of a user, and no evidence."""
+    """Raise EvidenceError where there is nothing of that name, with what was probably meant."""
     if not path.exists():
-        raise UsageError(f"{path}: there is no such file", hint=near_file(path))
+        raise EvidenceError(f"{path}: there is no such file", hint=near_file(path))
 
 
 @contextmanager
