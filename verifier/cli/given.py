@@ -9,8 +9,8 @@ from typer.core import TyperCommand
 from verifier.cli.variables import long_name
 from verifier.errors import UsageError
 
-_LAST_COUNTS: Final = frozenset({"--format", "--output"})
-"""How and where a report is written: who wraps the command may say so once more."""
+_LAST_COUNTS: Final = frozenset({"--format", "--log", "--output"})
+"""How and where something is written: who wraps the command may say so once more."""
 
 _MAY_BE_EMPTY: Final = frozenset({"--name"})
 """Options of which nothing is a value, too: an app without a name."""
