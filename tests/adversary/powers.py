@@ -96,7 +96,7 @@ certain app | proof-of-another-td proof-of-another-app proof-of-another-instance
 certain source shows:attestation | proof-of-another-commit proof-of-another-branch
 certain keys | proof-of-another-kms
 certain fresh | proof-of-another-time
-doubt source hides:attestation claims:image | image-unpinned
+doubt source hides:attestation claims:image | image-unpinned image-for-another-platform
 certain allowed shows:chain | hash-removed hash-never-added no-contract app-not-registered
 certain image | worse-instance instance-hides
 certain allowed | instance-of-another-manifest

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import keys
@@ -26,13 +27,15 @@ _OCI: Final = "application/vnd.oci.image"
 
 
 class Image(Struct, frozen=True, dict=True):
-    """One image for linux/amd64, whose labels name a source. `digest` is that of its manifest."""
+    """One image for linux/amd64, whose labels name a source. With one `beside` it, for another
+    architecture, both stand in an index, which references pin."""
 
     repository: str
     tag: str = ""
     source: str = REPOSITORY
     revision: str = COMMIT
     architecture: str = "amd64"
+    beside: str = ""
 
     @cached_property
     def config(self) -> bytes:
@@ -74,14 +77,34 @@ class Image(Struct, frozen=True, dict=True):
             }
         )
 
+    @cached_property
+    def index(self) -> bytes:
+        """The index of both architectures (JSON)."""
+        other = replace(self, architecture=self.beside, beside="")
+        return _encode(
+            {
+                "schemaVersion": 2,
+                "mediaType": f"{_OCI}.index.v1+json",
+                "manifests": [
+                    {
+                        "mediaType": f"{_OCI}.manifest.v1+json",
+                        "digest": digest_of(item.manifest),
+                        "size": len(item.manifest),
+                        "platform": {"os": "linux", "architecture": item.architecture},
+                    }
+                    for item in (self, other)
+                ],
+            }
+        )
+
     @property
     def digest(self) -> str:
         """What a reference pins: `sha256:` and 64 hex digits."""
-        return digest_of(self.manifest)
+        return digest_of(self.index if self.beside else self.manifest)
 
     @property
     def hex_digest(self) -> str:
-        """Its digest as statements spell it: 64 hex digits."""
+        """The digest of its manifest as statements spell it: 64 hex digits."""
         return hashlib.sha256(self.manifest).hexdigest()
 
     @property
@@ -118,7 +141,9 @@ class Registry(Struct, frozen=True):
         documents: dict[str, bytes] = {}
         for image in (self.image, *KMS_IMAGES.values()):
             prefix = f"/v2/{image.repository}"
-            documents[f"{prefix}/manifests/{image.digest}"] = image.manifest
+            documents[f"{prefix}/manifests/{digest_of(image.manifest)}"] = image.manifest
+            if image.beside:
+                documents[f"{prefix}/manifests/{image.digest}"] = image.index
             documents[f"{prefix}/blobs/{digest_of(image.config)}"] = image.config
         if path not in documents:
             return NOT_FOUND
@@ -129,7 +154,7 @@ class Registry(Struct, frozen=True):
         """GitHub's answer."""
         for image in (self.image, *KMS_IMAGES.values()):
             owner_and_name = image.source.removeprefix("https://github.com/")
-            if path == f"/repos/{owner_and_name}/attestations/{image.digest}":
+            if path == f"/repos/{owner_and_name}/attestations/sha256:{image.hex_digest}":
                 made = self.attest if image is self.image else attest
                 bundles = made(self.sigstore, image)
                 return answer_json(200, {"attestations": [{"bundle": item} for item in bundles]})

@@ -15,6 +15,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from verifier.evidence.images.oci import is_of_guests
 from verifier.manifest.model import Manifest, Service, Text
 from verifier.patterns import pattern
 
@@ -29,6 +30,8 @@ _ROLLING: Final = pattern(
 _NOT_ROLLING: Final = pattern(r".*(?<!\d)\d{8}(?!\d).*|[0-9a-f]{7,40}", re.ASCII)
 
 _IMAGE_CONTEXT: Final = "docker-image://"
+_PLATFORM_VARIABLE: Final = "DOCKER_DEFAULT_PLATFORM"
+"""From which Compose takes the platform of a service that names none (compose pkg/compose)."""
 
 THIRD_PARTY: Final = frozenset(
     [
@@ -144,6 +147,24 @@ def image_of(manifest: Manifest, service: Service) -> Image:
         found = classify_image(manifest, service.image) if service.image else none
         manifest.images[service.name] = found
     return found
+
+
+def other_platform(manifest: Manifest, service: Service) -> str:
+    """The platform for which a service wants its image, as written: by its own word, else by the
+    variable that Compose takes it from where the operator or a script sets that; "" for the one
+    that Docker chooses in a guest. Of an index, another platform gets another image."""
+    text, written = service.text("platform"), ""
+    if text is not None:
+        others = any(item.name in manifest.provided for item in text.variables)
+        written = text.text if others or manifest.operator_names(*text.variables) else text.unset
+    if not written.strip() and _sets_platform(manifest):
+        written = f"${{{_PLATFORM_VARIABLE}}}"
+    return "" if is_of_guests(written) else written
+
+
+def _sets_platform(manifest: Manifest) -> bool:
+    """Whether anybody may set the platform of all services that name none."""
+    return _PLATFORM_VARIABLE in (manifest.allowed or ()) or _PLATFORM_VARIABLE in manifest.provided
 
 
 class Role(StrEnum):

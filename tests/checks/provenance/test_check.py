@@ -233,6 +233,17 @@ def test_builds_of_several_repositories_are_of_none() -> None:
         assert not found.disagreements
 
 
+def test_an_index_is_not_what_runs_on_another_platform() -> None:
+    made = documents(IMAGE, attest())
+    for platform in ("linux/386", "linux/amd64/v3", "${PLATFORM}"):
+        found = examined(NamedImage("s", REFERENCE, platform), ask(made))
+        assert (found.tie, found.commit, found.builds) == (Tie.UNPINNED, "", ())
+        assert found.digests == (digest(IMAGE.index),)
+    alone = f"registry.example/example/app@{digest(IMAGE.manifest)}"
+    found = examined(NamedImage("s", alone, "linux/386"), ask(documents(IMAGE, attest())))
+    assert found.tie is Tie.ASSERTED, "the digest names one image for whatever platform"
+
+
 def test_a_signer_that_the_relying_party_accepts_counts() -> None:
     builder = Workflow(repository="https://github.com/builder/images")
     made = documents(IMAGE, attest(workflow=builder, repository=builder.repository))

@@ -94,12 +94,13 @@ def images(case: Case) -> Outcome:
     obtained and hash to it; and a workflow of the image's source repository signed, through the
     public-good Sigstore instance, that it built this digest at a named commit. A source that only
     the image's labels name is a warning, as the builder's word, and so are an image that its
-    registry shows to nobody, a tag that can be moved, and labels, tag and attestation that
-    disagree. Bytes that are not those of the digest, or another image than expected, fail. Where
-    the policy names who may have built the images, no other signature counts, and an image without
-    one is missing evidence. Any repository, and any branch, may call a workflow that is made for
-    reuse: the source that was built has to be the workflow's own repository at the ref that the
-    policy names, or another repository that the policy names."""
+    registry shows to nobody, a tag that can be moved, one of an index that a service wants for
+    another platform, and labels, tag and attestation that disagree. Bytes that are not those of the
+    digest, or another image than expected, fail. Where the policy names who may have built the
+    images, no other signature counts, and an image without one is missing evidence. Any repository,
+    and any branch, may call a workflow that is made for reuse: the source that was built has to be
+    the workflow's own repository at the ref that the policy names, or another repository that the
+    policy names."""
     return judge_images_of(case)
 
 
@@ -190,11 +191,12 @@ def judge(found: tuple[Provenance, ...]) -> Outcome:
 def examine(asked: Images) -> tuple[Provenance, ...]:
     """What the evidence says about each image; one reference is looked at once."""
     attestations = _Attestations(asked.bundle)
-    known = {
-        text: _examine(text, asked, attestations)
-        for text in dict.fromkeys(image.reference for image in asked.images)
-    }
-    return tuple(replace(known[image.reference], service=image.service) for image in asked.images)
+    texts = dict.fromkeys(image.reference for image in asked.images)
+    known = {text: _examine(text, asked, attestations) for text in texts}
+    return tuple(
+        replace(known[image.reference], service=image.service).wanted_for(image.platform)
+        for image in asked.images
+    )
 
 
 def _examine(text: str, asked: Images, attestations: "_Attestations") -> Provenance:

@@ -7,16 +7,18 @@ from verifier.errors import MissingEvidence
 from verifier.evidence.compose.app_compose import COMPOSE_RUNNERS, parse_app_compose
 from verifier.evidence.readings import Readings
 from verifier.manifest.context import Context
-from verifier.manifest.image import image_of, other_images
+from verifier.manifest.image import image_of, other_images, other_platform
 from verifier.manifest.read import manifest_of
 
 
 class NamedImage(Struct, frozen=True):
     """An image as the manifest names it, after interpolation; a variable that only the operator
-    decides stays one. "" when a service builds its own, or another file names it."""
+    decides stays one. "" when a service builds its own, or another file names it. `platform` is the
+    one that it is wanted for, as written; "" for linux/amd64, which is Docker's own choice here."""
 
     service: str
     reference: str
+    platform: str = ""
 
 
 def named_images(case: Case) -> tuple[NamedImage, ...]:
@@ -48,7 +50,11 @@ def _named(raw: bytes, release: str, readings: Readings) -> tuple[NamedImage, ..
     if manifest.error is not None:
         raise manifest.error
     named = [
-        NamedImage(item.name, "" if item.builds else image_of(manifest, item).reference)
+        NamedImage(
+            item.name,
+            "" if item.builds else image_of(manifest, item).reference,
+            other_platform(manifest, item),
+        )
         for item in manifest.services
     ]
     named += [

@@ -2,7 +2,8 @@
 
 From the weakest tie to the strongest:
 
-    unpinned      its reference holds no digest, or is malformed: the name can mean anything
+    unpinned      its reference holds no digest, or is malformed, or its index holds images for
+                  several platforms, and it is wanted for another one: it can mean anything
     contradicted  what was served, or is demanded, is not what the digest names
     malformed     its documents are not an image for linux/amd64
     unknown       nobody was asked about it, or nothing shows what is demanded
@@ -42,6 +43,8 @@ class Tie(StrEnum):
 
 
 _MAX_NAMED: Final = 8
+_PATH_OF_ONE: Final = 2
+"""How many digests an image has that stands in no index: those of manifest and configuration."""
 _REFUSED: Final = (Tie.CONTRADICTED, Tie.MALFORMED)
 _UNSEEN: Final = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
 
@@ -120,6 +123,22 @@ class Provenance(Struct, frozen=True, kw_only=True):
             source=only(item.source for item in found),
             commit=only(item.commit for item in found),
             signer=only(item.signer for item in found),
+        )
+
+    def wanted_for(self, platform: str) -> "Provenance":
+        """The same, where it is wanted for another platform than that of guests ("" for that one):
+        what was looked at in an index is then not what runs."""
+        seen = (Tie.UNTIED, Tie.ASSERTED, Tie.ATTESTED)
+        if not platform or self.tie not in seen or len(self.digests) <= _PATH_OF_ONE:
+            return self
+        note = f"it is wanted for the platform {platform!a}, of which its index may hold another"
+        return Provenance(
+            service=self.service,
+            reference=self.reference,
+            tie=Tie.UNPINNED,
+            note=note,
+            digests=self.digests[:1],
+            evidence=self.evidence,
         )
 
     def to_json(self) -> dict[str, JsonValue]:

@@ -50,6 +50,8 @@ REVISION_LABEL: Final = "org.opencontainers.image.revision"
 DOCKER_HUB: Final = "docker.io"
 MAX_SIZE: Final = 1 << 53
 
+_PARTS: Final = 3
+"""Operating system, architecture and variant."""
 _SCHEMA_VERSION: Final = 2
 _MAX_NAME: Final = 255
 _MAX_ENTRIES: Final = 1000
@@ -254,6 +256,16 @@ def normal_platform(system: str, architecture: str, variant: str = "") -> tuple[
         architecture = "amd64"
         variant = "" if variant == "v1" else variant
     return system or ("linux" if architecture else ""), architecture, variant
+
+
+def is_of_guests(platform: str) -> bool:
+    """Whether a text names the platform that Docker chooses in every guest, by its name or by part
+    of it (containerd platforms, `Parse`); "" does."""
+    parts = platform.strip().lower().split("/")
+    if parts in ([""], ["linux"]):
+        return True
+    named = ["linux", *parts] if len(parts) == 1 else parts
+    return len(named) <= _PARTS and normal_platform(*named) == (*PLATFORM, "")
 
 
 def parse_config(raw: bytes, digest: str) -> ImageConfig:

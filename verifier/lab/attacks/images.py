@@ -36,6 +36,11 @@ def images() -> Iterator[Attack]:
     title = "runs an image that is made for another platform"
     arm = replace(WEB, architecture="arm64")
     yield refused("image-other-platform", _CHECK, title, Knobs(image=arm))
+    title = "wants an image for another platform, for which its index holds one of the attacker's"
+    why = "a platform is no forgery; of its image nobody says anything"
+    indexed = Knobs(image=replace(WEB, beside="386"))
+    other = replace(indexed, edit_manifest=_for_another_platform)
+    yield warned("image-for-another-platform", _CHECK, title, other, why, twin=indexed)
     title = "runs another image than the relying party expects"
     expected = {"expected_images": (f"web=sha256:{_OTHER_DIGEST}",)}
     twin = {"twin_expected_images": (f"web={WEB.digest}",)}
@@ -152,6 +157,12 @@ def _edited(payload: str) -> str:
 def _unpinned(manifest: JsonObject) -> JsonObject:
     compose = str(manifest["docker_compose_file"]).replace(f"@{WEB.digest}", ":1.4")
     return {**manifest, "docker_compose_file": compose}
+
+
+def _for_another_platform(manifest: JsonObject) -> JsonObject:
+    compose = str(manifest["docker_compose_file"])
+    asking = compose.replace("    image: ", "    platform: linux/386\n    image: ", 1)
+    return {**manifest, "docker_compose_file": asking}
 
 
 def _absent(_method: str, url: str, _body: bytes, response: Response) -> Response:

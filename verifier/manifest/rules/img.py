@@ -14,6 +14,7 @@ from verifier.manifest.image import (
     classify_image,
     image_of,
     named_images,
+    other_platform,
 )
 from verifier.manifest.model import Manifest, Service, Text
 from verifier.manifest.rule import Hit, listed, on_service, on_text, rule
@@ -343,12 +344,13 @@ def remote_text(manifest: Manifest) -> Iterator[Hit]:
 def pull_policy(manifest: Manifest) -> Iterator[Hit]:
     """`pull_policy: always` or `every_…` on an image that can be replaced; a platform other than
     linux/amd64 is noted."""
-    for service, _, image in _images(manifest):
-        policy, platform = service.text("pull_policy"), service.text("platform")
+    for service, text, image in _images(manifest):
+        policy, platform = service.text("pull_policy"), other_platform(manifest, service)
         if policy and image.replaceable and re.match(r"always|every_|daily|weekly", policy.unset):
             yield on_text(policy, f"`{image.reference}` is resolved again at each start")
-        if platform and platform.unset != "linux/amd64":
-            yield on_text(platform, f"runs on {platform.unset} only by emulation", Severity.INFO)
+        if platform:
+            message = f"it is the image for {platform}, if its index holds one"
+            yield on_text(service.text("platform") or text, message, Severity.INFO)
 
 
 @rule(

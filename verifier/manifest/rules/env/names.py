@@ -40,7 +40,9 @@ _PROC_CRITICAL: Final = pattern(
     r"^(?:BASH_ENV|PATH|LD_\w+|APP_COMPOSE_FILE|COMPOSE_FILE|DOCKER_HOST|DOCKER_CONTEXT|SHELLOPTS"
     r"|BASHOPTS|PS4)$"
 )
-_PROC_HIGH: Final = pattern(r"PROXY$|^(?:SSL_CERT_\w+|CURL_CA_BUNDLE|COMPOSE_PROFILES)$")
+_PROC_HIGH: Final = pattern(
+    r"PROXY$|^(?:SSL_CERT_\w+|CURL_CA_BUNDLE|COMPOSE_PROFILES|DOCKER_DEFAULT_PLATFORM)$"
+)
 _BEST_PRACTICES: Final = "dstack docs/security/security-best-practices.md"
 
 
