@@ -85,7 +85,7 @@ doubt image | config-names-another-image
     Liar.DEPLOYER: """
 certain code shows:manifest | manifest-byte manifest-newline manifest-bom manifest-reserialised
 certain code shows:manifest | manifest-duplicate-key
-certain ways shows:manifest | open-image
+certain ways shows:manifest | open-image input-renamed loader-renamed
 doubt code hides:manifest | manifest-hidden
 doubt ways claims:page | rules-left-open
 certain code shows:info | info-states-otherwise

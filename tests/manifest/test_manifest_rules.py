@@ -24,8 +24,6 @@ from tests.manifest.vectors import (
 from verifier.errors import EvidenceError
 from verifier.manifest.audit import ManifestAudit, audit_compose_file, audit_manifest
 from verifier.manifest.context import Context
-from verifier.manifest.image import other_platform
-from verifier.manifest.read import read_manifest
 from verifier.manifest.rules.catalogue import BY_ID, RULES
 from verifier.model.result import Finding
 from verifier.reference import prelaunch_scripts
@@ -414,28 +412,3 @@ def test_merged_values_are_judged() -> None:
 def test_settings_of_a_kms_in_any_spelling_of_toml(text: str, found: int) -> None:
     result = audited(config(text))
     assert [item.rule for item in result.findings].count("KMS-009") == found
-
-
-@pytest.mark.parametrize(
-    ("body", "allowed", "platform"),
-    [
-        ("", [], ""),
-        ("platform: linux/amd64", [], ""),
-        ("platform: Linux/x86_64/v1", [], ""),
-        ("platform: amd64", [], ""),
-        ("platform: linux", [], ""),
-        ("platform: ${ABSENT}", [], ""),
-        ("platform: ${ABSENT:-linux/386}", [], "linux/386"),
-        ("platform: linux/386", [], "linux/386"),
-        ("platform: 386", [], "386"),
-        ("platform: linux/amd64/v3", [], "linux/amd64/v3"),
-        ("platform: linux/amd64/v1/x", [], "linux/amd64/v1/x"),
-        ("platform: ${CHOSEN:-linux/amd64}", ["CHOSEN"], "${CHOSEN:-linux/amd64}"),
-        ("", ["DOCKER_DEFAULT_PLATFORM"], "${DOCKER_DEFAULT_PLATFORM}"),
-        ("platform: ${ABSENT}", ["DOCKER_DEFAULT_PLATFORM"], "${DOCKER_DEFAULT_PLATFORM}"),
-        ("platform: linux/amd64", ["DOCKER_DEFAULT_PLATFORM"], ""),
-    ],
-)
-def test_the_platform_that_a_service_wants(body: str, allowed: list[str], platform: str) -> None:
-    found = read_manifest(app(body, allowed_envs=allowed).raw)
-    assert other_platform(found, found.services[0]) == platform

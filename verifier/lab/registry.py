@@ -27,8 +27,16 @@ _OCI: Final = "application/vnd.oci.image"
 
 
 class Image(Struct, frozen=True, dict=True):
-    """One image for linux/amd64, whose labels name a source. With one `beside` it, for another
-    architecture, both stand in an index, which references pin."""
+    """One image, by default for linux/amd64, that its registry serves.
+
+    repository    where it is
+    tag           a tag that its reference has, too; "" for none
+    source        what its labels name as its source
+    revision      the commit that they name
+    architecture  what it is made for
+    beside        the architecture of another image, with which it stands in an index, which
+                  references pin then; "" for none
+    """
 
     repository: str
     tag: str = ""

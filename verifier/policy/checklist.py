@@ -14,6 +14,7 @@ from msgspec import Struct
 from verifier.manifest.audit import ManifestAudit
 from verifier.manifest.image import Kind, image_of
 from verifier.manifest.model import Manifest
+from verifier.manifest.rules.env.inputs import live_inputs
 from verifier.model.report import Report
 from verifier.model.result import Basis, CheckResult, Finding, JsonValue, Severity, Status
 from verifier.reference import env_classes
@@ -200,10 +201,7 @@ def _counts(finding: Finding) -> bool:
 def no_urls_allowed(given: Given) -> Answer:
     """No user-data URLs in allowed_envs."""
     allowed = [
-        f"{item.name}: {name}"
-        for item in given.written
-        for name in sorted(item.manifest.allowed or ())
-        if env_classes.classify(name) == env_classes.URL
+        f"{item.name}: {name}" for item in given.written for name in sorted(_urls(item.manifest))
     ]
     if allowed:
         return _not_met(f"the operator sets {_listed(allowed)}")
@@ -214,6 +212,16 @@ def no_urls_allowed(given: Given) -> Answer:
     if unknown:
         return _not_known(f"{_listed(unknown)}: a compose file alone has no allowed_envs")
     return _met("no allowed variable has the name of a URL or host")
+
+
+def _urls(manifest: Manifest) -> set[str]:
+    """The names in allowed_envs that are those of URLs, or that give a variable so named its
+    value."""
+    read = {item.name for item in live_inputs(manifest, env_classes.URL)}
+    allowed = manifest.allowed or frozenset[str]()
+    return {
+        name for name in allowed if env_classes.classify(name) == env_classes.URL or name in read
+    }
 
 
 def on_chain_kms(given: Given) -> Answer:

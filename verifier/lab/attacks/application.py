@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 
+from verifier.evidence.codec import JsonObject
 from verifier.lab import forged_kms, keys, omissions
 from verifier.lab import forgeries as forge
 from verifier.lab.attacks.attack import HONEST, Attack, missing, refused, warned
@@ -52,8 +53,7 @@ def application() -> Iterator[Attack]:
     yield refused("config-id", check, title, knobs, twin=Knobs(mr_config_id="v2"))
     why = "a hidden manifest is not a false one; without it, nobody knows what runs"
     yield missing("manifest-hidden", check, "hides its manifest", Knobs(public_tcbinfo=False), why)
-    title = "runs whatever image a variable names that the operator sets"
-    yield refused("open-image", "manifest.rules", title, Knobs(edit_manifest=forge.open_image))
+    yield from _left_open()
     why = "a container that is not declared would be a finding; without the page, nobody knows"
     title = "hides the page that lists its containers, so that rules about them have no evidence"
     knobs = Knobs(edit_response=omissions.page_hidden)
@@ -67,6 +67,28 @@ def application() -> Iterator[Attack]:
     title = "shows a quote over report data that commits to nothing known"
     knobs = Knobs(edit_response=forge.no_certificate, app_key_report_data=b"\7" * 64)
     yield missing("report-data-unknown", check, title, knobs, why)
+
+
+def _left_open() -> Iterator[Attack]:
+    """What a manifest leaves to its operator."""
+    title = "runs whatever image a variable names that the operator sets"
+    yield refused("open-image", "manifest.rules", title, Knobs(edit_manifest=forge.open_image))
+    title = "gives its container's settings other names where the operator sets them"
+    for name, key in (("input-renamed", "OPENAI_BASE_URL"), ("loader-renamed", "NODE_OPTIONS")):
+        knobs = Knobs(edit_manifest=_renamed_input(key))
+        yield refused(name, "manifest.rules", title, knobs)
+
+
+def _renamed_input(key: str) -> Callable[[JsonObject], JsonObject]:
+    """Gives a container a variable whose value the operator sets under a name that says nothing."""
+
+    def edit(manifest: JsonObject) -> JsonObject:
+        compose = str(manifest["docker_compose_file"])
+        entry = f"    environment:\n      {key}: ${{SETTING}}\n    image: "
+        opened = compose.replace("    image: ", entry, 1)
+        return {**manifest, "docker_compose_file": opened, "allowed_envs": ["SETTING"]}
+
+    return edit
 
 
 def _named() -> Iterator[Attack]:

@@ -8,7 +8,7 @@ from verifier.manifest.compose.ports import span, within
 from verifier.manifest.image import image_of
 from verifier.manifest.model import Manifest, PublishedPort, Service, Text, published_services
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
-from verifier.manifest.rules.env.names import live_inputs
+from verifier.manifest.rules.env.inputs import gravest, live_inputs
 from verifier.manifest.rules.shell import excerpt
 from verifier.model.result import Severity
 from verifier.patterns import pattern
@@ -245,9 +245,10 @@ def allow_all(manifest: Manifest) -> Iterator[Hit]:
 )
 def chosen_egress(manifest: Manifest) -> Iterator[Hit]:
     """A VPN or proxy setting is read from a variable that the operator sets."""
-    for item in live_inputs(manifest):
-        if _VPN.search(item.name.upper()):
-            yield on_text(item.text, f"{item.name} routes traffic", conditional=manifest.unsure)
+    found = ((x, None) for x in live_inputs(manifest) if _VPN.search(x.read_as.upper()))
+    for item, _ in gravest(found, Severity.MEDIUM):
+        message, names = f"{item.called} routes traffic", (item.name,)
+        yield on_text(item.text, message, conditional=manifest.unsure, names=names)
 
 
 @rule(

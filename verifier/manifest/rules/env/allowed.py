@@ -10,7 +10,7 @@ from verifier.manifest.compose.paths import guest_path, holds_environment, real_
 from verifier.manifest.image import image_of
 from verifier.manifest.model import COMMANDS, Manifest, Service, Text
 from verifier.manifest.rule import Hit, Need, listed, on_field, on_service, on_text, rule
-from verifier.manifest.rules.env.names import live_inputs
+from verifier.manifest.rules.env.inputs import gravest, live_inputs
 from verifier.model.result import Location, Severity
 from verifier.patterns import pattern
 from verifier.reference import env_classes
@@ -107,7 +107,7 @@ def unused_name(manifest: Manifest) -> Iterator[Hit]:
 def ordinary_settings(manifest: Manifest) -> Iterator[Hit]:
     """Variables that the operator sets and the app reads, of no class that another rule reports."""
     ordinary = live_inputs(manifest, env_classes.CONFIG, env_classes.PUBLIC)
-    names = sorted(item.name for item in ordinary)
+    names = sorted({item.name for item in ordinary if item.read_as == item.name})
     if names:
         message = f"the operator chooses {listed(names)}"
         yield on_field(manifest, "allowed_envs", message, names=names)
@@ -327,11 +327,14 @@ def registry_credentials(manifest: Manifest) -> Iterator[Hit]:
 def supplied_tls_key(manifest: Manifest) -> Iterator[Hit]:
     """A TLS key or certificate is read from a variable that the operator sets. A client's
     certificate for a third party is medium."""
-    for item in live_inputs(manifest, env_classes.TLSKEY):
-        severity = Severity.MEDIUM if "CLIENT" in item.name.upper() else None
+    rated = (
+        (item, Severity.MEDIUM if "CLIENT" in item.read_as.upper() else None)
+        for item in live_inputs(manifest, env_classes.TLSKEY)
+    )
+    for item, severity in gravest(rated, Severity.HIGH):
         yield on_text(
             item.text,
-            f"{item.name} is TLS material that the operator knows",
+            f"{item.called} is TLS material that the operator knows",
             severity,
             conditional=manifest.unsure,
             names=(item.name,),

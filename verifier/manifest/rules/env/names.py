@@ -1,20 +1,18 @@
 """ENV-001 to ENV-008: what a variable opens that the operator sets, by its name's class and use."""
 
 import re
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final
 
-from msgspec import Struct
-
-from verifier.evidence.compose.interpolation import Variable
 from verifier.manifest.model import COMMANDS, Manifest, Text
 from verifier.manifest.rule import Hit, Need, on_field, on_text, rule
+from verifier.manifest.rules.env.inputs import LiveInput, given_files, gravest, live_inputs
 from verifier.model.result import Severity
 from verifier.patterns import pattern
 from verifier.reference import env_classes
 from verifier.reference.env_classes import classify
 
-_T = TypeVar("_T")
 _DATA_PLANE: Final = pattern(
     r"LLM|OPENAI|MODEL|INFERENCE|API_(?:BASE_)?URL|BASE_URL|BACKEND|UPSTREAM|PROXY|RELAY|WEBHOOK"
     r"|CALLBACK|REDIRECT|DATABASE_URL|REDIS_URL|S3_ENDPOINT"
@@ -25,8 +23,17 @@ _OWN_HOST: Final = pattern(
 )
 _LABEL_ONLY: Final = pattern(r"^(?:DD_|CVM_|OTEL_|SENTRY|HOST_IP$|TELEMETRY)")
 _RUN: Final = pattern(
-    r"(?:^|(?:\bpython3?|\bnode|\bsh|\bbash|\bexec|\bbun|\bdeno run|-c|-m)\s+[\"']?)"
-    r"\$\{?([A-Za-z_][A-Za-z0-9_]*)"
+    r"(?:^|(?:\bpython3?|\bnode|\bsh|\bbash|\bexec|\beval|\bbun|\bdeno run|-c|-m)\s+[\"']*)"
+    r"\${1,2}\{?([A-Za-z_][A-Za-z0-9_]*)"
+)
+_LOADS: Final = pattern(
+    r"LD_(?:PRELOAD|AUDIT|LIBRARY_PATH)|NODE_OPTIONS|BASH_ENV|PROMPT_COMMAND|PERL5(?:OPT|LIB|DB)"
+    r"|RUBY(?:OPT|LIB)|PYTHON(?:PATH|STARTUP|HOME)|(?:JAVA_TOOL|JDK_JAVA|_JAVA)_OPTIONS"
+)
+"""Variables by which a container's interpreters and loaders are told to run something else."""
+_RUN_FILE: Final = pattern(
+    r"(?:^|[;&|]\s*|(?<![\w/-])(?:python3?|node|(?:ba|da|z)?sh|perl|ruby|php|bun|source|exec|\.)\s+"
+    r"(?:-\w+\s+)*)[\"']?(/[^\s\"';&|]+)"
 )
 _CLAIM: Final = pattern(r"(?:GIT_SHA|IMAGE_DIGEST|GIT_COMMIT)$")
 _IMAGE_KEY: Final = pattern(r"(?:IMAGE|IMG|CONTAINER)(?:_?(?:REF|TAG|DIGEST|NAME|REPO))?=")
@@ -46,40 +53,24 @@ _PROC_HIGH: Final = pattern(
 _BEST_PRACTICES: Final = "dstack docs/security/security-best-practices.md"
 
 
-class LiveInput(Struct, frozen=True):
-    """A variable that the operator sets and the app reads: its first use, and all of them."""
-
-    name: str
-    label: str
-    text: Text
-    uses: tuple[tuple[Text, Variable], ...]
-
-    @property
-    def default_note(self) -> str:
-        """What to say about a default in the compose file."""
-        has_default = any(variable.default for _, variable in self.uses)
-        return "; the default in the file does not bind" if has_default else ""
-
-
-def live_inputs(manifest: Manifest, *labels: str) -> Iterator[LiveInput]:
-    """The operator's variables of these classes (all, without any) that the compose file reads."""
-    for name in manifest.live_names:
-        label = classify(name)
-        if not labels or label in labels:
-            uses = manifest.uses_by_name[name]
-            yield LiveInput(name, label, uses[0][0], tuple(uses))
-
-
 def _live_hits(
-    manifest: Manifest, label: str, message: str, severity: dict[Severity, re.Pattern[str]]
+    manifest: Manifest,
+    label: str,
+    message: str,
+    own: Severity,
+    milder: tuple[Severity, re.Pattern[str]] | None = None,
 ) -> Iterator[Hit]:
-    """One hit for each live input of a class; `severity` overrides the rule's own by name."""
-    for item in live_inputs(manifest, label):
-        chosen = next((s for s, pattern in severity.items() if pattern.search(item.name)), None)
+    """One hit for each live input of a class, with the rule's `own` severity, or a milder one where
+    a pattern is in its name."""
+    rated = (
+        (item, milder[0] if milder and milder[1].search(item.read_as) else None)
+        for item in live_inputs(manifest, label)
+    )
+    for item, severity in gravest(rated, own):
         yield on_text(
             item.text,
-            f"{item.name} {message}{item.default_note}",
-            chosen,
+            f"{item.called} {message}{item.default_note}",
+            severity,
             conditional=manifest.unsure,
             names=(item.name,),
         )
@@ -95,23 +86,28 @@ def _live_hits(
     source="case studies of Xordi and near.ai",
 )
 def redirected_url(manifest: Manifest) -> Iterator[Hit]:
-    """A variable that the operator sets, whose name is that of a URL, host, bucket or proxy, is
-    read. Critical for models, APIs, databases and proxies; medium for the app's own address."""
-    for item in live_inputs(manifest, env_classes.URL):
-        if _LABEL_ONLY.search(item.name):
-            continue
-        severity = None
-        if _OWN_HOST.search(item.name):
-            severity = Severity.MEDIUM
-        elif _DATA_PLANE.search(item.name):
-            severity = Severity.CRITICAL
+    """A variable that the operator sets is read, whose name, or that of a container's variable with
+    its value, is that of a URL, host, bucket or proxy. Critical for models, APIs, databases and
+    proxies; medium for the app's own address."""
+    rated = (
+        (item, _severity_of_url(item.read_as))
+        for item in live_inputs(manifest, env_classes.URL)
+        if not _LABEL_ONLY.search(item.read_as)
+    )
+    for item, severity in gravest(rated, Severity.HIGH):
         yield on_text(
             item.text,
-            f"{item.name} decides where data goes{item.default_note}",
+            f"{item.called} decides where data goes{item.default_note}",
             severity,
             conditional=manifest.unsure,
             names=(item.name,),
         )
+
+
+def _severity_of_url(name: str) -> Severity | None:
+    if _OWN_HOST.search(name):
+        return Severity.MEDIUM
+    return Severity.CRITICAL if _DATA_PLANE.search(name) else None
 
 
 @rule(
@@ -123,33 +119,50 @@ def redirected_url(manifest: Manifest) -> Iterator[Hit]:
     source="case studies of Xordi and near.ai",
 )
 def selected_code(manifest: Manifest) -> Iterator[Hit]:
-    """A variable that the operator sets names a tag, commit, repository, module, channel or model
-    path, or is itself run by a command. Image references are IMG-001 and IMG-008."""
-    names_image, run_by = _once(_names_image), _once(_run_by)
+    """A variable that the operator sets, or a container's variable with its value, names a tag,
+    commit, repository, module, channel or model path, or what an interpreter or loader runs
+    (NODE_OPTIONS, LD_PRELOAD), or is itself run by a command, or is all of a file that is. Image
+    references are IMG-001 and IMG-008."""
+    found: dict[str, tuple[str, Text]] = {}
     for item in live_inputs(manifest):
-        run = next((text for text, _ in item.uses if item.name in run_by(text)), None)
-        other = None
-        if item.label == env_classes.CODE and not _CLAIM.search(item.name):
-            other = next((text for text, _ in item.uses if not names_image(text)), None)
-        if run or other:
-            yield on_text(
-                run or other or item.text,
-                f"{item.name} decides which code runs{item.default_note}",
-                conditional=manifest.unsure,
-                names=(item.name,),
-            )
+        text = _code_of(manifest, item)
+        if text is not None:
+            said = f"{item.called} decides which code runs{item.default_note}"
+            found.setdefault(item.name, (said, text))
+    for service in manifest.services:
+        for file in given_files(manifest, service):
+            if any(_runs_file(command, file.target) for command in service.commands):
+                said = f"{file.name}, as {file.target}, decides which code runs"
+                found.setdefault(file.name, (said, file.text))
+    for name, (said, text) in found.items():
+        yield on_text(text, said, conditional=manifest.unsure, names=(name,))
 
 
-def _once(function: Callable[[Text], _T]) -> Callable[[Text], _T]:
-    """What a function says of the texts of one file: many variables may be in one of them."""
-    known: dict[int, _T] = {}
+def _code_of(manifest: Manifest, item: LiveInput) -> Text | None:
+    """Where a variable chooses code, under one of its names; None where it does not."""
+    run = next((text for text, _ in item.uses if item.name in _run_by(text)), None)
+    run = run or next(_running(manifest, item), None)
+    if run is not None:
+        return run
+    if item.label == env_classes.CODE and not _CLAIM.search(item.read_as):
+        return next((text for text, _ in item.uses if not _names_image(text)), None)
+    loads = item.read_as in item.keys and _LOADS.fullmatch(item.read_as)
+    return item.text if loads else None
 
-    def answer(text: Text) -> _T:
-        if id(text) not in known:
-            known[id(text)] = function(text)
-        return known[id(text)]
 
-    return answer
+def _running(manifest: Manifest, item: LiveInput) -> Iterator[Text]:
+    """The commands that run a container's variable which has the value of the operator's."""
+    for service in manifest.services if item.keys else ():
+        for command in service.commands:
+            for key in _run_by(command) & item.keys & service.environment.keys():
+                entry = service.environment[key]
+                if item.name in {variable.name for variable in entry.variables}:
+                    yield command
+
+
+def _runs_file(command: Text, path: str) -> bool:
+    """Whether a command runs a file of the container."""
+    return path in command.text and path in _RUN_FILE.findall(command.text)
 
 
 def _names_image(text: Text) -> bool:
@@ -158,7 +171,12 @@ def _names_image(text: Text) -> bool:
 
 def _run_by(text: Text) -> frozenset[str]:
     """The variables that a command runs."""
-    return frozenset(_RUN.findall(text.text) if text.field in COMMANDS else ())
+    return _names_run(text.text) if text.field in COMMANDS and "$" in text.text else frozenset()
+
+
+@lru_cache(maxsize=64)  # many variables may be in one text
+def _names_run(command: str) -> frozenset[str]:
+    return frozenset(_RUN.findall(command))
 
 
 @rule(
@@ -233,7 +251,8 @@ def supplied_key(manifest: Manifest) -> Iterator[Hit]:
         manifest,
         env_classes.SIGNKEY,
         "is a key that the operator knows",
-        {Severity.MEDIUM: _SESSION_KEY},
+        Severity.HIGH,
+        (Severity.MEDIUM, _SESSION_KEY),
     )
 
 
@@ -248,7 +267,8 @@ def supplied_key(manifest: Manifest) -> Iterator[Hit]:
 )
 def supplied_credential(manifest: Manifest) -> Iterator[Hit]:
     """An API key, token, secret or password is read from a variable that the operator sets."""
-    yield from _live_hits(manifest, env_classes.APICRED, "is a credential of the operator's", {})
+    message = "is a credential of the operator's"
+    yield from _live_hits(manifest, env_classes.APICRED, message, Severity.LOW)
 
 
 @rule(
@@ -263,7 +283,11 @@ def operator_switch(manifest: Manifest) -> Iterator[Hit]:
     """A debug, mock, bypass, skip, admin, allow-list or migration switch is read from a variable
     that the operator sets. Log levels and environment names are low."""
     yield from _live_hits(
-        manifest, env_classes.ADMIN, "is the operator's switch", {Severity.LOW: _LOW_SWITCH}
+        manifest,
+        env_classes.ADMIN,
+        "is the operator's switch",
+        Severity.HIGH,
+        (Severity.LOW, _LOW_SWITCH),
     )
 
 
@@ -278,7 +302,8 @@ def operator_switch(manifest: Manifest) -> Iterator[Hit]:
 def operator_policy(manifest: Manifest) -> Iterator[Hit]:
     """A contract, RPC node, chain, expected hash, trusted key or verification setting is read from
     a variable that the operator sets."""
-    yield from _live_hits(manifest, env_classes.POLICY, "is part of the app's trust policy", {})
+    message = "is part of the app's trust policy"
+    yield from _live_hits(manifest, env_classes.POLICY, message, Severity.HIGH)
 
 
 RULES: Final = (
