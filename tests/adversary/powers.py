@@ -192,6 +192,7 @@ doubt kms hides:kms-guest | kms-certificate-hidden
 certain endpoint chooses:endpoint | endpoint-lent-quote
 certain endpoint,app | endpoint-of-another-app
 doubt endpoint chooses:endpoint | endpoint-web-certificate endpoint-of-the-apps-ca
+doubt endpoint chooses:endpoint | endpoint-of-another-apps-ca
 certain endpoint | gateway-lent-quote gateway-own-manifest gateway-development-image
 doubt endpoint | gateway-hides-its-keys endpoint-at-the-gateway
 doubt endpoint,name | domain-through-a-stranger domain-through-another-gateway

@@ -55,6 +55,7 @@ class CertOptions(Struct, frozen=True, kw_only=True):
     forged      whether another key than the CA's signed below it
     usage       the usage that the leaf states
     leaf_is_ca  whether the leaf says that it is a CA
+    leaf_app    the app id that the leaf states, 20 bytes; b"" for that of the CA above it
     """
 
     version: str
@@ -66,6 +67,7 @@ class CertOptions(Struct, frozen=True, kw_only=True):
     forged: bool = False
     usage: str = "app:custom"
     leaf_is_ca: bool = False
+    leaf_app: bytes = b""
 
 
 def kms_ca_key(kms: str) -> ec.EllipticCurvePrivateKey:
@@ -280,7 +282,8 @@ def _leaf_values(options: CertOptions, attestation: Attestation) -> list[tuple[i
         evidence = [(ATTESTATION, msgpack_v1(attestation))]
     if not options.ca:
         return evidence
-    identity = [(APP_ID, options.app_id), (USAGE, options.usage.encode())]
+    app_id = options.leaf_app or options.app_id
+    identity = [(APP_ID, app_id), (USAGE, options.usage.encode())]
     return identity + evidence if release(options.version) >= (0, 5, 6) else evidence + identity
 
 

@@ -126,11 +126,21 @@ def problems_of(case: Case, source: PresentedQuote) -> list[str]:
 
 
 def _problems_of(case: Case, source: PresentedQuote) -> list[str]:
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
-
     chain = source.certificate_chain
     if chain is None:
         return ["there is no certificate"]
+    problems = chain_problems(case, chain)
+    carried = parse_quote(source.quote, "TD quote (app certificate)")
+    if carried.report_data != leaf_report_data(spki(chain.certificates[0])):
+        problems.append("the quote that it carries was made for another key")
+    return problems
+
+
+def chain_problems(case: Case, chain: RaTlsChain) -> list[str]:
+    """Why a chain is not one of this app under the CA that the guest names, whatever its leaf
+    carries. Every app of that CA has a CA of its own, and signs what it likes with it."""
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
+
     problems: list[str] = []
     certificates = chain.certificates
     for child, issuer in itertools.pairwise(certificates):
@@ -152,9 +162,6 @@ def _problems_of(case: Case, source: PresentedQuote) -> list[str]:
             <= (item.not_valid_after_utc.timestamp())
         ):
             problems.append(f"a certificate is not in force at {format_time(case.question.at)}")
-    carried = parse_quote(source.quote, "TD quote (app certificate)")
-    if carried.report_data != leaf_report_data(spki(certificates[0])):
-        problems.append("the quote that it carries was made for another key")
     return problems
 
 

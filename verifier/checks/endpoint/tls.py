@@ -1,12 +1,16 @@
 """Whose key ends the TLS connections of the address that was asked about."""
 
 import hashlib
-import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from verifier.checks.application.app_certificate import UNTIED_HINT, certificates, tie
+from verifier.checks.application.app_certificate import (
+    UNTIED_HINT,
+    certificates,
+    chain_problems,
+    tie,
+)
 from verifier.checks.case import Case
 from verifier.checks.endpoint.gateway import judge_gateway
 from verifier.checks.endpoint.ingress import Naming, judge_naming
@@ -27,7 +31,6 @@ from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.endpoint import Ending, Endpoint
 from verifier.evidence.subject import Located, certificate_source, is_of_leaf
 from verifier.evidence.td.ra_tls import (
-    EXT_APP_ID,
     RaTlsChain,
     fingerprint,
     leaf_report_data,
@@ -290,20 +293,13 @@ def _at_gateway(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Ou
 
 
 def _issued_by_app(case: Case, chain: RaTlsChain) -> bool:
-    """Whether the chain leads from its leaf to the CA that the guest names as its KMS's, and is for
-    this app."""
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415
-
-    listed, identity = chain.certificates, case.identity
-    if len(listed) < 2 or not identity.provider_id:  # noqa: PLR2004 - a leaf and its issuer
-        return False
+    """Whether the chain leads from its leaf over this app's own CA to the one that the guest names
+    as its KMS's."""
+    under_ca = len(chain.certificates) > 1 and bool(case.identity.provider_id)
     try:
-        for child, issuer in itertools.pairwise(listed):
-            child.verify_directly_issued_by(issuer)
-        named = spki(listed[-1]) == identity.provider_id
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, EvidenceError):
+        return under_ca and not chain_problems(case, chain)
+    except (ValueError, EvidenceError):
         return False
-    return named and chain.leaf.get(EXT_APP_ID) == identity.app_id
 
 
 CHECKS: Final = (tls,)

@@ -62,6 +62,11 @@ def endpoint() -> Iterator[Attack]:
     title = "answers with a certificate that the app's CA issued to some guest of the app"
     why = "the CA is the app's; which of its guests holds the key, nothing says"
     yield warned("endpoint-of-the-apps-ca", _TLS, title, Knobs(peer=_without_quote), why, **asked)
+    why = "the CA is another app's: its guest signs what it likes with it"
+    title = "answers with a certificate that its own app's CA issued under this app's id"
+    yield missing(
+        "endpoint-of-another-apps-ca", _TLS, title, Knobs(peer=_of_another_ca), why, **asked
+    )
     title = "stands between users and an app of attested TLS, in a session with each of them"
     knobs = Knobs(peer=web_certificate_of, edit_response=_relayed)
     yield refused("session-relayed", "application.binding", title, knobs, endpoint=DOMAIN,
@@ -306,3 +311,10 @@ def _without_quote(world: World, _: str) -> bytes:
     guest = world.guest
     options = replace(guest.cert_options, subject="other guest", form="none")
     return cert.app_cert(options, guest.cert_attestation).encode()
+
+
+def _of_another_ca(world: World, _: str) -> bytes:
+    other = build(replace(world.knobs, peer=None, guest_app_id=forge.OTHER_APP)).guest
+    named = {"form": "none", "leaf_app": bytes.fromhex(world.app_id)}
+    options = replace(other.cert_options, subject="attacker", **named)
+    return cert.app_cert(options, other.cert_attestation).encode()
