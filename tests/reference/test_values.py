@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 from msgspec.structs import replace
 
+from verifier.evidence.chain.constructor import TIMELOCK_CREATION_ROLE, created_by
 from verifier.evidence.chain.contracts import identify_code
 from verifier.machine.firmware import layout_from_witness
 from verifier.reference.values import EXPLORER, OsImage, embedded, parse_reference
@@ -135,6 +136,9 @@ def test_the_compiled_timelock_of_the_chain_tests_is_a_known_owner() -> None:
     assert found is not None
     assert found.generation == "TimelockController 5.2.0"
     assert identify_code(embedded().contracts, runtime[:-60] + bytes(60), "timelock") is None
+    made = created_by(embedded().contracts, creation + bytes(128), TIMELOCK_CREATION_ROLE)
+    assert made is not None
+    assert made.generation == found.generation
 
 
 def test_whoever_lends_two_endpoints_may_run_both() -> None:

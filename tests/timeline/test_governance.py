@@ -24,6 +24,7 @@ from verifier.timeline.governance import (
     CONTRADICTED,
     EXECUTOR_ROLE,
     MAX_RULES,
+    NOT_FOLLOWED,
     OWN_WORD,
     PROPOSER_ROLE,
     REPLACED,
@@ -183,13 +184,22 @@ def test_a_timelock_and_its_proposers() -> None:
 
 
 def test_what_known_code_says_is_a_fact() -> None:
-    safe, delayed = replace(TWO_OF_THREE, known=KNOWN_SAFE), replace(TWO_DAYS, known=KNOWN_TIMELOCK)
+    safe = replace(TWO_OF_THREE, known=KNOWN_SAFE)
+    delayed = replace(TWO_DAYS, known=KNOWN_TIMELOCK, followed=True)
     period = present(born(SAFE), safe=safe)
     assert (period.own_word, period.keys, period.remarks) == (False, 2, ())
     period = present(timelock(proposer=SAFE), timelock=delayed, safe=safe)
     assert (period.own_word, period.keys, period.remarks) == (False, 2, ())
     period = present(timelock(proposer=SAFE), timelock=delayed, safe=TWO_OF_THREE)
     assert (period.own_word, period.remarks) == (True, (BEHIND_OWN_WORD,))
+
+
+def test_a_delay_is_none_where_nobody_knows_what_the_timelock_was_made_with() -> None:
+    safe, made = replace(TWO_OF_THREE, known=KNOWN_SAFE), replace(TWO_DAYS, known=KNOWN_TIMELOCK)
+    period = present(timelock(proposer=SAFE), timelock=made, safe=safe)
+    assert (period.own_word, period.keys, period.notice) == (False, None, None)
+    assert period.delay == 172_800
+    assert NOT_FOLLOWED in period.remarks
 
 
 def test_known_code_of_another_kind_proves_nothing() -> None:

@@ -31,7 +31,7 @@ _ZERO_ADDRESS: Final = bytes(20)
 IMPLEMENTATIONS: Final = ("app", "kms")
 """The roles whose code has immutables."""
 
-Role = Literal["app", "kms", "proxy", "safe", "timelock"]
+Role = Literal["app", "kms", "proxy", "safe", "timelock", "timelock-creation"]
 
 
 def selector(signature: str) -> bytes:

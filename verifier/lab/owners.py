@@ -144,7 +144,9 @@ class Timelock(Struct, frozen=True):
         code = runtime_code("timelock")
         chain.define(code, _TIMELOCK)
         chain.set_code(block, self.address, code)
-        tx = chain.transact(block, sender, None, code)
+        # After the code stand the arguments of its constructor.
+        creation = runtime_code("timelock-creation") + encode(delay, 0, 0, 0)
+        tx = chain.transact(block, sender, None, creation)
         for role, account in (
             (ADMIN_ROLE, self.address),
             (PROPOSER_ROLE, self.proposer.address),

@@ -44,7 +44,8 @@ class ContractCode(Struct, frozen=True, kw_only=True):
 
     role               `app` or `kms` (an implementation), `proxy` (of either), `safe` (a Safe's
                        singleton), `safe-proxy`, `timelock` (OpenZeppelin's TimelockController), or
-                       `app-creation` (creation code of an app without a proxy, without arguments)
+                       creation code without arguments: `app-creation` (of an app without a proxy),
+                       `timelock-creation`
     generation         dstack's generation, such as `G5`; name and release for an owner's code, the
                        contract's name for creation code
     build              release and compiler settings, as text

@@ -10,7 +10,11 @@ from verifier.chain import calls
 from verifier.chain.view import DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
-from verifier.evidence.chain.constructor import constructor_terms
+from verifier.evidence.chain.constructor import (
+    TIMELOCK_CREATION_ROLE,
+    constructor_terms,
+    created_by,
+)
 from verifier.evidence.chain.creation_calldata import InitialTerms, initial_terms
 from verifier.model.chain import OPERATORS, ContractCode, Place, Role
 from verifier.model.result import JsonValue
@@ -149,11 +153,29 @@ def _covered(
 
 def _reads(history: History, known: tuple[ContractCode, ...]) -> dict[str, OwnerReads]:
     """What every account behind the app and its KMS says of itself."""
-    lone = {stream.address for stream in history.owner_streams if _is_lone(history, stream)}
+    streams = {stream.address: stream for stream in history.owner_streams}
+    lone = {address for address, stream in streams.items() if _is_lone(history, stream)}
+    followed = {address for address, stream in streams.items() if _is_followed(stream, known)}
     return {
-        account: replace(_owner_reads(history, known, account), lone_logs=account in lone)
+        account: replace(
+            _owner_reads(history, known, account),
+            lone_logs=account in lone,
+            followed=account in followed,
+        )
         for account in history.accounts
     }
+
+
+def _is_followed(stream: Stream, known: tuple[ContractCode, ...]) -> bool:
+    """Whether the first log of a contract is of a transaction that created it by the known creation
+    code of a timelock: any other code may have put into its storage what it likes, such as
+    operations that nothing announced."""
+    first = next(iter(stream.events), None)
+    return (
+        first is not None
+        and not first.to
+        and created_by(known, first.calldata, TIMELOCK_CREATION_ROLE) is not None
+    )
 
 
 class _Accounts(Struct, frozen=True):

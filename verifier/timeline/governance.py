@@ -4,8 +4,9 @@ A plain key acts alone and at once. A Safe acts when `threshold` of its owners s
 its modules says so. A timelock (OpenZeppelin TimelockController) acts after its delay, for whoever
 holds the proposer role. What an owner contract says of itself is a fact only where its code is a
 known build of Safe or OpenZeppelin; every period that rests on the word of other code says so.
-Known code says what it holds in storage, which nobody has followed from its creation on. Where its
-events contradict its word, neither counts.
+Known code says what it holds in storage, which nobody has followed from its creation on. A delay is
+one only where known code created the timelock: another creator may have left operations in its
+storage that are due and stand in no log. Where its events contradict its word, neither counts.
 
 Sources: safe-global/safe-smart-account OwnerManager, ModuleManager, GuardManager; OpenZeppelin
 TimelockController, whose constructor emits MinDelayChange(0, delay) and whose onlyRole lets the
@@ -35,6 +36,10 @@ CONTRADICTED: Final = "what the owner contract says of itself is not what its ev
 BEHIND_OWN_WORD: Final = (
     "how many keys it takes is the word of a contract behind the owner, whose code is not known to "
     "this audit"
+)
+NOT_FOLLOWED: Final = (
+    "known code is not shown to have created it: its creator may have put operations into its "
+    "storage that no log announced, and that need no delay"
 )
 REPLACED: Final = "the owner contract replaced its own code: how it decides since then is unknown"
 AS_NOW: Final = "no node tells what it was then: it is judged as it is now"
@@ -273,7 +278,11 @@ def _timelock(period: Governance, rules: _Rules, accounts: Behind) -> Governance
     remarks.extend(_risky(proposers, rules.holders(EXECUTOR_ROLE)))
     if outside:
         remarks.append(f"who may propose is decided without the delay by {_listed(outside)}")
-    complete = rules.complete and not accounts.of(period.owner).lone_logs
+    found = accounts.of(period.owner)
+    followed = found.followed or found.own_word
+    complete = rules.complete and followed and not found.lone_logs
+    if not followed:
+        remarks.append(NOT_FOLLOWED)
     if not complete:
         remarks.append("not everything that it was ever told is known: others may propose, too")
     elif not proposers:
@@ -296,7 +305,7 @@ def _timelock(period: Governance, rules: _Rules, accounts: Behind) -> Governance
         executors=rules.holders(EXECUTOR_ROLE),
         admins=admins,
         keys=min(known) if certain or 1 in known else None,
-        notice=rules.delay,
+        notice=rules.delay if followed or rules.delay == 0 else None,
         own_word=own_word,
         disputed=disputed,
         remarks=tuple(remarks),

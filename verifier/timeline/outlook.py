@@ -1,7 +1,7 @@
 """Of whom it is known what they are about to do, and what that is.
 
 A timelock's log is whole where two operators give all of it from the timelock's creation on, and
-its code is a known build: then what stands in it is all that it can make. A Safe announces nothing
+known code created it: then what stands in it is all that it can make. A Safe announces nothing
 on the chain: what its signers agree on is known to a service at best, by that service's word. A
 plain key announces nothing to anybody.
 """
@@ -130,6 +130,8 @@ def _lacking(account: str, found: OwnerReads, events: Sequence[TimelineEvent]) -
     """Why a timelock's log may not hold all that it announced; "" where it does."""
     if found.own_word:
         return "its code is not known, so that its log may leave out what it likes"
+    if not found.followed:
+        return "known code is not shown to have created it, and may have left more in its storage"
     if found.lone_logs:
         return "no two operators give all of its log"
     delays = [item for item in events if item.address == account and item.name == "MinDelayChange"]

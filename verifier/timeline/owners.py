@@ -44,6 +44,8 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
     nonce      how many transactions the signers of a Safe have made
     handler    what a Safe calls with what it does not understand, its fallback handler; "" for none
     min_delay  a timelock's delay in seconds
+    followed   whether known code created it by the transaction of its first log, so that nothing
+               was put into its storage before
     lone_logs  whether no two operators give all of its logs
     disputed   what endpoints contradict each other about, and then nothing else is known; "" for
                nothing
@@ -59,6 +61,7 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
     guard: str | None = None
     handler: str | None = None
     min_delay: int | None = None
+    followed: bool = False
     lone_logs: bool = False
     disputed: str = ""
 

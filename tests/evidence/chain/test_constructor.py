@@ -10,6 +10,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence.chain.constructor import (
     CREATION_ROLE,
     constructor_terms,
+    created_by,
     decode_creation,
     decode_creations,
 )
@@ -114,3 +115,11 @@ def test_other_code_or_words_say_nothing(data: bytes) -> None:
 @given(st.binary(max_size=400))
 def test_any_input_is_read_or_not(data: bytes) -> None:
     assert constructor_terms([KNOWN], data) is None
+
+
+def test_creation_code_is_known_whatever_arguments_follow() -> None:
+    for arguments in (b"", words(), b"\xff" * 7):
+        assert created_by([KNOWN], CODE + arguments, CREATION_ROLE) is KNOWN
+    assert created_by([KNOWN], CODE, "timelock-creation") is None
+    for other in (b"", CODE[1:], b"\0" + CODE, CODE[:-20] + bytes(20), bytes([9]) + CODE[1:]):
+        assert created_by([KNOWN], other, CREATION_ROLE) is None

@@ -21,6 +21,7 @@ from verifier.model.chain import ContractCode
 from verifier.model.result import JsonValue
 
 CREATION_ROLE: Final = "app-creation"
+TIMELOCK_CREATION_ROLE: Final = "timelock-creation"
 _WORD: Final = 32
 _ARGUMENTS: Final = 3 * _WORD
 _ADDRESS: Final = 20
@@ -95,6 +96,15 @@ def decode_creations(value: JsonValue, what: str) -> tuple[Creation, ...]:
         for index, item in enumerate(listed)
         if isinstance(item, dict) and item.get("to") is None
     )
+
+
+def created_by(known: Iterable[ContractCode], data: bytes, role: str) -> ContractCode | None:
+    """The reference build of creation code that a creating transaction's input begins with,
+    whatever arguments follow; None for any other. Known code calls nobody while it creates, so that
+    all logs of such a transaction are of the contract that it creates."""
+    rows = (row for row in known if row.role == role)
+    found = (contracts.identify_code((row,), data[: row.length], role) for row in rows)
+    return next((row for row in found if row is not None), None)
 
 
 def constructor_terms(known: Iterable[ContractCode], data: bytes) -> ConstructorTerms | None:

@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Final, cast
 
 from eth_utils.address import to_checksum_address
+from msgspec.structs import replace
 
 from verifier.evidence.codec import JsonObject
 from verifier.lab import contracts, keys
 from verifier.lab import forgeries as forge
-from verifier.lab.attacks.attack import HONEST, Attack, warned
+from verifier.lab.attacks.attack import HONEST, Attack, missing, warned
 from verifier.lab.chain import Chain
 from verifier.lab.contracts import DstackApp, DstackKms
 from verifier.lab.knobs import Knobs
@@ -32,6 +33,9 @@ _SIGNERS: Final = ("one", "two", "three")
 _LATELY: Final = 3
 _LONG_AGO: Final = 20
 """In days; the timelocks wait for seven."""
+
+_CREATION: Final = contracts.runtime_code("timelock-creation").hex().encode()
+_OTHER_CREATION: Final = contracts.runtime_code("planting creation").hex().encode()
 
 Edit = Callable[[Chain, DstackApp, DstackKms], None]
 
@@ -53,6 +57,7 @@ def attacks() -> Iterator[Attack]:
          announced(_LATELY, unknown)),
     ):  # fmt: skip
         yield _warned(name, title, Knobs(edit_chain=edit), why)
+    yield from _planted()
     title = "announces a batch, and has both operators hide its second half"
     half = Knobs(edit_chain=_announced_batch, edit_logs=_second_half_hidden)
     why = "what is shown of it is harmless; its id is that of more"
@@ -88,6 +93,20 @@ def announced(days: int, calldata: bytes) -> Edit:
 
 HARMLESS: Final = Knobs(edit_chain=announced(_LONG_AGO, _WITHDRAW + _OTHER))
 """A world in which something is about to change that lets nothing new run."""
+
+
+def _planted() -> Iterator[Attack]:
+    """Operations that are due, in the storage of a timelock, and in no log."""
+    title = "creates the timelock by code of its own, which leaves operations in it that are due"
+    why = "the timelock's code waits for all that it is told; what it was made with, nobody knows"
+    knobs = Knobs(edit_response=_by_other_code)
+    yield warned("timelock-planted", f"{_GOVERNANCE} manifest.rules", title, knobs, why)
+    demanded = {"governance": "notice_days = 7"}
+    yield missing("timelock-planted-demanded", _GOVERNANCE, title, knobs, why, **demanded)
+
+
+def _by_other_code(_method: str, _url: str, _body: bytes, response: Response) -> Response:
+    return replace(response, body=response.body.replace(_CREATION, _OTHER_CREATION))
 
 
 def _warned(name: str, title: str, knobs: Knobs, why: str) -> Attack:
