@@ -161,8 +161,8 @@ PICKED: Final = (
     ),
     Edit(
         "verifier/checks/hardware/quote.py",
-        'any(body.mr_service_td or b"")',
-        'all(body.mr_service_td or b"\\0")',
+        "any(body.service_tds)",
+        'all(body.service_tds or b"\\0")',
         "tests/checks/test_td_fields.py",
         "a service TD whose measurement has a zero byte",
     ),

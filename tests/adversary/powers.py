@@ -51,7 +51,7 @@ certain sealed chooses:sealed shows:quote | debug-td seam-signer seam-attributes
 certain sealed chooses:sealed shows:quote | seam-signer-last-byte seam-attributes-last-bit
 certain sealed chooses:sealed shows:quote | service-td-last-byte
 certain sealed shows:quote | sept-ve-off unknown-attribute
-doubt sealed | unknown-module unknown-features
+doubt sealed | unknown-module unknown-features service-td-extension
 certain image chooses:image | development-image
 doubt image chooses:image | self-built-image
 certain image hides:bootlog claims:bootlog | boot-log-digest boot-log-dropped

@@ -57,6 +57,15 @@ def test_each_byte_of_a_service_td_is_refused(honest: Audited, quote: TdQuote) -
             assert of_td(honest, replace(quote, **{field: bound})) is Status.FAIL
 
 
+def test_an_extension_for_service_tds_is_a_doubt(honest: Audited, quote: TdQuote) -> None:
+    assert of_td(honest, replace(quote, extension=bytes(237))) is Status.WARN
+    for place in range(237):
+        extension = bytes(place) + b"\1" + bytes(236 - place)
+        bound = 81 <= place < 137 or place >= 181
+        expected = Status.FAIL if bound else Status.WARN
+        assert of_td(honest, replace(quote, extension=extension)) is expected
+
+
 def committed(quote: TdQuote, config_id: bytes, identity: MeasuredIdentity) -> str:
     case = SimpleNamespace(quote=replace(quote, mr_config_id=config_id), identity=identity)
     return _config_id(cast("Case", case))

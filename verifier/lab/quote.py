@@ -32,7 +32,10 @@ TRAILING_ZEROS: Final = 70
 MR_SEAM: Final = keys.labelled("mr_seam", 48)
 """The TDX module of the simulated machines."""
 
-QuoteFormat = Literal["v4", "v5-td10", "v5-td15"]
+QuoteFormat = Literal["v4", "v5-td10", "v5-td15", "v5-td15-extended"]
+_BODY_TYPES: Final = {"v5-td10": 2, "v5-td15": 3, "v5-td15-extended": 4}
+_EXTENSION: Final = 237
+"""Bytes that the extension for service TDs has."""
 
 
 class TdReport(Struct, frozen=True, kw_only=True):
@@ -103,12 +106,13 @@ def make_quote(
     report: TdReport, pki: Pki, platform: str, quote_format: QuoteFormat = "v4"
 ) -> bytes:
     """A signed quote, followed by the zeros that real machines leave."""
-    td15 = quote_format == "v5-td15"
-    body = report.body(td15=td15)
+    body = report.body(td15=quote_format.startswith("v5-td15"))
+    if quote_format == "v5-td15-extended":
+        body += bytes(_EXTENSION)
     version = 4 if quote_format == "v4" else 5
     signed = struct.pack("<HHIHH", version, 2, 0x81, 0, 0) + QE_VENDOR + user_data(platform)
     if version == 5:  # noqa: PLR2004 - the quote version
-        signed += struct.pack("<HI", 3 if td15 else 2, len(body))
+        signed += struct.pack("<HI", _BODY_TYPES[quote_format], len(body))
     signed += body
     key = keys.p256(f"attestation key {platform}")
     public = keys.point(key)

@@ -62,7 +62,8 @@ def td(case: Case) -> Outcome:
     module is Intel's (its signer measurement is zero and its attributes are clear), and no service
     TD can reach in. A module that the reference values do not know by its measurement (MRSEAM),
     and extended features (XFAM) that no known guest has, are a warning: Intel signed the one, and
-    the other is the host's choice. The fields are read from the quote's body before its signature
+    the other is the host's choice. So is a report with the extension for service TDs, which no
+    known guest has. The fields are read from the quote's body before its signature
     is judged, so that a debug TD is named as one."""
     body = case.quote
     attributes = body.td_attributes
@@ -77,7 +78,7 @@ def td(case: Case) -> Outcome:
             ),
             ("the TDX module has a signer other than Intel", any(body.mr_signer_seam)),
             ("the TDX module has attributes", any(body.seam_attributes)),
-            ("a service TD is bound", any(body.mr_service_td or b"")),
+            ("a service TD is bound", any(body.service_tds)),
         )
         if bad
     ]
@@ -90,20 +91,7 @@ def td(case: Case) -> Outcome:
             evidence=(case.presented.evidence,),
             remediation="do not trust this TD with data",
         )
-    doubts = [
-        text
-        for text, bad in (
-            (
-                f"the TDX module is not a known one: MRSEAM {body.mr_seam.hex()}",
-                body.mr_seam.hex() not in {row.mr_seam for row in case.reference.tdx_modules},
-            ),
-            (
-                f"no known guest has the extended features {body.xfam.hex()}",
-                int.from_bytes(body.xfam, "little") not in _KNOWN_XFAM,
-            ),
-        )
-        if bad
-    ]
+    doubts = _td_doubts(case)
     if doubts:
         return warned(
             f"debug off, attributes {details}; {'; '.join(doubts)}",
@@ -115,6 +103,29 @@ def td(case: Case) -> Outcome:
             remediation="compare the TDX module with Intel's releases",
         )
     return passed(f"debug off, attributes {details}", evidence=(case.presented.evidence,))
+
+
+def _td_doubts(case: Case) -> list[str]:
+    """What of a TD nobody is known to have, in words."""
+    body = case.quote
+    return [
+        text
+        for text, bad in (
+            (
+                f"the TDX module is not a known one: MRSEAM {body.mr_seam.hex()}",
+                body.mr_seam.hex() not in {row.mr_seam for row in case.reference.tdx_modules},
+            ),
+            (
+                f"no known guest has the extended features {body.xfam.hex()}",
+                int.from_bytes(body.xfam, "little") not in _KNOWN_XFAM,
+            ),
+            (
+                "the report has the extension for service TDs, which no known guest has",
+                body.extension,
+            ),
+        )
+        if bad
+    ]
 
 
 def _refused_statuses(case: Case) -> tuple[list[str], list[str]]:

@@ -5,7 +5,9 @@ Layout: Intel TDX DCAP Quoting Library API, appendix A.3 (v4) and A.4 (v5), litt
     header  48    version u16, attestation key type u16, TEE type u32, QE SVN u16, PCE SVN u16,
                   QE vendor id 16, user data 20
     v5 only  6    body type u16 (2 TD 1.0, 3 TD 1.5, 4 TD 1.5 extended), body size u32
-    body   584    TD report 1.0; TD 1.5 appends TEE_TCB_SVN2 16 and MRSERVICETD 48
+    body   584    TD report 1.0; TD 1.5 appends TEE_TCB_SVN2 16 and MRSERVICETD 48; its extension
+                  (as dcap_qvl 0.7 reads it) another 237, in them hash 48 and attributes 8 of the
+                  service TD that was bound at first (from 81 on) and that is bound now (181)
     u32           length of the authentication data that follows
 """
 
@@ -48,6 +50,8 @@ class TdQuote(Struct, frozen=True, kw_only=True):
     rtmrs                 RTMR0 to RTMR3, 48 bytes each
     report_data           64 bytes that the guest chose
     mr_service_td         of a service TD that is bound to it, 48 bytes; None in a TD 1.0 body
+    extension             what an extended TD 1.5 body appends about service TDs, 237 bytes; b"" in
+                          any other
     signed_region         header and body, which identify a quote: everything after it is malleable
     raw                   the whole quote without padding
     """
@@ -68,8 +72,15 @@ class TdQuote(Struct, frozen=True, kw_only=True):
     rtmrs: tuple[bytes, bytes, bytes, bytes]
     report_data: bytes
     mr_service_td: bytes | None
+    extension: bytes
     signed_region: bytes
     raw: bytes
+
+    @property
+    def service_tds(self) -> bytes:
+        """All that the report says of service TDs; zeros, or nothing, where none is bound."""
+        first, now = self.extension[81:137], self.extension[181:]
+        return (self.mr_service_td or b"") + first + now
 
     @property
     def td_state(self) -> bytes:
@@ -119,6 +130,7 @@ def parse_quote(raw: bytes, what: str) -> TdQuote:
         rtmrs=(body[328:376], body[376:424], body[424:472], body[472:520]),
         report_data=body[520:584],
         mr_service_td=body[600:648] if body_size > _BODY_10_SIZE else None,
+        extension=body[648:],
         signed_region=raw[:body_end],
         raw=raw[:end],
     )

@@ -144,6 +144,10 @@ def platform() -> Iterator[Attack]:
     knobs = Knobs(edit_td=forge.td(xfam=bytes.fromhex("e702040000000000")))
     title = "gives the TD extended features that no known guest has"
     yield warned("unknown-features", "hardware.td", title, knobs, why)
+    why = "the extension is signed, and names no service TD; no known guest shows one"
+    title = "shows a report with the extension for service TDs"
+    extended = replace(td15, quote_format="v5-td15-extended")
+    yield warned("service-td-extension", "hardware.td", title, extended, why, twin=td15)
     check = "hardware.tcb"
     for name, title, knobs in (
         ("tcb-out-of-date", "runs on firmware with known holes", Knobs(tcb_status="OutOfDate")),
