@@ -15,6 +15,7 @@ from verifier.lab.attacks.endpoint import without_caa
 from verifier.lab.knobs import DAY, Knobs
 from verifier.lab.registry import WEB
 from verifier.lab.reviewed import reviewed_policy
+from verifier.manifest.rules.catalogue import TEXTS
 from verifier.model.report import Report
 from verifier.model.result import (
     Basis,
@@ -197,6 +198,33 @@ def test_a_finding_breaks_the_requirement_of_its_rule() -> None:
     found = standings(audit(Knobs(edit_manifest=edit)).report)
     assert found[2] is Standing.NOT_MET
     assert found[6] is Standing.NOT_MET
+
+
+def test_every_rule_that_may_break_a_requirement_is_of_one() -> None:
+    """Whatever lets the operator in is of some requirement: a rule that is of none breaks none."""
+    grave = {Severity.CRITICAL, Severity.HIGH}
+    named = {rule for item in REQUIREMENTS for rule in item.rules}
+    groups = {rule.removesuffix("*") for rule in named if rule.endswith("*")}
+    assert {rule for rule in named if not rule.endswith("*")} <= TEXTS.keys()
+    of_none = {
+        rule
+        for rule, text in TEXTS.items()
+        if text.severity in grave and rule not in named and rule[:4] not in groups
+    }
+    assert not of_none
+
+
+@pytest.mark.parametrize(
+    ("key", "missed"), [("ORACLE_HOST", {4, 6}), ("TLS_KEY", {4})], ids=["host", "key"]
+)
+def test_what_the_operator_sets_keeps_an_app_from_stage_1(key: str, missed: set[int]) -> None:
+    compose = f"services:\n  web:\n    image: {WEB.reference}\n    environment: [{key}]\n"
+    knobs = Knobs(edit_manifest=with_compose(compose, allowed_envs=[key]))
+    audited = audit(knobs, endpoint=PASSED_THROUGH)
+    assessed = assess_stage(audited.report, reviewed(audited))
+    assert stage_of(audited.report, assessed) == 0
+    standing = enumerate((item.standing for item in assessed), 1)
+    assert {number for number, item in standing if item is Standing.NOT_MET} == missed
 
 
 def test_neither_waiver_nor_rating_counts(written: Load) -> None:

@@ -74,18 +74,21 @@ REQUIREMENTS: Final = (
             "authorization.allowed",
             "authorization.history",
         ),
-        rules=("MAN-001", "KMS-001", "KMS-005"),
+        rules=(
+            *("MAN-001", "MAN-003", "MAN-005", "RUN-001", "PLT-002"),
+            *("KMS-001", "KMS-005"),
+        ),
     ),
     StageRequirement(
         title="Code that can be audited",
         checks=("provenance.images",),
-        rules=("ENV-017",),
+        rules=("ENV-017", "MAN-002"),
         remains="whether the source is public, and whether somebody has read it",
     ),
     StageRequirement(
         title="A measurement that can be reproduced",
         checks=("application.manifest", "provenance.images"),
-        rules=("IMG-*", "SVC-012", "SVC-013", "PLS-005"),
+        rules=("IMG-*", "BLD-*", "SVC-012", "SVC-013", "PLS-005"),
         remains="whether a rebuild from source gives the same digests",
     ),
     StageRequirement(
@@ -97,7 +100,8 @@ REQUIREMENTS: Final = (
             "key_management.attestation",
         ),
         rules=(
-            *(f"ENV-{number:03}" for number in (2, 3, 4, 5, 6, 7, 8, 13)),
+            *(f"ENV-{number:03}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 13, 18)),
+            *("KMS-009", "SVC-005", "SVC-006", "SVC-016"),
             *("SEC-001", "SEC-002", "SEC-003", "PLS-004", "PLS-006", "PLS-007", "PLT-001"),
         ),
         remains="whether the code falls back to keys of the developer's",
@@ -116,7 +120,7 @@ REQUIREMENTS: Final = (
     StageRequirement(
         title="No dependency, for integrity or privacy, on central parties other than TEE vendors",
         checks=(ENDPOINT_TLS, ENDPOINT_DOMAIN),
-        rules=("SEC-008", "ENV-006", "ENV-015", "NET-007"),
+        rules=("SEC-008", "ENV-001", "ENV-006", "ENV-015", "NET-007"),
         remains="whether a service that it calls could falsify what it answers, or read what its "
         "users send; that it stops without that service does not count",
     ),
@@ -124,8 +128,9 @@ REQUIREMENTS: Final = (
         title="No backdoor and no debug access",
         checks=("hardware.td", "boot.image"),
         rules=(
-            *("ENV-003", "ENV-004", "ENV-007", "SVC-011", "NET-003", "SEC-006", "SEC-007"),
-            *("RTF-001", "PLS-*"),
+            *("ENV-003", "ENV-004", "ENV-007", "ENV-011", "SEC-006", "SEC-007", "RTF-001"),
+            *(f"SVC-{number:03}" for number in (1, 2, 3, 4, 8, 11, 17)),
+            *("NET-003", "NET-004", "NET-010", "PLS-*"),
         ),
         remains="whether the code has administrative endpoints of its own",
     ),
