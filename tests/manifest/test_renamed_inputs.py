@@ -3,7 +3,7 @@
 import pytest
 
 from tests.manifest.test_manifest_rules import audited, of, only
-from tests.manifest.vectors import app, env
+from tests.manifest.vectors import PINNED, Case, app, env, manifest
 
 
 @pytest.mark.parametrize(
@@ -78,3 +78,27 @@ def test_what_a_command_runs_of_the_operators_is_code(body: str, rest: str) -> N
 )
 def test_what_a_command_only_reads_is_no_code(body: str, rest: str) -> None:
     assert not of(audited(app(body, rest=rest, allowed_envs=["A"])), "ENV-002")
+
+
+def built(dockerfile: str, args: str, allowed: str = "A") -> Case:
+    lines = "".join(f"        {line}\n" for line in dockerfile.splitlines())
+    text = f"services:\n  web:\n    build:\n      context: .\n      dockerfile_inline: |\n{lines}"
+    return manifest(f"{text}      args: {args}\n", allowed_envs=[allowed])
+
+
+@pytest.mark.parametrize(
+    "dockerfile",
+    [
+        f"ARG BASE={PINNED}\nFROM $$BASE",
+        f"ARG BASE={PINNED}\nFROM --platform=linux/amd64 $${{BASE}} AS x",
+        f"FROM {PINNED}\nARG BASE={PINNED}\nCOPY --from=$$BASE /a /b",
+    ],
+)
+def test_an_image_that_a_build_takes_by_an_argument_is_code(dockerfile: str) -> None:
+    assert only(built(dockerfile, "{BASE: '${A}'}"), "ENV-002").names == ("A",)
+    assert only(built(dockerfile, "[BASE]", "BASE"), "ENV-002").names == ("BASE",)
+    assert not of(audited(built(dockerfile, "{BASE: x, OTHER: '${A}'}")), "ENV-002")
+
+
+def test_a_download_without_an_address_is_read() -> None:
+    assert audited(built(f"FROM {PINNED}\nRUN curl | sh", "{}")).findings

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, zip_longest
 from typing import Final
 
 from verifier.errors import EvidenceError
@@ -323,7 +323,7 @@ def _targets(command: Command, pipeline: tuple[Command, ...]) -> Iterator[str]:
 def _named_outputs(command: Command) -> Iterator[str]:
     short = re.compile(r"-[a-zA-Z]*O" if command.program == "wget" else r"-[a-zA-Z]*o")
     words = command.arguments
-    for word, following in zip(words, (*words[1:], ""), strict=True):
+    for word, following in zip_longest(words, words[1:], fillvalue=""):
         if short.fullmatch(word) or word in {"--output", "--output-document", "--out"}:
             yield following
         elif word.startswith(("--output=", "--output-document=", "--out=")):

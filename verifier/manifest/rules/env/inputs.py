@@ -118,8 +118,13 @@ def _environment(service: Service) -> Iterator[Env]:
     yield from service.environment.values()
     for hook in service.hooks:
         yield from hook.environment.values()
-    arguments = service.field("build", "args")
-    yield from environment_of(arguments, (*service.path, "build", "args")).values()
+    yield from build_arguments(service).values()
+
+
+def build_arguments(service: Service) -> dict[str, Env]:
+    """The arguments of a service's build, by name."""
+    path = (*service.path, "build", "args")
+    return environment_of(service.field("build", "args"), path)
 
 
 def _deciding(env: Env) -> Iterator[str]:

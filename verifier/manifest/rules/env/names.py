@@ -1,13 +1,19 @@
 """ENV-001 to ENV-008: what a variable opens that the operator sets, by its name's class and use."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
-from verifier.manifest.model import COMMANDS, Manifest, Text
+from verifier.manifest.model import COMMANDS, Env, Manifest, Text
 from verifier.manifest.rule import Hit, Need, on_field, on_text, rule
-from verifier.manifest.rules.env.inputs import LiveInput, given_files, gravest, live_inputs
+from verifier.manifest.rules.env.inputs import (
+    LiveInput,
+    build_arguments,
+    given_files,
+    gravest,
+    live_inputs,
+)
 from verifier.model.result import Severity
 from verifier.patterns import pattern
 from verifier.reference import env_classes
@@ -34,6 +40,10 @@ _LOADS: Final = pattern(
 _RUN_FILE: Final = pattern(
     r"(?:^|[;&|]\s*|(?<![\w/-])(?:python3?|node|(?:ba|da|z)?sh|perl|ruby|php|bun|source|exec|\.)\s+"
     r"(?:-\w+\s+)*)[\"']?(/[^\s\"';&|]+)"
+)
+_FROM_ARGUMENT: Final = pattern(
+    r"^[ \t]*(?:FROM[^\n$]*|(?:COPY|ADD)[^\n$]*--from=[^\s$]*)\${1,2}\{?([A-Za-z_][A-Za-z0-9_]*)",
+    re.MULTILINE | re.IGNORECASE,
 )
 _CLAIM: Final = pattern(r"(?:GIT_SHA|IMAGE_DIGEST|GIT_COMMIT)$")
 _IMAGE_KEY: Final = pattern(r"(?:IMAGE|IMG|CONTAINER)(?:_?(?:REF|TAG|DIGEST|NAME|REPO))?=")
@@ -121,8 +131,8 @@ def _severity_of_url(name: str) -> Severity | None:
 def selected_code(manifest: Manifest) -> Iterator[Hit]:
     """A variable that the operator sets, or a container's variable with its value, names a tag,
     commit, repository, module, channel or model path, or what an interpreter or loader runs
-    (NODE_OPTIONS, LD_PRELOAD), or is itself run by a command, or is all of a file that is. Image
-    references are IMG-001 and IMG-008."""
+    (NODE_OPTIONS, LD_PRELOAD), or is itself run by a command, or is all of a file that is, or
+    names the image that an inline Dockerfile takes. Other references are IMG-001 and IMG-008."""
     found: dict[str, tuple[str, Text]] = {}
     for item in live_inputs(manifest):
         text = _code_of(manifest, item)
@@ -151,13 +161,24 @@ def _code_of(manifest: Manifest, item: LiveInput) -> Text | None:
 
 
 def _running(manifest: Manifest, item: LiveInput) -> Iterator[Text]:
-    """The commands that run a container's variable which has the value of the operator's."""
+    """The commands that run a container's variable which has the value of the operator's, and the
+    inline Dockerfiles that begin with, or copy from, an image that such an argument names."""
     for service in manifest.services if item.keys else ():
         for command in service.commands:
-            for key in _run_by(command) & item.keys & service.environment.keys():
-                entry = service.environment[key]
-                if item.name in {variable.name for variable in entry.variables}:
-                    yield command
+            if any(_gives(service.environment, key, item) for key in _run_by(command)):
+                yield command
+        dockerfile = service.dockerfile
+        if dockerfile is not None:
+            arguments = build_arguments(service)
+            named = _FROM_ARGUMENT.findall(dockerfile.text)
+            if any(_gives(arguments, key, item) for key in named):
+                yield dockerfile
+
+
+def _gives(entries: Mapping[str, Env], key: str, item: LiveInput) -> bool:
+    """Whether an entry has the value of the operator's variable."""
+    entry = entries.get(key)
+    return entry is not None and item.name in {variable.name for variable in entry.variables}
 
 
 def _runs_file(command: Text, path: str) -> bool:
