@@ -102,3 +102,9 @@ def test_an_image_that_a_build_takes_by_an_argument_is_code(dockerfile: str) -> 
 
 def test_a_download_without_an_address_is_read() -> None:
     assert audited(built(f"FROM {PINNED}\nRUN curl | sh", "{}")).findings
+
+
+@pytest.mark.parametrize("entry", ["API_KEY=${API_KEY:-s3cret}", "API_KEY=${A:-s3cret}"])
+def test_a_default_is_that_of_the_secret_whatever_the_variable_is_called(entry: str) -> None:
+    assert only(env(entry, "A", "API_KEY"), "SEC-003").severity == "high"
+    assert not of(audited(env("TITLE=${A:-s3cret}", "A")), "SEC-003")

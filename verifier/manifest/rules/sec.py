@@ -173,11 +173,12 @@ def known_credential(manifest: Manifest) -> Iterator[Hit]:
     source="dstack audit learnings §9",
 )
 def defaulted_secret(manifest: Manifest) -> Iterator[Hit]:
-    """`${NAME:-text}` where the name is that of a key, password, token or admin credential. An
-    empty default is info: it fails open."""
+    """`${NAME:-text}` where the name, or that of the container's variable with this value, is that
+    of a key, password, token or admin credential. An empty default is info: it fails open."""
+    keys = {env.text.path: env.key for _, env in _entries(manifest)}
     for text, variable in manifest.uses:
-        default = variable.default
-        if default is None or classify(variable.name) not in _ADMIN_CLASSES:
+        default, named = variable.default, {variable.name, keys.get(text.path, variable.name)}
+        if default is None or not _ADMIN_CLASSES.intersection(map(classify, named)):
             continue
         severity = None if default else Severity.INFO
         shown = "a public value" if default else "empty"
