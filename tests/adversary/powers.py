@@ -142,6 +142,7 @@ doubt control claims:owner | another-owner
 doubt control claims:permission | unknown-manifest-undemanded
 doubt control,notice | announced-lately announced-long-ago announced-owner
 doubt control,notice | timelock-planted
+doubt control | safe-set-up-by-code
 doubt control,notice | announced-unknown-call safe-about-to-allow
 """,
     Liar.OPERATOR: """

@@ -110,6 +110,20 @@ def test_modules_that_exist_or_are_not_told_leave_the_keys_unknown(
     assert any(remark in item for item in period.remarks)
 
 
+@pytest.mark.parametrize(
+    ("initializer", "keys"),
+    [(NOBODY, 2), ("0xBD89A1CE4DDe368FFAB0eC35506eEcE0b1fFdc54", 2), (CAROL, None)],
+)
+def test_code_that_a_setup_ran_may_have_left_more_keys(initializer: str, keys: int | None) -> None:
+    history = History()
+    setup: dict[str, JsonValue] = {"owners": [ALICE, BOB, CAROL], "threshold": 2}
+    history.owner(SAFE, "SafeSetup", **setup, initializer=initializer)
+    history.app("OwnershipTransferred", **transferred(NOBODY, SAFE))
+    period = governed(history, safe=TWO_OF_THREE).periods[-1]
+    assert period.keys == keys
+    assert any(CAROL in item for item in period.remarks) == (keys is None)
+
+
 @pytest.mark.parametrize("threshold", [0, 4, 2**255])
 def test_a_threshold_that_no_safe_has_makes_an_unknown_contract(threshold: int) -> None:
     period = present(born(SAFE), safe=replace(TWO_OF_THREE, threshold=threshold))

@@ -41,6 +41,9 @@ NOT_FOLLOWED: Final = (
     "known code is not shown to have created it: its creator may have put operations into its "
     "storage that no log announced, and that need no delay"
 )
+SET_UP_BY_CODE: Final = (
+    "its setup ran code of {}, which may have given it keys and modules that it does not list"
+)
 REPLACED: Final = "the owner contract replaced its own code: how it decides since then is unknown"
 AS_NOW: Final = "no node tells what it was then: it is judged as it is now"
 NOT_YET: Final = "it had no code yet then: whoever could create it acted for it"
@@ -51,6 +54,11 @@ OTHER_CODE: Final = (
 MAX_RULES: Final = 256
 """How many changes of an owner contract's own rules make periods: the latest ones."""
 
+_HARMLESS_SETUPS: Final = frozenset(
+    {"", ZERO_ADDRESS, "0xBD89A1CE4DDe368FFAB0eC35506eEcE0b1fFdc54"}
+)
+"""What a Safe's setup may run: nothing, or SafeToL2Setup 1.4.1, which writes the singleton alone
+(safe-global/safe-deployments)."""
 _CONTRACTS: Final = (Role.APP, Role.KMS)
 _RULES: Final = frozenset(
     {
@@ -77,6 +85,7 @@ class _Rules(Struct, frozen=True, kw_only=True):
     modules      what acts for a Safe without the threshold; () for nothing, None where it is not
                  known
     guard        the contract that may forbid what a Safe does; "" for none
+    set_up_by    the contract whose code a Safe's setup ran; "" for none, or where no log tells
     delay        a timelock's delay in seconds; None where it is not known
     roles        role (32 bytes of hex) → who holds it
     admin_roles  the roles whose holders decide who may propose
@@ -88,6 +97,7 @@ class _Rules(Struct, frozen=True, kw_only=True):
     signers: tuple[str, ...] = ()
     modules: tuple[str, ...] | None = None
     guard: str = ""
+    set_up_by: str = ""
     delay: int | None = None
     roles: Mapping[str, tuple[str, ...]] = {}
     admin_roles: tuple[str, ...] = ADMIN_ROLES
@@ -253,6 +263,9 @@ def _safe(period: Governance, rules: _Rules, behind: Behind) -> Governance:
         remarks.append(f"modules go round its threshold: {_listed(rules.modules)}")
     if not rules.complete:
         remarks.append("it changed its own rules too often for all of them to be followed")
+    harmless = rules.set_up_by in _HARMLESS_SETUPS
+    if not harmless:
+        remarks.append(SET_UP_BY_CODE.format(rules.set_up_by))
     keys, said = behind.keys_of_safe(rules.threshold, rules.signers)
     if period.until is None:
         keys, passed_on = behind.passing_on(found, keys)
@@ -263,7 +276,7 @@ def _safe(period: Governance, rules: _Rules, behind: Behind) -> Governance:
         signers=rules.signers,
         modules=rules.modules or (),
         guard=rules.guard,
-        keys=keys if rules.modules == () and rules.complete else None,
+        keys=keys if rules.modules == () and rules.complete and harmless else None,
         notice=0,
         own_word=found.own_word,
         remarks=(*remarks, *said),
@@ -381,6 +394,8 @@ class _State:
             self._sets(event, back=True)
         set_later = names & {"SafeSetup", "ChangedThreshold"}
         self._threshold = None if set_later else found.threshold
+        setups = (item.args.get("initializer") for item in events if item.name == "SafeSetup")
+        self._set_up_by = str(next(setups, None) or "")
         self._guard = "" if "ChangedGuard" in names else found.guard or ""
         delays = [event.args for event in events if event.name == "MinDelayChange"]
         self._delay = whole_number(delays[0].get("oldDuration")) if delays else found.min_delay
@@ -416,6 +431,7 @@ class _State:
             signers=tuple(sorted(self._signers)),
             modules=None if self._modules is None else tuple(sorted(self._modules)),
             guard=self._guard,
+            set_up_by=self._set_up_by,
             delay=self._delay,
             roles={role: tuple(held) for role, held in self._roles.items()},
             admin_roles=tuple(self._admin_roles),

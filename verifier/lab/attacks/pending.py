@@ -58,6 +58,7 @@ def attacks() -> Iterator[Attack]:
     ):  # fmt: skip
         yield _warned(name, title, Knobs(edit_chain=edit), why)
     yield from _planted()
+    yield from _set_up()
     title = "announces a batch, and has both operators hide its second half"
     half = Knobs(edit_chain=_announced_batch, edit_logs=_second_half_hidden)
     why = "what is shown of it is harmless; its id is that of more"
@@ -103,6 +104,28 @@ def _planted() -> Iterator[Attack]:
     yield warned("timelock-planted", f"{_GOVERNANCE} manifest.rules", title, knobs, why)
     demanded = {"governance": "notice_days = 7"}
     yield missing("timelock-planted-demanded", _GOVERNANCE, title, knobs, why, **demanded)
+
+
+def _set_up() -> Iterator[Attack]:
+    """A Safe that was set up by code of its creator's."""
+    title = "has the setup of the Safe run code of its own, which leaves keys that nothing lists"
+    why = "the Safe's code is known; what its setup wrote is known to nobody"
+    knobs = Knobs(governance="safe", edit_logs=_set_up_by_code)
+    demanded = {"governance": "several_keys = true"}
+    yield missing("safe-set-up-by-code", _GOVERNANCE, title, knobs, why, **demanded)
+
+
+def _set_up_by_code(_operator: str, logs: list[JsonObject]) -> list[JsonObject]:
+    """The third word of the setup's log names the code that it ran."""
+    setup = "0x" + contracts.topic("SafeSetup(address,address[],uint256,address,address)").hex()
+
+    def ran(log: JsonObject) -> JsonObject:
+        if cast("list[str]", log["topics"])[0] != setup:
+            return log
+        words = bytes.fromhex(str(log["data"])[2:])
+        return {**log, "data": "0x" + (words[:64] + _ATTACKER.rjust(32, b"\0") + words[96:]).hex()}
+
+    return [ran(log) for log in logs]
 
 
 def _by_other_code(_method: str, _url: str, _body: bytes, response: Response) -> Response:
