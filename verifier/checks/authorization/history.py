@@ -96,7 +96,16 @@ def history(case: Case) -> Outcome:
         f"({format_time(timeline.as_of.time)}) explain all {app.compared + kms.compared} values "
         "in storage"
     )
-    doubts = [
+    doubts = _doubts(timeline)
+    if doubts:
+        return warned(f"{summary}; {'; '.join(doubts)}", evidence=evidence)
+    return passed(summary, evidence=evidence)
+
+
+def _doubts(timeline: "Timeline") -> list[str]:
+    """What of a history that explains the state is not known for sure."""
+    app, kms = timeline.coverage[0], timeline.coverage[1]
+    return [
         text
         for text, doubted in (
             ("from one operator only", timeline.single_source),
@@ -109,9 +118,6 @@ def history(case: Case) -> Outcome:
         )
         if doubted
     ]
-    if doubts:
-        return warned(f"{summary}; {'; '.join(doubts)}", evidence=evidence)
-    return passed(summary, evidence=evidence)
 
 
 def _refuse_disputes(timeline: "Timeline") -> None:
