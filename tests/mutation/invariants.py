@@ -13,10 +13,17 @@ from typing import Final
 from tests.mutation.cases import Case, cases
 from tests.mutation.operations import Level, Op, Operation, donated, mutated, received
 from tests.worlds.damage import Json
-from tests.worlds.monotone import WORTH, breaches, is_of_another_quote, keeps_back, may_help
+from tests.worlds.monotone import (
+    WORTH,
+    breaches,
+    is_of_another_quote,
+    keeps_back,
+    may_help,
+    tied_to_another_quote,
+)
 from verifier.errors import VerifierError
 from verifier.evidence.bundle import Kind
-from verifier.model.report import Report
+from verifier.model.report import Report, SubjectReport
 from verifier.model.result import Basis, Claim, Status
 
 BELIEVED: Final = frozenset(Basis) - {Basis.ASSERTED, Basis.UNKNOWN}
@@ -125,7 +132,14 @@ def _new(givers: Sequence[Case], reports: Sequence[Report], after: Report) -> li
         if claim.basis in BELIEVED
         and (claim.name, _told(claim)) not in claims
         and not any(is_of_another_quote(claim, subject.name, item.bundle) for item in givers)
+        and not any(claim in _tied(item, subject) for item in givers)
     ]
+
+
+def _tied(giver: Case, after: SubjectReport) -> list[Claim]:
+    """What is claimed of the attester's GPUs where another of its quotes is judged."""
+    before = (item for item in giver.report.subjects if item.name == after.name)
+    return [claim for item in before for claim in tied_to_another_quote(item, after, giver.bundle)]
 
 
 def _told(claim: Claim) -> tuple[bool, str]:

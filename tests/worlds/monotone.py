@@ -216,7 +216,7 @@ def _checks(before: SubjectReport, after: SubjectReport) -> Iterator[str]:
 
 def _claims(before: SubjectReport, after: SubjectReport, whole: Bundle) -> Iterator[str]:
     held = {item.name: item for item in before.claims}
-    tied = _tied_to_another_quote(before, after, whole)
+    tied = tied_to_another_quote(before, after, whole)
     for claim in after.claims:
         if claim.basis in (Basis.ASSERTED, Basis.UNKNOWN) or claim in tied:
             continue
@@ -250,7 +250,7 @@ def _by_one_operator(before: Claim, after: Claim) -> bool:
     return {**before.value, "single_source": True} == after.value
 
 
-def _tied_to_another_quote(
+def tied_to_another_quote(
     before: SubjectReport, after: SubjectReport, whole: Bundle
 ) -> list[Claim]:
     """What is claimed of GPUs that was claimed of them before, where another of the attester's
