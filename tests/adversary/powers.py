@@ -63,7 +63,7 @@ doubt machine hides:bootlog | own-acpi-tables
 doubt machine hides:bootlog claims:bootlog | firmware-hidden
 certain app | another-app
 certain app,keys chooses:app | victim-id-no-kms
-doubt app,keys chooses:app | victim-id-own-kms
+doubt app,keys chooses:app | victim-id-own-kms victim-id-unknown-provider
 doubt keys,app hides:certificate | kms-by-its-name
 doubt keys within:sealed | local-enclave-unknown
 doubt keys | env-key-of-true-kms

@@ -36,6 +36,7 @@ ATTACKS: Final[Mapping[str, str]] = {
         "signers-with-code-demanded safe-passes-calls-on owner-unknown-demanded": _DEMANDED,
         "owner-own-word-demanded upgradable unknown-manifest version-too-old": _DEMANDED,
         "version-kept version-made-young version-by-one-operator": _DEMANDED,
+        "timelock-planted-demanded": _DEMANDED,
         "version-without-log image-not-expected image-expected-nowhere": _DEMANDED,
         "simulator-image simulator-app-id simulator-quote simulator-kms": _SIMULATOR,
         "simulator-root-key": _SIMULATOR,
