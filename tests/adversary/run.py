@@ -29,7 +29,8 @@ _HEAD: Final = """\
 
 Worlds in which somebody lies with up to three of the powers in their hands, or two of them with one
 each. What must not be claimed of a world follows from a model of what is true in it
-(docs/adversary.md). `make adversary SEED={seed}` goes on where this run ended.
+(docs/adversary.md). `make adversary SEED={seed}` goes on where this run ended, of version `{code}`
+of auditor and model; of another version it begins anew.
 
 | | |
 |---|---|
@@ -167,6 +168,7 @@ def document(state: State) -> str:
     found = [f"- `{line}`" for line in state["breaches"].values()]
     head = _HEAD.format(
         seed=state["seed"],
+        code=state["code"],
         worlds=state["worlds"],
         impossible=state["impossible"],
         audits=state["audits"],
