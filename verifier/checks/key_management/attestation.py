@@ -295,13 +295,13 @@ def _obeys(contract: str, said: KmsServices) -> Outcome:
 def _allowed(case: Case, guest: KmsGuest) -> Outcome:
     """Whether the KMS's contract allows this build, its OS image and its device."""
     found = case.kms_contract()
-    if found is None or found[0].contract is None:
+    if found is None:
         return warned(
             "the KMS has no contract: nobody outside knows which of its builds are allowed",
             remediation="deploy the app with an on-chain KMS",
         )
-    record, view = found
-    contract, refused, evidence = record.contract or "", [], list[EvidenceRef]()
+    view = found[1]
+    contract, refused, evidence = view.plan.kms, [], list[EvidenceRef]()
     for name, (getter, words) in allowances(guest).items():
         if not words:
             raise MissingEvidence(f"the {name} of the KMS's guest is not known")
@@ -343,9 +343,9 @@ def _met(case: Case, guest: KmsGuest) -> Outcome:
         return passed("the app's guest met this build when it started")
     said = f"the app's guest met another build when it started ({measured.hex()[:16]}…)"
     found = case.kms_contract()
-    if found is not None and found[0].contract is not None:
-        data = contracts.ALLOWED_KMS_BUILDS + contracts.word(measured)
-        if found[1].call(found[0].contract, data, contracts.decode_bool).value:
+    if found is not None:
+        data, view = contracts.ALLOWED_KMS_BUILDS + contracts.word(measured), found[1]
+        if view.call(view.plan.kms, data, contracts.decode_bool).value:
             return passed(f"{said}, which the contract allows")
     return warned(said, remediation="what that build did with the app's keys is not known")
 

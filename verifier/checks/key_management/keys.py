@@ -299,10 +299,11 @@ def _without_kms(case: Case, name: str, enclave: str, evidence: tuple[EvidenceRe
 
 
 def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, ...]) -> Outcome:
-    view = case.kms_contract()
-    if view is None or record.contract is None:
+    found = case.kms_contract()
+    if found is None:
         raise MissingEvidence("the KMS has no contract")
-    info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
+    view = found[1]
+    info = view.call(view.plan.kms, contracts.KMS_INFO, contracts.decode_kms_info)
     if not info.value.ca_pubkey:
         raise MissingEvidence(
             f"kmsInfo() of {record.contract} holds no CA key to compare with",
@@ -317,7 +318,7 @@ def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, .
             actual=measured.hex(),
             evidence=(*evidence, *info.evidence),
         )
-        return view[1].accuse(other, other.summary)
+        return view.accuse(other, other.summary)
     if record.k256 and published != record.k256:
         other = failed(
             f"the contract of {record.name} names another root key than its record",
@@ -325,10 +326,10 @@ def _on_chain_keys(case: Case, record: KmsRecord, evidence: tuple[EvidenceRef, .
             actual=published,
             evidence=info.evidence,
         )
-        return view[1].accuse(other, other.summary)
+        return view.accuse(other, other.summary)
     summary = f"{record.name}: its CA key is that of contract {record.contract}"
     references = (*evidence, *info.evidence)
-    if view[1].single_source:
+    if view.single_source:
         return warned(f"{summary}; read from one operator only", evidence=references)
     return passed(summary, actual=measured.hex(), evidence=references)
 
@@ -344,10 +345,11 @@ def _root_address(case: Case, record: KmsRecord) -> str:
     its own attestation ties to its CA key."""
     address = record.root_address
     if not address:
-        view = case.kms_contract()
-        if view is None or record.contract is None:
+        found = case.kms_contract()
+        if found is None:
             return _tied_address(case, record)
-        info = view[1].call(record.contract, contracts.KMS_INFO, contracts.decode_kms_info)
+        view = found[1]
+        info = view.call(view.plan.kms, contracts.KMS_INFO, contracts.decode_kms_info)
         address = key_address(info.value.k256_pubkey)
     return address
 

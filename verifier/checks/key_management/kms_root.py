@@ -136,13 +136,13 @@ def _read_maker(case: Case, made: Located[Bootstrap]) -> KmsGuest:
 def _by_contract(case: Case) -> Iterator[RootKey]:
     with suppress(MissingEvidence, Blocked, EvidenceError):
         found = case.kms_contract()
-        if found is None or found[0].contract is None:
+        if found is None:
             return
-        record, view = found
-        info = view.call(record.contract or "", contracts.KMS_INFO, contracts.decode_kms_info)
+        view = found[1]
+        info = view.call(view.plan.kms, contracts.KMS_INFO, contracts.decode_kms_info)
         if info.value.ca_pubkey == case.identity.provider_id and info.value.k256_pubkey:
             address = key_address(info.value.k256_pubkey)
-            yield RootKey(address, f"kmsInfo() of {record.contract}", info.evidence)
+            yield RootKey(address, f"kmsInfo() of {view.plan.kms}", info.evidence)
 
 
 def _by_record(case: Case, code: Iterable[bytes]) -> Iterator[RootKey]:
