@@ -134,7 +134,7 @@ def allowed(case: Case) -> Outcome:
         )
     mined = _lately(case, view)
     app = view.app_address()
-    getters, any_device, evidence = _getters(view, app)
+    getters, any_device, evidence = _getters(view, app, boots[0])
     answers = [_ask(view, boot) for boot in boots]
     devices = [_device(view, app, boot) for boot in boots]
     refusals = [name for name, value in getters.items() if not value]
@@ -231,19 +231,14 @@ def _is_known_proxy(reference: ReferenceValues, view: ChainView, address: str) -
 
 
 def _getters(
-    view: ChainView, app: str
+    view: ChainView, app: str, boot: BootInfo
 ) -> tuple[dict[str, bool], Agreed[bool], tuple[EvidenceRef, ...]]:
     plan = view.plan
-    image, compose = plan.os_image_hash or b"", plan.compose_hash or b""
+    image = contracts.ALLOWED_OS_IMAGES + contracts.word(boot.os_image_hash)
+    compose = contracts.ALLOWED_COMPOSE_HASHES + contracts.word(boot.compose_hash)
     reads = {
-        "OS image": view.call(
-            plan.kms,
-            contracts.ALLOWED_OS_IMAGES + contracts.word(image),
-            contracts.decode_bool,
-        ),
-        "compose hash": view.call(
-            app, contracts.ALLOWED_COMPOSE_HASHES + contracts.word(compose), contracts.decode_bool
-        ),
+        "OS image": view.call(plan.kms, image, contracts.decode_bool),
+        "compose hash": view.call(app, compose, contracts.decode_bool),
     }
     if plan.mr_kms is not None:
         build = contracts.ALLOWED_KMS_BUILDS + contracts.word(plan.mr_kms)
