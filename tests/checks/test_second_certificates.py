@@ -1,0 +1,88 @@
+"""What the second verifier of quotes takes for a certificate of Intel's, to the second and byte."""
+
+from datetime import datetime
+from functools import cache
+from typing import Final
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from verifier.checks.second_opinion.certificates import Authority, platform_of
+from verifier.checks.second_opinion.refusal import RefusedError
+from verifier.lab import keys
+from verifier.lab.knobs import DAY, DEFAULT_NOW
+from verifier.lab.pki import Pki, PkiOptions, build_pki, moment, tlv
+
+SGX: Final = x509.ObjectIdentifier("1.2.840.113741.1.13.1")
+
+
+@cache
+def world(issued: int = DEFAULT_NOW - DAY, expires: int = DEFAULT_NOW + DAY) -> Pki:
+    return build_pki(
+        PkiOptions(now=DEFAULT_NOW, platform="a host", crl_issued=issued, crl_expires=expires)
+    )
+
+
+def seconds(when: datetime) -> int:
+    return int(when.timestamp())
+
+
+def is_in_force(pki: Pki, at: int) -> bool:
+    """Whether the root's list and the certificate for TCB info count at a time."""
+    try:
+        Authority(pki.root, pki.root_ca_crl, at).need_issued(pki.tcb_signing, is_ca=False)
+    except RefusedError as error:
+        return "is not in force" not in str(error)
+    return True
+
+
+def test_a_certificate_is_in_force_from_its_first_second_to_its_last() -> None:
+    leaf = world().tcb_signing
+    first, last = seconds(leaf.not_valid_before_utc), seconds(leaf.not_valid_after_utc)
+    always = world(first - DAY, last + DAY)
+    asked = (first - 1, first, last, last + 1)
+    assert [is_in_force(always, at) for at in asked] == [False, True, True, False]
+
+
+def test_a_revocation_list_is_in_force_until_the_next_one_is_due() -> None:
+    first, due = DEFAULT_NOW - DAY, DEFAULT_NOW + DAY
+    asked = (first - 1, first, due - 1, due)
+    assert [is_in_force(world(first, due), at) for at in asked] == [False, True, True, False]
+
+
+def with_extension(raw: bytes) -> x509.Certificate:
+    """A certificate whose platform's extension is this."""
+    name, key = x509.Name([]), keys.p256("a key")
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1)
+    builder = builder.not_valid_before(moment(0)).not_valid_after(moment(DAY))
+    builder = builder.add_extension(x509.UnrecognizedExtension(SGX, raw), critical=False)
+    return builder.sign(key, hashes.SHA256())
+
+
+def honest() -> bytes:
+    found = world().pck.extensions.get_extension_for_oid(SGX).value
+    assert isinstance(found, x509.UnrecognizedExtension)
+    return found.value
+
+
+def with_field(length: bytes, octets: bytes) -> bytes:
+    """The honest extension, with one more field, whose length is spelled so."""
+    identifier = tlv(0x06, bytes.fromhex("2a864886f84d010d0108"))
+    return tlv(0x30, honest()[4:] + tlv(0x30, identifier + b"\x04" + length + octets))
+
+
+@pytest.mark.parametrize(
+    ("size", "only", "others"),
+    [
+        (1, b"\1", (b"\x81\1", b"\x82\0\1")),
+        (127, b"\x7f", (b"\x81\x7f",)),
+        (128, b"\x81\x80", (b"\x80", b"\x82\0\x80")),
+        (256, b"\x82\1\0", (b"\x83\0\1\0",)),
+    ],
+)
+def test_a_length_has_one_spelling(size: int, only: bytes, others: tuple[bytes, ...]) -> None:
+    assert platform_of(with_extension(with_field(only, bytes(size)))) == platform_of(world().pck)
+    for other in others:
+        with pytest.raises(RefusedError, match="no DER length"):
+            platform_of(with_extension(with_field(other, bytes(size))))
