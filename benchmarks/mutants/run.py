@@ -12,6 +12,7 @@ import argparse
 import ast
 import json
 import random
+import re
 import sys
 import time
 from collections import defaultdict
@@ -129,16 +130,18 @@ def _run_at_all(file: str) -> frozenset[int]:
 
 
 @cache
-def _users(name: str) -> list[tuple[str, int]]:
-    """The lines of functions that use a constant of this name."""
+def _users(target: str) -> list[tuple[str, int]]:
+    """The lines of functions that use a constant of this name, or one of several that are assigned
+    at once."""
+    names = set(re.findall(r"\w+", target))
     return [
         (file, node.lineno)
         for file in modules()
-        if name in _source(file)
+        if any(name in _source(file) for name in names)
         for function in _functions(file)
         for node in ast.walk(function)
-        if (isinstance(node, ast.Name) and node.id == name)
-        or (isinstance(node, ast.Attribute) and node.attr == name)
+        if (isinstance(node, ast.Name) and node.id in names)
+        or (isinstance(node, ast.Attribute) and node.attr in names)
     ]
 
 
