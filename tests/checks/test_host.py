@@ -15,7 +15,7 @@ from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.import_files import recognise
 from verifier.evidence.platforms.place import parse_place
-from verifier.lab.knobs import DAY, Knobs
+from verifier.lab.knobs import DAY, DEFAULT_NOW, Knobs
 from verifier.lab.place import LABEL, ppid_of, public_key, statement
 from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
 
@@ -89,6 +89,7 @@ def test_each_key_verifies_by_its_own_algorithm(world: Audited, key: str) -> Non
         ({"age": DAY + 1}, 1, "older than 1 days"),
         ({"age": -301}, None, "later than this audit"),
         ({"exp": 1}, None, "it held until 1970"),
+        ({"exp": DEFAULT_NOW}, None, "it held until 2026"),
         ({"ppid": b"\1" * 16, "quote": b"x"}, None, "1 given, about another machine"),
     ],
 )
@@ -101,6 +102,12 @@ def test_what_does_not_count_is_set_aside_and_named(
     assert word in f"{found.summary} {found.reason}"
     good = statement(world.world)
     assert result(world, signed(days=days), useless, good).status is Status.PASS
+
+
+@pytest.mark.parametrize("changes", [{"age": -300}, {"age": DAY}, {"exp": DEFAULT_NOW + 1}])
+def test_it_counts_up_to_its_last_second(world: Audited, changes: dict[str, int]) -> None:
+    given_one = statement(world.world, **changes)  # type: ignore[arg-type]
+    assert result(world, signed(days=1), given_one).status is Status.PASS
 
 
 def test_a_changed_statement_is_signed_by_nobody(world: Audited) -> None:

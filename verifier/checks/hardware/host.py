@@ -114,7 +114,7 @@ def _doubt(case: Case, statement: PlaceStatement) -> str:
         return f"it is of {format_time(statement.stated)}, which is later than this audit"
     if at - statement.stated > days * _DAY:
         return f"it is of {format_time(statement.stated)}, older than {days} days"
-    if statement.expires is not None and statement.expires < at:
+    if statement.expires is not None and statement.expires <= at:
         return f"it held until {format_time(statement.expires)}"
     return ""
 
