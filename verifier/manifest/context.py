@@ -38,7 +38,7 @@ class ChainFacts(Struct, frozen=True, kw_only=True):
     any_device       whether it allows every machine
     tcb_required     whether it requires an up-to-date TCB
     can_require_tcb  whether its generation has that setting
-    governors        who owns the contracts of app and KMS
+    governors        who owns the contracts of app and KMS; () where that is not known
     absent           whether the measured key provider is known to ask no contract
     """
 
@@ -47,7 +47,7 @@ class ChainFacts(Struct, frozen=True, kw_only=True):
     any_device: bool | None = None
     tcb_required: bool | None = None
     can_require_tcb: bool = True
-    governors: tuple[Governor, ...] | None = None
+    governors: tuple[Governor, ...] = ()
     absent: bool = False
 
 

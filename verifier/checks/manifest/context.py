@@ -69,7 +69,7 @@ def timeline_facts(timeline: "Timeline", compose_hash: str) -> ChainFacts:
         any_device=state.any_device.value,
         tcb_required=state.require_tcb_up_to_date.value,
         can_require_tcb=generation is None or generation.can_require_tcb,
-        governors=tuple(_governors(timeline.governance)) or None,
+        governors=tuple(_governors(timeline.governance)),
     )
 
 

@@ -171,7 +171,7 @@ def no_notice(manifest: Manifest) -> Iterator[Hit]:
     """One key suffices to change what the contract of app or KMS allows, or a change takes effect
     without notice. Where that is not known, or only an owner contract of unknown code says
     otherwise, it may be so."""
-    for governor in manifest.context.chain.governors or ():
+    for governor in manifest.context.chain.governors:
         if governor.frozen:
             continue
         faults = [
