@@ -11,6 +11,7 @@ from verifier.checks.manifest.context import timeline_facts
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
+from verifier.lab.world import build
 from verifier.manifest.context import ChainFacts, Governor
 from verifier.model.chain import OwnerKind, Place, Role
 from verifier.model.report import Report
@@ -28,6 +29,7 @@ from verifier.model.timeline import (
 )
 
 CHAIN = ("KMS-005", "KMS-008")
+MANIFESTS_OWN = build(Knobs(kms="self-hosted")).guest.compose_hash[:20]
 PAGE = ("RUN-001", "RUN-002", "RTF-006")
 
 
@@ -65,6 +67,27 @@ def test_contract_state_that_nobody_vouches_for_is_not_judged(honest: Audited) -
     report = honest.again(trusted=False).report
     assert {*CHAIN, *PAGE, "PLT-004"} <= not_evaluable(report)
     assert not {*CHAIN, *PAGE} & findings(report)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "absent"),
+    [
+        (Knobs(kms="hosted"), True),
+        (Knobs(key_provider="none"), True),
+        (Knobs(key_provider="local-sgx"), True),
+        (Knobs(kms="self-hosted"), False),
+        (Knobs(kms="self-hosted", app_id=MANIFESTS_OWN), False),
+        (Knobs(key_provider="none", app_id=b"\7" * 20), False),
+    ],
+    ids=["hosted", "no-keys", "sealed", "unknown", "unknown-for-the-manifests-id", "unbound-id"],
+)
+def test_where_no_contract_is_asked_its_rules_are_not_missing(
+    knobs: Knobs,
+    absent: bool,  # noqa: FBT001
+) -> None:
+    report = audit(knobs).report
+    assert not set(CHAIN) & findings(report)
+    assert (set(CHAIN) & not_evaluable(report)) == (set() if absent else set(CHAIN))
 
 
 @pytest.mark.parametrize(
