@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from datetime import date
 from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from tests.policy.policies import Load, judged, waiver, with_compose
 from tests.worlds.audited import Audited, audit
+from verifier.checks.demands import Waiver
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.attacks.endpoint import without_caa
 from verifier.lab.knobs import DAY, Knobs
@@ -31,6 +33,15 @@ from verifier.policy.stage import REQUIREMENTS, Standing, assess_stage, conclusi
 from verifier.report.stage import render_stage, render_stage_json
 
 BASELINE = load_policy("baseline")
+ACCEPTED = Waiver(
+    id="W-1",
+    check="manifest.rules",
+    rule="",
+    scope="",
+    reason="",
+    owner="",
+    expires=date(2099, 1, 1),
+)
 SCHEMA = json.loads(
     (Path(__file__).parents[2] / "docs" / "schema" / "stage-v1.schema.json").read_text("utf-8")
 )
@@ -248,6 +259,27 @@ def test_an_instance_beside_the_first_counts_too(honest: Audited) -> None:
     )
     report = replace(honest.report, subjects=(*honest.report.subjects, broken))
     assert standings(report)[2] is Standing.NOT_MET
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, set()),
+        ({"rules": {"IMG-001": Severity.INFO}}, {1, 2, 3, 4, 5, 6, 7}),
+        ({"waivers": (ACCEPTED,)}, {1, 2, 3, 4, 5, 6, 7}),
+    ],
+    ids=["neither", "a rating", "a waiver"],
+)
+def test_an_instance_beside_the_first_passes_by_no_rating_and_no_waiver(
+    first_stage: Audited, changes: dict[str, object], missed: set[int]
+) -> None:
+    """Its findings are not at hand: what the policy made of them cannot be undone."""
+    other = replace(first_stage.report.subjects[0], name="another")
+    report = replace(first_stage.report, subjects=(*first_stage.report.subjects, other))
+    policy = reviewed(first_stage)
+    policy = replace(policy, demands=replace(policy.demands, **changes))
+    assessed = assess_stage(report, policy)
+    assert {n for n, item in enumerate(assessed, 1) if item.standing is not Standing.MET} == missed
 
 
 def test_it_is_shown_harmless_and_as_the_schema_says(honest: Audited) -> None:
