@@ -98,6 +98,8 @@ def manifest(text: str = "", **fields: Any) -> Written:
     [
         (manifest(), "Deploy", MET),
         (own(app(image="redis:7").raw), "Deploy", NOT_MET),
+        (own(app(image=f"containrrr/watchtower@{DIGEST}").raw), "Deploy", NOT_MET),
+        (own(app("extends: {file: other.yaml, service: web}", image="").raw), "Deploy", NOT_MET),
         (compose("services: ["), "Deploy", NOT_KNOWN),
         (manifest(allowed_envs=[]), "No", MET),
         (manifest(allowed_envs=["API_URL"]), "No", NOT_MET),
