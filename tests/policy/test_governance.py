@@ -79,6 +79,22 @@ def test_a_demand_that_is_met(judge: Any, demand: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("demand", "status"),
+    [
+        ("max_unknown_manifests = 2", Status.PASS),
+        ("max_unknown_manifests = 1", Status.PASS),
+        ("max_unknown_manifests = 0", Status.FAIL),
+        ("", Status.WARN),
+    ],
+)
+def test_as_many_unknown_manifests_as_a_policy_lets_be(
+    judge: Any, demand: str, status: Status
+) -> None:
+    found = timeline(compose_hashes=frozenset({SECOND, "ff" * 32}))
+    assert judge(found, demand).status is status
+
+
+@pytest.mark.parametrize(
     ("demand", "changes", "word"),
     [
         ("notice_days = 7", {"app": {"notice": WEEK - 1}}, "the app's owner"),
