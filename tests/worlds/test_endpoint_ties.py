@@ -17,7 +17,7 @@ from verifier.collection import Sources, collect_evidence
 from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.endpoint import parse_endpoint
-from verifier.lab import cert
+from verifier.lab import cert, host
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.attacks.endpoint import without_caa
 from verifier.lab.attacks.instances import DEVELOPMENT
@@ -346,7 +346,24 @@ def test_a_quote_over_the_key_that_nobody_can_read_is_an_error() -> None:
     answer["quoted_hist_keys"].append({**last, "quote": "no JSON"})
     raw = json.dumps(answer).encode()
     spoiled = honest.editing(lambda item, old: raw if item.kind is Kind.GATEWAY_ACME else old)
-    assert spoiled.check(TLS)[0].status is Status.ERROR
+    (result,) = spoiled.check(TLS)
+    assert result.status is Status.ERROR
+    assert "crash" not in result.reason
+
+
+def firmware_of_its_own(own: Knobs) -> Knobs:
+    return replace(own, edit_events=host.firmware_event(5, "db"))
+
+
+def test_a_gateway_whose_firmware_was_configured_otherwise_fails() -> None:
+    """What its tables show may stay a doubt; what its host enrolled in the firmware may not."""
+    forged = audit(Knobs(edit_gateway=firmware_of_its_own), endpoint=BY_GATEWAY)
+    (result,) = forged.check(TLS)
+    assert result.status is Status.FAIL
+    assert "its own boot.machine fails" in result.summary
+    (named,) = forged.check("endpoint.domain")
+    assert named.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "boot.machine" in named.summary
 
 
 def test_a_record_beside_the_apps_that_names_no_app_is_a_doubt() -> None:
