@@ -4,6 +4,10 @@ import json
 from typing import Any, Final
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
 from tests.evidence.recorded import needs_recorded, read
@@ -23,6 +27,7 @@ from verifier.evidence.td.ra_tls import to_pem
 from verifier.lab import cert, forged_kms, keys, registry
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
+from verifier.lab.pki import moment
 from verifier.lab.response import Response
 from verifier.lab.sigstore import Sigstore, Workflow, provenance
 from verifier.lab.world import build
@@ -119,9 +124,47 @@ def test_a_certificate_is_told_by_its_use(honest: Audited) -> None:
     assert bundle.subjects == ("",)
 
 
-@pytest.mark.parametrize("key", [b"", b"\x30", b"\x07" * 91, keys.ed25519_public("x")])
+ED25519: Final = Ed25519PrivateKey.from_private_bytes(b"\1" * 32)
+X25519: Final = X25519PrivateKey.from_private_bytes(b"\1" * 32)
+
+
+def spki_of(key: Ed25519PrivateKey | X25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [b"", b"\x30", b"\x07" * 91, keys.ed25519_public("x"), spki_of(ED25519), spki_of(X25519)],
+    ids=["none", "cut", "no DER", "of no kind", "Ed25519", "X25519"],
+)
 def test_a_ca_key_that_is_none_signed_nothing(key: bytes) -> None:
     assert not signed_by(build().kms.certificate, key)
+
+
+def test_an_ed25519_signature_is_no_kmss() -> None:
+    """It names no hash."""
+    name = x509.Name([])
+    builder = x509.CertificateBuilder(name, name, ED25519.public_key(), 1)
+    builder = builder.not_valid_before(moment(0)).not_valid_after(moment(1))
+    other = builder.sign(ED25519, None)
+    assert not signed_by(other, spki_of(ED25519))
+    assert not signed_by(other, build().kms.ca_spki)
+
+
+def test_what_nothing_ties_is_missing() -> None:
+    """A KMS without a contract, whose record and sessions show no root key."""
+    silent = Knobs(kms="hosted", kms_bootstrap="none")
+    bundle = gone(Kind.KMS_ENV_KEY)
+    tied = audit(silent)
+    for audited, status in ((tied, "pass"), (tied.again(bundle(tied.bundle)), "missing-evidence")):
+        actual: Any = found(audited).actual
+        assert actual["root_key"]["status"] == status
+        assert found(audited).status is not Status.PASS
+
+
+def test_nobody_outside_knows_what_a_kms_without_a_contract_may_run(honest: Audited) -> None:
+    assert parts(found(honest))["allowed"]["status"] == "pass"
+    assert parts(found(audit(Knobs(kms="hosted"))))["allowed"]["status"] == "warn"
 
 
 @pytest.mark.parametrize(
