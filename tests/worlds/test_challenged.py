@@ -9,9 +9,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from msgspec.structs import replace
 
-from tests.worlds.audited import Audited, audit
+from tests.worlds.audited import Audited, add, audit
 from verifier.cli.question import challenge_url
 from verifier.errors import UsageError
+from verifier.evidence.bundle import Bundle, Kind
 from verifier.evidence.challenges import CHALLENGE_ENDPOINTS
 from verifier.evidence.codec import JsonObject
 from verifier.evidence.td.report_data import parse_binding
@@ -96,6 +97,12 @@ def asked(way: str, *, stale: bool = False) -> Audited:
     return audited.again(binds=implied) if implied else audited
 
 
+@pytest.fixture(scope="module")
+def unasked() -> Audited:
+    """A quote of another day, and a challenge that it was never asked about."""
+    return audit(Knobs(), challenge=CHALLENGE)
+
+
 @pytest.mark.parametrize("way", CHALLENGE_ENDPOINTS)
 def test_each_known_way_bounds_the_age_of_the_quote(way: str) -> None:
     found = asked(way)
@@ -109,6 +116,30 @@ def test_each_known_way_bounds_the_age_of_the_quote(way: str) -> None:
 def test_an_answer_over_another_challenge_is_none(way: str) -> None:
     (result,) = asked(way, stale=True).check(BOUND)
     assert result.status is Status.FAIL or result.skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "status"),
+    [
+        (Kind.GET_QUOTE, None, Status.SKIP),
+        (Kind.GET_QUOTE, b"no JSON", Status.SKIP),
+        (Kind.KMS_META, None, Status.FAIL),
+        (Kind.PROOF, b"no JSON", Status.FAIL),
+    ],
+    ids=["asked in vain", "not readable", "another in vain", "another not readable"],
+)
+def test_who_was_asked_and_gave_no_quote_answered_nothing_wrong(
+    unasked: Audited, kind: Kind, given: bytes | None, status: Status
+) -> None:
+    first = unasked.bundle.artifacts[0]
+    if given is None:
+        vain = replace(first, kind=kind, sha256=None, error="HTTP 500", source="https://a.invalid/")
+        bundle = Bundle((*unasked.bundle.artifacts, vain), unasked.bundle.blobs)
+    else:
+        bundle = add(unasked.bundle, [(kind, given)], unasked.world.now)
+    (result,) = unasked.again(bundle).check(BOUND)
+    assert result.status is status
+    assert [item.status for item in unasked.check(BOUND)] == [Status.FAIL]
 
 
 def test_of_a_report_only_what_is_about_the_app_counts() -> None:
