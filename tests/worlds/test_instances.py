@@ -141,6 +141,14 @@ def test_each_allowed_manifest_is_known_or_not() -> None:
     assert "known as reviewed.json; made by a tool" in line
 
 
+def test_a_guest_runs_an_allowed_manifest_where_it_measured_that(honest: Audited) -> None:
+    """What gives RTMR3 its meaning is a known OS: a guest of another one only says what it runs."""
+    said = audit(Knobs(os_image="of nobody"))
+    assert said.claims()["compose_hash"].value == honest.claims()["compose_hash"].value
+    assert [item.subjects for item in said.report.allowed] == [()]
+    assert [item.subjects for item in honest.report.allowed] == [(honest.report.subjects[0].name,)]
+
+
 def test_an_instance_that_is_named_has_to_answer() -> None:
     def absent(_method: str, url: str, _body: bytes, response: Response) -> Response:
         return NOT_FOUND if hidden in url else response

@@ -133,6 +133,23 @@ def test_another_apps_proof_of_which_a_part_is_this_ones_is_no_other_apps(honest
     assert result(mixed, CONSISTENCY).status is Status.FAIL
 
 
+def test_a_signature_is_about_the_app_that_the_proof_names(honest: Audited) -> None:
+    """What is wrong is the app that it names: the KMS's root key signed for that one."""
+
+    def of_another(document: dict[str, Any]) -> None:
+        other_chain(document)
+        document["deployment"].update(custom_app_id="07" * 20)
+
+    for edit in (of_another, FORGED["app"][0]):
+        found = result(handed_over(honest, edit), CONSISTENCY)
+        assert found.status is Status.FAIL
+        assert isinstance(found.actual, dict)
+        named = {name.partition(" ")[0] for name in found.actual}
+        assert named == {"app_id"} | ({"kms_root_address"} if edit is not of_another else set())
+    unnamed = handed_over(honest, lambda document: document["deployment"].pop("custom_app_id"))
+    assert result(unnamed, CONSISTENCY).status is Status.PASS
+
+
 def without(part: str, *names: str) -> Edit:
     return lambda document: [document[part].pop(name) for name in names]
 
