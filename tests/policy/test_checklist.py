@@ -14,6 +14,7 @@ from tests.manifest.dockerfiles import HONEST, stage
 from tests.manifest.vectors import DIGEST, app
 from tests.worlds.audited import Audited, audit
 from verifier.checks.case import Case
+from verifier.checks.provenance.source_link import Tie
 from verifier.cli.commands.checklist import check_deployment
 from verifier.errors import UsageError
 from verifier.evidence.chain.json_rpc import Exchanges
@@ -21,6 +22,8 @@ from verifier.evidence.subject import read_subject
 from verifier.lab.knobs import Knobs
 from verifier.manifest.audit import audit_compose_file, audit_dockerfile, audit_manifest
 from verifier.manifest.read import read_compose_file, read_manifest
+from verifier.model.report import Report
+from verifier.model.result import Basis, Status
 from verifier.policy.checklist import (
     POINTS,
     Build,
@@ -127,6 +130,82 @@ def test_what_a_running_app_shows(honest: Audited) -> None:
     assert digest["Compose"] is MET
     other = standings(replace(given, expected=("0" * 64,), written=(raw, manifest())))
     assert other["Compose"] is other["Digest"] is NOT_MET
+
+
+@pytest.mark.parametrize(
+    ("said", "standing"),
+    [
+        ("GATEWAY_DOMAIN=_.gw.lab.invalid", MET),
+        ("DSTACK_GATEWAY_DOMAIN=gw.lab.invalid", MET),
+        ("GATEWAY_DOMAIN=_.gw.other.invalid", NOT_MET),
+        ("GATEWAY_DOMAIN=_.lab.invalid", NOT_MET),
+        ("GATEWAY_DOMAIN=${ANY}", NOT_MET),
+        ("ANY_DOMAIN=_.gw.lab.invalid", NOT_KNOWN),
+    ],
+)
+def test_the_gateway_that_answered_is_the_one_that_a_service_names(
+    honest: Audited, said: str, standing: Standing
+) -> None:
+    written = (manifest(f"environment: ['{said}']", allowed_envs=["ANY"]),)
+    point = "GATEWAY_DOMAIN"
+    assert standings(replace(running(honest), written=written))[point] is standing
+    nobody = Given(written=written, report=honest.again(trusted=False).report)
+    assert standings(nobody)[point] is NOT_KNOWN
+    silent = tuple(replace(item, error="HTTP 502") for item in honest.report.sources)
+    unanswered = Given(written=written, report=replace(honest.report, sources=silent))
+    assert standings(unanswered)[point] is NOT_KNOWN
+
+
+def with_result(report: Report, check_id: str, **changes: object) -> Given:
+    """What is known where a check of a running app came out otherwise."""
+    first, *others = report.subjects
+    checks = tuple(
+        replace(item, **changes) if item.id == check_id else item for item in first.checks
+    )
+    return Given(report=replace(report, subjects=(replace(first, checks=checks), *others)))
+
+
+@pytest.mark.parametrize(
+    ("check_id", "point", "standing"),
+    [
+        ("authorization.contract", "KMS", {Status.PASS: MET, Status.WARN: MET}),
+        ("key_management.provider", "KMS", {Status.PASS: MET, Status.WARN: MET}),
+        ("hardware.quote", "Staging:", {Status.PASS: MET, Status.WARN: MET}),
+        ("application.manifest", "Deployed", {Status.PASS: MET}),
+        ("hardware.quote", "Attestation", {Status.PASS: MET, Status.FAIL: NOT_MET}),
+        ("application.identity", "Attestation", {Status.PASS: MET, Status.FAIL: NOT_MET}),
+    ],
+)
+def test_a_point_rests_on_a_check(
+    honest: Audited, check_id: str, point: str, standing: dict[Status, Standing]
+) -> None:
+    for status in Status:
+        given = with_result(honest.report, check_id, status=status)
+        assert standings(given)[point] is standing.get(status, NOT_KNOWN), status
+
+
+def test_how_an_image_is_tied_says_whether_it_is_published(honest: Audited) -> None:
+    found: dict[Standing, set[Tie]] = {MET: set(), NOT_MET: set(), NOT_KNOWN: set()}
+    for tie in Tie:
+        rows = [{"tie": tie.value}, {"tie": Tie.ATTESTED.value}]
+        for actual in (rows, rows[::-1]):
+            given = with_result(honest.report, "provenance.images", actual=actual)
+            found[standings(given)["Images"]].add(tie)
+    assert found == {
+        MET: {Tie.ATTESTED, Tie.ASSERTED, Tie.UNTIED},
+        NOT_MET: {Tie.CONTRADICTED, Tie.MISSING, Tie.PRIVATE, Tie.UNPINNED},
+        NOT_KNOWN: {Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MALFORMED},
+    }
+    none = with_result(honest.report, "provenance.images", actual=[])
+    assert standings(none)["Images"] is NOT_KNOWN
+
+
+def test_what_is_only_said_of_a_running_app_decides_nothing(honest: Audited) -> None:
+    first, *others = honest.report.subjects
+    claims = tuple(replace(item, basis=Basis.ASSERTED) for item in first.claims)
+    report = replace(honest.report, subjects=(replace(first, claims=claims), *others))
+    found = standings(Given(report=report))
+    assert found["KMS"] is found["Staging:"] is NOT_KNOWN
 
 
 @pytest.mark.parametrize(
