@@ -192,8 +192,8 @@ def timeline(**changes: Any) -> Timeline:
 
 def test_what_a_history_tells() -> None:
     facts = timeline_facts(timeline(), "aa")
-    assert facts.hash_allowed
     assert facts.other_hashes == ("bb",)
+    assert facts.tcb_required is True
     assert facts.governors == (
         Governor(contract=Role.APP, who="one key 0x01", keys=1, notice=0),
         Governor(contract=Role.KMS, who="renounced 0x01", keys=1, notice=0, frozen=True),

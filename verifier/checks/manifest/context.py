@@ -57,18 +57,14 @@ def context_of(case: Case) -> Context:
 
 
 def timeline_facts(timeline: "Timeline", compose_hash: str) -> ChainFacts:
-    """What a history tells; nothing of an incomplete one, nor of contracts that went to unknown
-    code. `compose_hash` is the measured one."""
+    """What a history alone tells; nothing of an incomplete one, nor of contracts that went to
+    unknown code. `compose_hash` is the measured one."""
     state = timeline.app_state
-    generation = generation_of(state.code)
     if not (timeline.complete and state.continuous and timeline.kms_state.continuous):
         return ChainFacts()
     return ChainFacts(
-        hash_allowed=compose_hash in state.compose_hashes,
         other_hashes=tuple(sorted(state.compose_hashes - {compose_hash})),
-        any_device=state.any_device.value,
         tcb_required=state.require_tcb_up_to_date.value,
-        can_require_tcb=generation is None or generation.can_require_tcb,
         governors=tuple(_governors(timeline.governance)),
     )
 
