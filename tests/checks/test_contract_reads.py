@@ -47,6 +47,31 @@ def test_a_block_counts_for_an_hour(honest: Audited, age: int, *, young: bool) -
 
 
 @pytest.mark.parametrize(
+    ("knobs", "no", "answers"),
+    [
+        (Knobs(), set(), [True, False]),
+        (Knobs(device_binding="user-data"), set(), [False, True]),
+        (Knobs(allow_any_device=True), set(), [True, True]),
+        (Knobs(compose_hash_on_chain="removed"), {"compose hash"}, [False, False]),
+        (Knobs(os_image_on_chain="removed"), {"OS image"}, [False, False]),
+    ],
+    ids=["honest", "an older id", "any device", "another manifest", "another image"],
+)
+def test_each_getter_and_each_answer_is_shown(
+    knobs: Knobs, no: set[str], answers: list[bool]
+) -> None:
+    (found,) = audit(knobs).check("authorization.allowed")
+    assert isinstance(found.actual, dict)
+    shown = dict(found.actual)
+    said = cast("list[object]", shown.pop("isAppAllowed, by device id"))
+    assert [item is True for item in said] == answers
+    assert all(item is True or (isinstance(item, str) and item) for item in said)
+    assert shown.pop("any device") is knobs.allow_any_device
+    assert {name for name, value in shown.items() if value is False} == no
+    assert shown.keys() == {"OS image", "compose hash", "KMS build", "registration"}
+
+
+@pytest.mark.parametrize(
     ("changes", "accused"),
     [
         ({}, True),

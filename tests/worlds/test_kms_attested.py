@@ -32,7 +32,7 @@ from verifier.lab.response import Response
 from verifier.lab.sigstore import Sigstore, Workflow, provenance
 from verifier.lab.world import build
 from verifier.model.identifiers import AppId
-from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
 from verifier.policy.policy import load_policy
 from verifier.reference.values import embedded
 
@@ -49,6 +49,15 @@ def parts(result: CheckResult) -> dict[str, dict[str, str]]:
     """The parts of the first guest, by their names."""
     actual: Any = result.actual
     return {item["part"]: item for item in actual["guests"][0]["parts"]}
+
+
+def test_what_it_runs_is_claimed_where_it_is_attested(honest: Audited) -> None:
+    own = {"compose_hash": honest.world.kms.guest.compose_hash.hex(), "os_image": "lab production"}
+    claim = honest.claims()["kms_guest"]
+    assert (claim.value, claim.basis) == ([own], Basis.MEASURED)
+    weak = audit(Knobs(edit_kms=forged_kms.guest(os_image="development")))
+    assert found(weak).status is Status.FAIL
+    assert "kms_guest" not in weak.claims()
 
 
 @pytest.mark.parametrize("version", ["0.5.4", "0.5.8", "0.5.11"])
