@@ -179,10 +179,9 @@ def _guests(case: Case, ca_pubkey: bytes) -> tuple[KmsGuest, ...]:
 
 
 def _chosen(sources: list[PresentedQuote]) -> list[PresentedQuote]:
-    """The quotes in certificates of a KMS's own, else all of the best channel: a false one beside
-    a genuine one hides nothing that is said against that."""
-    shown = [item for item in sources if item.channel == CHANNEL_KMS]
-    return shown or [item for item in sources if item.channel == sources[0].channel]
+    """All quotes of the best channel, which is a KMS's own certificates: a false one beside a
+    genuine one hides nothing that is said against that."""
+    return [item for item in sources if item.channel == sources[0].channel]
 
 
 def _best_logged(guests: list[KmsGuest]) -> KmsGuest:
