@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.policy.policies import Load, judged, result
 from tests.worlds.audited import Audited, audit
 from verifier.checks.catalogue import PLANNED
 from verifier.errors import PolicyError
 from verifier.lab.knobs import Knobs
-from verifier.model.result import Requirement, Status, Verdict
+from verifier.model.result import Basis, Requirement, SkipKind, Status, Verdict
 from verifier.policy.appraisal import appraise
 from verifier.policy.explain import effective_policy
 from verifier.policy.policy import BUILT_IN, load_policy
@@ -324,3 +325,27 @@ def test_what_the_built_in_policies_ask_of_the_manifest(
     name: str, requirement: Requirement
 ) -> None:
     assert load_policy(name).requirement("manifest.rules") is requirement
+
+
+@pytest.mark.parametrize(
+    ("text", "decides"),
+    [
+        (f"[expect]\ncompose_hash = '{'00' * 32}'\n", "application.manifest"),
+        (f"[expect]\nos_image_hash = '{'00' * 32}'\n", "boot.image"),
+        (f"[expect]\ndevice = '{'00' * 32}'\n", "hardware.tcb"),
+        ("[os]\nreleases = ['0.0.0']\n", "boot.image"),
+        (f"[expect]\napp_id = '{'00' * 20}'\n", "application.identity"),
+    ],
+    ids=["manifest", "image", "device", "release", "app"],
+)
+def test_one_check_alone_decides_what_is_expected(
+    honest: Audited, written: Load, text: str, decides: str
+) -> None:
+    subject = honest.report.subjects[0]
+    claims = {claim.name: claim for claim in subject.claims}
+    _, checks = appraise(subject.checks, claims, written(text), honest.world.now)
+    assert {item.id for item in checks if item.status is Status.FAIL} == {decides}
+    said = {name: replace(claim, basis=Basis.ASSERTED) for name, claim in claims.items()}
+    _, unproven = appraise(subject.checks, said, written(text), honest.world.now)
+    lacking = {item.id for item in unproven if item.skip_kind is SkipKind.MISSING_EVIDENCE}
+    assert lacking - {item.id for item in subject.checks if item.status is Status.SKIP} == {decides}
