@@ -139,6 +139,30 @@ def test_a_turin_chip_names_its_tcb_in_another_order() -> None:
     assert _certified_tcb(extensions) == bytes((2, 3, 0, 0, 0, 0, 4, 5))
 
 
+@pytest.mark.parametrize(
+    ("raw", "value"),
+    [
+        (b"\2\1\0", 0),
+        (b"\2\1\x7f", 127),
+        (b"\2\2\0\xff", 255),
+        (b"\4\1\1", None),
+        (b"\2\0", None),
+        (b"\2\2\1", None),
+        (b"\2\1\1\1", None),
+        (b"\2\1\xff", None),
+        (b"\2\2\1\0", None),
+        (b"", None),
+    ],
+)
+def test_a_part_of_the_tcb_is_an_integer_of_one_byte(raw: bytes, value: int | None) -> None:
+    from verifier.checks.hardware.snp_report import _certified_tcb  # noqa: PLC0415
+
+    oid = "1.3.6.1.4.1.3704.1.3."
+    parts = {f"{oid}{place}": b"\2\1\1" for place in (1, 2, 3, 8)}
+    found = _certified_tcb({**parts, f"{oid}8": raw})
+    assert found == (b"" if value is None else bytes((1, 1, 0, 0, 0, 0, 1, value)))
+
+
 def test_certificates_may_come_beside_the_report(world: Audited) -> None:
     bare, endorsed = own(world, endorsed=False), own(world)
     assert result(world, bare).skip_kind is SkipKind.MISSING_EVIDENCE
