@@ -68,6 +68,7 @@ REFUSED: Final[dict[str, tuple[str, Edit]]] = {
     "a date of another form": ("QE identity", put("2026-01-01T00:00:00+00:00", "nextUpdate")),
     "a module without a number": ("TCB info", put("TDX_", *MODULE)),
     "a module of three digits": ("TCB info", put("TDX_001", *MODULE)),
+    "a module of no kind": ("TCB info", put("01", *MODULE)),
     "a module of another kind": ("TCB info", put("SGX_01", *MODULE)),
     "a module twice": (
         "TCB info",
