@@ -78,6 +78,25 @@ def test_a_purpose_that_is_named_and_nobody_would_try() -> None:
     assert judged(get_key("a purpose"), APP, "a purpose").status is Status.PASS
 
 
+@pytest.mark.parametrize(
+    ("stated", "named", "status"),
+    [
+        ("signing", None, Status.PASS),
+        ("ethereum", None, Status.FAIL),
+        ("", None, Status.PASS),
+        ("", "signing", Status.PASS),
+        ("", "", Status.FAIL),
+    ],
+)
+def test_a_purpose_that_is_known_is_the_only_one(
+    stated: str, named: str | None, status: Status
+) -> None:
+    """Others are tried where neither the chain nor the user tells it, and one that is true is not
+    held against the keys that the chain claims by one that is not."""
+    document = {**world().kms.app_key(APP, "signing").to_json(), "purpose": stated}
+    assert judged(document, APP, named).status is status
+
+
 @pytest.mark.parametrize("document", [get_key("signing"), oracle()])
 def test_an_answer_that_names_no_app(document: JsonObject) -> None:
     found = judged(document)

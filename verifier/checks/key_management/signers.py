@@ -13,16 +13,20 @@ from verifier.evidence.guest.kms_answers import SignatureChain
 from verifier.model.result import JsonValue, Status
 from verifier.reference.values import ReferenceValues
 
+_OF_READINGS: Final = (Status.PASS, Status.FAIL, Status.SKIP)
+"""Which outcome counts of several readings, the first of these."""
+
 PURPOSES: Final = ("", "signing", "ethereum", "mainnet")
 """What apps are known to ask a key for, tried where an answer does not say it: a wrong one recovers
 to a root key that nobody knows."""
 
 
 def identify_signers(chains: Iterable[SignatureChain], reference: ReferenceValues) -> Outcome:
-    """Who signed the chain, of several readings of one answer, where one is of a known root key;
+    """Who signed the chain, of several readings of one answer, where one is of a known root key:
+    under another than the true one, its own keys look like others'. Else why one of them fails,
     else what the first says. Raises EvidenceError when a signature recovers to nothing."""
     found = [identify_signer(chain, reference) for chain in chains]
-    return next((item for item in found if item.status is not Status.SKIP), found[0])
+    return min(found, key=lambda item: _OF_READINGS.index(item.status))
 
 
 def identify_signer(chain: SignatureChain, reference: ReferenceValues) -> Outcome:
