@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from verifier.checks.hardware.endorsements import TCB_SIGNING_NAME, _Chooser, _UnfitError
+from verifier.errors import EvidenceError
 from verifier.evidence.td.collateral import CollateralParts, Part, SignedDocument
 from verifier.model.result import EvidenceRef
 
@@ -71,6 +72,17 @@ def refusal(part: Part, name: str, issuer: str = ROOT, signer: str = "") -> str:
     except _UnfitError as error:
         return str(error)
     return ""
+
+
+def test_what_is_no_certificate_is_unreadable_and_no_ones() -> None:
+    root = certificate(ROOT, ROOT)
+    parts = cast("CollateralParts", SimpleNamespace(unreadable=()))
+    pem, der = root.public_bytes(Encoding.PEM), root.public_bytes(Encoding.DER)
+    for chain in (b"", b"no PEM", pem[:-40], pem.replace(b"MII", b"MIJ", 1)):
+        with pytest.raises(EvidenceError, match="no readable PCK certificate chain"):
+            _Chooser(parts, chain, der, NOW)
+    with pytest.raises(EvidenceError, match="trust anchor"):
+        _Chooser(parts, pem, pem, NOW)
 
 
 @pytest.mark.parametrize("part", [Part.TCB_INFO, Part.QE_IDENTITY])
