@@ -364,7 +364,7 @@ def _is_repository(value: str) -> bool:
     except EvidenceError:
         return False
     plain = f"{reference.registry}/{reference.repository}"
-    return str(reference) == plain and plain in (name, f"{name}/x")
+    return plain in (name, f"{name}/x")
 
 
 def _is_registry(value: str) -> bool:
