@@ -325,3 +325,14 @@ def test_a_waiver_of_the_tcb_covers_that_of_the_kms() -> None:
     assert [item.status for item in audited.check(CHECK)] == [Status.FAIL]
     waived = audited.under(waiver(audited, "hardware.tcb"))
     assert [item.status for item in waived.check(CHECK)] == [Status.PASS]
+    expired = waiver(audited, "hardware.tcb").replace("2027", "2026")
+    assert [item.status for item in audited.under(expired).check(CHECK)] == [Status.FAIL]
+
+
+def test_a_waiver_of_the_tcb_lifts_no_doubt_about_that_of_the_kms() -> None:
+    """It accepts what Intel says of the platform, and not that nobody knows how old that is."""
+    audited = audit(Knobs())
+    undated = replace(audited.question.reference, tcb_evaluations=())
+    doubtful = audited.again(reference=undated)
+    for found in (doubtful, doubtful.under(waiver(audited, "hardware.tcb"))):
+        assert [item.status for item in found.check(CHECK)] == [Status.WARN]
