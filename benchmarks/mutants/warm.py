@@ -191,27 +191,32 @@ def apply(file: str, tree: ast.Module) -> None:
     for function in _FUNCTIONS.get(path, ()):
         if function.__code__.co_qualname in new:
             function.__code__ = new[function.__code__.co_qualname]
-    before = {_target(each): ast.dump(each) for each in ast.parse(_source(path)).body}
+    before = {_targets(each): ast.dump(each) for each in ast.parse(_source(path)).body}
     for statement in tree.body:
-        name = _target(statement)
-        if name and before.get(name) != ast.dump(statement):
-            _rebind(name, vars(module), statement, path)
+        targets = _targets(statement)
+        if targets and before.get(targets) != ast.dump(statement):
+            _rebind(targets, vars(module), statement, path)
 
 
-def _rebind(name: str, names: dict[str, Any], statement: ast.stmt, path: str) -> None:
-    old, space = names[name], dict(names)
+def _rebind(
+    targets: tuple[str, ...], names: dict[str, Any], statement: ast.stmt, path: str
+) -> None:
+    space, was = dict(names), dict(names)
     exec(compile(ast.Module([statement], []), path, "exec"), space)  # noqa: S102 - the change
-    for module in list(sys.modules.values()):
-        held = vars(module).get(name)
+    for name, module in itertools.product(targets, list(sys.modules.values())):
+        held, old = vars(module).get(name), was[name]
         if held is old or (type(held) is type(old) and held == old):
             vars(module)[name] = space[name]
 
 
-def _target(statement: ast.stmt) -> str:
+def _targets(statement: ast.stmt) -> tuple[str, ...]:
+    """The constants that a statement gives their values."""
     match statement:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
-            return name
-    return ""
+            return (name,)
+        case ast.Assign(targets=[ast.Tuple(elts=several)]):
+            return tuple(each.id for each in several if isinstance(each, ast.Name))
+    return ()
 
 
 def _source(path: str) -> str:
