@@ -50,7 +50,7 @@ def test_real_bundles_verify(bundles: dict[str, Any], name: str, identity: Ident
     assert result.signer is not None
     assert result.signer.identity == IDENTITY.identity
     assert result.signer.issuer == IDENTITY.issuer
-    assert result.signer.repository == BEACON
+    assert (result.signer.repository, result.signer.ref) == (BEACON, "refs/heads/main")
     assert sigstore.is_commit(result.signer.commit)
     assert result.signer.runner == "github-hosted"
     assert (result.statement is not None) == (name == STATEMENT)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 HOSTED_RUNNER: Final = "github-hosted"
 _FULCIO: Final = "1.3.6.1.4.1.57264.1."
-_ISSUER, _SIGNER_URI, _RUNNER, _REPOSITORY, _COMMIT, _REF = 8, 9, 11, 12, 13, 14
+_ISSUER, _RUNNER, _REPOSITORY, _COMMIT, _REF = 8, 11, 12, 13, 14
 _INSTANCE: Final = "https://tuf-repo-cdn.sigstore.dev"
 
 
