@@ -65,6 +65,7 @@ _HOST: Final = (
         liar=Liar.HOST,
         about=(),
         hides=("certificate",),
+        claims="gpus",  # it is equal while nobody gives the machine another port
         within="plain",
         knobs={"peer": lambda _world, host: build(HONEST).peer(host)},
     ),

@@ -148,13 +148,14 @@ doubt control,notice | announced-unknown-call safe-about-to-allow
     Liar.OPERATOR: """
 certain allowed,past shows:answers | rpc-lying-call rpc-other-hash rpc-no-logs rpc-invented-log
 certain allowed,past shows:answers claims:count | rpc-dropped-log
-certain past shows:answers | rpc-pruned rpc-reordered-logs
+certain past shows:answers | rpc-pruned
+certain past shows:answers claims:order | rpc-reordered-logs answer-reordered
 certain past shows:answers claims:count | rpc-duplicated-log answer-duplicated
 certain past shows:answers | log-hidden log-invented log-of-another-block log-of-another-time
-certain past shows:answers | log-content answer-reordered answer-removed
+certain past shows:answers | log-content answer-removed
 certain past shows:answers | answer-of-another-contract answer-not-hex
 certain control shows:answers claims:word | owner-by-one-operator
-doubt control shows:answers | proposer-hidden-by-one
+doubt control hides:answers | proposer-hidden-by-one
 certain allowed shows:answers | rpc-future-block
 doubt allowed | rpc-stale-one-operator rpc-late-one-operator
 doubt allowed hides:answers | rpc-error rpc-null rpc-other-chain
@@ -212,7 +213,8 @@ doubt endpoint,name | ingress-names-another-account
     Liar.MESSENGER: """
 certain app | quotes-mixed
 certain sealed | quote-beside-with-debug
-certain keys | app-key-link app-key-kms app-key-of-another-app app-key-of-another-domain
+certain keys shows:kms | app-key-link app-key-kms app-key-of-another-app
+certain keys shows:kms | app-key-of-another-domain
 certain past shows:logs | cache-hidden cache-invented cache-hash
 certain hardware | revoked-pck-list-handed-over
 """,
