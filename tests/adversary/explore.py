@@ -93,8 +93,6 @@ def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
                 drawn = int.from_bytes(_drawn(seed, names)) % len(HONEST_WORLDS)
                 honest = sorted(HONEST_WORLDS)[drawn] if len(names) > 1 else PLAIN
                 within = {known[name].within for name in names} - {""}
-                if within and any(_is_of_a_kms(known[name]) for name in names):
-                    continue  # where no KMS gives keys, nobody asks one, or its contract
                 yield Recipe(min(within, default=honest), names)
 
 
@@ -154,6 +152,8 @@ class Explorer:
     def audited(self, recipe: Recipe, *, every_policy: bool = False) -> tuple[World, list[Judged]]:
         """The world of a recipe, and its audits. Raises Clash."""
         used = [self.known[name] for name in recipe.powers]
+        if recipe.honest in PARTLY and any(map(_is_of_a_kms, used)):
+            raise Clash  # where no KMS gives keys, nobody asks one, or its contract
         honest = _KNOBS[recipe.honest]
         knobs, endpoint = combined(honest, used)
         if recipe in self._kept:
