@@ -56,7 +56,7 @@ _HOST: Final = (
         name="certificate-of-an-equal-guest",
         liar=Liar.HOST,
         about=(),
-        hides=("certificate",),
+        hides=("certificate", "quote"),  # that one carries a quote of its own
         claims="certificate",
         knobs={"edit_response": _true_certificate},
     ),

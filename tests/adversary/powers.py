@@ -19,8 +19,10 @@ _DEFAULT: Final = Knobs()
 
 _TABLES: Final[Mapping[Liar, str]] = {
     Liar.HOST: """
-certain hardware chooses:hardware | quote-signature quote-report-data quote-attestation-key
-certain hardware chooses:hardware | quote-qe-report quote-qe-signature quote-truncated foreign-root
+certain hardware chooses:hardware shows:quote | quote-signature quote-report-data
+certain hardware chooses:hardware shows:quote | quote-attestation-key
+certain hardware chooses:hardware shows:quote | quote-qe-report quote-qe-signature
+certain hardware chooses:hardware shows:quote | quote-truncated foreign-root
 certain hardware chooses:hardware | rogue-platform-ca rogue-pck quote-of-sgx
 certain hardware shows:revocation | collateral-expired-and-revoked
 certain hardware shows:gpu claims:gpus | gpu-foreign-root gpu-other-firmware gpu-debug-mode
