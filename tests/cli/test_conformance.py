@@ -1,6 +1,7 @@
 """`verify conformance`: honest verifiers, and those that hang, lie, crash or eat memory."""
 
 import json
+import os
 import shlex
 import shutil
 import signal
@@ -9,12 +10,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from fixtures import vectors
+from verifier.cli import programs
 from verifier.cli.commands import conformance
 from verifier.cli.main import app, register
 from verifier.conformance.answers import document, earlier
@@ -168,6 +171,23 @@ def test_an_interrupted_run_goes_on(small: Path, tmp_path: Path, number: str) ->
         ("reject", "of the earlier run"),
         ("accept", ""),
     ]
+
+
+@pytest.mark.usefixtures("interruptible")
+def test_what_is_interrupted_while_it_starts_is_ended_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            made.append(self.pid)
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        programs.run(["sleep", "60"], seconds=60, memory_bytes=1 << 30)
+    with pytest.raises(ProcessLookupError):
+        os.kill(made[0], 0)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -16,6 +16,7 @@ from msgspec import Struct
 MAX_OUTPUT_BYTES: Final = 64 << 10
 _MARK: Final = "STARTED_BY_VERIFY"
 _NUMBERS: Final = itertools.count()
+_INTERRUPTIONS: Final = (signal.SIGINT, signal.SIGTERM)
 _ROUNDS: Final = 100
 """How often it is looked for what left its session: it may start others until it is ended."""
 
@@ -37,31 +38,38 @@ def run(command: Sequence[str], *, seconds: float, memory_bytes: int) -> Ran:
     ends with it."""
 
     def bounded() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         _limit(resource.RLIMIT_AS, memory_bytes)
         _limit(resource.RLIMIT_FSIZE, MAX_OUTPUT_BYTES)
         _limit(resource.RLIMIT_CORE, 0)
 
     mark = f"{os.getpid()}-{next(_NUMBERS)}"
+    started: subprocess.Popen[bytes] | None = None
     with tempfile.TemporaryFile() as stdout:
+        # An interruption waits until there is something that has to be ended.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _INTERRUPTIONS)
         try:
-            started = subprocess.Popen(  # noqa: S603 - the user named it
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, _MARK: mark},
-                start_new_session=True,
-                preexec_fn=bounded,  # noqa: PLW1509 - no thread runs here
-            )
-        except OSError as error:
-            return Ran(output="", problem=f"{command[0]}: {error.strerror or error}")
-        try:
+            try:
+                started = subprocess.Popen(  # noqa: S603 - the user named it
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=subprocess.DEVNULL,
+                    env={**os.environ, _MARK: mark},
+                    start_new_session=True,
+                    preexec_fn=bounded,  # noqa: PLW1509 - no thread runs here
+                )
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
             code = started.wait(seconds)
             problem = _ended(code) if code else ""
         except subprocess.TimeoutExpired:
             problem = f"no answer within {seconds:g} s"
+        except OSError as error:
+            problem = f"{command[0]}: {error.strerror or error}"
         finally:
-            _end(started, mark)
+            if started is not None:
+                _end(started, mark)
         stdout.seek(0)
         return Ran(output=stdout.read(MAX_OUTPUT_BYTES).decode(errors="replace"), problem=problem)
 
