@@ -131,9 +131,16 @@ def _new(givers: Sequence[Case], reports: Sequence[Report], after: Report) -> li
         for claim in subject.claims
         if claim.basis in BELIEVED
         and (claim.name, _told(claim)) not in claims
-        and not any(is_of_another_quote(claim, subject.name, item.bundle) for item in givers)
+        and not any(_is_of_a_quote(claim, subject.name, item) for item in givers)
         and not any(claim in _tied(item, subject) for item in givers)
     ]
+
+
+def _is_of_a_quote(claim: Claim, name: str, giver: Case) -> bool:
+    """Whether a claim is of a quote that the evidence had, for whichever attester: what is spliced
+    in names another one."""
+    names = {name, *(item.name for item in giver.report.subjects)}
+    return any(is_of_another_quote(claim, each, giver.bundle) for each in names)
 
 
 def _tied(giver: Case, after: SubjectReport) -> list[Claim]:
