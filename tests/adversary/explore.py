@@ -36,6 +36,8 @@ PLAIN: Final = "plain"
 _UNFIT: Final = (ValueError, TypeError, KeyError, AttributeError, StopIteration, EvidenceError)
 _OF_CONTRACTS: Final = frozenset((Fact.ALLOWED, Fact.PAST, Fact.CONTROL, Fact.NOTICE, Fact.KMS))
 
+_EQUAL: Final = frozenset(("certificate-of-an-equal-guest", "users-led-to-an-equal-guest"))
+
 MOST: Final = 3
 """Powers that are used at once."""
 
@@ -94,6 +96,10 @@ def recipes(seed: int, known: Mapping[str, Power]) -> Iterator[Recipe]:
                 honest = sorted(HONEST_WORLDS)[drawn] if len(names) > 1 else PLAIN
                 within = {known[name].within for name in names} - {""}
                 yield Recipe(min(within, default=honest), names)
+
+
+def _registers(world: World) -> tuple[bytes, ...]:
+    return (world.guest.td_report.mr_td, *world.guest.td_report.rtmrs)
 
 
 def _is_of_a_kms(power: Power) -> bool:
@@ -159,6 +165,8 @@ class Explorer:
         if recipe in self._kept:
             return self._judged(recipe, *self._kept[recipe], every_policy=every_policy)
         world = build(knobs)
+        if _EQUAL & {*recipe.powers} and _registers(world) != _registers(build(honest)):
+            raise Clash  # another guest is equal where nothing else is changed in this one
         # Whoever deploys the app shows what it runs; a host may run something else than is shown.
         read = all(power.liar is not Liar.HOST for power in used)
         asked = question(world, honest, endpoint, read=read)

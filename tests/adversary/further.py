@@ -64,7 +64,7 @@ _HOST: Final = (
         name="users-led-to-an-equal-guest",
         liar=Liar.HOST,
         about=(),
-        hides=("certificate",),
+        hides=("certificate", "quote"),
         claims="gpus",  # it is equal while nobody gives the machine another port
         within="plain",
         knobs={"peer": lambda _world, host: build(HONEST).peer(host)},
@@ -196,8 +196,17 @@ _OTHERS: Final = (
 def _without(*kinds: Kind) -> Power:
     names = "-".join(kind.value for kind in kinds)
     return Power(
-        name=f"without-{names}", liar=Liar.MESSENGER, about=(), hides=_SHOWN[kinds[0]], drops=kinds
+        name=f"without-{names}",
+        liar=Liar.MESSENGER,
+        about=(),
+        hides=_SHOWN[kinds[0]],
+        claims=_SAID_BY_NOBODY_ELSE.get(kinds[0], ""),
+        drops=kinds,
     )
+
+
+_SAID_BY_NOBODY_ELSE: Final = {Kind.PCS_PCK_CRL: "rl", Kind.INFO: "info"}
+"""Without it nobody says that there is a newer list, or what a guest states of itself."""
 
 
 _SHOWN: Final = {

@@ -23,7 +23,7 @@ certain hardware chooses:hardware shows:quote | quote-signature quote-report-dat
 certain hardware chooses:hardware shows:quote | quote-attestation-key
 certain hardware chooses:hardware shows:quote | quote-qe-report quote-qe-signature
 certain hardware chooses:hardware shows:quote | quote-truncated foreign-root
-certain hardware chooses:hardware | rogue-platform-ca rogue-pck quote-of-sgx
+certain hardware chooses:hardware shows:quote | rogue-platform-ca rogue-pck quote-of-sgx
 certain hardware shows:revocation | collateral-expired-and-revoked
 certain hardware shows:gpu claims:gpus | gpu-foreign-root gpu-other-firmware gpu-debug-mode
 certain hardware shows:gpu claims:gpus | gpu-report-edited gpu-counted-twice gpu-two-keys-of-one
@@ -36,9 +36,9 @@ certain hardware claims:snp | snp-debug snp-foreign-root snp-other-configuration
 doubt hardware claims:snp | snp-of-another-app
 certain hardware chooses:hardware shows:revocation | revoked-pck revoked-platform-ca
 certain hardware chooses:hardware shows:revocation | revoked-tcb-signing
-certain hardware chooses:hardware shows:revocation | revoked-pck-older-list-beside
-certain hardware chooses:hardware shows:revocation | revoked-platform-ca-older-list-beside
-certain hardware chooses:hardware shows:revocation | revoked-tcb-signing-older-list-beside
+certain hardware chooses:hardware shows:revocation claims:rl | revoked-pck-older-list-beside
+certain hardware chooses:hardware shows:revocation claims:rl | revoked-platform-ca-older-list-beside
+certain hardware chooses:hardware shows:revocation claims:rl | revoked-tcb-signing-older-list-beside
 certain hardware | rogue-tcb-signing rogue-pck-crl rogue-root-ca-crl tcb-signer-pck
 certain hardware | tcb-info-signer-pck qe-identity-signer-pck qe-identity-edited
 certain hardware | collateral-of-another-pce
@@ -82,7 +82,7 @@ certain keys shows:certificate | quote-of-another-td
 certain allowed shows:chain | device-removed device-never-added image-removed image-never-added
 certain code | config-id
 certain image | image-hash-event
-doubt image | config-names-another-image
+doubt image claims:info | config-names-another-image
 """,
     Liar.DEPLOYER: """
 certain code shows:manifest | manifest-byte manifest-newline manifest-bom manifest-reserialised
@@ -218,7 +218,7 @@ certain sealed | quote-beside-with-debug
 certain keys shows:kms | app-key-link app-key-kms app-key-of-another-app
 certain keys shows:kms | app-key-of-another-domain
 certain past shows:logs | cache-hidden cache-invented cache-hash
-certain hardware | revoked-pck-list-handed-over
+certain hardware claims:rl | revoked-pck-list-handed-over
 """,
 }
 
