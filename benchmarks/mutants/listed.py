@@ -42,5 +42,23 @@ LISTED: Final[dict[str, str]] = {
     "verifier/timeline/history.py _first_owned: event.name == 'OwnershipTransferred' and owner != "
     "ZERO_ADDRESS → owner != ZERO_ADDRESS": "the code of more accounts is asked for",
     "verifier/timeline/pending.py pending_call: call is None → call is not None": _SLICE,
+    "verifier/checks/hardware/snp_report.py _certified_tcb: raw[:1] != b'\\x02' or len(raw) < "
+    "3 or raw[1] != len(raw) - 2 → len(raw) < 3 or raw[1] != len(raw) - 2": _SINCE,
+    "verifier/checks/second_opinion/certificates.py Authority.need_issued: window[0] <= "
+    "self._at <= window[1] → window[0] <= self._at < window[1]": _SINCE,
+    "verifier/checks/hardware/endorsements.py _Chooser.__init__: malformed(…) → warned(…)": _SINCE,
+    "verifier/checks/endpoint/gateway.py judge_gateway: 0 → 1": _SINCE,
+    "verifier/checks/second_opinion/certificates.py (_BOOLEAN, _ENUMERATED): 1 → 2": _SINCE,
+    "verifier/checks/second_opinion/levels.py platform_level: 1 → 2": _SINCE,
+    "verifier/checks/second_opinion/levels.py relaunched: 'Configuration' in launch or "
+    "'Configuration' in current → 'Configuration' in current": _SINCE,
+    "verifier/policy/appraisal.py _expect: DECIDED_BY[name] == result.id and name not in "
+    "_COMPARED → name not in _COMPARED": _SINCE,
+    "verifier/checks/application/proof.py signer_of: proof.app_id or case.identity.app_id → "
+    "case.identity.app_id": _SINCE,
+    "verifier/checks/instances.py allowed_manifests: claim.name == 'compose_hash' and "
+    "claim.basis is Basis.MEASURED → claim.name == 'compose_hash'": _SINCE,
+    "verifier/checks/second_opinion/certificates.py _elements: 1 <= count <= 2 and size >= "
+    "_LONG and size >> 8 * (count - 1) → 1 <= count <= 2 and size >> 8 * (count - 1)": _SINCE,
 }
 """The name of a change (`Point.name`) → why no test has to notice it, or what is known of it."""
