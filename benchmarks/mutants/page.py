@@ -30,7 +30,7 @@ def written(picked: Mapping[str, Verdict], found: Sequence[Found], seed: int) ->
             f"Edits picked by hand: {len(picked)}; noticed: {len(picked) - len(lived)}.",
             *(f"- not noticed: {why}" for why in lived),
             "",
-            f"Of {len(found):,} changes, in the order of seed {seed}:",
+            f"Of {len(found):,} changes, those of checks and policy first, in seed {seed}'s order:",
             "",
             *_table(found),
             "",
