@@ -29,7 +29,7 @@ node: $(NODE_STAMP)
 $(NODE_STAMP): tests/evm/package.json tests/evm/package-lock.json
 	@command -v npm >/dev/null || { echo "npm is needed for the tests of tests/evm" >&2; exit 1; }
 	@echo "Installing into tests/evm/node_modules (pinned by hash)"
-	@cd tests/evm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error || \
+	@cd tests/evm && npm ci --ignore-scripts --legacy-peer-deps --no-audit --no-fund --loglevel=error || \
 	    { echo "npm could not install what tests/evm/package-lock.json pins" >&2; exit 1; }
 	@touch $@
 

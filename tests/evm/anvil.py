@@ -26,6 +26,7 @@ from verifier.evidence.chain.ethereum import keccak256
 
 FOLDER: Final = Path(__file__).parent
 NODE: Final = FOLDER / "node_modules" / ".bin" / "anvil"
+_SAFES: Final = FOLDER / "node_modules" / "@safe-global" / "safe-contracts"
 COMPILED: Final = FOLDER / "contracts" / "compiled.json"
 
 CHAIN_ID: Final = 8453
@@ -60,6 +61,15 @@ class Reverted(Exception):
 def compiled() -> Mapping[str, Any]:
     """Contract → `abi`, `bytecode` (hex) and `immutables` (offsets in the runtime code)."""
     return cast("Mapping[str, Any]", json.loads(COMPILED.read_bytes()))
+
+
+@cache
+def artifact(name: str) -> Mapping[str, Any]:
+    """`abi` and `bytecode` (hex) of a contract of this folder, else of Safe 1.4.1 as published."""
+    if name in compiled():
+        return cast("Mapping[str, Any]", compiled()[name])
+    (path,) = (_SAFES / "build" / "artifacts" / "contracts").rglob(f"{name}.sol/{name}.json")
+    return cast("Mapping[str, Any]", json.loads(path.read_bytes()))
 
 
 def signature(entry: Mapping[str, Any]) -> str:
@@ -175,8 +185,9 @@ class Anvil:
             _successful(self.rpc("eth_getTransactionReceipt", digest))
 
     def deploy(self, name: str, *arguments: Any, sender: str | None = None) -> "Contract":
-        """A new contract of this folder, created by the first account unless another is named."""
-        code = bytes.fromhex(compiled()[name]["bytecode"])
+        """A new contract of this folder or of Safe, created by the first account unless another is
+        named."""
+        code = bytes.fromhex(artifact(name)["bytecode"].removeprefix("0x"))
         entry = _entry(name, "constructor", "", len(arguments)) if arguments else {"inputs": []}
         receipt = self.send(
             sender or self.accounts[0], None, code + encode(_types(entry["inputs"]), arguments)
@@ -186,7 +197,7 @@ class Anvil:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A contract of this folder at an address, which may be a proxy's."""
+    """A contract of this folder, or of Safe, at an address, which may be a proxy's."""
 
     chain: Anvil
     name: str
@@ -266,7 +277,7 @@ def _successful(receipt: dict[str, Any]) -> dict[str, Any]:
 
 
 def _entry(name: str, kind: str, function: str, count: int) -> Mapping[str, Any]:
-    for entry in compiled()[name]["abi"]:
+    for entry in artifact(name)["abi"]:
         same = entry["type"] == kind and entry.get("name", "") == function
         if same and len(entry["inputs"]) == count:
             return cast("Mapping[str, Any]", entry)

@@ -7,6 +7,7 @@ from tests.timeline.events import (
     ALICE,
     BOB,
     CAROL,
+    KMS,
     SAFE,
     TIMELOCK,
     History,
@@ -32,7 +33,14 @@ from verifier.timeline.governance import (
     accounts,
     governance,
 )
-from verifier.timeline.owners import ANYBODY, SIGNED_BY_CODE, UNKNOWN_HANDLER, OwnerReads
+from verifier.timeline.owners import (
+    ANYBODY,
+    HIDDEN,
+    NOT_PROVEN,
+    SIGNED_BY_CODE,
+    UNKNOWN_HANDLER,
+    OwnerReads,
+)
 
 KEY = OwnerReads(code=b"")
 CODE = b"\x60\x80"
@@ -198,7 +206,7 @@ def test_a_timelock_and_its_proposers() -> None:
 
 
 def test_what_known_code_says_is_a_fact() -> None:
-    safe = replace(TWO_OF_THREE, known=KNOWN_SAFE)
+    safe = replace(TWO_OF_THREE, known=KNOWN_SAFE, whole=True)
     delayed = replace(TWO_DAYS, known=KNOWN_TIMELOCK, followed=True)
     period = present(born(SAFE), safe=safe)
     assert (period.own_word, period.keys, period.remarks) == (False, 2, ())
@@ -206,6 +214,19 @@ def test_what_known_code_says_is_a_fact() -> None:
     assert (period.own_word, period.keys, period.remarks) == (False, 2, ())
     period = present(timelock(proposer=SAFE), timelock=delayed, safe=TWO_OF_THREE)
     assert (period.own_word, period.remarks) == (True, (BEHIND_OWN_WORD,))
+
+
+def test_what_a_safe_stores_besides_its_lists_leaves_the_keys_unknown() -> None:
+    delayed = replace(TWO_DAYS, known=KNOWN_TIMELOCK, followed=True)
+    for whole, keys, said in ((False, None, HIDDEN), (None, 2, NOT_PROVEN)):
+        safe = replace(TWO_OF_THREE, known=KNOWN_SAFE, whole=whole)
+        for period in (
+            present(born(SAFE), safe=safe),
+            present(timelock(proposer=SAFE), timelock=delayed, safe=safe),
+        ):
+            assert (period.keys, period.remarks) == (keys, (said,))
+    alone = replace(TWO_OF_THREE, known=KNOWN_SAFE, threshold=1, whole=False)
+    assert present(born(SAFE), safe=alone).keys == 1
 
 
 def test_a_delay_is_none_where_nobody_knows_what_the_timelock_was_made_with() -> None:
@@ -342,6 +363,30 @@ def test_a_safe_that_replaced_its_own_code_is_not_known_since_then() -> None:
     assert after[0].since == place
     assert {(item.keys, item.notice) for item in after} == {(None, None)}
     assert all(REPLACED in item.remarks for item in after)
+
+
+def test_code_that_a_safe_was_set_up_with_is_known() -> None:
+    """SafeToL2Setup names the singleton within the setup; another one may have written anything
+    before the one of today took its place."""
+    setup: dict[str, JsonValue] = {"owners": [ALICE, BOB, CAROL], "threshold": 2}
+    for named, keys in ((KMS, 2), (CAROL, None)):
+        history = History()
+        changed = ("ChangedMasterCopy", {"masterCopy": named})
+        history.add(Role.APP_OWNER, changed, ("SafeSetup", setup), at=SAFE)
+        history.app("OwnershipTransferred", **transferred(NOBODY, SAFE))
+        assert present(history, safe=replace(TWO_OF_THREE, singleton=KMS)).keys == keys
+
+
+def test_a_proof_of_all_that_a_safe_stores_says_how_it_is_whatever_it_was() -> None:
+    setup: dict[str, JsonValue] = {"owners": [ALICE, BOB, CAROL], "threshold": 2}
+    history = History()
+    history.owner(SAFE, "SafeSetup", **setup, initializer=CAROL)
+    history.app("OwnershipTransferred", **transferred(NOBODY, SAFE))
+    history.owner(SAFE, "ChangedMasterCopy", masterCopy=KMS)
+    for whole, keys in ((True, 2), (False, None), (None, None)):
+        safe = replace(TWO_OF_THREE, known=KNOWN_SAFE, singleton=KMS, whole=whole)
+        before, after = governed(history, safe=safe).periods
+        assert (before.keys, after.keys) == (None, keys)
 
 
 def test_the_zero_address_among_the_proposers_leaves_the_keys_unknown() -> None:

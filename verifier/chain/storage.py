@@ -12,7 +12,7 @@ stands in its slot, whose last byte is twice the length, a longer one at keccak2
 its slot is twice the length plus one.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -25,7 +25,14 @@ from verifier.evidence import codec
 from verifier.evidence.chain import contracts
 from verifier.evidence.chain.contracts import Call
 from verifier.evidence.chain.ethereum import keccak256
-from verifier.evidence.chain.storage_proofs import MAX_KEYS, parse_header, parse_proof, prove
+from verifier.evidence.chain.storage_proofs import (
+    MAX_KEYS,
+    Account,
+    ProvenState,
+    parse_header,
+    parse_proof,
+    prove,
+)
 from verifier.model.result import JsonValue
 from verifier.reference.generations import AppSlots, KmsSlots
 
@@ -112,6 +119,18 @@ def proof_calls(layout: Layout, address: str, keyed: Iterable[Call], block: str)
     ]
 
 
+def account_call(address: str, block: str) -> Call:
+    """The `eth_getProof` call for an account's storage root, without any slot."""
+    return "eth_getProof", [address.lower(), [], block]
+
+
+def proven_account(view: ChainView, block_hash: str, address: str, block: str) -> Account | None:
+    """The account as some endpoint proves it against the agreed block's hash, None where none
+    does."""
+    proven = _proven(view, block_hash, address, [account_call(address, block)])
+    return next((item.account for item in proven if item.account is not None), None)
+
+
 def proven_words(
     view: ChainView, block_hash: str, address: str, asked: Iterable[Call]
 ) -> Mapping[int, bytes]:
@@ -120,14 +139,21 @@ def proven_words(
     `asked` are those of `proof_calls`. An endpoint that gives no proof, or none that holds, proves
     nothing, which is no finding.
     """
+    found: dict[int, bytes] = {}
+    for item in _proven(view, block_hash, address, asked):
+        found |= item.words
+    return found
+
+
+def _proven(
+    view: ChainView, block_hash: str, address: str, asked: Iterable[Call]
+) -> Iterator[ProvenState]:
     headers = view.each(contracts.get_block(hex(view.number)), parse_header)
     root = next((item.state_root for item in headers if item.hash == block_hash), None)
-    found: dict[int, bytes] = {}
     if root is not None:
         for proof in (item for call in asked for item in view.each(call, parse_proof)):
             with suppress(EvidenceError):
-                found |= prove(proof, bytes.fromhex(address[2:]), root, address).words
-    return found
+                yield prove(proof, bytes.fromhex(address[2:]), root, address)
 
 
 class Proven(Struct, frozen=True):

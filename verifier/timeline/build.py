@@ -7,6 +7,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from verifier.chain import calls
+from verifier.chain.storage import proven_account
 from verifier.chain.view import DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence.chain import contracts
@@ -43,6 +44,7 @@ from verifier.timeline.notice import changes
 from verifier.timeline.outlook import Present, ahead
 from verifier.timeline.owners import OwnerReads, Past, Then
 from verifier.timeline.permissions import permissions
+from verifier.timeline.safe_storage import safe_root
 
 T = TypeVar("T")
 
@@ -395,7 +397,7 @@ def _owner_answers(history: History, known: tuple[ContractCode, ...], account: s
     guard, handler = (
         calls.storage(account, slot, block) for slot in (calls.GUARD_SLOT, calls.HANDLER_SLOT)
     )
-    return OwnerReads(
+    reads = OwnerReads(
         code=code,
         known=_known_owner(history, known, account, code),
         threshold=_find(history, account, calls.GET_THRESHOLD, contracts.decode_uint),
@@ -405,8 +407,23 @@ def _owner_answers(history: History, known: tuple[ContractCode, ...], account: s
         modules=history.reader.said(modules, contracts.decode_modules),
         guard=history.reader.said(guard, calls.decode_optional_account),
         handler=history.reader.said(handler, calls.decode_optional_account),
+        singleton=history.singleton(account),
         min_delay=_find(history, account, calls.GET_MIN_DELAY, contracts.decode_uint),
     )
+    return replace(reads, whole=_is_whole(history, account, reads))
+
+
+def _is_whole(history: History, account: str, reads: OwnerReads) -> bool | None:
+    """Whether a proof shows that a Safe of known code stores what it answers and nothing else; None
+    where nobody proves it."""
+    header = history.header(history.reader.number)
+    streams = (item for item in history.owner_streams if item.address == account)
+    root = safe_root(reads, next((item.events for item in streams), ()))
+    if reads.known is None or header is None or root is None:
+        return None
+    block = hex(history.reader.number)
+    proven = proven_account(history.reader, header.hash, account, block)
+    return None if proven is None else proven.storage_root == root
 
 
 def _known_owner(

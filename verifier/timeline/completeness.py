@@ -27,8 +27,9 @@ from verifier.model.timeline import AppState, Beginning, Coverage, KmsState, Kno
 from verifier.reference.generations import NEWEST, slots_of
 from verifier.reference.values import generation_of
 from verifier.timeline.creation import first_manifest_call
-from verifier.timeline.history import KEYED, History, Stream, key_calls
+from verifier.timeline.history import History, Stream
 from verifier.timeline.initial import CONSTRUCTED
+from verifier.timeline.keyed import KEYED, key_calls
 
 _CREATION: Final = frozenset({"Upgraded", "Initialized"})
 _SUCCESSIONS: Final[Mapping[str, tuple[str, str, str]]] = {

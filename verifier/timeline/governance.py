@@ -4,9 +4,10 @@ A plain key acts alone and at once. A Safe acts when `threshold` of its owners s
 its modules says so. A timelock (OpenZeppelin TimelockController) acts after its delay, for whoever
 holds the proposer role. What an owner contract says of itself is a fact only where its code is a
 known build of Safe or OpenZeppelin; every period that rests on the word of other code says so.
-Known code says what it holds in storage, which nobody has followed from its creation on. A delay is
-one only where known code created the timelock: another creator may have left operations in its
-storage that are due and stand in no log. Where its events contradict its word, neither counts.
+Known code says what it holds in storage, which nobody has followed from its creation on: where a
+proof shows all that a Safe stores, it holds that and no more. A delay is one only where known code
+created the timelock: another creator may have left operations in its storage that are due and stand
+in no log. Where its events contradict its word, neither counts.
 
 Sources: safe-global/safe-smart-account OwnerManager, ModuleManager, GuardManager; OpenZeppelin
 TimelockController, whose constructor emits MinDelayChange(0, delay) and whose onlyRole lets the
@@ -26,7 +27,7 @@ from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance, TimelineEvent
 from verifier.timeline.initial import CONSTRUCTED
-from verifier.timeline.owners import Behind, OwnerReads, Past, Then
+from verifier.timeline.owners import Behind, OwnerReads, Past, Then, stored, unless_hidden
 
 ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
 PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()
@@ -247,7 +248,8 @@ def _detailed(period: Governance, track: "_Track", behind: Behind) -> Governance
         case _:
             disputed = behind.of(period.owner).disputed
             return replace(period, disputed=disputed, remarks=(disputed,) if disputed else ())
-    if rules.replaced:
+    proven = period.until is None and behind.of(period.owner).whole
+    if rules.replaced and not proven:
         period = replace(period, keys=None, notice=None, remarks=(*period.remarks, REPLACED))
     if track.problems:
         return replace(period, keys=None, notice=None, remarks=(*period.remarks, CONTRADICTED))
@@ -263,9 +265,10 @@ def _safe(period: Governance, rules: _Rules, behind: Behind) -> Governance:
         remarks.append(f"modules go round its threshold: {_listed(rules.modules)}")
     if not rules.complete:
         remarks.append("it changed its own rules too often for all of them to be followed")
-    harmless = rules.set_up_by in _HARMLESS_SETUPS
+    harmless = rules.set_up_by in _HARMLESS_SETUPS or (found.whole and period.until is None)
     if not harmless:
         remarks.append(SET_UP_BY_CODE.format(rules.set_up_by))
+    listed = rules.modules == () and rules.complete
     keys, said = behind.keys_of_safe(rules.threshold, rules.signers)
     if period.until is None:
         keys, passed_on = behind.passing_on(found, keys)
@@ -276,10 +279,10 @@ def _safe(period: Governance, rules: _Rules, behind: Behind) -> Governance:
         signers=rules.signers,
         modules=rules.modules or (),
         guard=rules.guard,
-        keys=keys if rules.modules == () and rules.complete and harmless else None,
+        keys=unless_hidden(found, keys if listed and harmless else None),
         notice=0,
         own_word=found.own_word,
-        remarks=(*remarks, *said),
+        remarks=(*remarks, *said, *stored(found)),
     )
 
 
@@ -403,6 +406,8 @@ class _State:
         self._roles: dict[str, set[str]] = {}
         self._admin_roles = dict.fromkeys(ADMIN_ROLES)
         self._replaced = False
+        self._set_up_in = {item.transaction for item in events if item.name == "SafeSetup"}
+        self._singleton = found.singleton
 
     def apply(self, event: TimelineEvent) -> None:
         args = event.args
@@ -414,7 +419,8 @@ class _State:
                 guard = str(args.get("guard"))
                 self._guard = "" if guard == ZERO_ADDRESS else guard
             case "ChangedMasterCopy":
-                self._replaced = True
+                set_up = event.transaction in self._set_up_in
+                self._replaced |= not set_up or args.get("masterCopy") != self._singleton
             case "MinDelayChange":
                 self._delay = whole_number(args.get("newDuration"))
             case "RoleGranted":

@@ -5,7 +5,7 @@ and the gateway's app. The first two are known from the start; what they say nam
 Nothing is asked here: `plan_further` says what to ask, and the same object reads the answers.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
 from itertools import chain, zip_longest
@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from verifier.chain import calls
 from verifier.chain.agreed_logs import AgreedLogs, Scans
 from verifier.chain.safe_queues import SafeQueues
-from verifier.chain.storage import Layout, proof_calls
+from verifier.chain.storage import Layout, account_call, proof_calls
 from verifier.chain.view import ChainView, DisagreementError
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
@@ -27,6 +27,7 @@ from verifier.evidence.chain.contract_events import KMS_GOVERNANCE_TOPICS, decod
 from verifier.evidence.chain.contracts import Call
 from verifier.evidence.chain.ethereum import checksum_address
 from verifier.evidence.chain.log_scan import LogFilter, decode_answer
+from verifier.evidence.chain.storage_proofs import parse_proof
 from verifier.evidence.plan import ChainPlan, HistoryPlan, ScanPlan
 from verifier.model.chain import OPERATORS, ZERO_ADDRESS, Place, Role
 from verifier.model.result import JsonValue
@@ -35,6 +36,7 @@ from verifier.reference.generations import newest_like, slots_of
 from verifier.timeline.creation import Search, find_creation
 from verifier.timeline.gateway import gateway_ids
 from verifier.timeline.governance import accounts
+from verifier.timeline.keyed import key_calls
 from verifier.timeline.pending import waiting_ids
 
 MAX_LOOKUPS: Final = 500
@@ -43,15 +45,6 @@ MAX_OWNERS: Final = 8
 MAX_ACCOUNTS: Final = 64
 MAX_GATEWAYS: Final = 8
 _GATEWAY_EVENTS: Final = frozenset({"GatewayAppIdSet", "TproxyAppIdSet", "TProxyAppIdSet"})
-
-KEYED: Final[Mapping[tuple[Role, str], tuple[str, str]]] = {
-    (Role.APP, "ComposeHash"): (contracts.ALLOWED_COMPOSE_HASHES, "allowedComposeHashes"),
-    (Role.APP, "Device"): (contracts.ALLOWED_DEVICE_IDS, "allowedDeviceIds"),
-    (Role.KMS, "OsImageHash"): (contracts.ALLOWED_OS_IMAGES, "allowedOsImages"),
-    (Role.KMS, "KmsAggregatedMr"): (contracts.ALLOWED_KMS_BUILDS, "kmsAllowedAggregatedMrs"),
-    (Role.KMS, "KmsDevice"): (calls.KMS_DEVICE_IDS, "kmsAllowedDeviceIds"),
-}
-"""(contract, event name without Added or Removed) → selector and name of the mapping's getter."""
 
 
 class Header(Struct, frozen=True):
@@ -266,6 +259,8 @@ class History:
                 with suppress(DisagreementError):
                     singleton = self.singleton(account)
                     wanted += [contracts.get_code(singleton, block)] if singleton else []
+                if self._signers(account) and self._proves:
+                    wanted.append(account_call(account, block))
         wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
         wanted.extend(calls.transaction(digest) for digest in _transactions(events))
         wanted.extend(self._creation_calls())
@@ -343,6 +338,12 @@ class History:
         DisagreementError."""
         call = calls.storage(account, calls.SINGLETON_SLOT, hex(self.reader.number))
         return self.reader.said(call, calls.decode_optional_account) or ""
+
+    @cached_property
+    def _proves(self) -> bool:
+        """Whether any endpoint proves what is stored, as most public nodes do not."""
+        asked = self.proof_calls(self.app_stream)
+        return any(self.reader.each(call, parse_proof) for call in asked)
 
     def _creation_calls(self) -> Iterator[Call]:
         """The app's flags in the block that created it: only an archive node can tell."""
@@ -456,29 +457,6 @@ def _first_owned(streams: Iterable[Stream]) -> Iterator[tuple[str, str]]:
             owner = event.args.get("newOwner")
             if event.name == "OwnershipTransferred" and owner != ZERO_ADDRESS:
                 yield str(owner), hex(event.place.block)
-
-
-def key_calls(
-    role: Role, address: str, events: Iterable[TimelineEvent], block: str
-) -> dict[tuple[str, str], Call]:
-    """For every key that the events ever set or cleared: (stem, key) → the getter's call."""
-    found: dict[tuple[str, str], Call] = {}
-    for event in events:
-        stem = _stem_of(event) if event.role is role else None
-        if stem is not None and stem not in found:
-            selector = KEYED[role, stem[0]][0]
-            found[stem] = contracts.eth_call(address, selector + stem[1].rjust(64, "0"), block)
-    return found
-
-
-def _stem_of(event: TimelineEvent) -> tuple[str, str] | None:
-    """(name without Added or Removed, key) of an event that sets or clears one key, else None."""
-    for ending in ("Added", "Removed"):
-        stem = event.name.removesuffix(ending)
-        if stem != event.name and (event.role, stem) in KEYED:
-            key = next(iter(event.args.values()), None)
-            return (stem, key) if isinstance(key, str) else None
-    return None
 
 
 def _decode_header(value: JsonValue, what: str) -> tuple[int, str, int]:

@@ -21,6 +21,11 @@ ANYBODY: Final = (
     "anybody acts for it"
 )
 SIGNED_BY_CODE: Final = "contracts are among its owners: what they sign is decided by their code"
+HIDDEN: Final = (
+    "what it is proven to store is not what it lists and what its logs approve: keys or modules "
+    "that nobody sees may act for it"
+)
+NOT_PROVEN: Final = "nobody proved that it has no keys and modules but those that it lists"
 UNKNOWN_HANDLER: Final = "whom it passes on what it does not understand is not known"
 _DELEGATED: Final = bytes.fromhex("ef0100")
 _DELEGATED_SIZE: Final = 23
@@ -43,6 +48,9 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
     guard      the contract that may forbid what a Safe does; "" for none
     nonce      how many transactions the signers of a Safe have made
     handler    what a Safe calls with what it does not understand, its fallback handler; "" for none
+    singleton  whose code a Safe's proxy runs; "" where it is no proxy
+    whole      whether a proof shows that its storage holds what it answers, and nothing else; None
+               where nobody proves it
     min_delay  a timelock's delay in seconds
     followed   whether known code created it by the transaction of its first log, so that nothing
                was put into its storage before
@@ -60,6 +68,8 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
     modules: tuple[str, ...] | None = None
     guard: str | None = None
     handler: str | None = None
+    singleton: str | None = None
+    whole: bool | None = None
     min_delay: int | None = None
     followed: bool = False
     lone_logs: bool = False
@@ -127,7 +137,7 @@ class Behind(Struct, frozen=True):
             return None, ()
         keys, said = self.keys_of_safe(found.threshold, found.signers or ())
         keys, passed_on = self.passing_on(found, keys)
-        return keys, (*said, *passed_on)
+        return unless_hidden(found, keys), (*said, *passed_on, *stored(found))
 
     def keys_of_safe(
         self, threshold: int | None, signers: Sequence[str]
@@ -146,3 +156,15 @@ class Behind(Struct, frozen=True):
             return None, (UNKNOWN_HANDLER,)
         governing = {item for item, said in self.reads.items() if said.code} | self.contracts
         return (1, (ANYBODY,)) if found.handler in governing else (keys, ())
+
+
+def unless_hidden(found: OwnerReads, keys: int | None) -> int | None:
+    """The number of keys, unknown where more of them may be hidden; one is enough in any case."""
+    return None if found.whole is False and keys != 1 else keys
+
+
+def stored(found: OwnerReads) -> tuple[str, ...]:
+    """What a Safe of known code may store besides what it lists."""
+    if found.known is None or found.whole:
+        return ()
+    return (NOT_PROVEN if found.whole is None else HIDDEN,)
