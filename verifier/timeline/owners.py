@@ -22,10 +22,10 @@ ANYBODY: Final = (
 )
 SIGNED_BY_CODE: Final = "contracts are among its owners: what they sign is decided by their code"
 HIDDEN: Final = (
-    "what it is proven to store is not what it lists and what its logs approve: keys or modules "
-    "that nobody sees may act for it"
+    "what the Safe is proven to store is not what it lists and what its logs approve: keys or "
+    "modules that nobody sees may act for it"
 )
-NOT_PROVEN: Final = "nobody proved that it has no keys and modules but those that it lists"
+NOT_PROVEN: Final = "nobody proved that the Safe has no keys and modules but those that it lists"
 UNKNOWN_HANDLER: Final = "whom it passes on what it does not understand is not known"
 _DELEGATED: Final = bytes.fromhex("ef0100")
 _DELEGATED_SIZE: Final = 23
