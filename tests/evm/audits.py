@@ -1,6 +1,7 @@
 """Whole audits over real contracts: the simulated world's guest, KMS and collateral, and a node of
 these tests in place of its chain."""
 
+import gzip
 import http.client
 import json
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 from msgspec import Struct, field
 from msgspec.structs import replace
 
+from tests.evidence.chain.tries import HEADER, State, header
 from tests.evm import world
 from tests.evm.anvil import Anvil, compiled
 from tests.evm.world import App, Deployment, Generation, Terms
@@ -46,6 +48,11 @@ Lie = Callable[[str, list[Any], Any], Any]
 def honest(_method: str, _params: list[Any], result: Any) -> Any:
     """What the node itself says."""
     return result
+
+
+def proofless(method: str, _params: list[Any], result: Any) -> Any:
+    """What an endpoint says that proves nothing, as most public ones do of a finalized block."""
+    return None if method == "eth_getProof" else result
 
 
 def eip55(address: str) -> str:
@@ -223,3 +230,33 @@ def scene(
         },
     )
     return Scene(chain, deployment, deployment.deploy_app(agreed, chain.accounts[3]))
+
+
+def proving(app: Scene) -> Audit:
+    """An audit by endpoints that prove by Ethereum's tries: this node's keep a zero for every slot
+    that was read or cleared."""
+    chain = app.chain
+    chain.mine(SETTLED_BLOCKS)
+    dump = gzip.decompress(bytes.fromhex(chain.rpc("anvil_dumpState")[2:]))
+    state = State(
+        {
+            bytes.fromhex(address[2:]): {
+                int(slot, 16): int(word, 16).to_bytes(32, "big")
+                for slot, word in account["storage"].items()
+            }
+            for address, account in json.loads(dump)["accounts"].items()
+        }
+    )
+    finalized = chain.rpc("eth_getBlockByNumber", "finalized", False)  # noqa: FBT003
+    fields = {name: text for name, text in finalized.items() if name in HEADER}
+    shown = finalized | header(**fields | {"stateRoot": "0x" + state.root.hex()})
+
+    def canonical(method: str, params: list[Any], result: Any) -> Any:
+        if method == "eth_getProof":
+            slots = [int(slot, 16) for slot in params[1]]
+            return state.proof(bytes.fromhex(params[0][2:]), slots)
+        is_block = isinstance(result, dict) and result.get("hash") == finalized["hash"]
+        return shown if is_block else result
+
+    app.lies = {ONE: canonical, TWO: canonical}
+    return app.audit(settle=0)

@@ -38,6 +38,7 @@ from verifier.timeline.owners import (
     HIDDEN,
     NOT_PROVEN,
     SIGNED_BY_CODE,
+    UNANNOUNCED,
     UNKNOWN_HANDLER,
     OwnerReads,
 )
@@ -235,6 +236,10 @@ def test_a_delay_is_none_where_nobody_knows_what_the_timelock_was_made_with() ->
     assert (period.own_word, period.keys, period.notice) == (False, None, None)
     assert period.delay == 172_800
     assert NOT_FOLLOWED in period.remarks
+    period = present(timelock(proposer=SAFE), timelock=replace(made, whole=False), safe=safe)
+    assert (period.keys, period.notice) == (None, None)
+    assert UNANNOUNCED in period.remarks
+    assert NOT_FOLLOWED not in period.remarks
 
 
 def test_known_code_of_another_kind_proves_nothing() -> None:
@@ -371,8 +376,9 @@ def test_code_that_a_safe_was_set_up_with_is_known() -> None:
     setup: dict[str, JsonValue] = {"owners": [ALICE, BOB, CAROL], "threshold": 2}
     for named, keys in ((KMS, 2), (CAROL, None)):
         history = History()
-        changed = ("ChangedMasterCopy", {"masterCopy": named})
-        history.add(Role.APP_OWNER, changed, ("SafeSetup", setup), at=SAFE)
+        changed: dict[str, JsonValue] = {"masterCopy": named}
+        steps = (("ChangedMasterCopy", changed), ("SafeSetup", setup))
+        history.add(Role.APP_OWNER, *steps, at=SAFE)
         history.app("OwnershipTransferred", **transferred(NOBODY, SAFE))
         assert present(history, safe=replace(TWO_OF_THREE, singleton=KMS)).keys == keys
 

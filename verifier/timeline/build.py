@@ -17,7 +17,7 @@ from verifier.evidence.chain.constructor import (
     created_by,
 )
 from verifier.evidence.chain.creation_calldata import InitialTerms, initial_terms
-from verifier.model.chain import OPERATORS, ContractCode, Place, Role
+from verifier.model.chain import OPERATORS, ContractCode, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import (
     AsOf,
@@ -42,9 +42,9 @@ from verifier.timeline.initial import (
 )
 from verifier.timeline.notice import changes
 from verifier.timeline.outlook import Present, ahead
+from verifier.timeline.owner_storage import safe_root, timelock_root
 from verifier.timeline.owners import OwnerReads, Past, Then
 from verifier.timeline.permissions import permissions
-from verifier.timeline.safe_storage import safe_root
 
 T = TypeVar("T")
 
@@ -156,19 +156,35 @@ def _covered(
 def _reads(history: History, known: tuple[ContractCode, ...]) -> dict[str, OwnerReads]:
     """What every account behind the app and its KMS says of itself."""
     streams = {stream.address: stream for stream in history.owner_streams}
-    lone = {address for address, stream in streams.items() if _is_lone(history, stream)}
-    followed = {address for address, stream in streams.items() if _is_followed(stream, known)}
-    return {
-        account: replace(
-            _owner_reads(history, known, account),
-            lone_logs=account in lone,
-            followed=account in followed,
+    found = {}
+    for account in history.accounts:
+        reads, stream = _owner_reads(history, known, account), streams.get(account)
+        whole = _is_whole(history, account, reads, stream.events if stream else ())
+        found[account] = replace(
+            reads,
+            whole=whole,
+            lone_logs=stream is not None and _is_lone(history, stream) and not whole,
+            followed=stream is not None and _is_created(stream, known) if whole is None else whole,
         )
-        for account in history.accounts
-    }
+    return found
 
 
-def _is_followed(stream: Stream, known: tuple[ContractCode, ...]) -> bool:
+def _is_whole(
+    history: History, account: str, reads: OwnerReads, events: tuple[TimelineEvent, ...]
+) -> bool | None:
+    """Whether a proof shows that an owner of known code stores what it answers and what its logs
+    say, and nothing else; None where nobody proves it."""
+    root = timelock_root if reads.kind is OwnerKind.TIMELOCK else safe_root
+    expected = None if reads.known is None or reads.own_word else root(reads, events)
+    header = history.header(history.reader.number)
+    if expected is None or header is None:
+        return None
+    block = hex(history.reader.number)
+    proven = proven_account(history.reader, header.hash, account, block)
+    return None if proven is None else proven.storage_root == expected
+
+
+def _is_created(stream: Stream, known: tuple[ContractCode, ...]) -> bool:
     """Whether the first log of a contract is of a transaction that created it by the known creation
     code of a timelock: any other code may have put into its storage what it likes, such as
     operations that nothing announced."""
@@ -397,7 +413,7 @@ def _owner_answers(history: History, known: tuple[ContractCode, ...], account: s
     guard, handler = (
         calls.storage(account, slot, block) for slot in (calls.GUARD_SLOT, calls.HANDLER_SLOT)
     )
-    reads = OwnerReads(
+    return OwnerReads(
         code=code,
         known=_known_owner(history, known, account, code),
         threshold=_find(history, account, calls.GET_THRESHOLD, contracts.decode_uint),
@@ -410,20 +426,6 @@ def _owner_answers(history: History, known: tuple[ContractCode, ...], account: s
         singleton=history.singleton(account),
         min_delay=_find(history, account, calls.GET_MIN_DELAY, contracts.decode_uint),
     )
-    return replace(reads, whole=_is_whole(history, account, reads))
-
-
-def _is_whole(history: History, account: str, reads: OwnerReads) -> bool | None:
-    """Whether a proof shows that a Safe of known code stores what it answers and nothing else; None
-    where nobody proves it."""
-    header = history.header(history.reader.number)
-    streams = (item for item in history.owner_streams if item.address == account)
-    root = safe_root(reads, next((item.events for item in streams), ()))
-    if reads.known is None or header is None or root is None:
-        return None
-    block = hex(history.reader.number)
-    proven = proven_account(history.reader, header.hash, account, block)
-    return None if proven is None else proven.storage_root == root
 
 
 def _known_owner(

@@ -5,9 +5,9 @@ its modules says so. A timelock (OpenZeppelin TimelockController) acts after its
 holds the proposer role. What an owner contract says of itself is a fact only where its code is a
 known build of Safe or OpenZeppelin; every period that rests on the word of other code says so.
 Known code says what it holds in storage, which nobody has followed from its creation on: where a
-proof shows all that a Safe stores, it holds that and no more. A delay is one only where known code
-created the timelock: another creator may have left operations in its storage that are due and stand
-in no log. Where its events contradict its word, neither counts.
+proof shows all that an owner stores, it holds that and no more. Without one a delay counts only
+where known code created the timelock: another creator may have left operations in its storage that
+are due and stand in no log. Where its events contradict its word, neither counts.
 
 Sources: safe-global/safe-smart-account OwnerManager, ModuleManager, GuardManager; OpenZeppelin
 TimelockController, whose constructor emits MinDelayChange(0, delay) and whose onlyRole lets the
@@ -27,7 +27,15 @@ from verifier.model.chain import ZERO_ADDRESS, OwnerKind, Place, Role
 from verifier.model.result import JsonValue
 from verifier.model.timeline import Governance, TimelineEvent
 from verifier.timeline.initial import CONSTRUCTED
-from verifier.timeline.owners import Behind, OwnerReads, Past, Then, stored, unless_hidden
+from verifier.timeline.owners import (
+    UNANNOUNCED,
+    Behind,
+    OwnerReads,
+    Past,
+    Then,
+    stored,
+    unless_hidden,
+)
 
 ADMIN_ROLES: Final = ("00" * 32, keccak256(b"TIMELOCK_ADMIN_ROLE").hex())
 PROPOSER_ROLE: Final = keccak256(b"PROPOSER_ROLE").hex()
@@ -39,8 +47,8 @@ BEHIND_OWN_WORD: Final = (
     "this audit"
 )
 NOT_FOLLOWED: Final = (
-    "known code is not shown to have created it: its creator may have put operations into its "
-    "storage that no log announced, and that need no delay"
+    "neither is known code shown to have created it, nor does a proof show what it stores: its "
+    "creator may have put operations into it that no log announced, and that need no delay"
 )
 SET_UP_BY_CODE: Final = (
     "its setup ran code of {}, which may have given it keys and modules that it does not list"
@@ -298,7 +306,7 @@ def _timelock(period: Governance, rules: _Rules, accounts: Behind) -> Governance
     followed = found.followed or found.own_word
     complete = rules.complete and followed and not found.lone_logs
     if not followed:
-        remarks.append(NOT_FOLLOWED)
+        remarks.append(NOT_FOLLOWED if found.whole is None else UNANNOUNCED)
     if not complete:
         remarks.append("not everything that it was ever told is known: others may propose, too")
     elif not proposers:

@@ -259,7 +259,7 @@ class History:
                 with suppress(DisagreementError):
                     singleton = self.singleton(account)
                     wanted += [contracts.get_code(singleton, block)] if singleton else []
-                if self._signers(account) and self._proves:
+                if self._proves:
                     wanted.append(account_call(account, block))
         wanted.extend(contracts.get_block(hex(number)) for number in _blocks(events))
         wanted.extend(calls.transaction(digest) for digest in _transactions(events))

@@ -131,7 +131,7 @@ def _lacking(account: str, found: OwnerReads, events: Sequence[TimelineEvent]) -
     if found.own_word:
         return "its code is not known, so that its log may leave out what it likes"
     if not found.followed:
-        return "known code is not shown to have created it, and may have left more in its storage"
+        return "nobody shows that nothing else was left in its storage by whoever created it"
     if found.lone_logs:
         return "no two operators give all of its log"
     delays = [item for item in events if item.address == account and item.name == "MinDelayChange"]

@@ -25,6 +25,10 @@ HIDDEN: Final = (
     "what the Safe is proven to store is not what it lists and what its logs approve: keys or "
     "modules that nobody sees may act for it"
 )
+UNANNOUNCED: Final = (
+    "what the timelock is proven to store is not what its logs say: operations that nobody "
+    "announced may be due"
+)
 NOT_PROVEN: Final = "nobody proved that the Safe has no keys and modules but those that it lists"
 UNKNOWN_HANDLER: Final = "whom it passes on what it does not understand is not known"
 _DELEGATED: Final = bytes.fromhex("ef0100")
@@ -49,11 +53,11 @@ class OwnerReads(Struct, frozen=True, kw_only=True):
     nonce      how many transactions the signers of a Safe have made
     handler    what a Safe calls with what it does not understand, its fallback handler; "" for none
     singleton  whose code a Safe's proxy runs; "" where it is no proxy
-    whole      whether a proof shows that its storage holds what it answers, and nothing else; None
-               where nobody proves it
+    whole      whether a proof shows that its storage holds what it answers and what its logs say,
+               and nothing else; None where nobody proves it
     min_delay  a timelock's delay in seconds
-    followed   whether known code created it by the transaction of its first log, so that nothing
-               was put into its storage before
+    followed   whether its logs say all that a timelock stores: a proof shows it, or known code
+               created it by the transaction of its first log
     lone_logs  whether no two operators give all of its logs
     disputed   what endpoints contradict each other about, and then nothing else is known; "" for
                nothing

@@ -31,11 +31,11 @@ def governance(case: Case) -> Outcome:
     demands. What is demanded of the app's owner is demanded of the KMS's owner too, who can allow
     another OS image, or admit a KMS that learns every app's keys. What an owner contract says of
     itself is a fact where its code is a known build of Safe or of OpenZeppelin's
-    TimelockController, and the notice of a timelock where known code created it, too. Keys and
-    notice that are not known, or that only unknown code states, are a reservation, and missing
-    evidence where the policy demands them; two endpoints that say different things about an owner
-    are an error, and so is one that alone speaks against the app. An owner to whom a contract is
-    offered, and contract code that nobody knows, are reservations.
+    TimelockController, and the notice of a timelock where known code created it, or a proof shows
+    all that it stores, too. Keys and notice that are not known, or that only unknown code states,
+    are a reservation, and missing evidence where the policy demands them; two endpoints that say
+    different things about an owner are an error, and so is one that alone speaks against the app.
+    An owner to whom a contract is offered, and contract code that nobody knows, are reservations.
     So is an announced operation that would let a manifest or an operating system run that this
     audit does not know, or anything else that is new, that would change who decides, or that cannot
     be read. What the signers of a Safe agreed on stands nowhere on the chain: where such an owner

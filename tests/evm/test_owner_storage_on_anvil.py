@@ -1,28 +1,30 @@
-"""All that a published Safe stores, on a real EVM: what no list names shows where a node proves."""
+"""All that a published Safe and a timelock store, on a real EVM: what no list and no log names
+shows where a node proves."""
 
-import gzip
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
-from tests.evidence.chain.tries import HEADER, State, header
+from tests.evm import owners
 from tests.evm.anvil import Anvil, Contract, element
-from tests.evm.audits import ONE, SETTLED_BLOCKS, TWO, Audit, Scene, eip55, scene
+from tests.evm.audits import ONE, TWO, Audit, Scene, build_of, eip55, proofless, proving, scene
 from tests.evm.world import NOBODY
 from verifier.evidence.codec import JsonObject
 from verifier.model.chain import Role
+from verifier.model.pending import Look
 from verifier.model.result import Status
 from verifier.model.timeline import Governance
 from verifier.reference import values
-from verifier.timeline.owners import HIDDEN, NOT_PROVEN
+from verifier.timeline.owners import HIDDEN, NOT_PROVEN, UNANNOUNCED
 
 _CALL, _DELEGATECALL = 0, 1
 _NO_REFUND: Final = (0, 0, 0, NOBODY, NOBODY)
 _MODULES: Final = 1
 _SENTINEL: Final = 1
+_TIMESTAMPS: Final = 1
 _APPROVED: Final = b"\1"
 """The last byte of a signature that stands for an approved hash: Safe.sol, checkNSignatures."""
 
@@ -60,36 +62,6 @@ def _with_safes(document: JsonObject) -> JsonObject:
     assert isinstance(known, list)
     safes = [row for row in embedded["contracts"] if row["role"].startswith("safe")]
     return document | {"contracts": [*known, *safes]}
-
-
-def audited(app: Scene) -> Audit:
-    """An audit by endpoints whose tries are Ethereum's: this node's keep a zero for every slot that
-    was read or cleared."""
-    chain = app.chain
-    chain.mine(SETTLED_BLOCKS)
-    dump = gzip.decompress(bytes.fromhex(chain.rpc("anvil_dumpState")[2:]))
-    state = State(
-        {
-            bytes.fromhex(address[2:]): {
-                int(slot, 16): int(word, 16).to_bytes(32, "big")
-                for slot, word in account["storage"].items()
-            }
-            for address, account in json.loads(dump)["accounts"].items()
-        }
-    )
-    finalized = chain.rpc("eth_getBlockByNumber", "finalized", False)  # noqa: FBT003
-    fields = {name: text for name, text in finalized.items() if name in HEADER}
-    shown = finalized | header(**fields | {"stateRoot": "0x" + state.root.hex()})
-
-    def canonical(method: str, params: list[Any], result: Any) -> Any:
-        if method == "eth_getProof":
-            slots = [int(slot, 16) for slot in params[1]]
-            return state.proof(bytes.fromhex(params[0][2:]), slots)
-        is_block = isinstance(result, dict) and result.get("hash") == finalized["hash"]
-        return shown if is_block else result
-
-    app.lies = {ONE: canonical, TWO: canonical}
-    return app.audit(settle=0)
 
 
 def owner_of(audit: Audit) -> Governance:
@@ -136,7 +108,7 @@ def test_a_published_safe_is_proven_to_store_what_it_lists(
     ):
         if calldata:  # what is approved on the chain stays in the storage
             carry_out(safe, safe.address, calldata)
-        found = owner_of(audited(app))
+        found = owner_of(proving(app))
         assert (found.owner, found.own_word) == (eip55(safe.address), False)
         assert found.threshold == safe.call("getThreshold")
         assert found.keys == (None if found.modules else found.threshold)
@@ -151,7 +123,7 @@ def test_a_module_that_no_list_names_leaves_the_keys_unknown(
     plant(chain, safe, module)
     app.app.contract.send(chain.accounts[1], "transferOwnership", safe.address)
     assert safe.call("getModulesPaginated", f"0x{_SENTINEL:040x}", 10)[0] == ()
-    audit = audited(app)
+    audit = proving(app)
     found = owner_of(audit)
     assert (found.keys, found.modules, found.remarks) == (None, (), (HIDDEN,))
     check = audit.check("authorization.governance")
@@ -169,11 +141,52 @@ def test_where_no_node_proves_nobody_says_that_the_lists_are_all(
     safe = made(chain.accounts[5:8], 2)
     app.app.contract.send(chain.accounts[1], "transferOwnership", safe.address)
 
-    def silent(method: str, _params: list[Any], result: Any) -> Any:
-        return None if method == "eth_getProof" else result
-
-    app.lies = {ONE: silent, TWO: silent}
+    app.lies = {ONE: proofless, TWO: proofless}
     found = owner_of(app.audit())
     assert (found.keys, found.remarks) == (2, (NOT_PROVEN,))
-    app.lies = {ONE: silent}
+    app.lies = {ONE: proofless}
     assert owner_of(app.audit()).remarks == ()
+
+
+def test_a_timelock_of_any_creator_is_proven_to_store_what_its_logs_say(
+    chain: Anvil, app: Scene
+) -> None:
+    lock = owners.timelock(chain, chain.accounts[8], 3_600, admin=chain.accounts[7])
+    contract = lock.contract
+    app.app.contract.send(chain.accounts[1], "transferOwnership", contract.address)
+    _know(app, contract.address)
+    role = contract.call("PROPOSER_ROLE")
+    contract.send(chain.accounts[7], "grantRole", role, chain.accounts[9])
+    contract.send(chain.accounts[7], "revokeRole", role, chain.accounts[9])
+    lock.perform(app.app.contract, "setAllowAnyDevice", True)  # noqa: FBT003
+    salts = (b"\1" * 32, b"\2" * 32)
+    calls = [(app.app.contract.address, 0, b"", bytes(32), salt) for salt in salts]
+    for call in calls:
+        contract.send(chain.accounts[8], "schedule", *call, 3_600)
+    contract.send(chain.accounts[8], "cancel", contract.call("hashOperation", *calls[0]))
+    for status, notice, said in ((True, 3_600, False), (False, None, True)):
+        audit = proving(app)
+        found = owner_of(audit)
+        assert (found.notice, UNANNOUNCED in found.remarks) == (notice, said)
+        assert not any("neither is known code" in item for item in found.remarks)
+        looks = {item.account: item.look for item in audit.timeline.outlook}
+        assert (looks[eip55(contract.address)] is Look.WHOLE) == status
+        # An operation that nobody announced, as a creator of one's own leaves it.
+        slot = element("77" * 32, _TIMESTAMPS)
+        chain.rpc(
+            "anvil_setStorageAt", contract.address, f"0x{slot:064x}", f"0x{chain.time():064x}"
+        )
+    app.lies = {ONE: proofless, TWO: proofless}
+    assert owner_of(app.audit()).notice is None
+
+
+def _know(app: Scene, timelock: str) -> None:
+    """Have the audit know a timelock's code, and no code that creates it."""
+    row = build_of(app.chain, "timelock", "TimelockController", timelock)
+
+    def known(document: JsonObject) -> JsonObject:
+        rows = document["contracts"]
+        assert isinstance(rows, list)
+        return document | {"contracts": [*rows, row]}
+
+    app.reference = known
