@@ -15,7 +15,6 @@ from verifier.checks import boot, runtime
 from verifier.checks.application import identity
 from verifier.checks.authorization import contract
 from verifier.checks.case import Case
-from verifier.checks.demands import GovernanceDemands
 from verifier.checks.engine import USABLE, run_checks
 from verifier.checks.hardware import quote
 from verifier.checks.key_management import keys as key_management
@@ -90,8 +89,6 @@ def judge_gateway(case: Case, key: bytes) -> GatewayKey | None:
     quote was made for another key. Of several quotes over one key see `_chosen`. Raises
     MissingEvidence, EvidenceError."""
     sources, unread = _over(case, key)
-    if not sources:
-        raise unread[0] if unread else _none_over(case)
     found = _chosen(case, sources, key_report_data(key))
     if unread and found is not None and not found.failed:
         raise unread[0]
@@ -147,7 +144,7 @@ def _chosen(case: Case, sources: Iterable[PresentedQuote], report_data: bytes) -
     failing = false or next((item for item in judged if item.failed), None)
     if failing is None and lacking:
         raise lacking[0]
-    return failing or next((item for item in judged if item.unproven), judged[0])
+    return failing or next(item for item in judged if item.unproven)
 
 
 def _judged(case: Case, source: PresentedQuote, report_data: bytes) -> GatewayKey | None:
@@ -174,14 +171,12 @@ def _judged(case: Case, source: PresentedQuote, report_data: bytes) -> GatewayKe
 def quoted(case: Case, key: bytes) -> tuple[PresentedQuote, ...]:
     """The gateway's quotes over a key that can be read, at least one. Raises MissingEvidence,
     EvidenceError."""
-    sources, unread = _over(case, key)
-    if not sources:
-        raise unread[0] if unread else _none_over(case)
-    return sources
+    return _over(case, key)[0]
 
 
 def _over(case: Case, key: bytes) -> tuple[tuple[PresentedQuote, ...], list[EvidenceError]]:
-    """The gateway's quotes over a key, and why others of them cannot be read."""
+    """The gateway's quotes over a key, at least one, and why others of them cannot be read. Raises
+    MissingEvidence, EvidenceError."""
     bundle, sources, unread = case.evidence.bundle, list[PresentedQuote](), list[EvidenceError]()
     for artifact in bundle.of(Kind.GATEWAY_ACME):
         try:
@@ -197,6 +192,8 @@ def _over(case: Case, key: bytes) -> tuple[tuple[PresentedQuote, ...], list[Evid
                     unread.append(error)
                 else:
                     sources += [source] if source is not None else []
+    if not sources:
+        raise unread[0] if unread else _none_over(case)
     return tuple(sources), unread
 
 
@@ -211,21 +208,13 @@ def _none_over(case: Case) -> MissingEvidence:
 
 
 def gateway_case(case: Case, source: PresentedQuote) -> Case:
-    """The case of the gateway that made a quote; nothing of the app's own question is asked."""
+    """The case of the gateway that made a quote; nothing of the app's own question is asked, and
+    nothing demanded but what is of any guest."""
     question = replace(
         case.question, app_id=None, challenge=b"", binds=(), instances=(), endpoint=None
     )
-    demands = replace(
-        case.demands,
-        expect={},
-        kms_signed=False,
-        endpoint_named=False,
-        os_releases=(),
-        governance=GovernanceDemands(),
-        waivers=(),
-    )
     evidence = gateway_evidence(case.evidence.bundle, source)
-    return Case(evidence, question, case.exchanges, demands, source)
+    return Case(evidence, question, case.exchanges, case.demands.of_guests(), source)
 
 
 def gateway_to_collect(case: Case) -> Case | None:
