@@ -1,7 +1,7 @@
 """What the body of a quote says of its TD, field by field: only what is known may stand there."""
 
 from types import SimpleNamespace
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import pytest
 from msgspec.structs import replace
@@ -11,7 +11,7 @@ from verifier.checks.application.identity import _config_id
 from verifier.checks.case import Case
 from verifier.checks.hardware.quote import td
 from verifier.evidence.td.identity import MeasuredIdentity
-from verifier.evidence.td.measurements import mr_config_id_v3
+from verifier.evidence.td.measurements import mr_config_id_v2, mr_config_id_v3
 from verifier.evidence.td.quote import TdQuote, parse_quote
 from verifier.lab.knobs import Knobs
 from verifier.model.result import EvidenceRef, Status
@@ -71,9 +71,8 @@ def committed(quote: TdQuote, config_id: bytes, identity: MeasuredIdentity) -> s
     return _config_id(cast("Case", case))
 
 
-@pytest.mark.parametrize("scripts", [(), (SCRIPT,), (SCRIPT, SCRIPT)])
-def test_a_host_may_pin_by_the_third_version(quote: TdQuote, scripts: tuple[bytes, ...]) -> None:
-    identity = MeasuredIdentity(
+def measured(*scripts: bytes) -> MeasuredIdentity:
+    return MeasuredIdentity(
         app_id=b"\1" * 20,
         compose_hash=b"\2" * 32,
         instance_id=b"\3" * 20,
@@ -86,6 +85,28 @@ def test_a_host_may_pin_by_the_third_version(quote: TdQuote, scripts: tuple[byte
         init_script_hashes=scripts,
         measures_rootfs=False,
     )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"compose_hash": b"\5" * 32},
+        {"app_id": b"\5" * 20},
+        {"provider": "tpm"},
+        {"provider_id": b"\5" * 91},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_a_host_may_pin_by_the_second_version(quote: TdQuote, other: dict[str, Any]) -> None:
+    pinned = mr_config_id_v2(b"\2" * 32, b"\1" * 20, "kms", b"\4" * 91)
+    assert committed(quote, pinned, measured()) == "MRCONFIGID (version 2)"
+    assert not committed(quote, pinned[:-1] + b"\1", measured())
+    assert not committed(quote, pinned, replace(measured(), **other))
+
+
+@pytest.mark.parametrize("scripts", [(), (SCRIPT,), (SCRIPT, SCRIPT)])
+def test_a_host_may_pin_by_the_third_version(quote: TdQuote, scripts: tuple[bytes, ...]) -> None:
+    identity = measured(*scripts)
     pinned = mr_config_id_v3(b"\2" * 32, b"\1" * 20, "kms", b"\4" * 91, b"\3" * 20, None, scripts)
     for config_id in pinned:
         assert committed(quote, config_id, identity) == "MRCONFIGID (version 3)"
