@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
 from verifier.cli.question import challenge_url
+from verifier.evidence.td.report_data import SESSION, parse_binding
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response, answer_json
@@ -69,6 +70,14 @@ def test_a_session_that_nobody_noted_ties_nothing() -> None:
     silent = asked(seen=b"")
     assert result(silent).skip_kind is SkipKind.MISSING_EVIDENCE
     assert silent.check("application.binding")[0].status is Status.FAIL
+
+
+def test_a_session_that_the_relying_party_names_itself_is_not_the_one_that_it_met() -> None:
+    named = parse_binding(f"{SESSION}={CHALLENGE.hex()}:{OWN.hex()}")
+    for seen in (b"", OTHER):
+        audited = asked(seen=seen).again(binds=(named,))
+        assert audited.check("application.binding")[0].status is Status.PASS
+        assert result(audited).skip_kind is SkipKind.MISSING_EVIDENCE
 
 
 def test_a_session_with_another_server_says_nothing_of_this_one() -> None:

@@ -69,6 +69,13 @@ def certificates(case: Case) -> tuple[PresentedQuote, ...]:
     return tuple(sorted(found, key=lambda x: (not tie(case, x), bool(problems_of(case, x)))))
 
 
+def leaf_key(source: PresentedQuote) -> bytes:
+    """The key (DER SubjectPublicKeyInfo) of the certificate that a quote stood in, b"" where it
+    stood in none."""
+    chain = source.certificate_chain
+    return b"" if chain is None else spki(chain.certificates[0])
+
+
 def tie(case: Case, source: PresentedQuote) -> str:
     """What makes a certificate one about the judged quote, in words; "" where nothing does."""
     if source.certificate_chain is None:
@@ -76,7 +83,7 @@ def tie(case: Case, source: PresentedQuote) -> str:
     if source.quote == case.presented.quote:
         return "a certificate carries this very quote"
     challenge, report_data = case.question.challenge, case.quote.report_data
-    leaf = hashlib.sha256(spki(source.certificate_chain.certificates[0])).digest()
+    leaf = hashlib.sha256(leaf_key(source)).digest()
     shown = fingerprint(source.certificate_chain.certificates[0])
     in_session = case.question.trusted and case.presented.peer == shown
     if in_session and _of_same_boot(case, source):

@@ -9,6 +9,7 @@ from verifier.checks.application.app_certificate import (
     UNTIED_HINT,
     certificates,
     chain_problems,
+    leaf_key,
     tie,
 )
 from verifier.checks.case import Case
@@ -230,11 +231,7 @@ def committed(case: Case, key: bytes) -> str:
         # A certificate that carries this very quote is one about the key that it was made for.
         lent = source.quote == case.presented.quote or not is_of_leaf(source)
         words = "" if lent else tie(case, source)
-        if (
-            words
-            and source.certificate_chain
-            and spki(source.certificate_chain.certificates[0]) == key
-        ):
+        if words and leaf_key(source) == key:
             return f"{words}: the key"
     return ""
 
@@ -243,7 +240,7 @@ def _in_session(case: Case, key: bytes) -> bool:
     """Whether the judged quote commits to a TLS session of this collection whose server proved that
     it holds a key: both ends of a session alone compute its exporter."""
     bound, source = case.bound, case.presented
-    if not (case.question.trusted and bound and bound.kind == SESSION and source.exporter):
+    if not (case.question.trusted and bound and bound.kind == SESSION):
         return False
     shown = [item.value.certificates[0] for item in case.evidence.peers]
     ended = any(spki(leaf) == key and fingerprint(leaf) == source.peer for leaf in shown)
