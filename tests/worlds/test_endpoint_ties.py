@@ -21,7 +21,7 @@ from verifier.lab import cert, host
 from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.attacks.endpoint import without_caa
 from verifier.lab.attacks.instances import DEVELOPMENT
-from verifier.lab.dns import Record, name_data, text_data
+from verifier.lab.dns import Record, caa_data, name_data, text_data
 from verifier.lab.endpoint import web_certificate
 from verifier.lab.gateway import ACCOUNT_URI
 from verifier.lab.knobs import Knobs
@@ -374,6 +374,26 @@ def test_a_record_beside_the_apps_that_names_no_app_is_a_doubt() -> None:
     (result,) = audit(Knobs(edit_dns=more), endpoint=WEB_DOMAIN).check("endpoint.domain")
     assert result.status is Status.WARN
     assert "has a record, too, that names no app's id" in result.summary
+
+
+@pytest.mark.parametrize(
+    ("tag", "shown"), [("issue", "APP-443.gw.lab.invalid"), ("issuewild", "*.gw.lab.invalid")]
+)
+def test_an_account_that_may_certify_by_one_of_two_properties(tag: str, shown: str) -> None:
+    def edit(_resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
+        if (name, kind) != ("gw.lab.invalid", "CAA"):
+            return records
+        value = "lab.invalid; accounturi=https://acme.lab.invalid/acme/acct/2"
+        kept = [item for item in records if item[2][2 : 2 + item[2][1]] != tag.encode()]
+        return [*kept, (name, kind, caa_data(tag, value))]
+
+    audited = audit(Knobs(edit_dns=edit), endpoint=BY_GATEWAY)
+    (result,) = audited.check("endpoint.domain")
+    shown = shown.replace("APP", audited.world.app_id)
+    assert result.status is Status.WARN
+    assert result.summary == (
+        f"lab.invalid may certify {shown} for the account https://acme.lab.invalid/acme/acct/2"
+    )
 
 
 def aliases(*chain: str) -> Callable[[str, str, str, list[Record]], list[Record]]:

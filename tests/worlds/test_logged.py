@@ -82,6 +82,7 @@ def test_what_a_search_leaves_out_is_missing(
 ) -> None:
     found = lacking(edit)
     assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert found.summary.startswith("ct.lab.invalid ")
     assert words in found.summary
 
 
