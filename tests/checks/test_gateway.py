@@ -12,13 +12,16 @@ from verifier.checks.endpoint.gateway import GatewayKey, _chosen, gateway_to_col
 from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.bundle import Artifact, Kind
 from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.endpoint import parse_endpoint
 from verifier.evidence.subject import PresentedQuote, read_subject
 from verifier.lab import forgeries as forge
-from verifier.lab.attacks.attack import BY_GATEWAY
+from verifier.lab.attacks.attack import BY_GATEWAY, PASSED_THROUGH
 from verifier.lab.chain import Chain
 from verifier.lab.contracts import DstackApp, DstackKms
 from verifier.lab.gateway import GATEWAY_APP
 from verifier.lab.knobs import Knobs
+from verifier.lab.rpc import RpcFault
+from verifier.lab.world import DOMAIN
 from verifier.model.result import CheckResult, EvidenceRef, SkipKind, Status
 
 TLS: Final = "endpoint.tls"
@@ -129,6 +132,19 @@ def by_gateway() -> Audited:
     return audit(Knobs(), endpoint=BY_GATEWAY)
 
 
+@pytest.mark.parametrize(
+    ("knobs", "words"),
+    [
+        (Knobs(kms="hosted"), "no contract names the gateway"),
+        (Knobs(rpc_faults={"b": RpcFault.ERROR}), "one operator alone says which gateway"),
+    ],
+    ids=["no contract", "one operator"],
+)
+def test_who_has_to_name_the_gateway(knobs: Knobs, words: str) -> None:
+    (result,) = audit(knobs, endpoint=BY_GATEWAY).check(TLS)
+    assert (result.skip_kind, words in result.summary) == (SkipKind.MISSING_EVIDENCE, True)
+
+
 def case_of(audited: Audited) -> Case:
     subject = read_subject(audited.bundle, audited.bundle.subjects[0])
     return Case(subject, audited.question, Exchanges(audited.bundle))
@@ -143,6 +159,14 @@ def showing(audited: Audited, keys: object) -> Audited:
         return json.dumps({**json.loads(raw), "quoted_hist_keys": keys}).encode()
 
     return audited.editing(edit)
+
+
+@pytest.mark.parametrize("address", [PASSED_THROUGH, DOMAIN, ""])
+def test_nothing_is_asked_of_a_gateway_that_ends_no_connection(
+    by_gateway: Audited, address: str
+) -> None:
+    named = parse_endpoint(address.replace("APP", by_gateway.world.app_id))
+    assert gateway_to_collect(case_of(by_gateway.again(endpoint=named))) is None
 
 
 def test_what_cannot_be_read_of_its_keys_is_no_absence(by_gateway: Audited) -> None:

@@ -63,7 +63,7 @@ def test_a_route(label: str, ending: Ending) -> None:
     found = parse_endpoint(f"{label}.gw.example.org")
     assert found is not None
     assert found.route is not None
-    assert (found.route.identifier, found.route.ending) == (APP, ending)
+    assert (found.route.identifier, found.route.ending, found.ending) == (APP, ending, ending)
     assert found.route.base == "gw.example.org"
 
 
@@ -71,7 +71,7 @@ def test_a_route(label: str, ending: Ending) -> None:
 def test_no_route(host: str) -> None:
     found = parse_endpoint(host)
     assert found is not None
-    assert found.route is None
+    assert (found.route, found.ending) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,7 @@ def search_requests(
 ) -> Iterator[Request]:
     """What searches of certificate logs are asked: for whom certificates were logged, and the
     certificates that they list and that are in force at a time."""
-    route = endpoint.route
-    if not endpoint.is_name or (route is not None and route.ending is Ending.GUEST):
+    if not endpoint.is_name or endpoint.ending is Ending.GUEST:
         return
     for base in searches:
         for name in searched(endpoint.host):

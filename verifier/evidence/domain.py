@@ -64,12 +64,11 @@ def dns_source(resolver: str, name: str, kind: str) -> str:
 def questions(endpoint: Endpoint) -> tuple[Question, ...]:
     """What is asked about the name of an endpoint; nothing where the guest ends connections to a
     name below its gateway's base: only its certificate counts there."""
-    route = endpoint.route
-    if (route is not None and route.ending is Ending.GUEST) or not endpoint.is_name:
+    if endpoint.ending is Ending.GUEST or not endpoint.is_name:
         return ()
     caa = tuple((name, "CAA") for name in ancestors(endpoint.host)[:_MAX_NAMES])
     certified = (*caa, *standing_questions(endpoint.host))
-    if route is not None:
+    if endpoint.route is not None:
         return certified
     return (
         *certified,

@@ -83,6 +83,11 @@ class Endpoint(Struct, frozen=True):
         ending = Ending.GUEST if match[3] == "s" else Ending.GATEWAY
         return Route(match[1], base, ending)
 
+    @property
+    def ending(self) -> Ending | None:
+        """Who ends its connections as its name spells out; None for a name of the app's own."""
+        return self.route.ending if self.route is not None else None
+
 
 def parse_endpoint(text: str) -> Endpoint | None:
     """HOST, HOST:PORT or an https URL (its path and query are left out), None for anything else."""

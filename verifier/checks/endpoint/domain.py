@@ -113,8 +113,7 @@ def _certified(case: Case, endpoint: Endpoint, key: bytes, leads: Route, names: 
 def _attested_account(case: Case, endpoint: Endpoint, key: bytes) -> tuple[str, str]:
     """The account that may get certificates, and whose it is, as a genuine quote says. Raises
     MissingEvidence, EvidenceError."""
-    route = endpoint.route
-    if route is not None and route.ending is Ending.GATEWAY:
+    if endpoint.ending is Ending.GATEWAY:
         account, judged = judge_account(case)
         holder, bad = _GATEWAY, judged.failed or judged.unproven
     else:

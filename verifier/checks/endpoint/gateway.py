@@ -221,8 +221,7 @@ def gateway_to_collect(case: Case) -> Case | None:
     """The gateway's case, so that collection knows what else to ask for; None where the endpoint is
     not ended by one, or it quoted no key that was met. Raises EvidenceError."""
     endpoint = case.question.endpoint
-    route = endpoint.route if endpoint is not None else None
-    if endpoint is None or route is None or route.ending is not Ending.GATEWAY:
+    if endpoint is None or endpoint.ending is not Ending.GATEWAY:
         return None
     for item in case.evidence.peers:
         if item.artifact.source == endpoint.source:

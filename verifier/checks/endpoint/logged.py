@@ -46,8 +46,7 @@ def logged(case: Case) -> Outcome:
 
 
 def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcome:
-    route = endpoint.route
-    if (route is not None and route.ending is Ending.GUEST) or not endpoint.is_name:
+    if endpoint.ending is Ending.GUEST or not endpoint.is_name:
         return not_applicable(f"whoever connects to {endpoint.host} checks the guest's own key")
     bundle, at = case.evidence.bundle, case.question.at
     foreign: dict[tuple[str, int], Logged] = {}

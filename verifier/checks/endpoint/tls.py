@@ -181,7 +181,7 @@ def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcom
             "ever allowed",
             remediation="ask the app's developers for a certificate with a quote (RA-TLS)",
         )
-    elif endpoint.route is not None and endpoint.route.ending is Ending.GATEWAY:
+    elif endpoint.ending is Ending.GATEWAY:
         return _at_gateway(case, endpoint, peer)
     elif naming := judge_naming(case, key):
         return _named(endpoint, naming, actual, evidence)
