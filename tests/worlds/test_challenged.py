@@ -157,6 +157,14 @@ def test_what_stands_beside_the_challenge_can_be_named() -> None:
         assert result.status is status
 
 
+def test_a_quote_over_what_was_named_answers_no_other_challenge() -> None:
+    named = parse_binding(f"address-nonce={ADDRESS.hex()}:{CHALLENGE.hex()}")
+    found = asked("v1-attestation-report").again(binds=(named,), challenge=b"\1" * 32)
+    assert found.check(BOUND)[0].status is Status.FAIL
+    (fresh,) = found.check(FRESH)
+    assert "answers the challenge" not in fresh.summary
+
+
 def test_every_way_is_answered_here() -> None:
     assert ANSWERS.keys() == CHALLENGE_ENDPOINTS.keys()
 
