@@ -54,8 +54,6 @@ LISTED: Final[dict[str, str]] = {
     "'Configuration' in current → 'Configuration' in current": _SINCE,
     "verifier/policy/appraisal.py _expect: DECIDED_BY[name] == result.id and name not in "
     "_COMPARED → name not in _COMPARED": _SINCE,
-    "verifier/checks/application/proof.py signer_of: proof.app_id or case.identity.app_id → "
-    "case.identity.app_id": _SINCE,
     "verifier/checks/instances.py allowed_manifests: claim.name == 'compose_hash' and "
     "claim.basis is Basis.MEASURED → claim.name == 'compose_hash'": _SINCE,
     "verifier/checks/second_opinion/certificates.py _elements: 1 <= count <= 2 and size >= "

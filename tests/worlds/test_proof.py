@@ -133,6 +133,19 @@ def test_another_apps_proof_of_which_a_part_is_this_ones_is_no_other_apps(honest
     assert result(mixed, CONSISTENCY).status is Status.FAIL
 
 
+def test_another_apps_proof_without_a_signature_is_not_of_a_kms_without_an_address(
+    honest: Audited,
+) -> None:
+    other = json.loads(json.dumps(build(replace(honest.world.knobs, seed="other")).proof))
+    del other["kms_signature"]
+    known = honest.question.reference
+    nameless = replace(known, kms=tuple(replace(row, root_address="") for row in known.kms))
+    audited = honest.handing_over([(Kind.PROOF, json.dumps(other).encode())])
+    assert result(audited.again(reference=nameless), CONSISTENCY).status is Status.WARN
+    unknown = replace(known, kms=())
+    assert result(audited.again(reference=unknown), CONSISTENCY).status is Status.WARN
+
+
 def test_a_signature_is_about_the_app_that_the_proof_names(honest: Audited) -> None:
     """What is wrong is the app that it names: the KMS's root key signed for that one."""
 
@@ -166,6 +179,16 @@ INCOMPLETE: dict[str, Edit] = {
 def test_a_part_that_says_nothing_without_another(honest: Audited, name: str) -> None:
     audited = handed_over(honest, INCOMPLETE[name])
     assert result(audited, CONSISTENCY).skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("kms_signature",), ("source",), ("deployment",), ("attestation", "timestamp")],
+    ids=" ".join,
+)
+def test_what_is_left_out_whole_withholds_nothing(honest: Audited, names: tuple[str, ...]) -> None:
+    audited = handed_over(honest, lambda document: [document.pop(name) for name in names])
+    assert result(audited, CONSISTENCY).status is Status.PASS
 
 
 def test_a_quote_of_another_td(honest: Audited) -> None:
@@ -216,9 +239,10 @@ def test_a_malformed_one_is_an_error_that_names_it(honest: Audited, name: str) -
 
 def test_one_of_several_instances_is_not_held_against_the_others() -> None:
     several = audit(Knobs(others=(Knobs(),)))
-    raw = json.dumps(several.world.proof).encode()
-    audited = several.handing_over([(Kind.PROOF, raw)])
-    assert audited.report.verdict is several.report.verdict
+    for instance in ("", *several.world.instance_ids):
+        raw = published(several, set_in("deployment", cvm_id=instance))
+        audited = several.handing_over([(Kind.PROOF, raw)])
+        assert audited.report.verdict is several.report.verdict
 
 
 def written(audited: Audited) -> dict[str, Any]:

@@ -59,12 +59,8 @@ def _is_of_another(case: Case, proof: Proof) -> bool:
 def _signed_for(case: Case, proof: Proof) -> bool:
     """Whether the KMS's signature in a proof is over this app's id, whatever the proof says."""
     record = case.kms_record
-    if record is None or not (proof.kms_signature and proof.app_public_key):
-        return False
-    digest = app_key_digest(case.identity.app_id, proof.app_public_key)
     with suppress(EvidenceError):
-        signer = recover_key(digest, proof.kms_signature, "kms_signature of the proof")
-        return key_address(signer) == record.root_address
+        return record is not None and signer_of(proof, case.identity.app_id) == record.root_address
     return False
 
 
@@ -91,7 +87,7 @@ def contradictions(case: Case) -> Iterator[tuple[Statement, str]]:
             if name in quoted and value != quoted[name]:
                 place = artifact.at("/attestation")
                 yield (f"proof: {name}", value.hex(), WHO, place), quoted[name].hex()
-        address = signer_of(case, proof)
+        address = signer_of(proof, proof.app_id or case.identity.app_id)
         if address and proof.kms_root_address and proof.kms_root_address.lower() != address.lower():
             place = artifact.at("/kms_signature/kms_root_address")
             yield ("kms_root_address", proof.kms_root_address, WHO, place), address
@@ -134,13 +130,12 @@ def withheld(case: Case) -> Iterator[str]:
             yield "the proof names a KMS, and which the guest measured is not known"
 
 
-def signer_of(case: Case, proof: Proof) -> str:
-    """The address whose key signed the app key of a proof, "" where it shows no signature.
-
-    Raises EvidenceError for one that recovers to nothing."""
+def signer_of(proof: Proof, app_id: bytes) -> str | None:
+    """The address whose key signed the app key of a proof for an app, None where it shows no
+    signature. Raises EvidenceError for one that recovers to nothing."""
     if not (proof.kms_signature and proof.app_public_key):
-        return ""
-    digest = app_key_digest(proof.app_id or case.identity.app_id, proof.app_public_key)
+        return None
+    digest = app_key_digest(app_id, proof.app_public_key)
     return key_address(recover_key(digest, proof.kms_signature, "kms_signature of the proof"))
 
 
