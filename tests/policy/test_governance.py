@@ -226,6 +226,12 @@ def test_a_floor_counts_whole_days_from_the_first_permission_on(judge: Any) -> N
     assert [row["first_allowed"] for row in rows] == ["2026-02-28T23:59:59Z"] * len(rows)
 
 
+def test_the_manifest_that_runs_is_named_among_those_that_may(judge: Any) -> None:
+    result = judge(timeline(compose_hashes=frozenset({SECOND, "ff" * 32})), "")
+    rows = result.actual["manifests"]
+    assert {row["compose_hash"]: row["runs"] for row in rows} == {SECOND: True, "ff" * 32: False}
+
+
 def test_an_earlier_sighting_makes_it_older_and_none_makes_it_younger(judge: Any) -> None:
     assert judge(floored(timeline(), seen=FIRST - 1), FLOOR).status is Status.FAIL
     assert judge(floored(timeline(), seen=FIRST + 1), FLOOR).status is Status.PASS
