@@ -13,7 +13,7 @@ from verifier.chain.view import DisagreementError
 from verifier.checks.authorization.contract import MAX_BLOCK_AGE
 from verifier.checks.authorization.history import _accused
 from verifier.collection import doubted
-from verifier.evidence.bundle import Artifact, Kind
+from verifier.evidence.bundle import Artifact, Bundle, Kind
 from verifier.lab import forgeries as forge
 from verifier.lab import keys
 from verifier.lab.attacks import ATTACKS
@@ -112,6 +112,23 @@ def test_code_that_nobody_reads_does_not_hide_other_code() -> None:
     (found,) = audited.again(bundle).check("authorization.history")
     assert found.status is Status.FAIL
     assert NOBODYS.hex() not in found.summary.lower()
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_history_without_the_logs_of_one_contract_is_not_whole(
+    honest: Audited, place: int
+) -> None:
+    """Be it the app's own, its KMS's, or that of who owns one of the two."""
+    item = honest.timeline().coverage[place]
+
+    def asked(artifact: Artifact) -> bool:
+        return artifact.kind is Kind.LOG_SCAN and item.address.lower() in artifact.request
+
+    kept = tuple(artifact for artifact in honest.bundle.artifacts if not asked(artifact))
+    assert len(kept) < len(honest.bundle.artifacts)
+    (found,) = honest.again(Bundle(kept, honest.bundle.blobs)).check("authorization.history")
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert found.summary.endswith(f"{item.role.value} {item.address}: nobody was asked")
 
 
 def test_code_that_says_what_no_proxy_says_is_accused_all_the_same() -> None:

@@ -206,8 +206,17 @@ def test_owners_that_are_not_known_at_all(judge: Any) -> None:
 def test_other_manifests_are_a_reservation_until_a_number_is_set(judge: Any) -> None:
     found = timeline(compose_hashes=frozenset({SECOND, "ff" * 32}))
     assert judge(found, "several_keys = true").status is Status.WARN
+    assert "--manifests" in judge(found, "").remediation
     assert judge(found, "max_unknown_manifests = 1").status is Status.PASS
     assert judge(replace(found, manifests={"ff" * 32: "x"}), "").status is Status.PASS
+
+
+def test_what_to_do_about_a_reservation_is_about_that_reservation(judge: Any) -> None:
+    offered = timeline(pending_owner=HEIR)
+    assert "review the code" in judge(offered, "").remediation
+    others = timeline(pending_owner=HEIR, compose_hashes=frozenset({SECOND, "ff" * 32}))
+    assert "--manifests" in judge(others, "").remediation
+    assert "review the code" in judge(others, "max_unknown_manifests = 1").remediation
 
 
 def floored(found: Timeline, **first: Any) -> Timeline:

@@ -69,7 +69,8 @@ def governance(case: Case) -> Outcome:
         )
     summary = "; ".join(_said(item) for item in present)
     doubts = [*_doubts(timeline, present), *announced(case, timeline), *unseen(timeline)]
-    if unknown and allowed is None:
+    unnumbered = unknown if allowed is None else []
+    if unnumbered:
         doubts.append(
             f"{len(unknown)} other allowed manifests are unknown to this audit: "
             f"{listed(timeline, unknown)}"
@@ -80,7 +81,7 @@ def governance(case: Case) -> Outcome:
             actual=actual,
             remediation="give their manifests with `verify timeline --manifests DIR`, or have "
             "them removed from the contract"
-            if unknown and allowed is None
+            if unnumbered
             else "review the code of the contracts named above by hand",
         )
     return passed(summary, actual=actual)
