@@ -47,7 +47,7 @@ _PAGE_CLAIMS: Final = {
 
 
 def make_claims(case: Case, results: Mapping[str, CheckResult]) -> tuple[Claim, ...]:
-    """The claims of one attester, one per name, sorted by name."""
+    """The claims of one attester, one per name, sorted by name; `results` are of every check."""
     best: dict[str, Claim] = {}
     for source in (
         _hardware,
@@ -88,11 +88,7 @@ def _rank(claim: Claim) -> int:
 
 
 def _holds(results: Mapping[str, CheckResult], *ids: str) -> bool:
-    return all(results[item].status in USABLE for item in ids if item in results)
-
-
-def _status(results: Mapping[str, CheckResult], check_id: str) -> Status | None:
-    return results[check_id].status if check_id in results else None
+    return all(results[item].status in USABLE for item in ids)
 
 
 def _hardware(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
@@ -126,7 +122,7 @@ def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     evidence = tuple(filter(None, (case.presented.log_evidence,)))
     conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
     # Whoever runs the host chooses an id that only the guest says is bound.
-    said = _status(results, "application.identity") is Status.WARN
+    said = results["application.identity"].status is Status.WARN
     app_id_rests_on = Basis.ASSERTED if said else basis
     bound = (*conditions, "application.identity")
     yield _claim("app_id", identity.app_id.hex(), app_id_rests_on, evidence, *bound)
@@ -164,8 +160,8 @@ def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
 
 def _machine(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     """The machine that the guest was told it has: what its tables say, not a count of hardware."""
-    result = results.get("boot.machine")
-    match result.actual if result is not None and result.status is Status.PASS else None:
+    result = results["boot.machine"]
+    match result.actual if result.status is Status.PASS else None:
         case {"machine": machine}:
             evidence = (case.presented.evidence,)
             conditions = ("hardware.quote", "hardware.td", "boot.machine")
@@ -175,12 +171,12 @@ def _machine(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
 def _gpus(_: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     """The GPUs whose reports are genuine; they are this machine's only where each of its ports is
     accounted for, over the nonce of its quote."""
-    result = results.get("hardware.gpu")
-    match result.actual if result is not None and result.status in USABLE else None:
+    result = results["hardware.gpu"]
+    match result.actual if result.status in USABLE else None:
         case {"gpus": [_, *_] as gpus, gpu.ATTACHED: attached, gpu.COMPLETE: complete}:
             basis = Basis.HARDWARE if attached and complete else Basis.ASSERTED
-            evidence = result.evidence if result is not None else ()
-            yield _claim("gpus", list(gpus), basis, evidence, "hardware.quote", "hardware.gpu")
+            conditions = ("hardware.quote", "hardware.gpu")
+            yield _claim("gpus", list(gpus), basis, result.evidence, *conditions)
 
 
 def _place(case: Case, _: Mapping[str, CheckResult]) -> Iterator[Claim]:
@@ -220,13 +216,13 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     }
     yield _claim("kms", value, basis, evidence, *_GUEST, "key_management.provider")
     if record.root_address:
-        proven = results.get("key_management.root")
-        signed = signed_for and proven is not None and proven.status in USABLE
+        proven = results["key_management.root"]
+        signed = signed_for and proven.status in USABLE
         yield _claim(
             "kms_root",
             record.root_address,
             Basis.KMS if signed else basis,
-            proven.evidence if proven and signed else evidence,
+            proven.evidence if signed else evidence,
             *_GUEST,
             "key_management.provider",
         )
@@ -234,8 +230,7 @@ def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
 
 def _kms_guest(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     """What the KMS runs, by the quotes in certificates that its CA key signed."""
-    result = results.get("key_management.attestation")
-    if result is None or result.status not in USABLE:
+    if results["key_management.attestation"].status not in USABLE:
         return
     guests = [guest for guest in tried_guests(case) if guest.holds]
     value: JsonValue = [
@@ -281,7 +276,7 @@ def _endpoint(_: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     match result.actual:
         case {"endpoint": endpoint, "key": key, "held_by": holder}:
             # Held by the guest, the judged quote commits to it; by the gateway, another quote.
-            basis = Basis.HARDWARE if result.status in USABLE and holder else Basis.ASSERTED
+            basis = Basis.HARDWARE if holder else Basis.ASSERTED
             conditions = ("hardware.quote", *_GUEST, "application.identity", "endpoint.tls")
             value: JsonValue = {"endpoint": endpoint, "sha256": key, "held_by": holder}
             yield _claim("endpoint_key", value, basis, result.evidence, *conditions)
@@ -318,9 +313,3 @@ def _claim(
         conditions=conditions if basis is not Basis.ASSERTED else (),
         evidence=evidence,
     )
-
-
-_SOURCES: Final = (
-    *(_hardware, _platform, _measured, _image, _machine),
-    *(_named, _kms, _kms_guest, _chain, _endpoint, _stated),
-)
