@@ -208,6 +208,17 @@ def test_what_is_only_said_of_a_running_app_decides_nothing(honest: Audited) -> 
     assert found["KMS"] is found["Staging:"] is NOT_KNOWN
 
 
+def test_another_attester_vouches_for_the_worst_one_in_nothing(honest: Audited) -> None:
+    (proven,) = honest.report.subjects
+    silent = replace(proven, name="silent", claims=())
+    for worst in (silent, replace(silent, checks=())):
+        given = Given(report=replace(honest.report, subjects=(worst, proven)))
+        assert given.claim("os_image") is None
+        assert standings(given)["KMS"] is standings(given)["Staging:"] is NOT_KNOWN
+    assert given.result("hardware.quote") is None
+    assert standings(given)["Attestation"] is NOT_KNOWN
+
+
 @pytest.mark.parametrize(
     ("knobs", "point", "standing"),
     [

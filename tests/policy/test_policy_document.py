@@ -1,5 +1,6 @@
 """The policy file: what it may say, what it extends, and that nothing is accepted in silence."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,18 @@ def test_the_effective_policy_is_the_same_policy(written: Load, tmp_path: Path, 
     assert load_policy(str(path)).digest == policy.digest
 
 
+@pytest.mark.parametrize(
+    "written_as", [r"\u00e9", r"\U0001F680", r"\u007f", r"a \"b\" \\c", r"\t", r"\u202e"]
+)
+def test_the_effective_policy_keeps_every_letter(
+    written: Load, tmp_path: Path, written_as: str
+) -> None:
+    policy = written(REVIEW.replace('"read"', f'"read {written_as}"'))
+    path = tmp_path / "effective.toml"
+    path.write_text(effective_policy(policy), encoding="utf-8")
+    assert load_policy(str(path)).reviews == policy.reviews
+
+
 KEY = "66" * 32
 PLACE = f"[platform]\nproof_of_cloud = 'signed'\nproof_of_cloud_keys = ['{KEY}']\n"
 REVIEW = f"""\
@@ -152,6 +165,8 @@ REFUSED = {
     "advisory-of-small-letters": "[tcb]\nreject_advisories = ['intel-sa-00615']\n",
     "advisory-of-a-list": "[tcb]\nreject_advisories = ['INTEL-SA-00615,INTEL-SA-00614']\n",
     "no-name": "name = ''\n",
+    "number-as-name": "name = 5\n",
+    "number-as-release": "[os]\nreleases = [5]\n",
     "blank-name": "name = ' \t'\n",
     "check-without-quotes": "[checks]\nhardware.tcb = 'required'\n",
     "rule-without-quotes": "[rules]\npolicy.images = 'low'\n",
@@ -238,6 +253,17 @@ def test_no_other_policy_has_the_name_of_a_built_in_one(tmp_path: Path, name: st
             load_policy(str(path))
     called.write_text(f'extends = "{name}"\n')
     assert load_policy(str(called)) == load_policy(name)
+
+
+@pytest.mark.parametrize(("over", "taken"), [(0, True), (1, False)])
+def test_a_policy_file_is_as_large_as_the_limit_at_most(
+    tmp_path: Path, over: int, *, taken: bool
+) -> None:
+    path = tmp_path / "policy.toml"
+    text = 'extends = "baseline"\n#'
+    path.write_text(text + "x" * ((1 << 20) + over - len(text)))
+    with nullcontext() if taken else pytest.raises(PolicyError):
+        load_policy(str(path))
 
 
 @pytest.mark.parametrize("base", ["self.toml", "absent.toml", ".", "stage2"])

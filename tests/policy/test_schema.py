@@ -12,15 +12,18 @@ import pytest
 
 from verifier.audit import known
 from verifier.errors import PolicyError
+from verifier.policy.document import MAX_NUMBER
 from verifier.policy.policy import BUILT_IN, KEYS, SECTIONS, load_policy
 from verifier.policy.schema import policy_schema
 from verifier.policy.waivers import KEYS as WAIVER_KEYS
 
 ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads(policy_schema())
 GUIDE = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
 BUILT = [(ROOT / "verifier" / "policy" / f"{name}.toml").read_text("utf-8") for name in BUILT_IN]
+
+NUMBERS = "[freshness]\nmax_quote_age = {0}\n[tcb]\ngrace_days = {0}\n"
+BOUNDS = [f'extends = "baseline"\n{NUMBERS.format(bound)}' for bound in (0, MAX_NUMBER)]
 
 WRONG = (
     'waiver = "x"\n',
@@ -43,36 +46,42 @@ WRONG = (
 )
 
 
+@pytest.fixture(name="schema")
+def made() -> Any:
+    """The schema, as it is made."""
+    return json.loads(policy_schema())
+
+
 def as_json(text: str) -> Any:
     """A policy document as a schema sees it: dates are texts."""
     document = tomllib.loads(text)
     return json.loads(json.dumps(document, default=date.isoformat))
 
 
-def test_the_schema_is_one() -> None:
-    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+def test_the_schema_is_one(schema: Any) -> None:
+    jsonschema.Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("text", [*EXAMPLES, *BUILT])
-def test_what_loads_is_valid(text: str, tmp_path: Path) -> None:
-    jsonschema.validate(as_json(text), SCHEMA)
+@pytest.mark.parametrize("text", [*EXAMPLES, *BUILT, *BOUNDS])
+def test_what_loads_is_valid(schema: Any, text: str, tmp_path: Path) -> None:
+    jsonschema.validate(as_json(text), schema)
     path = tmp_path / "policy.toml"
     path.write_text(text, encoding="utf-8")
     load_policy(str(path))
 
 
 @pytest.mark.parametrize("text", WRONG)
-def test_what_is_refused_is_invalid(text: str, tmp_path: Path) -> None:
+def test_what_is_refused_is_invalid(schema: Any, text: str, tmp_path: Path) -> None:
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(as_json(text), SCHEMA)
+        jsonschema.validate(as_json(text), schema)
     path = tmp_path / "policy.toml"
     path.write_text(f'extends = "baseline"\n{text}', encoding="utf-8")
     with pytest.raises(PolicyError):
         known(load_policy(str(path)))
 
 
-def test_the_schema_has_the_keys_of_the_loader() -> None:
-    tables = SCHEMA["properties"]
+def test_the_schema_has_the_keys_of_the_loader(schema: Any) -> None:
+    tables = schema["properties"]
     assert set(tables) == set(KEYS)
     for name, keys in SECTIONS.items():
         if keys is not None:

@@ -356,5 +356,15 @@ def test_a_grave_finding_breaks_its_requirement_though_every_check_passes(
     assert with_finding(first_stage, "SVC-012", Severity.CRITICAL) == [3, last]
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule, text in TEXTS.items() if text.severity in {Severity.CRITICAL, Severity.HIGH}],
+)
+def test_whatever_is_grave_by_its_own_rule_keeps_an_app_from_stage_1(
+    first_stage: Audited, rule: str
+) -> None:
+    assert with_finding(first_stage, rule, Severity.HIGH)
+
+
 def test_a_critical_finding_of_the_policys_own_is_no_backdoor(first_stage: Audited) -> None:
     assert with_finding(first_stage, "POLICY-IMAGE", Severity.CRITICAL) == []
