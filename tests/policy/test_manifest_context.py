@@ -1,13 +1,17 @@
 """What an audit tells the manifest's rules: contract state, the KMS, the page."""
 
+from itertools import repeat
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from tests.codes import known_code
-from tests.worlds.audited import Audited, audit
+from tests.worlds.audited import Audited, audit, decisions
 from verifier.checks.manifest.context import timeline_facts
+from verifier.evidence import codec
+from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
+from verifier.evidence.codec import JsonObject
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
 from verifier.lab.rpc import RpcFault
@@ -15,6 +19,7 @@ from verifier.lab.world import build
 from verifier.manifest.context import ChainFacts, Governor
 from verifier.model.chain import OwnerKind, Place, Role
 from verifier.model.report import Report
+from verifier.model.result import Verdict
 from verifier.model.timeline import (
     AppState,
     AsOf,
@@ -30,6 +35,7 @@ from verifier.model.timeline import (
 
 CHAIN = ("KMS-005", "KMS-008")
 MANIFESTS_OWN = build(Knobs(kms="self-hosted")).guest.compose_hash[:20]
+FIRST_ASKED = ('"eth_chainId"', '"eth_getStorageAt"')
 PAGE = ("RUN-001", "RUN-002", "RTF-006")
 
 
@@ -105,6 +111,48 @@ def test_a_chain_that_cannot_be_read_is_never_clean(
     report = audit(Knobs(rpc_faults=faults)).report
     assert set(rules) <= not_evaluable(report)
     assert not set(rules) & findings(report)
+
+
+def test_an_endpoint_of_another_chain_takes_nothing_from_those_of_this_one(
+    honest: Audited,
+) -> None:
+    """It was asked which chain it serves, and what every endpoint is asked first."""
+    builder = BundleBuilder(honest.bundle)
+    for item in honest.bundle.artifacts:
+        if "rpc-a" in item.source and any(text in item.request for text in FIRST_ASKED):
+            raw = honest.bundle.blob(item).replace(b'"0x2105"', b'"0x1"')
+            source = "https://rpc-c.lab.invalid"
+            builder.add(item.kind, raw, source=source, collected_at=1, request=item.request)
+    after = honest.again(builder.build()).report
+    assert decisions(after) == decisions(honest.report)
+    assert after.findings == honest.report.findings
+
+
+def test_beside_an_endpoint_of_another_chain_one_operator_shows_what_it_does_alone() -> None:
+    knobs = Knobs(rpc_faults={"b": RpcFault.OTHER_CHAIN}, compose_hash_on_chain="removed")
+    report = audit(knobs).report
+    assert "KMS-005" in findings(report)
+    assert report.verdict is Verdict.NONE
+
+
+def test_contract_state_of_a_generation_whose_state_nobody_reads_is_not_judged() -> None:
+    def oldest(document: JsonObject) -> JsonObject:
+        rows = codec.as_list(document["contracts"], "contracts")
+        for row in map(codec.as_object, rows, repeat("contract")):
+            row["generation"] = "G0" if row["role"] == "app" else row["generation"]
+        return document
+
+    report = audit(Knobs(), reference=oldest).report
+    assert set(CHAIN) <= not_evaluable(report)
+
+
+def test_a_kms_that_was_not_asked_for_a_key_may_date_those_that_it_signs(honest: Audited) -> None:
+    artifacts = honest.bundle.artifacts
+    unasked = tuple(item for item in artifacts if item.kind is not Kind.KMS_ENV_KEY)
+    assert unasked != artifacts
+    report = honest.again(Bundle(unasked, honest.bundle.blobs)).report
+    assert "PLT-004" in not_evaluable(report)
+    assert "PLT-004" not in findings(report)
 
 
 def test_a_container_that_nobody_declared() -> None:

@@ -112,7 +112,7 @@ def _read(case: Case) -> ChainFacts | None:
         return None
     view = found[1]
     app = view.app_address()
-    generation = _generation(case, view, app) if app and not view.foreign else None
+    generation = _generation(case, view, app) if app else None
     if generation is None or generation.app is None:
         return None
     slot = generation.app.require_tcb
