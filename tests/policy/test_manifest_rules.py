@@ -141,8 +141,19 @@ def test_allowed_images_may_run(doubtful: Audited, written: Load, images: str) -
 )
 def test_no_other_images_may_run(doubtful: Audited, written: Load, images: str) -> None:
     report = judged(doubtful, written(f"[images]\n{images}\n"))
-    assert report.findings[0].rule == "policy.images"
+    found = report.findings[0]
+    assert (found.rule, found.location.pointer) == (
+        "policy.images",
+        "/docker_compose_file/services/web/image",
+    )
     assert result(report).status is Status.FAIL
+
+
+def test_a_service_that_names_no_image_is_shown_itself(written: Load) -> None:
+    audited = audit(Knobs(edit_manifest=with_compose("services:\n  web:\n    build: .\n")))
+    report = judged(audited, written('[images]\nregistries = ["docker.io"]\n'))
+    shown = {item.location.pointer for item in report.findings if item.rule == "policy.images"}
+    assert shown == {"/docker_compose_file/services/web"}
 
 
 @pytest.mark.parametrize(
