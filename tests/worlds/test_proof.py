@@ -172,6 +172,9 @@ INCOMPLETE: dict[str, Edit] = {
     "an address without a signature": without("kms_signature", "kms_signature"),
     "an address alone": without("kms_signature", "kms_signature", "app_public_key"),
     "a signature of no key": without("kms_signature", "app_public_key"),
+    "a time without a quote": lambda document: document.pop("attestation"),
+    "a commit without a repository": without("source", "repository", "branch"),
+    "a branch without a repository": without("source", "repository", "commit"),
 }
 
 
@@ -243,6 +246,11 @@ def test_one_of_several_instances_is_not_held_against_the_others() -> None:
         raw = published(several, set_in("deployment", cvm_id=instance))
         audited = several.handing_over([(Kind.PROOF, raw)])
         assert audited.report.verdict is several.report.verdict
+    others = {"rtmr": ["01" * 48] * 4, "mr_td": "01" * 48, "mr_config_id": "01" * 48}
+    for name in others:
+        raw = published(several, set_in("attestation", **{name: others[name]}, td_quote=""))
+        (found, *_) = several.handing_over([(Kind.PROOF, raw)]).check(CONSISTENCY)
+        assert found.status is Status.FAIL
 
 
 def written(audited: Audited) -> dict[str, Any]:

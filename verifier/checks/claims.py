@@ -23,7 +23,6 @@ from verifier.checks.key_management.kms_guest import tried_guests
 from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.chain import contracts
-from verifier.evidence.guest.tcb_info import REGISTERS
 from verifier.model.identifiers import format_time
 from verifier.model.result import (
     BASIS_ORDER,
@@ -94,7 +93,7 @@ def _holds(results: Mapping[str, CheckResult], *ids: str) -> bool:
 def _hardware(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
     basis = Basis.HARDWARE if _holds(results, "hardware.quote") else Basis.ASSERTED
     quote, evidence = case.quote, (case.presented.evidence,)
-    for name, register in zip(REGISTERS, (quote.mr_td, *quote.rtmrs), strict=True):
+    for name, register in quote.registers.items():
         yield _claim(name, register.hex(), basis, evidence, "hardware.td")
     yield _claim("report_data", quote.report_data.hex(), basis, evidence, "hardware.td")
     yield _claim("mr_config_id", quote.mr_config_id.hex(), basis, evidence, "hardware.td")

@@ -257,7 +257,7 @@ def _expected(case: Case, name: str) -> JsonValue:
 def _expected_register(case: Case, name: str) -> JsonValue:
     if name == "rtmr3":
         return [value.hex() for value in _runtime_states(case)]
-    return (case.quote.mr_td, *case.quote.rtmrs)[REGISTERS.index(name)].hex()
+    return case.quote.registers[name].hex()
 
 
 def _runtime_states(case: Case) -> tuple[bytes, ...]:
@@ -272,15 +272,10 @@ def _read_runtime_states(case: Case) -> tuple[bytes, ...]:
     boot = len(system_events(case.events))
     states = {case.quote.rtmrs[3]: None}
     logs: list[Callable[[], tuple[Event, ...]]] = [
-        *(
-            source.events
-            for source in case.evidence.quotes
-            if source.has_log and source is not case.presented
-        ),
+        *(source.events for source in case.evidence.quotes),
         *(
             functools.partial(parse_event_log, item.value.event_log, "event log (tcb_info)")
             for item in case.evidence.tcb_infos
-            if item.value.event_log is not None and item.value.event_log is not case.presented.log
         ),
     ]
     for read in logs:
@@ -318,16 +313,10 @@ def _other_quotes(case: Case) -> Iterator[Statement]:
         except EvidenceError as error:
             yield "quote", error.message, source.channel, source.evidence
             continue
-        pairs = zip(
-            REGISTERS,
-            (other.mr_td, *other.rtmrs),
-            (case.quote.mr_td, *case.quote.rtmrs),
-            strict=True,
-        )
         who = f"quote from {source.channel}"
-        same_boot = _runtime_states(case)
-        for name, actual, expected in pairs:
-            if actual != expected and not (name == "rtmr3" and actual in same_boot):
+        same_boot, expected = _runtime_states(case), case.quote.registers
+        for name, actual in other.registers.items():
+            if actual != expected[name] and not (name == "rtmr3" and actual in same_boot):
                 yield name, actual.hex(), who, source.evidence
         if (other.td_state, other.user_data) != (case.quote.td_state, case.quote.user_data):
             yield "td_report", other.td_state.hex(), who, source.evidence

@@ -203,8 +203,7 @@ def _of_quote(item: Located[Proof]) -> Iterator[tuple[str, bytes]]:
 
 
 def _registers(quote: TdQuote) -> Iterator[tuple[str, bytes]]:
-    yield "mrtd", quote.mr_td
-    yield from ((f"rtmr{index}", value) for index, value in enumerate(quote.rtmrs))
+    yield from quote.registers.items()
     yield "mr_config_id", quote.mr_config_id
 
 

@@ -77,6 +77,11 @@ class TdQuote(Struct, frozen=True, kw_only=True):
     raw: bytes
 
     @property
+    def registers(self) -> dict[str, bytes]:
+        """MRTD and the RTMRs, by the names that a guest agent gives them."""
+        return {"mrtd": self.mr_td} | {f"rtmr{i}": value for i, value in enumerate(self.rtmrs)}
+
+    @property
     def service_tds(self) -> bytes:
         """All that the report says of service TDs; zeros, or nothing, where none is bound."""
         first, now = self.extension[81:137], self.extension[181:]
