@@ -71,6 +71,8 @@ def test_machines_that_are_stated_are_reproduced(machine: JsonObject) -> None:
     found = only(audit(Knobs(machine=machine)))
     assert found.status is Status.PASS
     assert "search" not in found.summary
+    memory = int(machine["memory_size"]) >> 30
+    assert found.summary.startswith(f"{machine['cpu_count']} vCPU, {memory} GiB")
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,11 @@ def test_a_log_that_proves_nothing_is_as_none(
 
 def test_an_unknown_firmware_is_missing_evidence(honest: Audited) -> None:
     reference = replace(honest.question.reference, firmwares=())
-    found = only(honest.again(reference=reference))
-    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+    again = honest.again(reference=reference)
+    assert only(again).skip_kind is SkipKind.MISSING_EVIDENCE
+    gpu = only(again, "hardware.gpu")
+    assert gpu.skip_kind is SkipKind.NOT_APPLICABLE
+    assert "nothing measured says that there is one" in gpu.summary
 
 
 def test_a_firmware_that_is_none_is_an_error(honest: Audited) -> None:

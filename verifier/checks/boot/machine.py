@@ -83,7 +83,7 @@ def measured_shape(case: Case) -> MachineShape | None:
         found = _recognition(case)
     except (Blocked, MissingEvidence):
         return None
-    return None if found is None or found.strange else found.shape
+    return None if found is None else found.shape
 
 
 def _recognition(case: Case) -> Recognition | None:
