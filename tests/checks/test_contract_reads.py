@@ -54,8 +54,9 @@ def test_a_block_counts_for_an_hour(honest: Audited, age: int, *, young: bool) -
         (Knobs(allow_any_device=True), set(), [True, True]),
         (Knobs(compose_hash_on_chain="removed"), {"compose hash"}, [False, False]),
         (Knobs(os_image_on_chain="removed"), {"OS image"}, [False, False]),
+        (Knobs(app_registered=False), {"registration"}, [False, False]),
     ],
-    ids=["honest", "an older id", "any device", "another manifest", "another image"],
+    ids=["honest", "older id", "any device", "another manifest", "another image", "not registered"],
 )
 def test_each_getter_and_each_answer_is_shown(
     knobs: Knobs, no: set[str], answers: list[bool]

@@ -135,14 +135,14 @@ def allowed(case: Case) -> Outcome:
     mined = _lately(case, view)
     app = view.app_address()
     getters, any_device, evidence = _getters(view, app, boots[0])
-    answers = [_ask(view, boot) for boot in boots]
-    devices = [_device(view, app, boot) for boot in boots]
+    asked = [(_ask(view, boot), _device(view, app, boot)) for boot in boots]
+    answers = [answer for answer, _ in asked]
     refusals = [name for name, value in getters.items() if not value]
-    if not any_device.value and not any(devices):
+    if not any_device.value and not any(device for _, device in asked):
         refusals.append("device")
     yes = [
         index
-        for index, (answer, device) in enumerate(zip(answers, devices, strict=True))
+        for index, (answer, device) in enumerate(asked)
         if answer.value[0] and (any_device.value or device)
     ]
     references = (*evidence, *answers[0].evidence)
