@@ -102,6 +102,9 @@ def test_a_host_may_pin_by_the_second_version(quote: TdQuote, other: dict[str, A
     assert committed(quote, pinned, measured()) == "MRCONFIGID (version 2)"
     assert not committed(quote, pinned[:-1] + b"\1", measured())
     assert not committed(quote, pinned, replace(measured(), **other))
+    unsealed = replace(measured(), provider="", provider_id=b"")
+    none = mr_config_id_v2(b"\2" * 32, b"\1" * 20, "none", b"")
+    assert committed(quote, none, unsealed) == "MRCONFIGID (version 2)"
 
 
 @pytest.mark.parametrize("scripts", [(), (SCRIPT,), (SCRIPT, SCRIPT)])

@@ -454,3 +454,17 @@ def test_standing_permissions_to_certify(value: str, status: Status) -> None:
 
     (result,) = audit(Knobs(edit_dns=edit), endpoint=BY_GATEWAY).check("endpoint.domain")
     assert result.status is status
+    assert ("for names below gw.lab.invalid" in result.summary) is (status is Status.WARN)
+
+
+def test_a_standing_permission_for_the_name_alone() -> None:
+    value = f"lab.invalid; accounturi={ACCOUNT_URI}2"
+
+    def edit(_resolver: str, name: str, kind: str, records: list[Record]) -> list[Record]:
+        own = name.startswith("_validation-persist.") and "-443." in name and kind == "TXT"
+        return [(name, "TXT", text_data(value))] if own else records
+
+    audited = audit(Knobs(edit_dns=edit), endpoint=BY_GATEWAY)
+    (result,) = audited.check("endpoint.domain")
+    assert result.status is Status.WARN
+    assert result.summary.endswith(f"for {BY_GATEWAY.replace('APP', audited.world.app_id)}")
