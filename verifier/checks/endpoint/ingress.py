@@ -84,7 +84,7 @@ def _judged(case: Case, found: NamedKey) -> Naming:
         replace(case.evidence, quotes=[found.source]),
         replace(case.question, challenge=b"", binds=(), instances=(), endpoint=None),
         case.exchanges,
-        replace(case.demands, kms_signed=False, endpoint_named=False),
+        replace(case.demands, kms_signed=False),
     )
     if other.identity.compose_hash != case.identity.compose_hash:
         raise MissingEvidence(
