@@ -13,6 +13,7 @@ from verifier.checks.case import Case
 from verifier.checks.demands import Demands
 from verifier.checks.engine import run_checks
 from verifier.model.chain import ZERO_ADDRESS, OwnerKind
+from verifier.model.identifiers import LATEST_TIME
 from verifier.model.result import CheckResult, SkipKind, Status
 from verifier.model.timeline import (
     Beginning,
@@ -239,6 +240,23 @@ def test_the_manifest_that_runs_is_named_among_those_that_may(judge: Any) -> Non
     result = judge(timeline(compose_hashes=frozenset({SECOND, "ff" * 32})), "")
     rows = result.actual["manifests"]
     assert {row["compose_hash"]: row["runs"] for row in rows} == {SECOND: True, "ff" * 32: False}
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (-1, None),
+        (0, "1970-01-01T00:00:00Z"),
+        (LATEST_TIME, "9999-12-31T23:59:59Z"),
+        (LATEST_TIME + 1, None),
+        (None, None),
+    ],
+)
+def test_a_time_that_no_calendar_has_is_not_told(
+    judge: Any, first: int | None, told: str | None
+) -> None:
+    (row,) = judge(floored(timeline(), first=first), "").actual["manifests"]
+    assert row["first_allowed"] == told
 
 
 def test_an_earlier_sighting_makes_it_older_and_none_makes_it_younger(judge: Any) -> None:
