@@ -1,5 +1,6 @@
 """What came beside the judged quote: other quotes and logs of the same boot, and certificates."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from types import SimpleNamespace
@@ -11,10 +12,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec.structs import replace
 
+from tests.worlds.audited import audit
 from verifier.checks.application import consistency, proof
 from verifier.checks.application.app_certificate import _check_place
 from verifier.checks.application.consistency import _other_quotes, _read_runtime_states
 from verifier.checks.case import Case
+from verifier.evidence.chain.json_rpc import Exchanges
+from verifier.evidence.import_files import import_files
+from verifier.evidence.subject import read_subject
 from verifier.evidence.td.event_log import (
     RUNTIME_EVENT_TYPE,
     RUNTIME_IMR,
@@ -25,8 +30,9 @@ from verifier.evidence.td.event_log import (
 )
 from verifier.evidence.td.quote import parse_quote
 from verifier.evidence.td.ra_tls import EXT_APP_ID, EXT_USAGE, RaTlsChain
+from verifier.lab.knobs import Knobs
 from verifier.lab.world import build
-from verifier.model.result import EvidenceRef
+from verifier.model.result import EvidenceRef, Status
 
 USER_DATA: Final = 28
 """Where the user data of a quote's header begins."""
@@ -109,6 +115,23 @@ def test_one_of_another_device_does_not(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_one_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert contradictions(monkeypatch, honest_quote()[:300]) == ["quote"]
+
+
+@pytest.mark.parametrize(
+    ("config", "status"),
+    [(None, Status.PASS), ('{"os_image_hash": "00"}', Status.WARN)],
+    ids=["its own", "another"],
+)
+def test_an_image_that_is_named_beside_the_quote_is_compared(
+    config: str | None, status: Status
+) -> None:
+    """Whoever hands over nothing else states this alone."""
+    honest = audit(Knobs())
+    answer = honest.world.guest.get_quote(bytes(64))
+    shown = answer if config is None else {**answer, "vm_config": config}
+    bundle = import_files([("answer.json", json.dumps(shown).encode())], collected_at=1)
+    case = Case(read_subject(bundle, bundle.subjects[0]), honest.question, Exchanges(bundle))
+    assert consistency.consistency.run(case).status is status
 
 
 @cache
