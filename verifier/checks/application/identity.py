@@ -62,7 +62,7 @@ def identity(case: Case) -> Outcome:
             evidence=evidence,
             remediation="the address served another app's evidence: do not use it",
         )
-    named, instance = case.question.instances, (measured.instance_id or b"").hex()
+    named, instance = case.question.instances, measured.instance
     called = case.evidence.name.rpartition("/")[2]
     # What goes by one of several names is that one, or nothing: it lends itself to no other.
     named = (called,) if called in named else named
@@ -151,7 +151,7 @@ def _requested(case: Case) -> AppId:
             f"no app was asked for; the evidence is about {app_id}",
             hint=f"if that is the app that you mean, name it: --expect-app-id {app_id}",
         )
-    if case.identity.instance_id and requested == case.identity.instance_id.hex():
+    if requested == case.identity.instance:
         raise MissingEvidence(
             f"{requested} is an instance of the app {app_id}; nobody asked for that app",
             hint=f"if you mean it, name it: verify {app_id} --instance {requested}",

@@ -81,7 +81,7 @@ class Route(Struct, frozen=True):
 def route_of(case: Case, endpoint: Endpoint, names: Names) -> Route | Outcome:
     """Where the name of an endpoint leads, or what is false about it. Raises MissingEvidence,
     DisagreementError."""
-    own = {case.identity.app_id.hex(), (case.identity.instance_id or b"").hex()} - {""}
+    own = {case.identity.app_id.hex(), case.identity.instance} - {""}
     return _routed(endpoint, own) if endpoint.route else _told(case, endpoint, names, own)
 
 

@@ -48,6 +48,11 @@ class MeasuredIdentity(Struct, frozen=True, kw_only=True):
         return self.provider == "kms" and self.mr_kms is None and not other
 
     @property
+    def instance(self) -> str:
+        """The instance id in hex; "" for an app without instance ids."""
+        return (self.instance_id or b"").hex()
+
+    @property
     def self_bound(self) -> bool:
         """Whether the app id is the start of the manifest's hash, and so binds itself."""
         return self.compose_hash is not None and self.app_id == self.compose_hash[:20]
