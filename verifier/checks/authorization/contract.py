@@ -134,7 +134,8 @@ def allowed(case: Case) -> Outcome:
         )
     mined = _lately(case, view)
     app = view.app_address()
-    getters, any_device, evidence = _getters(view, app, boots[0])
+    boot, *_ = boots
+    getters, any_device, evidence = _getters(view, app, boot)
     asked = [(_ask(view, boot), _device(view, app, boot)) for boot in boots]
     answers = [answer for answer, _ in asked]
     refusals = [name for name, value in getters.items() if not value]
