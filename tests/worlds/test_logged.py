@@ -46,6 +46,16 @@ def test_a_certificate_of_a_key_that_nothing_attests_is_named() -> None:
     assert len(found.actual) == 1
 
 
+def test_four_certificates_are_named_and_the_others_counted() -> None:
+    for count, more in ((4, ""), (6, "; and 2 more")):
+        logged = tuple((DOMAIN, f"somebody {place}") for place in range(count))
+        found = result(audit(Knobs(logged=logged), endpoint=DOMAIN))
+        assert found.summary.count("certified another key") == 4
+        assert found.summary.endswith(f"from 2026-05-16 on{more}")
+        assert isinstance(found.actual, list)
+        assert len(found.actual) == count
+
+
 def test_names_that_the_guest_ends_and_endpoints_of_which_nobody_asks(met: Audited) -> None:
     assert result(met).skip_kind is SkipKind.NOT_APPLICABLE
     unasked = audit(Knobs(), endpoint=DOMAIN).again(ct_searches=())
