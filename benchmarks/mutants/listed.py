@@ -54,5 +54,6 @@ LISTED: Final[dict[str, str]] = {
     "claim.basis is Basis.MEASURED → claim.name == 'compose_hash'": _SINCE,
     "verifier/checks/second_opinion/certificates.py _elements: 1 <= count <= 2 and size >= "
     "_LONG and size >> 8 * (count - 1) → 1 <= count <= 2 and size >> 8 * (count - 1)": _SINCE,
+    "verifier/checks/case.py Case._verify: start <= at <= end → start <= at < end": _LATE,
 }
 """The name of a change (`Point.name`) → why no test has to notice it, or what is known of it."""
