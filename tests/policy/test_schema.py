@@ -13,8 +13,10 @@ import pytest
 from verifier.audit import known
 from verifier.errors import PolicyError
 from verifier.policy.document import MAX_NUMBER
+from verifier.policy.platform import MAX_VERSION
 from verifier.policy.policy import BUILT_IN, KEYS, SECTIONS, load_policy
 from verifier.policy.schema import policy_schema
+from verifier.policy.stage import REQUIREMENTS
 from verifier.policy.waivers import KEYS as WAIVER_KEYS
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +24,22 @@ GUIDE = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
 BUILT = [(ROOT / "verifier" / "policy" / f"{name}.toml").read_text("utf-8") for name in BUILT_IN]
 
-NUMBERS = "[freshness]\nmax_quote_age = {0}\n[tcb]\ngrace_days = {0}\n"
-BOUNDS = [f'extends = "baseline"\n{NUMBERS.format(bound)}' for bound in (0, MAX_NUMBER)]
+NUMBER = "[freshness]\nmax_quote_age = {}\n"
+VERSION = "[snp]\nmin_tcb = {{ snp = {} }}\n"
+REVIEWED = f"""\
+[[reviews]]
+requirement = {{}}
+compose_hash = "{"44" * 32}"
+reason = "read"
+reviewer = "ops"
+expires = 2026-12-31
+"""
+TAKEN = (
+    *(NUMBER.format(bound) for bound in (0, MAX_NUMBER)),
+    *(VERSION.format(bound) for bound in (0, MAX_VERSION)),
+    *(REVIEWED.format(bound) for bound in (1, len(REQUIREMENTS))),
+    f'[platform]\nproof_of_cloud = "signed"\nproof_of_cloud_keys = ["{"66" * 32}"]\n',
+)
 
 WRONG = (
     'waiver = "x"\n',
@@ -32,8 +48,12 @@ WRONG = (
     '[checks]\n"manifest.rules" = "maybe"\n',
     "[tcb]\nstatuses = 1\n",
     "[tcb]\nstatus = []\n",
-    "[freshness]\nmax_quote_age = -1\n",
-    "[freshness]\nmax_quote_age = 1000001\n",
+    *(NUMBER.format(over) for over in (-1, MAX_NUMBER + 1)),
+    *(VERSION.format(over) for over in (-1, MAX_VERSION + 1)),
+    *(REVIEWED.format(over) for over in (0, len(REQUIREMENTS) + 1)),
+    "[snp]\nmin_tcb = {}\n",
+    '[platform]\nproof_of_cloud = "signed"\n',
+    f'[platform]\nproof_of_cloud_keys = ["{"66" * 32}"]\n',
     '[expect]\ncompose_hash = "12"\n',
     "[expect]\nimage = []\n",
     '[rules]\n"SVC-999" = "low"\n',
@@ -62,7 +82,9 @@ def test_the_schema_is_one(schema: Any) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
 
 
-@pytest.mark.parametrize("text", [*EXAMPLES, *BUILT, *BOUNDS])
+@pytest.mark.parametrize(
+    "text", [*EXAMPLES, *BUILT, *(f'extends = "baseline"\n{text}' for text in TAKEN)]
+)
 def test_what_loads_is_valid(schema: Any, text: str, tmp_path: Path) -> None:
     jsonschema.validate(as_json(text), schema)
     path = tmp_path / "policy.toml"

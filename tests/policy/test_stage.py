@@ -309,6 +309,12 @@ def test_without_a_quote_there_is_no_stage(honest: Audited) -> None:
     checks = tuple(replace(item, status=Status.SKIP) for item in subject.checks)
     report = replace(honest.report, subjects=(replace(subject, checks=checks),))
     assert stage_of(report, assess_stage(report, BASELINE)) is None
+    statuses = {"hardware.quote": Status.SKIP, "boot.image": Status.FAIL}
+    checks = tuple(
+        replace(item, status=statuses.get(item.id, item.status)) for item in subject.checks
+    )
+    unquoted = replace(report, subjects=(replace(subject, checks=checks),))
+    assert stage_of(unquoted, assess_stage(unquoted, BASELINE)) is None
     bare = replace(report, subjects=())
     assert stage_of(bare, assess_stage(bare, BASELINE)) is None
 
