@@ -48,9 +48,8 @@ def _by_the_event(case: Any) -> str:
 
 def _any_caller(self: Any, config: Any, result: SigstoreResult) -> str:
     """Look at the name of the workflow alone."""
-    signer = result.signer
     names = {item.identity for item in self._asked.signers}
-    if signer is not None and signer.identity in names:
+    if result.signer.identity in names:
         return ""
     return str(_OBJECTION(self, config, result))
 

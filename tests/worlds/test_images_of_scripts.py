@@ -101,6 +101,9 @@ def test_an_image_of_another_registry(edit: Edit) -> None:
         ("docker exec c docker run evil/x", ["evil/x"]),
         ("docker inspect $(docker run evil/x)", ["evil/x"]),
         ("docker stop -t 10 c; docker system prune -af; docker ps --filter name=x", []),
+        ("docker compose; docker-compose", []),
+        ("echo 'docker run $IMAGE'", []),
+        ("$TOOL x; echo 'docker run $IMAGE'", ["", "$IMAGE"]),
         ("cat /var/run/docker.sock", []),
     ],
 )

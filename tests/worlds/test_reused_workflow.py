@@ -49,12 +49,14 @@ def test_another_repository_calls_the_trusted_workflow(source: str, runner: str)
     assert_noticed(audited.under(POLICY), "provenance.images")
 
 
-def called_by(repository: str, runner: str = "github-hosted") -> Audited:
+def called_by(
+    repository: str, runner: str = "github-hosted", ref: str = "refs/heads/main"
+) -> Audited:
     """An image that the trusted workflow built for a repository, which its label names."""
 
     def attest(sigstore: Sigstore, image: Image) -> list[JsonObject]:
         statement = provenance(image.hex_digest, repository=repository)
-        return [sigstore.sign(statement, Reused(repository=repository, runner=runner))]
+        return [sigstore.sign(statement, Reused(repository=repository, runner=runner, ref=ref))]
 
     return audit(Knobs(image=replace(WEB, source=repository), attest=attest))
 
@@ -64,6 +66,12 @@ def test_a_policy_names_the_repository_that_may_call() -> None:
     assert_stands(called_by("https://github.com/org/caller").under(policy), "provenance.images")
     for other in (ATTACKER, REPOSITORY):
         assert_noticed(called_by(other).under(policy), "provenance.images")
+
+
+def test_the_ref_of_a_workflow_is_none_of_the_repository_that_calls_it() -> None:
+    policy = f'{POLICY}\nsources = ["https://github.com/org/caller"]'
+    called = called_by("https://github.com/org/caller", ref="refs/tags/v1")
+    assert_stands(called.under(policy), "provenance.images")
 
 
 def test_a_runner_of_the_trusted_repository_itself_can_sign_anything() -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tests.checks.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.checks.provenance.sigstore_world import provenance as slsa
 from tests.evidence.images.images import COMMIT, LABELS, Image, digest, encode, make_image
+from verifier.checks.case import MAX_CLOCK_SKEW
 from verifier.checks.provenance.check import MAX_ATTESTATIONS, Images, examine, judge, judge_images
 from verifier.checks.provenance.named_images import NamedImage
 from verifier.checks.provenance.sigstore import Identity
@@ -369,6 +370,28 @@ def test_attestations_that_were_not_obtained_are_said(status: int | None, *, sai
     found = examined(NamedImage("s", REFERENCE), ask(builder.build()))
     assert found.tie is Tie.ASSERTED
     assert ("attestations were not obtained: rate limit" in found.note) == said
+
+
+@pytest.mark.parametrize("kind", [Kind.SIGSTORE_BUNDLE, Kind.OCI_MANIFEST])
+def test_nothing_is_lacking_where_github_has_no_attestation(kind: Kind) -> None:
+    """An answer that holds none is an answer; and a request for a document that failed is none for
+    attestations."""
+    builder = BundleBuilder(documents())
+    url = attestations_url("example/app", digest(IMAGE.index))
+    if kind is Kind.SIGSTORE_BUNDLE:
+        builder.add(kind, b'{"attestations": []}', source=url, collected_at=NOW, status=200)
+    else:
+        builder.add_failure(kind, source=url, collected_at=NOW, error="HTTP 502", status=502)
+    found = examined(NamedImage("s", REFERENCE), ask(builder.build()))
+    assert (found.tie, found.note) == (Tie.ASSERTED, "only its own labels name its source")
+
+
+@pytest.mark.parametrize(("later", "counts"), [(0, True), (1, False)])
+def test_a_clock_may_be_off_by_the_skew_and_no_more(later: int, *, counts: bool) -> None:
+    moment = NOW + MAX_CLOCK_SKEW + later
+    made = documents(IMAGE, signed(WORLD.at(certified=moment, logged=moment)))
+    outcome = judge_images(ask(made, REFERENCE))
+    assert outcome.status is (Status.PASS if counts else Status.WARN)
 
 
 def test_many_services_with_many_attestations_take_bounded_time() -> None:

@@ -9,9 +9,14 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from tests.checks.provenance.sigstore_world import ROOT, WORLD
+from tests.checks.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.checks.provenance.sigstore_world import provenance as slsa
-from verifier.checks.provenance.sigstore import Identity, public_good_root, verify_bundle
+from verifier.checks.provenance.sigstore import (
+    Identity,
+    public_good_root,
+    verify_bundle,
+    verify_statement,
+)
 from verifier.errors import EvidenceError
 from verifier.evidence import codec
 from verifier.evidence.bundle import Kind
@@ -47,7 +52,6 @@ def bundle_of(document: Any) -> SigstoreBundle:
 def test_real_bundles_verify(bundles: dict[str, Any], name: str, identity: Identity | None) -> None:
     result = verify_bundle(bundle_of(bundles[name]), ("00" * 32, ARTIFACT), identity)
     assert result.failure == ""
-    assert result.signer is not None
     assert result.signer.identity == IDENTITY.identity
     assert result.signer.issuer == IDENTITY.issuer
     assert (result.signer.repository, result.signer.ref) == (BEACON, "refs/heads/main")
@@ -71,7 +75,7 @@ def test_real_bundles_that_must_fail_are_refused(bundles: dict[str, Any]) -> Non
         for identity in (IDENTITY, None):
             result = verify_bundle(bundle_of(bundles[name]), (ARTIFACT,), identity)
             assert result.failure, name
-            assert result.signer is None
+            assert not result.signer.identity
 
 
 @pytest.mark.parametrize("name", [STATEMENT, MESSAGE])
@@ -221,7 +225,7 @@ def test_a_changed_bundle_is_refused(bundles: dict[str, Any], name: str, change:
     for digests in ((ARTIFACT,), ("11" * 32,), (ARTIFACT, "11" * 32)):
         result = verify_bundle(bundle_of(document), digests, IDENTITY)
         assert result.failure
-        assert result.signer is None
+        assert not result.signer.identity
 
 
 def test_a_signature_of_one_bundle_does_not_fit_another(bundles: dict[str, Any]) -> None:
@@ -249,6 +253,50 @@ def test_what_a_bundle_claims_decides_nothing() -> None:
     assert text.digests == ()
     liar = replace(text, digests=(ARTIFACT,))
     assert "not a statement" in verify_bundle(liar, (ARTIFACT,), trusted_root=ROOT).failure
+
+
+def of_statement(change: Change = lambda _: None) -> bytes:
+    """A signed statement, changed afterwards."""
+    made = json.loads(json.dumps(WORLD.sign(slsa(ARTIFACT), Workflow())))
+    change(made)
+    return json.dumps(made).encode()
+
+
+@pytest.mark.parametrize("identity", [Identity(Workflow().identity), None], ids=["named", "any"])
+def test_a_signed_statement_verifies(identity: Identity | None) -> None:
+    found = verify_statement(of_statement(), identity, ROOT)
+    assert (found.failure, found.signer.identity) == ("", Workflow().identity)
+    assert json.loads(found.payload) == slsa(ARTIFACT)
+
+
+@pytest.mark.parametrize(
+    ("raw", "identity", "says"),
+    [
+        (of_statement(COMMON["no log entry"]), None, "no proof that it stands"),
+        (of_statement(COMMON["no inclusion proof"]), None, "no proof that it stands"),
+        (of_statement(COMMON["another log"]), None, "none of the trusted root's"),
+        (of_statement(entry("integratedTime", str(NOW - 1))), None, "and its certificate is of"),
+        (of_statement(entry("integratedTime", str(NOW + 601))), None, "and its certificate is of"),
+        (of_statement(COMMON["root hash flipped"]), None, "root"),
+        (of_statement(COMMON["no certificate"]), None, "failed to load"),
+        (of_statement(), IDENTITY, "match"),
+        (b"{}", None, "failed to load"),
+        (json.dumps(WORLD.sign({}, payload_type="text/plain")).encode(), None, "no statement"),
+    ],
+)
+def test_a_statement_that_does_not_verify_says_why(
+    raw: bytes, identity: Identity | None, says: str
+) -> None:
+    found = verify_statement(raw, identity, ROOT)
+    assert says in found.failure
+    assert (found.payload, found.signer.identity) == (b"", "")
+
+
+@pytest.mark.parametrize("moment", [NOW, NOW + 600])
+def test_a_certificate_counts_from_its_first_to_its_last_second(moment: int) -> None:
+    """Where it did, its dates are not why the statement was refused."""
+    made = of_statement(entry("integratedTime", str(moment)))
+    assert "certificate is of" not in verify_statement(made, None, ROOT).failure
 
 
 def test_bundles_are_read_from_every_form(bundles: dict[str, Any]) -> None:

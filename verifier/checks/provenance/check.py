@@ -332,7 +332,7 @@ class _Examination:
         builds, evidence, reasons = set[Build](), list[EvidenceRef](), list[str]()
         for places, result in self._results():
             reason = result.failure or self._objection(config, result)
-            if reason or not result.signer:
+            if reason:
                 reasons.append(reason)
                 continue
             signer = result.signer
@@ -391,7 +391,7 @@ class _Examination:
     def _objection(self, config: ImageConfig, result: SigstoreResult) -> str:
         """Why a verified signature does not tie the image to a commit, or the empty string."""
         signer, statement = result.signer, result.statement
-        if signer is None or signer.certified_at > self._asked.at + MAX_CLOCK_SKEW:
+        if signer.certified_at > self._asked.at + MAX_CLOCK_SKEW:
             return "it was signed after the time of this audit"
         if statement is None or statement.predicate_type != sigstore.PROVENANCE_TYPE:
             return f"{signer.identity} signed it without saying how it was built"

@@ -65,7 +65,7 @@ class SigstoreResult(Struct, frozen=True, kw_only=True):
     the other fields mean something only then. `statement` is None for a bare signature."""
 
     failure: str
-    signer: Signer | None = None
+    signer: Signer = Signer(identity="", issuer="")
     statement: Statement | None = None
 
 
