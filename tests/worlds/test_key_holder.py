@@ -94,6 +94,15 @@ def test_none_where_one_was_named_or_is_expected(provider: str) -> None:
     assert named.report.verdict is Verdict.NONE
     expecting = audited.under(f'[expect]\nkms = ["{CONTRACT}"]')
     assert_noticed(expecting, PROVIDER, refusing=True)
+    enclave = audited.world.knobs.enclave.hex() if provider == "local-sgx" else provider
+    assert result(expecting, PROVIDER).actual == enclave
+
+
+def test_a_release_that_measures_no_key_holder_names_no_other_than_the_expected_one() -> None:
+    audited = audit(Knobs(version="0.3.5", key_provider="none"))
+    expecting = audited.under(f'[expect]\nkms = ["{CONTRACT}"]')
+    assert result(expecting, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
+    assert expecting.report.verdict is Verdict.NONE
 
 
 @cache
@@ -144,11 +153,12 @@ def test_one_of_a_known_kind_that_keeps_no_keys(app_id: bytes | None) -> None:
 def test_another_one_than_is_expected(guest: str, kms: str) -> None:
     audited = of(guest).under(f'[expect]\nkms = ["{kms}"]')
     assert_noticed(audited, PROVIDER, refusing=True)
+    assert result(audited, PROVIDER).actual == ca_key(guest)
     assert audited.report.verdict is Verdict.CONTRAINDICATED
 
 
-def test_whether_it_is_a_contract_that_nobody_asked() -> None:
-    other = f"{CHAIN_ID}:0x{'77' * 20}"
+@pytest.mark.parametrize("other", [f"{CHAIN_ID}:0x{'77' * 20}", f"0x{'77' * 20}"])
+def test_whether_it_is_a_contract_or_root_key_that_nobody_asked(other: str) -> None:
     audited = of("self-hosted").under(f'[expect]\nkms = ["{other}"]')
     assert audited.report.verdict is Verdict.NONE
 
@@ -173,6 +183,22 @@ def test_a_denied_one_fails_always(kind: str, policy: str) -> None:
         kms=replace(named_kms(CONTRACT, audited.question.reference), ca_spki="")  # type: ignore[type-var]
     )
     assert_noticed(named, IDENTITY, refusing=True)
+
+
+@pytest.mark.parametrize("whose", ["onchain", "hosted"])
+def test_a_denied_root_key_fails_though_only_the_contract_names_it(whose: str) -> None:
+    def without_roots(reference: JsonObject) -> JsonObject:
+        rows = cast("list[JsonObject]", reference["kms"])
+        return {**reference, "kms": [{**row, "k256": "", "root_address": ""} for row in rows]}
+
+    records = {row.name: row.root_address for row in of("onchain").question.reference.kms}
+    denied = forge.denying("k256-address", lambda _: records[f"Lab KMS, {whose}"])
+    audited = audit(Knobs(), denied=denied, reference=without_roots)
+    expected = (Status.FAIL, Verdict.CONTRAINDICATED)
+    if whose == "hosted":
+        expected = (Status.PASS, Verdict.AFFIRMING)
+    found = result(audited, "key_management.root")
+    assert (found.status, audited.report.verdict) == expected
 
 
 def without_contracts(reference: JsonObject) -> JsonObject:

@@ -80,7 +80,8 @@ ALIAS: Final = "    networks:\n      default:\n        aliases: [auth-api]\n"
 OVER: Final = "      - source: over\n        "
 A_CONFIG: Final = "  over:\n    content: |\n      auth_api = 1\n"
 TWO: Final = "  two:\n    content: |\n      [core.auth_api]\n"
-SOCKET: Final = "      - /var/run/dstack.sock:/var/run/dstack.sock\n"
+AGENT: Final = "/var/run/dstack.sock"
+SOCKET: Final = f"      - {AGENT}:{AGENT}\n"
 
 DOUBTFUL: Final[dict[str, tuple[Edit, str]]] = {
     "asked-command": (
@@ -158,6 +159,10 @@ DOUBTFUL: Final[dict[str, tuple[Edit, str]]] = {
     "kms-volume-with-options": (
         written("  kms-volume:\n", "  kms-volume: {driver_opts: {type: nfs, device: ':/x'}}\n"),
         "kms has /kms from elsewhere",
+    ),
+    "kms-pipe-for-its-socket": (
+        written(SOCKET, f"      - {{type: npipe, source: {AGENT}, target: {AGENT}}}\n"),
+        "kms has /var/run/dstack.sock from elsewhere",
     ),
     "kms-links": (at_kms("    links: ['node:auth-api']\n"), "`links` of kms"),
     "kms-dns": (at_kms("    dns: 34.1.2.3\n"), "`dns` of kms"),

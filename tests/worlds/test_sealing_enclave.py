@@ -15,7 +15,7 @@ from verifier.lab import forgeries as forge
 from verifier.lab.events import LOCAL_SGX_MRENCLAVE
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
-from verifier.model.result import Status
+from verifier.model.result import SkipKind, Status
 
 CHALLENGE: Final = b"C" * 64
 KNOWN: Final = LOCAL_SGX_MRENCLAVE.hex()
@@ -52,6 +52,7 @@ def sealed_by(mrenclave: str, *, pinned: bool, challenge: bytes = b"") -> Audite
 def test_the_published_enclave_is_no_reservation(pinned: bool) -> None:  # noqa: FBT001
     (result,) = sealed_by(KNOWN, pinned=pinned).check(PROVIDER)
     assert not notices(result)
+    assert result.skip_kind is SkipKind.NOT_APPLICABLE
 
 
 @pytest.mark.parametrize("policy", ["genuine", "baseline", "strict"])
@@ -78,3 +79,4 @@ def test_a_tpm_is_in_the_hands_of_whoever_runs_the_host() -> None:
 def test_keys_that_nobody_keeps_are_no_reservation() -> None:
     (result,) = audit(Knobs(key_provider="none")).check(PROVIDER)
     assert not notices(result)
+    assert result.skip_kind is SkipKind.NOT_APPLICABLE

@@ -145,12 +145,11 @@ def _met(case: Case, found: Outcome) -> Outcome:
 
 
 def _lacks_build(case: Case) -> bool:
-    """Whether the guest should have measured the build of its KMS, and did not. The log tells by
+    """Whether a guest should have measured the build of its KMS, and did not. The log tells by
     its other events of which release it is; where the registers tell, they are believed."""
     measured, image = case.identity, case.os_image
     dated = image is not None and _FIRST_TO_MEASURE <= image.version < _NO_LONGER_MEASURING
-    unmeasured = measured.provider == "kms" and measured.mr_kms is None
-    return measured.lacks_mr_kms or (dated and unmeasured)
+    return measured.lacks_mr_kms or (dated and measured.mr_kms is None)
 
 
 @check(

@@ -105,8 +105,7 @@ class KmsGuest(Struct, frozen=True, dict=True):
         except (MissingEvidence, EvidenceError):
             return False
         return bool(manifest.services) and not (
-            manifest.error
-            or manifest.includes
+            manifest.includes
             or any(
                 service.builds or image_of(manifest, service).kind is not ImageKind.DIGEST
                 for service in manifest.services

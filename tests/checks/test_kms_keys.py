@@ -1,0 +1,126 @@
+"""What is made of the keys of a KMS and of its guests, beside the worlds in which they occur."""
+
+import hashlib
+import json
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import pytest
+
+from verifier.checks.case import Case
+from verifier.checks.key_management import attestation, keys
+from verifier.checks.key_management.kms_guest import KmsGuest
+from verifier.checks.key_management.kms_root import RootKey
+from verifier.manifest.read import read_manifest
+from verifier.model.result import SkipKind, Status
+
+DIGEST: Final = f"sha256:{hashlib.sha256(b'an image').hexdigest()}"
+
+
+@pytest.mark.parametrize(
+    ("version", "mr_kms", "lacks"),
+    [
+        ((0, 4, 1), None, False),
+        ((0, 4, 2), None, True),
+        ((0, 5, 8), None, True),
+        ((0, 5, 11), None, True),
+        ((0, 5, 11), b"\1" * 32, False),
+        ((0, 6), None, False),
+        ((0, 6, 0), None, False),
+        ((), None, False),
+        (None, None, False),
+    ],
+)
+def test_which_releases_measure_the_build_of_their_kms(
+    version: tuple[int, ...] | None, mr_kms: bytes | None, *, lacks: bool
+) -> None:
+    """Where the registers tell the release, or the log does by its other events."""
+    image = None if version is None else SimpleNamespace(version=version)
+    for by_log in (False, True):
+        measured = SimpleNamespace(provider="kms", mr_kms=mr_kms, lacks_mr_kms=by_log)
+        case = cast("Case", SimpleNamespace(identity=measured, os_image=image))
+        assert keys._lacks_build(case) is (lacks or by_log)  # noqa: SLF001
+
+
+def judged(
+    monkeypatch: pytest.MonkeyPatch, tied: tuple[str, ...], record: str | None
+) -> tuple[Status, SkipKind | None, object, str]:
+    """What is said where these root keys are tied to the CA key of a KMS with a record."""
+    found = tuple(RootKey(address, f"what names {address}", ()) for address in tied)
+    monkeypatch.setattr(attestation, "root_keys", lambda _: found)
+    known = None if record is None else SimpleNamespace(root_address=record)
+    outcome = attestation._root_key(cast("Case", SimpleNamespace(kms_record=known)))  # noqa: SLF001
+    return outcome.status, outcome.skip_kind, outcome.expected, outcome.summary
+
+
+@pytest.mark.parametrize("record", [None, "", "0xA"])
+def test_one_root_key_that_nothing_contradicts(
+    monkeypatch: pytest.MonkeyPatch, record: str | None
+) -> None:
+    for tied in (("0xA",), ("0xA", "0xA")):
+        assert judged(monkeypatch, tied, record)[0] is Status.PASS
+    assert judged(monkeypatch, (), record)[1] is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize(
+    ("tied", "record", "expected", "other"),
+    [
+        (("0xA",), "0xB", "0xB", "0xA"),
+        (("0xA", "0xB"), "0xB", "0xB", "0xA"),
+        (("0xA", "0xB"), "0xA", "0xA", "0xB"),
+        (("0xB", "0xA"), "", "0xA", "0xB"),
+        (("0xB", "0xA"), None, "0xA", "0xB"),
+        (("0xA", "0xB", "0xC"), "0xA", "0xA", "0xB"),
+    ],
+)
+def test_a_second_root_key_is_named_beside_the_known_one(
+    monkeypatch: pytest.MonkeyPatch,
+    tied: tuple[str, ...],
+    record: str | None,
+    expected: str,
+    other: str,
+) -> None:
+    status, _, known, summary = judged(monkeypatch, tied, record)
+    assert (status, known) == (Status.FAIL, expected)
+    assert summary == (
+        f"what names {other} ties the root key {other} to its CA key, not {expected}"
+    )
+
+
+def guest_of(compose: str, **fields: Any) -> KmsGuest:
+    """A guest that measured this compose file."""
+    manifest: dict[str, Any] = {"manifest_version": 2, "name": "kms", "runner": "docker-compose"}
+    text = json.dumps({**manifest, "docker_compose_file": compose, **fields})
+    guest = KmsGuest("guest", cast("Case", SimpleNamespace()), b"")
+    vars(guest)["manifest"] = read_manifest(text.encode())
+    return guest
+
+
+PINNED: Final = f"services:\n  kms:\n    image: a/kms@{DIGEST}\n"
+
+
+def test_a_manifest_whose_images_have_digests_fixes_its_code() -> None:
+    assert guest_of(PINNED).pinned
+    assert guest_of(f"{PINNED}  node:\n    image: a/node:1@{DIGEST}\n").pinned
+
+
+@pytest.mark.parametrize(
+    "compose",
+    [
+        "services:\n  kms:\n    image: a/kms:1\n",
+        f"{PINNED}  node:\n    image: a/node\n",
+        f"{PINNED}    build: .\n",
+        f"{PINNED}  node:\n    image: ${{NODE}}\n",
+        f"include: [more.yaml]\n{PINNED}",
+        f"{PINNED}  kms:\n    image: a/kms@{DIGEST}\n",
+        "services: {}\n",
+        "services: [\n",
+        "",
+    ],
+)
+def test_a_manifest_that_leaves_an_image_open_fixes_no_code(compose: str) -> None:
+    assert not guest_of(compose).pinned
+
+
+def test_a_manifest_of_another_runner_fixes_no_code() -> None:
+    assert not guest_of(PINNED, runner="bash", bash_script="true").pinned
