@@ -11,6 +11,7 @@ from tests.worlds.audited import Audited, audit
 from verifier.checks.catalogue import PLANNED
 from verifier.errors import PolicyError
 from verifier.lab.knobs import Knobs
+from verifier.lab.world import build
 from verifier.model.result import Basis, Requirement, SkipKind, Status, Verdict
 from verifier.policy.appraisal import appraise
 from verifier.policy.explain import effective_policy
@@ -106,6 +107,7 @@ expires = 2026-12-31
 
 ACCOUNT = "0x2f83172A49584C017F2B256F0FB2Dca14126Ba9C"
 MISTYPED = ACCOUNT.replace("2f83", "2f38")
+CURVE_KEY = build().kms.ca_spki.hex()
 CA_KEY = next(row.ca_spki for row in embedded().kms if row.ca_spki)
 
 REFUSED = {
@@ -122,6 +124,8 @@ REFUSED = {
     "place-by-word": f"[platform]\nproof_of_cloud = 'stated'\nproof_of_cloud_keys = ['{KEY}']\n",
     "place-keys-unused": f"[platform]\nproof_of_cloud_keys = ['{KEY}']\n",
     "place-key-of-no-kind": PLACE.replace(KEY, "66" * 31),
+    "place-key-of-another-form": PLACE.replace(KEY, f"302a300506032b6570032100{KEY}"),
+    "place-key-of-another-curve": PLACE.replace(KEY, CURVE_KEY),
     "place-key-not-hex": PLACE.replace(KEY, "zz"),
     "place-of-any-age": PLACE + "proof_of_cloud_days = -1\n",
     "snp-of-no-part": "[snp]\nmin_tcb = {}\n",
@@ -174,6 +178,8 @@ REFUSED = {
     "kms-mistyped": f"[expect]\nkms = '8453:{MISTYPED}'\n",
     "kms-root-mistyped": f"[expect]\nkms = '{MISTYPED}'\n",
     "kms-of-no-chain": f"[expect]\nkms = '0:{ACCOUNT}'\n",
+    "half-a-manifest-hash": f"[expect]\ncompose_hash = '{'11' * 16}'\n",
+    "half-a-device": f"[expect]\ndevice = '{'11' * 8}'\n",
     "half-a-kms-key": f"[expect]\nkms = '{CA_KEY[:100]}'\n",
 }
 

@@ -29,7 +29,14 @@ from verifier.model.result import (
     Verdict,
 )
 from verifier.policy.policy import Policy, load_policy
-from verifier.policy.stage import REQUIREMENTS, Standing, assess_stage, conclusion, stage_of
+from verifier.policy.stage import (
+    REQUIREMENTS,
+    Standing,
+    assess_stage,
+    conclusion,
+    minor_findings,
+    stage_of,
+)
 from verifier.report.stage import render_stage, render_stage_json
 
 BASELINE = load_policy("baseline")
@@ -336,9 +343,8 @@ def first_stage() -> Audited:
     return audit(Knobs(), endpoint=PASSED_THROUGH)
 
 
-def with_finding(audited: Audited, rule: str, severity: Severity) -> list[int]:
-    """The requirements that a finding alone breaks, where every check passes."""
-    finding = Finding(
+def finding(rule: str, severity: Severity) -> Finding:
+    return Finding(
         rule=rule,
         severity=severity.value,
         title="t",
@@ -348,7 +354,11 @@ def with_finding(audited: Audited, rule: str, severity: Severity) -> list[int]:
         fix="",
         conditional=False,
     )
-    report = replace(audited.report, findings=(finding,))
+
+
+def with_finding(audited: Audited, rule: str, severity: Severity) -> list[int]:
+    """The requirements that a finding alone breaks, where every check passes."""
+    report = replace(audited.report, findings=(finding(rule, severity),))
     assessed = assess_stage(report, reviewed(audited))
     return [n for n, item in enumerate(assessed, 1) if item.standing is not Standing.MET]
 
@@ -370,6 +380,24 @@ def test_whatever_is_grave_by_its_own_rule_keeps_an_app_from_stage_1(
     first_stage: Audited, rule: str
 ) -> None:
     assert with_finding(first_stage, rule, Severity.HIGH)
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity", "of"),
+    [
+        ("SVC-012", Severity.MEDIUM, {3}),
+        ("SVC-012", Severity.INFO, {3}),
+        ("SVC-012", Severity.HIGH, set()),
+        ("IMG-001", Severity.LOW, {3}),
+        ("ENV-009", Severity.LOW, set()),
+    ],
+)
+def test_a_slight_finding_is_shown_at_the_requirement_of_its_rule(
+    first_stage: Audited, rule: str, severity: Severity, of: set[int]
+) -> None:
+    report = replace(first_stage.report, findings=(finding(rule, severity),))
+    shown = {n for n, item in enumerate(REQUIREMENTS, 1) if minor_findings(item, report)}
+    assert shown == of
 
 
 def test_a_critical_finding_of_the_policys_own_is_no_backdoor(first_stage: Audited) -> None:

@@ -46,6 +46,14 @@ def test_a_waived_warning_does_not_count(doubtful: Audited, written: Load) -> No
     assert (result(report).status, report.verdict) == (Status.WARN, Verdict.AFFIRMING)
 
 
+def test_a_waiver_says_nothing_of_what_is_not_asked(outdated: Audited, written: Load) -> None:
+    policy = written(waiver(outdated, check="hardware.tcb"))
+    unasked = replace(policy, checks={**policy.checks, "hardware.tcb": Requirement.NOT_ASKED})
+    found = result(judged(outdated, unasked), "hardware.tcb")
+    assert (found.status, found.requirement) == (Status.FAIL, Requirement.NOT_ASKED)
+    assert "waived" not in f"{found.summary} {found.reason}"
+
+
 def test_it_stops_working_on_its_date_and_is_named(outdated: Audited, written: Load) -> None:
     report = judged(outdated, written(waiver(outdated, check="hardware.tcb", expires=TODAY)))
     found = result(report, "hardware.tcb")
