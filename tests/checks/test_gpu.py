@@ -12,6 +12,7 @@ from tests.worlds.audited import Audited, audit
 from verifier.checks.hardware.anchors import chain_failure, signature_holds
 from verifier.evidence.bundle import Kind
 from verifier.evidence.certificates import spki_digest
+from verifier.evidence.codec import JsonObject
 from verifier.lab.attacks.gpu import CHECK, WITH_GPUS, honest, judged, nonce_of, vouched_for
 from verifier.lab.events import MACHINE
 from verifier.lab.forgeries import HandedOver, before_ready
@@ -43,6 +44,18 @@ def test_a_machine_without_ports_has_nothing_to_show(honest_world: Audited) -> N
     assert result(honest_world).skip_kind is SkipKind.NOT_APPLICABLE
     beside = result(honest_world, honest(audit(WITH_GPUS).world))
     assert beside.status is Status.WARN
+
+
+@pytest.mark.parametrize("num_gpus", [0, 1])
+def test_what_a_machine_measures_counts_before_what_its_image_is_for(num_gpus: int) -> None:
+    def for_gpus(document: JsonObject) -> JsonObject:
+        rows = [{**row, "release": "nvidia-0.5.8"} for row in document["os_images"]]  # type: ignore[union-attr, dict-item]
+        return {**document, "os_images": rows}  # type: ignore[dict-item]
+
+    machine = {**MACHINE, "num_gpus": num_gpus}
+    found = result(audit(Knobs(machine=machine), reference=for_gpus))
+    expected = SkipKind.MISSING_EVIDENCE if num_gpus else SkipKind.NOT_APPLICABLE
+    assert found.skip_kind is expected
 
 
 @pytest.fixture(scope="module")

@@ -1,12 +1,14 @@
 """Which machine it is, and whose word about its place counts."""
 
+import base64
 import hashlib
 import json
 from dataclasses import replace
 from functools import cache
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +30,10 @@ def world() -> Audited:
 @cache
 def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def base64url(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 def signed(*keys: str, days: int | None = None) -> str:
@@ -117,6 +123,19 @@ def test_a_changed_statement_is_signed_by_nobody(world: Audited) -> None:
     answer["jwt"] = ".".join([answer["jwt"].split(".")[0], claims, signature])
     found = result(world, signed(), json.dumps(answer).encode())
     assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+
+
+@pytest.mark.parametrize(("algorithm", "counts"), [("RS256", True), ("EdDSA", False)])
+def test_a_signature_counts_by_the_algorithm_that_it_names(
+    world: Audited, algorithm: str, *, counts: bool
+) -> None:
+    answer = json.loads(statement(world.world, signer=rsa_key()))
+    header = json.dumps({"alg": algorithm}).encode()
+    text = ".".join([base64url(header), answer["jwt"].split(".")[1]])
+    signature = rsa_key().sign(text.encode(), padding.PKCS1v15(), hashes.SHA256())
+    answer["jwt"] = f"{text}.{base64url(signature)}"
+    found = result(world, signed(public_key(rsa_key())), json.dumps(answer).encode())
+    assert found.skip_kind is (None if counts else SkipKind.MISSING_EVIDENCE)
 
 
 def test_it_is_imported_by_its_shape(world: Audited) -> None:

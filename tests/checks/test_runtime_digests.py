@@ -5,6 +5,7 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
+from verifier.checks.runtime import _appended
 from verifier.errors import EvidenceError
 from verifier.evidence.td.event_log import (
     RUNTIME_IMR,
@@ -52,3 +53,9 @@ def test_an_entry_of_another_type_rests_on_the_digest_that_is_shown() -> None:
     assert checked_digest(foreign) == b"\x22" * 48
     with pytest.raises(EvidenceError, match="none can be recomputed"):
         checked_digest(replace(foreign, digest=None))
+
+
+def test_what_an_app_appends_stands_in_the_register_of_what_is_started() -> None:
+    own = replace(entry(1), name="own")
+    others = (replace(own, imr=2), replace(own, event_type=5))
+    assert _appended((entry(1), *others, own), 1) == ["own"]

@@ -9,8 +9,6 @@ from verifier.evidence.td.quote import DEBUG_BIT, SEPT_VE_DISABLE_BIT
 from verifier.model.identifiers import format_time
 from verifier.model.result import JsonValue
 
-_PKS_BIT: Final = 1 << 30
-_KL_BIT: Final = 1 << 31
 _KNOWN_XFAM: Final = frozenset({0x602E7, 0x618E7, 0x207})
 """XFAM of verified quotes, as a little-endian number (Intel TDX module specification; bits as in
 XCR0 and IA32_XSS): x87, SSE and AVX (0-2), with PKRU (9); and in two of them AVX-512 (5-7) and AMX
@@ -18,7 +16,7 @@ XCR0 and IA32_XSS): x87, SSE and AVX (0-2), with PKRU (9); and in two of them AV
 
 _OUT_OF_DATE: Final = frozenset({"OutOfDate", "OutOfDateConfigurationNeeded"})
 _DAY: Final = 86_400
-_KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | _PKS_BIT | _KL_BIT
+_KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | 1 << 30 | 1 << 31  # the last two: PKS, KL
 
 
 @check("hardware.quote", "The TD quote verifies to the Intel root")
