@@ -32,7 +32,7 @@ WEEK = 7 * 86400
 
 def measured(demands: Demands) -> SimpleNamespace:
     """What the check reads of a case besides its timeline."""
-    identity = SimpleNamespace(compose_hash=bytes.fromhex(SECOND))
+    identity = SimpleNamespace(compose_hash=bytes.fromhex(SECOND), provider="kms")
     return SimpleNamespace(identity=identity, demands=demands, once=lambda _key, compute: compute())
 
 
@@ -61,7 +61,7 @@ def _changed(period: Governance, strong: dict[str, Any], changes: dict[str, Any]
 
 @pytest.fixture
 def judge(written: Load, monkeypatch: pytest.MonkeyPatch) -> Any:
-    def judged(found: Timeline, demands: str) -> CheckResult:
+    def judged(found: Timeline | None, demands: str) -> CheckResult:
         monkeypatch.setattr(module, "timeline_of", lambda _case: found)
         policy = written(f"[governance]\n{demands}\n")
         checks = [replace(item, requires=()) for item in module.CHECKS]
@@ -196,7 +196,7 @@ def test_a_renounced_contract_has_nobody_to_ask(judge: Any) -> None:
     found = judge(timeline(app=nobody), "notice_days = 7\nseveral_keys = true")
     assert found.status is Status.PASS
     assert ZERO_ADDRESS not in found.summary
-    assert "given up" in found.summary
+    assert found.summary.startswith("the app can be changed by nobody: its ownership was given up;")
 
 
 def test_owners_that_are_not_known_at_all(judge: Any) -> None:
@@ -236,27 +236,26 @@ def test_a_floor_counts_whole_days_from_the_first_permission_on(judge: Any) -> N
     assert [row["first_allowed"] for row in rows] == ["2026-02-28T23:59:59Z"] * len(rows)
 
 
-def test_the_manifest_that_runs_is_named_among_those_that_may(judge: Any) -> None:
-    result = judge(timeline(compose_hashes=frozenset({SECOND, "ff" * 32})), "")
-    rows = result.actual["manifests"]
-    assert {row["compose_hash"]: row["runs"] for row in rows} == {SECOND: True, "ff" * 32: False}
-
-
 @pytest.mark.parametrize(
-    ("first", "told"),
+    ("name", "field"),
+    [("first", "first_allowed"), ("since", "allowed_since"), ("seen", "first_seen")],
+)
+@pytest.mark.parametrize(
+    ("seconds", "told"),
     [
         (-1, None),
         (0, "1970-01-01T00:00:00Z"),
+        (FIRST, "2026-03-01T00:00:00Z"),
         (LATEST_TIME, "9999-12-31T23:59:59Z"),
         (LATEST_TIME + 1, None),
         (None, None),
     ],
 )
 def test_a_time_that_no_calendar_has_is_not_told(
-    judge: Any, first: int | None, told: str | None
+    judge: Any, name: str, field: str, seconds: int | None, told: str | None
 ) -> None:
-    (row,) = judge(floored(timeline(), first=first), "").actual["manifests"]
-    assert row["first_allowed"] == told
+    (row,) = judge(floored(timeline(), **{name: seconds}), "").actual["manifests"]
+    assert row[field] == told
 
 
 def test_an_earlier_sighting_makes_it_older_and_none_makes_it_younger(judge: Any) -> None:
@@ -264,6 +263,17 @@ def test_an_earlier_sighting_makes_it_older_and_none_makes_it_younger(judge: Any
     assert judge(floored(timeline(), seen=FIRST + 1), FLOOR).status is Status.PASS
     later = judge(floored(timeline(), first=FIRST - 1, seen=FIRST + 1), FLOOR)
     assert later.status is Status.FAIL
+
+
+def test_of_manifests_that_may_start_the_one_that_runs_is_told(judge: Any) -> None:
+    found = judge(timeline(compose_hashes=frozenset({SECOND, "ff" * 32})), "")
+    rows = {row["compose_hash"]: row["runs"] for row in found.actual["manifests"]}
+    assert rows == {SECOND: True, "ff" * 32: False}
+
+
+def lacking_logs(found: Timeline) -> Timeline:
+    app = replace(found.coverage[0], unproven=("what it allows is not known",))
+    return replace(found, coverage=(app, *found.coverage[1:]))
 
 
 def without_factory(found: Timeline) -> Timeline:
@@ -280,10 +290,68 @@ def without_factory(found: Timeline) -> Timeline:
         replace(timeline(), permissions=()),
         replace(timeline(), single_source=True),
         timeline(continuous=False),
+        lacking_logs(timeline()),
         without_factory(timeline()),
     ],
-    ids=["undated", "not-the-measured-one", "one-operator", "unknown-code", "silent-creator"],
+    ids=[
+        "undated",
+        "not-the-measured-one",
+        "one-operator",
+        "unknown-code",
+        "not-whole",
+        "silent-creator",
+    ],
 )
 def test_a_floor_needs_a_whole_history(judge: Any, found: Timeline) -> None:
     assert judge(found, FLOOR).skip_kind is SkipKind.MISSING_EVIDENCE
     assert judge(found, "").skip_kind is None
+
+
+def test_without_a_contract_nothing_dates_what_runs(judge: Any) -> None:
+    assert judge(None, FLOOR).skip_kind is SkipKind.MISSING_EVIDENCE
+    assert judge(None, "").status is Status.WARN
+
+
+@pytest.mark.parametrize(("count", "named", "more"), [(3, 3, ""), (4, 3, " and 1 more")])
+def test_three_manifests_are_named_and_the_others_counted(
+    judge: Any, count: int, named: int, more: str
+) -> None:
+    hashes = [f"{number:064x}" for number in range(count)]
+    result = judge(timeline(compose_hashes=frozenset({SECOND, *hashes})), "")
+    assert result.summary.count("allowed on 2026-03-01, its text is not known") == named
+    assert result.summary.endswith(f"known){more}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "2 keys, 7 days of notice"),
+        ({"keys": 1, "notice": 0}, "one key, no notice"),
+        ({"keys": 3, "notice": 86400}, "3 keys, 1 days of notice"),
+        ({"notice": 86399}, "2 keys, 24 hours of notice"),
+        ({"notice": 5400}, "2 keys, 1.5 hours of notice"),
+        ({"keys": None, "notice": None}, "an unknown number of keys, unknown notice"),
+    ],
+)
+@pytest.mark.parametrize("contract", ["app", "kms"])
+def test_who_governs_in_words(
+    judge: Any, contract: str, changes: dict[str, Any], words: str
+) -> None:
+    found, place = timeline(**{contract: changes}), ("app", "kms").index(contract)
+    owner = found.governance[place]
+    said = judge(found, "").summary.split("; ")[place]
+    name = ("the app", "the KMS")[place]
+    assert said == f"{name} is governed by {owner.owner} ({owner.kind.value}): {words}"
+
+
+@pytest.mark.parametrize(
+    ("notice", "words"), [(0, "no time"), (5400, "1.5 hours"), (86400, "1 days")]
+)
+def test_how_much_notice_is_short_of_the_demand(judge: Any, notice: int, words: str) -> None:
+    found = judge(timeline(app={"notice": notice}), "notice_days = 7")
+    assert f"needs to give {words} of notice" in found.summary
+
+
+def test_an_expected_owner_may_be_offered_the_app(judge: Any) -> None:
+    found = judge(timeline(pending_owner=HEIR), f'owners = ["{OWNER}", "{HEIR}"]')
+    assert found.status is Status.WARN

@@ -1,9 +1,10 @@
 """How old the manifests are that may start, and whether the policy lets any be that old."""
 
 import calendar
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from verifier.checks.authorization.announced import measured
 from verifier.checks.case import Case
 from verifier.checks.demands import Demands
 from verifier.errors import MissingEvidence
@@ -50,15 +51,14 @@ def _floor(demands: Demands) -> int | None:
 
 def _undated(case: Case, timeline: "Timeline", floor: int) -> Iterator[str]:
     """What keeps it open whether an older manifest may start."""
-    app = timeline.coverage[0] if timeline.coverage else None
+    app = timeline.coverage[0]
     if timeline.single_source:
         yield "by two operators, which manifests may start, and since when,"
-    elif app is None or not (app.complete and timeline.app_state.continuous):
+    elif not (app.complete and timeline.app_state.continuous):
         yield "which manifests may start, and since when,"
     elif app.origin.silent:
         yield "what the app's creator allowed without an event"
-    measured = (case.identity.compose_hash or b"").hex()
-    if measured not in {item.compose_hash for item in timeline.permissions}:
+    if not any(item.compose_hash in measured(case) for item in timeline.permissions):
         yield "since when the manifest that runs was allowed"
     undated = [item for item in timeline.permissions if item.older_than(floor) is None]
     if undated:
@@ -74,27 +74,30 @@ def listed(timeline: "Timeline", items: "Iterable[Permission]") -> str:
 
 
 def _words(timeline: "Timeline", item: "Permission") -> str:
-    day = f"allowed on {_time(item.first)[:10]}" if _time(item.first) else "age not known"
+    first = _time(item.first)
+    day = f"allowed on {first[:10]}" if first else "age not known"
     name = timeline.manifests.get(item.compose_hash)
     return f"{item.compose_hash[:8]}… ({day}, {name or 'its text is not known'})"
 
 
-def as_json(timeline: "Timeline", measured: str) -> list[JsonValue]:
-    """Every manifest that may start, the oldest first, for programs."""
+def as_json(timeline: "Timeline", running: Collection[str]) -> list[JsonValue]:
+    """Every manifest that may start, the oldest first, for programs; `running` are the hashes of
+    what runs."""
     return [
         {
             "compose_hash": item.compose_hash,
-            "first_allowed": _time(item.first) or None,
-            "allowed_since": _time(item.since) or None,
-            "first_seen": _time(item.seen) or None,
+            "first_allowed": _time(item.first),
+            "allowed_since": _time(item.since),
+            "first_seen": _time(item.seen),
             "manifest": timeline.manifests.get(item.compose_hash),
-            "runs": item.compose_hash == measured,
+            "runs": item.compose_hash in running,
         }
         for item in timeline.permissions
     ]
 
 
-def _time(seconds: int | None) -> str:
-    """RFC 3339, "" for a time that is not known or that no calendar has."""
-    known = seconds is not None and 0 <= seconds <= LATEST_TIME
-    return format_time(seconds) if known and seconds is not None else ""
+def _time(seconds: int | None) -> str | None:
+    """RFC 3339, None for a time that is not known or that no calendar has."""
+    if seconds is None or not 0 <= seconds <= LATEST_TIME:
+        return None
+    return format_time(seconds)

@@ -92,7 +92,7 @@ def _actual(case: Case, timeline: "Timeline") -> JsonValue:
         "app_owner": timeline.app_state.owner,
         "kms_owner": timeline.kms_state.owner,
         "allowed_compose_hashes": list[JsonValue](sorted(timeline.app_state.compose_hashes)),
-        "manifests": as_json(timeline, (case.identity.compose_hash or b"").hex()),
+        "manifests": as_json(timeline, measured(case)),
     }
 
 
@@ -147,7 +147,7 @@ def _doubts(timeline: "Timeline", present: "list[Governance]") -> list[str]:
     for item in present:
         contract = _CONTRACT[item.role]
         state = timeline.app_state if item.role is Role.APP else timeline.kms_state
-        if item.owner and item.own_word:
+        if item.own_word:
             found.append(
                 f"how many keys it takes to change {contract}, and how fast, is the word of "
                 f"{item.owner} itself, whose code is not known"
