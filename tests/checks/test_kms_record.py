@@ -21,9 +21,14 @@ def record(name: str, ca_spki: str) -> KmsRecord:
     return replace(row, name=name, ca_spki=ca_spki)
 
 
-def met(named: KmsRecord | None, *known: KmsRecord, provider: str = "kms") -> KmsRecord | None:
+def met(
+    named: KmsRecord | None,
+    *known: KmsRecord,
+    provider: str = "kms",
+    provider_id: bytes = MEASURED,
+) -> KmsRecord | None:
     case = SimpleNamespace(
-        identity=SimpleNamespace(provider=provider, provider_id=MEASURED),
+        identity=SimpleNamespace(provider=provider, provider_id=provider_id),
         reference=SimpleNamespace(kms=known),
         question=SimpleNamespace(kms=named),
     )
@@ -55,3 +60,9 @@ def test_which_record_it_is(
 ) -> None:
     assert met(named, *known) == expected
     assert met(named, *known, provider="tpm") is None
+
+
+def test_a_guest_that_names_no_key_has_no_known_kms() -> None:
+    nameless = record("of no key that is known", "")
+    assert met(None, nameless, provider_id=b"") is None
+    assert met(BY_CONTRACT, nameless, provider_id=b"") == BY_CONTRACT

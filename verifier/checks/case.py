@@ -234,12 +234,12 @@ class Case:
         if chosen.failure:
             return DcapResult(failure=chosen.failure)
         (start, end), at = chosen.window, self.question.at
-        inside = start <= at <= end
-        if not inside and start > end:
+        if start > end:
             raise MissingEvidence(
                 "the quote's certificates and its collateral were never in force together",
                 hint="collect again, so that all of it is of one time",
             )
+        inside = start <= at <= end
         moment = at if inside else (start + end) // 2
         quote, members, root = self.quote.raw, chosen.members, self.reference.root
         # Bundles that grow from each other, as a collection goes on, verify a quote once.
@@ -309,9 +309,7 @@ class Case:
         quote = self.quote
         registers = (quote.mr_td.hex(), quote.rtmrs[1].hex(), quote.rtmrs[2].hex())
         rows = [
-            row
-            for row in self.reference.os_images
-            if row.mrtd and (row.mrtd, row.rtmr1, row.rtmr2) == registers
+            row for row in self.reference.os_images if (row.mrtd, row.rtmr1, row.rtmr2) == registers
         ]
         order = list(Origin)
         return tuple(sorted(rows, key=lambda row: (row.kind == "unknown", order.index(row.origin))))
@@ -323,7 +321,7 @@ class Case:
         hashes = {row.os_image_hash for row in self.os_images} - {""}
         kinds = {row.kind for row in self.os_images} - {"unknown"}
         alike = len(hashes) <= 1 and len(kinds) <= 1
-        return self.os_images[0] if self.os_images and alike else None
+        return next(iter(self.os_images), None) if alike else None
 
     @cached_property
     def firmware(self) -> FirmwareLayout | None:
@@ -367,16 +365,16 @@ class Case:
         a verified quote and an identified OS image, and are left out until both are there.
         """
         record = self.kms_record
-        if record is None or record.contract is None:
+        if record is None:
             return None
-        plan = ChainPlan.of(
+        return ChainPlan.of(
             record,
             self.identity.app_id,
             compose_hash=self.identity.compose_hash,
             os_image_hash=self._os_image_hash,
             boot_infos=self._boot_infos(),
+            mr_kms=self.identity.mr_kms,
         )
-        return None if plan is None else replace(plan, mr_kms=self.identity.mr_kms)
 
     def chain_view(self, plan: ChainPlan) -> ChainView:
         """The contracts at the block that endpoints agree on. Raises MissingEvidence, and

@@ -43,7 +43,7 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
     of_kms: tuple[str, ...] = ()
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913 - the parts of a plan
         cls,
         record: KmsRecord,
         app_id: bytes,
@@ -51,6 +51,7 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
         compose_hash: bytes | None = None,
         os_image_hash: bytes | None = None,
         boot_infos: tuple[BootInfo, ...] = (),
+        mr_kms: bytes | None = None,
     ) -> "ChainPlan | None":
         """What to read for an app under a KMS; None when that KMS has no public contract."""
         if record.contract is None or record.chain_id is None:
@@ -64,6 +65,7 @@ class ChainPlan(Struct, frozen=True, kw_only=True):
             compose_hash=compose_hash,
             os_image_hash=os_image_hash,
             boot_infos=boot_infos,
+            mr_kms=mr_kms,
         )
 
     @property
