@@ -246,3 +246,26 @@ def test_a_manifest_that_was_not_measured_is_not_asked_about(honest: Audited) ->
     plan = case.chain_plan
     assert plan is not None
     assert (plan.compose_hash, plan.boot_infos) == (None, ())
+
+
+def test_an_app_that_gives_no_evidence_is_read_of_the_kms_that_was_named(honest: Audited) -> None:
+    record, app_id = case_of(honest).kms_record, honest.question.app_id
+    assert (record is None, app_id is None) == (False, False)
+    plan = replace(honest.question, kms=record).chain_plan
+    assert plan is not None
+    assert (plan.app_id.hex(), plan.boot_infos) == (app_id, ())
+    assert replace(honest.question, kms=None).chain_plan is None
+    assert replace(honest.question, kms=record, app_id=None).chain_plan is None
+
+
+def test_another_td_is_asked_nothing_that_is_about_this_app(honest: Audited) -> None:
+    case = case_of(honest, challenge=NONCE, binds=(parse_binding(f"file={'ab' * 32}"),))
+    case.question = replace(case.question, kms=case.kms_record, instances=("ab" * 20,))
+    asked = case.for_attester(case.evidence, case.presented).question
+    assert (asked.app_id, asked.kms, asked.instances) == (None, None, ())
+    assert (asked.challenge, asked.binds) == (b"", ())
+    assert (asked.at, asked.trusted, asked.reference) == (
+        case.question.at,
+        case.question.trusted,
+        case.reference,
+    )
