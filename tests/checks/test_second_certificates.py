@@ -8,7 +8,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from verifier.checks.second_opinion.certificates import Authority, platform_of
+from verifier.checks.second_opinion.certificates import Authority, Platform, platform_of
 from verifier.checks.second_opinion.refusal import RefusedError
 from verifier.lab import keys
 from verifier.lab.knobs import DAY, DEFAULT_NOW
@@ -86,3 +86,64 @@ def test_a_length_has_one_spelling(size: int, only: bytes, others: tuple[bytes, 
     for other in others:
         with pytest.raises(RefusedError, match="no DER length"):
             platform_of(with_extension(with_field(other, bytes(size))))
+
+
+Fields = dict[tuple[int, ...], bytes]
+"""The end of each field's identifier below the extension's own → its value (DER)."""
+
+
+def sequence(fields: Fields) -> bytes:
+    prefix = bytes.fromhex("2a864886f84d010d01")
+    pairs = (tlv(0x06, prefix + bytes(name)) + value for name, value in fields.items())
+    return tlv(0x30, b"".join(tlv(0x30, pair) for pair in pairs))
+
+
+def platform(changes: Fields) -> Platform:
+    """What is read of a platform's extension with some fields of other values."""
+    tcb: Fields = {(2, place): tlv(0x02, b"\1") for place in range(1, 18)}
+    tcb |= {(2, 18): tlv(0x04, bytes(16))}
+    fields: Fields = {
+        (1,): tlv(0x04, bytes(16)),
+        (2,): sequence({name: changes.get(name, value) for name, value in tcb.items()}),
+        (3,): tlv(0x04, bytes(2)),
+        (4,): tlv(0x04, bytes(6)),
+        (5,): tlv(0x0A, b"\2"),
+        (6,): tlv(0x04, bytes(16)),
+        (7,): sequence({(7, 1): changes.get((7, 1), tlv(0x01, b"\xff"))}),
+    }
+    raw = sequence({name: changes.get(name, value) for name, value in fields.items()})
+    return platform_of(with_extension(raw))
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "size"),
+    [((1,), 4, 16), ((2, 18), 4, 16), ((3,), 4, 2), ((4,), 4, 6), ((5,), 10, 1), ((6,), 4, 16),
+     ((7, 1), 1, 1)],
+)  # fmt: skip
+def test_a_field_is_of_one_kind_and_size(name: tuple[int, ...], tag: int, size: int) -> None:
+    assert platform({name: tlv(tag, bytes(size))}) == platform({})
+    for other in (tlv(0x02, bytes(size)), tlv(tag, bytes(size - 1)), tlv(tag, bytes(size + 1))):
+        with pytest.raises(RefusedError, match="is not readable"):
+            platform({name: other})
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (b"\2\1\0", 0),
+        (b"\2\1\x7f", 127),
+        (b"\2\2\0\x80", 128),
+        (b"\2\1\x80", None),
+        (b"\2\1\xff", None),
+        (b"\2\0", None),
+        (b"\x0a\1\1", None),
+    ],
+)
+def test_a_version_is_a_number_that_is_not_negative(value: bytes, number: int | None) -> None:
+    if number is not None:
+        assert platform({(2, 1): value, (2, 17): value}).components == (number, *(1,) * 15)
+        assert platform({(2, 17): value}).pce_svn == number
+        return
+    for name in ((2, 1), (2, 17)):
+        with pytest.raises(RefusedError, match=r"is no number|is not readable"):
+            platform({name: value})

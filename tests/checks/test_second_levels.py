@@ -1,13 +1,30 @@
 """Which TCB level the second verifier finds a platform to meet, with which module."""
 
+from functools import cache
 from typing import Final
 
 import pytest
+from msgspec.structs import replace
 
+from benchmarks.quote_changes import of_world
 from verifier.checks.second_opinion.certificates import Platform
-from verifier.checks.second_opinion.documents import Level, Module, TcbInfo
-from verifier.checks.second_opinion.levels import platform_level, relaunched, with_part
+from verifier.checks.second_opinion.documents import (
+    Level,
+    Module,
+    QeIdentity,
+    TcbInfo,
+    read_qe_identity,
+)
+from verifier.checks.second_opinion.layout import Quote, read_quote
+from verifier.checks.second_opinion.levels import (
+    enclave_level,
+    need_module,
+    platform_level,
+    relaunched,
+    with_part,
+)
 from verifier.checks.second_opinion.refusal import RefusedError
+from verifier.lab.knobs import Knobs
 
 SIZE: Final = 16
 PLATFORM: Final = Platform(
@@ -130,3 +147,71 @@ def test_launching_anew_would_do_where_only_the_launch_is_out_of_date(
 )
 def test_a_part_makes_the_whole_no_better(whole: str, part: str, status: str) -> None:
     assert with_part(whole, part) == status
+
+
+@cache
+def given() -> tuple[Quote, QeIdentity]:
+    """An honest quote, and what its quoting enclave has to be."""
+    asked = of_world(Knobs())
+    return read_quote(asked.quote), read_qe_identity(str(asked.members["qe_identity"]))
+
+
+def saying(version: int, module: Module) -> TcbInfo:
+    """TCB info that says this of the module of a version, and nothing fitting of others."""
+    other = Module(mr_signer=b"\1" * 48, attributes=bytes(8))
+    modules = {1: other, 2: other, version: module}
+    return replace(info(), module=modules.get(0, other), modules=modules)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+def test_a_module_without_attributes_is_the_only_one(version: int) -> None:
+    """Not even one that has those which TCB info says of it."""
+    plain, some = (Module(mr_signer=bytes(48), attributes=bytes(7) + end) for end in (b"\0", b"\1"))
+    versions = bytes([5, version, 2]).ljust(SIZE, b"\0")
+    quote = replace(given()[0], tee_tcb_svn=versions, mr_signer_seam=bytes(48))
+    need_module(replace(quote, seam_attributes=bytes(8)), saying(version, plain))
+    for shown, said in ((some, plain), (some, some), (plain, some)):
+        with pytest.raises(RefusedError, match="has attributes"):
+            need_module(replace(quote, seam_attributes=shown.attributes), saying(version, said))
+    with pytest.raises(RefusedError, match="signed by another"):
+        need_module(replace(quote, mr_signer_seam=bytes(47) + b"\1"), saying(version, plain))
+
+
+@pytest.mark.parametrize("field", ["misc_select", "attributes"])
+def test_an_enclave_is_compared_in_the_bits_that_count(field: str) -> None:
+    report, identity = given()[0].qe, given()[1]
+    mask = {"misc_select": "misc_mask", "attributes": "attributes_mask"}[field]
+    size = len(getattr(report, field))
+    last = bytes(size - 1) + b"\1"
+    of_report = last[::-1] if field == "misc_select" else last
+    other = replace(report, **{field: of_report})
+    looked_at, passed_over = (
+        {mask: last, field: bytes(size)},
+        {mask: bytes(size), field: bytes(size)},
+    )
+    assert enclave_level(other, replace(identity, **passed_over)).status == "UpToDate"
+    with pytest.raises(RefusedError, match=r"has another|has other"):
+        enclave_level(other, replace(identity, **looked_at))
+
+
+def test_an_enclave_for_debugging_is_refused_whatever_counts() -> None:
+    report, identity = given()[0].qe, given()[1]
+    lenient = replace(identity, attributes_mask=bytes(SIZE), attributes=bytes(SIZE))
+    for first, refused in ((0b101, False), (0b111, True)):
+        other = replace(report, attributes=bytes([first]) + report.attributes[1:])
+        if not refused:
+            enclave_level(other, lenient)
+            continue
+        with pytest.raises(RefusedError, match="for debugging"):
+            enclave_level(other, lenient)
+
+
+def test_what_is_of_another_size_is_compared_with_nothing() -> None:
+    report, identity = given()[0].qe, given()[1]
+    for mask in ("misc_mask", "attributes_mask"):
+        with pytest.raises(ValueError, match="zip"):
+            enclave_level(report, replace(identity, **{mask: b""}))
+    short = replace(PLATFORM, components=(2,))
+    for platform, versions in ((short, bytes(SIZE)), (PLATFORM, bytes(2))):
+        with pytest.raises(ValueError, match="zip"):
+            platform_level(info(level("UpToDate")), platform, versions)

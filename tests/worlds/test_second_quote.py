@@ -200,6 +200,18 @@ def test_the_second_verifier_refuses_alone(knobs: Knobs, reason: str) -> None:
     assert judged.revoked == ("TCB is revoked" in reason)
 
 
+def test_each_attribute_of_a_td_is_judged_alike() -> None:
+    """Bits that the TDX Module ABI reserves, and those by which somebody outside reaches in, are
+    refused; what the others mean, neither verifier of quotes judges."""
+    taken = set[int]()
+    for bit in range(64):
+        edit = forge.td(td_attributes=SEPT_VE_DISABLE | 1 << bit)
+        first, judged = opinions(of_world(Knobs(edit_td=edit)))
+        assert not list(differences(first, judged)), bit
+        taken |= set() if judged.failure else {bit}
+    assert taken == {16, *range(18, 23), 27, 28, 30, 31, 62, 63}
+
+
 def relabelled(asked: Asked, edit: Callable[[bytes], bytes]) -> Asked:
     parts = taken_apart(asked.quote)
     parts.chain = edit(parts.chain)
