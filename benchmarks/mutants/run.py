@@ -5,7 +5,8 @@ tests that run the changed line.
 
 Edits that were picked by hand come first, and each has to be noticed. Then all places where a
 judgement can be turned are drawn in a seeded order, those of checks and policy first, until the
-time is up; a later run goes on where this one ended. Writes mutants.md beside this folder.
+time is up; a later run goes on where this one ended, with what had survived first. Writes
+mutants.md beside this folder.
 """
 
 import argparse
@@ -168,15 +169,27 @@ class State:
         raw = json.loads(STATE.read_text("utf-8")) if STATE.is_file() else {}
         self._rows = msgspec.convert(raw, dict[str, tuple[str, str, Verdict]])
         self._tests = digest("tests")
+        self._ranks = {
+            name.rpartition(" (")[0]: int(bool(verdict.killed))
+            for name, (_, _, verdict) in sorted(
+                self._rows.items(), key=lambda row: not row[1][2].killed
+            )
+        }
 
     def get(self, point: Point) -> Verdict | None:
         """What was found about a change of the module as it is."""
         module, _, verdict = self._rows.get(point.key, ("", "", None))
         return verdict if module == digest(point.file) else None
 
-    def is_old(self, point: Point) -> bool:
-        """Whether a change survived tests that are not those of today."""
-        return self._rows[point.key][1] != self._tests
+    def is_open(self, point: Point) -> bool:
+        """Whether it is not known what the tests of today make of a change."""
+        verdict = self.get(point)
+        return verdict is None or not (verdict.killed or self._rows[point.key][1] == self._tests)
+
+    def rank(self, point: Point) -> int:
+        """0 for a change that once survived, 1 for one that was once noticed, 2 for any other,
+        whatever became of its module since."""
+        return self._ranks.get(point.name, 2)
 
     def put(self, point: Point, verdict: Verdict) -> None:
         """Keep what was found."""
@@ -201,11 +214,9 @@ def _picked(session: Session) -> dict[str, Verdict]:
 
 
 def _go_on(session: Session, tests: Tests, state: State, drawn: list[Point], until: float) -> None:
-    """Try what was not tried, and then once more what survived, with the tests of today."""
-    known = {point: state.get(point) for point in drawn}
-    fresh = [point for point, verdict in known.items() if verdict is None]
-    lived = [point for point, verdict in known.items() if verdict and not verdict.killed]
-    for point in (*fresh, *(each for each in lived if state.is_old(each))):
+    """Try what survived other tests or another module than today's, then what these noticed in
+    another module than today's, and then what was never tried."""
+    for point in sorted((each for each in drawn if state.is_open(each)), key=state.rank):
         if time.monotonic() > until:
             return
         names = tests.running(_places(point))
