@@ -199,6 +199,15 @@ def test_a_renounced_contract_has_nobody_to_ask(judge: Any) -> None:
     assert found.summary.startswith("the app can be changed by nobody: its ownership was given up;")
 
 
+def test_who_governed_before_is_not_asked_for_anything(judge: Any) -> None:
+    found = timeline(app={"keys": 1, "notice": 0, "until": APP_OWNED.since})
+    past, kms = found.governance
+    assert judge(found, "several_keys = true").skip_kind is SkipKind.MISSING_EVIDENCE
+    present, _ = timeline().governance
+    both = replace(found, governance=(past, present, kms))
+    assert judge(both, "several_keys = true\nnotice_days = 7").status is Status.PASS
+
+
 def test_owners_that_are_not_known_at_all(judge: Any) -> None:
     found = judge(replace(timeline(), governance=()), "several_keys = true")
     assert found.skip_kind is SkipKind.MISSING_EVIDENCE

@@ -60,6 +60,13 @@ def test_the_session_ends_in_the_guest_that_quotes_it(honest: Audited) -> None:
     assert honest.check("hardware.freshness")[0].status is Status.PASS
 
 
+def test_the_next_user_has_the_word_of_a_public_ca_alone(honest: Audited) -> None:
+    """Its certificate has no quote: whoever connects there checks what a CA says."""
+    (found,) = honest.check("endpoint.domain")
+    assert found.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "nothing attests which account" in found.summary
+
+
 def test_a_relay_is_in_two_sessions() -> None:
     relayed = asked(quoted=OTHER)
     assert result(relayed).skip_kind is SkipKind.MISSING_EVIDENCE
