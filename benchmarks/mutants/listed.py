@@ -55,5 +55,8 @@ LISTED: Final[dict[str, str]] = {
     "verifier/checks/second_opinion/certificates.py _elements: 1 <= count <= 2 and size >= "
     "_LONG and size >> 8 * (count - 1) → 1 <= count <= 2 and size >> 8 * (count - 1)": _SINCE,
     "verifier/checks/case.py Case._verify: start <= at <= end → start <= at < end": _LATE,
+    "verifier/checks/case.py Case.kms_contract: plan is None or record is None → plan is None": (
+        "a plan is made of a record"
+    ),
 }
 """The name of a change (`Point.name`) → why no test has to notice it, or what is known of it."""

@@ -115,3 +115,17 @@ def test_a_development_image_fails_whoever_measured_it(honest: Audited) -> None:
     result = with_rows(honest, {"kind": "development", "origin": Origin.REBUILT})
     assert result.status is Status.FAIL
     assert "can log in as root" in result.summary
+
+
+def test_the_registers_of_an_honest_boot(honest: Audited) -> None:
+    replayed = only(honest, "boot.registers")
+    assert replayed.status is Status.PASS
+    assert "boot events replay to RTMR0-2" in replayed.summary
+    said = {name: honest.claims()[name].value for name in ("mrtd", "rtmr1", "rtmr2")}
+    found = only(honest, "boot.image")
+    assert isinstance(found.actual, dict)
+    assert {name: found.actual[name] for name in said} == said
+    for changes in ({"kind": "development"}, {"os_image_hash": ""}, {"origin": Origin.OBSERVED}):
+        actual = with_rows(honest, changes).actual
+        assert isinstance(actual, dict)
+        assert {name: actual[name] for name in said} == said

@@ -10,12 +10,15 @@ from tests.worlds.audited import Audited, audit
 from verifier.checks import case as module
 from verifier.checks.case import EMPTY_ID, Case
 from verifier.checks.dcap import DcapResult
+from verifier.checks.demands import Demands
 from verifier.checks.hardware.endorsements import Endorsements
 from verifier.errors import Blocked, EvidenceError, MissingEvidence, VerifierError
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.subject import read_subject
+from verifier.evidence.td.log_fit import UNFIT
 from verifier.evidence.td.report_data import SESSION, parse_binding
-from verifier.lab.knobs import Knobs
+from verifier.lab import forgeries as forge
+from verifier.lab.knobs import DAY, Knobs
 from verifier.reference.values import KmsRecord, Origin, OsImage
 
 NONCE: Final = bytes(range(32))
@@ -269,3 +272,61 @@ def test_another_td_is_asked_nothing_that_is_about_this_app(honest: Audited) -> 
         case.question.trusted,
         case.reference,
     )
+
+
+def test_nothing_is_read_of_a_quote_that_does_not_verify() -> None:
+    case = case_of(audit(Knobs(edit_quote=forge.flipped(forge.SIGNATURE + 8))))
+    assert case.dcap.failure
+    with pytest.raises(Blocked, match=r"hardware\.quote"):
+        case.verified  # noqa: B018 - it raises
+
+
+def test_a_quote_without_a_log_has_no_events(honest: Audited) -> None:
+    case = case_of(honest)
+    bare = replace(case.presented, log=None, parsed_events=None)
+    with pytest.raises(MissingEvidence, match="no event log came"):
+        case.resting_on(bare).events  # noqa: B018 - it raises
+    assert case.resting_on(bare).misfits == UNFIT
+    assert case.resting_on(replace(bare, log="no log")).misfits == UNFIT
+    assert case.misfits != UNFIT
+
+
+def test_the_measured_manifest_is_the_one_of_its_hash(honest: Audited) -> None:
+    case = case_of(honest)
+    given = case.evidence.manifests[0]
+    other = replace(given, value=given.value + b" ")
+    for manifests in ([other, given], [given, other]):
+        case = case_of(honest)
+        case.evidence = replace(case.evidence, manifests=manifests)
+        assert case.measured_manifest == given
+    case = case_of(honest)
+    case.evidence = replace(case.evidence, manifests=[other])
+    with pytest.raises(MissingEvidence, match="the measured manifest was not given"):
+        case.measured_manifest  # noqa: B018 - it raises
+
+
+def test_what_is_computed_once_is_kept_and_raised_again(honest: Audited) -> None:
+    case, asked = case_of(honest), list[int]()
+    assert [case.once("key", lambda: asked.append(1)) for _ in range(2)] == [None, None]
+    assert asked == [1]
+    forged = case_of(audit(Knobs(collateral_age=90 * DAY)))
+    for _ in range(2):
+        with pytest.raises(MissingEvidence, match="in force from"):
+            forged.dcap  # noqa: B018 - it raises
+
+
+def test_a_firmware_that_nobody_knows_has_no_layout(honest: Audited) -> None:
+    case = case_of(honest)
+    assert case.firmware is not None
+    bare = replace(honest.question.reference, firmwares=())
+    assert case_of(honest, reference=bare).firmware is None
+
+
+def test_demands_are_those_that_were_given(honest: Audited) -> None:
+    case = case_of(honest)
+    demands = Demands(kms_signed=True, tcb_grace=3)
+    given = Case(case.evidence, case.question, case.exchanges, demands)
+    assert (case.demands, given.demands) == (Demands(), demands)
+    other = given.for_attester(case.evidence, case.presented).demands
+    assert (other.kms_signed, other.tcb_grace) == (False, 3)
+    assert given.resting_on(case.presented).demands == demands

@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import dcap_qvl
 import pytest
 
 from tests.worlds.audited import Audited, audit
+from verifier.checks import dcap
 from verifier.checks.case import Case
-from verifier.checks.dcap import DcapResult, _dated, _result, verify_quote
+from verifier.checks.dcap import DcapResult, _dated, _result, certified_since, verify_quote
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.subject import read_subject
 from verifier.lab import forgeries as forge
@@ -56,6 +58,35 @@ def test_why_a_quote_is_refused_is_said_from_the_outside_in(honest: Audited) -> 
     assert "Verification failed" not in said
     late = judged(honest, honest.world.now + 400 * DAY)
     assert (late.failure != "", late.revoked) == (True, False)
+
+
+def test_what_is_refused_is_so_whether_or_not_a_reason_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A failure without words would be none at all."""
+    monkeypatch.setattr(dcap, "_reason", lambda *_: "")
+    forged = audit(Knobs(edit_quote=forge.flipped(forge.SIGNATURE + 8)))
+    assert judged(forged).failure.startswith("Verification failed")
+
+
+@pytest.mark.parametrize(
+    ("said", "failure"),
+    [("one\ntwo", "one"), ("\n  one \n", "one"), ("", "ValueError"), (" \n", "ValueError")],
+)
+def test_an_error_that_says_nothing_is_a_failure(
+    honest: Audited, monkeypatch: pytest.MonkeyPatch, said: str, failure: str
+) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError(said)
+
+    monkeypatch.setattr(dcap_qvl.QuotePolicy, "claims_only", refuse, raising=False)
+    monkeypatch.setattr(dcap, "_reason", lambda *_: "")
+    assert judged(honest).failure == failure
+
+
+def test_a_quote_is_no_older_than_the_certificate_of_its_platform(honest: Audited) -> None:
+    quote = honest.world.guest.quote(bytes(64))
+    assert certified_since(quote) == honest.world.now - 365 * DAY
 
 
 def test_that_a_platform_is_revoked_is_a_value() -> None:

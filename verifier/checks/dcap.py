@@ -206,4 +206,6 @@ def _no_certificate(error: ValueError) -> EvidenceError:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    """What an error says first, its type where it says nothing: an empty failure would be none."""
+    lines = map(str.strip, str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
