@@ -180,6 +180,8 @@ REFUSED = {
     "kms-of-no-chain": f"[expect]\nkms = '0:{ACCOUNT}'\n",
     "half-a-manifest-hash": f"[expect]\ncompose_hash = '{'11' * 16}'\n",
     "half-a-device": f"[expect]\ndevice = '{'11' * 8}'\n",
+    "name-as-number": "name = 5\n",
+    "release-as-number": "[os]\nreleases = [5]\n",
     "half-a-kms-key": f"[expect]\nkms = '{CA_KEY[:100]}'\n",
 }
 
