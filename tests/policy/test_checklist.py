@@ -106,6 +106,8 @@ def manifest(text: str = "", **fields: Any) -> Written:
         (compose("services: ["), "Deploy", NOT_KNOWN),
         (manifest(allowed_envs=[]), "No", MET),
         (manifest(allowed_envs=["API_URL"]), "No", NOT_MET),
+        (manifest("environment: ['API_URL=${WHERE}']", allowed_envs=["WHERE"]), "No", NOT_MET),
+        (manifest("environment: ['API_URL=${WHERE}']", allowed_envs=["OTHER"]), "No", MET),
         (compose(f"services:\n  a:\n    image: a@{DIGEST}\n"), "No", NOT_KNOWN),
         (manifest(kms_enabled=False), "KMS", NOT_MET),
         (manifest(), "KMS", NOT_KNOWN),
@@ -198,6 +200,16 @@ def test_how_an_image_is_tied_says_whether_it_is_published(honest: Audited) -> N
     }
     none = with_result(honest.report, "provenance.images", actual=[])
     assert standings(none)["Images"] is NOT_KNOWN
+
+
+def test_the_worst_attester_alone_decides(honest: Audited) -> None:
+    """What a better one proves says nothing of it."""
+    (first,) = honest.report.subjects
+    unproven = replace(first, name="worst", claims=())
+    both = replace(honest.report, subjects=(unproven, first))
+    found = standings(Given(report=both))
+    assert found == standings(Given(report=replace(honest.report, subjects=(unproven,))))
+    assert found["KMS"] is NOT_KNOWN
 
 
 def test_what_is_only_said_of_a_running_app_decides_nothing(honest: Audited) -> None:

@@ -402,3 +402,25 @@ def test_a_slight_finding_is_shown_at_the_requirement_of_its_rule(
 
 def test_a_critical_finding_of_the_policys_own_is_no_backdoor(first_stage: Audited) -> None:
     assert with_finding(first_stage, "POLICY-IMAGE", Severity.CRITICAL) == []
+
+
+OF_THE_OPERATORS_VALUES = {
+    (4,): (2, 5, 8, 13, 18),
+    (4, 6): (1, 6),
+    (4, 7): (3, 4, 7),
+    (2,): (17,),
+    (6,): (15,),
+    (7,): (11,),
+    (): (9, 10, 12, 14, 16, 19),
+}
+"""Requirements → the numbers of the rules ENV-001 to ENV-019 that break these."""
+
+
+@pytest.mark.parametrize("broken", OF_THE_OPERATORS_VALUES, ids=str)
+def test_which_requirements_the_operators_values_break(
+    first_stage: Audited, broken: tuple[int, ...]
+) -> None:
+    for number in OF_THE_OPERATORS_VALUES[broken]:
+        rule = f"ENV-{number:03}"
+        assert rule in TEXTS
+        assert with_finding(first_stage, rule, Severity.HIGH) == [*broken], rule

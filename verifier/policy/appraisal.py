@@ -1,7 +1,7 @@
 """From check results to a verdict, under a policy."""
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, TypeGuard
 
 from msgspec.structs import replace
 
@@ -68,7 +68,7 @@ def _judge(
     app_id = claims.get("app_id")
     if asked is Requirement.NOT_ASKED or result.status not in _COUNTS or not _is_proven(app_id):
         return judged
-    waiver = waiver_for(policy.demands.waivers, result.id, str(app_id and app_id.value), now)
+    waiver = waiver_for(policy.demands.waivers, result.id, str(app_id.value), now)
     if waiver is None or not _covers(waiver, result):
         return judged
     words = waiver.words(now)
@@ -100,7 +100,7 @@ def _is_missing(result: CheckResult) -> bool:
     )
 
 
-def _is_proven(claim: Claim | None) -> bool:
+def _is_proven(claim: Claim | None) -> TypeGuard[Claim]:
     return claim is not None and claim.basis in _PROVEN
 
 
