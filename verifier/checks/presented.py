@@ -75,33 +75,29 @@ def _doubts(case: Case) -> tuple[Any, ...]:
     what was signed decides, for the result to be one."""
     source = case.presented
     *others, boot = case.misfits
-    verified, outdated, age = _tcb(case)
+    tcb = _tcb(case)
     return (
-        not verified,
+        not tcb,
         others,
         CHANNELS.index(source.channel),
         _flaws(case),
         boot,
-        (outdated, age),
+        tcb,
         source.quote,
         (not source.exporter, source.exporter, not source.peer, source.peer),
     )
 
 
-def _tcb(case: Case) -> tuple[bool, bool, int]:
-    """Whether a quote verifies, and if so, whether any part of its TCB has a newer version, and how
-    old the oldest part is."""
+def _tcb(case: Case) -> tuple[bool, int] | tuple[()]:
+    """Whether any part of a quote's TCB has a newer version, and how old the oldest part is; () of
+    a quote that does not verify."""
     try:
         found = case.dcap
     except (EvidenceError, MissingEvidence):
-        return False, True, 0
+        return ()
     if found.failure:
-        return False, True, 0
-    return (
-        True,
-        found.worst_status != "UpToDate",
-        -min((x for _, x in found.level_dates), default=0),
-    )
+        return ()
+    return found.worst_status != "UpToDate", -min((x for _, x in found.level_dates), default=0)
 
 
 def _flaws(case: Case) -> tuple[bool, bool]:
