@@ -108,6 +108,8 @@ def manifest(text: str = "", **fields: Any) -> Written:
         (manifest(allowed_envs=["API_URL"]), "No", NOT_MET),
         (manifest("environment: ['API_URL=${WHERE}']", allowed_envs=["WHERE"]), "No", NOT_MET),
         (manifest("environment: ['API_URL=${WHERE}']", allowed_envs=["OTHER"]), "No", MET),
+        (manifest("environment: ['API_URL=${A}']", allowed_envs=["A"]), "No", NOT_MET),
+        (manifest("environment: ['A=${A}']", allowed_envs=["A"]), "No", MET),
         (compose(f"services:\n  a:\n    image: a@{DIGEST}\n"), "No", NOT_KNOWN),
         (manifest(kms_enabled=False), "KMS", NOT_MET),
         (manifest(), "KMS", NOT_KNOWN),

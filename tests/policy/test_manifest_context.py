@@ -1,13 +1,17 @@
 """What an audit tells the manifest's rules: contract state, the KMS, the page."""
 
+import json
 from itertools import repeat
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
 
 from tests.codes import known_code
 from tests.worlds.audited import Audited, audit, decisions
+from verifier.checks.case import Case
+from verifier.checks.manifest import context
 from verifier.checks.manifest.context import timeline_facts
 from verifier.evidence import codec
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
@@ -254,3 +258,57 @@ def test_an_incomplete_history_tells_nothing() -> None:
     torn = replace(whole.app_state, continuous=False)
     for broken in (timeline(coverage=(gap,)), timeline(app_state=torn)):
         assert timeline_facts(broken, "aa") == ChainFacts()
+
+
+@pytest.mark.parametrize(
+    ("read", "told", "required"),
+    [
+        (False, True, False),
+        (True, False, True),
+        (None, True, True),
+        (None, False, False),
+        (False, None, False),
+        (None, None, None),
+    ],
+)
+def test_what_is_read_of_a_contract_now_counts_before_what_its_history_tells(
+    monkeypatch: pytest.MonkeyPatch,
+    read: bool | None,  # noqa: FBT001 - the value
+    told: bool | None,  # noqa: FBT001
+    required: bool | None,  # noqa: FBT001
+) -> None:
+    history = ChainFacts(other_hashes=("bb",), tcb_required=told)
+    monkeypatch.setattr(context, "_without_contract", lambda _: False)
+    monkeypatch.setattr(context, "timeline_of", lambda _: timeline())
+    monkeypatch.setattr(context, "timeline_facts", lambda *_: history)
+    monkeypatch.setattr(context, "_read", lambda _: ChainFacts(any_device=True, tcb_required=read))
+    case = cast("Case", SimpleNamespace(identity=SimpleNamespace(compose_hash=None)))
+    facts = context._chain(case)  # noqa: SLF001
+    assert facts == ChainFacts(any_device=True, other_hashes=("bb",), tcb_required=required)
+    monkeypatch.setattr(context, "_read", lambda _: None)
+    assert context._chain(case) == ChainFacts()  # noqa: SLF001
+
+
+CONTRACT = "0x" + "11" * 20
+
+
+@pytest.mark.parametrize(
+    ("answer", "claimed"),
+    [
+        ({"kms_contract_address": CONTRACT, "chain_id": 8453}, f"8453:{CONTRACT}"),
+        ({"kms_contract_address": CONTRACT}, ""),
+        ({"chain_id": 8453}, ""),
+        ({"kms_contract_address": "", "chain_id": 8453}, ""),
+        ({}, ""),
+        ({"chain_id": "8453"}, ""),
+    ],
+)
+def test_a_kms_claims_a_contract_on_a_chain_or_none(answer: JsonObject, claimed: str) -> None:
+    raw = json.dumps({"ca_cert": "", "k256_pubkey": "02" * 33, **answer}).encode()
+    builder = BundleBuilder()
+    builder.add(Kind.KMS_META, raw, source="kms", collected_at=1)
+    evidence = SimpleNamespace(
+        name="gw.example/aa", bundle=builder.build(), artifacts=builder.build().of
+    )
+    found = dict(context._claims(cast("Case", SimpleNamespace(evidence=evidence))))  # noqa: SLF001
+    assert found == ({"the KMS's own answer": claimed} if claimed else {})

@@ -114,7 +114,7 @@ def _expect(result: CheckResult, claims: Mapping[str, Claim], policy: Policy) ->
         if not decides or not allowed or result.status is Status.FAIL:
             continue
         claim = claims.get(_CLAIM_OF.get(name, name))
-        if claim is None or claim.basis not in _PROVEN:
+        if not _is_proven(claim):
             return replace(
                 result,
                 status=Status.SKIP,
