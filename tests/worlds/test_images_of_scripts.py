@@ -38,6 +38,19 @@ def test_images_of_the_named_registry_are_accepted() -> None:
     assert_stands(audit(Knobs()).under(POLICY), *CHECKS)
 
 
+OWN: Final = "docker pull registry.lab.invalid/lab/web"
+
+
+@pytest.mark.parametrize(
+    ("script", "found"),
+    [(f"{OWN}:1", False), (f"{OWN}:$TAG", True), ("docker pull $IMAGE", True)],
+)
+def test_a_script_may_get_what_a_service_may_run(script: str, *, found: bool) -> None:
+    audited = audit(Knobs(edit_manifest=setting(pre_launch_script=script))).under(POLICY)
+    rules = {item.rule for item in audited.report.findings}
+    assert ("policy.images" in rules) is found
+
+
 @pytest.mark.parametrize(
     "edit",
     [

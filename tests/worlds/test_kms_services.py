@@ -124,6 +124,10 @@ DOUBTFUL: Final[dict[str, tuple[Edit, str]]] = {
         started("[sh, -c, exec dstack-kms -c /kms/kms.toml, x]"),
         "what kms runs is the operator's own `command`",
     ),
+    "kms-command-of-another-program": (
+        started("[echo, -c, exec dstack-kms -c /kms/kms.toml]"),
+        "what kms runs is the operator's own `command`",
+    ),
     "kms-no-command": (written(COMMAND, ""), "kms names no configuration"),
     "kms-entrypoint": (at_kms("    entrypoint: [sh]\n"), "what kms runs is the operator's own"),
     "kms-config-elsewhere": (
