@@ -37,6 +37,18 @@ def test_the_remaining_days_of_a_waiver(written: Load, at: str, words: str) -> N
     assert f"until 2026-12-31 ({words}" in text
 
 
+@pytest.mark.parametrize(
+    ("at", "words"),
+    [
+        ("2026-12-30T23:59:59Z", "until 2026-12-31"),
+        ("2026-12-31T00:00:00Z", "EXPIRED on 2026-12-31"),
+    ],
+)
+def test_a_review_holds_until_its_day_begins(written: Load, at: str, words: str) -> None:
+    text = explain_policy(written(EVERYTHING), TITLES, parse_time(at) or 0)
+    assert f"manifest {'44' * 32}, {words}\n" in text
+
+
 def test_demands_without_a_check_are_named(written: Load) -> None:
     text = explain_policy(written(EVERYTHING), TITLES, AT)
     for check in ("provenance.images", "authorization.governance"):

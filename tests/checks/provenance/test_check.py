@@ -311,6 +311,7 @@ def test_no_evidence_is_missing_evidence_and_says_for_which_image() -> None:
     outcome = judge_images(ask(BundleBuilder().build(), REFERENCE, "registry.example/app:v1"))
     assert (outcome.status, outcome.skip_kind) == (Status.SKIP, SkipKind.MISSING_EVIDENCE)
     assert "nobody was asked" in outcome.summary
+    assert outcome.summary.endswith("(1 unpinned, 1 unknown)")
     assert isinstance(outcome.actual, list)
     assert len(outcome.actual) == 2
 
