@@ -20,7 +20,7 @@ APP, KMS = CALM.coverage
 @pytest.fixture
 def judge(monkeypatch: pytest.MonkeyPatch) -> Any:
     def judged(timeline: Timeline, *once: str) -> Outcome:
-        monkeypatch.setattr(module, "timeline_of", lambda _case: timeline)
+        monkeypatch.setattr(module, "_told", lambda *_: timeline)
         monkeypatch.setattr(module, "history_of", lambda _case: SimpleNamespace())
         monkeypatch.setattr(module, "unknown_upgrades", lambda *_: [*once])
         monkeypatch.setattr(module, "_accused", lambda _found, texts, _: failed(texts[0]))

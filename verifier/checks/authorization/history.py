@@ -67,10 +67,10 @@ def history(case: Case) -> Outcome:
     alone, a beginning that had to be assumed, an app that the KMS's factory is not known to have
     created, whose creator may have set anything silently, code that changes state without events,
     events that nobody knows or dates, and flags that nothing tells are reservations."""
-    timeline, found = timeline_of(case), history_of(case)
-    if timeline is None or found is None:
+    found = history_of(case)
+    if found is None:
         return without_contract(case)
-    evidence = _scans(case)
+    timeline, evidence = _told(case, found), _scans(case)
     problems = [text for item in timeline.coverage for text in item.problems]
     if problems:
         return failed(
@@ -293,11 +293,14 @@ def timeline_of(case: Case, on: int | None = None) -> "Timeline | None":
 
     Raises MissingEvidence when no endpoint gave logs, EvidenceError for contradictory reads.
     """
+    found = history_of(case)
+    return None if found is None else _told(case, found, on)
 
-    def build() -> "Timeline | None":
-        found = history_of(case)
-        if found is None:
-            return None
+
+def _told(case: Case, found: "History", on: int | None = None) -> "Timeline":
+    """The timeline of a history; raises what `timeline_of` raises."""
+
+    def build() -> "Timeline":
         from verifier.timeline.build import tell  # noqa: PLC0415 - as in history_of
 
         if not any(stream.agreed.sources or stream.agreed.problems for stream in found.streams()):
