@@ -137,8 +137,12 @@ def test_who_was_asked_and_gave_no_quote_answered_nothing_wrong(
         bundle = Bundle((*unasked.bundle.artifacts, vain), unasked.bundle.blobs)
     else:
         bundle = add(unasked.bundle, [(kind, given)], unasked.world.now)
-    (result,) = unasked.again(bundle).check(BOUND)
+    again = unasked.again(bundle)
+    (result,) = again.check(BOUND)
     assert result.status is status
+    if kind is Kind.GET_QUOTE:
+        why = "HTTP 500" if given is None else "JSON"
+        assert why in result.summary
     assert [item.status for item in unasked.check(BOUND)] == [Status.FAIL]
 
 

@@ -18,7 +18,7 @@ from verifier.checks.case import Case
 from verifier.checks.engine import USABLE
 from verifier.checks.hardware import gpu
 from verifier.checks.hardware.host import about_this_machine
-from verifier.checks.key_management.key_holder import confirmed_ca_key
+from verifier.checks.key_management.key_holder import confirmed_kms
 from verifier.checks.key_management.kms_guest import tried_guests
 from verifier.checks.provenance.named_images import named_images
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
@@ -202,8 +202,8 @@ def _named(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
 
 
 def _kms(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
-    record = case.kms_record
-    if record is None or not confirmed_ca_key(case, record):
+    record = confirmed_kms(case)
+    if record is None:
         return
     signed_for = _holds(results, *_RUNTIME) and bool(vouched(case))
     basis = Basis.REFERENCE if signed_for else Basis.ASSERTED
@@ -246,8 +246,8 @@ def _kms_guest(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim
 
 
 def _chain(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
-    found = case.kms_contract()
-    if found is None or not _holds(results, "authorization.contract"):
+    found = case.kms_contract() if _holds(results, "authorization.contract") else None
+    if found is None:
         return
     _, view = found
     header = view.header

@@ -16,7 +16,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from verifier.checks.case import Case
-from verifier.checks.key_management.key_holder import confirmed_ca_key
+from verifier.checks.key_management.key_holder import confirmed_kms
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.subject import PresentedQuote, is_of_leaf
 from verifier.evidence.td.event_log import RUNTIME_IMR, replay, runtime_digest
@@ -50,8 +50,8 @@ def vouched(case: Case) -> str:
 
 
 def _vouched(case: Case) -> str:
-    record = case.kms_record
-    if record is None or not confirmed_ca_key(case, record):
+    record = confirmed_kms(case)
+    if record is None:
         return ""
     for source in certificates(case):
         words = tie(case, source)

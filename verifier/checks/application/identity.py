@@ -10,7 +10,7 @@ from verifier.checks.engine import Outcome, check, failed, missing, passed, warn
 from verifier.checks.key_management.key_holder import (
     SELF_PROVIDERS,
     as_named,
-    confirmed_ca_key,
+    confirmed_kms,
     denied_holder,
 )
 from verifier.errors import EvidenceError, MissingEvidence
@@ -117,8 +117,8 @@ def _by_kms(case: Case) -> Outcome:
     """What binds an app id that is not the start of the manifest's hash, under a KMS."""
     app_id, ca_key = case.identity.app_id.hex(), case.identity.provider_id.hex()
     evidence = tuple(filter(None, (case.presented.log_evidence,)))
-    record = case.kms_record
-    if record is None or not confirmed_ca_key(case, record):
+    record = confirmed_kms(case)
+    if record is None:
         raise MissingEvidence(
             f"the guest names a KMS that is not known, with CA key {ca_key[-16:]}: nothing known "
             "binds this app id",
@@ -294,10 +294,8 @@ def _unanswered(case: Case) -> str:
     unread = (
         error.message for item, error in case.evidence.malformed if item.kind is Kind.GET_QUOTE
     )
-    silent = (
-        x.error for x in case.evidence.bundle.artifacts if x.kind is Kind.GET_QUOTE and x.error
-    )
-    return next(iter((*unread, *silent)), "")
+    silent = (x.error for x in case.evidence.bundle.artifacts if x.kind is Kind.GET_QUOTE)
+    return next(filter(None, (*unread, *silent)), "")
 
 
 def named_key(report_data: bytes) -> tuple[str, bytes]:

@@ -32,6 +32,13 @@ def confirmed_ca_key(case: Case, record: KmsRecord) -> bool:
     return info.value.ca_pubkey == measured
 
 
+def confirmed_kms(case: Case) -> KmsRecord | None:
+    """The KMS that the guest names, None where nobody knows it, or another CA key is its. Raises
+    MissingEvidence where nothing tells its CA key."""
+    record = case.kms_record
+    return record if record is not None and confirmed_ca_key(case, record) else None
+
+
 def denied_holder(case: Case) -> Denied | None:
     """The deny-list row of the key holder that the guest names, by its CA key or its root key."""
     reference, record = case.reference, case.kms_record
@@ -91,9 +98,8 @@ def other_than_expected(case: Case) -> bool:
         return False
     if case.identity.provider != "kms":
         return True
-    ca_key, record = case.identity.provider_id.hex(), case.kms_record
-    names = {ca_key}
-    if record is not None and confirmed_ca_key(case, record):
+    record, names = confirmed_kms(case), {case.identity.provider_id.hex()}
+    if record is not None:
         names |= record.names
     if names & expected:
         return False
