@@ -15,7 +15,7 @@ from verifier.evidence.ingress import NamedKey
 from verifier.evidence.subject import PresentedQuote
 from verifier.lab.knobs import Knobs
 from verifier.lab.response import Response
-from verifier.lab.world import WEB_DOMAIN
+from verifier.lab.world import WEB_DOMAIN, build
 from verifier.model.result import CheckResult, EvidenceRef, SkipKind, Status
 
 ACCOUNT: Final = "https://ca.invalid/1"
@@ -87,6 +87,13 @@ def test_what_is_worst_of_several_quotes_counts(
         assert bool(found.doubts) is (holds and len(given) > 1)
 
 
+def test_of_equal_ones_that_counts_which_names_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    for others in ((GOOD, replace(GOOD, account="")), (replace(GOOD, account=""), GOOD)):
+        found = judged(monkeypatch, *others)
+        assert found is not None
+        assert found.account == ACCOUNT
+
+
 def test_nobody_names_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert judged(monkeypatch) is None
 
@@ -133,6 +140,20 @@ def shown(edit: dict[str, Any]) -> Audited:
         return replace(response, body=json.dumps({**json.loads(response.body), **edit}).encode())
 
     return audit(Knobs(edit_response=change), endpoint=WEB_DOMAIN)
+
+
+def test_a_guest_of_another_manifest_names_no_key() -> None:
+    other = build(Knobs(app_name="another version")).guest
+
+    def change(_method: str, url: str, _body: bytes, response: Response) -> Response:
+        if not url.endswith("/evidences/quote.json"):
+            return response
+        named = bytes.fromhex(json.loads(response.body)["report_data"])
+        return replace(response, body=json.dumps(other.get_quote(named)).encode())
+
+    (result,) = audit(Knobs(edit_response=change), endpoint=WEB_DOMAIN).check("endpoint.tls")
+    assert result.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "runs another manifest" in result.summary
 
 
 def test_a_guest_that_shows_too_little_names_no_account() -> None:

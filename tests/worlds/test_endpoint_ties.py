@@ -127,6 +127,14 @@ def test_a_challenge_that_was_passed_on(peer: object) -> None:
     assert relayed.report.verdict in (Verdict.NONE, Verdict.CONTRAINDICATED)
 
 
+@pytest.mark.parametrize("host", [PASSED_THROUGH, DOMAIN])
+def test_a_certificate_that_carries_another_quote_keeps_no_ca_from_certifying(host: str) -> None:
+    found = asked(Knobs(peer=other_manifest), host)
+    (domain,) = found.check("endpoint.domain")[:1]
+    assert domain.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "no CA's word counts" not in domain.summary
+
+
 def test_a_lent_certificate_among_the_evidence_binds_no_key() -> None:
     """The guest agent's answer holds a certificate for the attacker's key that carries the genuine
     quote; the endpoint holds that key, and shows a usual certificate."""
@@ -424,6 +432,26 @@ def test_where_an_alias_leads(chain: list[str], status: Status, words: str) -> N
     (result,) = audit(Knobs(edit_dns=aliases(*chain)), endpoint=DOMAIN).check("endpoint.domain")
     assert result.status is status
     assert words in result.summary
+
+
+@pytest.mark.parametrize("told", [True, False], ids=["by its own question", "by the others"])
+def test_an_alias_that_not_every_answer_tells(*, told: bool) -> None:
+    def edit(_resolver: str, _name: str, kind: str, records: list[Record]) -> list[Record]:
+        return [item for item in records if item[1] != "CNAME" or told is (kind == "CNAME")]
+
+    (result,) = audit(Knobs(edit_dns=edit), endpoint=DOMAIN).check("endpoint.domain")
+    assert result.status is Status.PASS
+    assert "by the gateway gw.lab.invalid" in result.summary
+
+
+def test_a_doubtful_way_says_nothing_of_who_may_certify() -> None:
+    def web(_: World, host: str) -> bytes:
+        return web_certificate(host, Knobs().now, ATTACKER)
+
+    knobs = Knobs(edit_dns=aliases("edge.attacker.invalid"), peer=web)
+    (result,) = audit(knobs, endpoint=DOMAIN).check("endpoint.domain")
+    assert result.skip_kind is SkipKind.MISSING_EVIDENCE
+    assert "nothing attests which account" in result.summary
 
 
 def test_a_gateway_that_the_relying_party_names_is_known() -> None:

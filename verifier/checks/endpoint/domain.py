@@ -60,9 +60,10 @@ def _judged(case: Case, endpoint: Endpoint, peer: Located[RaTlsChain]) -> Outcom
         return leads
     key = spki(peer.value.certificates[0])
     carries = certificate_source(peer.value, peer.artifact.ref) is not None
-    if carries and committed(case, key) and leads.doubts:
+    own = carries and committed(case, key)
+    if own and leads.doubts:
         return warned("; ".join(leads.doubts), evidence=evidence, remediation=_ROUTE)
-    if carries and committed(case, key):
+    if own:
         said = f"{leads.words}; its certificate is the judged guest's: no CA's word counts"
         return passed(said, evidence=evidence)
     return _certified(case, endpoint, key, leads, names)

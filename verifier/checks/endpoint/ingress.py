@@ -63,15 +63,17 @@ def judge_naming(case: Case, key: bytes) -> Naming | None:
         except EvidenceError as error:
             unread.append(error)
     false = next((item for item in judged if item.failed), None)
-    if unread and false is None:
+    if false is not None:
+        return replace(false, accounts=accounts)
+    if unread:
         raise unread[0]
-    good = next((item for item in judged if not (item.failed or item.unproven)), None)
-    if false is None and good is None and lacking:
+    good = next((item for item in judged if not item.unproven), None)
+    if good is None and lacking:
         raise lacking[0]
-    chosen = false or good or next(iter(judged), None)
+    chosen = good or next(iter(judged), None)
     if chosen is None:
         return None
-    others = [f"{bad.id}: {bad.summary}" for x in judged if (bad := x.failed or x.unproven)]
+    others = [f"{bad.id}: {bad.summary}" for x in judged if (bad := x.unproven)]
     others += [error.message for error in lacking]
     said = tuple(f"another quote that names it: {text}" for text in dict.fromkeys(others))
     return replace(chosen, accounts=accounts, doubts=said if chosen is good else ())
