@@ -106,8 +106,18 @@ def test_a_check_counts_where_what_it_requires_holds(given: Outcome) -> None:
     assert holds(spec("a", given), case()) is usable
 
 
+def test_what_a_check_does_is_told_by_its_function() -> None:
+    def silent(_case: Case) -> Outcome:
+        return warned("a")
+
+    assert spec("a", passed("a")).explanation == "What the check does."
+    assert check("a", "a")(silent).explanation == ""
+    assert run(check("a", "a")(silent))["a"].status is Status.WARN
+
+
 def test_what_does_not_apply_is_not_blocked() -> None:
     nothing, bad = spec("a", not_applicable("nothing there")), spec("b", failed("b"))
+    assert run(nothing)["a"].status is Status.SKIP
     for requires in (("a", "b"), ("b", "a")):
         found = run(nothing, bad, spec("c", passed("c"), *requires))["c"]
         assert (found.skip_kind, found.reason) == (SkipKind.NOT_APPLICABLE, "nothing there")
