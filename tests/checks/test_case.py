@@ -236,8 +236,12 @@ def test_what_does_not_verify_is_not_asked_about(
     assert plan.boot_infos == ()
 
 
-def test_an_image_that_is_not_known_is_not_asked_about(honest: Audited) -> None:
-    case = case_of(honest, reference=replace(honest.question.reference, os_images=()))
+@pytest.mark.parametrize("changes", [[], [{"os_image_hash": ""}]], ids=["image", "hash"])
+def test_an_image_that_is_not_known_is_not_asked_about(
+    honest: Audited, changes: list[dict[str, Any]]
+) -> None:
+    rows = tuple(rows_of(case_of(honest), *changes))
+    case = case_of(honest, reference=replace(honest.question.reference, os_images=rows))
     plan = case.chain_plan
     assert plan is not None
     assert (plan.os_image_hash, plan.boot_infos) == (None, ())
