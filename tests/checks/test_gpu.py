@@ -3,9 +3,11 @@
 import base64
 import json
 from collections.abc import Callable
+from typing import cast
 
 import pytest
-from cryptography.x509 import Certificate
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.x509 import BasicConstraints, Certificate, CertificateBuilder
 from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
@@ -17,9 +19,10 @@ from verifier.lab.attacks.gpu import CHECK, WITH_GPUS, honest, judged, nonce_of,
 from verifier.lab.events import MACHINE
 from verifier.lab.forgeries import HandedOver, before_ready
 from verifier.lab.gpu import Gpus
-from verifier.lab.keys import p256
+from verifier.lab.host import firmware_event_added
+from verifier.lab.keys import p256, p384
 from verifier.lab.knobs import Knobs
-from verifier.lab.pki import der
+from verifier.lab.pki import der, key_usage
 from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
 from verifier.reference.values import TrustAnchor
 
@@ -46,16 +49,28 @@ def test_a_machine_without_ports_has_nothing_to_show(honest_world: Audited) -> N
     assert beside.status is Status.WARN
 
 
-@pytest.mark.parametrize("num_gpus", [0, 1])
-def test_what_a_machine_measures_counts_before_what_its_image_is_for(num_gpus: int) -> None:
-    def for_gpus(document: JsonObject) -> JsonObject:
-        rows = [{**row, "release": "nvidia-0.5.8"} for row in document["os_images"]]  # type: ignore[union-attr, dict-item]
-        return {**document, "os_images": rows}  # type: ignore[dict-item]
+def for_gpus(document: JsonObject) -> JsonObject:
+    """Reference values in which every image is one for GPUs."""
+    rows = cast("list[JsonObject]", document["os_images"])
+    return {
+        **document,
+        "os_images": [{**row, "release": f"nvidia-{row['release']}"} for row in rows],
+    }
 
-    machine = {**MACHINE, "num_gpus": num_gpus}
-    found = result(audit(Knobs(machine=machine), reference=for_gpus))
-    expected = SkipKind.MISSING_EVIDENCE if num_gpus else SkipKind.NOT_APPLICABLE
-    assert found.skip_kind is expected
+
+@pytest.mark.parametrize(
+    ("knobs", "reference", "skip"),
+    [
+        (Knobs(), for_gpus, SkipKind.NOT_APPLICABLE),
+        (Knobs(edit_events=firmware_event_added), for_gpus, SkipKind.MISSING_EVIDENCE),
+        (Knobs(edit_events=firmware_event_added), None, SkipKind.NOT_APPLICABLE),
+    ],
+    ids=["of a known machine", "of another machine", "another image"],
+)
+def test_an_image_for_gpus_asks_for_them_where_nothing_tells_the_machine(
+    knobs: Knobs, reference: Callable[[JsonObject], JsonObject] | None, skip: SkipKind
+) -> None:
+    assert result(audit(knobs, reference=reference)).skip_kind is skip
 
 
 @pytest.fixture(scope="module")
@@ -203,6 +218,25 @@ def test_a_chain_leads_leaf_first_and_without_turns_to_the_root() -> None:
     wrong = signature_holds(leaf.public_key(), bytes(96), b"")
     assert not wrong
     assert not signature_holds(p256("x").public_key(), bytes(96), b"")
+
+
+@pytest.mark.parametrize("is_ca", [True, False])
+@pytest.mark.parametrize("signs", [True, False])
+def test_a_ca_says_that_it_is_one_and_that_its_key_signs_certificates(
+    *, is_ca: bool, signs: bool
+) -> None:
+    leaf, device, *above = Gpus(count=1, now=0).chain(0)
+    builder = (
+        CertificateBuilder(device.issuer, device.subject, device.public_key(), 1)
+        .not_valid_before(device.not_valid_before_utc)
+        .not_valid_after(device.not_valid_after_utc)
+        .add_extension(BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        .add_extension(key_usage(is_ca=signs), critical=True)
+    )
+    likeness = builder.sign(p384("provisioner"), SHA384())
+    root = TrustAnchor(use="", spki=spki_digest(above[-1]), certificate="", source="", date="")
+    found = chain_failure((leaf, likeness, *above), (root,), 1_781_524_800)
+    assert found == ("" if is_ca and signs else "certificate 1 is issued by one that is no CA's")
 
 
 @pytest.mark.parametrize(

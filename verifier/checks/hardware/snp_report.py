@@ -202,7 +202,7 @@ def _upwards(
     yield chain
     if len(chain) < _LONGEST:
         for item in given:
-            if item.subject == chain[-1].issuer and item not in chain:
+            if item.subject == chain[-1].issuer:
                 yield from _upwards((*chain, item), given)
 
 
