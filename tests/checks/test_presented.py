@@ -13,7 +13,8 @@ from verifier.checks.case import Case
 from verifier.checks.presented import most_proven
 from verifier.errors import Blocked, EvidenceError, MissingEvidence
 from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.subject import PresentedQuote
+from verifier.evidence.subject import CHANNEL_ENDPOINT, PresentedQuote
+from verifier.lab.attacks.attack import PASSED_THROUGH
 from verifier.lab.knobs import Knobs
 from verifier.lab.quote import make_quote
 from verifier.model.result import SkipKind
@@ -76,3 +77,10 @@ def test_a_web_page_in_the_place_of_a_guest_is_said(world: Audited) -> None:
     (found,) = world.again(builder.build()).check("hardware.quote")
     assert found.skip_kind is SkipKind.MISSING_EVIDENCE
     assert found.summary.endswith("gives web pages, and no evidence: https://portal.example")
+
+
+def test_the_quote_of_the_endpoint_is_the_one_that_was_asked_about() -> None:
+    asked = audit(Knobs(), endpoint=PASSED_THROUGH)
+    assert first_case(asked).presented.channel == CHANNEL_ENDPOINT
+    elsewhere = asked.again(endpoint=None)
+    assert first_case(elsewhere).presented.channel != CHANNEL_ENDPOINT
