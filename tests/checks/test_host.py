@@ -11,12 +11,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replaced
 
 from tests.worlds.audited import Audited, add, audit
+from verifier.checks.hardware.host import _signed_by
 from verifier.errors import EvidenceError
 from verifier.evidence.bundle import Kind
 from verifier.evidence.import_files import recognise
-from verifier.evidence.platforms.place import parse_place
+from verifier.evidence.platforms.place import ED25519, RSA, parse_place
 from verifier.lab.knobs import DAY, DEFAULT_NOW, Knobs
 from verifier.lab.place import LABEL, ppid_of, public_key, statement
 from verifier.model.result import Basis, CheckResult, SkipKind, Status, Verdict
@@ -85,6 +87,15 @@ def test_each_key_verifies_by_its_own_algorithm(world: Audited, key: str) -> Non
     other = result(world, signed(public_key()), given_one)
     assert other.skip_kind is SkipKind.MISSING_EVIDENCE
     assert "no key that the policy names" in other.summary
+
+
+def test_a_key_is_for_the_one_algorithm_that_a_statement_names(world: Audited) -> None:
+    """Whatever the signature would verify by."""
+    for signer, other in ((rsa_key(), ED25519), ("an operator", RSA)):
+        parsed = parse_place(statement(world.world, signer=signer), "statement")
+        key = bytes.fromhex(public_key(signer))
+        assert _signed_by(parsed, key)
+        assert not _signed_by(replaced(parsed, algorithm=other), key)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from verifier.checks.second_opinion.certificates import Authority, Platform, platform_of
 from verifier.checks.second_opinion.refusal import RefusedError
@@ -147,3 +148,53 @@ def test_a_version_is_a_number_that_is_not_negative(value: bytes, number: int | 
     for name in ((2, 1), (2, 17)):
         with pytest.raises(RefusedError, match=r"is no number|is not readable"):
             platform({name: value})
+
+
+def reissued(of: x509.Certificate, usage: x509.KeyUsage) -> x509.Certificate:
+    """A certificate that the root issued for another use of the same key."""
+    builder = (
+        x509.CertificateBuilder(of.issuer, of.subject, of.public_key(), of.serial_number)
+        .not_valid_before(of.not_valid_before_utc)
+        .not_valid_after(of.not_valid_after_utc)
+    )
+    for item in of.extensions:
+        value = usage if isinstance(item.value, x509.KeyUsage) else item.value
+        builder = builder.add_extension(value, critical=item.critical)
+    return builder.sign(keys.p256("root"), hashes.SHA256())
+
+
+@pytest.mark.parametrize("certificates", [True, False])
+@pytest.mark.parametrize("lists", [True, False])
+def test_a_ca_signs_certificates_and_lists(*, certificates: bool, lists: bool) -> None:
+    pki = world()
+    usage = x509.KeyUsage(False, False, False, False, False, certificates, lists, False, False)  # noqa: FBT003 - in the order of RFC 5280
+    root = Authority(pki.root, pki.root_ca_crl, DEFAULT_NOW)
+    root.need_issued(pki.platform_ca, is_ca=True)
+    ca = reissued(pki.platform_ca, usage)
+    if certificates and lists:
+        root.need_issued(ca, is_ca=True)
+        return
+    with pytest.raises(RefusedError, match="is for something else"):
+        root.need_issued(ca, is_ca=True)
+
+
+def test_a_list_is_signed_by_its_ca_and_by_one_algorithm() -> None:
+    pki = world()
+    lists = x509.load_der_x509_crl(pki.root_ca_crl)
+    builder = (
+        x509.CertificateRevocationListBuilder(lists.issuer)
+        .last_update(lists.last_update_utc)
+        .next_update(moment(DEFAULT_NOW + DAY))
+        .add_extension(x509.CRLNumber(1), critical=False)
+    )
+    for signer, algorithm, holds in (
+        ("root", hashes.SHA256(), True),
+        ("root", hashes.SHA384(), False),
+        ("rogue", hashes.SHA256(), False),
+    ):
+        crl = builder.sign(keys.p256(signer), algorithm).public_bytes(Encoding.DER)
+        if holds:
+            Authority(pki.root, crl, DEFAULT_NOW)
+            continue
+        with pytest.raises(RefusedError, match="the signature does not hold"):
+            Authority(pki.root, crl, DEFAULT_NOW)

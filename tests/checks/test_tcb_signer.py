@@ -9,12 +9,18 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from verifier.checks.hardware.endorsements import TCB_SIGNING_NAME, _Chooser, _UnfitError
+from verifier.checks.hardware.endorsements import (
+    TCB_SIGNING_NAME,
+    _Chooser,
+    _signed_list,
+    _UnfitError,
+)
 from verifier.errors import EvidenceError
-from verifier.evidence.td.collateral import CollateralParts, Part, SignedDocument
+from verifier.evidence.td.collateral import CollateralParts, Part, RevocationList, SignedDocument
 from verifier.model.result import EvidenceRef
 
 BEGUN: Final = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,3 +98,24 @@ def test_it_is_the_certificate_that_the_root_issued_for_it(part: Part) -> None:
     assert "does not verify" in refusal(part, TCB_SIGNING_NAME, signer="another key")
     platform_ca = "Intel SGX PCK Platform CA"
     assert f"signed by '{platform_ca}', not by" in refusal(part, platform_ca)
+
+
+def test_a_list_of_a_ca_whose_key_signs_nothing_is_signed_by_nobody() -> None:
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, ROOT)])
+    crl = (
+        x509.CertificateRevocationListBuilder(name)
+        .last_update(BEGUN)
+        .next_update(BEGUN + timedelta(2))
+        .sign(key(ROOT), SHA256())
+    )
+    listed = RevocationList(
+        der=b"", crl=crl, issuer=name, issued=0, next_update=1, evidence=EvidenceRef("")
+    )
+    own = certificate(ROOT, ROOT)
+    agreeing = (
+        x509.CertificateBuilder(name, name, X25519PrivateKey.generate().public_key(), 1)
+        .not_valid_before(BEGUN)
+        .not_valid_after(BEGUN + timedelta(2))
+        .sign(key(ROOT), SHA256())
+    )
+    assert [_signed_list(listed, issuer) for issuer in (own, agreeing)] == [True, False]
