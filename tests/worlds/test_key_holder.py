@@ -1,10 +1,12 @@
 """Which key holder is meant: the one that the guest names, or the user, or the policy."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from typing import Final, cast
 
 import pytest
+from eth_utils.address import to_checksum_address
 from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
@@ -20,10 +22,12 @@ from verifier.lab.knobs import CHAIN_ID, DEFAULT_NOW, Knobs
 from verifier.lab.response import Response
 from verifier.lab.world import build
 from verifier.model.result import CheckResult, SkipKind, Status, Verdict
+from verifier.reference.values import Denied
 
 PROVIDER: Final = "key_management.provider"
 IDENTITY: Final = "application.identity"
 CONTRACT: Final = f"{CHAIN_ID}:0x{KMS_ADDRESS.hex()}"
+BEFORE_KEY_PROVIDERS: Final = "0.3.6"
 OWN: Final = Knobs(kms="self-hosted", kms_answers="self-hosted")
 
 
@@ -161,6 +165,7 @@ def test_another_one_than_is_expected(guest: str, kms: str) -> None:
 def test_whether_it_is_a_contract_or_root_key_that_nobody_asked(other: str) -> None:
     audited = of("self-hosted").under(f'[expect]\nkms = ["{other}"]')
     assert audited.report.verdict is Verdict.NONE
+    assert result(audited, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
 
 
 def test_the_guests_word_is_no_expected_one() -> None:
@@ -245,6 +250,26 @@ def confirmed(knobs: Knobs) -> Audited:
 
 def test_the_contract_that_is_named_confirms_the_measured_ca_key() -> None:
     assert result(confirmed(Knobs()), PROVIDER).status is Status.PASS
+
+
+@pytest.mark.parametrize("spelled", [str.lower, to_checksum_address])
+def test_a_denied_root_key_fails_though_only_the_contract_tells_it(
+    spelled: Callable[[str], str],
+) -> None:
+    audited = confirmed(Knobs())
+    value = spelled(root("onchain"))
+    row = Denied(kind="k256-address", value=value, why="w", source="s", date="2026-06-15")
+    denied = audited.again(reference=replace(audited.question.reference, denied=(row,)))
+    assert result(audited, "key_management.root").status is Status.PASS
+    assert result(denied, PROVIDER).status is Status.PASS
+    assert result(denied, "key_management.root").status is Status.FAIL
+
+
+def test_a_release_that_measures_no_key_holder_contradicts_no_expected_one() -> None:
+    audited = audit(Knobs(version=BEFORE_KEY_PROVIDERS))
+    for asked in (audited, audited.under(f'[expect]\nkms = ["{CONTRACT}"]')):
+        assert result(asked, PROVIDER).skip_kind is SkipKind.MISSING_EVIDENCE
+        assert "measures no key provider" in result(asked, PROVIDER).summary
 
 
 @pytest.mark.parametrize("published", [b"\x30" * 91, b""], ids=["another", "none"])

@@ -322,8 +322,9 @@ class ReferenceValues(Struct, frozen=True, kw_only=True):
         return next((row for row in self.firmwares if mrtd in row.mrtd), None)
 
     def is_denied(self, kind: str, value: str) -> Denied | None:
-        """The deny-list row for a value, or None."""
-        return next((row for row in self.denied if (row.kind, row.value) == (kind, value)), None)
+        """The deny-list row for a value, however the hex of both is spelled, or None."""
+        denied = (row for row in self.denied if row.kind == kind)
+        return next((row for row in denied if row.value.lower() == value.lower()), None)
 
     def operator_of(self, url: str) -> str:
         """Who runs an endpoint or explorer: the `rpc` and `reserves` rows say it by host; hosts
