@@ -4,8 +4,10 @@ import json
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from verifier.audit import app_timeline, audit_bundle
+from verifier.chain.view import ChainView
 from verifier.cli.question import simulated_question
 from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError, MissingEvidence
@@ -38,6 +40,22 @@ def test_the_honest_app_has_a_history() -> None:
 def test_another_app_than_the_one_asked_for_has_none() -> None:
     timeline, report = asked(Knobs(guest_app_id=bytes(19) + b"\x07"))
     with pytest.raises(EvidenceError, match="is the app 00"):
+        timeline()
+    assert report.timeline is None
+
+
+def test_where_nobody_asks_for_an_app_it_is_the_one_that_answers() -> None:
+    world = build(Knobs())
+    named = simulated_question(world.app_id, world.reference(), world.now)
+    sources = Sources(responder=world.respond, cloud=False)
+    bundle = collect_evidence(named, sources, lambda: world.now)
+    assert app_timeline(bundle, replace(named, app_id=None)).app_id == world.app_id
+
+
+def test_an_app_that_its_kms_does_not_know_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ChainView, "app_address", lambda _: "")
+    timeline, report = asked(Knobs())
+    with pytest.raises(MissingEvidence, match="no such app registered"):
         timeline()
     assert report.timeline is None
 

@@ -265,23 +265,25 @@ def doubted_logs(case: Case) -> tuple[LogFilter, ...]:
     """The filters of logs that earlier audits were given and that do not fit the rest of the
     evidence: they accuse nobody before they were asked for again."""
     found = history_of(case)
-    recalled = [item for item in found.streams() if item.agreed.cached] if found else []
+    if found is None:
+        return ()
+    recalled = [item for item in found.streams() if item.agreed.cached]
     if not recalled:
         return ()
     every = tuple(item.filter for item in recalled)
     try:
-        timeline, accused = timeline_of(case), _accusing(case, found)
+        timeline, accused = _told(case, found), _accusing(case, found)
     except EvidenceError:
         return every
-    if timeline is not None and any(item.disputed for item in timeline.coverage):
+    if any(item.disputed for item in timeline.coverage):
         return every
     return tuple(item.filter for item in recalled if not item.events or item in accused)
 
 
-def _accusing(case: Case, found: "History | None") -> "tuple[Stream, ...]":
+def _accusing(case: Case, found: "History") -> "tuple[Stream, ...]":
     """The app's logs, where they accuse it of unknown code."""
     with suppress(MissingEvidence):
-        if found is not None and unknown_upgrades(case, found):
+        if unknown_upgrades(case, found):
             return (found.app_stream,)
     return ()
 
