@@ -62,7 +62,6 @@ def test_two_that_say_the_same_agree() -> None:
         ({"expires": 9}, ["collateral expires"]),
         ({"failure": "no"}, ["the quote"]),
     ],
-    ids=lambda item: next(iter(item)),
 )
 def test_whatever_one_says_otherwise_is_named(changes: dict[str, Any], named: list[str]) -> None:
     found = [*differences(FIRST, replace(SECOND, **changes))]

@@ -1,7 +1,8 @@
 """The KMS's own attestation: what each part of it needs, in simulated worlds and real evidence."""
 
 import json
-from typing import Any, Final
+from types import SimpleNamespace
+from typing import Any, Final, cast
 
 import pytest
 from cryptography import x509
@@ -14,8 +15,10 @@ from tests.evidence.recorded import needs_recorded, read
 from tests.worlds.absence import gone
 from tests.worlds.audited import Audited, audit
 from verifier.audit import audit_bundle
-from verifier.checks.case import Question
+from verifier.checks.case import Case, Question
+from verifier.checks.key_management import attestation
 from verifier.checks.key_management.kms_guest import signed_by
+from verifier.checks.key_management.kms_root import RootKey
 from verifier.cli.question import challenge_bytes
 from verifier.collection import Sources, collect_evidence
 from verifier.errors import EvidenceError
@@ -87,6 +90,36 @@ def test_nothing_rests_on_the_record_of_how_it_made_its_keys(bootstrap: str) -> 
 def test_another_root_key_than_the_known_one() -> None:
     audited = audit(Knobs(kms_answers="onchain", kms_k256="another"))
     assert found(audited).status is not Status.PASS
+
+
+def tied(*labels: str) -> tuple[RootKey, ...]:
+    """Root keys that the KMS's CA key is tied to."""
+    return tuple(RootKey(f"0x{label * 20}", f"by {label}", ()) for label in labels)
+
+
+@pytest.mark.parametrize(
+    ("found", "known", "status"),
+    [
+        (("aa",), "", Status.PASS),
+        (("aa", "aa"), "", Status.PASS),
+        (("aa",), "aa", Status.PASS),
+        (("aa",), "bb", Status.FAIL),
+        (("aa", "bb"), "", Status.FAIL),
+        (("aa", "bb"), "aa", Status.FAIL),
+        (("aa", "bb", "cc"), "", Status.FAIL),
+        ((), "aa", Status.SKIP),
+    ],
+)
+def test_a_kms_has_one_root_key(
+    found: tuple[str, ...], known: str, status: Status, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attestation, "root_keys", lambda _: tied(*found))
+    address = f"0x{known * 20}" if known else ""
+    case = cast("Case", SimpleNamespace(kms_record=SimpleNamespace(root_address=address)))
+    outcome = attestation._root_key(case)  # noqa: SLF001 - one part of the check
+    assert outcome.status is status
+    if status is Status.FAIL:
+        assert outcome.expected == (address or f"0x{'aa' * 20}")
 
 
 def test_a_certificate_that_nobody_saw_in_use_is_of_any_time(honest: Audited) -> None:

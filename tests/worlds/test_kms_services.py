@@ -160,6 +160,17 @@ DOUBTFUL: Final[dict[str, tuple[Edit, str]]] = {
         written(SOCKET, SOCKET + "      - /dstack/other.toml:/kms/kms.toml\n"),
         "kms has /kms/kms.toml from elsewhere",
     ),
+    "kms-socket-of-an-image": (
+        written(
+            SOCKET,
+            "      - {type: image, source: /var/run/dstack.sock, target: /var/run/dstack.sock}\n",
+        ),
+        "kms has /var/run/dstack.sock from elsewhere",
+    ),
+    "kms-other-shell": (
+        started("[/dstack/sh, -c, exec dstack-kms -c /kms/kms.toml]"),
+        "what kms runs is the operator's own `command`",
+    ),
     "kms-volume-with-options": (
         written("  kms-volume:\n", "  kms-volume: {driver_opts: {type: nfs, device: ':/x'}}\n"),
         "kms has /kms from elsewhere",

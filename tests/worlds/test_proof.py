@@ -247,8 +247,8 @@ def test_one_of_several_instances_is_not_held_against_the_others() -> None:
         audited = several.handing_over([(Kind.PROOF, raw)])
         assert audited.report.verdict is several.report.verdict
     others = {"rtmr": ["01" * 48] * 4, "mr_td": "01" * 48, "mr_config_id": "01" * 48}
-    for name in others:
-        raw = published(several, set_in("attestation", **{name: others[name]}, td_quote=""))
+    for name, value in others.items():
+        raw = published(several, set_in("attestation", **{name: value}, td_quote=""))
         (found, *_) = several.handing_over([(Kind.PROOF, raw)]).check(CONSISTENCY)
         assert found.status is Status.FAIL
 

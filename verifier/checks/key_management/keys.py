@@ -145,8 +145,8 @@ def _met(case: Case, found: Outcome) -> Outcome:
 
 
 def _lacks_build(case: Case) -> bool:
-    """Whether a guest should have measured the build of its KMS, and did not. The log tells by
-    its other events of which release it is; where the registers tell, they are believed."""
+    """Whether a guest with a KMS should have measured the build of it, and did not. The log tells
+    by its other events of which release it is; where the registers tell, they are believed."""
     measured, image = case.identity, case.os_image
     dated = image is not None and _FIRST_TO_MEASURE <= image.version < _NO_LONGER_MEASURING
     return measured.lacks_mr_kms or (dated and measured.mr_kms is None)
