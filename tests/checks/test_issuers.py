@@ -1,6 +1,5 @@
 """Who may have issued what: CAs, the keys of issuers, and chains of names that others bear too."""
 
-import json
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -9,28 +8,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from msgspec.structs import replace
 
 from verifier.checks.hardware.anchors import _is_ca
-from verifier.checks.hardware.endorsements import (
-    Endorsements,
-    _signed_list,
-    _signed_text,
-    choose_endorsements,
-)
+from verifier.checks.hardware.endorsements import _signed_list, _signed_text
 from verifier.checks.hardware.snp_report import _upwards
-from verifier.evidence.bundle import BundleBuilder, Kind
-from verifier.evidence.td.collateral import (
-    Part,
-    RevocationList,
-    SignedDocument,
-    read_collateral,
-)
-from verifier.evidence.td.quote import parse_quote
+from verifier.evidence.td.collateral import Part, RevocationList, SignedDocument
 from verifier.lab.keys import p256
-from verifier.lab.knobs import DAY, Knobs
-from verifier.lab.pki import build_pki, key_usage, moment
-from verifier.lab.world import World, build
+from verifier.lab.knobs import Knobs
+from verifier.lab.pki import key_usage, moment
+from verifier.lab.world import build
 from verifier.model.result import EvidenceRef
 
 WORLD: Final = build(Knobs())
@@ -93,34 +79,6 @@ def test_a_document_is_signed_by_a_key_that_can_sign_one() -> None:
     assert _signed_text(document, WORLD.pki.tcb_signing)
     for key in OTHER_KEYS:
         assert not _signed_text(document, certificate(key=key))
-
-
-def endorsed(world: World, **changes: str) -> Endorsements:
-    """What endorses the quote of a world, whose collateral was changed."""
-    document = {**world.collateral.document(), **changes}
-    builder = BundleBuilder()
-    builder.add(Kind.COLLATERAL, json.dumps(document).encode(), source="", collected_at=1)
-    quote = parse_quote(world.guest.quote(bytes(64)), "quote").raw
-    parts = read_collateral(builder.build())
-    return choose_endorsements(parts, quote, world.pki.root_der, world.now)
-
-
-def test_endorsements_are_in_force_with_their_documents() -> None:
-    found, issued = endorsed(WORLD), WORLD.now - 2 * DAY
-    assert (found.failure, found.window) == ("", (issued, issued + 30 * DAY - 1))
-    assert found.oldest == found.root_crl_issued == issued
-
-
-@pytest.mark.parametrize("name", ["tcb_info_issuer_chain", "qe_identity_issuer_chain"])
-def test_endorsements_end_with_the_certificate_of_either_signer(name: str) -> None:
-    old = build_pki(replace(WORLD.pki_options, expired=frozenset({"tcb-signing"})))
-    assert endorsed(WORLD, **{name: old.tcb_chain}).window[1] == WORLD.now - DAY
-
-
-@pytest.mark.parametrize("role", ["pck", "platform-ca", "root"])
-def test_endorsements_end_with_each_certificate_above_the_quote(role: str) -> None:
-    found = endorsed(build(Knobs(expired=frozenset({role}))))
-    assert (found.failure, found.window[1]) == ("", WORLD.now - DAY)
 
 
 @dataclass(frozen=True)
