@@ -6,13 +6,15 @@ from typing import Final
 import pytest
 from msgspec.structs import replace
 
+from verifier.checks.hardware import endorsements
 from verifier.checks.hardware.endorsements import Endorsements, choose_endorsements
-from verifier.errors import EvidenceError
+from verifier.errors import EvidenceError, MissingEvidence
 from verifier.evidence.bundle import BundleBuilder, Kind
+from verifier.evidence.codec import JsonObject
 from verifier.evidence.td.collateral import read_collateral
 from verifier.evidence.td.quote import parse_quote
 from verifier.lab.knobs import DAY, Knobs
-from verifier.lab.pki import build_pki
+from verifier.lab.pki import build_pki, pem_chain
 from verifier.lab.world import World, build
 
 WORLD: Final = build(Knobs())
@@ -21,15 +23,19 @@ WORLD: Final = build(Knobs())
 def endorsed(world: World, *beside: Knobs, **changes: str) -> Endorsements:
     """What endorses the quote of a world, whose collateral was changed, and which has that of other
     worlds beside it."""
-    documents = [{**world.collateral.document(), **changes}]
-    documents += [build(knobs).collateral.document() for knobs in beside]
+    others = (build(knobs).collateral.document() for knobs in beside)
+    return chosen(world, {**world.collateral.document(), **changes}, *others)
+
+
+def chosen(world: World, *documents: JsonObject, root: bytes = b"") -> Endorsements:
+    """What endorses the quote of a world among these sets of collateral."""
     builder = BundleBuilder()
     for place, document in enumerate(documents):
         raw = json.dumps(document).encode()
         builder.add(Kind.COLLATERAL, raw, source=str(place), collected_at=1)
     quote = parse_quote(world.guest.quote(bytes(64)), "quote").raw
     parts = read_collateral(builder.build())
-    return choose_endorsements(parts, quote, world.pki.root_der, world.now)
+    return choose_endorsements(parts, quote, root or world.pki.root_der, world.now)
 
 
 def test_endorsements_are_in_force_with_their_documents() -> None:
@@ -83,10 +89,70 @@ def test_what_is_not_signed_is_set_aside_beside_what_is() -> None:
 @pytest.mark.parametrize("name", ["tcb_info_issuer_chain", "qe_identity_issuer_chain"])
 def test_endorsements_end_with_the_certificate_of_either_signer(name: str) -> None:
     old = build_pki(replace(WORLD.pki_options, expired=frozenset({"tcb-signing"})))
-    assert endorsed(WORLD, **{name: old.tcb_chain}).window[1] == WORLD.now - DAY
+    found = endorsed(WORLD, **{name: old.tcb_chain})
+    assert found.window[1] == WORLD.now - DAY
+    chains = {key: value for key, value in found.members.items() if key.endswith("issuer_chain")}
+    assert chains.pop(name) == old.tcb_chain
+    assert (
+        chains.pop("pck_crl_issuer_chain")
+        == pem_chain((WORLD.pki.platform_ca, WORLD.pki.root)).decode()
+    )
+    assert list(chains.values()) == [WORLD.pki.tcb_chain]
 
 
 @pytest.mark.parametrize("role", ["pck", "platform-ca", "root"])
 def test_endorsements_end_with_each_certificate_above_the_quote(role: str) -> None:
     found = endorsed(build(Knobs(expired=frozenset({role}))))
     assert (found.failure, found.window[1]) == ("", WORLD.now - DAY)
+
+
+@pytest.mark.parametrize(
+    ("role", "words"),
+    [
+        ("platform-ca", "issuer is not issued by the root"),
+        ("pck", "is not signed by its issuer"),
+        ("root-ca-crl", "the root revocation list is not signed by its issuer"),
+    ],
+)
+def test_what_the_root_vouches_for_is_signed_link_by_link(role: str, words: str) -> None:
+    assert words in endorsed(build(Knobs(rogue=frozenset({role})))).failure
+
+
+def test_a_chain_without_the_issuer_of_its_leaf_leads_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for chain in ((WORLD.pki.pck,), (WORLD.pki.pck, WORLD.pki.root)):
+        monkeypatch.setattr(endorsements, "certificate_chain", lambda _, of=chain: pem_chain(of))
+        assert "issuer is not issued by the root" in endorsed(WORLD).failure
+
+
+@pytest.mark.parametrize("chain", [b"", b"-----BEGIN CERTIFICATE-----\nMII\n"])
+def test_a_quote_whose_chain_cannot_be_read_is_malformed(
+    monkeypatch: pytest.MonkeyPatch, chain: bytes
+) -> None:
+    monkeypatch.setattr(endorsements, "certificate_chain", lambda _: chain)
+    with pytest.raises(EvidenceError, match="no readable PCK certificate chain"):
+        endorsed(WORLD)
+
+
+@pytest.mark.parametrize("name", ["pck_crl", "root_ca_crl", "tcb_info", "qe_identity"])
+def test_what_is_absent_is_missing_and_what_cannot_be_read_is_malformed(name: str) -> None:
+    whole = WORLD.collateral.document()
+    without = {key: value for key, value in whole.items() if not key.startswith(name)}
+    with pytest.raises(MissingEvidence, match="is in the evidence"):
+        chosen(WORLD, without)
+    with pytest.raises(EvidenceError) as raised:
+        chosen(WORLD, {**whole, name: "00"})
+    assert not isinstance(raised.value, MissingEvidence)
+
+
+@pytest.mark.parametrize(("age", "counts"), [(3 * DAY, True), (0, True), (-1, False)])
+def test_a_list_revokes_from_the_second_of_its_issue_on(age: int, *, counts: bool) -> None:
+    for role in ("pck", "platform-ca", "tcb-signing"):
+        beside = Knobs(revoked=frozenset({role}), collateral_age=age)
+        assert ("is revoked by a list of" in endorsed(WORLD, beside).failure) is counts
+
+
+def test_a_trust_anchor_is_a_certificate() -> None:
+    with pytest.raises(EvidenceError, match="the trust anchor is not a DER certificate"):
+        chosen(WORLD, WORLD.collateral.document(), root=b"none")
