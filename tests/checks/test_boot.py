@@ -71,7 +71,7 @@ def test_machines_that_are_stated_are_reproduced(machine: JsonObject) -> None:
     found = only(audit(Knobs(machine=machine)))
     assert found.status is Status.PASS
     assert "search" not in found.summary
-    memory = int(machine["memory_size"]) >> 30
+    memory = int(str(machine["memory_size"])) >> 30
     assert found.summary.startswith(f"{machine['cpu_count']} vCPU, {memory} GiB")
 
 
