@@ -37,8 +37,6 @@ UNTIED_HINT: Final = (
     f"such quotes, name its convention: --bind {CHALLENGE_LEAF}=COMPOSE_HASH"
 )
 
-_HALF: Final = 32
-
 
 def vouched(case: Case) -> str:
     """How the identified KMS signed for the judged quote, in words; "" where nothing shows it.
@@ -88,7 +86,7 @@ def tie(case: Case, source: PresentedQuote) -> str:
     in_session = case.question.trusted and case.presented.peer == shown
     if in_session and _of_same_boot(case, source):
         return "the judged quote came in a TLS session whose server showed a certificate"
-    if _named(case) and len(challenge) == _HALF and report_data == challenge + leaf:
+    if _named(case) and report_data == challenge + leaf:
         return (
             "the report data commits to the challenge and to the key of a certificate (convention "
             f"{CHALLENGE_LEAF}, named for this manifest)"

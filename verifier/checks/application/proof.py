@@ -259,9 +259,10 @@ def _moment(item: Located[Proof]) -> Iterator[tuple[Statement, str]]:
     place = artifact.at("/timestamp")
     if moment > artifact.collected_at + MAX_CLOCK_SKEW:
         yield ("timestamp", stated, WHO, place), f"until {format_time(artifact.collected_at)}"
-    certified = certified_since(item.value.quote) if item.value.quote else 0
-    if moment < certified:
-        yield ("timestamp", stated, WHO, place), f"since {format_time(certified)}"
+    if item.value.quote:
+        certified = certified_since(item.value.quote)
+        if moment < certified:
+            yield ("timestamp", stated, WHO, place), f"since {format_time(certified)}"
 
 
 def attested(case: Case) -> tuple[Provenance, ...]:
