@@ -2,6 +2,8 @@
 
 import json
 from itertools import product
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from msgspec.structs import replace
@@ -9,7 +11,8 @@ from msgspec.structs import replace
 from tests.policy.conftest import written  # noqa: F401 - a fixture
 from tests.policy.policies import Load, judged, waiver
 from tests.worlds.audited import Audited, audit
-from verifier.checks.boot.machine import UNEXPLAINED
+from verifier.checks.boot.machine import UNEXPLAINED, _hints
+from verifier.checks.case import Case
 from verifier.cli.question import simulated_reference
 from verifier.errors import PolicyError
 from verifier.evidence.codec import JsonObject
@@ -91,6 +94,21 @@ def test_a_log_that_proves_nothing_is_as_none(
     assert {item.status for item in audited.check("boot.machine")} == {Status.PASS}
     unstated = audit(Knobs(edit_log=edit, stated_machine={"cpu_count": 1}))
     assert {item.status for item in unstated.check("boot.machine")} == {machine}
+
+
+def hinted(*texts: str) -> list[int]:
+    """How many processors each machine has that is taken from these configurations."""
+    quotes = [SimpleNamespace(vm_config=text) for text in texts]
+    case = SimpleNamespace(evidence=SimpleNamespace(quotes=quotes, infos=[]))
+    return [shape.cpus for shape in _hints(cast("Case", case))]
+
+
+def test_what_is_stated_is_read_within_bounds() -> None:
+    stated = [json.dumps({**MACHINE, "cpu_count": count}) for count in range(1, 12)]
+    assert hinted(stated[0].ljust(1 << 16)) == [1]
+    assert hinted(stated[0].ljust((1 << 16) + 1)) == []
+    assert hinted("", "no JSON", "\ud800", stated[1]) == [2]
+    assert len(hinted(*stated)) == 8
 
 
 def test_an_unknown_firmware_is_missing_evidence(honest: Audited) -> None:

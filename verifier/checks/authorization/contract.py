@@ -138,6 +138,7 @@ def allowed(case: Case) -> Outcome:
     getters, any_device, evidence = _getters(view, app, boot)
     asked = [(_ask(view, boot), _device(view, app, boot)) for boot in boots]
     answers = [answer for answer, _ in asked]
+    first, *_ = answers
     refusals = [name for name, value in getters.items() if not value]
     if not any_device.value and not any(device for _, device in asked):
         refusals.append("device")
@@ -146,9 +147,9 @@ def allowed(case: Case) -> Outcome:
         for index, (answer, device) in enumerate(asked)
         if answer.value[0] and (any_device.value or device)
     ]
-    references = (*evidence, *answers[0].evidence)
+    references = (*evidence, *first.evidence)
     if refusals or not yes:
-        said = ", ".join(refusals) or answers[0].value[1] or "isAppAllowed says no"
+        said = ", ".join(refusals) or first.value[1] or "isAppAllowed says no"
         refused = failed(
             f"not allowed: {said}",
             expected="isAppAllowed and every getter say yes",
