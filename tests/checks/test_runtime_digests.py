@@ -23,6 +23,14 @@ def entry(version: int) -> Event:
     return replace(bare, digest=runtime_digest(bare))
 
 
+def test_what_the_app_appended_is_what_follows_in_its_own_register() -> None:
+    own = replace(entry(1), name="of the app")
+    elsewhere = replace(own, imr=2, name="of the firmware")
+    foreign = replace(own, event_type=4, name="of nobody")
+    log = (elsewhere, entry(1), elsewhere, foreign, own)
+    assert _appended(log, 1) == ["of the app"]
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_digest_is_recomputed_whether_it_is_shown_or_not(version: int) -> None:
     shown = entry(version)

@@ -186,6 +186,31 @@ def test_an_image_that_may_be_another_is_not_allowed(compose: str, written: Load
     assert result(report).status is Status.FAIL
 
 
+def test_where_an_image_that_is_not_allowed_is_named(written: Load) -> None:
+    built = "services:\n  web:\n    build: .\n"
+    for compose, line in ((DOUBTFUL, 3), (built, 2)):
+        audited = audit(Knobs(edit_manifest=with_compose(compose)))
+        report = judged(audited, written('[images]\nregistries = ["docker.io"]\n'))
+        (found,) = (item for item in report.findings if item.rule == "policy.images")
+        assert found.location.line == line
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (f"docker pull {LAB}/lab/web:1", ""),
+        ("docker pull docker.io/lab/web:1", "it comes from docker.io/lab/web"),
+        (f"docker pull {LAB}/lab/$NAME", f"the image {LAB}/lab/$NAME can be anything"),
+        ("docker load -i x.tar", "it can be any"),
+    ],
+)
+def test_an_image_that_a_script_gets(command: str, message: str, written: Load) -> None:
+    audited = audit(Knobs(edit_manifest=with_compose(DOUBTFUL, pre_launch_script=command)))
+    report = judged(audited, written(f'[images]\nregistries = ["{LAB}"]\n'))
+    found = [item.message for item in report.findings if item.rule == "policy.images"]
+    assert found == ([f"`{command}` of a script: {message}"] if message else [])
+
+
 def test_a_waived_finding_stays_and_does_not_count(doubtful: Audited, written: Load) -> None:
     counted = sorted({f.rule for f in doubtful.report.findings if f.severity in ("high", "medium")})
     text = "".join(waiver(doubtful, id=f"W-{rule}", rule=rule) for rule in counted)

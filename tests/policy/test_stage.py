@@ -29,6 +29,7 @@ from verifier.model.result import (
     Verdict,
 )
 from verifier.policy.policy import Policy, load_policy
+from verifier.policy.reviews import Review
 from verifier.policy.stage import (
     REQUIREMENTS,
     Standing,
@@ -171,6 +172,17 @@ def test_a_review_answers_nothing_but_what_it_names() -> None:
         assert stage_of(report, assessed) is None
         assert not any(item.reviews for item in assessed)
         assert "[[reviews]]" in render_stage(report, assessed, 100)
+
+
+def test_a_review_holds_until_its_day_begins() -> None:
+    review = Review(
+        requirement=2,
+        compose_hash="",
+        reason="",
+        reviewer="",
+        expires=date(1970, 1, 2),
+    )
+    assert [review.holds(at) for at in (DAY - 1, DAY)] == [True, False]
 
 
 def test_a_review_needs_a_measured_manifest() -> None:

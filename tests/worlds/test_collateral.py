@@ -145,6 +145,15 @@ def test_what_cannot_be_read_says_nothing_against_the_quote(
     assert audited.report.verdict is Verdict.NONE
 
 
+@pytest.mark.parametrize("chain", CHAINS)
+def test_each_document_has_a_signer_that_is_in_force(honest: Audited, chain: str) -> None:
+    """The same key, in a certificate whose time is over."""
+    over = build_pki(replace(honest.world.pki_options, expired=frozenset({"tcb-signing"})))
+    asked = without_pcs(honest, document(honest, **{chain: over.tcb_chain}))
+    assert hardware_quote(asked).skip_kind is SkipKind.MISSING_EVIDENCE
+    assert asked.report.verdict is Verdict.NONE
+
+
 def test_chains_as_headers_spell_them_are_read(honest: Audited) -> None:
     given = honest.world.collateral.document()
     spelled = {name: quote(str(given[name])) for name in (*CHAINS, "pck_crl_issuer_chain")}
