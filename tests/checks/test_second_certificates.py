@@ -73,9 +73,17 @@ def with_field(length: bytes, octets: bytes) -> bytes:
     return tlv(0x30, honest()[4:] + tlv(0x30, identifier + b"\x04" + length + octets))
 
 
+def test_a_field_that_is_larger_than_any_of_a_platform_is_refused() -> None:
+    inside = with_field(b"\x82\xf0\0", bytes(0xF000))
+    assert platform_of(with_extension(inside)) == platform_of(world().pck)
+    with pytest.raises(RefusedError, match="no DER length"):
+        platform_of(with_extension(with_field(b"\x83\1\0\0", bytes(1 << 16))))
+
+
 @pytest.mark.parametrize(
     ("size", "only", "others"),
     [
+        (0, b"\0", (b"\x80", b"\x81\0")),
         (1, b"\1", (b"\x81\1", b"\x82\0\1")),
         (127, b"\x7f", (b"\x81\x7f",)),
         (128, b"\x81\x80", (b"\x80", b"\x82\0\x80")),
