@@ -182,8 +182,8 @@ PICKED: Final = (
     ),
     Edit(
         "verifier/checks/hardware/quote.py",
-        "_KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | _PKS_BIT | _KL_BIT",
-        "_KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | _PKS_BIT | _KL_BIT | 1 << 60",
+        "_KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | 1 << 30 | 1 << 31",
+        "_KNOWN_ATTRIBUTES: Final = SEPT_VE_DISABLE_BIT | 1 << 30 | 1 << 31 | 1 << 60",
         "tests/checks/test_td_fields.py",
         "a TD attribute, of the upper half, that nobody knows",
     ),
