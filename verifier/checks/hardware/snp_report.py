@@ -202,7 +202,7 @@ def _upwards(
     yield chain
     if len(chain) < _LONGEST:
         for item in given:
-            if item.subject == chain[-1].issuer:
+            if item.subject == chain[-1].issuer and item not in chain:
                 yield from _upwards((*chain, item), given)
 
 
