@@ -75,8 +75,8 @@ def _nothing_open(case: Any) -> Any:
     return replace(_JUDGE_MANIFEST(case), open=())
 
 
-def _no_status(*_: object) -> None:
-    """Nothing is asked about a check."""
+def _never(*_: object) -> bool:
+    return False
 
 
 def _whatever_holds(claim: Any, _results: Mapping[str, Any]) -> Any:
@@ -148,7 +148,7 @@ FLAWS: Final[Mapping[str, Flaw]] = {
         ((rules, "judge_manifest", _nothing_open),), "plain", ("rules-left-open",)
     ),
     "an app id that the guest says is measured": Flaw(
-        ((claims, "_status", _no_status),),
+        ((claims, "_is_said", _never),),
         "plain",
         ("fake-kms-under-the-true-name", "victim-id-no-kms"),
     ),

@@ -120,9 +120,7 @@ def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     identity = case.identity
     evidence = tuple(filter(None, (case.presented.log_evidence,)))
     conditions = ("hardware.quote", "hardware.td", "boot.image", "runtime.events")
-    # Whoever runs the host chooses an id that only the guest says is bound.
-    said = results["application.identity"].status is Status.WARN
-    app_id_rests_on = Basis.ASSERTED if said else basis
+    app_id_rests_on = Basis.ASSERTED if _is_said(results) else basis
     bound = (*conditions, "application.identity")
     yield _claim("app_id", identity.app_id.hex(), app_id_rests_on, evidence, *bound)
     for name, value in (
@@ -137,6 +135,11 @@ def _measured(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]
     if identity.provider:
         value_of = {"name": identity.provider, "id": identity.provider_id.hex()}
         yield _claim("key_provider", dict(value_of), basis, evidence, *conditions)
+
+
+def _is_said(results: Mapping[str, CheckResult]) -> bool:
+    """Whether only the guest says that its app id is bound: whoever runs the host chooses that."""
+    return results["application.identity"].status is Status.WARN
 
 
 def _image(case: Case, results: Mapping[str, CheckResult]) -> Iterator[Claim]:
