@@ -71,12 +71,26 @@ def test_a_certificate_that_cannot_be_judged_has_every_flaw(
     assert presented._flaws(case) == (True, True)  # noqa: SLF001 - no quote of a world is so
 
 
-def test_a_web_page_in_the_place_of_a_guest_is_said(world: Audited) -> None:
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([b" <html>"], "gives web pages, and no evidence: https://portal.example/0"),
+        ([b" <html>", b"{}"], "no TD quote was collected"),
+        ([], "no TD quote was collected"),
+    ],
+    ids=["a page", "an answer beside it", "nothing"],
+)
+def test_a_web_page_in_the_place_of_a_guest_is_said(
+    world: Audited, given: list[bytes], said: str
+) -> None:
     builder = BundleBuilder()
-    builder.add(Kind.INFO, b" <html>", source="https://portal.example", collected_at=1)
+    builder.add(Kind.PAGE, b"<html>", source="https://portal.example", collected_at=1)
+    for place, raw in enumerate(given):
+        source = f"https://portal.example/{place}"
+        builder.add(Kind.INFO, raw, source=source, collected_at=1)
     (found,) = world.again(builder.build()).check("hardware.quote")
     assert found.skip_kind is SkipKind.MISSING_EVIDENCE
-    assert found.summary.endswith("gives web pages, and no evidence: https://portal.example")
+    assert said in found.summary
 
 
 def test_the_quote_of_the_endpoint_is_the_one_that_was_asked_about() -> None:

@@ -53,7 +53,9 @@ def test_an_event_of_another_release_excuses_nothing(
     assert audited.report.verdict is Verdict.WARNING
 
 
-@pytest.mark.parametrize(("release", "version"), [("0.5.8", "0.5.8"), ("0.6.0 beta", "0.6.0")])
+@pytest.mark.parametrize(
+    ("release", "version"), [("0.5.8", "0.5.8"), ("0.6.0 beta", "0.6.0"), ("0.6", "0.6.0")]
+)
 def test_an_honest_guest_of_either_release_passes(release: str, version: str) -> None:
     assert judged(None, release, version).check(CHECK)[0].status is Status.PASS
 
