@@ -16,9 +16,8 @@ LISTED: Final[dict[str, str]] = {
     ),
     "verifier/checks/instances.py allowed_manifests: item in texts → item not in texts": _LATE,
     "verifier/checks/key_management/keys.py _FIRST_TO_MEASURE: 4 → 5": _LATE,
-    "verifier/checks/provenance/check.py _Attestations.__init__: item.kind is "
-    "Kind.SIGSTORE_BUNDLE and item.sha256 is None → item.kind is Kind.SIGSTORE_BUNDLE or "
-    "item.sha256 is None": "words",
+    "verifier/checks/key_management/keys.py _FIRST_TO_MEASURE: 0 → 1": _LATE,
+    "verifier/checks/presented.py _tcb: 0 → 1": "what verifies meets a level that has a date",
     "verifier/checks/provenance/check.py _Examination._objection: self._asked.signers or "
     "self._asked.sources → self._asked.signers": "words",
     "verifier/timeline/creation.py find_creation: False → True": _SLICE,
