@@ -274,6 +274,14 @@ def test_what_the_guest_measured_when_it_booted_is_a_doubt_less(
     assert found.status is status
 
 
+def test_what_an_image_that_nobody_knows_measured_is_no_doubt_less() -> None:
+    payload = {"provider": "nvidia", "cc_mode": "on", "devtools": False}
+    edit = before_ready("gpu-attestation", json.dumps(payload).encode())
+    known = audit(replace(WITH_GPUS, version="0.6.0", edit_events=edit))
+    unknown = known.again(reference=replace(known.question.reference, os_images=()))
+    assert (result(known).status, result(unknown).status) == (Status.WARN, Status.SKIP)
+
+
 def test_what_is_false_counts_before_what_nobody_can_read(world: Audited) -> None:
     foreign = world.world.gpus.payload(nonce_of(world.world))
     unread = (Kind.GPU_EVIDENCE, foreign[: len(foreign) // 2])

@@ -182,16 +182,17 @@ def _check_place(case: Case, chain: RaTlsChain, place: int) -> list[str]:
     except x509.ExtensionNotFound:
         is_ca, path_length = False, None
     problems: list[str] = []
-    if is_ca != (place > 0):
-        problems.append("the leaf has CA rights" if place == 0 else "an issuer has no CA rights")
-    if place > 0 and path_length is not None and path_length < place - 1:
+    is_leaf, is_root = place == 0, place == len(chain.certificates) - 1
+    if is_ca is is_leaf:
+        problems.append("the leaf has CA rights" if is_leaf else "an issuer has no CA rights")
+    if not is_leaf and path_length is not None and path_length < place - 1:
         problems.append("the chain is longer than a CA allows")
-    extensions, is_root = chain.extensions[place], place == len(chain.certificates) - 1
-    if is_root and place > 0:
+    if is_root and not is_leaf:
         return problems
+    extensions = chain.extensions[place]
     if extensions.get(EXT_APP_ID) != case.identity.app_id:
         problems.append("a certificate is not for this app id")
-    usage = b"app:custom" if place == 0 else b"app:ca"
+    usage = b"app:custom" if is_leaf else b"app:ca"
     if extensions.get(EXT_USAGE) != usage:
         problems.append(f"a certificate is not for the use {usage.decode('ascii')}")
     return problems
