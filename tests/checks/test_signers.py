@@ -20,6 +20,7 @@ from verifier.evidence.import_files import recognise
 from verifier.lab import keys
 from verifier.lab.world import World, build
 from verifier.model.result import SkipKind, Status
+from verifier.reference.values import Denied
 
 APP: Final = b"\x11" * 20
 MESSAGE: Final = b"\x22" * 32
@@ -255,3 +256,14 @@ def test_a_chain_claims_no_other_keys_than_those_that_signed_it(field: str) -> N
         (others.get(field, derived("another").public_key.to_compressed_bytes()), Status.FAIL),
     ):
         assert identify_signers([replace(chain, **{field: claimed})], reference).status is status
+
+
+def test_a_chain_of_a_root_key_that_anybody_can_make_is_refused() -> None:
+    reference = simulated_reference(world().reference())
+    root = "0x" + world().kms.root_address.hex()
+    denied = Denied(kind="k256-address", value=root, why="published", source="", date="")
+    (chain, *_) = parse_chains(json.dumps(get_key("signing")).encode(), "chain")
+    read = readings(chain, "signing", APP)
+    for known, status in (((), Status.PASS), ((denied,), Status.FAIL)):
+        found = identify_signers(read, replace(reference, denied=known))
+        assert (found.status, "denied: published" in found.summary) == (status, bool(known))
