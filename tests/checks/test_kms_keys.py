@@ -7,10 +7,15 @@ from typing import Any, Final, cast
 
 import pytest
 
+from tests.worlds.audited import audit
+from tests.worlds.test_collateral import first_case
+from verifier.checks.application import proof
 from verifier.checks.case import Case
 from verifier.checks.key_management import attestation, keys
 from verifier.checks.key_management.kms_guest import KmsGuest
 from verifier.checks.key_management.kms_root import RootKey
+from verifier.lab.knobs import Knobs
+from verifier.lab.rpc import RpcFault
 from verifier.manifest.read import read_manifest
 from verifier.model.result import SkipKind, Status
 
@@ -124,3 +129,66 @@ def test_a_manifest_that_leaves_an_image_open_fixes_no_code(compose: str) -> Non
 
 def test_a_manifest_of_another_runner_fixes_no_code() -> None:
     assert not guest_of(PINNED, runner="bash", bash_script="true").pinned
+
+
+def test_what_one_operator_alone_allows_is_a_reservation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        attestation, "allowances", lambda _: {"build": ("0x00000000", [b"\1" * 32])}
+    )
+    answer = SimpleNamespace(value=True, evidence=())
+    for alone, status in ((True, Status.WARN), (False, Status.PASS)):
+        view = SimpleNamespace(
+            plan=SimpleNamespace(kms="0x" + "11" * 20),
+            call=lambda *_: answer,
+            single_source=alone,
+        )
+        case = cast("Case", SimpleNamespace(kms_contract=lambda view=view: (None, view)))
+        assert attestation._allowed(case, cast("KmsGuest", None)).status is status  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("genuine", "measured", "met"),
+    [(True, b"a", True), (True, b"b", False), (True, None, False), (False, b"a", False)],
+)
+def test_a_guest_is_met_whose_build_the_app_measured(
+    genuine: bool,  # noqa: FBT001 - a column of the table
+    measured: bytes | None,
+    met: bool,  # noqa: FBT001
+) -> None:
+    case = cast("Case", SimpleNamespace(identity=SimpleNamespace(mr_kms=measured)))
+    guest = cast("KmsGuest", SimpleNamespace(genuine=genuine, builds=(b"a",)))
+    assert attestation._is_met(case, guest) is met  # noqa: SLF001
+
+
+@pytest.mark.parametrize("shown", [(b"key", b""), (b"", b"signature"), (b"", b"")])
+def test_a_proof_signs_with_its_key_and_its_signature(
+    monkeypatch: pytest.MonkeyPatch, shown: tuple[bytes, bytes]
+) -> None:
+    key, signature = shown
+    value = SimpleNamespace(app_public_key=key, kms_signature=signature)
+    monkeypatch.setattr(proof, "own", lambda _: [SimpleNamespace(value=value)])
+    evidence = SimpleNamespace(env_keys=(), key_chains=())
+    case: Any = SimpleNamespace(evidence=evidence, identity=SimpleNamespace(app_id=b""))
+    assert not [*keys._signatures(case, "0xA")]  # noqa: SLF001
+
+
+def test_the_contract_of_a_kms_by_one_operator_alone_is_a_reservation() -> None:
+    for knobs, status in (
+        (Knobs(rpc_faults={"b": RpcFault.ERROR}), Status.WARN),
+        (Knobs(), Status.PASS),
+    ):
+        case = first_case(audit(knobs))
+        assert case.kms_record is not None
+        found = keys._on_chain_keys(case, case.kms_record, ())  # noqa: SLF001
+        assert found.status is status
+
+
+def test_a_proof_that_names_a_kms_contradicts_no_guest_of_an_unknown_one() -> None:
+    row = SimpleNamespace(is_called=lambda _: True, name="one")
+    other = SimpleNamespace(is_called=lambda _: False, name="other")
+    artifact = SimpleNamespace(at=lambda _: "place")
+    item: Any = SimpleNamespace(value=SimpleNamespace(kms_id="one"), artifact=artifact)
+    for record, names in ((None, []), (row, []), (other, ["other"])):
+        reference = SimpleNamespace(kms=(row, other))
+        case: Any = SimpleNamespace(kms_record=record, reference=reference)
+        assert [name for _, name in proof._key_holder(case, item)] == names  # noqa: SLF001

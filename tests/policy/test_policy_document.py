@@ -96,6 +96,15 @@ def test_the_effective_policy_keeps_every_letter(
 
 KEY = "66" * 32
 PLACE = f"[platform]\nproof_of_cloud = 'signed'\nproof_of_cloud_keys = ['{KEY}']\n"
+WAIVER = f"""\
+[[waivers]]
+id = "W-1"
+check = "manifest.rules"
+scope = "{"22" * 20}"
+reason = "read"
+owner = "ops"
+expires = 2026-12-31
+"""
 REVIEW = f"""\
 [[reviews]]
 requirement = 2
@@ -114,6 +123,9 @@ REFUSED = {
     "review-of-nothing": REVIEW.replace(f'compose_hash = "{"44" * 32}"\n', ""),
     "review-of-any-manifest": REVIEW.replace("44" * 32, "*"),
     "review-of-no-requirement": REVIEW.replace("= 2\n", "= 8\n"),
+    "review-of-half-a-requirement": REVIEW.replace("= 2\n", "= 2.5\n"),
+    "review-of-a-truth": REVIEW.replace("= 2\n", "= true\n"),
+    "waiver-of-no-name": WAIVER.replace('"W-1"', '"W 1"'),
     "review-that-holds-for-ever": REVIEW.replace("expires = 2026-12-31\n", ""),
     "review-by-nobody": REVIEW.replace('"ops"', '" "'),
     "review-until-text": REVIEW.replace("2026-12-31", '"2026-12-31"'),
