@@ -1,18 +1,26 @@
 """Which app it is, and of which manifest."""
 
 import base64
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
 
 from tests.worlds.audited import Audited, audit
-from verifier.checks.application.identity import binding, identity, manifest, named_key
+from verifier.checks.application.identity import (
+    _config_id,
+    binding,
+    identity,
+    manifest,
+    named_key,
+)
 from verifier.checks.case import Case
 from verifier.errors import MissingEvidence
 from verifier.evidence.bundle import Kind
 from verifier.evidence.chain.json_rpc import Exchanges
 from verifier.evidence.subject import Located, read_subject
+from verifier.evidence.td.measurements import mr_config_id_v3
 from verifier.lab import forgeries as forge
 from verifier.lab.knobs import Knobs
 from verifier.model.identifiers import AppId
@@ -132,3 +140,28 @@ def test_report_data_that_nobody_can_read_binds_nothing_known() -> None:
     )
     with pytest.raises(MissingEvidence, match="commits to is not known"):
         binding.run(case)
+
+
+@pytest.mark.parametrize("instance_id", [None, b"\2" * 20])
+def test_a_third_version_of_mrconfigid_names_no_instance_where_there_is_none(
+    instance_id: bytes | None,
+) -> None:
+    def committed(instance: bytes) -> bytes:
+        values = mr_config_id_v3(b"\1" * 32, CHOSEN, "kms", b"", instance, None, ())
+        return max(values)
+
+    measured = SimpleNamespace(
+        compose_hash=b"\1" * 32,
+        app_id=CHOSEN,
+        provider="kms",
+        provider_id=b"",
+        instance_id=instance_id,
+        gpu_policy_hash=None,
+        init_script_hashes=(),
+    )
+    for value, said in (
+        (committed(instance_id or b""), "MRCONFIGID (version 3)"),
+        (b"\3" + bytes(47), ""),
+    ):
+        case: Any = SimpleNamespace(quote=SimpleNamespace(mr_config_id=value), identity=measured)
+        assert _config_id(case) == said

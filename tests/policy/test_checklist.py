@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
@@ -24,6 +25,7 @@ from verifier.manifest.audit import audit_compose_file, audit_dockerfile, audit_
 from verifier.manifest.read import read_compose_file, read_manifest
 from verifier.model.report import Report
 from verifier.model.result import Basis, Status
+from verifier.policy import checklist
 from verifier.policy.checklist import (
     POINTS,
     Build,
@@ -284,3 +286,25 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert document["conclusion"] == "not met"
     for arguments in (("0" * 40, "1" * 40), (".", "--expect-compose-hash", "12")):
         assert isinstance(run(*arguments).exception, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity", "standing"),
+    [
+        ("IMG-001", "medium", NOT_MET),
+        ("IMG-001", "low", MET),
+        ("SVC-001", "high", MET),
+    ],
+)
+def test_a_slight_finding_about_an_image_leaves_it_pinned(
+    monkeypatch: pytest.MonkeyPatch, rule: str, severity: str, standing: Standing
+) -> None:
+    monkeypatch.setattr(checklist, "_unread", lambda _: None)
+    finding = SimpleNamespace(rule=rule, severity=severity, service="a")
+    written = SimpleNamespace(
+        name="m",
+        manifest=SimpleNamespace(services=()),
+        audit=SimpleNamespace(findings=(finding,)),
+    )
+    given: Any = SimpleNamespace(written=(written,))
+    assert checklist.images_pinned(given)[0] is standing

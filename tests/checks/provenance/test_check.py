@@ -3,7 +3,8 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace
@@ -12,9 +13,10 @@ from tests.checks.provenance.sigstore_world import NOW, ROOT, WORLD, Workflow
 from tests.checks.provenance.sigstore_world import provenance as slsa
 from tests.evidence.images.images import COMMIT, LABELS, Image, digest, encode, make_image
 from verifier.checks.case import MAX_CLOCK_SKEW
+from verifier.checks.provenance import check as module
 from verifier.checks.provenance.check import MAX_ATTESTATIONS, Images, examine, judge, judge_images
 from verifier.checks.provenance.named_images import NamedImage
-from verifier.checks.provenance.sigstore import Identity
+from verifier.checks.provenance.sigstore import GITHUB_ISSUER, Identity
 from verifier.checks.provenance.source_link import Provenance, Tie, as_expected
 from verifier.evidence.bundle import Bundle, BundleBuilder, Kind
 from verifier.evidence.bundle import load as load_bundle
@@ -432,3 +434,23 @@ def test_an_image_that_nobody_was_shown_may_be_the_expected_one(tie: Tie) -> Non
     (judged,) = as_expected((found,), (("s", digest(IMAGE.index)),))
     unseen = (Tie.UNKNOWN, Tie.UNREACHABLE, Tie.MISSING, Tie.PRIVATE)
     assert judged.tie is (Tie.UNKNOWN if tie in unseen else Tie.CONTRADICTED)
+
+
+def test_who_else_than_a_workflow_may_sign_is_tried_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What any workflow signed is verified at once; its own issuer is asked for no second time."""
+    tried: list[str] = []
+
+    def verify(_bundle: Any, _digests: Any, identity: Any = None, *_: Any, **__: Any) -> Any:
+        tried.append(identity.issuer if identity else "")
+        return SimpleNamespace(failure="" if tried[-1] == "https://one.example" else "no")
+
+    monkeypatch.setattr(module, "verify_bundle", verify)
+    issuers = (GITHUB_ISSUER, "https://one.example", "https://two.example")
+    asked = SimpleNamespace(
+        trusted_root=None, signers=[SimpleNamespace(issuer=item) for item in issuers]
+    )
+    examination: Any = SimpleNamespace(_asked=asked)
+    found = module._Examination._verified(examination, cast("Any", None), ())  # noqa: SLF001
+    assert (found.failure, tried) == ("", ["", "https://one.example"])
