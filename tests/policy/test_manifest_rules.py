@@ -8,6 +8,7 @@ import pytest
 from tests.policy.policies import DOUBTFUL, Load, judged, result, waiver, with_compose
 from tests.worlds.audited import Audited, audit
 from verifier.lab.knobs import Knobs
+from verifier.lab.rpc import RpcFault
 from verifier.model.result import Requirement, SkipKind, Status, Verdict
 from verifier.policy.policy import load_policy
 
@@ -222,3 +223,15 @@ def test_a_waived_finding_stays_and_does_not_count(doubtful: Audited, written: L
         assert finding.severity == next(
             item.severity for item in doubtful.report.findings if item.rule == finding.rule
         )
+
+
+def test_a_rule_that_a_policy_weighs_low_may_go_unjudged(written: Load) -> None:
+    audited = audit(Knobs(rpc_faults={"a": RpcFault.ERROR, "b": RpcFault.ERROR}))
+    unjudged = ("KMS-005", "KMS-006", "KMS-007", "KMS-008")
+    assert f"4 rules of medium severity or worse could not be judged ({', '.join(unjudged)})" in (
+        result(audited.report).summary
+    )
+    for weight, skip in (("medium", SkipKind.MISSING_EVIDENCE), ("low", None)):
+        policy = written("[rules]\n" + "".join(f'"{rule}" = "{weight}"\n' for rule in unjudged))
+        found = result(judged(audited, policy))
+        assert (found.skip_kind, "could not be judged" in found.summary) == (skip, bool(skip))

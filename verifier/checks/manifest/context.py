@@ -87,9 +87,11 @@ def _chain(case: Case) -> ChainFacts:
     if _without_contract(case):
         return ChainFacts(absent=True)
     read = _tried(lambda: _read(case))
-    timeline = _tried(lambda: timeline_of(case)) if read is not None else None
-    if read is None or timeline is None:
-        return read or ChainFacts()
+    if read is None:
+        return ChainFacts()
+    timeline = _tried(lambda: timeline_of(case))
+    if timeline is None:
+        return read
     told = timeline_facts(timeline, (case.identity.compose_hash or b"").hex())
     required = told.tcb_required if read.tcb_required is None else read.tcb_required
     return replace(
