@@ -11,6 +11,7 @@ from tests.worlds.audited import audit
 from tests.worlds.test_collateral import first_case
 from verifier.checks.application import proof
 from verifier.checks.case import Case
+from verifier.checks.engine import failed, missing
 from verifier.checks.key_management import attestation, keys
 from verifier.checks.key_management.kms_guest import KmsGuest
 from verifier.checks.key_management.kms_root import RootKey
@@ -192,3 +193,33 @@ def test_a_proof_that_names_a_kms_contradicts_no_guest_of_an_unknown_one() -> No
         reference = SimpleNamespace(kms=(row, other))
         case: Any = SimpleNamespace(kms_record=record, reference=reference)
         assert [name for _, name in proof._key_holder(case, item)] == names  # noqa: SLF001
+
+
+class Guest:
+    """A guest of a KMS that shows a certificate, or none."""
+
+    def __init__(self, *, signed: bool) -> None:
+        self.signed, self.chain, self.evidence = signed, signed, ()
+
+
+@pytest.mark.parametrize(("met", "status"), [(True, Status.FAIL), (False, Status.SKIP)])
+def test_a_guest_that_the_app_met_counts_without_a_certificate(
+    monkeypatch: pytest.MonkeyPatch,
+    met: bool,  # noqa: FBT001 - a column of the table
+    status: Status,
+) -> None:
+    bad = failed("of another machine")
+    for name, what in {
+        "kms_guests": lambda _: (Guest(signed=False),),
+        "_parts": lambda *_: {},
+        "_shared": lambda _: {},
+        "_json": lambda *_: {},
+        "_is_met": lambda *_: met,
+        "_of": lambda _: lambda _: bad,
+        "_not_attested": lambda *_: missing("nobody attests"),
+        "holds": lambda *_: True,
+    }.items():
+        monkeypatch.setattr(attestation, name, what)
+    identity = SimpleNamespace(provider_payload=b"{}", provider="kms")
+    found = attestation.attestation.run(cast("Case", SimpleNamespace(identity=identity)))
+    assert found.status is status

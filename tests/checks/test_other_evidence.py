@@ -184,3 +184,16 @@ def test_no_chain_is_longer_than_one_of_its_cas_allows(
     case = SimpleNamespace(identity=SimpleNamespace(app_id=b"app"))
     found = _check_place(cast("Case", case), cast("RaTlsChain", chain), place)
     assert found == ([] if allowed else ["the chain is longer than a CA allows"])
+
+
+@pytest.mark.parametrize("seen", [{"app_compose": "{}"}, {"tcb_info": "{}"}, {}], ids=str)
+def test_an_info_that_shows_anything_measured_names_its_key_provider(
+    monkeypatch: pytest.MonkeyPatch, seen: dict[str, str]
+) -> None:
+    stated = dict.fromkeys(("app_id", "compose_hash", "device_id", "mr_aggregated"), "")
+    value = SimpleNamespace(**{"stated": stated, "app_compose": "", "tcb_info": "", **seen})
+    evidence = SimpleNamespace(tcb_infos=(), infos=[SimpleNamespace(value=value)], pages=())
+    case: Any = SimpleNamespace(evidence=evidence, identity=SimpleNamespace(instance_id=None))
+    monkeypatch.setattr(consistency, "_unnamed_image", lambda *_: ())
+    lacking = ["Info has no key_provider_info"] if seen else []
+    assert [*consistency._withheld(case)] == lacking  # noqa: SLF001

@@ -171,6 +171,13 @@ def test_what_is_no_bundle_is_one_line(author: Author, call: Run, raw: bytes) ->
     assert "it is no Sigstore bundle" in ran.err
 
 
+OF_NO_ORDER = (
+    b"-----BEGIN PRIVATE KEY-----MC4CAQAwBQYDK2VvBCIEI"
+    b"AAAAAAAAAAAAAAAAA2AAAAAAAAAAAAAAAAAAAAAAAAA-----END PRIVATE KEY-----"
+)
+"""An X25519 key that has no public one, which OpenSSL has no error for."""
+
+
 def test_keys_of_other_kinds_are_usage_errors(author: Author, call: Run) -> None:
     pem = Encoding.PEM
     other = ec.derive_private_key(7, ec.SECP384R1())
@@ -178,6 +185,7 @@ def test_keys_of_other_kinds_are_usage_errors(author: Author, call: Run) -> None
     secret = BestAvailableEncryption(b"passphrase")
     for raw, said in (
         (b"nothing", "no private key"),
+        (OF_NO_ORDER, "no private key"),
         (
             other.private_bytes(pem, PrivateFormat.PKCS8, NoEncryption()),
             "--key: it is no P-256 key",

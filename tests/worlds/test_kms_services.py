@@ -356,3 +356,9 @@ def test_a_waiver_of_the_tcb_lifts_no_doubt_about_that_of_the_kms() -> None:
     doubtful = audited.again(reference=undated)
     for found in (doubtful, doubtful.under(waiver(audited, "hardware.tcb"))):
         assert [item.status for item in found.check(CHECK)] == [Status.WARN]
+
+
+def test_a_volume_that_is_no_table_is_a_finding_and_no_crash() -> None:
+    edit = written("  kms-volume:\n", "  kms-volume: text\n")
+    (found,) = audit(Knobs(edit_kms=edit)).check(CHECK)
+    assert (found.status, "MAN-011" in found.summary) == (Status.WARN, True)

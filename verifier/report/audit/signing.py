@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import rfc8785
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import (
     decode_dss_signature,
@@ -175,7 +175,7 @@ def _private_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
         key = load_pem_private_key(pem, password=None)
     except TypeError as error:
         raise UsageError("--key: it is encrypted", hint="give it without a passphrase") from error
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, InternalError) as error:
         raise UsageError("--key: it is no private key in PEM", hint=_HOW) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise UsageError("--key: it is no P-256 key", hint=_HOW)

@@ -13,7 +13,7 @@ import hashlib
 import re
 from typing import Final
 
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -106,7 +106,8 @@ def read_private_key(pem: bytes, what: str) -> Ed25519PrivateKey:
     """A private key in PEM. Raises UsageError."""
     try:
         key = load_pem_private_key(pem, password=None)
-    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+    except (TypeError, ValueError, UnsupportedAlgorithm, InternalError) as error:
+        # OpenSSL derives the public key as it reads; where there is none, the error is internal.
         raise UsageError(
             f"{what} is no private key in PEM without passphrase", hint=_HOW
         ) from error
