@@ -217,8 +217,8 @@ PICKED: Final = (
     ),
     Edit(
         "verifier/checks/manifest/context.py",
-        "timeline = _tried(lambda: timeline_of(case)) if read is not None else None",
-        "timeline = None",
+        "    timeline = _tried(lambda: timeline_of(case))\n    if timeline is None:",
+        "    timeline = None\n    if timeline is None:",
         "tests/policy/test_stage.py::test_each_requirement_is_missed_for_its_own_reason[notice]",
         "rules of the manifest that are told nothing of the history",
     ),
